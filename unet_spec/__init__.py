@@ -1,0 +1,26 @@
+"""What a network is: config, layer graph, geometry, weight map, checkpoint. Needs NumPy and safetensors only."""
+
+from unet_spec.checkpoint import Checkpoint, DataSpec, is_checkpoint
+from unet_spec.config import PRESETS, UNetConfig, preset
+from unet_spec.errors import InputError
+from unet_spec.geometry import Field, Geometry, Grid
+from unet_spec.graph import Graph, Node, check_tensors
+from unet_spec.randomize import initial_tensors, random_tensors
+
+__all__ = [
+    "PRESETS",
+    "Checkpoint",
+    "DataSpec",
+    "Field",
+    "Geometry",
+    "Graph",
+    "Grid",
+    "InputError",
+    "Node",
+    "UNetConfig",
+    "check_tensors",
+    "initial_tensors",
+    "is_checkpoint",
+    "preset",
+    "random_tensors",
+]

@@ -1,0 +1,35 @@
+"""Tensors for a graph: as training starts from, and as a parity check needs them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from unet_spec.graph import Graph
+
+
+def initial_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:
+    """Weights drawn from N(0, sqrt(2 / N)), N the fan-in (the paper, section 3; He et al. 2015); biases 0, scales 1."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: (rng.normal(0.0, p.std, p.shape) if p.std else np.full(p.shape, p.constant)).astype(dtype)
+        for name, p in graph.params.items()
+    }
+
+
+def random_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:
+    """Every parameter and buffer random, none at a value that hides a mistake.
+
+    A check at fresh initialisation cannot see what multiplies by one or adds zero: swapped norms, statistics that were
+    not loaded, a forgotten bias. So scales and variances lie in 0.5…1.5, shifts and means in ±0.5, weights keep He's
+    spread, which keeps activations in range.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(name: str) -> np.ndarray:
+        param = graph.params[name]
+        if param.std:
+            return rng.normal(0.0, param.std, param.shape)
+        return rng.uniform(0.5, 1.5, param.shape) if param.constant else rng.uniform(-0.5, 0.5, param.shape)
+
+    return {name: draw(name).astype(dtype) for name in graph.params}

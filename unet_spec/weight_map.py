@@ -1,0 +1,113 @@
+"""From PyTorch's names and axes to Flax's and back, as `weight_map.toml` says. A bijection, bit for bit."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+
+from unet_spec.errors import InputError
+from unet_spec.graph import Graph
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one tensor lies in both frameworks.
+
+    Attributes:
+        pytorch: full name, such as "encoder.0.conv1.weight".
+        flax: full path, such as ("encoder", "0", "conv1", "kernel").
+        pytorch_axes, flax_axes: one letter an axis, such as "O I 0 1"; digits are spatial axes.
+        shape: in PyTorch's order.
+        role: "parameter" or "buffer".
+    """
+
+    pytorch: str
+    flax: tuple[str, ...]
+    pytorch_axes: str
+    flax_axes: str
+    shape: tuple[int, ...]
+    role: str
+
+    @property
+    def flax_shape(self) -> tuple[int, ...]:
+        return tuple(self.shape[i] for i in permutation(self.pytorch_axes, self.flax_axes)[0])
+
+
+def permutation(source: str, target: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The transposition that leads from axes `source` to `target`, and the target's axes to be reversed after it.
+
+    ("O I H W", "H W I O") gives ((2, 3, 1, 0), ()). "-H" stands for an axis that runs backwards. Raises ValueError
+    where the letters are not the same.
+    """
+    old, new = ([letter.lstrip("-") for letter in axes.split()] for axes in (source, target))
+    if sorted(old) != sorted(new) or len(set(old)) != len(old):
+        raise ValueError(f"axes {source!r} and {target!r} do not name the same letters once each")
+    backwards = {letter.lstrip("-") for letter in source.split() if letter.startswith("-")}
+    backwards ^= {letter.lstrip("-") for letter in target.split() if letter.startswith("-")}
+    return tuple(old.index(letter) for letter in new), tuple(i for i, letter in enumerate(new) if letter in backwards)
+
+
+def rearrange(array: np.ndarray, source: str, target: str) -> np.ndarray:
+    """A contiguous copy of `array`, whose axes lie as `source` says, with its axes as `target` says."""
+    order, flips = permutation(source, target)
+    return np.array(np.flip(array.transpose(order), flips), order="C", copy=True)
+
+
+@lru_cache(maxsize=1)
+def table() -> dict[str, dict[str, dict[str, str]]]:
+    """The file weight_map.toml: kind of layer → PyTorch name → {flax, pytorch_axes, flax_axes}."""
+    return tomllib.loads(resources.files("unet_spec").joinpath("weight_map.toml").read_text())
+
+
+def entries(graph: Graph) -> tuple[Entry, ...]:
+    """One entry for each tensor of the graph, in the order of the layers. Raises ValueError where the map and the
+    operations do not name the same tensors."""
+    found: list[Entry] = []
+    spatial = " ".join(map(str, range(graph.spatial_dims)))
+    for node in graph:
+        lines, owned = table().get(node.op.kind, {}), node.op.parameters()
+        optional = {"bias"} if not getattr(node.op, "bias", True) else set()
+        if set(lines) - optional != set(owned):
+            raise ValueError(f"weight_map.toml has {sorted(lines)} for {node.op.kind!r}, the operation {sorted(owned)}")
+        for name, param in owned.items():
+            line = lines[name]
+            pytorch_axes, flax_axes = (line[k].replace("...", spatial) for k in ("pytorch_axes", "flax_axes"))
+            path = (*node.name.split("."), line["flax"])
+            found.append(Entry(f"{node.name}.{name}", path, pytorch_axes, flax_axes, param.shape, param.role))
+    return tuple(found)
+
+
+FlaxTensors = dict[tuple[str, ...], np.ndarray]
+
+
+def to_flax(graph: Graph, tensors: Mapping[str, np.ndarray]) -> FlaxTensors:
+    """PyTorch names and axes to Flax paths and axes. Raises InputError unless the tensors are exactly the graph's."""
+    _check({e.pytorch: e.shape for e in entries(graph)}, tensors, "PyTorch to Flax")
+    return {e.flax: rearrange(tensors[e.pytorch], e.pytorch_axes, e.flax_axes) for e in entries(graph)}
+
+
+def to_pytorch(graph: Graph, tensors: Mapping[tuple[str, ...], np.ndarray]) -> dict[str, np.ndarray]:
+    """Flax paths and axes to PyTorch names and axes. Raises InputError unless the tensors are exactly the graph's."""
+    _check({e.flax: e.flax_shape for e in entries(graph)}, tensors, "Flax to PyTorch")
+    return {e.pytorch: rearrange(tensors[e.flax], e.flax_axes, e.pytorch_axes) for e in entries(graph)}
+
+
+def _check(wanted: Mapping, given: Mapping, where: str) -> None:
+    def show(name: object) -> str:
+        return ".".join(name) if isinstance(name, tuple) else str(name)
+
+    problems = [f"missing {show(n)}" for n in wanted if n not in given]
+    problems += [f"left over {show(n)}" for n in given if n not in wanted]
+    problems += [
+        f"{show(n)} has shape {tuple(given[n].shape)}, not {wanted[n]}"
+        for n in wanted
+        if n in given and tuple(given[n].shape) != tuple(wanted[n])
+    ]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise InputError(f"{where}: {'; '.join(problems[:3])}{more}")
