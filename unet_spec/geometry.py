@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from unet_spec.errors import InputError
 from unet_spec.graph import Graph
@@ -60,8 +60,13 @@ class Geometry:
     def __init__(self, graph: Graph):
         self.graph = graph
 
+    @cached_property
+    def grids(self) -> tuple[Grid, ...]:
+        """The sizes that fit, per axis."""
+        return tuple(_grid(self.graph, axis) for axis in range(self.graph.spatial_dims))
+
     def grid(self, axis: int = 0) -> Grid:
-        return _grid(self.graph, axis)
+        return self.grids[axis]
 
     def margin(self, axis: int = 0) -> int:
         """Pixels per side that the output is smaller than the input: (in − out) / 2, the same for every size."""
@@ -80,9 +85,8 @@ class Geometry:
 
     def check(self, size: tuple[int, ...]) -> None:
         """Raises InputError, naming the nearest sizes that fit, unless `size` (pixels per axis) fits."""
-        grids = tuple(self.grid(axis) for axis in range(self.graph.spatial_dims))
-        if any(n not in grid for n, grid in zip(size, grids, strict=True)):
-            raise InputError(_misfit(size, grids))
+        if any(n not in grid for n, grid in zip(size, self.grids, strict=True)):
+            raise InputError(_misfit(size, self.grids))
 
     @property
     def bounded(self) -> bool:

@@ -1,0 +1,344 @@
+"""Reading and writing: every dtype, axis order and colour mode, and every way in which a file can be bad."""
+
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from unet_data import read_image, read_labels, read_stack, write_stack
+from unet_spec.errors import InputError
+
+
+def noise(*shape, dtype=np.uint8, seed=0):
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return rng.normal(size=shape).astype(dtype)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+
+
+def refused(function, *arguments):
+    """The message of the InputError that a call must raise; it is one line."""
+    with pytest.raises(InputError) as caught:
+        function(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def hand_made_png(path, width, height, depth, colour_type, rows):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+
+
+SHAPES = [
+    (1, 5, 7),
+    (4, 5, 7),
+    (4, 5, 7, 1),
+    (4, 5, 7, 2),
+    (3, 5, 7, 3),
+    (2, 5, 7, 4),
+    (1, 5, 7, 2),
+    (4, 1, 7),
+    (4, 5, 1),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 1, 1, 3), (3, 3, 3, 3), (3, 3, 4, 5)], ids=str)
+def test_tiff_round_trip_is_exact(tmp_path, shape, dtype):
+    array = noise(*shape, dtype=dtype)
+    write_stack(tmp_path / "a.tif", array)
+    back = read_stack(tmp_path / "a.tif")
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, array[..., None] if array.ndim == 3 else array)
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint8), (1, np.uint16), (3, np.uint8)])
+def test_png_round_trip_is_exact(tmp_path, channels, dtype):
+    array = noise(1, 5, 7, channels, dtype=dtype)
+    write_stack(tmp_path / "a.png", array)
+    back = read_stack(tmp_path / "a.png")
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, array)
+
+
+def test_tiff_is_deflate_and_readable_by_others(tmp_path):
+    array = noise(3, 6, 5)
+    write_stack(tmp_path / "a.tif", array)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.pages[0].compression.name == "ADOBE_DEFLATE"
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.n_frames == 3
+        image.seek(2)
+        np.testing.assert_array_equal(np.asarray(image), array[2])
+
+
+def test_big_endian_and_strided_arrays_are_written_as_their_values(tmp_path):
+    array = noise(2, 6, 8, dtype=np.uint16)
+    write_stack(tmp_path / "a.tif", array.astype(">u2")[:, ::2, ::-1])
+    np.testing.assert_array_equal(read_stack(tmp_path / "a.tif")[..., 0], array[:, ::2, ::-1])
+    tifffile.imwrite(tmp_path / "b.tif", array, byteorder=">")
+    back = read_stack(tmp_path / "b.tif")
+    assert back.dtype == np.uint16
+    np.testing.assert_array_equal(back[..., 0], array)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "order"),
+    [
+        ("ZYX", (3, 5, 7), None),
+        ("TZYX", (2, 3, 5, 7), None),
+        ("CYX", (2, 5, 7), (1, 2, 0)),
+        ("ZCYX", (3, 2, 5, 7), (0, 2, 3, 1)),
+        ("ZYXS", (3, 5, 7, 3), (0, 1, 2, 3)),
+    ],
+)
+@pytest.mark.parametrize("flavour", ["imagej", "ome"])
+def test_named_axes_become_n_h_w_c(tmp_path, axes, shape, order, flavour):
+    array = noise(*shape)
+    options = {"photometric": "rgb"} if "S" in axes else {"photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", array, metadata={"axes": axes}, **{flavour: True}, **options)
+    expected = array.reshape(-1, 5, 7, 1) if order is None else array.transpose(order)
+    expected = expected[None] if expected.ndim == 3 else expected
+    np.testing.assert_array_equal(read_stack(tmp_path / "a.tif"), expected)
+
+
+def test_pages_written_by_pillow_and_planar_colour(tmp_path):
+    array = noise(3, 5, 7)
+    pages = [Image.fromarray(page) for page in array]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    np.testing.assert_array_equal(read_stack(tmp_path / "pages.tif")[..., 0], array)
+    tifffile.imwrite(tmp_path / "planar.tif", array, photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_image(tmp_path / "planar.tif"), array.transpose(1, 2, 0))
+
+
+def test_alpha_is_dropped_without_blending(tmp_path):
+    rgba = noise(5, 7, 4)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), rgba[..., :3])
+    tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), rgba[..., :3])
+    Image.fromarray(rgba[..., :2].copy()).save(tmp_path / "la.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "la.png"), rgba[..., :1])
+
+
+def test_palette_is_rgb_for_images_and_index_for_labels(tmp_path):
+    index = noise(5, 7) % 3
+    palette = np.array([[0, 0, 0], [128, 0, 0], [10, 20, 30]], np.uint8)
+    image = Image.fromarray(index).convert("L")
+    image.putpalette(palette.tobytes())
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), palette[index])
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png")[0], index)
+    colormap = np.zeros((3, 256), np.uint16)
+    colormap[:, :3] = palette.T.astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=colormap)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), palette[index])
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif")[0], index)
+
+
+def test_grey_palette_of_an_optimised_mask_keeps_its_greys(tmp_path):
+    """White first: the index would turn the mask inside out."""
+    index = noise(5, 7) % 2
+    image = Image.fromarray(index).convert("L")
+    image.putpalette(bytes([255, 255, 255, 0, 0, 0]))
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png")[0], 255 - 255 * index)
+
+
+def test_low_depth_grey_png(tmp_path):
+    hand_made_png(tmp_path / "a.png", 4, 1, 2, 0, [bytes([0b00011011])])
+    assert read_labels(tmp_path / "a.png").ravel().tolist() == [0, 1, 2, 3]
+    assert read_image(tmp_path / "a.png").ravel().tolist() == [0, 85, 170, 255]
+
+
+def test_one_bit_images(tmp_path):
+    mask = noise(5, 9) > 100
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    back = read_image(tmp_path / "a.png")
+    assert back.dtype == np.uint8
+    np.testing.assert_array_equal(back[..., 0], mask * 255)
+    assert read_labels(tmp_path / "a.png").dtype == bool
+
+
+def test_white_is_zero_is_inverted(tmp_path):
+    array = noise(5, 7)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], 255 - array)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint32, np.int64, np.float16, np.float64])
+def test_other_dtypes_become_float32(tmp_path, dtype):
+    array = (noise(4, 5, dtype=np.uint8) // 4 - (0 if np.dtype(dtype).kind == "u" else 30)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    back = read_image(tmp_path / "a.tif")
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back[..., 0], array.astype(np.float64))
+
+
+def test_numbers_that_float32_cannot_hold_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((4, 5), 2**24 + 1, np.uint32))
+    assert "16777217" in refused(read_image, tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", np.full((4, 5), 1e39))
+    assert "float32" in refused(read_image, tmp_path / "b.tif")
+    tifffile.imwrite(tmp_path / "c.tif", np.full((4, 5), 1 + 1j, np.complex64))
+    assert "complex64" in refused(read_image, tmp_path / "c.tif")
+
+
+def test_nan_and_infinity_are_counted_and_named(tmp_path):
+    array = np.zeros((2, 4, 5), np.float32)
+    array[0, 0, :2], array[1, 1, 1] = np.nan, -np.inf
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    message = refused(read_stack, tmp_path / "a.tif")
+    assert "2 NaN and 1 infinite of 40" in message
+    assert "a.tif" in message
+    assert "2 NaN" in refused(write_stack, tmp_path / "b.tif", array)
+    assert not (tmp_path / "b.tif").exists()
+
+
+def test_read_image_refuses_a_stack(tmp_path):
+    write_stack(tmp_path / "a.tif", noise(3, 5, 7))
+    assert "3 pages" in refused(read_image, tmp_path / "a.tif")
+
+
+def test_jpeg_is_read(tmp_path):
+    Image.fromarray(np.full((8, 8, 3), 120, np.uint8)).save(tmp_path / "a.jpg")
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - 120).max() <= 2
+
+
+def test_content_decides_not_the_name(tmp_path):
+    write_stack(tmp_path / "a.tif", noise(2, 5, 7))
+    (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    assert read_stack(tmp_path / "a.png").shape == (2, 5, 7, 1)
+
+
+def test_files_that_are_no_images(tmp_path):
+    assert "no such file" in refused(read_stack, tmp_path / "missing.png")
+    assert "is a folder" in refused(read_stack, tmp_path)
+    (tmp_path / "empty.png").touch()
+    assert "empty (0 bytes)" in refused(read_stack, tmp_path / "empty.png")
+    (tmp_path / "text.png").write_text("hello")
+    assert "not a PNG, JPEG or TIFF" in refused(read_stack, tmp_path / "text.png")
+    Image.fromarray(noise(4, 4)).save(tmp_path / "a.bmp")
+    assert "not a PNG, JPEG or TIFF" in refused(read_stack, tmp_path / "a.bmp")
+
+
+def test_files_that_would_lose_something_are_refused(tmp_path):
+    hand_made_png(tmp_path / "a.png", 2, 1, 16, 2, [bytes(range(12))])
+    assert "16-bit colour PNG" in refused(read_image, tmp_path / "a.png")
+    frames = [Image.fromarray(noise(4, 4, seed=i)) for i in range(2)]
+    frames[0].save(tmp_path / "b.png", save_all=True, append_images=frames[1:])
+    assert "animation" in refused(read_image, tmp_path / "b.png")
+    Image.fromarray(noise(4, 4, 3)).convert("CMYK").save(tmp_path / "c.jpg")
+    assert "CMYK" in refused(read_image, tmp_path / "c.jpg")
+    frames = [Image.fromarray(noise(4, 4)), Image.fromarray(noise(4, 5))]
+    frames[0].save(tmp_path / "d.tif", save_all=True, append_images=frames[1:])
+    message = refused(read_stack, tmp_path / "d.tif")
+    assert "4x4x1" in message
+    assert "5x4x1" in message
+
+
+@pytest.mark.parametrize("writer", ["ours", "imagej", "plain", "png", "jpeg"])
+def test_a_file_cut_short_is_refused_or_whole(tmp_path, writer):
+    """At whatever byte a download stops: an InputError, or (cut in the padding at the end) all of the pixels."""
+    array, path = noise(4, 9, 7), tmp_path / "a.tif"
+    if writer == "ours":
+        write_stack(path, array)
+    elif writer in ("png", "jpeg"):
+        Image.fromarray(array[0]).save(path, format=writer)
+    else:
+        tifffile.imwrite(path, array, photometric="minisblack", imagej=writer == "imagej")
+    content, whole = path.read_bytes(), read_stack(path)
+    refusals = []
+    for length in [*range(0, len(content) - 40, 11), *range(len(content) - 40, len(content))]:
+        path.write_bytes(content[:length])
+        try:
+            np.testing.assert_array_equal(read_stack(path), whole)
+        except InputError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 20
+    assert not any("\n" in message for message in refusals)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_flipped_bytes_never_escape_as_another_error(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_stack(path, noise(1, 9, 7))
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    refusals = 0
+    for _ in range(150):
+        damaged = bytearray(content)
+        for position in rng.integers(0, len(content), 3):
+            damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_stack(path)
+        except InputError:
+            refusals += 1
+    assert refusals > 10
+
+
+def test_lzw_without_imagecodecs_says_what_to_install(tmp_path):
+    Image.fromarray(noise(16, 16)).save(tmp_path / "a.tif", compression="tiff_lzw")
+    code = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "import numpy as np\n"
+        "from unet_data import read_stack, write_stack\n"
+        f"write_stack({str(tmp_path / 'b.tif')!r}, np.ones((2, 4, 5), np.uint8))\n"
+        f"assert read_stack({str(tmp_path / 'b.tif')!r}).sum() == 40\n"
+        f"read_stack({str(tmp_path / 'a.tif')!r})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = result.stderr.strip().splitlines()[-1]
+    assert "InputError" in last
+    assert "LZW, which needs the package imagecodecs" in last
+
+
+def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
+    array = noise(2, 5, 7)
+    message = refused(write_stack, tmp_path / "a.bmp", array)
+    assert ".png, .tif, .tiff" in message
+    assert "without suffix" in refused(write_stack, tmp_path / "a", array)
+    assert "use .tif" in refused(write_stack, tmp_path / "a.png", array)
+    assert "use .tif" in refused(write_stack, tmp_path / "a.png", array[:1].astype(np.float32))
+    assert "use .tif" in refused(write_stack, tmp_path / "a.png", noise(1, 5, 7, 4))
+    assert "use .tif" in refused(write_stack, tmp_path / "a.png", noise(1, 5, 7, 3, dtype=np.uint16))
+    assert "int32" in refused(write_stack, tmp_path / "a.tif", array.astype(np.int32))
+    assert "bool" in refused(write_stack, tmp_path / "a.tif", array > 3)
+    assert "(5, 7)" in refused(write_stack, tmp_path / "a.tif", array[0])
+    assert "(0, 5, 7)" in refused(write_stack, tmp_path / "a.tif", array[:0])
+    assert "does not exist" in refused(write_stack, tmp_path / "none" / "a.tif", array)
+    (tmp_path / "folder.tif").mkdir()
+    assert "is a folder" in refused(write_stack, tmp_path / "folder.tif", array)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder.tif"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    write_stack(path, noise(2, 5, 7))
+    before = path.read_bytes()
+
+    def half_way(file, *arguments, **options):
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tifffile, "imwrite", half_way)
+    assert "No space left" in refused(write_stack, path, noise(3, 5, 7))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.tif"]
+
+
+def test_importing_is_light():
+    code = "import sys, unet_data; print([m for m in ('scipy', 'tifffile', 'PIL', 'jax', 'torch') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
