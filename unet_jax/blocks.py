@@ -16,7 +16,6 @@ from jax.typing import DTypeLike
 
 from unet_spec import UNetConfig
 from unet_spec.ops import Upsample as UpsampleOp
-from unet_spec.ops import he_std
 
 ACTIVATIONS = {
     "relu": jax.nn.relu,
@@ -98,7 +97,6 @@ def conv(
 ) -> nnx.Conv:
     """A convolution with stride 1; "same" padding is (kernel − 1) / 2 zeros a side."""
     window, pad = (kernel,) * config.spatial_dims, (kernel - 1) // 2 if config.padding == "same" else 0
-    init = nnx.initializers.normal(he_std(channels_in * math.prod(window)))
     padding = [(pad, pad)] * config.spatial_dims
     return nnx.Conv(
         channels_in,
@@ -106,7 +104,7 @@ def conv(
         window,
         padding=padding,
         use_bias=bias,
-        kernel_init=init,
+        kernel_init=nnx.initializers.zeros,
         param_dtype=dtype,
         rngs=rngs,
     )
@@ -116,7 +114,7 @@ def conv_transpose(
     config: UNetConfig, channels_in: int, channels_out: int, rngs: nnx.Rngs, dtype: DTypeLike
 ) -> nnx.ConvTranspose:
     """A transposed convolution by windows of 2, stride 2: each input value paints one window."""
-    window, init = (2,) * config.spatial_dims, nnx.initializers.normal(he_std(channels_in))
+    window = (2,) * config.spatial_dims
     return nnx.ConvTranspose(
         channels_in,
         channels_out,
@@ -124,7 +122,7 @@ def conv_transpose(
         strides=window,
         padding="VALID",
         transpose_kernel=True,
-        kernel_init=init,
+        kernel_init=nnx.initializers.zeros,
         param_dtype=dtype,
         rngs=rngs,
     )

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from unet_jax import weights
 from unet_jax.blocks import ConvBlock, DownBlock, UpBlock, conv
-from unet_spec import Checkpoint, DataSpec, UNetConfig
+from unet_spec import Checkpoint, DataSpec, UNetConfig, initial_tensors
 from unet_spec.geometry import check_image
 from unet_spec.unet import block_widths
 
@@ -25,7 +25,7 @@ class UNet(nnx.Module):
 
     Args:
         config: the network.
-        seed: of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0.
+        seed: of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: all weights 0, to be loaded.
         dtype: of the parameters and statistics; float64 needs `jax_enable_x64`.
 
     Attributes:
@@ -37,10 +37,10 @@ class UNet(nnx.Module):
     updates of the batch norms.
     """
 
-    def __init__(self, config: UNetConfig, seed: int = 0, *, dtype: DTypeLike = jnp.float32):
+    def __init__(self, config: UNetConfig, seed: int | None = 0, *, dtype: DTypeLike = jnp.float32):
         self.config = config
         self.data = DataSpec()
-        rngs = nnx.Rngs(seed)
+        rngs = nnx.Rngs(0)  # the layers ask for one; no number is drawn from it
         encoder, decoder = block_widths(config)
         rates = [0.0] * (len(encoder) - 2) + [config.dropout] * 2
         blocks = [ConvBlock] + [DownBlock] * (len(encoder) - 1)
@@ -52,6 +52,8 @@ class UNet(nnx.Module):
             [UpBlock(config, c, w, rngs, dtype) for c, w in zip(channels_in, decoder, strict=False)],
         )
         self.head = conv(config, channels_in[-1], config.out_channels, 1, True, rngs, dtype)
+        if seed is not None:
+            weights.load_tensors(self, initial_tensors(config.graph, seed, dtype))
 
     def __call__(self, image: Array, rngs: nnx.Rngs | None = None) -> Array:
         """The logits.
@@ -79,7 +81,7 @@ class UNet(nnx.Module):
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> UNet:
         """The network of a checkpoint folder, in evaluation mode, in the dtype of its file. Raises InputError."""
         checkpoint = Checkpoint.load(folder)
-        model = nnx.eval_shape(lambda: cls(checkpoint.config))  # no weights are drawn only to be replaced
+        model = nnx.eval_shape(lambda: cls(checkpoint.config, None))
         weights.load_tensors(model, checkpoint.tensors)
         model.data = checkpoint.data
         model.eval()

@@ -23,7 +23,7 @@ class UNet(nn.Module):
 
     Args:
         config: the network.
-        seed: of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0.
+        seed: of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: left to be loaded.
 
     Attributes:
         config: the network.
@@ -32,7 +32,7 @@ class UNet(nn.Module):
     A new network is in training mode, as PyTorch has it; one from `from_pretrained` is in evaluation mode.
     """
 
-    def __init__(self, config: UNetConfig, seed: int = 0):
+    def __init__(self, config: UNetConfig, seed: int | None = 0):
         super().__init__()
         self.config = config
         self.data = DataSpec()
@@ -44,7 +44,8 @@ class UNet(nn.Module):
         channels_in = [encoder[-1][2], *(widths[2] for widths in decoder)]
         self.decoder = nn.ModuleList(UpBlock(config, c, w) for c, w in zip(channels_in, decoder, strict=False))
         self.head = conv(config, channels_in[-1], config.out_channels, 1, bias=True)
-        weights.initialize(self, seed)
+        if seed is not None:
+            weights.initialize(self, seed)
 
     def forward(self, image: Tensor) -> Tensor:
         """The logits.
@@ -82,8 +83,8 @@ class UNet(nn.Module):
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> UNet:
         """The network of a checkpoint folder, in evaluation mode, in the dtype of its file. Raises InputError."""
         checkpoint = Checkpoint.load(folder)
-        with torch.device("meta"):  # no weights are drawn only to be replaced
-            model = cls(checkpoint.config)
+        with torch.device("meta"):  # nothing is allocated only to be replaced
+            model = cls(checkpoint.config, None)
         weights.load_tensors(model, checkpoint.tensors)
         model.data = checkpoint.data
         return model.eval()

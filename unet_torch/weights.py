@@ -8,24 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from unet_spec import InputError, check_tensors
+from unet_spec import InputError, check_tensors, initial_tensors
 
 if TYPE_CHECKING:
     from unet_torch.unet import UNet
 
 
 def initialize(model: UNet, seed: int) -> None:
-    """Draws every weight from N(0, sqrt(2 / N)), N the fan-in (the paper, section 3); biases 0, scales 1."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        state = model.state_dict()
-        for name, param in model.config.graph.params.items():
-            if state[name].is_meta:
-                continue
-            if param.std:
-                state[name].copy_(torch.randn(param.shape, generator=generator) * param.std)
-            else:
-                state[name].fill_(param.constant)
+    """Fills the model, in place, with `unet_spec.initial_tensors`: the paper's initialisation."""
+    state = model.state_dict()
+    for name, array in initial_tensors(model.config.graph, seed).items():
+        state[name].copy_(torch.from_numpy(array))
 
 
 def tensors(model: UNet) -> dict[str, np.ndarray]:

@@ -1,0 +1,90 @@
+"""Tiles against the whole image, computed by the NumPy reference."""
+
+import numpy as np
+import pytest
+
+from unet_data.stitch import predict_tiled
+from unet_data.tiles import mirror_window
+from unet_spec import PRESETS, InputError, UNetConfig, random_tensors
+from unet_spec.tiling import halo, plan_tiles
+
+NARROW = {name: config.replace(widths=(2, 4, 6)) for name, config in PRESETS.items()}
+HALF_PIXEL = NARROW["same-bilinear"].replace(align_corners=False)
+VOLUMES = {
+    "paper-3d": NARROW["paper"].replace(widths=(2, 3), spatial_dims=3),
+    "same-3d": NARROW["same"].replace(widths=(2, 3), spatial_dims=3),
+    "half-pixel-3d": HALF_PIXEL.replace(widths=(2, 3), spatial_dims=3),
+}
+EXACT = {n: c for n, c in NARROW.items() if c.geometry.shift_invariant} | {"half-pixel": HALF_PIXEL} | VOLUMES
+
+
+def least_tile(config: UNetConfig) -> int:
+    geometry = config.geometry
+    return geometry.grid().above(2 * geometry.margin() + sum(halo(geometry)) + geometry.grid().step)
+
+
+def tiled_and_whole(config: UNetConfig, size: tuple[int, ...], tile: int | None, dtype: type) -> tuple:
+    """Logits by tiles, logits of the mirrored canvas in one piece, and the plan."""
+    rng = np.random.default_rng(3)
+    image = rng.normal(1.0, 1.0, (*size, config.in_channels)).astype(dtype)
+    tensors = random_tensors(config.graph, 4, dtype)
+    plan = plan_tiles(config.geometry, size, tile)
+    tiled = predict_tiled(lambda x: config.graph.forward(tensors, x), image, plan, config.out_channels)
+    canvas = mirror_window(image, [-axis.margin for axis in plan.axes], plan.canvas)
+    whole = config.graph.forward(tensors, canvas[None])[0][tuple(slice(0, n) for n in size)]
+    return tiled, whole, plan
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-12), (np.float32, 1e-5)])
+def test_tiles_reproduce_the_whole_image_at_prime_sizes(name, dtype, bound):
+    config = EXACT[name]
+    size = (67, 83) if config.spatial_dims == 2 else (17, 13, 19)
+    tiled, whole, plan = tiled_and_whole(config, size, least_tile(config), dtype)
+    assert plan.exact
+    assert len(plan) > 1, "this would test nothing"
+    assert tiled.shape == (*size, config.out_channels)
+    assert tiled.dtype == dtype
+    assert np.abs(tiled - whole).max() <= bound * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_every_preset_in_one_piece(name):
+    tiled, whole, plan = tiled_and_whole(NARROW[name], (37, 41), None, np.float64)
+    assert plan.exact
+    assert np.array_equal(tiled, whole)
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_an_image_smaller_than_a_tile(name, size):
+    config = EXACT[name]
+    shape = (size, size + 2, size + 1)[: config.spatial_dims]
+    tiled, whole, _ = tiled_and_whole(config, shape, least_tile(config) + config.geometry.grid().step, np.float64)
+    assert np.abs(tiled - whole).max() <= 1e-12 * np.abs(whole).max()
+
+
+def test_windows_that_are_off_by_one_are_seen(monkeypatch):
+    """The bounds above can fail: windows one pixel further down give another image."""
+    config = EXACT["paper"]
+
+    def shifted(image, start, shape):
+        return mirror_window(image, [start[0] + 1, *start[1:]], shape)
+
+    monkeypatch.setattr("unet_data.stitch.mirror_window", shifted)
+    tiled, whole, _ = tiled_and_whole(config, (67, 97), least_tile(config), np.float64)
+    assert np.abs(tiled - whole).max() > 1e-2 * np.abs(whole).max()
+
+
+def test_a_plan_for_another_size_is_refused():
+    config = NARROW["paper"]
+    plan = plan_tiles(config.geometry, (50, 60))
+    with pytest.raises(InputError, match=r"plan is for an image of \(50, 60\)"):
+        predict_tiled(lambda x: x, np.zeros((50, 61, 1), np.float32), plan, 2)
+
+
+def test_a_network_of_another_shape_is_refused():
+    config = NARROW["paper"]
+    plan = plan_tiles(config.geometry, (50, 60))
+    with pytest.raises(InputError, match="the network gave"):
+        predict_tiled(lambda x: x, np.zeros((50, 60, 1), np.float32), plan, 2)
