@@ -1,0 +1,64 @@
+"""From an image as it was read to logits, probabilities and labels of its size, in whatever runs the network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from unet_data.normalize import Normalization
+from unet_data.stitch import Run, predict_tiled
+from unet_spec import DataSpec, InputError, UNetConfig
+from unet_spec.tiling import TilePlan, plan_tiles
+
+# Input pixels of a tile where nobody asked for a size: its activations at full width fit in a few GiB.
+TILE_PIXELS = {2: 1024, 3: 128}
+
+
+def default_plan(config: UNetConfig, image: tuple[int, ...]) -> TilePlan:
+    """Tiles of some 1024² or 128³ input pixels, or the least that works; one tile where no tiling would be exact."""
+    if not config.geometry.shift_invariant:
+        return plan_tiles(config.geometry, image)
+    tiles = tuple(max(TILE_PIXELS[config.spatial_dims], least_tile(config, axis)) for axis in range(len(image)))
+    return plan_tiles(config.geometry, image, tiles)
+
+
+def least_tile(config: UNetConfig, axis: int = 0) -> int:
+    """The smallest tile along an axis that yields output beside other tiles."""
+    geometry = config.geometry
+    return geometry.grid(axis).above(2 * geometry.margin(axis) + sum(geometry.halo(axis)) + geometry.grid(axis).step)
+
+
+def predict_image(
+    run: Run, image: np.ndarray, config: UNetConfig, data: DataSpec, plan: TilePlan | None = None
+) -> np.ndarray:
+    """The logits (*spatial, K) float32 of an image (*spatial, C) of any size: normalised, tiled, stitched.
+
+    `plan` None: `default_plan`. Raises InputError on wrong axes, channels or dtype, and where the image holds NaN or
+    infinities.
+    """
+    if image.ndim != config.spatial_dims + 1:
+        axes = "(H, W, C)" if config.spatial_dims == 2 else "(D, H, W, C)"
+        raise InputError(f"a {config.spatial_dims}-D network takes images {axes}; this one has shape {image.shape}")
+    if image.shape[-1] != config.in_channels:
+        raise InputError(f"the image has {image.shape[-1]} channels, the network takes {config.in_channels}")
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise InputError(f"the image holds {np.count_nonzero(~np.isfinite(image))} values that are NaN or infinite")
+    if data.mean:
+        image = Normalization(data.mean, data.std).apply(image)
+    elif image.dtype.kind != "f":
+        image = Normalization((0.0,) * config.in_channels, (1.0,) * config.in_channels).apply(image)
+    plan = plan or default_plan(config, image.shape[:-1])
+    return predict_tiled(run, image.astype(np.float32, copy=False), plan, config.out_channels)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis: (..., K) to (..., K). One channel z is the logit of class 1: (..., 1) to (..., 2)."""
+    if logits.shape[-1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def labels(logits: np.ndarray) -> np.ndarray:
+    """The most probable class (the first of equal ones): (..., K) to (...) uint8, or uint16 beyond 256 classes."""
+    chosen = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(-1)
+    return chosen.astype(np.uint8 if logits.shape[-1] <= 256 else np.uint16)

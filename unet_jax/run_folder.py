@@ -1,0 +1,80 @@
+"""The folder of a training run.
+
+run.json      the network, the settings and the data set's name: enough to repeat the run
+log.jsonl     one line a measurement: step, loss, steps per second; or step and scores on the validation data
+best/         the checkpoint with the highest mean IoU on the validation data
+last/         the checkpoint of the last measurement
+state/        the whole state of the training (Orbax), for resuming
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unet_data import Dataset
+from unet_jax.settings import TrainSettings
+from unet_spec import InputError, UNetConfig
+from unet_spec.checkpoint import replacing
+
+
+def open_folder(out: Path, config: UNetConfig, settings: TrainSettings, data: Dataset, resume: bool) -> None:
+    """Makes the folder and run.json; with `resume`, sees that they are of the same run but for its length."""
+    record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source}
+    path = out / "run.json"
+    if path.exists():
+        if not resume:
+            raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
+        old = read_run(out)
+        for key in ("network", "settings"):
+            changed = [
+                k for k, v in record[key].items() if k != "steps" and json.loads(json.dumps(v)) != old[key].get(k)
+            ]
+            if changed:
+                name = changed[0]
+                was, now = old[key].get(name), record[key][name]
+                raise InputError(f"{out} was trained with {name} {was}, not {now}; resume it with the same settings")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n")
+    except OSError as e:
+        raise InputError(f"cannot write the run folder {out}: {e.strerror or e}") from None
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """The run.json of a run folder: network, settings, data. Raises InputError."""
+    try:
+        record = json.loads((out / "run.json").read_text())
+        return {key: record[key] for key in ("network", "settings", "data")}
+    except OSError:
+        raise InputError(f"{out} is no run folder: it has no readable run.json") from None
+    except (ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{out / 'run.json'} is damaged ({e})") from None
+
+
+def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
+    """The records up to a step; what a killed run logged beyond its last state is dropped."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # a line cut short by the kill
+        if record["step"] <= up_to:
+            records.append(record)
+    return records
+
+
+def write_log(path: Path, log: list[dict[str, Any]]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in log))
+
+
+def append_log(path: Path, record: dict[str, Any]) -> None:
+    """Adds one line."""
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")

@@ -1,0 +1,24 @@
+"""The network as a function of NumPy arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from unet_torch.unet import UNet
+
+
+class TorchRuntime:
+    """Runs a model in evaluation mode: images (N, *spatial, C) to logits (N, *spatial, K), on the model's device."""
+
+    name = "torch"
+
+    def __init__(self, model: UNet):
+        self.model = model.eval()
+        self.device = next(model.parameters()).device
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Raises InputError on a wrong shape or a size off the grid."""
+        x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))).to(self.device)
+        with torch.inference_mode():
+            return np.moveaxis(self.model(x).cpu().numpy(), 1, -1)
