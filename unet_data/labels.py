@@ -1,0 +1,152 @@
+"""Label conventions: from the numbers that a mask file holds to class indices 0..K-1.
+
+Mask files look alike and mean different things. Read wrongly, a 0/255 mask trains a network of 256 classes, and 16-bit
+nucleus numbers train one of hundreds; both end with a Dice near zero and no error. So the numbers of the *whole* data
+set decide, once, by these rules, and what none of them covers is refused with the values that were found.
+
+    kind       values found                            class indices
+    auto       {0, 1} or {0, 255}                      0, 1                    ("binary")
+    auto       16- or 32-bit integers beyond those     > 0 becomes 1           ("instance": 0 is background)
+    auto       8-bit, all of 0..K-1 and K <= 32        as they are             ("semantic")
+    semantic   {0, 255}                                0, 1
+    semantic   0..K-1, K <= 255, gaps allowed          as they are, K = largest + 1
+    instance   any integers >= 0                       > 0 becomes 1
+
+One-sided masks (only 0, only 1, only 255) count as binary. RGB masks whose three channels are equal are read as grey,
+palette masks as their index (see `decode`), float masks if every value is a whole number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from .decode import decode
+
+LabelKind = Literal["auto", "semantic", "instance"]
+MAX_AUTO_CLASSES = 32
+MAX_CLASSES = 255
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How the numbers of one data set become class indices.
+
+    kind: "binary" and "instance" map every value > 0 to 1, "semantic" keeps the values. classes: K, at least 2.
+    """
+
+    kind: Literal["binary", "semantic", "instance"]
+    classes: int
+
+    def apply(self, raw: np.ndarray) -> np.ndarray:
+        """Class indices of labels that `label_rule` has seen: integers of any shape to int32 of the same shape."""
+        return (raw if self.kind == "semantic" else raw > 0).astype(np.int32)
+
+
+def read_labels(path: str | Path) -> np.ndarray:
+    """The label numbers of a mask file as they are stored: (N, H, W), boolean or integer. See the module's rules.
+
+    Raises InputError for an unreadable file, colour masks, and floats that are not whole numbers.
+    """
+    raw = decode(path, labels=True)
+    if raw.shape[-1] > 1 and (raw != raw[..., :1]).any():
+        colours = np.unique(raw.reshape(-1, raw.shape[-1]), axis=0)
+        some = ", ".join(str(tuple(int(v) for v in colour)) for colour in colours[:4])
+        raise InputError(
+            f"{path}: is a colour mask of {len(colours)} colours ({some}{', ...' if len(colours) > 4 else ''}); "
+            "a label file holds one number per pixel: write class indices 0, 1, 2, ... as 8-bit grey PNG or TIFF"
+        )
+    return _whole(raw[..., 0], path)
+
+
+def label_rule(raws: Sequence[np.ndarray], paths: Sequence[str | Path], kind: LabelKind = "auto") -> LabelRule:
+    """Decides, for all label arrays of a data set together, what their numbers mean.
+
+    raws: integer or boolean arrays of any shape, as `read_labels` gives them; paths: their files, for messages.
+    Raises InputError where no rule of the table above fits.
+    """
+    if kind not in get_args(LabelKind):
+        raise InputError(f"label kind {kind!r} is not known; use one of {', '.join(get_args(LabelKind))}")
+    found = [np.unique(_whole(raw, path)).astype(np.int64) for raw, path in zip(raws, paths, strict=True)]
+    if not found:
+        raise InputError("a label rule needs at least one label array")
+    for values, path in zip(found, paths, strict=True):
+        if values[0] < 0:
+            raise InputError(f"{path}: label values must be 0 or larger; found {_listed(values)}")
+    if kind == "instance":
+        return LabelRule("instance", 2)
+
+    union = np.unique(np.concatenate(found))
+    if _within(union, (0, 1)) or _within(union, (0, 255)):
+        return LabelRule("binary", 2)
+    if all(_within(values, (0, 1)) or _within(values, (0, 255)) for values in found):
+        ones = next(path for values, path in zip(found, paths, strict=True) if 1 in values)
+        full = next(path for values, path in zip(found, paths, strict=True) if 255 in values)
+        raise InputError(f"{ones}: is a 0/1 mask but {full} is a 0/255 mask; write all masks in one convention")
+    odd = next(path for values, path in zip(found, paths, strict=True) if values[-1] > 1)
+    if kind == "semantic":
+        if union[-1] >= MAX_CLASSES:
+            worst = next(path for values, path in zip(found, paths, strict=True) if values[-1] >= MAX_CLASSES)
+            raise InputError(
+                f"{worst}: label value {union[-1]} is too large for a class index (found {_listed(union)}); "
+                "class indices are 0..254 (255 often marks pixels to ignore: give those a class first)"
+            )
+        return LabelRule("semantic", int(union[-1]) + 1)
+    if any(raw.dtype.itemsize > 1 and raw.dtype.kind in "iu" for raw in raws):
+        return LabelRule("instance", 2)
+    if len(union) == union[-1] + 1 and len(union) <= MAX_AUTO_CLASSES:
+        return LabelRule("semantic", len(union))
+    raise InputError(f"{odd}: cannot tell what the label values {_listed(union)} mean; {_advice(union)}")
+
+
+def to_class_indices(raw: np.ndarray, path: str | Path, kind: LabelKind = "auto") -> tuple[np.ndarray, int]:
+    """One label array on its own: (class indices int32 of raw's shape, number of classes K).
+
+    raw: (H, W) or (D, H, W), boolean or integer, or floats that are whole numbers. path: its file, for messages. Of
+    several files of one data set, decide with `label_rule` for all of them together: a file that happens to show two
+    nuclei looks like a binary mask, the next one does not.
+    Raises InputError where no rule fits.
+    """
+    raw = _whole(raw, path)
+    rule = label_rule([raw], [path], kind)
+    return rule.apply(raw), rule.classes
+
+
+def _whole(raw: np.ndarray, path: str | Path) -> np.ndarray:
+    raw = np.asarray(raw)
+    if raw.size == 0 or raw.dtype.kind not in "buif":
+        raise InputError(f"{path}: labels of shape {raw.shape} and dtype {raw.dtype} cannot be used; give integers")
+    if raw.dtype.kind != "f":
+        return raw
+    # Integers up to 255 stand for 8-bit masks that some tool saved as floats; larger ones are kept, as wide integers.
+    if not np.isfinite(raw).all() or (raw != np.rint(raw)).any() or np.abs(raw).max() >= 2**31:
+        raise InputError(
+            f"{path}: is a {raw.dtype} mask with values from {np.min(raw):g} to {np.max(raw):g} that are not all "
+            "whole numbers; threshold it and write 0 and 1"
+        )
+    return raw.astype(np.uint8 if raw.min() >= 0 and raw.max() <= 255 else np.int32)
+
+
+def _within(values: np.ndarray, allowed: tuple[int, ...]) -> bool:
+    return bool(np.isin(values, allowed).all())
+
+
+def _listed(values: np.ndarray) -> str:
+    shown = ", ".join(str(value) for value in values[:8])
+    return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} different, up to {values[-1]})"
+
+
+def _advice(values: np.ndarray) -> str:
+    if len(values) > MAX_AUTO_CLASSES and values[0] == 0 and values[-1] == 255:
+        return (
+            "grey levels between 0 and 255 come from JPEG or smoothed edges: threshold at 128 and save as PNG "
+            "(or pass kind='instance' if they number objects)"
+        )
+    return (
+        "write class indices 0, 1, 2, ... without gaps, or 0/255, or pass kind='semantic' (they are class indices) "
+        "or kind='instance' (they number objects)"
+    )

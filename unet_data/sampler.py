@@ -1,0 +1,65 @@
+"""Random training windows, as a pure function of (seed, step)."""
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from .dataset import Dataset
+from .tiles import mirror_window
+
+
+class Sampler:
+    """Draws batches of windows of images and of their labels.
+
+    window, target: spatial sizes, e.g. (572, 572) and (388, 388) for the unpadded U-Net: what is cut out, and the part
+    at its centre that the loss will look at. Per axis the target is no larger and differs by an even number, so that
+    both have one centre. There is no state: `batch(step)` depends on (seed, step) alone, so that training resumed at a
+    step sees what it would have seen.
+
+    Raises InputError for a data set without labels and for windows, batch or seed that do not fit.
+    """
+
+    def __init__(
+        self, dataset: Dataset, window: tuple[int, ...], target: tuple[int, ...], batch: int, seed: int
+    ) -> None:
+        if dataset.labels is None:
+            raise InputError(f"{dataset.source}: has no labels; training needs them")
+        if not len(window) == len(target) == dataset.spatial_dims:
+            raise InputError(
+                f"window {tuple(window)} and target {tuple(target)} must have {dataset.spatial_dims} "
+                f"lengths each, as the images of {dataset.source} do"
+            )
+        for outer, inner in zip(window, target, strict=True):
+            if inner < 1 or inner > outer or (outer - inner) % 2:
+                raise InputError(
+                    f"target {tuple(target)} does not fit into the middle of window {tuple(window)}; "
+                    "each length must be 1 or more, no larger, and smaller by an even number"
+                )
+        if batch < 1 or seed < 0:
+            raise InputError(f"batch must be 1 or more and seed 0 or more, not {batch} and {seed}")
+        self.dataset = dataset
+        self.window, self.target = tuple(window), tuple(target)
+        self.batch_size, self.seed = batch, seed
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """(images (B, *window, C) in the images' dtype, labels (B, *window) int32) of one training step >= 0.
+
+        Each example takes an image at random and a position at random: the target lies inside the image, every position
+        equally likely, or covers the image where it is the larger. The window around it is mirrored beyond the image's
+        edge, in image and label alike.
+        """
+        if step < 0:
+            raise InputError(f"step must be 0 or more, not {step}")
+        labels_of = self.dataset.labels
+        assert labels_of is not None  # the constructor has refused it
+        rng = np.random.default_rng([self.seed, step])
+        images, labels = [], []
+        for _ in range(self.batch_size):
+            chosen = int(rng.integers(len(self.dataset)))
+            image, label = self.dataset.images[chosen], labels_of[chosen]
+            room = [size - length for size, length in zip(label.shape, self.target, strict=True)]
+            start = [int(rng.integers(min(0, free), max(0, free) + 1)) for free in room]
+            corner = [s - (o - i) // 2 for s, o, i in zip(start, self.window, self.target, strict=True)]
+            images.append(mirror_window(image, corner, self.window))
+            labels.append(mirror_window(label, corner, self.window))
+        return np.stack(images), np.stack(labels)
