@@ -1,0 +1,1 @@
+"""The `unet` command and the benchmarks. Imported as `unet_tools`."""

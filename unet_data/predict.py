@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from unet_data.normalize import Normalization
+from unet_data.prepare import prepare
 from unet_data.stitch import Run, predict_tiled
-from unet_spec import DataSpec, InputError, UNetConfig
+from unet_spec import DataSpec, UNetConfig
 from unet_spec.tiling import TilePlan, plan_tiles
 
 # Input pixels of a tile where nobody asked for a size: its activations at full width fit in a few GiB.
@@ -30,24 +30,12 @@ def least_tile(config: UNetConfig, axis: int = 0) -> int:
 def predict_image(
     run: Run, image: np.ndarray, config: UNetConfig, data: DataSpec, plan: TilePlan | None = None
 ) -> np.ndarray:
-    """The logits (*spatial, K) float32 of an image (*spatial, C) of any size: normalised, tiled, stitched.
+    """The logits (*spatial, K) float32 of an image (*spatial, C) of any size: prepared, tiled, stitched.
 
-    `plan` None: `default_plan`. Raises InputError on wrong axes, channels or dtype, and where the image holds NaN or
-    infinities.
+    `plan` None: `default_plan`. Raises InputError as `prepare`.
     """
-    if image.ndim != config.spatial_dims + 1:
-        axes = "(H, W, C)" if config.spatial_dims == 2 else "(D, H, W, C)"
-        raise InputError(f"a {config.spatial_dims}-D network takes images {axes}; this one has shape {image.shape}")
-    if image.shape[-1] != config.in_channels:
-        raise InputError(f"the image has {image.shape[-1]} channels, the network takes {config.in_channels}")
-    if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise InputError(f"the image holds {np.count_nonzero(~np.isfinite(image))} values that are NaN or infinite")
-    if data.mean:
-        image = Normalization(data.mean, data.std).apply(image)
-    elif image.dtype.kind != "f":
-        image = Normalization((0.0,) * config.in_channels, (1.0,) * config.in_channels).apply(image)
-    plan = plan or default_plan(config, image.shape[:-1])
-    return predict_tiled(run, image.astype(np.float32, copy=False), plan, config.out_channels)
+    prepared = prepare(image[None], config, data)[0]
+    return predict_tiled(run, prepared, plan or default_plan(config, prepared.shape[:-1]), config.out_channels)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

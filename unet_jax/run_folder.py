@@ -10,6 +10,7 @@ state/        the whole state of the training (Orbax), for resuming
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,12 @@ def append_log(path: Path, record: dict[str, Any]) -> None:
     """Adds one line."""
     with path.open("a") as file:
         file.write(json.dumps(record) + "\n")
+
+
+def clear(out: Path) -> None:
+    """Removes a run folder, if that is what it is. Raises InputError for any other folder that is not empty."""
+    if not out.exists():
+        return
+    if any(out.iterdir()) and not (out / "run.json").exists():
+        raise InputError(f"{out} is not a run folder and not empty; choose another, or remove it")
+    shutil.rmtree(out)

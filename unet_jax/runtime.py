@@ -15,10 +15,11 @@ class JaxRuntime:
     name = "jax"
 
     def __init__(self, model: UNet):
+        self.config = model.config
         model.eval()
         self.graphdef, self.state = nnx.split(model)
         self._apply = jax.jit(lambda state, x: nnx.merge(self.graphdef, state)(x))
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: np.ndarray) -> np.ndarray:
         """Raises InputError on a wrong shape or a size off the grid."""
         return np.asarray(self._apply(self.state, images))

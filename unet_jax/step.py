@@ -60,7 +60,7 @@ def make_step(
     update = optimizer(settings)
 
     def loss_of(params: Any, stats: Any, images: Array, labels: Array, key: Array) -> tuple[Array, Any]:
-        model = nnx.merge(graphdef, params, stats)
+        model = nnx.merge(graphdef, params, stats, copy=True)  # its statistics change at this trace level
         loss = cross_entropy(model(images, nnx.Rngs(dropout=key)), labels, smoothing=settings.smoothing)
         return loss, nnx.state(model, nnx.BatchStat)
 

@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from unet_data import Dataset, Normalization, Sampler, confusion, dice, iou, pixel_accuracy
+from unet_data import Dataset, Normalization, Sampler
+from unet_data.evaluate import check_fits, measure
 from unet_data.normalize import full_scale
-from unet_data.predict import labels as labels_of
-from unet_data.predict import predict_image
 from unet_jax.run_folder import append_log, open_folder, read_log, write_log
 from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
@@ -46,18 +45,6 @@ class TrainResult:
     scores: dict[str, float]
     best: dict[str, float]
     log: list[dict[str, Any]]
-
-
-def measure(
-    run: Callable[[np.ndarray], np.ndarray], config: UNetConfig, data: DataSpec, dataset: Dataset
-) -> dict[str, float]:
-    """Pixel accuracy, mean IoU and mean Dice over all pixels of a labelled data set, in [0, 1]."""
-    if dataset.labels is None:
-        raise InputError(f"{dataset.source} has no labels to measure against")
-    matrix = np.zeros((config.classes, config.classes), np.int64)
-    for image, label in zip(dataset.images, dataset.labels, strict=True):
-        matrix += confusion(labels_of(predict_image(run, image, config, data)), label, config.classes)
-    return {"pixel_accuracy": pixel_accuracy(matrix), "iou": iou(matrix).mean, "dice": dice(matrix).mean}
 
 
 def train(
@@ -106,7 +93,7 @@ def train(
         now.eval()
         scores: dict[str, float] = {}
         if validation is not None:
-            scores = measure(JaxRuntime(now), config, now.data, validation)
+            scores = measure(JaxRuntime(now).run, config, now.data, validation)
         tell({"step": number, **scores} if scores else {"step": number, "saved": True})
         now.save_pretrained(out / "last")
         if not scores or scores["iou"] >= saved.best.get("iou", -math.inf):
@@ -152,16 +139,8 @@ def _prefetched(sampler: Sampler, first: int, last: int) -> Iterator[tuple[int, 
 
 
 def _check_data(config: UNetConfig, training: Dataset, validation: Dataset | None) -> None:
-    for data in (training, validation):
-        if data is None:
-            continue
-        if data.labels is None:
-            raise InputError(f"{data.source} has no labels; training needs one for each image")
-        if data.spatial_dims != config.spatial_dims:
-            raise InputError(
-                f"{data.source} holds {data.spatial_dims}-D images, the network is {config.spatial_dims}-D"
-            )
-        if data.channels != config.in_channels:
-            raise InputError(f"{data.source} has {data.channels} channels, the network takes {config.in_channels}")
-        if data.class_count != config.classes:
-            raise InputError(f"{data.source} has {data.class_count} classes, the network tells {config.classes} apart")
+    for dataset in (training, validation):
+        if dataset is not None and dataset.labels is None:
+            raise InputError(f"{dataset.source} has no labels; training needs one for each image")
+        if dataset is not None:
+            check_fits(config, dataset)

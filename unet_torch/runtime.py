@@ -14,10 +14,11 @@ class TorchRuntime:
     name = "torch"
 
     def __init__(self, model: UNet):
+        self.config = model.config
         self.model = model.eval()
         self.device = next(model.parameters()).device
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: np.ndarray) -> np.ndarray:
         """Raises InputError on a wrong shape or a size off the grid."""
         x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))).to(self.device)
         with torch.inference_mode():

@@ -82,7 +82,11 @@ class UNet(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> UNet:
         """The network of a checkpoint folder, in evaluation mode, in the dtype of its file. Raises InputError."""
-        checkpoint = Checkpoint.load(folder)
+        return cls.from_checkpoint(Checkpoint.load(folder))
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> UNet:
+        """The network of a loaded checkpoint, in evaluation mode, in the dtype of its tensors, which are copied."""
         with torch.device("meta"):  # nothing is allocated only to be replaced
             model = cls(checkpoint.config, None)
         weights.load_tensors(model, checkpoint.tensors)

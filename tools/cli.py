@@ -1,0 +1,102 @@
+"""The command `unet`: finds the subcommand, parses its flags, turns errors into one line and an exit code.
+
+Nothing heavy is imported before a subcommand is known, so that `unet --help` answers at once.
+Exit codes: 0 done; 1 a check failed; 2 bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "info": "layers, sizes, parameters and geometry of a network",
+    "train": "train a network in JAX",
+    "evaluate": "measure a checkpoint on labelled images",
+    "predict": "segment images of any size, in any runtime",
+    "convert": "weights from one format to another, bit for bit",
+    "export": "write a deployable folder: ONNX, TensorRT engines, manifest, parity record",
+    "check": "prove that every runtime at hand computes the same network",
+    "demo": "all of it, end to end, with a report",
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: unet COMMAND ...",
+            "",
+            "One U-Net, written down once, provably the same network in JAX, PyTorch, ONNX and TensorRT.",
+            "",
+            *lines,
+            "",
+            "unet COMMAND --help tells more. Exit codes: 0 done, 1 a check failed, 2 bad input.",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line (None: that of the process) and returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"unet-twins {version('unet-twins')}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        import difflib
+
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(COMMANDS)}"
+        print(f"unet: no command {name!r}{hint}", file=sys.stderr)
+        return 2
+    return _run(name, rest)
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    from importlib import import_module
+
+    import tyro
+
+    from unet_spec.errors import InputError
+
+    try:
+        command = import_module(f"unet_tools.commands.{name}")
+        args = tyro.cli(
+            command.Args,
+            prog=f"unet {name}",
+            description=command.__doc__,
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+        return command.run(args)
+    except SystemExit as e:  # tyro has told what is wrong
+        return e.code if isinstance(e.code, int) else 2
+    except ModuleNotFoundError as e:
+        extra = {"jax": "jax", "flax": "jax", "optax": "jax", "orbax": "jax", "torch": "torch", "onnx": "onnx"}
+        extra |= {"onnxruntime": "onnx", "matplotlib": "report", "jinja2": "report"}
+        package = (e.name or "").split(".")[0]
+        if package not in extra:
+            raise
+        print(f"unet: {package} is not installed; pip install 'unet-twins[{extra[package]}]'", file=sys.stderr)
+    except InputError as e:
+        print(f"unet: {e}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("unet: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

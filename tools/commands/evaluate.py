@@ -1,0 +1,44 @@
+"""Measure a checkpoint or a bundle on labelled images: pixel accuracy, IoU and Dice over all pixels.
+
+Example: unet evaluate runs/em/best data/isbi2012 --subset validation
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from unet_data.evaluate import commonest_class_accuracy, measure
+from unet_tools.console import print_json, print_table
+from unet_tools.data import Subset, choose, open_data
+from unet_tools.runtimes import RuntimeName, open_network
+
+
+@dataclass(frozen=True)
+class Args:
+    checkpoint: tyro.conf.Positional[Path]
+    """A checkpoint or a bundle."""
+    data: tyro.conf.Positional[str]
+    """Labelled images, as for unet train."""
+    subset: Subset = "all"
+    """validation is the block that unet train holds back; train is the rest."""
+    runtime: RuntimeName | None = None
+    """What runs it. Default: onnx, torch or jax, whichever is installed."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> int:
+    network = open_network(args.checkpoint, args.runtime)
+    dataset = choose(open_data(args.data, network.config.spatial_dims), args.subset)
+    scores = measure(network.runtime.run, network.config, network.data, dataset)
+    baseline = commonest_class_accuracy(dataset)
+    if args.json:
+        print_json({"images": len(dataset), "runtime": network.name, **scores, "baseline_pixel_accuracy": baseline})
+    else:
+        lines = [(name, f"{value:.4f}") for name, value in scores.items()]
+        lines.append(("pixel accuracy of the commonest class", f"{baseline:.4f}"))
+        print_table(f"{len(dataset)} images, {network.name}", ("measure", "value"), lines, right="1")
+    return 0

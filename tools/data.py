@@ -1,0 +1,21 @@
+"""The data set that a command names: a path, or "synthetic"."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from unet_data import Dataset, membranes, open_dataset, split
+
+Subset = Literal["all", "train", "validation"]
+
+
+def open_data(name: str, spatial_dims: int = 2, seed: int = 0) -> Dataset:
+    """Opens a path (see `unet_data.open_dataset`); "synthetic" makes 24 images of membranes. Raises InputError."""
+    if name == "synthetic":
+        return membranes(24, 384, seed) if spatial_dims == 2 else membranes(6, 96, seed, spatial_dims=3)
+    return open_dataset(name, spatial_dims)
+
+
+def choose(dataset: Dataset, subset: Subset) -> Dataset:
+    """All of it, or the part that training learns from (its first five sixths) or validates on (the last sixth)."""
+    return dataset if subset == "all" else split(dataset)[0 if subset == "train" else 1]
