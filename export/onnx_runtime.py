@@ -1,0 +1,76 @@
+"""ONNX Runtime: the model on any CPU, or on a CUDA device where the installed ONNX Runtime has one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from unet_spec import InputError
+from unet_spec.geometry import check_image
+
+from .onnx_check import config_of, read_onnx
+from .onnx_ops import INPUT, OUTPUT
+
+
+class OnnxRuntime:
+    """A loaded model.
+
+    Attributes:
+        config: the network, from the model's metadata.
+        provider: what runs it, such as "CPUExecutionProvider".
+        version: of ONNX Runtime.
+    """
+
+    name = "onnx"
+
+    def __init__(self, source: bytes | str | os.PathLike[str], threads: int | None = None):
+        """Loads a model from a path or from its bytes. `threads`: None takes the cores this process may use.
+
+        Raises InputError where `read_onnx` does, and where ONNX Runtime refuses the model.
+        """
+        import onnxruntime as ort
+
+        content, model, where = read_onnx(source)
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; it must be at least 1")
+        self.config = config_of(model, where)
+        self.version: str = ort.__version__
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads or usable_cores()
+        options.log_severity_level = 3  # errors; it warns on standard error of every GPU that it does not find
+        try:
+            self._session = ort.InferenceSession(content, options, providers=_providers(ort))
+        except Exception as e:  # its exceptions share no base class of their own
+            raise InputError(f"ONNX Runtime refuses {where}: {str(e).strip().splitlines()[0]}") from None
+        self.provider: str = self._session.get_providers()[0]
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """The logits (N, *spatial, K) float32 of images (N, *spatial, C) float32, already normalised, on the grid.
+
+        Raises InputError on another dtype, number of axes or channels, or a size off the grid (naming the nearest).
+        """
+        if images.dtype != np.float32:
+            raise InputError(f"the network takes float32 images, not {images.dtype}")
+        check_image(self.config.graph, images.shape)
+        if not len(images):
+            raise InputError(f"an image batch of shape {images.shape} holds no image")
+        (logits,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(np.moveaxis(images, -1, 1))})
+        return np.ascontiguousarray(np.moveaxis(np.asarray(logits), 1, -1))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: a container or a scheduler often grants fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _providers(ort: Any) -> list[Any]:
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        # TF32 keeps ten bits of each factor: float32 in name only.
+        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
+    return providers

@@ -1,0 +1,93 @@
+"""A bundle as a function from images to logits, in the best runtime that this machine has."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from unet_data.prepare import prepare
+from unet_data.stitch import predict_tiled
+from unet_spec import InputError, UNetConfig
+from unet_spec.tiling import plan_tiles
+
+from .manifest import Bundle, open_bundle
+from .onnx_runtime import OnnxRuntime
+
+RuntimeName = Literal["auto", "onnx", "tensorrt"]
+
+
+class Runtime(Protocol):
+    """What runs a network: `OnnxRuntime`, `TensorRTRuntime`."""
+
+    name: str
+    config: UNetConfig
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Images (N, *spatial, C) float32, prepared, on the grid, to logits (N, *spatial, K) float32."""
+        ...
+
+
+class Predictor:
+    """Images in, logits out.
+
+    Attributes:
+        bundle: where the network comes from.
+        runtime: what runs it.
+        passed_over: for each runtime that was tried before it, why it does not run here.
+    """
+
+    def __init__(self, bundle: Bundle, runtime: Runtime, passed_over: dict[str, str]):
+        self.bundle, self.runtime, self.passed_over = bundle, runtime, passed_over
+
+    def __call__(self, images: np.ndarray, tile: int | tuple[int, ...] | None = None) -> np.ndarray:
+        """The logits (N, *spatial, K) float32, for every pixel of images (N, *spatial, C) of any size.
+
+        images: uint8, uint16 or floating; normalised here as the manifest says. What a valid network needs beyond the
+        edges is mirrored. tile: at most so many pixels per axis at once; None takes the bundle's own. Tiles give the
+        result of the whole image, unless the network sees the whole image (a group or instance norm, interpolation
+        with aligned corners): then the bundle's own tile is the whole image, and a smaller one is an approximation.
+
+        Raises InputError on wrong axes, channels or dtype, empty or non-finite images, and a tile that is too small.
+        """
+        config = self.bundle.config
+        prepared = prepare(images, config, self.bundle.data)
+        plan = plan_tiles(config.geometry, prepared.shape[1:-1], self.bundle.tile if tile is None else tile)
+        return np.stack([predict_tiled(self.runtime.run, image, plan, config.out_channels) for image in prepared])
+
+
+def load(
+    bundle: str | os.PathLike[str] | Bundle, runtime: RuntimeName = "auto", threads: int | None = None
+) -> Predictor:
+    """Opens a bundle. runtime: "auto" takes TensorRT where a GPU and an engine for it exist, else ONNX Runtime.
+
+    threads: of ONNX Runtime on the CPU; None takes the cores that this process may use.
+
+    Raises InputError where the bundle is not in order, and where the runtime that was asked for does not run here.
+    """
+    if runtime not in get_args(RuntimeName):
+        raise InputError(f"unknown runtime {runtime!r}; allowed: {', '.join(get_args(RuntimeName))}")
+    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    if runtime == "onnx":
+        return Predictor(bundle, _onnx(bundle, threads), {})
+    passed_over: dict[str, str] = {}
+    for record in bundle.engines:
+        from .tensorrt_runtime import load_engine
+
+        try:
+            return Predictor(bundle, load_engine(bundle.engine_path(record), record, bundle.config), passed_over)
+        except InputError as e:
+            passed_over[record.file] = str(e)
+    if not bundle.engines:
+        passed_over["tensorrt"] = "the bundle has no engine"
+    if runtime == "tensorrt":
+        raise InputError(f"no engine of {bundle.folder} runs here: " + "; ".join(passed_over.values()))
+    return Predictor(bundle, _onnx(bundle, threads), passed_over)
+
+
+def _onnx(bundle: Bundle, threads: int | None) -> OnnxRuntime:
+    runtime = OnnxRuntime(bundle.onnx, threads)
+    if runtime.config != bundle.config:
+        raise InputError(f"{bundle.onnx} is another network than {bundle.folder / 'manifest.json'} says")
+    return runtime

@@ -1,0 +1,162 @@
+"""The child process that builds one engine: `python -m unet_export.tensorrt_build`, a job as JSON on standard input.
+
+Builders are native code and have been seen to crash on models that the ONNX checker passes. Here a crash costs a
+process, not the caller. In the current folder it reads MODEL and writes ENGINE and RESULT, a JSON object that says
+either what was built or, under "error", why not. No result means a crash. The other side is `tensorrt_backend`.
+
+A builder's compiler numbers its symbols in an order that follows memory addresses and threads. With fixed addresses and
+one thread, equal models give equal engines, byte for byte, on one machine in one environment
+(measured with tensorrt_rtx 1.7.1).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .onnx_ops import INPUT
+
+MODEL, ENGINE, RESULT = "model.onnx", "engine.plan", "result.json"
+_SHAPES = ("INT32", "INT64", "BOOL")  # what sizes are computed in; no image ever passes through these
+
+
+class BuildError(Exception):
+    """The builder's own reason, in one line."""
+
+
+_ADDR_NO_RANDOMIZE = 0x0040000  # <linux/personality.h>
+
+
+def fix_addresses() -> bool:
+    """Starts this process anew without randomised addresses, where the system permits it (Linux; many containers do
+    not). True where they are fixed, False where they cannot be."""
+    if not sys.platform.startswith("linux"):
+        return False
+    personality = ctypes.CDLL(None).personality
+    personality.argtypes, personality.restype = [ctypes.c_ulong], ctypes.c_int
+    now = personality(0xFFFFFFFF)  # asks
+    if now == -1 or now & _ADDR_NO_RANDOMIZE:
+        return now != -1
+    if personality(now | _ADDR_NO_RANDOMIZE) == -1:
+        return False
+    os.execv(sys.executable, sys.orig_argv)
+
+
+def main() -> None:
+    fixed = fix_addresses()
+    job = json.load(sys.stdin)
+    try:
+        result = build(job) | {"reproducible": fixed}
+    except BuildError as e:
+        result = {"error": str(e)}
+    except Exception as e:
+        result = {"error": f"{type(e).__name__}: {e}"}
+    Path(RESULT).write_text(json.dumps(result))
+
+
+def build(job: dict[str, Any]) -> dict[str, Any]:
+    """Writes the engine to ENGINE and returns what was built. Raises BuildError."""
+    trt = importlib.import_module(job["backend"])
+    logger, messages = _logger(trt)
+    builder = trt.Builder(logger)
+    builder.max_threads = 1
+    network = builder.create_network(_strongly_typed(trt))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(Path(MODEL).read_bytes()):
+        errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        raise BuildError(f"the parser refuses the model: {_told(errors or messages)}")
+    if (network.num_inputs, network.num_outputs) != (1, 1):
+        raise BuildError(f"the parser found {network.num_inputs} inputs, {network.num_outputs} outputs; expected 1, 1")
+
+    config = builder.create_builder_config()
+    _set_options(trt, config, job)
+    profile = builder.create_optimization_profile()
+    channels = network.get_input(0).shape[1]
+    profile.set_shape(INPUT, *((n[0], channels, *n[1:]) for n in (job["profile"][k] for k in ("min", "opt", "max"))))
+    if not profile or config.add_optimization_profile(profile) < 0:
+        raise BuildError(f"the profile is refused: {_told(messages)}")
+
+    types = layer_types(network)
+    start = time.perf_counter()
+    engine = builder.build_serialized_network(network, config)
+    seconds = time.perf_counter() - start
+    if engine is None:
+        raise BuildError(_told(messages))
+    Path(ENGINE).write_bytes(engine)
+    return {
+        "version": trt.__version__,
+        "seconds": seconds,
+        "tf32": config.get_flag(trt.BuilderFlag.TF32),
+        "input_type": network.get_input(0).dtype.name,
+        "output_type": network.get_output(0).dtype.name,
+        "layer_types": dict(types),
+        "layers": network.num_layers,
+    }
+
+
+def layer_types(network: Any) -> Counter[str]:
+    """How many layers' outputs have each dtype, by TensorRT's names. In a strongly typed network these are what it
+    computes in: the builder may not choose another."""
+    types: Counter[str] = Counter()
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        types.update(layer.get_output(k).dtype.name for k in range(layer.num_outputs))
+    return types
+
+
+def wrong_types(types: dict[str, int], wanted: str) -> dict[str, int]:
+    """Those of `layer_types` that are neither the wanted one nor integers for sizes."""
+    return {name: count for name, count in types.items() if name != wanted and name not in _SHAPES}
+
+
+def _set_options(trt: Any, config: Any, job: dict[str, Any]) -> None:
+    # On by default: ten bits of each factor in what calls itself float32.
+    (config.set_flag if job["tf32"] else config.clear_flag)(trt.BuilderFlag.TF32)
+    if job["workspace"]:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job["workspace"])
+    if capabilities := job["compute_capabilities"]:
+        config.num_compute_capabilities = len(capabilities)
+        for i, name in enumerate(capabilities):
+            if not config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{name}"), i):
+                raise BuildError(f"compute capability {name} is refused")
+
+
+def _strongly_typed(trt: Any) -> int:
+    """The creation flags. Where a weakly typed network still exists (TensorRT 10), it has to be declined."""
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _logger(trt: Any) -> tuple[Any, list[str]]:
+    """A logger that keeps errors instead of printing them."""
+    messages: list[str] = []
+
+    class Logger(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                messages.append(msg)
+
+    return Logger(), messages
+
+
+def _told(messages: list[str]) -> str:
+    """The first message of substance. Without a GPU, every build also logs that the CUDA driver is missing."""
+    # Where in their sources it happened says nothing to a reader of one line.
+    lines = [re.sub(r"\.? In \w+ at /\S+?:\d+", "", " ".join(m.split())) for m in messages]
+    of_substance = [line for line in lines if "cudaError" not in line] or lines
+    return of_substance[0][:500] if of_substance else "no reason given"
+
+
+if __name__ == "__main__":
+    main()
