@@ -18,7 +18,7 @@ import numpy as np
 
 from unet_data.prepare import prepare
 from unet_spec import Checkpoint, Geometry, InputError
-from unet_spec.tiling import halo
+from unet_spec.tiling import tile_near, tile_stride
 
 from . import parity
 from .manifest import (
@@ -94,28 +94,15 @@ def default_tile(geometry: Geometry) -> tuple[int, ...] | None:
     """Pixels per axis that a tile has unless the user says otherwise; None where only the whole image is right."""
     if not geometry.shift_invariant:
         return None
-    dims = geometry.graph.spatial_dims
-    return tuple(_default_tile(geometry, axis, _TILE[dims]) for axis in range(dims))
+    return tile_near(geometry, _TILE[geometry.graph.spatial_dims])
 
 
 def default_profile(geometry: Geometry) -> Profile:
     """From the smallest image to four tiles at once, best for one tile."""
     dims = geometry.graph.spatial_dims
-    tile = tuple(_default_tile(geometry, axis, _TILE[dims]) for axis in range(dims))
+    tile = tile_near(geometry, _TILE[dims])
     least = tuple(geometry.grid(axis).minimum for axis in range(dims))
     return Profile((1, *least), (1, *tile), (4, *tile))
-
-
-def _default_tile(geometry: Geometry, axis: int, wanted: int) -> int:
-    grid = geometry.grid(axis)
-    least = grid.above(2 * geometry.margin(axis) + sum(halo(geometry, axis)) + grid.step)
-    return max(grid.below(wanted) or least, least)
-
-
-def _stride(geometry: Geometry, axis: int, tile: int) -> int:
-    """How far apart tiles of this size are laid: what each adds, in multiples of the total stride."""
-    step = geometry.grid(axis).step
-    return (tile - 2 * geometry.margin(axis) - sum(halo(geometry, axis))) // step * step
 
 
 def _build_engines(
@@ -206,7 +193,7 @@ def _manifest(checkpoint: Checkpoint, records: tuple[EngineRecord, ...]) -> dict
         "tiling": {
             "exact": geometry.shift_invariant,
             "tile": None if tile is None else list(tile),
-            "stride": None if tile is None else [_stride(geometry, a, tile[a]) for a in axes],
+            "stride": None if tile is None else [tile_stride(geometry, tile[a], a) for a in axes],
             "border": "mirrored, the edge pixel not repeated",
         },
         "classes": config.classes,

@@ -16,7 +16,7 @@ import numpy as np
 
 from unet_data import Dataset, split
 from unet_data.evaluate import commonest_class_accuracy, measure
-from unet_data.predict import labels, least_tile, predict_image, probabilities
+from unet_data.predict import labels, predict_image, probabilities
 from unet_data.prepare import prepare
 from unet_export import write_bundle
 from unet_jax.run_folder import clear
@@ -24,7 +24,7 @@ from unet_jax.settings import TrainSettings
 from unet_jax.train import train
 from unet_spec import Checkpoint, UNetConfig
 from unet_spec.summary import facts
-from unet_spec.tiling import plan_tiles
+from unet_spec.tiling import least_tile, plan_tiles
 from unet_tools.checking import Finding, check_bundle, check_checkpoint
 from unet_tools.report import Example, Report, write_report
 from unet_tools.runtimes import open_checkpoint
@@ -146,7 +146,7 @@ def _prime_below(n: int) -> int:
 def _tile(checkpoint: Checkpoint, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
     """The image in tiles and in one piece, in each runtime. Returns what was found, and ONNX Runtime's logits."""
     config, size = checkpoint.config, image.shape[:-1]
-    wanted = tuple(max(min(n // 2, 512), least_tile(config, a)) for a, n in enumerate(size))
+    wanted = tuple(max(min(n // 2, 512), least_tile(config.geometry, a)) for a, n in enumerate(size))
     whole, tiled = plan_tiles(config.geometry, size), plan_tiles(config.geometry, size, wanted)
     runtimes, logits = [], np.zeros(0)
     for name in ("jax", "torch", "onnx"):

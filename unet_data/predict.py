@@ -7,7 +7,7 @@ import numpy as np
 from unet_data.prepare import prepare
 from unet_data.stitch import Run, predict_tiled
 from unet_spec import DataSpec, UNetConfig
-from unet_spec.tiling import TilePlan, plan_tiles
+from unet_spec.tiling import TilePlan, plan_tiles, tile_near
 
 # Input pixels of a tile where nobody asked for a size: its activations at full width fit in a few GiB.
 TILE_PIXELS = {2: 1024, 3: 128}
@@ -17,14 +17,7 @@ def default_plan(config: UNetConfig, image: tuple[int, ...]) -> TilePlan:
     """Tiles of some 1024² or 128³ input pixels, or the least that works; one tile where no tiling would be exact."""
     if not config.geometry.shift_invariant:
         return plan_tiles(config.geometry, image)
-    tiles = tuple(max(TILE_PIXELS[config.spatial_dims], least_tile(config, axis)) for axis in range(len(image)))
-    return plan_tiles(config.geometry, image, tiles)
-
-
-def least_tile(config: UNetConfig, axis: int = 0) -> int:
-    """The smallest tile along an axis that yields output beside other tiles."""
-    geometry = config.geometry
-    return geometry.grid(axis).above(2 * geometry.margin(axis) + sum(geometry.halo(axis)) + geometry.grid(axis).step)
+    return plan_tiles(config.geometry, image, tile_near(config.geometry, TILE_PIXELS[config.spatial_dims]))
 
 
 def predict_image(

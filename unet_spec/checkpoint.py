@@ -33,7 +33,7 @@ class DataSpec:
 
     Attributes:
         mean, std: per channel, subtracted and divided by; in units where an integer image is divided by the maximum of
-            its dtype (uint8 / 255) and a float image is taken as it is. Empty: images are used as they are.
+            its dtype (uint8 / 255) and a float image is taken as it is. Empty: nothing is subtracted or divided by.
         class_names: one for each class. Empty: unnamed.
     """
 

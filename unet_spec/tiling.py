@@ -109,12 +109,12 @@ def _plan_axis(geometry: Geometry, axis: int, image: int, wanted: int | None) ->
     canvas = grid.above(image + 2 * margin)
     if wanted is None or wanted >= canvas:
         return AxisPlan(image, canvas, margin, canvas, (0,), (0, image))
-    low, high = halo(geometry, axis)
-    least = grid.above(2 * margin + low + high + grid.step)
+    high = halo(geometry, axis)[1]
+    least = least_tile(geometry, axis)
     tile = grid.below(wanted)
     if tile is None or tile < least:
         raise InputError(f"a tile of {wanted} is too small for this network; the least that works is {least}")
-    stride = (tile - 2 * margin - low - high) // grid.step * grid.step
+    stride = tile_stride(geometry, tile, axis)
     starts = [*range(0, canvas - tile, stride), canvas - tile]
     # Each tile begins to write where the one before it ends; that end is the last output which its halo leaves exact.
     ends = [min(start + tile - 2 * margin - high, image) for start in starts[:-1]]
@@ -133,3 +133,22 @@ def halo(geometry: Geometry, axis: int = 0) -> tuple[int, int]:
     field = geometry.field(axis)
     reach = max(0, field.reach[1] - geometry.margin(axis)) if field else 0
     return reach, reach
+
+
+def tile_stride(geometry: Geometry, tile: int, axis: int = 0) -> int:
+    """How far apart tiles of this size may be laid: what each adds, in multiples of the total stride (384 for the
+    paper's tile of 572, whose 388 outputs are no multiple of 16)."""
+    step = geometry.grid(axis).step
+    return (tile - 2 * geometry.margin(axis) - sum(halo(geometry, axis))) // step * step
+
+
+def least_tile(geometry: Geometry, axis: int = 0) -> int:
+    """The smallest tile that adds anything beside other tiles."""
+    grid = geometry.grid(axis)
+    return grid.above(2 * geometry.margin(axis) + sum(halo(geometry, axis)) + grid.step)
+
+
+def tile_near(geometry: Geometry, wanted: int) -> tuple[int, ...]:
+    """Per axis, the largest tile that fits and is not above `wanted`, or the least that works."""
+    axes = range(geometry.graph.spatial_dims)
+    return tuple(max(geometry.grid(a).below(wanted) or 0, least_tile(geometry, a)) for a in axes)
