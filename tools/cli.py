@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: list[str]) -> int:
+    import contextlib
+    import io
     from importlib import import_module
 
     import tyro
@@ -68,16 +70,21 @@ def _run(name: str, arguments: list[str]) -> int:
 
     try:
         command = import_module(f"unet_tools.commands.{name}")
-        args = tyro.cli(
-            command.Args,
-            prog=f"unet {name}",
-            description=command.__doc__,
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
+        told = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(told):
+                args = tyro.cli(
+                    command.Args,
+                    prog=f"unet {name}",
+                    description=command.__doc__,
+                    args=arguments,
+                    config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                )
+        except SystemExit as e:
+            if e.code == 0:
+                return 0
+            raise InputError(f"{one_line(told.getvalue())} (unet {name} --help)") from None
         return command.run(args)
-    except SystemExit as e:  # tyro has told what is wrong
-        return e.code if isinstance(e.code, int) else 2
     except ModuleNotFoundError as e:
         extra = {"jax": "jax", "flax": "jax", "optax": "jax", "orbax": "jax", "torch": "torch", "onnx": "onnx"}
         extra |= {"onnxruntime": "onnx", "matplotlib": "report", "jinja2": "report"}
@@ -96,6 +103,20 @@ def _run(name: str, arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 2
+
+
+def one_line(box: str) -> str:
+    """What tyro tells in a box of several lines, up to its first rule, as one line."""
+    import re
+
+    lines: list[str] = []
+    for line in box.splitlines():
+        text = line.strip("│ ")
+        if text.startswith(("Got errors", "──")) and lines:
+            break
+        if text and not text.startswith(("╭", "╰", "──")):
+            lines.append(text)
+    return re.sub(r"^Error parsing [a-z]\w*: ", "", " ".join(lines))
 
 
 if __name__ == "__main__":

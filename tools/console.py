@@ -33,7 +33,9 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str | None, columns: Sequence[str], lines: Iterable[Sequence[object]], right: str = "") -> None:
     """A table; `right` names the columns (by their first letters' positions, as in "2 3") that are aligned right."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    if title:
+        console.print(title)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     numeric = set(map(int, right.split()))
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i in numeric else "left", overflow="fold")

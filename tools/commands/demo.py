@@ -61,9 +61,12 @@ def run(args: Args) -> int:
         return 0 if result.passed else 1
     print_findings(result.findings)
     console.print()
-    size, tile = ("x".join(map(str, result.tiling[k])) for k in ("image", "tile"))
-    lines = [(r["runtime"], f"{r['worst_relative']:.1e}", f"{r['seconds']:.1f}") for r in result.tiling["runtimes"]]
-    title = f"an image of {size} in {result.tiling['tiles']} tiles of {tile}, against the whole image"
+    tiling = result.tiling
+    size, tile = ("x".join(map(str, tiling[k])) for k in ("image_size", "tile"))
+    lines = [
+        (name, f"{worst:.1e}", f"{tiling['seconds'][name]:.1f}") for name, worst in tiling["worst_deviation"].items()
+    ]
+    title = f"an image of {size} in {tiling['tiles']} tiles of {tile}, against the whole image"
     print_table(title, ("runtime", "worst relative", "seconds"), lines, right="1 2")
     console.print()
     accuracy, baseline = result.scores["pixel_accuracy"], result.scores["baseline_pixel_accuracy"]

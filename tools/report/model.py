@@ -1,0 +1,144 @@
+"""What a report holds, and its JSON."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from unet_spec import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One picture and what the network made of it. Of a volume, give a slice.
+
+    Attributes:
+        name: told above the picture.
+        image: (H, W) or (H, W, 3) uint8.
+        label: (H, W) integers, class indices; a negative value is a pixel without a label. None: there is no label.
+        prediction: (H, W) integers, class indices.
+        probability: (H, W) floats, of class 1, in 0..1. None: not shown.
+
+    Raises InputError for other shapes and dtypes.
+    """
+
+    name: str
+    image: np.ndarray
+    label: np.ndarray | None
+    prediction: np.ndarray
+    probability: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or not image.size:
+            raise InputError(
+                f"example {self.name!r}: the image is {image.dtype} {image.shape}; give uint8 (H, W) or (H, W, 3)"
+            )
+        for name, kinds in (("label", "biu"), ("prediction", "biu"), ("probability", "f")):
+            array = getattr(self, name)
+            if array is not None and (array.shape != image.shape[:2] or array.dtype.kind not in kinds):
+                wanted = "floats" if kinds == "f" else "integers"
+                raise InputError(
+                    f"example {self.name!r}: the {name} is {array.dtype} {array.shape}; give {wanted} {image.shape[:2]}"
+                )
+
+    @property
+    def wrong(self) -> np.ndarray | None:
+        """(H, W) bool: labelled pixels whose prediction is another class. None without a label."""
+        if self.label is None:
+            return None
+        return (self.label >= 0) & (self.label.astype(np.int64) != self.prediction.astype(np.int64))
+
+    @property
+    def error(self) -> float | None:
+        """Share of labelled pixels that are wrong, 0..1; NaN where no pixel is labelled. None without a label."""
+        wrong = self.wrong
+        if wrong is None or self.label is None:
+            return None
+        labelled = int((self.label >= 0).sum())
+        return int(wrong.sum()) / labelled if labelled else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything that a run has to tell. What is empty is left out of the page.
+
+    Attributes:
+        title: of the page; plain text, like every string here.
+        command: what was run, so that it can be run again.
+        facts: of `unet_spec.summary.facts`: layers, parameters, MACs, margin, crops, receptive field, grid.
+        log: training records in order: {"step", "loss", "steps_per_second"} and, where the network was measured,
+            {"step", "pixel_accuracy", "iou", "dice"}.
+        scores: on validation data, 0..1: "pixel_accuracy", "iou", "dice", ...; "baseline_pixel_accuracy" is the share
+            of the commonest class, which is what calling every pixel that class would score.
+        examples: pictures to show; the first of them is in report.png.
+        parity: one per comparison: runtime, dtype, compared_with; worst_relative and rms_relative (relative to the
+            reference's largest logit); label_agreement (0..1); bound (on worst_relative); ok (True, False, or None:
+            not run); note.
+        tiling: image_size, canvas and tile (pixels per axis), tiles (their number), bound, and per runtime
+            worst_deviation (of the stitched from the whole-image result) and seconds: {runtime: number}.
+        engine: backend, version, precision, compute_capabilities, profile, bytes, seconds, dtypes, note; or others.
+        seconds: per stage, in the order of the stages.
+        versions: of the libraries that ran.
+        hardware: what it ran on.
+        class_names: of class 0, 1, ...; empty: classes are told by number.
+    """
+
+    title: str
+    command: str
+    facts: dict[str, Any]
+    log: list[dict[str, Any]] = field(default_factory=list)
+    scores: dict[str, float] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)
+    parity: list[dict[str, Any]] = field(default_factory=list)
+    tiling: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: str = ""
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether every parity check that ran passed. None: none ran."""
+        ran = [row["ok"] for row in self.parity if row.get("ok") is not None]
+        return all(ran) if ran else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For strict JSON: null for NaN and inf; an example is its name, its shape and its share of wrong pixels."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "examples"}
+        examples = [{"name": e.name, "shape": list(e.image.shape), "error": e.error} for e in self.examples]
+        return plain({"schema": 1, **values, "passed": self.passed, "examples": examples})
+
+
+def plain(value: Any) -> Any:
+    """As strict JSON has it: NumPy numbers to Python's, tuples and arrays to lists, keys to str, NaN and inf to None.
+
+    Raises InputError for anything that JSON cannot hold.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise InputError(f"a report cannot hold a {type(value).__name__}: {value!r}")
+
+
+def printable(text: str) -> str:
+    """Without the control characters and lone surrogates that neither XML nor a font can hold: "�" instead."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
