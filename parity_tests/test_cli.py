@@ -103,6 +103,8 @@ def test_convert_there_and_back_is_bit_for_bit(checkpoint, tmp_path, suffix, cap
     assert main(["convert", str(there), str(flax), "--to", "flax"]) == 0
     assert main(["convert", str(flax), str(back), "--from", "flax", "--to", "checkpoint"]) == 0
     assert (back / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
+    if suffix == ".safetensors":  # a .pth holds tensors and nothing else
+        assert (back / "config.json").read_text() == (checkpoint / "config.json").read_text()
 
 
 def test_export_then_check_and_predict_from_the_bundle(checkpoint, tmp_path, capsys):

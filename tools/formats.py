@@ -2,19 +2,21 @@
 
 checkpoint   our folder: config.json and model.safetensors
 pytorch      a state_dict in a .pt or .pth file, for torch.load; read with weights_only=True, nothing else is unpickled
-safetensors  the same tensors in one .safetensors file
-flax         a .safetensors file under Flax's names and axes ("encoder.0.conv1.kernel", H W I O)
+safetensors  the same tensors in one .safetensors file, with the config in its metadata
+flax         the same under Flax's names and axes ("encoder.0.conv1.kernel", H W I O)
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from unet_spec import Checkpoint, InputError, UNetConfig, check_tensors, is_checkpoint
+from unet_spec import Checkpoint, DataSpec, InputError, UNetConfig, check_tensors, is_checkpoint
 from unet_spec.checkpoint import read_tensors, replacing
 from unet_spec.weight_map import entries, to_flax, to_pytorch
 
@@ -45,21 +47,23 @@ def implied(path: Path) -> Format:
 
 
 def read(path: Path, form: Format, base: UNetConfig) -> Checkpoint:
-    """Weights from a file. All but a checkpoint say nothing about padding, merging and the like: that is taken from
-    `base`; widths, channels, dimensions, bias and norm follow from the tensors. Raises InputError."""
+    """Weights from a file. A state_dict, or a file that others wrote, says nothing about padding, merging and the like:
+    that is taken from `base`; widths, channels, dimensions, bias and norm follow from the tensors."""
     if form == "checkpoint":
         return Checkpoint.load(path)
+    told = None if form == "pytorch" else _read_metadata(path)
     tensors = _read_pytorch(path) if form == "pytorch" else read_tensors(path)
     if form == "flax":
         named = {tuple(name.split(".")): t for name, t in tensors.items()}
         first = named.get(("encoder", "0", "conv1", "kernel"))
         if first is None:
             raise InputError(f"{path}: no encoder.0.conv1.kernel; these are not the weights of our Flax U-Net")
-        config = _infer(base, {".".join(p): _torch_shape(p, t.shape) for p, t in named.items()}, path)
-        return Checkpoint(config, to_pytorch(config.graph, named))
-    config = _infer(base, {name: t.shape for name, t in tensors.items()}, path)
+        inferred = _infer(base, {".".join(p): _torch_shape(p, t.shape) for p, t in named.items()}, path)
+        config, data = told or (inferred, DataSpec())
+        return Checkpoint(config, to_pytorch(config.graph, named), data)
+    config, data = told or (_infer(base, {name: t.shape for name, t in tensors.items()}, path), DataSpec())
     check_tensors(config.graph, tensors, str(path))
-    return Checkpoint(config, tensors)
+    return Checkpoint(config, tensors, data)
 
 
 def write(checkpoint: Checkpoint, path: Path, form: Format) -> None:
@@ -83,9 +87,27 @@ def write(checkpoint: Checkpoint, path: Path, form: Format) -> None:
             else:
                 from safetensors.numpy import save
 
-                temporary.write_bytes(save({n: np.ascontiguousarray(t) for n, t in tensors.items()}))
+                values = checkpoint.config.to_dict() | {"data": asdict(checkpoint.data)}
+                metadata = {"format": "flax" if form == "flax" else "pt", "config": json.dumps(values)}
+                temporary.write_bytes(save({n: np.ascontiguousarray(t) for n, t in tensors.items()}, metadata))
     except OSError as e:
         raise InputError(f"cannot write {path}: {e.strerror or e}") from None
+
+
+def _read_metadata(path: Path) -> tuple[UNetConfig, DataSpec] | None:
+    """The config and data that `write` put into a file's metadata; None in a file of others."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        text = (file.metadata() or {}).get("config")
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+        data = values.pop("data", {})
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return UNetConfig.from_dict(values, str(path)), DataSpec.from_dict(data, str(path))
 
 
 def _read_pytorch(path: Path) -> Tensors:
