@@ -11,25 +11,33 @@ from typing import TYPE_CHECKING, Any
 from unet_spec.errors import InputError
 
 if TYPE_CHECKING:
-    from .bundle import default_profile, default_tile, write_bundle
+    from .bundle import EngineSettings, default_profile, write_bundle
+    from .describe import default_tile
     from .manifest import Bundle, is_bundle, open_bundle, read_manifest
+    from .mnn_runtime import MnnRuntime
     from .onnx_check import read_onnx
     from .onnx_emitter import emit_onnx, onnx_bytes, save_onnx
     from .onnx_runtime import OnnxRuntime
     from .parity import Distance
+    from .precision import PRECISIONS, Recipe
     from .runtime import Predictor, load
+    from .simulation import simulate
     from .tensorrt_backend import EngineRecord, available_backends, build_engine
     from .tensorrt_profile import Profile
     from .tensorrt_runtime import TensorRTRuntime, load_engine
 
 _HOME = {
-    "bundle": ("default_profile", "default_tile", "write_bundle"),
+    "bundle": ("EngineSettings", "default_profile", "write_bundle"),
+    "describe": ("default_tile",),
     "manifest": ("Bundle", "is_bundle", "open_bundle", "read_manifest"),
+    "mnn_runtime": ("MnnRuntime",),
     "onnx_check": ("read_onnx",),
     "onnx_emitter": ("emit_onnx", "onnx_bytes", "save_onnx"),
     "onnx_runtime": ("OnnxRuntime",),
     "parity": ("Distance",),
+    "precision": ("PRECISIONS", "Recipe"),
     "runtime": ("Predictor", "load"),
+    "simulation": ("simulate",),
     "tensorrt_backend": ("EngineRecord", "available_backends", "build_engine"),
     "tensorrt_profile": ("Profile",),
     "tensorrt_runtime": ("TensorRTRuntime", "load_engine"),
@@ -37,12 +45,16 @@ _HOME = {
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "PRECISIONS",
     "Bundle",
     "Distance",
     "EngineRecord",
+    "EngineSettings",
+    "MnnRuntime",
     "OnnxRuntime",
     "Predictor",
     "Profile",
+    "Recipe",
     "TensorRTRuntime",
     "available_backends",
     "build_engine",
@@ -57,6 +69,7 @@ __all__ = [
     "read_manifest",
     "read_onnx",
     "save_onnx",
+    "simulate",
     "write_bundle",
 ]
 
@@ -67,6 +80,6 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(f"unet_export.{_MODULE[name]}"), name)
     except ModuleNotFoundError as e:
-        if e.name is not None and e.name.split(".")[0] in ("onnx", "onnxruntime", "google"):
+        if e.name is not None and e.name.split(".")[0] in ("onnx", "onnxruntime", "google", "jsonschema"):
             raise InputError(f"{name} needs {e.name}; pip install 'unet-twins[onnx]'") from None
         raise

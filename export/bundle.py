@@ -7,10 +7,9 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +17,61 @@ import numpy as np
 
 from unet_data.prepare import prepare
 from unet_spec import Checkpoint, Geometry, InputError
-from unet_spec.tiling import tile_near, tile_stride
 
 from . import parity
+from .baked import bake, check_steps
+from .describe import describe, describe_baked
 from .manifest import (
     CARD,
-    FORMAT,
     GOLDEN,
     MANIFEST,
     ONNX,
     PARITY,
-    VERSION,
     Bundle,
     file_sha256,
     is_bundle,
     open_bundle,
 )
 from .model_card import model_card
-from .onnx_emitter import OPSET, emit_onnx, save_onnx
-from .onnx_ops import INPUT, OUTPUT
+from .onnx_emitter import emit_onnx, save_onnx
 from .onnx_runtime import OnnxRuntime
-from .tensorrt_backend import EngineRecord, available_backends, build_engine, engine_name
-from .tensorrt_profile import Profile
+from .precision import Precision
+from .precision_search import judge
+from .tensorrt_backend import (
+    EngineRecord,
+    Progress,
+    available_backends,
+    build_engine,
+    check_capabilities,
+    engine_name,
+)
+from .tensorrt_profile import Profile, ProfileName
+from .triton import FOLDER as TRITON
+from .triton import write_repository
+from .variants import Variant, choose_variants
 
-_TILE = {2: 572, 3: 132}  # pixels per axis, rounded down to the grid; the paper's own, and what memory allows in 3-D
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How engines are built; see `build_engine`.
+
+    Attributes:
+        profile: the sizes, by name or outright.
+        compute_capabilities: None takes all that have the precision.
+        workspace: bytes that a kernel may use.
+        timing_cache: a file that the builder's measurements are kept in.
+    """
+
+    profile: ProfileName | Profile = "general"
+    compute_capabilities: tuple[str, ...] | None = None
+    workspace: int | None = None
+    timing_cache: Path | None = None
+
+    def sizes(self, geometry: Geometry) -> tuple[str, Profile]:
+        """The profile with its name ("own" where it has none). Raises InputError for an unknown name."""
+        if isinstance(self.profile, Profile):
+            return "own", self.profile
+        return self.profile, Profile.named(self.profile, geometry)
 
 
 def write_bundle(
@@ -49,37 +79,61 @@ def write_bundle(
     folder: str | os.PathLike[str],
     *,
     engines: bool | None = None,
-    profile: Profile | None = None,
+    precisions: Sequence[Precision] = ("fp32",),
+    calibration: Sequence[np.ndarray] | None = None,
+    baked: Sequence[str] = (),
+    settings: EngineSettings | None = None,
     golden_image: np.ndarray | None = None,
+    licence: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    progress: Progress | None = None,
 ) -> Bundle:
     """Writes the bundle: wholly or not at all. An existing bundle is replaced.
 
-    engines: True builds one for every TensorRT that is installed; None builds one with TensorRT for RTX if that is
-    installed, and notes in parity.json why not, if not; False builds none.
-    profile: the sizes that the engines are for; None takes `default_profile`.
-    golden_image: (*spatial, C), uint8, uint16 or floating, of any size; None takes a synthetic one.
+    engines: True builds one for every TensorRT that is installed, in every precision; None builds those that TensorRT
+    for RTX takes if that is installed, and notes in parity.json why not, if not; False builds none.
+    precisions: in the order in which a runtime should prefer them; float32 is always there.
+    calibration: images (*spatial, C), uint8, uint16 or floating, of the kind that will be segmented: int8 and fp8 need
+    them, and every narrow precision is judged on them; None judges on the golden image.
+    baked: of normalize, softmax and argmax, those that a further model of the first precision shall contain.
+    golden_image: (*spatial, C), of any size; it goes into the bundle. None takes the middle of the last calibration
+    image, or a synthetic one. licence: of the weights, as its readers shall
+    see it. tell: called with a line per precision. progress: called by the engine builder.
 
     Raises InputError where `folder` holds anything but a bundle, weights are not finite, the golden image does not
-    suit the network, an engine was asked for and cannot be built, or ONNX Runtime is further than `parity.BOUND` from
-    the reference.
+    suit the network, an engine was asked for and cannot be built, ONNX Runtime is further than `parity.BOUND` from
+    the reference, or a precision changes more labels than `precision.AGREEMENT` allows.
     """
     path = Path(folder)
     _check_target(path)
     config, data = checkpoint.config, checkpoint.data
-    profile = default_profile(config.geometry) if profile is None else profile
-    profile.check(config)
-    image = parity.default_golden_image(checkpoint) if golden_image is None else np.asarray(golden_image)
+    settings = settings or EngineSettings()
+    steps = check_steps(baked)
+    sizes = settings.sizes(config.geometry)
+    sizes[1].check(config)
+    if engines is not False and settings.compute_capabilities is not None:
+        for precision in precisions:  # before minutes are spent on finding its recipe
+            check_capabilities(settings.compute_capabilities, precision)
+    image = parity.default_golden_image(checkpoint, calibration) if golden_image is None else np.asarray(golden_image)
     network_input = parity.whole_input(config.geometry, prepare(image[None], config, data)[0])
-    model = emit_onnx(config, checkpoint.tensors, data)
+    model = emit_onnx(config, checkpoint.tensors, data)  # refuses weights that are not finite before anything is run
+    reference = parity.reference_logits(checkpoint, network_input)
+    variants = choose_variants(checkpoint, precisions, calibration, (network_input, reference), tell)
 
     with _replacing_folder(path) as new:
         save_onnx(model, new / ONNX)
-        records, not_built = _build_engines(new, engines, profile)
-        reference = parity.reference_logits(checkpoint, network_input)
+        for variant in variants:
+            if variant.file != ONNX:
+                save_onnx(emit_onnx(config, checkpoint.tensors, data, recipe=variant.recipe), new / variant.file)
+        baked_entry = _bake(new, checkpoint, variants[0], steps)
+        wanted = [v for v in variants if v.precision in precisions]
+        records, not_built = _build_engines(new, engines, wanted, settings, sizes[1], progress)
         _write_golden(new / GOLDEN, image, network_input, reference)
-        found = _parity(new, checkpoint, records, not_built, network_input, reference)
+        found = _parity(new, checkpoint, variants, records, not_built, network_input, reference)
         _write_json(new / PARITY, found)
-        manifest = _manifest(checkpoint, records)
+        plans = [(record, new / "engines" / record.file) for record in records]
+        write_repository(new / TRITON, config, data, new / ONNX, plans)
+        manifest = describe(checkpoint, variants, records, sizes if records else None, baked_entry, licence)
         (new / CARD).write_text(model_card(manifest, found), encoding="utf-8")
         files = sorted(p for p in new.rglob("*") if p.is_file())
         manifest["files"] = {
@@ -90,48 +144,63 @@ def write_bundle(
     return open_bundle(path)
 
 
-def default_tile(geometry: Geometry) -> tuple[int, ...] | None:
-    """Pixels per axis that a tile has unless the user says otherwise; None where only the whole image is right."""
-    if not geometry.shift_invariant:
-        return None
-    return tile_near(geometry, _TILE[geometry.graph.spatial_dims])
-
-
 def default_profile(geometry: Geometry) -> Profile:
     """From the smallest image to four tiles at once, best for one tile."""
-    dims = geometry.graph.spatial_dims
-    tile = tile_near(geometry, _TILE[dims])
-    least = tuple(geometry.grid(axis).minimum for axis in range(dims))
-    return Profile((1, *least), (1, *tile), (4, *tile))
+    return Profile.named("general", geometry)
+
+
+def _bake(folder: Path, checkpoint: Checkpoint, variant: Variant, steps: Sequence[Any]) -> dict[str, Any] | None:
+    if not steps:
+        return None
+    model = emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data, recipe=variant.recipe)
+    file = f"model-{variant.precision}-baked.onnx"
+    save_onnx(bake(model, checkpoint.config, checkpoint.data, steps), folder / file)
+    return describe_baked(checkpoint, file, variant.precision, steps)
 
 
 def _build_engines(
-    folder: Path, engines: bool | None, profile: Profile
-) -> tuple[tuple[EngineRecord, ...], dict[str, str]]:
-    """Engines and, by backend, why others were not built."""
+    folder: Path,
+    engines: bool | None,
+    variants: Sequence[Variant],
+    settings: EngineSettings,
+    profile: Profile,
+    progress: Progress | None,
+) -> tuple[tuple[EngineRecord, ...], list[dict[str, str]]]:
+    """Engines and, by backend and precision, why others were not built."""
     if engines is False:
-        return (), {"tensorrt": "no engine was asked for"}
+        return (), [{"runtime": "tensorrt", "reason": "no engine was asked for"}]
     backends = available_backends()
     if engines is None:
         backends = tuple(b for b in backends if b == "tensorrt_rtx")
     if not backends:
         if engines:
             raise InputError("no TensorRT is installed; pip install 'unet-twins[tensorrt-rtx]', or take engines=False")
-        return (), {"tensorrt_rtx": "not installed"}
+        return (), [{"runtime": "tensorrt_rtx", "reason": "not installed"}]
     (folder / "engines").mkdir()
-    records, not_built = [], {}
+    records, not_built = [], []
     for backend in backends:
-        temporary = folder / "engines" / f"{backend}.plan"  # its name says the version, which only the build knows
-        try:
-            record = build_engine(folder / ONNX, temporary, backend=backend, profile=profile)
-        except InputError as e:
-            if engines:
-                raise
-            not_built[backend] = str(e)
-            continue
-        name = engine_name(record.backend, record.version, record.compute_capabilities, record.precision)
-        temporary.rename(temporary.with_name(name))
-        records.append(EngineRecord(**{**vars(record), "file": name}))
+        for variant in variants:
+            temporary = folder / "engines" / f"{backend}.plan"  # its name says the version, which only the build knows
+            try:
+                record = build_engine(
+                    folder / variant.file,
+                    temporary,
+                    backend=backend,
+                    profile=profile,
+                    compute_capabilities=settings.compute_capabilities if backend == "tensorrt_rtx" else None,
+                    workspace=settings.workspace,
+                    tf32=variant.precision == "tf32",
+                    timing_cache=settings.timing_cache,
+                    progress=progress,
+                )
+            except InputError as e:
+                if engines:
+                    raise
+                not_built.append({"runtime": backend, "precision": variant.precision, "reason": str(e)})
+                continue
+            name = engine_name(record.backend, record.version, record.compute_capabilities, record.precision)
+            temporary.rename(temporary.with_name(name))
+            records.append(EngineRecord(**{**vars(record), "file": name}))
     if not records:
         (folder / "engines").rmdir()
     return tuple(records), not_built
@@ -140,30 +209,32 @@ def _build_engines(
 def _parity(
     folder: Path,
     checkpoint: Checkpoint,
+    variants: Sequence[Variant],
     records: tuple[EngineRecord, ...],
-    not_built: dict[str, str],
+    not_built: list[dict[str, str]],
     network_input: np.ndarray,
     reference: np.ndarray,
 ) -> dict[str, Any]:
     runtime = OnnxRuntime(folder / ONNX)
-    distance = parity.measure(runtime.run, network_input, reference)
-    if distance.worst_relative > parity.BOUND:
+    found = judge([runtime.run(network_input)], [reference])
+    if found.distance.worst_relative > parity.BOUND:
         raise InputError(
-            f"ONNX Runtime {runtime.version} is {distance.worst_relative:.1e} from the reference, relative to its"
+            f"ONNX Runtime {runtime.version} is {found.distance.worst_relative:.1e} from the reference, relative to its"
             f" largest logit; allowed is {parity.BOUND:.0e}; no bundle was written"
         )
-    results = [
-        {"runtime": "onnxruntime", "version": runtime.version, "file": ONNX, "provider": runtime.provider}
-        | distance.to_dict()
-    ]
-    not_run = [{"runtime": backend, "reason": reason} for backend, reason in not_built.items()]
+    entry: dict[str, Any] = {"runtime": "onnxruntime", "version": runtime.version, "precision": "fp32", "file": ONNX}
+    entry |= {"provider": runtime.provider, **found.distance.to_dict(), "label_agreement": found.label_agreement}
+    results = [entry, *(values for v in variants if (values := v.parity()) is not None)]
+    not_run: list[dict[str, str]] = list(not_built)
     for record in records:
         from .tensorrt_runtime import load_engine
 
-        entry = {"runtime": record.backend, "version": record.version, "file": f"engines/{record.file}"}
+        entry = {"runtime": record.backend, "version": record.version, "precision": record.precision}
+        entry["file"] = f"engines/{record.file}"
         try:
             engine = load_engine(folder / "engines" / record.file, record, checkpoint.config)
-            results.append(entry | parity.measure(engine.run, network_input, reference).to_dict())
+            found = judge([engine.run(network_input)], [reference])
+            results.append(entry | found.distance.to_dict() | {"label_agreement": found.label_agreement})
         except InputError as e:
             not_run.append(entry | {"reason": str(e)})
     return {
@@ -174,41 +245,6 @@ def _parity(
         "results": results,
         "not_run": not_run,
     }
-
-
-def _manifest(checkpoint: Checkpoint, records: tuple[EngineRecord, ...]) -> dict[str, Any]:
-    config, geometry = checkpoint.config, checkpoint.config.geometry
-    axes = range(config.spatial_dims)
-    names = ["D", "H", "W"][-config.spatial_dims :]
-    tile = default_tile(geometry)
-    return {
-        "format": FORMAT,
-        "format_version": VERSION,
-        "config": config.to_dict(),
-        "data": asdict(checkpoint.data),
-        "input": {"name": INPUT, "dtype": "float32", "axes": ["N", "C", *names], "channels": config.in_channels},
-        "output": {"name": OUTPUT, "dtype": "float32", "axes": ["N", "C", *names], "channels": config.out_channels},
-        "sizes": [{"minimum": geometry.grid(a).minimum, "step": geometry.grid(a).step} for a in axes],
-        "margin": [geometry.margin(a) for a in axes],
-        "tiling": {
-            "exact": geometry.shift_invariant,
-            "tile": None if tile is None else list(tile),
-            "stride": None if tile is None else [tile_stride(geometry, tile[a], a) for a in axes],
-            "border": "mirrored, the edge pixel not repeated",
-        },
-        "classes": config.classes,
-        "class_names": list(checkpoint.data.class_names),
-        "engines": [record.to_dict() for record in records],
-        "versions": {"onnx_opset": OPSET} | {name: _version(name) for name in ("unet-twins", "onnx", "onnxruntime")},
-        "checkpoint_digest": checkpoint.digest(),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None  # such as ONNX Runtime under another package's name
 
 
 def _write_golden(path: Path, image: np.ndarray, network_input: np.ndarray, reference: np.ndarray) -> None:

@@ -1,12 +1,17 @@
 """What a bundle's manifest.json says, and reading it without trusting it.
 
 bundle/
-  manifest.json     this: what the files are, what the network wants and gives, and a SHA-256 for every other file
-  model.onnx        the network, weights included
-  engines/*.plan    for TensorRT: backend, version, compute capabilities and precision are in the name
-  golden.npz        an image, the network's input made from it, and the logits of the float64 reference
-  parity.json       how far each runtime is from that reference, and which were not run, and why
-  README.md         the same for people
+  manifest.json      this: what the files are, what the network wants and gives, and a SHA-256 for every other file
+  model.onnx         the network in float32, weights included
+  model-fp16.onnx    the same in another precision, where asked for: bf16, int8, fp8 likewise
+  model-*-baked.onnx with normalisation, softmax or argmax inside of it, where asked for
+  engines/*.plan     for TensorRT: backend, version, compute capabilities and precision are in the name
+  golden.npz         an image, the network's input made from it, and the logits of the float64 reference
+  parity.json        how far each runtime and precision is from that reference, and which were not run, and why
+  triton/            a model repository for NVIDIA Triton
+  README.md          the same for people
+
+manifest.schema.json, beside this file, is the JSON schema that every manifest is held against.
 """
 
 from __future__ import annotations
@@ -15,24 +20,18 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from unet_spec import DataSpec, InputError, UNetConfig
+from unet_spec import DataSpec, InputError, NetworkConfig
 
 from .tensorrt_backend import EngineRecord
+from .tensorrt_profile import Profile
 
 MANIFEST, ONNX, GOLDEN, PARITY, CARD = "manifest.json", "model.onnx", "golden.npz", "parity.json", "README.md"
 FORMAT, VERSION = "unet-bundle", 1
-_KEYS: dict[str, type] = {
-    "config": dict,
-    "data": dict,
-    "tiling": dict,
-    "engines": list,
-    "files": dict,
-    "checkpoint_digest": str,
-}
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Bundle:
     manifest: dict[str, Any]
 
     @cached_property
-    def config(self) -> UNetConfig:
-        return UNetConfig.from_dict(self.manifest["config"], str(self.folder / MANIFEST))
+    def config(self) -> NetworkConfig:
+        return NetworkConfig.from_dict(self.manifest["config"], str(self.folder / MANIFEST))
 
     @cached_property
     def data(self) -> DataSpec:
@@ -62,6 +61,7 @@ class Bundle:
 
     @property
     def onnx(self) -> Path:
+        """The float32 model, which every bundle has."""
         return self.folder / ONNX
 
     @property
@@ -69,6 +69,18 @@ class Bundle:
         """The default tile in pixels per axis; None where only the whole image gives the right result."""
         tile = self.manifest["tiling"].get("tile")
         return None if tile is None else tuple(tile)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """In the order in which a runtime should prefer them."""
+        return tuple(entry["precision"] for entry in self.manifest["precisions"])
+
+    def onnx_path(self, precision: str) -> Path:
+        """The ONNX file of a precision. Raises InputError where the bundle has none."""
+        for entry in self.manifest["precisions"]:
+            if entry["precision"] == precision:
+                return self.folder / entry["file"]
+        raise InputError(f"bundle {self.folder} has no {precision}; it has {', '.join(self.precisions)}")
 
     def engine_path(self, record: EngineRecord) -> Path:
         return self.folder / "engines" / record.file
@@ -103,9 +115,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{where}: not the manifest of a bundle; 'format' must be {FORMAT!r}")
     if values.get("format_version") != VERSION:
         raise InputError(f"{where}: format version {values.get('format_version')!r}; this program reads {VERSION}")
-    for key, kind in _KEYS.items():
-        if not isinstance(values.get(key), kind):
-            raise InputError(f"{where}: {key!r} must be {_KINDS[kind]}; found {type(values.get(key)).__name__}")
+    check_schema(values, str(where))
     for name, entry in values["files"].items():
         _check_file(path, name, entry, where)
     bundle = Bundle(path, values)
@@ -118,16 +128,28 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     return Bundle(Path(folder), read_manifest(folder))
 
 
-_KINDS = {dict: "an object", list: "a list", str: "a text"}
+@lru_cache(maxsize=1)
+def schema() -> dict[str, Any]:
+    """The JSON schema of a manifest (draft 2020-12)."""
+    return json.loads(resources.files("unet_export").joinpath("manifest.schema.json").read_text(encoding="utf-8"))
 
 
-def _check_file(folder: Path, name: str, entry: Any, where: Path) -> None:
+def check_schema(values: Any, where: str) -> None:
+    """Raises InputError, naming the place, unless `values` is as the schema says."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    error = best_match(Draft202012Validator(schema()).iter_errors(values))
+    if error is not None:
+        place = error.json_path.removeprefix("$").removeprefix(".") or "the manifest"
+        raise InputError(f"{where}: {place}: {' '.join(error.message.split())[:300]}")
+
+
+def _check_file(folder: Path, name: str, entry: dict[str, Any], where: Path) -> None:
     pure = PurePosixPath(name)
     unsafe = pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name or str(pure) != name
     if unsafe or name == MANIFEST:
         raise InputError(f"{where}: {name!r} is no name of a file inside of the bundle")
-    if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
-        raise InputError(f"{where}: {name} has no sha256")
     path = folder / name
     try:
         inside = path.resolve().is_relative_to(folder.resolve())  # a link may lead out
@@ -142,16 +164,19 @@ def _check_file(folder: Path, name: str, entry: Any, where: Path) -> None:
 
 
 def _check_values(bundle: Bundle, where: Path) -> None:
-    if ONNX not in bundle.manifest["files"]:
-        raise InputError(f"{where}: {ONNX} is not among its files")
+    for entry in (*bundle.manifest["precisions"], bundle.manifest["baked"] or {"file": ONNX}):
+        if entry["file"] not in bundle.manifest["files"]:
+            raise InputError(f"{where}: {entry['file']} is not among its files")
     config, data = bundle.config, bundle.data  # both raise
     if data.mean and len(data.mean) != config.in_channels:
         raise InputError(f"{where}: data.mean has {len(data.mean)} numbers for {config.in_channels} channels")
     tile = bundle.manifest["tiling"].get("tile")
     if tile is not None:
-        if not isinstance(tile, list) or len(tile) != config.spatial_dims or not all(type(n) is int for n in tile):
+        if len(tile) != config.spatial_dims:
             raise InputError(f"{where}: tiling.tile is {tile!r}; expected {config.spatial_dims} whole numbers or null")
         config.geometry.check(tuple(tile))
+    if (profile := bundle.manifest["profile"]) is not None:
+        Profile(*(tuple(profile[key]) for key in ("min", "opt", "max"))).check(config)
     for record in bundle.engines:
         if f"engines/{record.file}" not in bundle.manifest["files"]:
             raise InputError(f"{where}: engine {record.file!r} is not among its files")

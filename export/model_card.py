@@ -44,32 +44,63 @@ def model_card(manifest: dict[str, Any], parity: dict[str, Any]) -> str:
         "",
         "## Files",
         "",
-        "- `model.onnx`: for any ONNX runtime with opset 21.",
     ]
+    for entry in manifest["precisions"]:
+        kept = [*entry["kept_float32"], *entry["kept_for_builder"]]
+        lines.append(
+            f"- `{entry['file']}`: {entry['precision']}, for any ONNX runtime that has the type"
+            + (f"; in float32: {', '.join(kept)}." if kept else ".")
+        )
+    if baked := manifest["baked"]:
+        lines.append(
+            f"- `{baked['file']}`: {baked['precision']} with {', '.join(baked['steps'])} inside:"
+            f" `{baked['input']['name']}` {baked['input']['dtype']} {_axes(baked['input'])} to"
+            f" `{baked['output']['name']}` {baked['output']['dtype']} ({', '.join(baked['output']['axes'])}),"
+            " sizes as above."
+        )
     for engine in manifest["engines"]:
         target = ", ".join(engine["compute_capabilities"]) or "the GPU that it was built on"
         profile = engine["profile"]
         lines.append(
-            f"- `engines/{engine['file']}`: {engine['backend']} {engine['version']} and no other version, compute"
+            f"- `engines/{engine['file']}`: {engine['backend']} {engine['version']} and no other version,"
+            f" {engine['precision']}, compute"
             f" capability {target}; (batch, size) from {tuple(profile['min'])} to {tuple(profile['max'])}."
         )
     lines += [
+        "- `triton/`: a model repository for NVIDIA Triton: bytes of any size in, labels and probabilities out.",
         "- `golden.npz`: an image, the network's input, the logits to expect.",
         "- `manifest.json`, `parity.json`: all of this for programs, and every file's SHA-256.",
         "",
         "## How far from the reference",
         "",
-        "Against the same network in NumPy, float64, on the golden image, relative to the largest logit"
-        f" (bound {parity['bound']:.0e}):",
+        "Against the same network in NumPy, float64; errors relative to its largest logit"
+        f" (bound of float32: {parity['bound']:.0e}). A simulation computes what the file says, value by value, on the"
+        " images given to calibrate; it stands in for a GPU.",
         "",
+        "| runtime | precision | worst | RMS | same labels | at least |",
+        "|---|---|---|---|---|---|",
     ]
+    for r in parity["results"]:
+        least = f"{r['least_label_agreement']:.1%}" if "least_label_agreement" in r else ""
+        lines.append(
+            f"| {r['runtime']} {r.get('version', '')} | {r['precision']} | {r['worst_relative']:.1e}"
+            f" | {r['rms'] / (r['reference_max'] or 1):.1e} | {r['label_agreement']:.3%} | {least} |"
+        )
+    lines += ["", *(f"- not run: {_what(n)} ({n['reason']})" for n in parity["not_run"])]
     lines += [
-        f"- {r['runtime']} {r['version']}: worst {r['worst_relative']:.1e} ({r['worst_absolute']:.1e} absolute,"
-        f" RMS {r['rms']:.1e})"
-        for r in parity["results"]
+        "",
+        "## Limits",
+        "",
+        "- It tells apart what its training images showed; on other stains, microscopes or scales, measure first.",
+        "- An engine runs on the GPUs and the version in its name only; `unet_export.load` says why it skips one.",
+        f"- Licence of the weights: {manifest['licence'] or 'not stated; ask whoever gave them to you'}.",
+        f"- Weights: checkpoint {manifest['checkpoint_digest'][:16]}…",
     ]
-    lines += [f"- not run: {n.get('file', n['runtime'])} ({n['reason']})" for n in parity["not_run"]]
     return "\n".join(lines) + "\n"
+
+
+def _what(entry: dict[str, Any]) -> str:
+    return entry.get("file") or f"{entry['runtime']} {entry.get('precision', '')}".strip()
 
 
 def _layout(config: dict[str, Any]) -> str:

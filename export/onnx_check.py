@@ -6,6 +6,7 @@ that are NaN run without a word.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -14,13 +15,17 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from unet_spec import InputError, UNetConfig
+from unet_spec import InputError, NetworkConfig
 
 from .onnx_ops import INPUT, OUTPUT
+from .precision import Recipe
+
+BAKED_OUTPUTS = ("probabilities", "labels")
 
 
-def read_onnx(source: bytes | str | os.PathLike[str]) -> tuple[bytes, onnx.ModelProto, str]:
-    """The bytes, the model and a name for messages. `source`: a path, or the file's bytes.
+def read_onnx(source: bytes | str | os.PathLike[str], baked: bool = False) -> tuple[bytes, onnx.ModelProto, str]:
+    """The bytes, the model and a name for messages. `source`: a path, or the file's bytes. `baked`: whether the model
+    may take bytes and give probabilities or labels (`baked.bake`).
 
     Raises InputError where the file is missing or empty, does not parse, fails ONNX's full checker, has not exactly the
     input "image" and the output "logits", or holds a NaN or an infinity.
@@ -39,10 +44,14 @@ def read_onnx(source: bytes | str | os.PathLike[str]) -> tuple[bytes, onnx.Model
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as e:
         raise InputError(f"{where} is not an ONNX model, or a part of one ({e})") from None
-    names = ([v.name for v in model.graph.input], [v.name for v in model.graph.output])
-    if names != ([INPUT], [OUTPUT]):
+    defaults = {tensor.name for tensor in model.graph.initializer}  # an input with a default need not be given
+    names = ([v.name for v in model.graph.input if v.name not in defaults], [v.name for v in model.graph.output])
+    outputs = (OUTPUT, *BAKED_OUTPUTS) if baked else (OUTPUT,)
+    if names[0] != [INPUT] or len(names[1]) != 1 or names[1][0] not in outputs:
         found = " and ".join(f"{len(n)} {what}" for n, what in zip(names, ("inputs", "outputs"), strict=True))
         raise InputError(f"{where} is no ONNX model of ours: expected input 'image', output 'logits'; it has {found}")
+    if not baked and model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8:
+        raise InputError(f"{where} takes bytes: its normalisation is baked in; expected a model of float32 images")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise InputError(f"{where} keeps weights in other files; expected a model that is one file")
     try:
@@ -52,17 +61,56 @@ def read_onnx(source: bytes | str | os.PathLike[str]) -> tuple[bytes, onnx.Model
         raise InputError(f"{where} does not pass the ONNX checker: {first}") from None
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype.kind == "f" and not all_finite(array):
+        floating = array.dtype.kind in "fV"  # ml_dtypes' own types are of kind V
+        if floating and not all_finite(array.astype(np.float32)):
             raise InputError(f"{where}: {tensor.name} holds NaN or infinite values; such a network gives no result")
     return content, model, where
 
 
-def config_of(model: onnx.ModelProto, where: str) -> UNetConfig:
+def config_of(model: onnx.ModelProto, where: str) -> NetworkConfig:
     """The network's config, from the model's metadata. Raises InputError where there is none."""
     for prop in model.metadata_props:
         if prop.key == "config":
-            return UNetConfig.from_json(prop.value, f"{where}, metadata 'config'")
+            return NetworkConfig.from_json(prop.value, f"{where}, metadata 'config'")
     raise InputError(f"{where} does not say which network it is (no metadata 'config'); write it with emit_onnx")
+
+
+def recipe_of(model: onnx.ModelProto, where: str) -> Recipe:
+    """How the model computes, from its metadata. Raises InputError where that is damaged or missing."""
+    for prop in model.metadata_props:
+        if prop.key == "recipe":
+            try:
+                return Recipe.from_dict(json.loads(prop.value), f"{where}, metadata 'recipe'")
+            except ValueError as e:
+                raise InputError(f"{where}, metadata 'recipe': {e}") from None
+    raise InputError(f"{where} does not say its precision (no metadata 'recipe'); write it with emit_onnx")
+
+
+def weights_of(model: onnx.ModelProto, where: str) -> dict[str, np.ndarray]:
+    """The network's own tensors, under PyTorch's names: those of the checkpoint, bit for bit, if the model is float32.
+    Raises InputError where one is missing."""
+    own = config_of(model, where).graph.params
+    found = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.name in own}
+    if missing := [name for name in own if name not in found]:
+        raise InputError(f"{where} lacks the tensor {missing[0]}; the float32 model of a bundle has them all")
+    return found
+
+
+def value_types(model: onnx.ModelProto) -> dict[str, str]:
+    """The dtype of every value that a node computes, by TensorRT's names, as ONNX's own inference finds them."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    known = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
+    return {name: _TENSORRT[kind] for name, kind in known.items() if kind in _TENSORRT}
+
+
+_TENSORRT: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "FLOAT",
+    onnx.TensorProto.FLOAT16: "HALF",
+    onnx.TensorProto.BFLOAT16: "BF16",
+    onnx.TensorProto.INT8: "INT8",
+    onnx.TensorProto.FLOAT8E4M3FN: "FP8",
+    onnx.TensorProto.UINT8: "UINT8",
+}
 
 
 def all_finite(array: np.ndarray) -> bool:

@@ -6,7 +6,6 @@ a node of the graph computes has that node's name; a helper inside of it is call
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
 
@@ -14,7 +13,11 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from unet_spec import ops
-from unet_spec.graph import Graph, Node
+from unet_spec.graph import Node
+
+from .lowering import DepthToSpace, Lowered
+from .precision import Recipe, quantized, storage
+from .simulation import narrow_dtype, quantize, step, weight_ranges
 
 INPUT, OUTPUT = "image", "logits"
 
@@ -23,22 +26,49 @@ class Writer:
     """Collects ONNX nodes and initializers.
 
     Attributes:
-        tensors: the network's own, by full name.
-        dtype: of every weight and activation.
+        network: the graph and its tensors.
+        recipe: what is computed in which dtype.
+        dtype: of the weights and activations of the node that is being written.
         spatial_dims: 2 or 3.
         nodes, initializers: what was written so far, in order.
     """
 
-    def __init__(self, graph: Graph, tensors: Mapping[str, np.ndarray], dtype: np.dtype):
-        self.tensors, self.dtype = tensors, dtype
-        self.spatial_dims = graph.spatial_dims
-        self.output = graph.output.name
+    def __init__(self, network: Lowered, dtype: np.dtype, recipe: Recipe):
+        self.tensors, self.recipe = network.tensors, recipe
+        self.spatial_dims = network.graph.spatial_dims
+        self.stored, self.quantized = storage(network.graph, recipe), quantized(network.graph, recipe)
+        self.dtype = self._wide = dtype
+        self.output = network.graph.output.name
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
+        self._types: dict[str, np.dtype] = {INPUT: dtype}  # of the values, by name
+        self._casts: dict[tuple[str, np.dtype], str] = {}
+
+    def write(self, node: Node, inputs: list[str]) -> str:
+        """Everything that computes one node of the graph; the name of the value that holds its output."""
+        kind = self.stored[node.name]
+        self.dtype = self._wide if kind == "float32" else narrow_dtype(kind)
+        if not isinstance(node.op, ops.Input):
+            inputs = [self.cast(value, self.dtype) for value in inputs]
+        value = emit(node.op, node, inputs, self)
+        self._types[value] = self.dtype
+        if node.name == self.output and self.dtype != self._wide:
+            self.dtype = self._wide
+            return self.add("Cast", OUTPUT, [value], to=helper.np_dtype_to_tensor_dtype(self._wide))
+        return value
+
+    def cast(self, value: str, dtype: np.dtype) -> str:
+        """The value in another dtype; one node however many need it."""
+        if self._types[value] == dtype:
+            return value
+        if (value, dtype) not in self._casts:
+            to = helper.np_dtype_to_tensor_dtype(dtype)
+            self._casts[value, dtype] = self.add("Cast", f"{value}.{dtype.name}", [value], to=to)
+        return self._casts[value, dtype]
 
     def add(self, op_type: str, name: str, inputs: list[str], **attributes: Any) -> str:
         """One ONNX node with one output; both are called `name`, but the network's own output, which is OUTPUT."""
-        value = OUTPUT if name == self.output else name
+        value = OUTPUT if name == self.output and self.dtype == self._wide else name
         self.nodes.append(helper.make_node(op_type, inputs, [value], name=name, **attributes))
         return value
 
@@ -47,6 +77,31 @@ class Writer:
         array = np.ascontiguousarray(values, dtype=self.dtype if dtype is None else dtype)
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
+
+    def operands(self, node: Node, inputs: list[str]) -> list[str]:
+        """Input, weight and bias of a convolution; quantised and dequantised where the recipe says so."""
+        if node.name not in self.quantized:
+            return inputs + self.parameters(node, "weight", "bias")
+        name = f"{node.name}.weight"
+        weight, precision = self.tensors[name].astype(np.float32), self.recipe.precision
+        ranges = weight_ranges(weight, node.op)
+        q, scale = quantize(weight, ranges, precision)
+        image_scale = step(np.float32(self.recipe.ranges[node.name]), precision)
+        channel = int(isinstance(node.op, ops.ConvTranspose))
+        # The zero points say no more than the dtype of q.
+        x = [
+            self.constant(f"{node.name}.input.scale", image_scale),
+            self.constant(f"{node.name}.input.zero", 0, q.dtype),
+        ]
+        w = [
+            self.constant(f"{name}.scale", scale.ravel()),
+            self.constant(f"{name}.zero", np.zeros(scale.size), q.dtype),
+        ]
+        narrow = self.add("QuantizeLinear", f"{node.name}.input.quantized", [*inputs, *x])
+        image = self.add("DequantizeLinear", f"{node.name}.input", [narrow, *x])
+        kernel = self.constant(f"{name}.quantized", q, q.dtype)
+        kernel = self.add("DequantizeLinear", name, [kernel, *w], axis=channel)
+        return [image, kernel, *self.parameters(node, "bias")]
 
     def parameters(self, node: Node, *wanted: str) -> list[str]:
         """The node's own tensors, those of `wanted` that it has (a convolution may have no bias)."""
@@ -70,7 +125,7 @@ def _(op: ops.Conv, node: Node, inputs: list[str], writer: Writer) -> str:
     return writer.add(
         "Conv",
         node.name,
-        inputs + writer.parameters(node, "weight", "bias"),
+        writer.operands(node, inputs),
         kernel_shape=op.kernel,
         strides=op.stride,
         pads=op.padding * 2,  # all the low ends, then all the high ends
@@ -82,10 +137,15 @@ def _(op: ops.ConvTranspose, node: Node, inputs: list[str], writer: Writer) -> s
     return writer.add(
         "ConvTranspose",
         node.name,
-        inputs + writer.parameters(node, "weight", "bias"),
+        writer.operands(node, inputs),
         kernel_shape=op.kernel,
         strides=op.stride,
     )
+
+
+@emit.register
+def _(op: DepthToSpace, node: Node, inputs: list[str], writer: Writer) -> str:
+    return writer.add("DepthToSpace", node.name, inputs, blocksize=op.block[0], mode="CRD")
 
 
 @emit.register

@@ -10,8 +10,9 @@ import numpy as np
 from unet_spec import InputError
 from unet_spec.geometry import check_image
 
-from .onnx_check import config_of, read_onnx
+from .onnx_check import config_of, read_onnx, recipe_of
 from .onnx_ops import INPUT, OUTPUT
+from .precision import QUANTIZED
 
 
 class OnnxRuntime:
@@ -19,6 +20,7 @@ class OnnxRuntime:
 
     Attributes:
         config: the network, from the model's metadata.
+        precision: what the file says that it computes in. ONNX Runtime on a CPU computes fp16 in float32.
         provider: what runs it, such as "CPUExecutionProvider".
         version: of ONNX Runtime.
     """
@@ -36,13 +38,20 @@ class OnnxRuntime:
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; it must be at least 1")
         self.config = config_of(model, where)
+        self.precision = recipe_of(model, where).precision
         self.version: str = ort.__version__
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        providers = _providers(ort)
+        if self.precision in QUANTIZED and len(providers) == 1:
+            # Its int8 kernels add in 16 bits where the CPU has no VNNI, and saturate; unfused, float32 is exact.
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads or usable_cores()
+        # From a shape's second run on, a pattern holds a second arena beside the first: up to twice the memory.
+        options.enable_mem_pattern = False
         options.log_severity_level = 3  # errors; it warns on standard error of every GPU that it does not find
         try:
-            self._session = ort.InferenceSession(content, options, providers=_providers(ort))
+            self._session = ort.InferenceSession(content, options, providers=providers)
         except Exception as e:  # its exceptions share no base class of their own
             raise InputError(f"ONNX Runtime refuses {where}: {str(e).strip().splitlines()[0]}") from None
         self.provider: str = self._session.get_providers()[0]

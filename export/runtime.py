@@ -9,7 +9,7 @@ import numpy as np
 
 from unet_data.prepare import prepare
 from unet_data.stitch import predict_tiled
-from unet_spec import InputError, UNetConfig
+from unet_spec import InputError, NetworkConfig
 from unet_spec.tiling import plan_tiles
 
 from .manifest import Bundle, open_bundle
@@ -22,7 +22,7 @@ class Runtime(Protocol):
     """What runs a network: `OnnxRuntime`, `TensorRTRuntime`."""
 
     name: str
-    config: UNetConfig
+    config: NetworkConfig
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Images (N, *spatial, C) float32, prepared, on the grid, to logits (N, *spatial, K) float32."""
@@ -58,36 +58,44 @@ class Predictor:
 
 
 def load(
-    bundle: str | os.PathLike[str] | Bundle, runtime: RuntimeName = "auto", threads: int | None = None
+    bundle: str | os.PathLike[str] | Bundle,
+    runtime: RuntimeName = "auto",
+    threads: int | None = None,
+    precision: str | None = None,
 ) -> Predictor:
     """Opens a bundle. runtime: "auto" takes TensorRT where a GPU and an engine for it exist, else ONNX Runtime.
 
-    threads: of ONNX Runtime on the CPU; None takes the cores that this process may use.
+    threads: of ONNX Runtime on the CPU; None takes the cores that this process may use. precision: None takes engines
+    in the bundle's order of preference, and float32 in ONNX Runtime, whose CPU kernels gain nothing from another.
 
     Raises InputError where the bundle is not in order, and where the runtime that was asked for does not run here.
     """
     if runtime not in get_args(RuntimeName):
         raise InputError(f"unknown runtime {runtime!r}; allowed: {', '.join(get_args(RuntimeName))}")
     bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    if precision is not None:
+        bundle.onnx_path(precision)  # raises where the bundle does not have it
     if runtime == "onnx":
-        return Predictor(bundle, _onnx(bundle, threads), {})
+        return Predictor(bundle, _onnx(bundle, threads, precision), {})
     passed_over: dict[str, str] = {}
-    for record in bundle.engines:
+    engines = [record for record in bundle.engines if precision in (None, record.precision)]
+    for record in engines:
         from .tensorrt_runtime import load_engine
 
         try:
             return Predictor(bundle, load_engine(bundle.engine_path(record), record, bundle.config), passed_over)
         except InputError as e:
             passed_over[record.file] = str(e)
-    if not bundle.engines:
-        passed_over["tensorrt"] = "the bundle has no engine"
+    if not engines:
+        passed_over["tensorrt"] = "the bundle has no engine" + (f" in {precision}" if precision else "")
     if runtime == "tensorrt":
-        raise InputError(f"no engine of {bundle.folder} runs here: " + "; ".join(passed_over.values()))
-    return Predictor(bundle, _onnx(bundle, threads), passed_over)
+        raise InputError(f"no engine of {bundle.folder} runs here: " + "; ".join(dict.fromkeys(passed_over.values())))
+    return Predictor(bundle, _onnx(bundle, threads, precision), passed_over)
 
 
-def _onnx(bundle: Bundle, threads: int | None) -> OnnxRuntime:
-    runtime = OnnxRuntime(bundle.onnx, threads)
+def _onnx(bundle: Bundle, threads: int | None, precision: str | None) -> OnnxRuntime:
+    path = bundle.onnx if precision is None else bundle.onnx_path(precision)
+    runtime = OnnxRuntime(path, threads)
     if runtime.config != bundle.config:
-        raise InputError(f"{bundle.onnx} is another network than {bundle.folder / 'manifest.json'} says")
+        raise InputError(f"{path} is another network than {bundle.folder / 'manifest.json'} says")
     return runtime

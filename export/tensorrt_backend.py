@@ -6,6 +6,7 @@ TensorRT builds on the GPU, for that GPU. Both are given strongly typed networks
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -15,15 +16,19 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from unet_spec import InputError
 from unet_spec.checkpoint import replacing
 
-from .onnx_check import config_of, read_onnx
-from .tensorrt_build import ENGINE, MODEL, RESULT, wrong_types
+from .onnx_check import config_of, read_onnx, recipe_of, value_types
+from .precision import LEAST_CAPABILITY, capabilities_for
+from .tensorrt_build import ENGINE, MODEL, RESULT, TIMING, wrong_types
 from .tensorrt_profile import Profile
 
 BACKENDS = ("tensorrt_rtx", "tensorrt")
@@ -32,7 +37,10 @@ RTX_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 DEFAULT_CAPABILITIES = ("80", "86", "89", "120", "121")
 """Without Turing: it lacks what all the others have, and an engine for several must do with what all have."""
 
-_TYPES = {"float32": "FLOAT"}  # ours to TensorRT's; further precisions come as further ONNX models
+_NARROW = {"fp16": "HALF", "bf16": "BF16", "int8": "INT8", "fp8": "FP8"}
+_BORDERS = ("FLOAT", "UINT8")
+Progress = Callable[[str, int, int], None]
+"""Called with the builder's phase, its step and the number of its steps."""
 _CHILD = (sys.executable, "-P", "-m", "unet_export.tensorrt_build")  # -P: never import from the current folder
 
 
@@ -44,8 +52,7 @@ class EngineRecord:
         file: name of the engine's file.
         backend, version: the library that built it; an engine runs on that version only.
         compute_capabilities: the GPUs that it is for, such as "89"; empty: the GPU that it was built on.
-        precision: of weights and activations, checked against every layer of the network that the builder was given.
-        tf32: whether float32 products may be rounded to ten bits.
+        precision: such as "fp16", checked against every tensor of the network that the builder was given.
         reproducible: built at fixed addresses, so that on the same machine, in the same environment, another build from
             the same model gives the same bytes.
         profile: the sizes that it is for.
@@ -58,7 +65,6 @@ class EngineRecord:
     version: str
     compute_capabilities: tuple[str, ...]
     precision: str
-    tf32: bool
     reproducible: bool
     profile: Profile
     layer_types: dict[str, int]
@@ -88,7 +94,7 @@ def available_backends() -> tuple[str, ...]:
 
 
 def engine_name(backend: str, version: str, compute_capabilities: tuple[str, ...], precision: str) -> str:
-    """Such as "tensorrt_rtx-1.7.1.116-sm80+86+89-float32.plan"."""
+    """Such as "tensorrt_rtx-1.7.1.116-sm80+86+89-fp16.plan"."""
     target = "sm" + "+".join(compute_capabilities) if compute_capabilities else "native"
     return f"{backend}-{version}-{target}-{precision}.plan"
 
@@ -102,40 +108,52 @@ def build_engine(
     compute_capabilities: tuple[str, ...] | None = None,
     workspace: int | None = None,
     tf32: bool = False,
+    timing_cache: str | os.PathLike[str] | None = None,
+    version_compatible: bool = False,
+    hardware_compatible: bool = False,
+    progress: Progress | None = None,
 ) -> EngineRecord:
     """Builds an engine from a model of `emit_onnx`, in a process of its own, and writes it: wholly or not at all.
 
-    backend: None takes the first of BACKENDS that is installed. compute_capabilities: tensorrt_rtx only; None takes
-    DEFAULT_CAPABILITIES. workspace: bytes that a kernel may use; None leaves it to the builder.
+    The precision is the model's; `tf32` makes a float32 model's products tf32. backend: None takes the first of
+    BACKENDS that is installed. compute_capabilities: tensorrt_rtx only; None takes those of DEFAULT_CAPABILITIES that
+    have the precision. workspace: bytes that a kernel may use; None leaves it to the builder. timing_cache: a file of
+    measured kernels, used if it is there, and updated. version_compatible (runs in later versions too),
+    hardware_compatible (on every GPU since Ampere): `tensorrt` only. progress: called with (phase, step, steps).
 
-    The dtypes of the parsed, strongly typed network are read back and must be the model's. That the engine loads and
-    gives the right numbers cannot be shown without a GPU of the right kind.
+    The dtypes of the parsed, strongly typed network are read back, tensor by tensor, and must be the model's. That the
+    engine loads and gives the right numbers cannot be shown without a GPU of the right kind. Ctrl-C ends the build.
 
     Raises InputError: a model that does not check, a profile off the network's grid, a backend that is not installed, a
-    capability that it does not know, a layer of another dtype, any error of the builder, and a crash of it.
+    capability that it does not know or whose hardware lacks the precision, a tensor of another dtype, any error of the
+    builder, and a crash of it.
     """
-    content, model, where = read_onnx(onnx)
+    content, model, where = read_onnx(onnx, baked=True)
     profile.check(config_of(model, where))
+    precision = recipe_of(model, where).precision
+    if tf32 and precision != "fp32":
+        raise InputError(f"tf32 is a way to multiply float32; {where} is {precision}")
+    precision = "tf32" if tf32 else precision
     backend = _backend(backend)
-    capabilities = _capabilities(backend, compute_capabilities)
-    precision = "float32"
+    capabilities = _capabilities(backend, compute_capabilities, precision)
+    _check_compatibility(backend, version_compatible, hardware_compatible)
     if not Path(out_path).absolute().parent.is_dir():
         raise InputError(f"cannot write {out_path}: there is no folder {Path(out_path).parent}")
     if workspace is not None and workspace < 1:
         raise InputError(f"workspace is {workspace} bytes; it must be at least 1")
     job = {
         "backend": backend,
-        "profile": asdict(profile),
+        "shapes": _shapes(profile, model),
         "compute_capabilities": capabilities,
         "workspace": workspace,
         "tf32": tf32,
+        "timing_cache": timing_cache is not None,
+        "version_compatible": version_compatible,
+        "hardware_compatible": hardware_compatible,
     }
-    built, plan = _run_child(job, content, f"cannot build {Path(out_path).name} with {backend}")
-    types = Counter(built["layer_types"]) + Counter((built["input_type"], built["output_type"]))
-    if wrong := wrong_types(types, _TYPES[precision]):
-        raise InputError(f"{backend} built {wrong} where {precision} was asked; no engine was written")
-    if built["tf32"] != tf32:
-        raise InputError(f"{backend} built with TF32 {built['tf32']}, asked was {tf32}; no engine was written")
+    what = f"cannot build {Path(out_path).name} with {backend}"
+    built, plan = _run_child(job, content, what, Path(timing_cache) if timing_cache else None, progress)
+    _check_types(built, model, precision, backend)
     try:
         with replacing(Path(out_path)) as temporary:
             temporary.write_bytes(plan)
@@ -147,7 +165,6 @@ def build_engine(
         version=built["version"],
         compute_capabilities=capabilities,
         precision=precision,
-        tf32=tf32,
         reproducible=built["reproducible"],
         profile=profile,
         layer_types=built["layer_types"],
@@ -155,6 +172,35 @@ def build_engine(
         seconds=built["seconds"],
         sha256=hashlib.sha256(plan).hexdigest(),
     )
+
+
+def _shapes(profile: Profile, model: onnx.ModelProto) -> list[list[int]]:
+    """The profile's least, usual and largest input as the model has it: channels first, or last where bytes come in."""
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    last = len(dims) - 1 if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8 else 1
+    shapes = [list(shape) for shape in (profile.min, profile.opt, profile.max)]
+    for shape in shapes:
+        shape.insert(last, dims[last].dim_value)
+    return shapes
+
+
+def _check_types(built: dict[str, Any], model: onnx.ModelProto, precision: str, backend: str) -> None:
+    """Raises InputError unless the network that was built has the dtypes of the model, tensor by tensor, and with that
+    those that the precision is about: an engine that is float32 in name of something else must not pass."""
+    narrow = _NARROW.get(precision)
+    types = Counter(built["layer_types"])
+    borders = Counter((built["input_type"], built["output_type"]))
+    allowed = ("FLOAT", *({narrow} if narrow else ()), *({"UINT8", "BOOL"} if "UINT8" in borders else ()))
+    if wrong := wrong_types(types, allowed) or wrong_types(borders, _BORDERS):
+        raise InputError(f"{backend} built {wrong} where {precision} was asked; no engine was written")
+    if narrow is not None and not types[narrow]:
+        raise InputError(f"{backend} built no {narrow} where {precision} was asked; no engine was written")
+    for name, wanted in value_types(model).items():
+        if (found := built["tensor_types"].get(name, wanted)) != wanted:
+            raise InputError(f"{backend} built {name} in {found}, the model has {wanted}; no engine was written")
+    if built["tf32"] != (precision == "tf32"):
+        asked = precision == "tf32"
+        raise InputError(f"{backend} built with TF32 {built['tf32']}, asked was {asked}; no engine was written")
 
 
 def _backend(name: str | None) -> str:
@@ -170,19 +216,41 @@ def _backend(name: str | None) -> str:
     return name
 
 
-def _capabilities(backend: str, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+def _capabilities(backend: str, wanted: tuple[str, ...] | None, precision: str) -> tuple[str, ...]:
     if backend != "tensorrt_rtx":
         if wanted:
             raise InputError(f"{backend} builds for the GPU at hand; compute capabilities are for tensorrt_rtx only")
         return ()
-    wanted = DEFAULT_CAPABILITIES if wanted is None else tuple(wanted)
-    if not wanted or (unknown := [c for c in wanted if c not in RTX_CAPABILITIES]):
-        what = f"unknown compute capabilities {unknown}" if wanted else "no compute capability given"
-        raise InputError(f"{what}; TensorRT for RTX builds for {', '.join(RTX_CAPABILITIES)}")
+    if wanted is None:
+        return capabilities_for(precision, DEFAULT_CAPABILITIES)
+    check_capabilities(wanted, precision)
     return tuple(sorted(set(wanted), key=int))
 
 
-def _run_child(job: dict[str, Any], onnx: bytes, what: str) -> tuple[dict[str, Any], bytes]:
+def check_capabilities(wanted: tuple[str, ...], precision: str) -> None:
+    """Raises InputError unless TensorRT for RTX builds for all of `wanted`, and their hardware has the precision."""
+    if not wanted or (unknown := [c for c in wanted if c not in RTX_CAPABILITIES]):
+        what = f"unknown compute capabilities {unknown}" if wanted else "no compute capability given"
+        raise InputError(f"{what}; TensorRT for RTX builds for {', '.join(RTX_CAPABILITIES)}")
+    if lacking := [c for c in wanted if c not in capabilities_for(precision, tuple(wanted))]:
+        raise InputError(
+            f"compute capability {', '.join(lacking)} has no {precision}: its hardware begins with"
+            f" {LEAST_CAPABILITY[precision]}"
+        )
+
+
+def _check_compatibility(backend: str, version: bool, hardware: bool) -> None:
+    if backend != "tensorrt_rtx":
+        return
+    if version:
+        raise InputError("tensorrt_rtx builds no version-compatible engines: they need a lean runtime, which it lacks")
+    if hardware:
+        raise InputError("tensorrt_rtx has no hardware-compatible level; name several compute capabilities instead")
+
+
+def _run_child(
+    job: dict[str, Any], onnx: bytes, what: str, timing_cache: Path | None = None, progress: Progress | None = None
+) -> tuple[dict[str, Any], bytes]:
     """The child's result and the engine. Raises InputError where it reports an error, and where it dies.
 
     For equal bytes, the child's memory must be laid out alike: so no path and no random seed enters it.
@@ -194,23 +262,42 @@ def _run_child(job: dict[str, Any], onnx: bytes, what: str) -> tuple[dict[str, A
     with tempfile.TemporaryDirectory(prefix="unet-engine-") as name:
         folder = Path(name)
         (folder / MODEL).write_bytes(onnx)
-        child = subprocess.run(
-            _CHILD,
-            input=json.dumps(job),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            cwd=folder,
-            check=False,
-        )
-        if child.returncode or not (folder / RESULT).is_file():
-            last = child.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-            raise InputError(f"{what}: the builder's process {_ending(child.returncode)}; last words: {last[0][:300]}")
+        if timing_cache is not None and timing_cache.is_file():
+            (folder / TIMING).write_bytes(timing_cache.read_bytes())
+        with (folder / "stderr").open("w+", encoding="utf-8", errors="replace") as stderr:
+            code = _wait(job, environment, folder, stderr, progress)
+            stderr.seek(0)
+            last = stderr.read().strip().splitlines()[-1:] or ["it said nothing"]
+        if code or not (folder / RESULT).is_file():
+            raise InputError(f"{what}: the builder's process {_ending(code)}; last words: {last[0][:300]}")
         built = json.loads((folder / RESULT).read_text())
         if "error" in built:
             raise InputError(f"{what}: {built['error']}")
+        if timing_cache is not None:
+            with replacing(timing_cache) as temporary:
+                temporary.write_bytes((folder / TIMING).read_bytes())
         return built, (folder / ENGINE).read_bytes()
+
+
+def _wait(job: dict[str, Any], environment: dict, folder: Path, stderr: Any, progress: Progress | None) -> int:
+    """Runs the child to its end and returns its exit code. Whatever interrupts the waiting ends the child, too."""
+    child = subprocess.Popen(
+        _CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, cwd=folder
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with child:
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code tells
+                child.stdin.write(json.dumps(job))
+                child.stdin.close()
+            for line in child.stdout:
+                if progress is not None and line.startswith("["):
+                    progress(*json.loads(line))
+        except BaseException:
+            child.kill()
+            raise
+        return child.wait()
 
 
 def _ending(code: int) -> str:

@@ -3,6 +3,7 @@
 Builders are native code and have been seen to crash on models that the ONNX checker passes. Here a crash costs a
 process, not the caller. In the current folder it reads MODEL and writes ENGINE and RESULT, a JSON object that says
 either what was built or, under "error", why not. No result means a crash. The other side is `tensorrt_backend`.
+On standard output it tells how far it is, one JSON list a line: [phase, step, steps].
 
 A builder's compiler numbers its symbols in an order that follows memory addresses and threads. With fixed addresses and
 one thread, equal models give equal engines, byte for byte, on one machine in one environment
@@ -24,7 +25,7 @@ from typing import Any
 
 from .onnx_ops import INPUT
 
-MODEL, ENGINE, RESULT = "model.onnx", "engine.plan", "result.json"
+MODEL, ENGINE, RESULT, TIMING = "model.onnx", "engine.plan", "result.json", "timing.cache"
 _SHAPES = ("INT32", "INT64", "BOOL")  # what sizes are computed in; no image ever passes through these
 
 
@@ -78,19 +79,27 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
 
     config = builder.create_builder_config()
     _set_options(trt, config, job)
+    config.progress_monitor = monitor = _monitor(trt)
+    timing = config.create_timing_cache(Path(TIMING).read_bytes() if Path(TIMING).is_file() else b"")
+    if job["timing_cache"] and not (timing and config.set_timing_cache(timing, ignore_mismatch=False)):
+        raise BuildError(f"the timing cache is refused: {_told(messages)}")
     profile = builder.create_optimization_profile()
-    channels = network.get_input(0).shape[1]
-    profile.set_shape(INPUT, *((n[0], channels, *n[1:]) for n in (job["profile"][k] for k in ("min", "opt", "max"))))
+    profile.set_shape(INPUT, *job["shapes"])
     if not profile or config.add_optimization_profile(profile) < 0:
         raise BuildError(f"the profile is refused: {_told(messages)}")
 
-    types = layer_types(network)
+    types, tensors = layer_types(network), tensor_types(network)
     start = time.perf_counter()
     engine = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - start
+    del monitor
     if engine is None:
         raise BuildError(_told(messages))
+    if inconsistent := [m for m in messages if _INCONSISTENT in m]:
+        raise BuildError(f"the profile does not fit the network: {_told(inconsistent)}")
     Path(ENGINE).write_bytes(engine)
+    if job["timing_cache"]:
+        Path(TIMING).write_bytes(config.get_timing_cache().serialize())
     return {
         "version": trt.__version__,
         "seconds": seconds,
@@ -98,6 +107,7 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
         "input_type": network.get_input(0).dtype.name,
         "output_type": network.get_output(0).dtype.name,
         "layer_types": dict(types),
+        "tensor_types": tensors,
         "layers": network.num_layers,
     }
 
@@ -112,9 +122,16 @@ def layer_types(network: Any) -> Counter[str]:
     return types
 
 
-def wrong_types(types: dict[str, int], wanted: str) -> dict[str, int]:
-    """Those of `layer_types` that are neither the wanted one nor integers for sizes."""
-    return {name: count for name, count in types.items() if name != wanted and name not in _SHAPES}
+def tensor_types(network: Any) -> dict[str, str]:
+    """The dtype of every layer's outputs, by the tensor's name: that of the value in the ONNX model."""
+    layers = (network.get_layer(i) for i in range(network.num_layers))
+    outputs = (layer.get_output(k) for layer in layers for k in range(layer.num_outputs))
+    return {tensor.name: tensor.dtype.name for tensor in outputs}
+
+
+def wrong_types(types: dict[str, int], wanted: tuple[str, ...]) -> dict[str, int]:
+    """Those of `layer_types` that are neither among the wanted ones nor integers for sizes."""
+    return {name: count for name, count in types.items() if name not in wanted and name not in _SHAPES}
 
 
 def _set_options(trt: Any, config: Any, job: dict[str, Any]) -> None:
@@ -122,6 +139,10 @@ def _set_options(trt: Any, config: Any, job: dict[str, Any]) -> None:
     (config.set_flag if job["tf32"] else config.clear_flag)(trt.BuilderFlag.TF32)
     if job["workspace"]:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, job["workspace"])
+    if job["version_compatible"]:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if job["hardware_compatible"]:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if capabilities := job["compute_capabilities"]:
         config.num_compute_capabilities = len(capabilities)
         for i, name in enumerate(capabilities):
@@ -135,6 +156,34 @@ def _strongly_typed(trt: Any) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
+def _monitor(trt: Any) -> Any:
+    """Tells every step of the builder on standard output. Where nobody reads any more, the build is cancelled."""
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.phases: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.phases[phase_name] = num_steps
+            self.step_complete(phase_name, 0)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            try:
+                print(json.dumps([phase_name, step, self.phases.get(phase_name, 0)]), flush=True)
+            except BrokenPipeError:
+                return False
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.step_complete(phase_name, self.phases.pop(phase_name, 0))
+
+    return Monitor()
+
+
+_INCONSISTENT = "self-consistent"  # all that TensorRT says, as a warning, of a profile that no size can meet
+
+
 def _logger(trt: Any) -> tuple[Any, list[str]]:
     """A logger that keeps errors instead of printing them."""
     messages: list[str] = []
@@ -144,7 +193,7 @@ def _logger(trt: Any) -> tuple[Any, list[str]]:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR) or _INCONSISTENT in msg:
                 messages.append(msg)
 
     return Logger(), messages

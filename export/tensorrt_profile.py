@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from unet_spec import InputError, UNetConfig
+from unet_spec import Geometry, InputError, NetworkConfig
+from unet_spec.tiling import tile_near
+
+ProfileName = Literal["general", "latency", "throughput"]
+TILE = {2: 572, 3: 132}  # pixels per axis, rounded down to the grid; the paper's own, and what memory allows in 3-D
+_BATCHES = {"general": (1, 1, 4), "latency": (1, 1, 1), "throughput": (1, 8, 16)}
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,18 @@ class Profile:
         """For one size only."""
         return cls(shape, shape, shape)
 
-    def check(self, config: UNetConfig) -> None:
+    @classmethod
+    def named(cls, name: str, geometry: Geometry) -> Profile:
+        """From the smallest image to the paper's tile. latency: one at a time. throughput: 1 to 16, best at 8.
+        general: 1 to 4, best at one. Raises InputError for another name."""
+        if name not in get_args(ProfileName):
+            raise InputError(f"unknown profile {name!r}; there are {', '.join(get_args(ProfileName))}")
+        dims = geometry.graph.spatial_dims
+        tile, least = tile_near(geometry, TILE[dims]), tuple(geometry.grid(axis).minimum for axis in range(dims))
+        low, usual, high = _BATCHES[name]
+        return cls((low, *least), (usual, *tile), (high, *tile))
+
+    def check(self, config: NetworkConfig) -> None:
         """Raises InputError unless all three fit the network and min ≤ opt ≤ max."""
         axes = ("batch", "depth", "height", "width") if config.spatial_dims == 3 else ("batch", "height", "width")
         shapes = {"min": self.min, "opt": self.opt, "max": self.max}

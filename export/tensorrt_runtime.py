@@ -10,12 +10,13 @@ import hashlib
 import importlib
 import math
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_spec import InputError, UNetConfig
+from unet_spec import InputError, NetworkConfig
 from unet_spec.geometry import check_image
 
 from .cuda_device import Device, find_device
@@ -60,7 +61,7 @@ class TensorRTRuntime:
 
     name = "tensorrt"
 
-    def __init__(self, path: str | os.PathLike[str], record: EngineRecord, config: UNetConfig):
+    def __init__(self, path: str | os.PathLike[str], record: EngineRecord, config: NetworkConfig):
         """Loads the engine. Raises InputError: no CUDA device, no cuda-python, and where `check_engine` does."""
         self.config, self.record = config, record
         self.device = find_device()
@@ -84,6 +85,7 @@ class TensorRTRuntime:
             raise InputError(f"engine {path}: no execution context; is the GPU's memory full?")
         self._stream = self._ask(self._cuda.cudaStreamCreate())
         self._runtime = runtime  # the engine must not outlive it
+        self._lock = threading.Lock()  # a context runs one batch at a time
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """The logits (N, *spatial, K) float32 of images (N, *spatial, C) float32, already normalised.
@@ -99,6 +101,21 @@ class TensorRTRuntime:
         given = np.ascontiguousarray(np.moveaxis(images, -1, 1))
         out = (shape[0], self.config.out_channels, *self.config.geometry.output_shape(shape[1:]))
         logits = np.empty(out, np.float32)
+        with self._lock:
+            self._execute(given, logits, shape)
+        return np.ascontiguousarray(np.moveaxis(logits, 1, -1))
+
+    def close(self) -> None:
+        """Frees what the GPU holds for this engine. It cannot run afterwards; closing twice does nothing."""
+        with self._lock:
+            if self._context is None:
+                return
+            self._context = self._engine = self._runtime = None
+            self._ask(self._cuda.cudaStreamDestroy(self._stream))
+
+    def _execute(self, given: np.ndarray, logits: np.ndarray, shape: tuple[int, ...]) -> None:
+        if self._context is None:
+            raise InputError(f"{self.record.file} was closed")
         cuda, memory = self._cuda, []
         try:
             memory = [self._ask(cuda.cudaMalloc(math.prod(a.shape) * a.itemsize)) for a in (given, logits)]
@@ -113,7 +130,6 @@ class TensorRTRuntime:
         finally:
             for pointer in memory:
                 cuda.cudaFree(pointer)
-        return np.ascontiguousarray(np.moveaxis(logits, 1, -1))
 
     def _copy(self, target: Any, source: Any, size: int, kind: Any) -> None:
         self._ask(self._cuda.cudaMemcpyAsync(target, source, size, kind, self._stream))
@@ -125,7 +141,7 @@ class TensorRTRuntime:
         return answer[1] if len(answer) > 1 else None
 
 
-def load_engine(path: str | os.PathLike[str], record: EngineRecord, config: UNetConfig) -> TensorRTRuntime:
+def load_engine(path: str | os.PathLike[str], record: EngineRecord, config: NetworkConfig) -> TensorRTRuntime:
     """The engine, ready to run. Raises InputError as `TensorRTRuntime` does; without a GPU: "no CUDA device: ..."."""
     return TensorRTRuntime(path, record, config)
 

@@ -7,7 +7,7 @@ import tempfile
 # what is fused and rounded where, nor its library calls. Set XLA_FLAGS to run as users do.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-import pytest  # noqa: E402
+import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -89,7 +89,7 @@ def test_a_stack_in_gives_a_stack_out(checkpoint, tmp_path, runtime, capsys):
     found = read_stack(out)
     assert found.shape == (3, 37, 41, 1)
     assert set(np.unique(found)) <= {0, 1}
-    flags = ["--output", "probabilities", "--tile", "64"]
+    flags = ["--output", "probabilities", "--tile", "64", "--overwrite"]
     assert main(["predict", str(checkpoint), str(tmp_path / "in.tif"), "-o", str(out), *flags]) == 0
     p = read_stack(out)
     assert p.dtype == np.float32

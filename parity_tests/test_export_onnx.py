@@ -20,6 +20,8 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'u
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 
 from unet_export import OnnxRuntime, emit_onnx, onnx_bytes, onnx_ops, read_onnx, save_onnx  # noqa: E402
+from unet_export.lowering import Lowered  # noqa: E402
+from unet_export.precision import Recipe  # noqa: E402
 
 WIDTHS = (4, 8, 16)
 BASE = PRESETS["same"].replace(widths=WIDTHS, conv_bias=True, norm="none")
@@ -212,7 +214,7 @@ def test_an_operation_that_nobody_wrote_yet_is_named():
         kind = "attention"
 
     graph = Graph((Node("input", Input(1), ()), Node("gate", Attention(), ("input",))), 2)
-    writer = onnx_ops.Writer(graph, {}, np.dtype(np.float32))
+    writer = onnx_ops.Writer(Lowered(graph, {}), np.dtype(np.float32), Recipe())
     with pytest.raises(NotImplementedError, match="'gate': no ONNX is written yet for the operation 'attention'"):
         onnx_ops.emit(graph["gate"].op, graph["gate"], ["image"], writer)
 

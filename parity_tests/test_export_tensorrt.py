@@ -36,13 +36,13 @@ def model_bytes(config=TINY) -> bytes:
 def test_an_engine_is_built_recorded_and_reproducible(tmp_path, monkeypatch):
     first = build_engine(model_bytes(), tmp_path / "a.plan", profile=PROFILE, backend="tensorrt_rtx")
     plan = (tmp_path / "a.plan").read_bytes()
-    assert (first.file, first.backend, first.precision, first.tf32) == ("a.plan", "tensorrt_rtx", "float32", False)
+    assert (first.file, first.backend, first.precision) == ("a.plan", "tensorrt_rtx", "fp32")
     assert first.compute_capabilities == tensorrt_backend.DEFAULT_CAPABILITIES
     assert (first.bytes, first.sha256) == (len(plan), hashlib.sha256(plan).hexdigest())
     assert first.profile == PROFILE
     layers = [node for node in TINY.graph if node.op.kind not in ("input", "dropout")]
     assert first.layer_types["FLOAT"] >= len(layers)
-    assert not wrong_types(first.layer_types, "FLOAT")
+    assert not wrong_types(first.layer_types, ("FLOAT",))
     assert EngineRecord.from_dict(first.to_dict(), "") == dataclasses.replace(first, seconds=0.0)
     if not first.reproducible:
         pytest.skip("this system does not let a process fix its addresses, so engines differ in a few bytes")
@@ -160,8 +160,8 @@ def test_an_error_of_the_builder_is_told_in_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("lie", "told"),
     [
-        ({"layer_types": {"FLOAT": 9, "HALF": 1}}, "built {'HALF': 1} where float32 was asked"),
-        ({"output_type": "HALF"}, "built {'HALF': 1} where float32 was asked"),
+        ({"layer_types": {"FLOAT": 9, "HALF": 1}}, "built {'HALF': 1} where fp32 was asked"),
+        ({"output_type": "HALF"}, "built {'HALF': 1} where fp32 was asked"),
         ({"tf32": True}, "built with TF32 True, asked was False"),
     ],
 )
@@ -186,7 +186,7 @@ def test_dtypes_are_read_from_the_network_itself(tmp_path):
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
     onnx.checker.check_model(model, full_check=True)
-    with pytest.raises(InputError, match=r"built \{'HALF': \d+\} where float32 was asked; no engine was written"):
+    with pytest.raises(InputError, match=r"built \{'HALF': \d+\} where fp32 was asked; no engine was written"):
         build_engine(onnx_bytes(model), tmp_path / "a.plan", profile=PROFILE)
 
 
@@ -198,9 +198,9 @@ def test_messages_about_the_missing_driver_do_not_hide_the_reason():
 
 
 def test_names_of_engines():
-    name = engine_name("tensorrt_rtx", "1.7.1.116", ("80", "89"), "float32")
-    assert name == "tensorrt_rtx-1.7.1.116-sm80+89-float32.plan"
-    assert engine_name("tensorrt", "11.0.0", (), "float32") == "tensorrt-11.0.0-native-float32.plan"
+    name = engine_name("tensorrt_rtx", "1.7.1.116", ("80", "89"), "fp16")
+    assert name == "tensorrt_rtx-1.7.1.116-sm80+89-fp16.plan"
+    assert engine_name("tensorrt", "11.0.0", (), "fp32") == "tensorrt-11.0.0-native-fp32.plan"
 
 
 def record_of(content: bytes, **changes) -> EngineRecord:
@@ -209,8 +209,7 @@ def record_of(content: bytes, **changes) -> EngineRecord:
         "backend": "tensorrt_rtx",
         "version": "0.0.1",
         "compute_capabilities": ("89",),
-        "precision": "float32",
-        "tf32": False,
+        "precision": "fp32",
         "reproducible": True,
         "profile": PROFILE,
         "layer_types": {"FLOAT": 1},

@@ -3,6 +3,7 @@
 import pytest
 
 from parity_tests.battery import CHECKS, plan, require
+from parity_tests.parity_md import record
 
 _QUICK = {(case.name, name) for case, name, reason in plan() if not reason}
 _SLOW = {(case.name, name) for case, name, reason in plan(slow=True) if not reason} - _QUICK
@@ -17,4 +18,6 @@ def _tests():
 
 @pytest.mark.parametrize(("case", "name"), list(_tests()))
 def test_check(case, name):
-    require(CHECKS[name](case))
+    measurements = CHECKS[name](case)
+    record(measurements)
+    require(measurements)

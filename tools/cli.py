@@ -12,11 +12,15 @@ from collections.abc import Sequence
 COMMANDS = {
     "info": "layers, sizes, parameters and geometry of a network",
     "train": "train a network in JAX",
+    "data": "find the usual mistakes in a data set before training on it",
     "evaluate": "measure a checkpoint on labelled images",
     "predict": "segment images of any size, in any runtime",
+    "plan": "the tiles, work and memory of an image of any size",
     "convert": "weights from one format to another, bit for bit",
     "export": "write a deployable folder: ONNX, TensorRT engines, manifest, parity record",
     "check": "prove that every runtime at hand computes the same network",
+    "diff": "name the layer where two networks part, forward or backward",
+    "bench": "measure how fast every runtime runs a bundle",
     "demo": "all of it, end to end, with a report",
 }
 
@@ -70,11 +74,14 @@ def _run(name: str, arguments: list[str]) -> int:
 
     try:
         command = import_module(f"unet_tools.commands.{name}")
+        # A command's flags may have other defaults where one of them, such as a recipe, stands for many.
+        default = {"default": command.defaults(arguments)} if hasattr(command, "defaults") else {}
         told = io.StringIO()
         try:
             with contextlib.redirect_stderr(told):
                 args = tyro.cli(
                     command.Args,
+                    **default,
                     prog=f"unet {name}",
                     description=command.__doc__,
                     args=arguments,
@@ -88,6 +95,7 @@ def _run(name: str, arguments: list[str]) -> int:
     except ModuleNotFoundError as e:
         extra = {"jax": "jax", "flax": "jax", "optax": "jax", "orbax": "jax", "torch": "torch", "onnx": "onnx"}
         extra |= {"onnxruntime": "onnx", "matplotlib": "report", "jinja2": "report"}
+        extra |= {"tensorboardX": "tensorboard", "grain": "grain"}
         package = (e.name or "").split(".")[0]
         if package not in extra:
             raise

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ from unet_export import write_bundle
 from unet_jax.run_folder import clear
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
-from unet_spec import Checkpoint, UNetConfig
+from unet_spec import Checkpoint, NetworkConfig
 from unet_spec.summary import facts
 from unet_spec.tiling import least_tile, plan_tiles
+from unet_tools.bench_measure import versions
 from unet_tools.checking import Finding, check_bundle, check_checkpoint
 from unet_tools.report import Example, Report, write_report
 from unet_tools.runtimes import open_checkpoint
@@ -63,7 +63,7 @@ class _Clock:
 
 def run_demo(
     dataset: Dataset,
-    config: UNetConfig,
+    config: NetworkConfig,
     settings: TrainSettings,
     out: Path,
     command: str,
@@ -94,7 +94,7 @@ def run_demo(
         image, truth = larger_image(validation)
         tiling, logits = _tile(checkpoint, image)
     examples = [_example(torch_run, checkpoint, validation, i) for i in range(min(2, len(validation)))]
-    examples.append(_named("larger image, overlap-tile", image, truth, logits))
+    examples.append(example_of("larger image, overlap-tile", image, truth, logits))
     passed = (
         all(f.ok is not False for f in findings)
         and (max(tiling["worst_deviation"].values()) <= TILING_BOUND or not tiling["exact"])
@@ -165,10 +165,10 @@ def _tile(checkpoint: Checkpoint, image: np.ndarray) -> tuple[dict[str, Any], np
 def _example(run: Callable, checkpoint: Checkpoint, dataset: Dataset, index: int) -> Example:
     assert dataset.labels is not None
     logits = predict_image(run, dataset.images[index], checkpoint.config, checkpoint.data)
-    return _named(dataset.names[index], dataset.images[index], dataset.labels[index], logits)
+    return example_of(dataset.names[index], dataset.images[index], dataset.labels[index], logits)
 
 
-def _named(name: str, image: np.ndarray, label: np.ndarray, logits: np.ndarray) -> Example:
+def example_of(name: str, image: np.ndarray, label: np.ndarray, logits: np.ndarray) -> Example:
     """For the page: 8-bit, grey or RGB; of a volume, the middle slice."""
     p = probabilities(logits)
     prediction, probability = labels(logits), p[..., 1] if p.shape[-1] == 2 else None
@@ -183,24 +183,13 @@ def _named(name: str, image: np.ndarray, label: np.ndarray, logits: np.ndarray) 
     return Example(name, shown, label, prediction, probability)
 
 
-def _corner(image: np.ndarray, config: UNetConfig) -> np.ndarray:
+def _corner(image: np.ndarray, config: NetworkConfig) -> np.ndarray:
     """A small golden image, so that the float64 reference takes seconds."""
     return image[tuple(slice(0, 97 if config.spatial_dims == 2 else 24) for _ in range(config.spatial_dims))]
 
 
 def _engine_note(findings: list[Finding]) -> str:
     return next((f.note for f in findings if f.runtime == "tensorrt"), "")
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of every package that takes part and is installed."""
-    found = {"python": platform.python_version()}
-    for name in ("unet-twins", "jax", "flax", "optax", "torch", "onnx", "onnxruntime", "tensorrt-rtx-cu13", "tensorrt"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def hardware() -> str:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from unet_spec import Checkpoint, DataSpec, InputError, UNetConfig, check_tensors, is_checkpoint
+from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, UNetConfig, check_tensors, is_checkpoint
 from unet_spec.checkpoint import read_tensors, replacing
 from unet_spec.weight_map import entries, to_flax, to_pytorch
 
@@ -46,7 +46,7 @@ def implied(path: Path) -> Format:
     return "safetensors" if path.suffix == ".safetensors" else "checkpoint"
 
 
-def read(path: Path, form: Format, base: UNetConfig) -> Checkpoint:
+def read(path: Path, form: Format, base: NetworkConfig) -> Checkpoint:
     """Weights from a file. A state_dict, or a file that others wrote, says nothing about padding, merging and the like:
     that is taken from `base`; widths, channels, dimensions, bias and norm follow from the tensors."""
     if form == "checkpoint":
@@ -94,7 +94,7 @@ def write(checkpoint: Checkpoint, path: Path, form: Format) -> None:
         raise InputError(f"cannot write {path}: {e.strerror or e}") from None
 
 
-def _read_metadata(path: Path) -> tuple[UNetConfig, DataSpec] | None:
+def _read_metadata(path: Path) -> tuple[NetworkConfig, DataSpec] | None:
     """The config and data that `write` put into a file's metadata; None in a file of others."""
     from safetensors import safe_open
 
@@ -107,7 +107,7 @@ def _read_metadata(path: Path) -> tuple[UNetConfig, DataSpec] | None:
         data = values.pop("data", {})
     except (ValueError, AttributeError, TypeError):
         return None
-    return UNetConfig.from_dict(values, str(path)), DataSpec.from_dict(data, str(path))
+    return NetworkConfig.from_dict(values, str(path)), DataSpec.from_dict(data, str(path))
 
 
 def _read_pytorch(path: Path) -> Tensors:
@@ -131,8 +131,10 @@ def _torch_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ..
     return (shape[-1], shape[-2], *shape[:-2]) if path[-1] == "kernel" else shape
 
 
-def _infer(base: UNetConfig, shapes: Mapping[str, tuple[int, ...]], path: Path) -> UNetConfig:
+def _infer(base: NetworkConfig, shapes: Mapping[str, tuple[int, ...]], path: Path) -> NetworkConfig:
     """What the tensors of our U-Net say about its config, over `base`."""
+    if not isinstance(base, UNetConfig):
+        return base  # of other architectures nothing is guessed
     flat = {name.replace(".kernel", ".weight").replace(".scale", ".weight"): s for name, s in shapes.items()}
     first, head = flat.get("encoder.0.conv1.weight"), flat.get("head.weight")
     if first is None or head is None:

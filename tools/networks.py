@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unet_spec import InputError, UNetConfig, preset
+from unet_spec import InputError, NetworkConfig, preset
 from unet_spec.checkpoint import read_config
 
 
@@ -15,7 +15,7 @@ def choose_config(
     in_channels: int | None = None,
     out_channels: int | None = None,
     widths: tuple[int, ...] | None = None,
-) -> UNetConfig:
+) -> NetworkConfig:
     """The config of a checkpoint folder or a config .json (`source`), or a preset (None: "paper"), with changes.
 
     Raises InputError where both a preset and a source are given, or either is not to be had.
@@ -32,7 +32,7 @@ def choose_config(
     return config.replace(**{key: value for key, value in changes.items() if value is not None})
 
 
-def read_config_file(path: Path) -> UNetConfig:
+def read_config_file(path: Path) -> NetworkConfig:
     """A config from a JSON file as config.json is. Raises InputError."""
     import json
 
@@ -44,4 +44,4 @@ def read_config_file(path: Path) -> UNetConfig:
         raise InputError(f"{path}: not valid JSON ({e})") from None
     if isinstance(values, dict):
         values.pop("data", None)
-    return UNetConfig.from_dict(values, str(path))
+    return NetworkConfig.from_dict(values, str(path))

@@ -20,7 +20,7 @@ class TrainingProgress:
             TextColumn("{task.fields[told]}"),
             TimeRemainingColumn(),
             console=notes,
-            disable=quiet,
+            disable=quiet or not notes.is_terminal,  # a file has no use for a bar
         )
         self._task = self._bar.add_task("training", total=steps, told="compiling")
         self._quiet = quiet
@@ -39,4 +39,4 @@ class TrainingProgress:
             self._bar.update(self._task, completed=record["step"], told=told)
         elif not self._quiet and "pixel_accuracy" in record:
             scores = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if k != "step")
-            self._bar.console.print(f"step {record['step']}: {scores}")
+            notes.print(f"step {record['step']}: {scores}")

@@ -9,9 +9,9 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from unet_spec import Checkpoint, DataSpec, InputError, UNetConfig, is_checkpoint
+from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, is_checkpoint
 
-RuntimeName = Literal["jax", "torch", "onnx", "tensorrt"]
+RuntimeName = Literal["jax", "torch", "onnx", "mnn", "tensorrt"]
 
 
 class Runtime(Protocol):
@@ -32,16 +32,16 @@ class Network:
 
     name: str
     runtime: Runtime
-    config: UNetConfig
+    config: NetworkConfig
     data: DataSpec
 
 
 def open_network(path: Path, name: RuntimeName | None = None) -> Network:
     """A checkpoint or bundle folder as a network.
 
-    A checkpoint runs in "onnx" (the default where it is installed: the fastest on a CPU), "torch" or "jax"; a bundle in
-    "onnx" or "tensorrt" (the default where a GPU fits one of its engines). Raises InputError: neither folder, a runtime
-    that is not installed or cannot run this.
+    A checkpoint runs in "onnx" (the default where it is installed), "torch", "jax" or "mnn" (faster on a CPU, less
+    exact); a bundle in "onnx", "mnn" or "tensorrt" (the default where a GPU fits one of its engines). Raises
+    InputError: neither folder, a runtime that is not installed or cannot run this.
     """
     from unet_export import is_bundle
 
@@ -52,6 +52,11 @@ def open_network(path: Path, name: RuntimeName | None = None) -> Network:
             )
         from unet_export import load
 
+        if name == "mnn":
+            from unet_export import MnnRuntime, open_bundle
+
+            bundle = open_bundle(path)
+            return Network("mnn", MnnRuntime(bundle.onnx), bundle.config, bundle.data)
         predictor = load(path, name or "auto")
         return Network(predictor.runtime.name, predictor.runtime, predictor.bundle.config, predictor.bundle.data)
     if name == "tensorrt":
@@ -65,29 +70,30 @@ def open_network(path: Path, name: RuntimeName | None = None) -> Network:
 
 def installed(name: str) -> bool:
     """Whether the packages of a runtime are there (not whether a GPU is)."""
-    needs = {"jax": ("jax", "flax"), "torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
+    needs = {"jax": ("jax", "flax"), "torch": ("torch",), "onnx": ("onnx", "onnxruntime"), "mnn": ("onnx", "MNN")}
     return all(find_spec(package) is not None for package in needs[name])
 
 
 def open_checkpoint(checkpoint: Checkpoint, name: str) -> Runtime:
-    """Runs loaded weights in "jax", "torch" or "onnx". Raises InputError where that is not installed."""
+    """Runs loaded weights in "jax", "torch", "onnx" or "mnn". Raises InputError where that is not installed."""
     if name not in get_args(RuntimeName) or name == "tensorrt":
-        raise InputError(f"unknown runtime {name!r} for a checkpoint; there are jax, torch and onnx")
+        raise InputError(f"unknown runtime {name!r} for a checkpoint; there are jax, torch, onnx and mnn")
     if not installed(name):
         raise InputError(f"the runtime {name} is not installed; pip install 'unet-twins[{name}]'")
-    if name == "onnx":
-        from unet_export import OnnxRuntime, emit_onnx, onnx_bytes
+    if name in ("onnx", "mnn"):
+        from unet_export import MnnRuntime, OnnxRuntime, emit_onnx, onnx_bytes
 
-        return OnnxRuntime(onnx_bytes(emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data)))
+        content = onnx_bytes(emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data))
+        return MnnRuntime(content) if name == "mnn" else OnnxRuntime(content)
     if name == "jax":
+        import unet_jax
         from unet_jax.runtime import JaxRuntime
-        from unet_jax.unet import UNet
 
-        return JaxRuntime(UNet.from_checkpoint(checkpoint))
+        return JaxRuntime(unet_jax.from_checkpoint(checkpoint))
+    import unet_torch
     from unet_torch.runtime import TorchRuntime
-    from unet_torch.unet import UNet as TorchUNet
 
-    return TorchRuntime(TorchUNet.from_checkpoint(checkpoint))
+    return TorchRuntime(unet_torch.from_checkpoint(checkpoint))
 
 
 __all__ = ["Network", "Runtime", "RuntimeName", "installed", "is_checkpoint", "open_checkpoint", "open_network"]

@@ -23,6 +23,7 @@ class Dataset:
     images: (H, W, C), or (D, H, W, C) for volumes; uint8, uint16 or float32; one dtype and one C for all, sizes may
     differ. labels: class indices 0..K-1, int32, of the image's spatial shape, or None. names: one per image, fit for
     file names. class_names: K of them, or () without labels. source: where the images came from, for reports.
+    instances: where the label files number objects, these numbers (0 is background), of the labels' shapes; else None.
 
     Raises InputError where these do not fit together, naming the image.
     """
@@ -32,6 +33,7 @@ class Dataset:
     names: tuple[str, ...]
     class_names: tuple[str, ...]
     source: str
+    instances: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -92,11 +94,15 @@ class Dataset:
         if wrong or not len(indices):
             problem = f"index {wrong[0]} is out of range" if wrong else "no index was given"
             raise InputError(f"{self.source}: {problem}; the data set has images 0..{len(self) - 1}")
-        labels = None if self.labels is None else tuple(self.labels[i] for i in indices)
+
+        def chosen(arrays: tuple[np.ndarray, ...] | None) -> tuple[np.ndarray, ...] | None:
+            return None if arrays is None else tuple(arrays[i] for i in indices)
+
         return replace(
             self,
             images=tuple(self.images[i] for i in indices),
-            labels=labels,
+            labels=chosen(self.labels),
+            instances=chosen(self.instances),
             names=tuple(self.names[i] for i in indices),
         )
 
@@ -152,6 +158,7 @@ def open_dataset(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "aut
         names=tuple(names),
         class_names=class_names,
         source=str(path) + told[rule.kind],
+        instances=tuple(raw.astype(np.int32) for raw in raw_labels) if rule.kind == "instance" else None,
     )
 
 
@@ -182,8 +189,9 @@ def _split_depth(dataset: Dataset, validation: float) -> tuple[Dataset, Dataset]
     kept = depth - _held_out(depth, validation)
 
     def planes(part: slice, name: str) -> Dataset:
-        labels = None if dataset.labels is None else (dataset.labels[0][part],)
-        return replace(dataset, images=(dataset.images[0][part],), labels=labels, names=(f"{dataset.names[0]}-{name}",))
+        labels, instances = (a and (a[0][part],) for a in (dataset.labels, dataset.instances))
+        name = f"{dataset.names[0]}-{name}"
+        return replace(dataset, images=(dataset.images[0][part],), labels=labels, names=(name,), instances=instances)
 
     return planes(slice(0, kept), "train"), planes(slice(kept, depth), "validation")
 

@@ -2,27 +2,85 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
+from unet_data.border_weights import cells_of
+from unet_data.clustering import overlap, v_info, v_rand
 from unet_data.dataset import Dataset
 from unet_data.metrics import confusion, dice, iou, pixel_accuracy
-from unet_data.predict import labels, predict_image
+from unet_data.predict import labels, predict_image, probabilities
 from unet_data.stitch import Run
-from unet_spec import DataSpec, InputError, UNetConfig
+from unet_data.thinning import regions, thin_borders
+from unet_data.warping import warping_error
+from unet_spec import DataSpec, InputError, NetworkConfig
+
+THRESHOLDS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 
 
-def measure(run: Run, config: UNetConfig, data: DataSpec, dataset: Dataset) -> dict[str, float]:
-    """Pixel accuracy, mean IoU and mean Dice, in [0, 1], over all pixels of all images, each segmented whole.
+def measure(
+    run: Run, config: NetworkConfig, data: DataSpec, dataset: Dataset, objects: bool = False, warp: bool = False
+) -> dict[str, float]:
+    """Pixel accuracy and error, mean IoU and mean Dice, in [0, 1], over all pixels of all images, each segmented whole.
 
+    With `objects`, and two classes of which class 1 is the objects', also what `object_scores` says. With `warp`, also
+    the warping error of the most probable classes (2-D only; takes a second or so an image).
     Raises InputError where the data set has no labels, or other channels, axes or classes than the network.
     """
     if dataset.labels is None:
         raise InputError(f"{dataset.source} has no labels to measure against")
     check_fits(config, dataset)
     matrix = np.zeros((config.classes, config.classes), np.int64)
+    chances, warped = [], []
     for image, label in zip(dataset.images, dataset.labels, strict=True):
-        matrix += confusion(labels(predict_image(run, image, config, data)), label, config.classes)
-    return {"pixel_accuracy": pixel_accuracy(matrix), "iou": iou(matrix).mean, "dice": dice(matrix).mean}
+        logits = predict_image(run, image, config, data)
+        guess = labels(logits)
+        matrix += confusion(guess, label, config.classes)
+        if objects and config.classes == 2:
+            chances.append(probabilities(logits)[..., 1])
+        if warp and config.classes == 2 and label.ndim == 2:
+            warped.append(warping_error(label > 0, guess > 0))
+    accuracy = pixel_accuracy(matrix)
+    scores = {"pixel_accuracy": accuracy, "pixel_error": 1 - accuracy, "iou": iou(matrix).mean}
+    scores |= {"dice": dice(matrix).mean}
+    if chances:
+        scores |= object_scores(chances, [cells_of(dataset, i) for i in range(len(dataset))])
+    return scores | ({"warping_error": float(np.mean(warped))} if warped else {})
+
+
+def object_scores(
+    chances: Iterable[np.ndarray], truths: Sequence[np.ndarray], thresholds: Sequence[float] = THRESHOLDS
+) -> dict[str, float]:
+    """V_Rand and V_Info after border thinning, mean over the images, at the threshold that is best for each, as ISBI
+    2012 ranks; and the adapted Rand error without thinning at 0.5.
+
+    Args:
+        chances: per image, the probability of class 1, (H, W) or (D, H, W), in 0..1.
+        truths: per image, the objects, numbered from 1, 0 elsewhere; images without any do not count.
+        thresholds: a pixel is inside an object where its probability is above.
+
+    Returns:
+        v_rand, v_rand_threshold, v_info, v_info_threshold, adapted_rand_error.
+    """
+    rand, info, error = [], [], []
+    for chance, truth in zip(chances, truths, strict=True):
+        if not (truth > 0).any():
+            continue
+        tables = [overlap(thin_borders(regions(chance > t)), truth) for t in thresholds]
+        rand.append([v_rand(table) for table in tables])
+        info.append([v_info(table) for table in tables])
+        error.append(1 - v_rand(overlap(regions(chance > 0.5), truth)))
+    if not rand:
+        return dict.fromkeys(
+            ("v_rand", "v_rand_threshold", "v_info", "v_info_threshold", "adapted_rand_error"), math.nan
+        )
+    scores = {}
+    for name, values in (("v_rand", np.mean(rand, 0)), ("v_info", np.mean(info, 0))):
+        best = int(np.argmax(values))
+        scores |= {name: float(values[best]), f"{name}_threshold": thresholds[best]}
+    return scores | {"adapted_rand_error": float(np.mean(error))}
 
 
 def commonest_class_accuracy(dataset: Dataset) -> float:
@@ -31,7 +89,7 @@ def commonest_class_accuracy(dataset: Dataset) -> float:
     return float(np.max(counts) / np.sum(counts))
 
 
-def check_fits(config: UNetConfig, dataset: Dataset) -> None:
+def check_fits(config: NetworkConfig, dataset: Dataset) -> None:
     """Raises InputError where a data set has other axes, channels or classes than the network."""
     source = dataset.source
     if dataset.spatial_dims != config.spatial_dims:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from unet_data.normalize import Normalization, full_scale
-from unet_spec import DataSpec, InputError, UNetConfig
+from unet_spec import DataSpec, InputError, NetworkConfig
 
 
-def prepare(images: np.ndarray, config: UNetConfig, data: DataSpec) -> np.ndarray:
+def prepare(images: np.ndarray, config: NetworkConfig, data: DataSpec) -> np.ndarray:
     """Images (N, *spatial, C), uint8, uint16 or floating, as float32: (x − mean) / std per channel.
 
     Integers count as x / the largest value of their dtype; floats as they are. Without mean and std, that is all.

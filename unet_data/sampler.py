@@ -1,5 +1,7 @@
 """Random training windows, as a pure function of (seed, step)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from unet_spec.errors import InputError
@@ -20,7 +22,13 @@ class Sampler:
     """
 
     def __init__(
-        self, dataset: Dataset, window: tuple[int, ...], target: tuple[int, ...], batch: int, seed: int
+        self,
+        dataset: Dataset,
+        window: tuple[int, ...],
+        target: tuple[int, ...],
+        batch: int,
+        seed: int,
+        weights: Sequence[np.ndarray] | None = None,
     ) -> None:
         if dataset.labels is None:
             raise InputError(f"{dataset.source}: has no labels; training needs them")
@@ -37,29 +45,40 @@ class Sampler:
                 )
         if batch < 1 or seed < 0:
             raise InputError(f"batch must be 1 or more and seed 0 or more, not {batch} and {seed}")
-        self.dataset = dataset
+        if weights is not None and [w.shape for w in weights] != [label.shape for label in dataset.labels]:
+            raise InputError(f"{dataset.source}: each weight map must have the shape of its label")
+        self.dataset, self.weights = dataset, weights
         self.window, self.target = tuple(window), tuple(target)
         self.batch_size, self.seed = batch, seed
 
-    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """(images (B, *window, C) in the images' dtype, labels (B, *window) int32) of one training step >= 0.
+    def places(self, step: int) -> list[tuple[int, tuple[int, ...]]]:
+        """Where the examples of a step >= 0 come from: the image's index and the window's first corner, for each."""
+        if step < 0:
+            raise InputError(f"step must be 0 or more, not {step}")
+        rng = np.random.default_rng([self.seed, step])
+        places = []
+        for _ in range(self.batch_size):
+            chosen = int(rng.integers(len(self.dataset)))
+            room = [
+                size - length for size, length in zip(self.dataset.images[chosen].shape[:-1], self.target, strict=True)
+            ]
+            start = [int(rng.integers(min(0, free), max(0, free) + 1)) for free in room]
+            corner = tuple(s - (o - i) // 2 for s, o, i in zip(start, self.window, self.target, strict=True))
+            places.append((chosen, corner))
+        return places
+
+    def batch(self, step: int, rows: slice = slice(None)) -> tuple[np.ndarray, ...]:
+        """images (B, *window, C) in the images' dtype, labels (B, *window) int32 and, where there are weights, these,
+        (B, *window) float32, of one training step >= 0.
 
         Each example takes an image at random and a position at random: the target lies inside the image, every position
         equally likely, or covers the image where it is the larger. The window around it is mirrored beyond the image's
-        edge, in image and label alike.
+        edge, in image, label and weight alike. rows: of the batch, where several processes share it.
         """
-        if step < 0:
-            raise InputError(f"step must be 0 or more, not {step}")
-        labels_of = self.dataset.labels
-        assert labels_of is not None  # the constructor has refused it
-        rng = np.random.default_rng([self.seed, step])
-        images, labels = [], []
-        for _ in range(self.batch_size):
-            chosen = int(rng.integers(len(self.dataset)))
-            image, label = self.dataset.images[chosen], labels_of[chosen]
-            room = [size - length for size, length in zip(label.shape, self.target, strict=True)]
-            start = [int(rng.integers(min(0, free), max(0, free) + 1)) for free in room]
-            corner = [s - (o - i) // 2 for s, o, i in zip(start, self.window, self.target, strict=True)]
-            images.append(mirror_window(image, corner, self.window))
-            labels.append(mirror_window(label, corner, self.window))
-        return np.stack(images), np.stack(labels)
+        sources = [self.dataset.images, self.dataset.labels, self.weights]
+        places = self.places(step)[rows]
+        return tuple(
+            np.stack([mirror_window(arrays[chosen], corner, self.window) for chosen, corner in places])
+            for arrays in sources
+            if arrays is not None
+        )

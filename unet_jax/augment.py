@@ -1,4 +1,5 @@
-"""Augmentation inside the jitted step: one warp (elastic, rotation, mirror image) for image and label, then greys.
+"""Augmentation inside the jitted step: one warp (elastic, rotation, mirror image) for image, label and weight, then
+greys.
 
 After the paper, section 3.1: Gaussian displacements of 10 pixels' standard deviation at 3 x 3 points, spread over the
 tile by bicubic interpolation; rotation; grey values. The shift is the sampler's, which draws tiles from anywhere.
@@ -100,28 +101,33 @@ def _coordinates(key: Array, how: Augmentation, tile: tuple[int, ...], window: t
     return grid + middle.reshape(dims, *(1,) * dims)
 
 
-def augment(key: Array, images: Array, labels: Array, tile: tuple[int, ...], how: Augmentation) -> tuple[Array, Array]:
-    """Varies a batch. Each image has its own random numbers; image and label share one warp.
+def augment(
+    key: Array, images: Array, labels: Array, tile: tuple[int, ...], how: Augmentation, weights: Array | None = None
+) -> tuple[Array, Array, Array | None]:
+    """Varies a batch. Each image has its own random numbers; image, label and weight share one warp.
 
     Args:
         key: a random key.
         images: (N, *window, C) float32, normalised.
         labels: (N, *window) integers. The window is `how.window(tile)`.
         tile: spatial size of the result.
+        weights: (N, *window) float32, or None.
 
     Returns:
-        images (N, *tile, C), linearly interpolated, and labels (N, *tile), of the nearest pixel.
+        images (N, *tile, C), linearly interpolated, labels (N, *tile), of the nearest pixel, and weights (N, *tile),
+        linearly interpolated, or None.
     """
     window = labels.shape[1:]
 
-    def one(key: Array, image: Array, label: Array) -> tuple[Array, Array]:
+    def one(key: Array, image: Array, label: Array, weight: Array | None) -> tuple[Array, Array, Array | None]:
         warp, contrast, brightness = jax.random.split(key, 3)
         if how.warps:
             where = tuple(_coordinates(warp, how, tile, window))
             channels = [map_coordinates(image[..., c], where, 1, mode="mirror") for c in range(image.shape[-1])]
             image = jnp.stack(channels, axis=-1)
             label = map_coordinates(label, where, 0, mode="mirror")
+            weight = None if weight is None else map_coordinates(weight, where, 1, mode="mirror")
         image = image * (1 + how.contrast * jax.random.uniform(contrast, minval=-1.0))
-        return image + how.brightness * jax.random.uniform(brightness, minval=-1.0), label
+        return image + how.brightness * jax.random.uniform(brightness, minval=-1.0), label, weight
 
-    return jax.vmap(one)(jax.random.split(key, images.shape[0]), images, labels)
+    return jax.vmap(one)(jax.random.split(key, images.shape[0]), images, labels, weights)

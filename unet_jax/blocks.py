@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
 from unet_spec import UNetConfig
@@ -67,12 +68,12 @@ class BatchNorm(nnx.Module):
     """Batch norm with PyTorch's arithmetic.
 
     Flax's own keeps the biased variance and holds its statistics in float32; here the running variance is the unbiased
-    one (n − 1) and statistics have the parameters' dtype.
+    one (n − 1) and statistics have the parameters' dtype. With `use_scale` False there is a bias only.
     """
 
-    def __init__(self, features: int, eps: float, momentum: float, dtype: DTypeLike):
+    def __init__(self, features: int, eps: float, momentum: float, dtype: DTypeLike, use_scale: bool = True):
         self.eps, self.momentum = eps, momentum
-        self.scale = nnx.Param(jnp.ones(features, dtype))
+        self.scale = nnx.Param(jnp.ones(features, dtype)) if use_scale else None
         self.bias = nnx.Param(jnp.zeros(features, dtype))
         self.mean = nnx.BatchStat(jnp.zeros(features, dtype))
         self.var = nnx.BatchStat(jnp.ones(features, dtype))
@@ -88,7 +89,10 @@ class BatchNorm(nnx.Module):
             keep, unbiased = 1 - self.momentum, count / max(count - 1, 1)
             self.mean[...] = keep * self.mean[...] + self.momentum * mean
             self.var[...] = keep * self.var[...] + self.momentum * var * unbiased
-        y = (x - mean) * (jax.lax.rsqrt(var + self.eps) * self.scale[...]) + self.bias[...]
+        factor = jax.lax.rsqrt(var + self.eps)
+        if self.scale is not None:
+            factor = factor * self.scale[...]
+        y = (x - mean) * factor + self.bias[...]
         return y.astype(x.dtype)
 
 
@@ -187,7 +191,7 @@ class ConvBlock(nnx.Module):
     def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
         x = self.act1(self.norm1(self.conv1(x)))
         x = self.act2(self.norm2(self.conv2(x)))
-        return self.dropout(x, rngs=rngs)
+        return checkpoint_name(self.dropout(x, rngs=rngs), "block")  # changes nothing; what rematerialisation keeps
 
 
 class DownBlock(ConvBlock):

@@ -16,13 +16,21 @@ from typing import Any
 
 from unet_data import Dataset
 from unet_jax.settings import TrainSettings
-from unet_spec import InputError, UNetConfig
+from unet_spec import InputError, NetworkConfig
 from unet_spec.checkpoint import replacing
 
+FREE = ("steps", "fsdp", "space")
+"""Settings that a resumed run may have otherwise: how long, and on which devices."""
 
-def open_folder(out: Path, config: UNetConfig, settings: TrainSettings, data: Dataset, resume: bool) -> None:
-    """Makes the folder and run.json; with `resume`, sees that they are of the same run but for its length."""
+
+def open_folder(
+    out: Path, config: NetworkConfig, settings: TrainSettings, data: Dataset, resume: bool, path_of_data: str = ""
+) -> None:
+    """Makes the folder and run.json; with `resume`, sees that they are of the same run but for FREE."""
+    import jax
+
     record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source}
+    record |= {"path": path_of_data}
     path = out / "run.json"
     if path.exists():
         if not resume:
@@ -30,12 +38,14 @@ def open_folder(out: Path, config: UNetConfig, settings: TrainSettings, data: Da
         old = read_run(out)
         for key in ("network", "settings"):
             changed = [
-                k for k, v in record[key].items() if k != "steps" and json.loads(json.dumps(v)) != old[key].get(k)
+                k for k, v in record[key].items() if k not in FREE and json.loads(json.dumps(v)) != old[key].get(k, v)
             ]
             if changed:
                 name = changed[0]
                 was, now = old[key].get(name), record[key][name]
                 raise InputError(f"{out} was trained with {name} {was}, not {now}; resume it with the same settings")
+    if jax.process_index():
+        return  # the first process writes
     try:
         out.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -48,11 +58,19 @@ def read_run(out: Path) -> dict[str, Any]:
     """The run.json of a run folder: network, settings, data. Raises InputError."""
     try:
         record = json.loads((out / "run.json").read_text())
-        return {key: record[key] for key in ("network", "settings", "data")}
+        return {key: record[key] for key in ("network", "settings", "data")} | {"path": record.get("path", "")}
     except OSError:
         raise InputError(f"{out} is no run folder: it has no readable run.json") from None
     except (ValueError, KeyError, TypeError) as e:
         raise InputError(f"{out / 'run.json'} is damaged ({e})") from None
+
+
+def next_folder(folder: Path) -> Path:
+    """The first of folder-2, folder-3, … that does not exist."""
+    number = 2
+    while (path := folder.with_name(f"{folder.resolve().name}-{number}")).exists():
+        number += 1
+    return path
 
 
 def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:

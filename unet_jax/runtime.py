@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from unet_jax.unet import UNet
+from unet_jax.network import Network
 
 
 class JaxRuntime:
@@ -14,7 +14,7 @@ class JaxRuntime:
 
     name = "jax"
 
-    def __init__(self, model: UNet):
+    def __init__(self, model: Network):
         self.config = model.config
         model.eval()
         self.graphdef, self.state = nnx.split(model)

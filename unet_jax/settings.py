@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from unet_jax.augment import Augmentation
-from unet_spec import InputError, UNetConfig
+from unet_spec import InputError, NetworkConfig
+
+LossName = Literal["cross_entropy", "dice", "cross_entropy+dice", "focal", "tversky"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,17 @@ class TrainSettings:
         momentum: of sgd.
         weight_decay: adamw: decoupled; sgd: added to the gradient. Not applied to biases and norms.
         clip: largest norm of the gradient; 0: no limit.
-        smoothing: of the labels, see `losses.cross_entropy`.
+        loss: cross_entropy, dice, cross_entropy+dice (their sum), focal or tversky; see `unet_jax.losses`.
+        smoothing: of the labels, in the cross entropy.
+        border_weight: w0 of the paper's border weights, 10 there (see `unet_data.border_weights`); 0: none.
+        border_sigma: their σ in pixels.
+        balance: whether pixels weigh inversely to the share of their class.
+        ema: decay of an exponential moving average of the weights, which is then what is measured and written; 0: none.
+        accumulate: parts of a batch that go through the network one after the other; the gradient is their mean.
+        precision: of the network's arithmetic; weights, statistics, norms' sums, loss and optimizer stay float32.
+        remat: whether activations are computed again in the backward pass rather than kept.
+        fsdp: whether weights and optimizer are spread over the devices rather than copied to each.
+        space: devices that share each image, in rows and columns; the others share the batch.
         validate_every: steps between two measurements on the validation data.
         log_every: steps between two lines of the log.
         seed: of weights, tiles, augmentation and dropout. The same seed repeats the run.
@@ -43,24 +55,51 @@ class TrainSettings:
     momentum: float = 0.99
     weight_decay: float = 1e-4
     clip: float = 1.0
+    loss: LossName = "cross_entropy"
     smoothing: float = 0.0
+    border_weight: float = 0.0
+    border_sigma: float = 5.0
+    balance: bool = False
+    ema: float = 0.0
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
+    fsdp: bool = False
+    space: int = 1
     validate_every: int = 250
     log_every: int = 10
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every", "log_every"):
+        for name in ("steps", "batch", "validate_every", "log_every", "accumulate", "space"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("tile", "learning_rate", "weight_decay", "clip", "seed"):
+        for name in ("tile", "learning_rate", "weight_decay", "clip", "seed", "border_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must not be negative")
-        for name in ("warmup", "momentum", "smoothing"):
+        for name in ("warmup", "momentum", "smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
+        if self.border_sigma <= 0:
+            raise InputError(f"border_sigma is {self.border_sigma}; it must be above 0")
+        for name, allowed in (
+            ("optimizer", ("adamw", "sgd")),
+            ("schedule", ("cosine", "constant")),
+            ("loss", get_args(LossName)),
+            ("precision", ("float32", "bfloat16")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(allowed)}")
+        if self.batch % self.accumulate:
+            raise InputError(f"batch is {self.batch}; it must be a multiple of accumulate, {self.accumulate}")
 
-    def tile_shape(self, config: UNetConfig) -> tuple[int, ...]:
+    @property
+    def weighted(self) -> bool:
+        """Whether pixels have weights of their own."""
+        return bool(self.border_weight or self.balance)
+
+    def tile_shape(self, config: NetworkConfig) -> tuple[int, ...]:
         """Input tile per axis, on the network's grid. Raises InputError where `tile` is below the least that fits."""
         wanted = self.tile or (252 if config.spatial_dims == 2 else 68)
         sizes = []

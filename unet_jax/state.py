@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from unet_spec import InputError
 
@@ -23,42 +26,66 @@ class Saved:
     best: dict[str, float] = field(default_factory=dict)
 
 
-def _manager(folder: Path) -> Any:
-    import orbax.checkpoint as ocp
+class StateFolder:
+    """Saves in the background, one state at a time. A state that is there is whole; at least one is, once one was.
 
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-    return ocp.CheckpointManager(folder.resolve(), options=options)
+    Raises InputError, from any method, where a write failed: what was saved before stays.
+    """
 
+    def __init__(self, folder: Path):
+        import orbax.checkpoint as ocp
 
-def latest(folder: Path) -> int | None:
-    """The step of the newest whole state in the folder, or None."""
-    if not folder.is_dir():
-        return None
-    with _manager(folder) as manager:
-        return manager.latest_step()
+        self.folder = folder
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=True)
+        with self._told():
+            self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
+    def latest(self) -> int | None:
+        """The step of the newest whole state, or None."""
+        return self._manager.latest_step()
 
-def save(folder: Path, step: int, state: dict[str, Any], saved: Saved) -> None:
-    """Writes a state under its step number and removes the one before it. Raises InputError where it cannot."""
-    import orbax.checkpoint as ocp
+    def save(self, step: int, state: dict[str, Any], saved: Saved) -> None:
+        """Begins to write a state under its step number; the one before goes when it is done. Returns once the arrays
+        have been copied, so that the caller may donate them."""
+        import orbax.checkpoint as ocp
 
-    try:
-        with _manager(folder) as manager:
-            items = ocp.args.Composite(state=ocp.args.StandardSave(state), saved=ocp.args.JsonSave(asdict(saved)))
-            manager.save(step, args=items, force=True)
-    except OSError as e:
-        raise InputError(f"cannot write the training state to {folder}: {e.strerror or e}") from None
+        if step == self.latest():
+            return
+        # On a CPU, Orbax reads the arrays where they lie while the next step already writes there.
+        kept = jax.tree.map(jnp.copy, state)
+        with self._told():
+            items = ocp.args.Composite(state=ocp.args.StandardSave(kept), saved=ocp.args.JsonSave(asdict(saved)))
+            self._manager.save(step, args=items, force=True)
 
+    def restore(self, like: dict[str, Any]) -> tuple[dict[str, Any], Saved]:
+        """The newest state, in the structure, shapes, dtypes and shardings of `like`."""
+        import orbax.checkpoint as ocp
 
-def restore(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], Saved]:
-    """The newest state, in the structure, shapes and dtypes of `like`. Raises InputError where it does not fit."""
-    import orbax.checkpoint as ocp
-
-    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    try:
-        with _manager(folder) as manager:
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
             items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), saved=ocp.args.JsonRestore())
-            found = manager.restore(manager.latest_step(), args=items)
-    except (OSError, ValueError, KeyError) as e:
-        raise InputError(f"cannot resume from {folder}: {str(e).splitlines()[0]}") from None
-    return found.state, Saved(**json.loads(json.dumps(found.saved)))
+            found: Any = self._manager.restore(self.latest(), args=items)
+        except (OSError, ValueError, KeyError) as e:
+            raise InputError(f"cannot resume from {self.folder}: {str(e).splitlines()[0]}") from None
+        return found.state, Saved(**json.loads(json.dumps(found.saved)))
+
+    def check(self) -> None:
+        """Raises where a write in the background has failed."""
+        with self._told():
+            self._manager.check_for_errors()
+
+    def close(self) -> None:
+        """Waits for what is still being written."""
+        with self._told():
+            self._manager.wait_until_finished()
+        self._manager.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as e:
+            told = getattr(e, "strerror", None) or (str(e).splitlines() or [type(e).__name__])[0]
+            raise InputError(
+                f"cannot write the training state to {self.folder}: {told}; what was saved before is kept"
+            ) from None

@@ -10,14 +10,23 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array
+from jax.sharding import Mesh
 
 from unet_jax.augment import augment
-from unet_jax.losses import cross_entropy
+from unet_jax.mesh import split_image, state_shardings
+from unet_jax.network import Network
+from unet_jax.objective import make_objective
 from unet_jax.settings import TrainSettings
-from unet_jax.unet import UNet
 
 TrainState = dict[str, Any]
-"""params and stats (nnx states), opt (optax's), step (int32): all that a step changes."""
+"""All that a step changes:
+params, stats: nnx states. opt: optax's. ema: as params, where the settings ask for one.
+step: int32, optimizer steps taken. loss: float32, the sum of the losses since the last line of the log.
+failed: int32, the step whose loss, or whose new weights or statistics, were the first that are not finite, or −1. It
+and all later ones change nothing else, so that the state stays the last good one."""
+
+Batch = tuple[Any, ...]
+"""images (N, *window, C) as read, labels (N, *window) and, perhaps, weights (N, *window) float32."""
 
 
 def optimizer(settings: TrainSettings) -> optax.GradientTransformation:
@@ -41,37 +50,98 @@ def optimizer(settings: TrainSettings) -> optax.GradientTransformation:
     return optax.chain(*parts)
 
 
-def initial_state(model: UNet, settings: TrainSettings) -> tuple[Any, TrainState]:
+def initial_state(model: Network, settings: TrainSettings) -> tuple[Any, TrainState]:
     """The model's structure and the state of a run before its first step."""
     graphdef, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
-    opt = optimizer(settings).init(params)
-    return graphdef, {"params": params, "stats": stats, "opt": opt, "step": jnp.zeros((), jnp.int32)}
+    state = {"params": params, "stats": stats, "opt": optimizer(settings).init(params)}
+    state |= {
+        "step": jnp.zeros((), jnp.int32),
+        "loss": jnp.zeros((), jnp.float32),
+        "failed": jnp.full((), -1, jnp.int32),
+    }
+    return graphdef, state | ({"ema": jax.tree.map(jnp.copy, params)} if settings.ema else {})
 
 
-def make_step(
-    graphdef: Any, settings: TrainSettings, tile: tuple[int, ...], mean: Array, std: Array
-) -> Callable[[TrainState, Array, Array], tuple[TrainState, Array]]:
-    """The step: (state, images (N, *window, C) as read, labels (N, *window)) to (state, loss). The state is donated.
+def make_prepare(
+    settings: TrainSettings, tile: tuple[int, ...], mean: Array, std: Array
+) -> Callable[[Array, Batch], tuple[Array, Array, Array | None, Array]]:
+    """(step number, batch) to images (N, *tile, C), labels and weights (N, *tile), and the key of dropout.
 
     Images become (x − mean) / std in float32, mean and std in the images' own units, one number a channel. Random
     numbers follow from the seed and the step's number, so a resumed run draws what the uninterrupted one would have
     drawn.
     """
-    update = optimizer(settings)
 
-    def loss_of(params: Any, stats: Any, images: Array, labels: Array, key: Array) -> tuple[Array, Any]:
-        model = nnx.merge(graphdef, params, stats, copy=True)  # its statistics change at this trace level
-        loss = cross_entropy(model(images, nnx.Rngs(dropout=key)), labels, smoothing=settings.smoothing)
-        return loss, nnx.state(model, nnx.BatchStat)
-
-    def step(state: TrainState, images: Array, labels: Array) -> tuple[TrainState, Array]:
-        key = jax.random.fold_in(jax.random.key(settings.seed), state["step"])
+    def prepare(number: Array, batch: Batch) -> tuple[Array, Array, Array | None, Array]:
+        images, labels, weights = batch if len(batch) == 3 else (*batch, None)
+        key = jax.random.fold_in(jax.random.key(settings.seed), number)
         warp, drop = jax.random.split(key)
-        images, labels = augment(warp, (images.astype(jnp.float32) - mean) / std, labels, tile, settings.augmentation)
-        gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, stats), grads = gradient(state["params"], state["stats"], images, labels, drop)
-        moves, opt = update.update(grads, state["opt"], state["params"])
-        params = optax.apply_updates(state["params"], moves)
-        return {"params": params, "stats": stats, "opt": opt, "step": state["step"] + 1}, loss
+        normal = (images.astype(jnp.float32) - mean) / std
+        return *augment(warp, normal, labels, tile, settings.augmentation, weights), drop
 
-    return jax.jit(step, donate_argnums=0)
+    return prepare
+
+
+def make_step(
+    graphdef: Any,
+    settings: TrainSettings,
+    tile: tuple[int, ...],
+    mean: Array,
+    std: Array,
+    mesh: Mesh | None = None,
+    state: TrainState | None = None,
+) -> Callable[..., tuple[TrainState, Array]]:
+    """The step: (state, *batch) to (state, loss). The state is donated. See `make_prepare` and `TrainState`.
+
+    With a mesh (`unet_jax.mesh.make_mesh`), `state` says what the state looks like, and the step takes and gives it
+    as `state_shardings` lays it out.
+    """
+    update, prepare = optimizer(settings), make_prepare(settings, tile, mean, std)
+    gradient = jax.value_and_grad(make_objective(graphdef, settings), has_aux=True)
+
+    def gradients(state: TrainState, images: Array, labels: Array, weights: Array | None, key: Array) -> Any:
+        """(loss, stats, gradient), the parts of the batch one after the other."""
+        if settings.accumulate == 1:
+            (loss, stats), grads = gradient(state["params"], state["stats"], images, labels, weights, key)
+            return loss, stats, grads
+
+        def part(carry: Any, part: Any) -> tuple[Any, None]:
+            stats, total, sums = carry
+            index, images, labels, weights = part
+            (loss, stats), grads = gradient(
+                state["params"], stats, images, labels, weights, jax.random.fold_in(key, index)
+            )
+            return (stats, total + loss.astype(jnp.float32), jax.tree.map(jnp.add, sums, grads)), None
+
+        def parts(x: Array | None) -> Array | None:  # of interleaved images, so that no device has to send its own away
+            n = settings.accumulate
+            return None if x is None else x.reshape(-1, n, *x.shape[1:]).swapaxes(0, 1)
+
+        zero = (state["stats"], jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, state["params"]))
+        inputs = (jnp.arange(settings.accumulate), parts(images), parts(labels), parts(weights))
+        # XLA's CPU convolutions are some ten times slower inside of a loop.
+        unroll = jax.default_backend() == "cpu"
+        (stats, loss, grads), _ = jax.lax.scan(part, zero, inputs, unroll=unroll)
+        return loss / settings.accumulate, stats, jax.tree.map(lambda g: g / settings.accumulate, grads)
+
+    def step(state: TrainState, *batch: Array) -> tuple[TrainState, Array]:
+        number = state["step"]
+        *arrays, key = prepare(number, batch)
+        images, labels, weights = (split_image(mesh, x, len(tile)) for x in arrays)
+        loss, stats, grads = gradients(state, images, labels, weights, key)
+        moves, opt = update.update(grads, state["opt"], state["params"])
+        new = {"params": optax.apply_updates(state["params"], moves), "stats": stats, "opt": opt, "step": number + 1}
+        new["loss"] = jnp.where(number % settings.log_every == 0, 0.0, state["loss"]) + loss.astype(jnp.float32)
+        if settings.ema:  # follows closely at first, as the average of few
+            decay = jnp.minimum(settings.ema, (1 + number) / (10 + number)).astype(jnp.float32)
+            new["ema"] = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state["ema"], new["params"])
+        finite = jnp.stack([jnp.isfinite(x).all() for x in (loss, *jax.tree.leaves((new["params"], stats)))]).all()
+        failed = jnp.where((state["failed"] < 0) & ~finite, number, state["failed"])
+        old = {name: state[name] for name in new}
+        kept = jax.tree.map(lambda a, b: jnp.where(failed < 0, a, b), new, old)
+        return kept | {"failed": failed}, loss
+
+    if mesh is None:
+        return jax.jit(step, donate_argnums=0)
+    layout = state_shardings(mesh, state, settings.fsdp)
+    return jax.jit(step, donate_argnums=0, out_shardings=(layout, None))

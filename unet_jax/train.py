@@ -14,17 +14,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from unet_data import Dataset, Normalization, Sampler
+from unet_data.border_weights import weight_maps
 from unet_data.evaluate import check_fits, measure
 from unet_data.normalize import full_scale
+from unet_jax.diagnose import first_not_finite
+from unet_jax.interrupt import Stop
+from unet_jax.mesh import gathered, make_mesh, own_rows, place, put_batch
 from unet_jax.run_folder import append_log, open_folder, read_log, write_log
 from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
-from unet_jax.state import Saved, latest, restore, save
-from unet_jax.step import initial_state, make_step
-from unet_jax.unet import UNet
-from unet_spec import DataSpec, InputError, UNetConfig
+from unet_jax.state import Saved, StateFolder
+from unet_jax.step import TrainState, initial_state, make_prepare, make_step
+from unet_jax.zoo import create
+from unet_spec import DataSpec, InputError, NetworkConfig
 
 Report = Callable[[dict[str, Any]], None]
 """Receives each record of the log as it is written."""
@@ -39,108 +44,179 @@ class TrainResult:
         scores: of the last checkpoint on the validation data (empty without any).
         best: of the best one.
         log: every record, as in log.jsonl.
+        stopped: the signal that ended it early, its state saved; or None.
     """
 
     out: Path
     scores: dict[str, float]
     best: dict[str, float]
     log: list[dict[str, Any]]
+    stopped: int | None = None
 
 
 def train(
-    config: UNetConfig,
+    config: NetworkConfig,
     settings: TrainSettings,
     training: Dataset,
     validation: Dataset | None,
     out: Path,
     resume: bool = False,
     report: Report = lambda record: None,
+    path: str = "",
 ) -> TrainResult:
-    """Trains and writes the run folder `out`.
+    """Trains and writes the run folder `out`, on every device of every process (`jax.distributed`) there is. `path`
+    is kept in run.json as where the data can be opened again.
 
     With `resume`, goes on from its last saved state, bit for bit as if it had never stopped, or starts where there is
-    none. Raises InputError: data that do not fit the network, a folder that holds another run, a loss that is no
-    longer finite (the last state saved before it is kept).
+    none. SIGTERM and SIGINT save and leave. Raises InputError: data that do not fit the network, a folder that holds
+    another run or cannot be written, a batch that the devices cannot share, a loss or gradient that is not finite (the
+    state before it is kept; the message names the step, its images and the first layer).
     """
-    _check_data(config, training, validation)
-    tile = settings.tile_shape(config)
-    inner = config.geometry.output_shape(tile)
-    model = UNet(config, settings.seed)
-    normal = Normalization.from_dataset(training)
-    model.data = DataSpec(normal.mean, normal.std, training.class_names)
-    graphdef, state = initial_state(model, settings)
-    saved = Saved()
-    open_folder(out, config, settings, training, resume)
-    if resume and latest(out / "state") is not None:
-        state, saved = restore(out / "state", state)
-    log = read_log(out / "log.jsonl", up_to=int(state["step"])) if resume else []
-    write_log(out / "log.jsonl", log)
-
-    unit = full_scale(training.images[0].dtype)
-    mean, std = (jnp.asarray(np.multiply(v, unit), jnp.float32) for v in (normal.mean, normal.std))
-    step = make_step(graphdef, settings, tile, mean, std)
-    sampler = Sampler(training, settings.augmentation.window(tile), inner, settings.batch, settings.seed)
-
-    def tell(record: dict[str, Any]) -> None:
-        log.append(record)
-        append_log(out / "log.jsonl", record)
-        report(record)
-
-    def keep(state: dict[str, Any], number: int) -> Saved:
-        """Measures, and writes last/, perhaps best/, and the state."""
-        nonlocal saved
-        now = nnx.merge(graphdef, *jax.tree.map(jnp.copy, (state["params"], state["stats"])))
-        now.eval()
-        scores: dict[str, float] = {}
-        if validation is not None:
-            scores = measure(JaxRuntime(now).run, config, now.data, validation)
-        tell({"step": number, **scores} if scores else {"step": number, "saved": True})
-        now.save_pretrained(out / "last")
-        if not scores or scores["iou"] >= saved.best.get("iou", -math.inf):
-            now.save_pretrained(out / "best")
-            saved = Saved(scores, scores)
-        else:
-            saved = Saved(scores, saved.best)
-        save(out / "state", number, state, saved)
-        return saved
-
-    first = int(state["step"])
-    losses: list[Any] = []
-    since = time.perf_counter()
-    for number, images, labels in _prefetched(sampler, first, settings.steps):
-        state, loss = step(state, jnp.asarray(images), jnp.asarray(labels))
-        losses.append(loss)
-        done = number + 1
-        if done % settings.log_every == 0 or done == settings.steps:
-            value = float(np.mean(jax.device_get(losses)))
-            if not math.isfinite(value):
-                raise InputError(
-                    f"the loss is {value} at step {done}; {out / 'last'} holds the last good state; "
-                    "a lower learning rate, or clip above 0, usually helps"
-                )
-            now = time.perf_counter()
-            tell({"step": done, "loss": value, "steps_per_second": len(losses) / (now - since)})
-            losses, since = [], now
-        if done % settings.validate_every == 0 or done == settings.steps:
-            keep(state, done)
-            since = time.perf_counter()
-    return TrainResult(out, saved.scores, saved.best, log)
-
-
-def _prefetched(sampler: Sampler, first: int, last: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """The batches first … last − 1; the next one is cut while this one trains."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(sampler.batch, first)
-        for number in range(first, last):
-            images, labels = coming.result()
-            if number + 1 < last:
-                coming = pool.submit(sampler.batch, number + 1)
-            yield number, images, labels
-
-
-def _check_data(config: UNetConfig, training: Dataset, validation: Dataset | None) -> None:
     for dataset in (training, validation):
         if dataset is not None and dataset.labels is None:
             raise InputError(f"{dataset.source} has no labels; training needs one for each image")
         if dataset is not None:
             check_fits(config, dataset)
+    open_folder(out, config, settings, training, resume, path)
+    states = StateFolder(out / "state")
+    try:
+        with Stop() as stop:
+            return _Run(config, settings, training, validation, out, states, stop, report).go(resume)
+    finally:
+        states.close()
+
+
+class _Run:
+    """What the loop has in its hands."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        settings: TrainSettings,
+        training: Dataset,
+        validation: Dataset | None,
+        out: Path,
+        states: StateFolder,
+        stop: Stop,
+        report: Report,
+    ):
+        self.settings, self.validation, self.out = settings, validation, out
+        self.states, self.stop, self._report = states, stop, report
+        self.config, self.leads = config, jax.process_index() == 0
+        self.saved, self.log = Saved(), []
+
+        tile = settings.tile_shape(config)
+        self.mesh: Mesh | None = make_mesh(settings, tile)
+        model = create(config, settings.seed)
+        normal = Normalization.from_dataset(training)
+        self.data = DataSpec(normal.mean, normal.std, training.class_names)
+        self.graphdef, state = initial_state(model, settings)
+        unit = full_scale(training.images[0].dtype)
+        mean, std = (jnp.asarray(np.multiply(v, unit), jnp.float32) for v in (normal.mean, normal.std))
+        self.prepare = make_prepare(settings, tile, mean, std)
+        self.step = make_step(self.graphdef, settings, tile, mean, std, self.mesh, state)
+        self.state: TrainState = place(self.mesh, state, settings.fsdp)
+        self.runtime = JaxRuntime(model)  # kept, so that measuring compiles once
+        weights = None
+        if settings.weighted:
+            weights = weight_maps(training, settings.border_weight, settings.border_sigma, settings.balance)
+        inner, window = config.geometry.output_shape(tile), settings.augmentation.window(tile)
+        self.sampler = Sampler(training, window, inner, settings.batch, settings.seed, weights)
+
+    def go(self, resume: bool) -> TrainResult:
+        settings = self.settings
+        if resume and self.states.latest() is not None:
+            self.state, self.saved = self.states.restore(self.state)
+        first = int(self.state["step"])
+        self.log = read_log(self.out / "log.jsonl", up_to=first) if resume else []
+        if self.leads:
+            write_log(self.out / "log.jsonl", self.log)
+        since, done = time.perf_counter(), first
+        for done, batch in self._batches(first):
+            self.state, _ = self.step(self.state, *batch)
+            ends = done == settings.steps
+            logs = done % settings.log_every == 0 or ends
+            if logs:
+                since = self._log_loss(done, since, first)
+            if done % settings.validate_every == 0 or ends:
+                self._measure(done)
+                since = time.perf_counter()
+            elif self.stop.agreed(logs):
+                self._check_finite(done)
+                self.states.save(done, self.state, self.saved)
+                break
+        stopped = self.stop.signal if done < settings.steps else None
+        return TrainResult(self.out, self.saved.scores, self.saved.best, self.log, stopped)
+
+    def _batches(self, first: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        """Each step's number, counted from 1, and its batch on the devices; the next one is cut and sent while this
+        one trains."""
+        rows = own_rows(self.mesh, self.settings.batch)
+
+        def make(step: int) -> tuple[Any, ...]:
+            return put_batch(self.mesh, self.sampler.batch(step, rows))
+
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(make, first) if first < self.settings.steps else None
+            for step in range(first, self.settings.steps):
+                assert coming is not None
+                batch = coming.result()
+                coming = pool.submit(make, step + 1) if step + 1 < self.settings.steps else None
+                yield step + 1, batch
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        self.log.append(record)
+        if self.leads:
+            append_log(self.out / "log.jsonl", record)
+            self._report(record)
+
+    def _log_loss(self, done: int, since: float, first: int) -> float:
+        """The only place, between measurements, where the host waits for the device."""
+        every = self.settings.log_every
+        loss = self._check_finite(done) / ((done - 1) % every + 1)
+        self.states.check()
+        now = time.perf_counter()
+        steps = min((done - 1) % every + 1, done - first)
+        self._tell({"step": done, "loss": loss, "steps_per_second": steps / (now - since)})
+        return now
+
+    def _check_finite(self, done: int) -> float:
+        """The sum of the losses since the last line of the log. Raises InputError if one failed, and saves."""
+        loss, failed = (gathered(self.mesh, self.state[name]).item() for name in ("loss", "failed"))
+        if failed < 0:
+            return loss
+        good = self.state | {"failed": jnp.full_like(self.state["failed"], -1)}
+        if failed:
+            self.states.save(failed, good, self.saved)
+        state = gathered(self.mesh, {"params": self.state["params"], "stats": self.state["stats"]})
+        images, labels, weights, key = self.prepare(jnp.int32(failed), self.sampler.batch(failed))
+        where = first_not_finite(
+            self.graphdef, self.settings, state["params"], state["stats"], images, labels, weights, key
+        )
+        names = ", ".join(self.sampler.dataset.names[index] for index, _ in self.sampler.places(failed))
+        raise InputError(
+            f"the loss or its gradient is not finite in step {failed + 1} (batch of {names}): first in {where}; "
+            f"{self.out / 'state'} keeps the state before it; a lower learning_rate, or clip above 0, usually helps"
+        )
+
+    def _measure(self, done: int) -> None:
+        """Measures, and writes last/, perhaps best/, and the state."""
+        self._check_finite(done)
+        shown = {"params": self.state.get("ema", self.state["params"]), "stats": self.state["stats"]}
+        shown = gathered(self.mesh, shown)
+        if self.leads:
+            model = nnx.merge(self.graphdef, *jax.tree.map(jnp.array, (shown["params"], shown["stats"])))
+            model.eval()
+            model.data = self.data
+            scores: dict[str, float] = {}
+            if self.validation is not None:
+                self.runtime.state = nnx.state(model)
+                scores = measure(self.runtime.run, self.config, self.data, self.validation)
+            model.save_pretrained(self.out / "last")
+            if not scores or scores["iou"] >= self.saved.best.get("iou", -math.inf):
+                model.save_pretrained(self.out / "best")
+                self.saved = Saved(scores, scores)
+            else:
+                self.saved = Saved(scores, self.saved.best)
+            self._tell({"step": done, **scores} if scores else {"step": done, "saved": True})
+        self.states.save(done, self.state, self.saved)

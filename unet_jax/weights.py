@@ -14,21 +14,21 @@ from unet_spec import InputError
 from unet_spec.weight_map import to_flax, to_pytorch
 
 if TYPE_CHECKING:
-    from unet_jax.unet import UNet
+    from unet_jax.network import Network
 
 
-def variables(model: UNet) -> dict[tuple[str, ...], nnx.Variable]:
+def variables(model: Network) -> dict[tuple[str, ...], nnx.Variable]:
     """Every parameter and batch statistic of the model by its path, such as ("encoder", "0", "conv1", "kernel")."""
     state = nnx.state(model, (nnx.Param, nnx.BatchStat))
     return {tuple(map(str, path)): variable for path, variable in nnx.to_flat_state(state)}
 
 
-def tensors(model: UNet) -> dict[str, np.ndarray]:
+def tensors(model: Network) -> dict[str, np.ndarray]:
     """Copies of every parameter and buffer: PyTorch names and axis order, dtype kept."""
     return to_pytorch(model.config.graph, {p: np.asarray(v[...]) for p, v in variables(model).items()})
 
 
-def load_tensors(model: UNet, tensors: Mapping[str, np.ndarray]) -> None:
+def load_tensors(model: Network, tensors: Mapping[str, np.ndarray]) -> None:
     """Replaces every parameter and buffer by a copy, dtype kept. Raises InputError unless they are the model's, or
     where they are float64 and JAX is not allowed to hold that."""
     if any(jax.dtypes.canonicalize_dtype(t.dtype) != t.dtype for t in tensors.values()):

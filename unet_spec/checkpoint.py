@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from unet_spec.config import UNetConfig
 from unet_spec.errors import InputError
 from unet_spec.graph import check_tensors
+from unet_spec.network import NetworkConfig
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -75,7 +75,7 @@ class Checkpoint:
         data: preparation of images, names of classes.
     """
 
-    config: UNetConfig
+    config: NetworkConfig
     tensors: Mapping[str, np.ndarray]
     data: DataSpec = field(default_factory=DataSpec)
 
@@ -124,7 +124,7 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / CONFIG).is_file() and (Path(path) / WEIGHTS).is_file()
 
 
-def read_config(folder: str | os.PathLike[str]) -> tuple[UNetConfig, DataSpec]:
+def read_config(folder: str | os.PathLike[str]) -> tuple[NetworkConfig, DataSpec]:
     """The config.json of a checkpoint. Raises InputError."""
     path = Path(folder)
     if not path.is_dir():
@@ -138,7 +138,7 @@ def read_config(folder: str | os.PathLike[str]) -> tuple[UNetConfig, DataSpec]:
     except (ValueError, OSError) as e:
         raise InputError(f"{path / CONFIG}: not valid JSON ({e})") from None
     data = values.pop("data", {}) if isinstance(values, dict) else {}
-    config = UNetConfig.from_dict(values, str(path / CONFIG))
+    config = NetworkConfig.from_dict(values, str(path / CONFIG))
     spec = DataSpec.from_dict(data, str(path / CONFIG))
     _check_data(config, spec, str(path / CONFIG))
     return config, spec
@@ -166,7 +166,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _check_data(config: UNetConfig, data: DataSpec, where: str) -> None:
+def _check_data(config: NetworkConfig, data: DataSpec, where: str) -> None:
     if data.mean and len(data.mean) != config.in_channels:
         raise InputError(f"{where}: data.mean has {len(data.mean)} numbers for {config.in_channels} channels")
     if data.class_names and len(data.class_names) != config.classes:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from unet_spec.errors import InputError
+from unet_spec.families import FAMILY_PRESETS
+from unet_spec.network import NetworkConfig, require, require_norm, require_widths
 from unet_spec.ops import ACTIVATIONS
 
 if TYPE_CHECKING:
-    from unet_spec.geometry import Geometry
     from unet_spec.graph import Graph
 
 Padding = Literal["valid", "same"]
@@ -23,7 +21,7 @@ ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
 
 
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(NetworkConfig, architecture="unet"):
     """A U-Net after Ronneberger, Fischer and Brox 2015 (arXiv 1505.04597) and its common variants.
 
     Attributes:
@@ -62,103 +60,19 @@ class UNetConfig:
     activation: ActivationName = "relu"
     dropout: float = 0.0
 
-    def __post_init__(self) -> None:
-        if isinstance(self.widths, list):
-            object.__setattr__(self, "widths", tuple(self.widths))
-        for name, hint in get_type_hints(type(self)).items():
-            _check_type(name, getattr(self, name), hint)
-        for name in ("in_channels", "out_channels", "norm_groups"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(len(self.widths) >= 2, "widths", self.widths, "two levels or more, such as 64 128 256")
-        _require(all(w >= 1 for w in self.widths), "widths", self.widths, "at least 1 at every level")
-        _require(self.spatial_dims in (2, 3), "spatial_dims", self.spatial_dims, "2 or 3")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
-        _require(self.norm_eps > 0, "norm_eps", self.norm_eps, "above 0")
-        _require(0 < self.norm_momentum <= 1, "norm_momentum", self.norm_momentum, "in (0, 1]")
+    def validate(self) -> None:
+        require(self.norm_groups >= 1, "norm_groups", self.norm_groups, "at least 1")
+        require_widths(self.widths)
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        require_norm(self.norm_eps, self.norm_momentum)
         if self.norm == "group":
             odd = [w for w in self.widths if w % self.norm_groups]
-            _require(not odd, "norm_groups", self.norm_groups, f"a divisor of every width; {odd} are not divisible")
+            require(not odd, "norm_groups", self.norm_groups, f"a divisor of every width; {odd} are not divisible")
 
-    @property
-    def classes(self) -> int:
-        """Number of classes that the logits tell apart: 2 for a single channel."""
-        return max(self.out_channels, 2)
-
-    @cached_property
-    def graph(self) -> Graph:
-        """The layer graph: the executable specification of this network."""
+    def build(self) -> Graph:
         from unet_spec.unet import build
 
         return build(self)
-
-    @cached_property
-    def geometry(self) -> Geometry:
-        """Sizes that fit, margins, receptive field."""
-        from unet_spec.geometry import Geometry
-
-        return Geometry(self.graph)
-
-    def replace(self, **changes: Any) -> UNetConfig:
-        """A copy with other values. Raises InputError as the constructor does."""
-        _check_keys(changes, "UNetConfig")
-        return dataclasses.replace(self, **changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: `architecture` first, tuples as lists."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {"architecture": "unet"} | {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2) + "\n"
-
-    @classmethod
-    def from_dict(cls, values: Any, where: str = "config") -> UNetConfig:
-        """The inverse of `to_dict`; absent keys take their defaults. Raises InputError (unknown keys, wrong types)."""
-        if not isinstance(values, dict):
-            raise InputError(f"{where}: a config is a JSON object, not {type(values).__name__}")
-        values = dict(values)
-        if (name := values.pop("architecture", "unet")) != "unet":
-            raise InputError(f"{where}: unknown architecture {name!r}; allowed: 'unet'")
-        _check_keys(values, where)
-        try:
-            return cls(**values)
-        except InputError as e:
-            raise InputError(f"{where}: {e}") from None
-
-    @classmethod
-    def from_json(cls, text: str, where: str = "config") -> UNetConfig:
-        """The inverse of `to_json`. Raises InputError also where the text is no JSON."""
-        try:
-            values = json.loads(text)
-        except ValueError as e:
-            raise InputError(f"{where}: not valid JSON ({e})") from None
-        return cls.from_dict(values, where)
-
-
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise InputError(f"{name} is {value}; it must be {allowed}")
-
-
-def _check_keys(values: dict[str, Any], where: str) -> None:
-    known = [f.name for f in dataclasses.fields(UNetConfig)]
-    if unknown := [key for key in values if key not in known]:
-        raise InputError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known: {', '.join(known)}")
-
-
-def _check_type(name: str, value: object, hint: Any) -> None:
-    """The handful of types that the config uses: int, float, bool, tuple of int, Literal."""
-    if get_origin(hint) is Literal:
-        _require(value in get_args(hint), name, repr(value), " or ".join(map(repr, get_args(hint))))
-    elif get_origin(hint) is tuple:
-        fits = isinstance(value, tuple) and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
-        _require(fits, name, repr(value), "a sequence of whole numbers")
-    elif hint is float:
-        _require(isinstance(value, int | float) and not isinstance(value, bool), name, repr(value), "a number")
-    elif hint is int:
-        _require(isinstance(value, int) and not isinstance(value, bool), name, repr(value), "a whole number")
-    elif hint is bool:
-        _require(isinstance(value, bool), name, repr(value), "true or false")
 
 
 assert set(get_args(ActivationName)) == set(ACTIVATIONS)
@@ -176,8 +90,14 @@ PRESETS: dict[str, UNetConfig] = {
 }
 
 
-def preset(name: str, **changes: Any) -> UNetConfig:
+def preset_names() -> tuple[str, ...]:
+    """All presets: those of the U-Net first, then one or more for each other architecture."""
+    return (*PRESETS, *FAMILY_PRESETS)
+
+
+def preset(name: str, **changes: Any) -> NetworkConfig:
     """The preset called `name`, with `changes`. Raises InputError for an unknown name, key or value."""
-    if name not in PRESETS:
-        raise InputError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[name].replace(**changes)
+    presets: dict[str, NetworkConfig] = {**PRESETS, **FAMILY_PRESETS}
+    if name not in presets:
+        raise InputError(f"unknown preset {name!r}; there are {', '.join(presets)}")
+    return presets[name].replace(**changes)

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 from unet_spec.errors import InputError
 from unet_spec.graph import Graph
-from unet_spec.ops import Interval, MaxPool, Op, SizeError, Upsample
+from unet_spec.ops import Interval, SizeError, Upsample
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,16 @@ class Geometry:
     @property
     def bounded(self) -> bool:
         """Whether an output depends on a part of the image only (a group or instance norm sees all of it)."""
-        return all(node.op.bounded for node in self.graph)
+        return all(node.op.bounded for node in self.graph.inference.nodes)
 
     @property
     def shift_invariant(self) -> bool:
-        """Whether a tile can reproduce the whole image at all: bounded, and no interpolation with aligned corners."""
+        """Whether a tile can reproduce the whole image at all: bounded, and no interpolation with aligned corners.
+
+        Not claimed either where sizes fit that are no total strides apart: tiles are laid by steps of sizes.
+        """
+        if any(self.grid(a).step != _total_stride(self.graph, a) for a in range(self.graph.spatial_dims)):
+            return False
         return self.bounded and not any(isinstance(n.op, Upsample) and n.op.align_corners for n in self.graph)
 
     def field(self, axis: int = 0) -> Field | None:
@@ -138,29 +143,40 @@ def _misfit(size: tuple[int, ...], grids: tuple[Grid, ...]) -> str:
     )
 
 
-def _stride(op: Op, axis: int) -> int:
-    return op.window[axis] if isinstance(op, MaxPool) else getattr(op, "stride", (1,) * 9)[axis]
+@lru_cache(maxsize=256)
+def _total_stride(graph: Graph, axis: int) -> int:
+    """The product of all strides on the way down."""
+    scale: dict[str, int] = {}
+    for node in graph:
+        scale[node.name] = max((scale[i] for i in node.inputs), default=1) * node.op.downsampling(axis)
+    return max(scale.values())
 
 
 @lru_cache(maxsize=256)
 def _grid(graph: Graph, axis: int) -> Grid:
-    """Found by trying: the smallest size that every operation takes, and the total stride of the way down."""
-    scale: dict[str, int] = {}
-    for node in graph:
-        down = max((scale[i] for i in node.inputs), default=1)
-        if node.op.kind not in ("conv_transpose", "upsample"):
-            down *= _stride(node.op, axis)
-        scale[node.name] = down
-    step = max(scale.values())
+    """Found by trying: the smallest size that every operation takes, and the steps between the sizes that do.
+
+    The step is the total stride, or a divisor of it where pooling takes what overhangs (FCN: every size fits).
+    """
+    stride = _total_stride(graph, axis)
     size = 1
-    while True:
-        try:
-            graph.extents(axis, size)
-            return Grid(size, step)
-        except SizeError:
-            size += 1
-        if size > 1000 * step + 1000:
+    while not _fits(graph, axis, size):
+        size += 1
+        if size > 1000 * stride + 1000:
             raise InputError(f"no size fits this network along axis {axis}")
+    fitting = [k for k in range(1, stride + 1) if k == stride or _fits(graph, axis, size + k)]
+    step = fitting[0]
+    if stride % step or fitting != list(range(step, stride + 1, step)):
+        raise InputError(f"the sizes that fit along axis {axis}, {size} + {fitting}, do not lie in equal steps")
+    return Grid(size, step)
+
+
+def _fits(graph: Graph, axis: int, size: int) -> bool:
+    try:
+        graph.extents(axis, size)
+    except SizeError:
+        return False
+    return True
 
 
 def needed(graph: Graph, axis: int, wanted: Interval, extents: dict[str, int]) -> dict[str, Interval]:
@@ -179,18 +195,18 @@ def needed(graph: Graph, axis: int, wanted: Interval, extents: dict[str, int]) -
 
 @lru_cache(maxsize=256)
 def _field(graph: Graph, axis: int) -> Field:
-    grid = _grid(graph, axis)
+    stride = _total_stride(graph, axis)
     margin = Geometry(graph).margin(axis)
-    size = grid.minimum + 64 * grid.step  # so large that the middle is far from every edge
+    size = _grid(graph, axis).minimum + 64 * stride  # so large that the middle is far from every edge
     extents = graph.extents(axis, size)
     middle = extents[graph.output.name] // 2
     widths: Counter[int] = Counter()
     reaches: list[int] = []
-    for output in range(middle, middle + grid.step):
+    for output in range(middle, middle + stride):
         low, high = needed(graph, axis, (output, output), extents)[graph.input.name]
         widths[high - low + 1] += 1
         reaches += [output + margin - low, high - (output + margin)]
-    return Field(dict(sorted(widths.items())), (min(reaches), max(reaches)), grid.step)
+    return Field(dict(sorted(widths.items())), (min(reaches), max(reaches)), stride)
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from unet_spec.errors import InputError
-from unet_spec.ops import Input, Op, Param, SizeError
+from unet_spec.ops import Input, LatentInput, Op, Param, SizeError
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,20 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order. The first is the input, the last the output (the logits).
+    """Nodes in topological order. The first is the input (the image), the last the output (the logits).
+
+    Attributes:
+        nodes: the operations. There may be more inputs, such as a latent variable's noise, and nodes that the output
+            does not depend on, which serve training only.
+        spatial_dims: 2 or 3.
+        sides: names of further outputs, such as the heads of deep supervision.
 
     Raises ValueError where a name is taken twice or an input does not come before its use.
     """
 
     nodes: tuple[Node, ...]
     spatial_dims: int
+    sides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -50,6 +57,8 @@ class Graph:
             if missing := [i for i in node.inputs if i not in seen]:
                 raise ValueError(f"{node.name!r} uses {missing} before they are computed")
             seen.add(node.name)
+        if missing := [name for name in self.sides if name not in seen]:
+            raise ValueError(f"there are no side outputs {missing}")
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -70,6 +79,20 @@ class Graph:
         return self.nodes[-1]
 
     @cached_property
+    def inference(self) -> Graph:
+        """The part that the output depends on: what is computed, and exported, when nothing is trained."""
+        nodes = self.ancestors(self.output.name)
+        return self if nodes == self.nodes and not self.sides else Graph(nodes, self.spatial_dims)
+
+    def ancestors(self, *names: str) -> tuple[Node, ...]:
+        """The named nodes and all that they depend on, in order."""
+        wanted = set(names)
+        for node in reversed(self.nodes):
+            if node.name in wanted:
+                wanted.update(node.inputs)
+        return tuple(node for node in self.nodes if node.name in wanted)
+
+    @cached_property
     def channels(self) -> dict[str, int]:
         """Channels of every node's output."""
         counts: dict[str, int] = {}
@@ -84,8 +107,8 @@ class Graph:
 
     @property
     def parameter_count(self) -> int:
-        """Trained numbers; running statistics are not counted."""
-        return sum(math.prod(p.shape) for p in self.params.values() if p.role == "parameter")
+        """Weights, trained or fixed; running statistics are not counted."""
+        return sum(math.prod(p.shape) for p in self.params.values() if p.role != "buffer")
 
     def extents(self, axis: int, size: int) -> dict[str, int]:
         """Length of every node's output along one axis, for an input of `size`. Raises SizeError."""
@@ -101,20 +124,31 @@ class Graph:
         return {n.name: (*(extents[n.name] for extents in axes), self.channels[n.name]) for n in self.nodes}
 
     def macs(self, size: tuple[int, ...]) -> dict[str, int]:
-        """Multiply-adds of every node for one image: convolutions and matrix products; no bias, norm, interpolation."""
+        """Multiply-adds of every node for one image: convolutions and matrix products; no bias, norm, interpolation.
+        A node that inference does not need has none."""
         shapes = self.shapes(size)
+        needed = {node.name for node in self.inference.nodes}
         return {
-            n.name: n.op.macs(math.prod(shapes[n.inputs[0]][:-1]), math.prod(shapes[n.name][:-1])) if n.inputs else 0
+            n.name: n.op.macs(math.prod(shapes[n.inputs[0]][:-1]), math.prod(shapes[n.name][:-1]))
+            if n.inputs and n.name in needed
+            else 0
             for n in self.nodes
         }
 
-    def forward(self, tensors: Mapping[str, np.ndarray], image: np.ndarray, training: bool = False) -> np.ndarray:
+    def forward(
+        self,
+        tensors: Mapping[str, np.ndarray],
+        image: np.ndarray,
+        training: bool = False,
+        inputs: Mapping[str, np.ndarray] | None = None,
+    ) -> np.ndarray:
         """The logits (N, *spatial, classes) for an image (N, *spatial, C), in the arrays' own dtype.
 
         `tensors` holds every entry of `params`, in PyTorch's axis order; with `training`, batch norm uses the batch's
-        statistics and a dropout node takes its mask from "<name>.mask". Raises InputError on a wrong shape or size.
+        statistics and a dropout node takes its mask from "<name>.mask". `inputs` are the further inputs, by name;
+        a latent variable's noise that is not given is zero. Raises InputError on a wrong shape or size.
         """
-        return self.activations(tensors, image, training, keep=(self.output.name,))[self.output.name]
+        return self.activations(tensors, image, training, (self.output.name,), inputs)[self.output.name]
 
     def activations(
         self,
@@ -122,15 +156,23 @@ class Graph:
         image: np.ndarray,
         training: bool = False,
         keep: tuple[str, ...] | None = None,
+        inputs: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
-        """The outputs (N, *spatial, C) of the nodes named in `keep` (None: all), by name. Others are freed early."""
+        """The outputs (N, *spatial, C) of the nodes named in `keep`, by name; others are freed early.
+
+        None keeps all that can be computed from the inputs that are given.
+        """
         from unet_spec.geometry import check_image  # it needs Graph
 
         check_image(self, image.shape)
-        last_use = {i: node.name for node in self.nodes for i in node.inputs}
+        fed = self._fed(image, inputs or {})
+        nodes = self._computable(fed) if keep is None else self.ancestors(*keep)
+        if missing := [n.name for n in nodes if isinstance(n.op, Input) and n.name not in fed]:
+            raise InputError(f"{', '.join(keep or ())} cannot be computed without the input {', '.join(missing)}")
+        last_use = {i: node.name for node in nodes for i in node.inputs}
         values: dict[str, np.ndarray] = {}
-        for node in self.nodes:
-            given = (image,) if isinstance(node.op, Input) else tuple(values[i] for i in node.inputs)
+        for node in nodes:
+            given = (fed[node.name],) if isinstance(node.op, Input) else tuple(values[i] for i in node.inputs)
             own = [*node.op.parameters(), *(["mask"] if f"{node.name}.mask" in tensors else [])]
             local = {key: tensors[f"{node.name}.{key}"] for key in own}
             values[node.name] = node.op.compute(local, *given, training=training)
@@ -138,6 +180,30 @@ class Graph:
                 if keep is not None and used not in keep and last_use[used] == node.name:
                     values.pop(used, None)
         return values
+
+    def _fed(self, image: np.ndarray, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What enters at each input. Raises InputError on an input that there is not, or of another number of
+        channels."""
+        known = {node.name: node.op for node in self.nodes if isinstance(node.op, Input)}
+        fed = {self.input.name: image}
+        for name, op in known.items():
+            if isinstance(op, LatentInput):
+                fed[name] = np.zeros((len(image), *[1] * self.spatial_dims, op.features), image.dtype)
+        for name, array in inputs.items():
+            if name not in known:
+                raise InputError(f"the network has no input {name!r}; it has {', '.join(known)}")
+            like = fed.get(name, image[..., :1]).shape[:-1]
+            if array.shape != (wanted := (*like, known[name].channels())):
+                raise InputError(f"the input {name!r} has shape {array.shape}; expected {wanted}")
+            fed[name] = array
+        return fed
+
+    def _computable(self, fed: Mapping[str, np.ndarray]) -> tuple[Node, ...]:
+        known = set(fed)
+        for node in self.nodes:
+            if node.inputs and known.issuperset(node.inputs):
+                known.add(node.name)
+        return tuple(node for node in self.nodes if node.name in known)
 
 
 def check_tensors(graph: Graph, tensors: Mapping[str, np.ndarray], where: str) -> None:

@@ -6,15 +6,21 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from unet_spec.graph import Graph
+from unet_spec.ops import Param
+from unet_spec.ops.variants import bilinear_kernel
 
 
 def initial_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:
-    """Weights drawn from N(0, sqrt(2 / N)), N the fan-in (the paper, section 3; He et al. 2015); biases 0, scales 1."""
+    """Weights drawn from N(0, sqrt(2 / N)), N the fan-in (the paper, section 3; He et al. 2015); biases 0, scales 1;
+    interpolating up-convolutions start as interpolation."""
     rng = np.random.default_rng(seed)
-    return {
-        name: (rng.normal(0.0, p.std, p.shape) if p.std else np.full(p.shape, p.constant)).astype(dtype)
-        for name, p in graph.params.items()
-    }
+
+    def draw(param: Param) -> np.ndarray:
+        if param.start == "bilinear":
+            return bilinear_kernel(param.shape[0], param.shape[2:])
+        return rng.normal(0.0, param.std, param.shape) if param.std else np.full(param.shape, param.constant)
+
+    return {name: draw(param).astype(dtype) for name, param in graph.params.items()}
 
 
 def random_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:

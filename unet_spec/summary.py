@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from unet_spec.config import UNetConfig
 from unet_spec.graph import Graph, Node
+from unet_spec.network import NetworkConfig
 from unet_spec.ops import Conv, ConvTranspose
 
 
@@ -24,8 +24,8 @@ class Row:
 
 
 def own_parameters(node: Node) -> int:
-    """Trained numbers of one node."""
-    return sum(math.prod(p.shape) for p in node.op.parameters().values() if p.role == "parameter")
+    """Weights of one node, trained or fixed."""
+    return sum(math.prod(p.shape) for p in node.op.parameters().values() if p.role != "buffer")
 
 
 def rows(graph: Graph, size: tuple[int, ...]) -> list[Row]:
@@ -34,7 +34,7 @@ def rows(graph: Graph, size: tuple[int, ...]) -> list[Row]:
     return [Row(n.name, n.op.kind, n.op.hyper(), shapes[n.name], own_parameters(n), macs[n.name]) for n in graph]
 
 
-def facts(config: UNetConfig, size: tuple[int, ...]) -> dict[str, Any]:
+def facts(config: NetworkConfig, size: tuple[int, ...]) -> dict[str, Any]:
     """Everything that follows from a config and an image size, ready for JSON. Raises InputError if it does not fit."""
     graph, geometry = config.graph, config.geometry
     geometry.check(size)

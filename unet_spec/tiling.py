@@ -9,9 +9,10 @@ inside of the network reaches, are not used.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from unet_spec.errors import InputError
 from unet_spec.geometry import Geometry
@@ -67,6 +68,10 @@ class TilePlan:
         return tuple(axis.tile for axis in self.axes)
 
     @property
+    def image(self) -> tuple[int, ...]:
+        return tuple(axis.image for axis in self.axes)
+
+    @property
     def canvas(self) -> tuple[int, ...]:
         return tuple(axis.canvas for axis in self.axes)
 
@@ -77,44 +82,73 @@ class TilePlan:
         return count
 
     def __iter__(self) -> Iterator[Tile]:
-        for index in itertools.product(*(range(len(axis.starts)) for axis in self.axes)):
-            start, source, target = [], [], []
-            for axis, k in zip(self.axes, index, strict=True):
-                low, high = axis.edges[k], axis.edges[k + 1]
-                start.append(axis.starts[k] - axis.margin)
-                source.append(slice(low - axis.starts[k], high - axis.starts[k]))
-                target.append(slice(low, high))
-            yield Tile(tuple(start), self.tile, tuple(source), tuple(target))
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, number: int) -> Tile:
+        """Tile `number`, counted in reading order from 0."""
+        index = [int(k) for k in np.unravel_index(number, [len(axis.starts) for axis in self.axes])]
+        start, source, target = [], [], []
+        for axis, k in zip(self.axes, index, strict=True):
+            low, high = axis.edges[k], axis.edges[k + 1]
+            start.append(axis.starts[k] - axis.margin)
+            source.append(slice(low - axis.starts[k], high - axis.starts[k]))
+            target.append(slice(low, high))
+        return Tile(tuple(start), self.tile, tuple(source), tuple(target))
 
 
-def plan_tiles(geometry: Geometry, image: tuple[int, ...], tile: int | tuple[int, ...] | None = None) -> TilePlan:
+def plan_tiles(
+    geometry: Geometry,
+    image: tuple[int, ...],
+    tile: int | tuple[int, ...] | None = None,
+    *,
+    halo: int | None = None,
+    least: tuple[int, ...] | None = None,
+) -> TilePlan:
     """How to compute an image of `image` pixels per axis in tiles of at most `tile` pixels (None: in one).
 
-    Tiles are as large as the grid allows below `tile`, and no larger than the image needs. Raises InputError where
-    `tile` is too small for any output, naming the least that works.
+    Tiles are as large as the grid allows below `tile`, and no larger than the image needs. `halo`: outputs to drop at
+    inner edges; None drops as many as exactness takes, fewer save work and make the plan inexact. `least`: pixels per
+    axis that a tile must have (an engine's smallest size); where the image needs less, more of it is mirrored.
+
+    Raises InputError where `tile` is too small for any output, naming the least that works.
     """
     wanted = (tile,) * len(image) if tile is None or isinstance(tile, int) else tile
     if len(wanted) != len(image) or len(image) != geometry.graph.spatial_dims:
         dims = geometry.graph.spatial_dims
         raise InputError(f"image {image} and tile {wanted} must both have {dims} axes for a {dims}-D network")
-    axes = tuple(_plan_axis(geometry, a, n, t) for a, (n, t) in enumerate(zip(image, wanted, strict=True)))
-    exact = geometry.shift_invariant or all(len(axis.starts) == 1 for axis in axes)
+    if halo is not None and halo < 0:
+        raise InputError(f"halo is {halo}; it must be at least 0")
+    least = least or (1,) * len(image)
+    axes = tuple(
+        _plan_axis(geometry, a, n, t, low, halo) for a, (n, t, low) in enumerate(zip(image, wanted, least, strict=True))
+    )
+    exact = all(
+        len(axis.starts) == 1 or (geometry.shift_invariant and used_halo(geometry, a, halo) == geometry.halo(a))
+        for a, axis in enumerate(axes)
+    )
     return TilePlan(axes, exact)
 
 
-def _plan_axis(geometry: Geometry, axis: int, image: int, wanted: int | None) -> AxisPlan:
+def canvas_size(geometry: Geometry, axis: int, image: int, least: int = 1) -> int:
+    """Pixels of the mirrored image along one axis: on the grid, wide enough for the margins, and `least` or more."""
+    return geometry.grid(axis).above(max(image + 2 * geometry.margin(axis), least))
+
+
+def _plan_axis(
+    geometry: Geometry, axis: int, image: int, wanted: int | None, smallest: int, halo: int | None
+) -> AxisPlan:
     if image < 1:
         raise InputError(f"an image axis of {image} pixels has nothing to segment")
     grid, margin = geometry.grid(axis), geometry.margin(axis)
-    canvas = grid.above(image + 2 * margin)
+    canvas = canvas_size(geometry, axis, image, smallest)
     if wanted is None or wanted >= canvas:
         return AxisPlan(image, canvas, margin, canvas, (0,), (0, image))
-    high = halo(geometry, axis)[1]
-    least = least_tile(geometry, axis)
+    least = max(least_tile(geometry, axis, halo), grid.above(smallest))
     tile = grid.below(wanted)
     if tile is None or tile < least:
         raise InputError(f"a tile of {wanted} is too small for this network; the least that works is {least}")
-    stride = tile_stride(geometry, tile, axis)
+    high = used_halo(geometry, axis, halo)[1]
+    stride = tile_stride(geometry, tile, axis, halo)
     starts = [*range(0, canvas - tile, stride), canvas - tile]
     # Each tile begins to write where the one before it ends; that end is the last output which its halo leaves exact.
     ends = [min(start + tile - 2 * margin - high, image) for start in starts[:-1]]
@@ -135,17 +169,23 @@ def halo(geometry: Geometry, axis: int = 0) -> tuple[int, int]:
     return reach, reach
 
 
-def tile_stride(geometry: Geometry, tile: int, axis: int = 0) -> int:
+def used_halo(geometry: Geometry, axis: int = 0, asked: int | None = None) -> tuple[int, int]:
+    """`halo`, or the smaller one that was asked for."""
+    low, high = halo(geometry, axis)
+    return (low, high) if asked is None else (min(low, asked), min(high, asked))
+
+
+def tile_stride(geometry: Geometry, tile: int, axis: int = 0, asked: int | None = None) -> int:
     """How far apart tiles of this size may be laid: what each adds, in multiples of the total stride (384 for the
-    paper's tile of 572, whose 388 outputs are no multiple of 16)."""
+    paper's tile of 572, whose 388 outputs are no multiple of 16). `asked`: a smaller halo than exactness takes."""
     step = geometry.grid(axis).step
-    return (tile - 2 * geometry.margin(axis) - sum(halo(geometry, axis))) // step * step
+    return (tile - 2 * geometry.margin(axis) - sum(used_halo(geometry, axis, asked))) // step * step
 
 
-def least_tile(geometry: Geometry, axis: int = 0) -> int:
+def least_tile(geometry: Geometry, axis: int = 0, asked: int | None = None) -> int:
     """The smallest tile that adds anything beside other tiles."""
     grid = geometry.grid(axis)
-    return grid.above(2 * geometry.margin(axis) + sum(halo(geometry, axis)) + grid.step)
+    return grid.above(2 * geometry.margin(axis) + sum(used_halo(geometry, axis, asked)) + grid.step)
 
 
 def tile_near(geometry: Geometry, wanted: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ class Entry:
         flax: full path, such as ("encoder", "0", "conv1", "kernel").
         pytorch_axes, flax_axes: one letter an axis, such as "O I 0 1"; digits are spatial axes.
         shape: in PyTorch's order.
-        role: "parameter" or "buffer".
+        role: "parameter", "fixed" or "buffer".
     """
 
     pytorch: str
@@ -71,8 +71,7 @@ def entries(graph: Graph) -> tuple[Entry, ...]:
     spatial = " ".join(map(str, range(graph.spatial_dims)))
     for node in graph:
         lines, owned = table().get(node.op.kind, {}), node.op.parameters()
-        optional = {"bias"} if not getattr(node.op, "bias", True) else set()
-        if set(lines) - optional != set(owned):
+        if set(lines) - node.op.absent() != set(owned):
             raise ValueError(f"weight_map.toml has {sorted(lines)} for {node.op.kind!r}, the operation {sorted(owned)}")
         for name, param in owned.items():
             line = lines[name]

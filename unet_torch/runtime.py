@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from unet_torch.unet import UNet
+from unet_torch.network import Network
 
 
 class TorchRuntime:
@@ -13,7 +13,7 @@ class TorchRuntime:
 
     name = "torch"
 
-    def __init__(self, model: UNet):
+    def __init__(self, model: Network):
         self.config = model.config
         self.model = model.eval()
         self.device = next(model.parameters()).device

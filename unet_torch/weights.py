@@ -11,17 +11,17 @@ import torch
 from unet_spec import InputError, check_tensors, initial_tensors
 
 if TYPE_CHECKING:
-    from unet_torch.unet import UNet
+    from unet_torch.network import Network
 
 
-def initialize(model: UNet, seed: int) -> None:
+def initialize(model: Network, seed: int) -> None:
     """Fills the model, in place, with `unet_spec.initial_tensors`: the paper's initialisation."""
     state = model.state_dict()
     for name, array in initial_tensors(model.config.graph, seed).items():
         state[name].copy_(torch.from_numpy(array))
 
 
-def tensors(model: UNet) -> dict[str, np.ndarray]:
+def tensors(model: Network) -> dict[str, np.ndarray]:
     """Copies of every parameter and buffer: PyTorch names, axis order and dtype. Raises InputError on bfloat16."""
     state = model.state_dict()
     check_tensors(model.config.graph, state, "the PyTorch model")  # type: ignore[arg-type]
@@ -31,12 +31,12 @@ def tensors(model: UNet) -> dict[str, np.ndarray]:
     return {name: np.array(t.detach().cpu().numpy(), order="C", copy=True) for name, t in state.items()}
 
 
-def load_tensors(model: UNet, tensors: Mapping[str, np.ndarray]) -> None:
+def load_tensors(model: Network, tensors: Mapping[str, np.ndarray]) -> None:
     """Replaces every parameter and buffer by a copy, dtype kept. Raises InputError unless they are the model's."""
     check_tensors(model.config.graph, tensors, "the PyTorch model")
     state = {
         name: torch.from_numpy(np.array(tensors[name], order="C", copy=True)) for name in model.config.graph.params
     }
     model.load_state_dict(state, strict=True, assign=True)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(model.config.graph.params[name].role == "parameter")

@@ -1,9 +1,9 @@
 """Prove that every runtime at hand computes the same network: each against the float64 NumPy reference.
 
-A checkpoint is checked in JAX, PyTorch (float64 and float32) and ONNX Runtime; a bundle in ONNX Runtime and TensorRT,
-on its golden image, after every checksum. Exit code 1 where a bound is broken.
+A checkpoint is checked in JAX, PyTorch (float64 and float32) and ONNX Runtime; a bundle in every precision, by
+simulation, ONNX Runtime, PyTorch's half types and TensorRT, after every checksum. Exit code 1 where a bound is broken.
 
-Example: unet check runs/em/best --images slice.tif
+Example: unet check bundle --images slices.tif --labels labels.tif
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import tyro
 
 from unet_data import read_stack
+from unet_data.labels import label_rule, read_labels
 from unet_data.prepare import prepare
 from unet_spec import Checkpoint, InputError
 from unet_tools.checking import Finding, check_bundle, check_checkpoint
@@ -25,18 +27,26 @@ class Args:
     checkpoint: tyro.conf.Positional[Path]
     """A checkpoint or a bundle."""
     images: tuple[Path, ...] = ()
-    """Images to check on (the first page of each). Default: random numbers; for a bundle, its golden image."""
+    """Images to check on: the first page of each; for a bundle, up to eight of all pages. Default: random numbers; for
+    a bundle, its golden image."""
+    labels: tuple[Path, ...] = ()
+    """Labels of the images, in their order, for Dice. Bundles only."""
     json: bool = False
     """Print JSON."""
 
 
 def run(args: Args) -> int:
-    from unet_export import is_bundle
+    from unet_export import open_bundle
+    from unet_export.manifest import MANIFEST
 
-    if is_bundle(args.checkpoint):
-        if args.images:
-            raise InputError("a bundle is checked on its golden image; give the checkpoint to check other images")
-        findings = check_bundle(args.checkpoint)
+    if args.labels and len(args.labels) != len(args.images):
+        raise InputError(f"{len(args.images)} images but {len(args.labels)} labels; give one label for each image")
+    if (args.checkpoint / MANIFEST).is_file():  # damaged ones, too: opening it says what is wrong
+        dims = open_bundle(args.checkpoint).config.spatial_dims
+        images = [image for path in args.images for image in _pages(read_stack(path), dims)]
+        findings = check_bundle(args.checkpoint, images or None, _truths(args.labels, dims))
+    elif args.labels:
+        raise InputError("labels are for bundles; unet evaluate measures a checkpoint on labelled images")
     else:
         checkpoint = Checkpoint.load(args.checkpoint)
         findings = check_checkpoint(checkpoint, [_prepared(path, checkpoint) for path in args.images])
@@ -47,6 +57,19 @@ def run(args: Args) -> int:
         print_findings(findings)
         console.print("[green]the same network[/green]" if passed else "[red]NOT the same network[/red]")
     return 0 if passed else 1
+
+
+def _pages(stack: np.ndarray, dims: int) -> list[np.ndarray]:
+    """Images (*spatial, C), or labels (*spatial), of one file: its pages, or the volume that they are."""
+    return list(stack) if dims == 2 else [stack]
+
+
+def _truths(paths: tuple[Path, ...], dims: int) -> list[np.ndarray] | None:
+    if not paths:
+        return None
+    raw = [page for path in paths for page in _pages(read_labels(path), dims)]
+    rule = label_rule(raw, [paths[0]] * len(raw), "auto")
+    return [rule.apply(page) for page in raw]
 
 
 def _prepared(path: Path, checkpoint: Checkpoint):
@@ -64,6 +87,7 @@ def print_findings(findings: list[Finding]) -> None:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.1e}"
 
+    scored = any(f.dice is not None for f in findings)
     verdict = {True: "[green]ok[/green]", False: "[red]FAILED[/red]", None: "not run"}
     lines = [
         (
@@ -73,10 +97,14 @@ def print_findings(findings: list[Finding]) -> None:
             number(f.worst_relative),
             number(f.bound),
             "" if f.label_agreement is None else f"{f.label_agreement:.4%}",
+            "" if f.least_agreement is None else f"{f.least_agreement:.2%}",
+            *([] if not scored else ["" if f.dice is None else f"{f.dice:.4f}"]),
             verdict[f.ok],
             f.note,
         )
         for f in findings
     ]
-    columns = ("runtime", "dtype", "against", "worst relative", "bound", "same labels", "", "note")
-    print_table(None, columns, lines, right="3 4 5")
+    columns = ["runtime", "dtype", "against", "worst relative", "bound", "same labels", "at least", "", "note"]
+    if scored:
+        columns.insert(7, "Dice")
+    print_table(None, columns, lines, right="3 4 5 6 7" if scored else "3 4 5 6")

@@ -1,23 +1,31 @@
 """Write a deployable folder: ONNX, TensorRT engines, a manifest, and a record of how far each is from the reference.
 
-Engines are built by TensorRT-RTX where it is installed; that needs no GPU.
+Engines are built by TensorRT-RTX where it is installed; that needs no GPU. Every narrow precision is judged before it
+is written: layers that it would spoil stay in float32, and where that is not enough, there is no bundle.
 
-Example: unet export runs/em/best -o bundle
+Example: unet export runs/em/best -o bundle --precision fp16 int8 fp32 --calibrate data/isbi2012
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
+from rich.progress import BarColumn, Progress, TextColumn
 
-from unet_export import write_bundle
-from unet_spec import Checkpoint
-from unet_tools.checking import check_bundle
+from unet_data import read_image
+from unet_export import EngineSettings, write_bundle
+from unet_export.precision import Precision
+from unet_export.tensorrt_profile import ProfileName
+from unet_spec import Checkpoint, InputError
+from unet_spec.tiling import tile_near
+from unet_tools.checking import BOUNDS, check_bundle
 from unet_tools.commands.check import print_findings
-from unet_tools.console import console, print_json, print_table
+from unet_tools.console import console, notes, print_json, print_table
+from unet_tools.data import open_data
+from unet_tools.framework_exports import SUFFIXES, write_framework_file
 
 
 @dataclass(frozen=True)
@@ -25,15 +33,69 @@ class Args:
     checkpoint: tyro.conf.Positional[Path]
     """A checkpoint folder."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The bundle to write. An existing bundle is replaced; any other folder must be empty."""
+    """The bundle to write. An existing bundle is replaced; any other folder must be empty. Or a .pt2 (torch.export)
+    or .stablehlo (jax.export) file, for programs that load those."""
+    precision: tuple[Precision, ...] = ("fp32",)
+    """In the order in which a runtime should prefer them. fp32 is always there, as ONNX."""
+    calibrate: str | None = None
+    """Images of the kind to be segmented, as for unet train. int8 and fp8 need them; all are judged on them."""
     engines: bool | None = None
-    """True: fail where no engine can be built. False: build none. Default: where TensorRT-RTX is installed."""
+    """True: fail where an engine cannot be built. False: build none. Default: where TensorRT-RTX is installed."""
+    profile: ProfileName = "general"
+    """What engines are for: latency (batch 1), throughput (batch 1 to 16, best at 8) or general (1 to 4, best at 1)."""
+    compute_capabilities: tuple[str, ...] = ()
+    """GPUs that TensorRT-RTX builds for, such as 86 89. Default: all from 80 on that have the precision."""
+    workspace_mib: int | None = None
+    """Memory that a kernel may use. Default: the builder's own."""
+    timing_cache: Path | None = None
+    """A file that the builder keeps its measurements in."""
+    bake: tuple[Literal["normalize", "softmax", "argmax"], ...] = ()
+    """Steps for a further model of the first precision: bytes in, labels out."""
+    golden: Path | None = None
+    """An image to judge on and to put into the bundle. Default: the middle of an image of --calibrate, or, without,
+    a synthetic one."""
+    licence: str | None = None
+    """Of the weights, as the readers of the bundle shall see it, such as CC-BY-4.0."""
     json: bool = False
     """Print JSON."""
 
 
 def run(args: Args) -> int:
-    bundle = write_bundle(Checkpoint.load(args.checkpoint), args.out, engines=args.engines)
+    checkpoint = Checkpoint.load(args.checkpoint)
+    if args.out.suffix in SUFFIXES:
+        return _framework_file(checkpoint, args)
+    images = None
+    if args.calibrate is not None:
+        images = open_data(args.calibrate, checkpoint.config.spatial_dims).images
+    if args.workspace_mib is not None and args.workspace_mib < 1:
+        raise InputError(f"--workspace-mib is {args.workspace_mib}; it must be at least 1")
+    settings = EngineSettings(
+        args.profile,
+        args.compute_capabilities or None,
+        None if args.workspace_mib is None else args.workspace_mib * 2**20,
+        args.timing_cache,
+    )
+    shown = not args.json and notes.is_terminal  # a file has no use for a bar
+    columns = (TextColumn("engine"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=notes, disable=not shown, transient=True) as bar:
+        task = bar.add_task("")
+
+        def progress(phase: str, step: int, steps: int) -> None:
+            bar.update(task, description=phase, completed=step, total=steps or step or 1)
+
+        bundle = write_bundle(
+            checkpoint,
+            args.out,
+            engines=args.engines,
+            precisions=args.precision,
+            calibration=images,
+            baked=args.bake,
+            settings=settings,
+            golden_image=None if args.golden is None else read_image(args.golden),
+            licence=args.licence,
+            tell=lambda line: None if args.json else notes.print(line),
+            progress=progress,
+        )
     findings = check_bundle(args.out)
     passed = all(f.ok is not False for f in findings)
     if args.json:
@@ -46,3 +108,16 @@ def run(args: Args) -> int:
     console.print()
     print_findings(findings)
     return 0 if passed else 1
+
+
+def _framework_file(checkpoint: Checkpoint, args: Args) -> int:
+    geometry = checkpoint.config.geometry
+    size = tile_near(geometry, 252 if checkpoint.config.spatial_dims == 2 else 60)
+    distance = write_framework_file(checkpoint, args.out, size)
+    finding = {"file": str(args.out), "size": list(size), "worst_relative": distance, "bound": BOUNDS["float32"]}
+    if args.json:
+        print_json(finding)
+    else:
+        told = f"{'x'.join(map(str, size))} pixels, {distance:.1e} from the float64 reference"
+        console.print(f"{args.out}: {told} (bound {BOUNDS['float32']:.0e})")
+    return 0 if distance <= BOUNDS["float32"] else 1

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from unet_spec import InputError, UNetConfig
+from unet_spec import InputError, NetworkConfig
 from unet_spec.summary import facts, torchinfo
 from unet_tools.console import console, grouped, print_json, print_table
 from unet_tools.networks import choose_config
@@ -22,7 +22,8 @@ class Args:
     checkpoint: tyro.conf.Positional[Path | None] = None
     """A checkpoint folder, or a config .json."""
     preset: str | None = None
-    """paper, article, article-bilinear, same or same-bilinear."""
+    """paper, article, article-bilinear, same, same-bilinear, unet++, unet++-deep, attention-unet, multiresunet,
+    sa-unet, m-net, probabilistic-unet, transunet or fcn-8s."""
     in_channels: int | None = None
     """Channels of the image."""
     out_channels: int | None = None
@@ -41,19 +42,26 @@ def run(args: Args) -> int:
     config = choose_config(args.preset, args.checkpoint, args.in_channels, args.out_channels, args.widths)
     size = _size(config, args.input)
     values = facts(config, size)
-    article = torchinfo(config.graph, size)
+    if args.style == "torchinfo" and config.architecture != "unet":
+        raise InputError(f"--style torchinfo knows the modules of the U-Net only, not those of {config.architecture}")
     if args.json:
-        rows = [asdict(row) for row in article.pop("rows")]
         nearest = {str(n): list(config.geometry.grid().nearest(n)) for n in sorted({512, *size})}
-        print_json(values | {"nearest": nearest, "torchinfo": article | {"rows": rows}})
+        print_json(values | {"nearest": nearest} | _torchinfo_json(config, size))
     elif args.style == "torchinfo":
-        _print_torchinfo(article)
+        _print_torchinfo(torchinfo(config.graph, size))
     else:
         _print_layers(config, values)
     return 0
 
 
-def _size(config: UNetConfig, given: tuple[int, ...] | None) -> tuple[int, ...]:
+def _torchinfo_json(config: NetworkConfig, size: tuple[int, ...]) -> dict:
+    if config.architecture != "unet":
+        return {}
+    article = torchinfo(config.graph, size)
+    return {"torchinfo": article | {"rows": [asdict(row) for row in article["rows"]]}}
+
+
+def _size(config: NetworkConfig, given: tuple[int, ...] | None) -> tuple[int, ...]:
     dims = config.spatial_dims
     if given is None:
         return tuple(grid.above(572 if dims == 2 else 1) for grid in config.geometry.grids)
@@ -66,7 +74,7 @@ def _shape(values: list[int]) -> str:
     return "x".join(map(str, values))
 
 
-def _print_layers(config: UNetConfig, values: dict) -> None:
+def _print_layers(config: NetworkConfig, values: dict) -> None:
     lines = [
         (r["name"], f"{r['kind']} {r['detail']}", _shape(r["output"]), grouped(r["parameters"]), grouped(r["macs"]))
         for r in values["layers"]

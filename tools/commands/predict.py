@@ -1,28 +1,31 @@
-"""Segment images of any size. A TIFF stack in, a TIFF stack out; tiles are exact, see unet info.
+"""Segment images of any size, also such as no memory holds: tiles are exact, see unet info and unet plan.
 
-OUT is a file for one image, a folder for several (it receives files of the images' names).
+OUT is a file for one image, a folder for several (it receives files of the images' names). Images are PNG, TIFF,
+BigTIFF, OME-TIFF, .npy or .zarr; results are TIFF (large ones tiled, with a pyramid), .zarr, .npy or PNG.
 Labels are class numbers, 0 to K - 1. Probabilities are those of class 1 where there are two, else one channel a class;
-float32 in a TIFF, 0 to 255 in a PNG.
+float32, or 0 to 255 in a PNG or with --dtype uint8.
 
-Example: unet predict runs/em/best stack.tif -o labels.tif --output labels
+Finished tiles are kept in OUT.part until the result is written. After a kill, the same command goes on from there.
+Job arrays: unet predict ... --shard 1/8 to 8/8, then the same command without --shard joins the parts.
+
+Example: unet predict runs/em/best slide.ome.tif -o labels.tif --memory 2GiB
 """
 
 from __future__ import annotations
 
-import time
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import tyro
 
-from unet_data import read_stack, write_stack
-from unet_data.predict import labels, predict_image, probabilities
+from unet_data.predict import Output, OutputKind, OutputType
 from unet_spec import InputError
-from unet_spec.tiling import plan_tiles
 from unet_tools.console import notes, print_json
-from unet_tools.runtimes import Network, RuntimeName, open_network
+from unet_tools.memory import parse_bytes
+from unet_tools.prediction import Done, Job, check_job, run_job
+from unet_tools.runtimes import RuntimeName, installed, open_network
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,31 @@ class Args:
     checkpoint: tyro.conf.Positional[Path]
     """A checkpoint or a bundle."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """PNG or TIFF files."""
+    """PNG, TIFF, .npy or .zarr."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file or folder to write."""
     runtime: RuntimeName | None = None
     """What runs it. Default: onnx, torch or jax, whichever is installed; tensorrt for a bundle where a GPU fits."""
-    output: Literal["labels", "probabilities"] = "labels"
+    output: OutputKind = "labels"
     """What to write."""
+    dtype: OutputType = "float32"
+    """Of probabilities (uint8: 0 to 255) and logits."""
+    memory: str | None = None
+    """The most memory that the process may have, such as 2GiB; the tiles that cost the least work in it are planned."""
     tile: int | None = None
-    """Input pixels per axis to compute at once. Default: some 1024, or the whole image where tiles are not exact."""
+    """Input pixels per axis to compute at once, instead of a plan by memory."""
+    halo: int | None = None
+    """Outputs to drop at inner edges of tiles. Default: as many as exactness takes; fewer are faster, approximate."""
+    strips: bool = False
+    """Strip by strip instead of tiles (torch, jax): nothing is computed twice, memory grows with the width only."""
+    augment: Literal["flips", "turns", "flips+turns", "rotations"] | None = None
+    """Average over views of the image; rotations are the paper's 7, of the whole image in memory."""
+    blend: bool = False
+    """Average overlapping tiles, where a network's tiles only approximate; needs the whole image in memory."""
+    shard: str | None = None
+    """i/n: compute the i-th of n parts only."""
+    overwrite: bool = False
+    """Replace results that exist."""
     json: bool = False
     """Print JSON."""
 
@@ -47,34 +66,96 @@ def run(args: Args) -> int:
     if not args.images:
         raise InputError("no image given; unet predict CHECKPOINT IMAGE... -o OUT")
     targets = _targets(args)
-    network = open_network(args.checkpoint, args.runtime)
-    records = []
+    part, memory = _part(args.shard), None if args.memory is None else parse_bytes(args.memory)
+    if args.strips and args.runtime is None:
+        runtime: RuntimeName | None = "torch" if installed("torch") else "jax"
+    else:
+        runtime = args.runtime
+    network = open_network(args.checkpoint, runtime)
+    if network.name == "mnn" and not args.json:
+        from unet_export.mnn_runtime import DEVIATION
+
+        notes.print(f"mnn rounds more than onnx: up to {DEVIATION:g} of the largest logit", style="yellow")
+    jobs = []
     for source, target in zip(args.images, targets, strict=True):
-        start = time.perf_counter()
-        stack = read_stack(source)
-        images = stack if network.config.spatial_dims == 2 else stack[None]
+        png = target.suffix.lower() == ".png" and args.output == "probabilities"
+        output = Output(args.output, "uint8" if png else args.dtype)
+        job = Job(
+            source=source,
+            target=target,
+            weights=args.checkpoint,
+            output=output,
+            memory=memory,
+            tile=args.tile,
+            halo=args.halo,
+            strips=args.strips,
+            augment=args.augment,
+            blend=args.blend,
+            part=part,
+            overwrite=args.overwrite,
+            quiet=args.json,
+        )
+        check_job(job, network)
+        jobs.append(job)
+    records = []
+    for job in jobs:
         try:
-            written = np.stack([_segment(network, image, args) for image in images])
+            done = run_job(job, network)
         except InputError as e:
-            raise InputError(f"{source}: {e}") from None
-        result = written if network.config.spatial_dims == 2 else written[0]
-        if args.output == "probabilities" and target.suffix.lower() == ".png":
-            result = np.round(result * 255).astype(np.uint8)
-        write_stack(target, result)
-        seconds = time.perf_counter() - start
-        records.append({"image": str(source), "out": str(target), "shape": list(result.shape), "seconds": seconds})
+            told = str(e)
+            raise InputError(told if str(job.source) in told else f"{job.source}: {told}") from None
+        records.append(_record(job, done))
         if not args.json:
-            notes.print(f"{source} → {target} ({'x'.join(map(str, result.shape))}, {network.name}, {seconds:.1f} s)")
+            notes.print(_told(job, done, network.name))
     if args.json:
         print_json({"runtime": network.name, "output": args.output, "images": records})
     return 0
 
 
+def _told(job: Job, done: Done, runtime: str) -> str:
+    rate = f"{done.seconds:.1f} s, {done.pixels / 1e6 / max(done.seconds, 1e-9):.2f} megapixels a second"
+    shape = "x".join(map(str, done.shape))
+    if done.finished:
+        return f"{job.source} → {job.target} ({shape}, {runtime}, {rate})"
+    assert job.part is not None
+    i, n = job.part
+    return (
+        f"{job.source}: part {i} of {n}, {done.computed} of {done.tiles} tiles computed ({runtime}, {rate}); "
+        "when all parts are done, the same command without --shard joins them"
+    )
+
+
+def _record(job: Job, done: Done) -> dict:
+    return {
+        "image": str(job.source),
+        "out": str(job.target),
+        "shape": list(done.shape),
+        "seconds": done.seconds,
+        "megapixels_per_second": done.pixels / 1e6 / max(done.seconds, 1e-9),
+        "tiles": done.tiles,
+        "computed": done.computed,
+        "tile": list(done.plan.tiles.tile),
+        "exact": done.plan.tiles.exact,
+        "redundancy": done.plan.redundancy,
+        "predicted_bytes": done.plan.memory,
+        "measured_bytes": done.peak - done.before,
+        "resident_bytes": done.peak,
+        "finished": done.finished,
+    }
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise InputError(f"--shard {text} does not exist; give i/n with i from 1 to n")
+    return int(found[1]), int(found[2])
+
+
 def _targets(args: Args) -> list[Path]:
     """Where each result goes, decided before anything is computed."""
-    if len(args.images) == 1 and args.out.suffix and not args.out.is_dir():
-        if args.out.suffix.lower() not in (".png", ".tif", ".tiff"):
-            raise InputError(f"cannot write {args.out}: use .tif or .png")
+    if len(args.images) == 1 and args.out.suffix and (not args.out.is_dir() or args.out.suffix == ".zarr"):
         return [args.out]
     if args.out.is_file():
         raise InputError(f"{args.out} is a file; {len(args.images)} images need a folder")
@@ -88,16 +169,3 @@ def _targets(args: Args) -> list[Path]:
             raise InputError(f"{target} is the image itself; choose another folder for the results")
     args.out.mkdir(parents=True, exist_ok=True)
     return targets
-
-
-def _segment(network: Network, image: np.ndarray, args: Args) -> np.ndarray:
-    plan = None
-    if args.tile is not None:
-        plan = plan_tiles(network.config.geometry, image.shape[:-1], args.tile)
-        if not plan.exact:
-            notes.print("tiles only approximate the whole image with this network (see unet info)", style="yellow")
-    logits = predict_image(network.runtime.run, image, network.config, network.data, plan)
-    if args.output == "labels":
-        return labels(logits)
-    p = probabilities(logits).astype(np.float32)
-    return p[..., 1] if p.shape[-1] == 2 else p

@@ -1,25 +1,33 @@
 """Train a network in JAX. The last sixth of the data, as one block, validates; it is never trained on.
 
 DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or the word synthetic.
-RUN receives best/ and last/ (checkpoints), log.jsonl, run.json and state/ (for --resume).
+OUT receives best/ and last/ (checkpoints), log.jsonl, run.json, report.html and state/ (for --resume).
+--config run.json repeats a run, into another folder. SIGTERM or Ctrl-C saves and leaves.
 
-Example: unet train data/isbi2012 --out runs/em --preset paper --widths 16 32 64 128 --steps 3000
+Example: unet train data/isbi2012 --out runs/em --recipe modern --widths 16 32 64 128 --steps 3000
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tyro
 
-from unet_data import split
-from unet_jax.run_folder import read_run
+from unet_data import Dataset, split
+from unet_data.evaluate import measure
+from unet_jax.recipes import RECIPES, RecipeName
+from unet_jax.run_folder import next_folder, read_run
+from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
-from unet_jax.train import train
-from unet_spec import UNetConfig
-from unet_tools.console import console, print_json, print_table
+from unet_jax.train import TrainResult, train
+from unet_jax.zoo import from_pretrained
+from unet_spec import InputError, NetworkConfig
+from unet_tools.console import console, notes, print_json, print_table
 from unet_tools.data import open_data
 from unet_tools.networks import choose_config
 from unet_tools.progress import TrainingProgress
@@ -27,62 +35,139 @@ from unet_tools.progress import TrainingProgress
 
 @dataclass(frozen=True)
 class Args:
-    data: tyro.conf.Positional[str]
-    """Labelled images."""
-    out: Path
-    """The run folder."""
+    data: tyro.conf.Positional[str] = ""
+    """Labelled images. Default: those of --config."""
+    out: Path | None = None
+    """The run folder. Default: beside that of --config, numbered."""
+    recipe: RecipeName | None = None
+    """Defaults of the settings below, and a network that suits them."""
     preset: str | None = None
     """The network: paper (the default), article, article-bilinear, same or same-bilinear."""
     config: Path | None = None
-    """The network as a config .json, instead of a preset."""
+    """A network as a config .json, instead of a preset; or the run.json of a run that is to be repeated."""
     widths: tuple[int, ...] | None = None
     """Feature maps per level."""
     resume: bool = False
     """Go on with the run in --out, with its own network and settings."""
+    tensorboard: bool = False
+    """Also write losses, scores and overlays for TensorBoard to OUT/tensorboard."""
+    report: bool = True
+    """Write OUT/report.html, where matplotlib and jinja2 are installed."""
+    coordinator: str = ""
+    """Of several processes that train together: host:port of the first one."""
+    processes: int = 1
+    """How many they are."""
+    process: int = 0
+    """Which of them this is."""
     json: bool = False
     """Print the result as JSON."""
     settings: TrainSettings = field(default_factory=TrainSettings)
 
 
+def defaults(arguments: Sequence[str]) -> Args:
+    """The defaults of the flags: those of the recipe, of the run in --config or, with --resume, of that in --out."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for flag in ("--recipe", "--config", "--out"):
+        early.add_argument(flag)
+    early.add_argument("--resume", action="store_true")
+    try:
+        known, _ = early.parse_known_args(list(arguments))
+    except argparse.ArgumentError:
+        return Args()  # tyro tells it better
+    if known.resume and known.out and (Path(known.out) / "run.json").exists():
+        return Args(settings=_stored(Path(known.out))[1])
+    if known.config and _is_run(Path(known.config)):
+        return Args(settings=_stored(Path(known.config).parent)[1])
+    recipe = RECIPES.get(known.recipe)
+    return Args(settings=recipe.settings) if recipe else Args()
+
+
 def run(args: Args) -> int:
-    settings = args.settings
-    if args.resume and (args.out / "run.json").exists():
-        config, settings = _stored(args)
-        dataset = open_data(args.data, config.spatial_dims, settings.seed)
+    if args.processes > 1:
+        import jax
+
+        jax.distributed.initialize(args.coordinator or None, args.processes, args.process)
+    args, base = _completed(args)
+    assert args.out is not None
+    if base is None:
+        recipe = RECIPES[args.recipe].network if args.recipe and args.config is None else {}
+        config = choose_config(args.preset, args.config).replace(**recipe)
+        config = config.replace(widths=args.widths) if args.widths else config
     else:
-        config = choose_config(args.preset, args.config, widths=args.widths)
-        dataset = open_data(args.data, config.spatial_dims, settings.seed)
+        config = base
+        if args.preset or args.widths:
+            config = choose_config(args.preset, None, config.in_channels, config.out_channels, args.widths)
+    dataset = open_data(args.data, config.spatial_dims, args.settings.seed)
+    if base is None:
         classes = dataset.class_count
         channels = config.out_channels if classes <= config.classes == 2 else classes
         config = config.replace(in_channels=dataset.channels, out_channels=channels)
     training, validation = split(dataset)
-    with TrainingProgress(settings.steps, quiet=args.json) as progress:
-        result = train(config, settings, training, validation, args.out, args.resume, progress.report)
-    if args.json:
-        values = dataclasses.asdict(result) | {"parameters": config.graph.parameter_count}
-        print_json({k: v for k, v in values.items() if k != "log"})
-    else:
-        names = list(result.scores)
-        lines = [
-            (which, *(f"{s[n]:.4f}" for n in names)) for which, s in (("best", result.best), ("last", result.scores))
-        ]
-        print_table(f"validation on {len(validation)} images", ("checkpoint", *names), lines, right="1 2 3")
-        console.print(f"next: unet predict {args.out / 'best'} IMAGE -o OUT")
+    with TrainingProgress(args.settings.steps, quiet=args.json) as progress:
+        reports = [progress.report]
+        if args.tensorboard:
+            from unet_tools.tensorboard import TensorBoard
+
+            reports.append(TensorBoard(args.out, validation).report)
+
+        def report(record: dict[str, Any]) -> None:
+            for each in reports:
+                each(record)
+
+        result = train(config, args.settings, training, validation, args.out, args.resume, report, args.data)
+    if result.stopped:
+        notes.print(f"stopped; the state is saved: unet train {args.data} --out {args.out} --resume goes on")
+        return 128 + result.stopped
+    if args.process == 0:
+        _tell(args, config, result, validation)
     return 0
 
 
-def _stored(args: Args) -> tuple[UNetConfig, TrainSettings]:
-    """The run's own network and settings, with those flags over them that differ from the defaults; `train` refuses
-    what would make it another run."""
-    record = read_run(args.out)
-    where = str(args.out / "run.json")
-    config = UNetConfig.from_dict(record["network"], where)
-    if args.preset or args.config or args.widths:
-        config = choose_config(args.preset, args.config, config.in_channels, config.out_channels, args.widths)
-    stored, default = TrainSettings.from_dict(record["settings"], where), TrainSettings()
-    given = {
-        f.name: getattr(args.settings, f.name)
-        for f in dataclasses.fields(TrainSettings)
-        if getattr(args.settings, f.name) != getattr(default, f.name)
-    }
-    return config, dataclasses.replace(stored, **given)
+def _tell(args: Args, config: NetworkConfig, result: TrainResult, validation: Dataset) -> None:
+    best = from_pretrained(result.out / "best")
+    objects = measure(JaxRuntime(best).run, config, best.data, validation, objects=True)
+    if args.report:
+        from unet_tools.run_report import write_run_report
+
+        page = write_run_report(result, config, args.settings, best, validation, objects)
+        if page:
+            notes.print(f"look at {page}")
+    if args.json:
+        values = dataclasses.asdict(result) | {"parameters": config.graph.parameter_count, "best": objects}
+        print_json({k: v for k, v in values.items() if k not in ("log", "stopped")})
+        return
+    lines = [
+        (name, f"{value:.4f}", f"{result.scores[name]:.4f}" if name in result.scores else "")
+        for name, value in objects.items()
+    ]
+    print_table(f"validation on {len(validation)} images", ("measure", "best", "last"), lines, right="1 2")
+    console.print(f"next: unet predict {result.out / 'best'} IMAGE -o OUT")
+
+
+def _completed(args: Args) -> tuple[Args, NetworkConfig | None]:
+    """With data and out filled in from a run, and that run's network, where there is one."""
+    if args.resume and args.out and (args.out / "run.json").exists():
+        config, _, data = _stored(args.out)
+        return dataclasses.replace(args, data=args.data or data), config
+    config = None
+    if args.config and _is_run(args.config):
+        config, _, data = _stored(args.config.parent)
+        args = dataclasses.replace(args, data=args.data or data, out=args.out or next_folder(args.config.parent))
+    if not args.data or args.out is None:
+        raise InputError("give the data and --out: unet train DATA --out RUN (or --config RUN/run.json)")
+    return args, config
+
+
+def _is_run(path: Path) -> bool:
+    return path.name == "run.json"
+
+
+def _stored(folder: Path) -> tuple[NetworkConfig, TrainSettings, str]:
+    """The network, settings and data of a run."""
+    record = read_run(folder)
+    where = str(folder / "run.json")
+    return (
+        NetworkConfig.from_dict(record["network"], where),
+        TrainSettings.from_dict(record["settings"], where),
+        record.get("path") or record["data"],
+    )

@@ -27,14 +27,16 @@ class Param:
 
     Attributes:
         shape: in PyTorch's axis order.
-        role: "parameter" (trained) or "buffer" (running statistics).
-        init: standard deviation of a zero-mean normal, or the constant that it starts from.
+        role: "parameter" (trained), "fixed" (a weight that is not trained) or "buffer" (running statistics).
+        std, constant: standard deviation of a zero-mean normal, or the constant that it starts from.
+        start: "bilinear" where it starts as the kernel of an interpolation instead.
     """
 
     shape: tuple[int, ...]
-    role: Literal["parameter", "buffer"] = "parameter"
+    role: Literal["parameter", "fixed", "buffer"] = "parameter"
     std: float = 0.0
     constant: float = 0.0
+    start: Literal["random", "bilinear"] = "random"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Op:
         """Name to tensor, in PyTorch's order."""
         return {}
 
+    def absent(self) -> set[str]:
+        """Tensors that layers of this kind own, but this one does not: a bias, a scale."""
+        return set()
+
     def channels(self, *inputs: int) -> int:
         """Channels out, from channels in."""
         return inputs[0]
@@ -59,6 +65,10 @@ class Op:
     def extent(self, axis: int, *inputs: int) -> int:
         """Length of the output along one spatial axis. Raises SizeError where the input does not fit."""
         return inputs[0]
+
+    def downsampling(self, axis: int) -> int:
+        """How many pixels of the input one step in the output passes over; 1 where the output is the larger one."""
+        return 1
 
     def macs(self, inputs: int, outputs: int) -> int:
         """Multiply-adds for one image, from the number of input and output positions (products of the extents)."""

@@ -41,6 +41,9 @@ class Conv(Op):
         weight = Param((self.out_channels, self.in_channels, *self.kernel), std=he_std(self.fan_in))
         return {"weight": weight} | ({"bias": Param((self.out_channels,))} if self.bias else {})
 
+    def absent(self) -> set[str]:
+        return set() if self.bias else {"bias"}
+
     def channels(self, *inputs: int) -> int:
         return self.out_channels
 
@@ -49,6 +52,9 @@ class Conv(Op):
         if out < 1:
             raise SizeError(f"a {per_axis(self.kernel)} convolution leaves nothing of a size of {inputs[0]}")
         return out
+
+    def downsampling(self, axis: int) -> int:
+        return self.stride[axis]
 
     def macs(self, inputs: int, outputs: int) -> int:
         return self.fan_in * self.out_channels * outputs
@@ -93,6 +99,9 @@ class ConvTranspose(Op):
     def parameters(self) -> dict[str, Param]:
         weight = Param((self.in_channels, self.out_channels, *self.kernel), std=he_std(self.fan_in))
         return {"weight": weight} | ({"bias": Param((self.out_channels,))} if self.bias else {})
+
+    def absent(self) -> set[str]:
+        return set() if self.bias else {"bias"}
 
     def channels(self, *inputs: int) -> int:
         return self.out_channels

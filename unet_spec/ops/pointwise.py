@@ -30,13 +30,22 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Input(Op):
-    """Where the image enters. `features` is its number of channels."""
+    """Where the image, or another input, enters.
+
+    `features` is its number of channels; every extent must be a multiple of `multiple`.
+    """
 
     kind: ClassVar[str] = "input"
     features: int
+    multiple: int = 1
 
     def channels(self, *inputs: int) -> int:
         return self.features
+
+    def extent(self, axis: int, *inputs: int) -> int:
+        if inputs[0] % self.multiple:
+            raise SizeError(f"{inputs[0]} is no multiple of {self.multiple}")
+        return inputs[0]
 
 
 @dataclass(frozen=True)

@@ -24,17 +24,22 @@ class MaxPool(Op):
             raise SizeError(f"{inputs[0]} cannot be pooled by {self.window[axis]}")
         return inputs[0] // self.window[axis]
 
+    def downsampling(self, axis: int) -> int:
+        return self.window[axis]
+
     def needs(self, axis: int, wanted: Interval, *extents: int) -> tuple[Interval, ...]:
         w = self.window[axis]
         return ((wanted[0] * w, wanted[1] * w + w - 1),)
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
-        x = inputs[0]
+        return np.maximum.reduce(self.taps(inputs[0]))
+
+    def taps(self, x: np.ndarray) -> list[np.ndarray]:
+        """The first pixel of every window, the second of every window, and so on."""
         for axis, n in enumerate(x.shape[1:-1]):
             self.extent(axis, n)
         taps = itertools.product(*map(range, self.window))
-        parts = [x[(slice(None), *(slice(t, None, w) for t, w in zip(tap, self.window, strict=True)))] for tap in taps]
-        return np.maximum.reduce(parts)
+        return [x[(slice(None), *(slice(t, None, w) for t, w in zip(tap, self.window, strict=True)))] for tap in taps]
 
     def hyper(self) -> str:
         return per_axis(self.window)

@@ -1,0 +1,38 @@
+"""Train on your own folder: images/ and labels/ with files of the same names. 40 lines; every one may be changed.
+
+python examples/train_own_folder.py my_folder run
+"""
+
+import sys
+from pathlib import Path
+
+from unet_data import open_dataset, read_stack, split, write_stack
+from unet_data.check import check_dataset
+from unet_data.evaluate import measure
+from unet_data.predict import labels, predict_image
+from unet_jax import UNet, preset
+from unet_jax.recipes import RECIPES
+from unet_jax.runtime import JaxRuntime
+from unet_jax.settings import TrainSettings
+from unet_jax.train import train
+
+folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+steps = int(sys.argv[3]) if len(sys.argv) > 3 else 2000
+
+dataset = open_dataset(folder)
+for problem in check_dataset(dataset):
+    print(f"{problem.level}: {problem.where}: {problem.what}")
+training, validation = split(dataset)
+
+recipe = RECIPES["modern"]
+config = preset("paper", widths=(16, 32, 64, 128), **recipe.network)
+config = config.replace(in_channels=dataset.channels, out_channels=dataset.class_count)
+settings = TrainSettings(**{**vars(recipe.settings), "steps": steps, "validate_every": min(250, steps)})
+train(config, settings, training, validation, out, report=print)
+
+model = UNet.from_pretrained(out / "best")
+run = JaxRuntime(model).run
+print(measure(run, config, model.data, validation, objects=True))
+image = validation.images[0]
+write_stack(out / "example.png", labels(predict_image(run, image, config, model.data))[None] * 255)
+assert read_stack(out / "example.png").shape[1:3] == image.shape[:2]

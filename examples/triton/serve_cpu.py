@@ -1,0 +1,72 @@
+"""Serve a bundle's Triton ensemble on a machine without Triton's container, by nvidia-pytriton:
+
+    python serve_cpu.py BUNDLE [--port 8000]
+
+pytriton carries Triton's server with its Python backend only, so here the steps of the ensemble, as config.pbtxt has
+them, are run by ONNX Runtime: same names, types and shapes on the wire as from the repository itself.
+Needs: pip install nvidia-pytriton 'tritonclient[grpc]' onnxruntime numpy
+"""
+
+import argparse
+import os
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from google.protobuf import text_format
+from pytriton.decorators import batch
+from pytriton.model_config import ModelConfig, Tensor
+from pytriton.triton import Triton, TritonConfig
+from tritonclient.grpc import model_config_pb2
+
+TYPES = {model_config_pb2.TYPE_UINT8: np.uint8, model_config_pb2.TYPE_FP32: np.float32}
+
+
+def read(folder: Path):
+    """A model's configuration."""
+    return text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+
+
+def tensors(specs) -> list[Tensor]:
+    return [Tensor(name=t.name, dtype=TYPES[t.data_type], shape=tuple(t.dims)) for t in specs]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--port", type=int, default=8000)
+    args = parser.parse_args()
+    repository = args.bundle / "triton"
+    ensemble = read(repository / "unet")
+    steps = []
+    for step in ensemble.ensemble_scheduling.step:
+        model = repository / step.model_name / "1" / "model.onnx"
+        steps.append((ort.InferenceSession(model, providers=["CPUExecutionProvider"]), step))
+
+    @batch
+    def infer(**values: np.ndarray) -> dict[str, np.ndarray]:
+        for session, step in steps:
+            given = {own: values[name] for own, name in step.input_map.items()}
+            names = list(step.output_map)
+            found = session.run(names, given)
+            values |= {step.output_map[own]: array for own, array in zip(names, found, strict=True)}
+        return {t.name: values[t.name] for t in ensemble.output}
+
+    # Triton's Python backend loads whichever libpython it finds first; it must be this interpreter's.
+    places = [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")]
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, places))
+    config = TritonConfig(http_port=args.port, grpc_port=args.port + 1, metrics_port=args.port + 2, exit_on_error=True)
+    with Triton(config=config) as triton:
+        triton.bind(
+            model_name=ensemble.name,
+            infer_func=infer,
+            inputs=tensors(ensemble.input),
+            outputs=tensors(ensemble.output),
+            config=ModelConfig(max_batch_size=ensemble.max_batch_size),
+        )
+        triton.serve()
+
+
+if __name__ == "__main__":
+    main()

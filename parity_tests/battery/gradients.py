@@ -1,0 +1,151 @@
+"""Gradients of every parameter and of the image, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx
+
+import unet_jax.losses
+import unet_torch.losses
+from parity_tests.battery import noise, oracle, pair
+from parity_tests.battery.cases import Case
+from parity_tests.battery.dropout import dropout_nodes, flax_masks, torch_masks
+from parity_tests.battery.gauge import gauge_parameters
+from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance
+from parity_tests.battery.slots import from_flax
+from unet_spec import Graph
+
+IGNORED = 250
+Gradients = dict[str, np.ndarray]
+
+
+def targets(image: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N, *spatial) at the image's size, some to be ignored, and weights of the pixels."""
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, classes, image.shape[:-1])
+    labels[rng.random(labels.shape) < 0.1] = IGNORED
+    return labels, rng.uniform(0.2, 2.0, labels.shape).astype(np.float32).astype(image.dtype)
+
+
+def torch_gradients(model: torch.nn.Module, image: np.ndarray, layout=lambda t: t) -> tuple[float, Gradients, dict]:
+    """Loss, gradients by PyTorch name (the image's as "image", channels last), and the dropout masks drawn."""
+    labels, weights = targets(image, model.config.classes)
+    x = layout(pair.to_torch(image)).requires_grad_(True)
+    model.zero_grad()
+    with torch_masks(model) as masks:
+        logits = model(x)
+    loss = unet_torch.losses.cross_entropy(
+        logits, torch.from_numpy(labels), torch.from_numpy(weights), IGNORED, smoothing=0.1
+    )
+    loss.backward()
+    zero = {name: np.zeros(tuple(p.shape)) for name, p in model.named_parameters() if p.grad is None}
+    found = {name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.grad is not None}
+    return float(loss.detach()), zero | found | {"image": pair.from_torch(x.grad)}, masks
+
+
+def jax_gradients(model: nnx.Module, image: np.ndarray, masks: dict, jit: bool = True) -> tuple[float, Gradients]:
+    """The same from the Flax twin, under PyTorch's names and axes, with the masks given."""
+    labels, weights = targets(image, model.config.classes)
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def loss_of(params: nnx.State, x: jax.Array, rest: nnx.State) -> jax.Array:
+        logits = nnx.merge(graphdef, params, rest, copy=True)(x, nnx.Rngs(dropout=0))
+        return unet_jax.losses.cross_entropy(logits, jnp.array(labels), jnp.array(weights), IGNORED, smoothing=0.1)
+
+    run = jax.value_and_grad(loss_of, argnums=(0, 1))
+    with flax_masks(model.config.graph, masks):
+        loss, (grads, moved) = (jax.jit(run) if jit else run)(params, jnp.array(image), rest)
+    return float(loss), from_flax(model.config.graph, grads) | {"image": np.asarray(moved)}
+
+
+def apart(found: Gradients, wanted: Gradients, gauge: set[str]) -> tuple[float, str]:
+    """The largest relative error over all tensors; a gauge bias is measured against its layer's weight gradient."""
+    errors = {}
+    for name, gradient in wanted.items():
+        if name not in found:
+            errors[name] = float("inf")
+        elif name in gauge:
+            scale = float(np.abs(wanted[name.removesuffix("bias") + "weight"]).max())
+            errors[name] = max(distance(found[name], gradient, scale), float(np.abs(found[name]).max()) / scale)
+        else:
+            errors[name] = distance(found[name], gradient)
+    errors |= {name: float("inf") for name in set(found) - set(wanted)}
+    worst = max(errors, key=errors.__getitem__)
+    return errors[worst], worst
+
+
+@check("gradients.float64", runs="all")
+def exact(case: Case) -> Iterator[Reading]:
+    """In training mode, loss included; and the biases without a gradient are exactly those that the graph says."""
+    twins, image = pair.build(case.config).train(), pair.image(case)
+    gauge = set(gauge_parameters(case.config.graph))
+    loss, theirs, masks = torch_gradients(twins.torch, image)
+    own_loss, ours = jax_gradients(twins.jax, image, masks)
+    worst, where = apart(ours, theirs, gauge)
+    yield Reading("jax, torch", "float64", worst, FORWARD_BOUND, where)
+    yield Reading("jax, torch", "float64", abs(loss - own_loss) / abs(own_loss), FORWARD_BOUND, "loss")
+    for runtime, gradients in (("torch", theirs), ("jax", ours)):
+        wrong = flat_biases(twins.graph, gradients) ^ gauge
+        yield Reading(runtime, "float64", len(wrong), 0, f"gauge parameters {', '.join(sorted(wrong)[:3])}")
+
+
+def flat_biases(graph: Graph, gradients: Gradients) -> set[str]:
+    """The biases whose gradient is rounding noise beside that of their layer's weight."""
+    pairs = {n.name: [gradients.get(f"{n.name}.{key}") for key in ("bias", "weight")] for n in graph}
+    return {
+        f"{name}.bias"
+        for name, (bias, weight) in pairs.items()
+        if bias is not None and weight is not None and np.abs(bias).max() < 1e-10 * np.abs(weight).max()
+    }
+
+
+@check("gradients.reference", runs="all")
+def reference(case: Case) -> Iterator[Reading]:
+    """The derivative along a random direction, from differences of the reference's loss: a witness that shares nothing
+    with either twin. Its own error is seen by halving the step."""
+    twins, image = pair.build(case.config).train(), pair.image(case)
+    loss, theirs, masks = torch_gradients(twins.torch, image)
+    rng = np.random.default_rng(4)
+    labels, weights = targets(image, case.config.classes)
+    names = [n for n, p in twins.graph.params.items() if p.role == "parameter"]
+    way = {name: rng.normal(size=twins.tensors[name].shape) * np.abs(twins.tensors[name]).max() for name in names}
+    full = {f"{name}.mask": masks.get(name, np.ones(1)) for name in dropout_nodes(twins.graph)}
+
+    def loss_at(step: float) -> float:
+        moved = twins.tensors | {name: twins.tensors[name] + step * d for name, d in way.items()}
+        logits = twins.graph.forward(moved | full, image, training=True)
+        return oracle.cross_entropy(logits, labels, weights, IGNORED, 0.1)
+
+    slopes = [(loss_at(h) - loss_at(-h)) / (2 * h) for h in (2e-7, 1e-7)]
+    along = sum(float((theirs[name] * d).sum()) for name, d in way.items())
+    size = float(np.sqrt(sum((theirs[name] ** 2).sum() * (d**2).mean() for name, d in way.items())))
+    # Rounding of the two losses, divided by the step, and what halving the step changes.
+    own = abs(slopes[0] - slopes[1]) + 64 * np.finfo(np.float64).eps * abs(loss) / 1e-7
+    yield Reading("torch", "float64", abs(slopes[1] - along) / size, 4 * own / size, "direction")
+    yield Reading("torch", "float64", abs(loss_at(0.0) - loss) / abs(loss), FORWARD_BOUND, "loss")
+
+
+@check("gradients.float32")
+def single(case: Case) -> Iterator[Reading]:
+    """Each twin in float32 against float64 from the same weights. The noise floor: contiguous against channels_last,
+    and what moving each weight and pixel by half a unit in the last place does to the exact gradient."""
+    twins, image = pair.build(case.config, "float32").train(), pair.image(case, dtype="float32")
+    gauge = set(gauge_parameters(case.config.graph))
+    exact_twin = pair.torch_twin(case.config, pair.double(twins.tensors)).train()
+    _, wanted, masks = torch_gradients(exact_twin, image.astype(np.float64))
+    moved = noise.rounded_inputs(twins.tensors | {"image": image}, 1)
+    moved_image = moved.pop("image")
+    _, near, _ = torch_gradients(pair.torch_twin(case.config, moved).train(), moved_image)
+    found = {"torch": torch_gradients(twins.torch, image)[1], "jax": jax_gradients(twins.jax, image, masks)[1]}
+    pair.channels_last(twins.torch)
+    _, other, _ = torch_gradients(twins.torch, image, pair.channels_last)
+    base = max(apart(near, wanted, gauge)[0], 2 * noise.ULP)
+    floor = max(base, min(apart(other, found["torch"], gauge)[0], noise.CAP * base))
+    for runtime, gradients in found.items():
+        worst, where = apart(gradients, wanted, gauge)
+        yield Reading(runtime, "float32", worst, noise.FACTOR * floor, where)

@@ -1,0 +1,71 @@
+"""What float32 itself costs, measured: the bound of a comparison in float32 is a small multiple of it.
+
+A correct implementation differs from the exact result by its own roundings, whose size depends on the network, the
+weights and the image. Three ways to see that size, none of which compares one implementation with another:
+
+- the NumPy reference in float32 against itself in float64;
+- PyTorch, contiguous against channels_last (other kernels, another order of summation);
+- JAX, operation by operation against jitted (other fusions).
+
+Two correct implementations differ by at most the sum of their errors; each error is one more draw of what was measured
+three times. FACTOR = 4 leaves each of the two twice the largest measured. A twin that contradicts itself (random
+numbers in evaluation) must not widen its own bound: what twins measure counts up to CAP times the reference's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from parity_tests.battery.measure import distance
+from parity_tests.battery.pair import Pair, channels_last, double, from_torch, jax_forward, to_torch, torch_forward
+
+FACTOR = 4.0
+CAP = 4.0
+ULP = float(np.finfo(np.float32).eps)
+OUTER = 1e-5
+"""What no forward pass in float32 may differ by, whatever the noise."""
+
+
+def reference_noise(pair: Pair, image: np.ndarray) -> float:
+    """The reference in the dtype of the pair against itself in float64; at least two units in the last place."""
+    dtype = next(iter(pair.tensors.values())).dtype
+    own = pair.graph.forward(pair.tensors, image.astype(dtype))
+    return max(distance(own, pair.reference(image)), 2 * ULP)
+
+
+def forward_floor(pair: Pair, image: np.ndarray, eager: bool) -> float:
+    """The noise floor of a float32 forward pass in evaluation mode. `eager`: also run JAX without jit (slow)."""
+    base = reference_noise(pair, image)
+    plain = torch_forward(pair.torch, image)
+    with_layout = from_torch(channels_last(pair.torch)(channels_last(to_torch(image))))
+    pair.torch.to(memory_format=torch.contiguous_format)
+    twins = [distance(with_layout, plain)]
+    if eager:
+        twins.append(distance(np.asarray(pair.jax(jnp.array(image))), jax_forward(pair.jax, image)))
+    return max(base, min(max(twins), CAP * base))
+
+
+def outer(image: np.ndarray) -> float:
+    """OUTER, times the condition number of x − mean(x) for this image where that is above one: the digits that centring
+    an image far from zero loses are lost to every implementation, the reference included."""
+    return OUTER * max(1.0, abs(float(image.mean())) / float(image.std()))
+
+
+def forward_bound(pair: Pair, image: np.ndarray, eager: bool = False) -> float:
+    return min(FACTOR * forward_floor(pair, image, eager), outer(image))
+
+
+def rounding_bound(pair: Pair, image: np.ndarray) -> float:
+    """The same from the reference alone: for comparing the modes of a twin, which must not set their own bound."""
+    return min(FACTOR * reference_noise(pair, image), outer(image))
+
+
+def rounded_inputs(tensors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Float64 tensors with every value moved at random by at most half a float32 unit in the last place: what rounding
+    each of them once more would do. The change in the result is the least that any float32 run has to be allowed."""
+    rng = np.random.default_rng(seed)
+    return {name: t * (1 + ULP / 2 * rng.uniform(-1, 1, t.shape)) for name, t in double(tensors).items()}

@@ -1,0 +1,66 @@
+"""Changes that look like bugs and change nothing: no check can catch them, and a test sees that none does.
+
+The day that one is caught, a case has come for which it is a bug: it then moves to the mutants.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+
+import unet_jax.weights
+from parity_tests.mutants.plant import Attributes, Edit
+from parity_tests.mutants.registry import MAPPING, NETWORK, ONNX, Mutant
+from unet_export import onnx_ops
+from unet_jax import blocks as jax_blocks
+from unet_spec import ops
+from unet_torch import blocks as torch_blocks
+
+EQUIVALENT: dict[str, Mutant] = {
+    m.name: m
+    for m in (
+        Mutant(
+            "torch-pool-ceil",
+            "pooling rounds sizes up: every size on a U-Net's grid is even at every pooling, and others are refused",
+            "crop-batch",
+            NETWORK,
+            Edit(torch_blocks.MaxPool.forward, "F.max_pool2d(x, 2)", "F.max_pool2d(x, 2, ceil_mode=True)"),
+        ),
+        Mutant(
+            "jax-pool-same",
+            'pooling with padding "SAME", which pads even sizes by nothing',
+            "same",
+            NETWORK,
+            Edit(jax_blocks.MaxPool.__call__, "strides=(2,) * self.dims", 'strides=(2,) * self.dims, padding="SAME"'),
+        ),
+        Mutant(
+            "onnx-pool-ceil",
+            "the same in the ONNX file",
+            "same",
+            ONNX,
+            Edit(onnx_ops.emit.dispatch(ops.MaxPool), "strides=op.window", "strides=op.window, ceil_mode=1"),
+        ),
+        Mutant(
+            "jax-up-convolution-same",
+            'padding "SAME" for "VALID": windows of 2 with stride 2 overlap nowhere and overhang nowhere',
+            "crop-batch",
+            NETWORK,
+            Edit(jax_blocks.conv_transpose, 'padding="VALID"', 'padding="SAME"'),
+        ),
+        Mutant(
+            "load-asarray",
+            "jnp.asarray for jnp.array: the map hands over copies that nobody else holds",
+            "crop-batch",
+            MAPPING,
+            Attributes(unet_jax.weights, "jnp.array → jnp.asarray", {"jnp": SimpleNamespace(array=jnp.asarray)}),
+        ),
+        Mutant(
+            "onnx-not-contiguous",
+            "weights written from views that are not contiguous: onnx itself takes their values in C order",
+            "crop-batch",
+            ONNX,
+            Edit(onnx_ops.Writer.constant, "np.ascontiguousarray(values,", "np.asarray(values,"),
+        ),
+    )
+}

@@ -1,0 +1,55 @@
+"""What a mutant is, and the list of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from parity_tests.mutants.plant import Plant
+
+NETWORK = (
+    "forward.eval",
+    "forward.layers",
+    "forward.train",
+    "gradients.float64",
+    "statistics.network",
+    "statistics.layer",
+)
+"""For a change in a twin: the general checks of a network. Those that have nothing to say of the case are left out."""
+MAPPING = (
+    "mapping.bijection",
+    "mapping.round_trip",
+    "mapping.checkpoint",
+    "mapping.aliasing",
+    "forward.eval",
+    "gradients.float64",
+)
+ONNX = ("onnx.ours", "onnx.evaluator")
+LOSSES = ("losses.cross_entropy", "losses.edges", "gradients.float64")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted bug.
+
+    Attributes:
+        name: short, starting with the part that it is planted in.
+        what: the bug in one line.
+        case: of the battery, that it is looked for on.
+        checks: of the battery, that it is looked for with.
+        plant: how it is made and taken back.
+    """
+
+    name: str
+    what: str
+    case: str
+    checks: tuple[str, ...]
+    plant: Plant
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def add(name: str, what: str, case: str, checks: tuple[str, ...], plant: Plant) -> None:
+    if name in MUTANTS:
+        raise ValueError(f"two mutants are called {name!r}")
+    MUTANTS[name] = Mutant(name, what, case, checks, plant)

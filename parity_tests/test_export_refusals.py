@@ -1,0 +1,352 @@
+"""Everything a deployment team gets wrong, through the command line: one line, exit code 2, and no partial bundle."""
+
+import errno
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from unet_spec import PRESETS, Checkpoint, DataSpec, InputError, random_tensors
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+
+from unet_export import EngineSettings, Profile, load, tensorrt_backend, tensorrt_runtime, write_bundle  # noqa: E402
+from unet_export.cuda_device import Device  # noqa: E402
+from unet_export.manifest import file_sha256  # noqa: E402
+from unet_export.tensorrt_backend import EngineRecord, available_backends  # noqa: E402
+from unet_tools.cli import main  # noqa: E402
+
+CONFIG = PRESETS["paper"].replace(widths=(4, 8))
+RTX = "tensorrt_rtx" in available_backends()
+
+
+def point(**changes) -> Checkpoint:
+    tensors = random_tensors(CONFIG.graph, 2)
+    for name, value in changes.items():
+        tensors[name.replace("__", ".")].ravel()[0] = value
+    return Checkpoint(CONFIG, tensors, DataSpec((0.5,), (0.2,), ("a", "b")))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("refusals")
+    point().save(folder / "checkpoint")
+    write_bundle(point(), folder / "bundle", engines=False, precisions=("fp16",))
+    return folder
+
+
+@pytest.fixture
+def work(written, tmp_path):
+    shutil.copytree(written / "bundle", tmp_path / "bundle")
+    shutil.copytree(written / "checkpoint", tmp_path / "checkpoint")
+    return tmp_path
+
+
+def refused(capsys, *arguments) -> str:
+    """Runs the command line; its only line on standard error."""
+    capsys.readouterr()
+    code = main([str(a) for a in arguments])
+    told = capsys.readouterr()
+    lines = told.err.strip().splitlines()
+    assert code == 2, (code, told)
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("unet: ")
+    assert "Traceback" not in told.err
+    assert not told.out.strip()
+    return lines[0]
+
+
+def replace_file(bundle: Path, name: str, content: bytes) -> None:
+    """Another file under that name, its checksum made right: as an attacker or an eager colleague would."""
+    (bundle / name).write_bytes(content)
+    edit(bundle, lambda m: m["files"][name].update(sha256=file_sha256(bundle / name)))
+
+
+def edit(bundle: Path, change) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def onnx_with_nan(content: bytes) -> bytes:
+    model = onnx.load_model_from_string(content)
+    tensor = model.graph.initializer[0]
+    array = onnx.numpy_helper.to_array(tensor).copy()
+    array.ravel()[1] = np.nan
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return model.SerializeToString()
+
+
+def profile_of(shape: list[int]) -> dict:
+    return {"name": "x", "min": shape, "opt": shape, "max": shape}
+
+
+ONNX_FILES = {
+    "empty": (lambda content: b"", "is empty"),
+    "truncated": (lambda content: content[: len(content) // 2], "is not an ONNX model"),
+    "plain text": (lambda content: b"not a model at all\n" * 9, "ONNX model"),
+    "NaN weights": (onnx_with_nan, "holds NaN or infinite values"),
+    "another network": (None, "is another network than|does not say|lacks the tensor"),
+}
+
+
+@pytest.mark.parametrize("case", ONNX_FILES)
+@pytest.mark.parametrize("command", ["check", "predict"])
+def test_onnx_files(case, command, work, capsys):
+    change, told = ONNX_FILES[case]
+    content = (work / "bundle" / "model.onnx").read_bytes()
+    if change is None:
+        from unet_export import emit_onnx, onnx_bytes
+
+        other = CONFIG.replace(widths=(4, 6))
+        content = onnx_bytes(emit_onnx(other, random_tensors(other.graph, 0)))
+    else:
+        content = change(content)
+    replace_file(work / "bundle", "model.onnx", content)
+    tifffile.imwrite(work / "image.tif", np.zeros((40, 40), np.uint8))
+    more = () if command == "check" else (work / "image.tif", "-o", work / "out.tif", "--runtime", "onnx")
+    line = refused(capsys, command, work / "bundle", *more)
+    import re
+
+    assert re.search(told, line), line
+    assert not (work / "out.tif").exists()
+
+
+MANIFESTS = {
+    "changed file": (lambda b: (b / "model.onnx").write_bytes(b"x"), "was changed or damaged"),
+    "missing file": (lambda b: (b / "model-fp16.onnx").unlink(), "is missing"),
+    "not JSON": (lambda b: (b / "manifest.json").write_text("{"), "not valid JSON"),
+    "later version": (lambda b: edit(b, lambda m: m.update(format_version=9)), "this program reads 1"),
+    "key gone": (lambda b: edit(b, lambda m: m.pop("margin")), "'margin' is a required property"),
+    "key added": (lambda b: edit(b, lambda m: m.update(colour=1)), "'colour' was unexpected"),
+    "path out": (
+        lambda b: edit(b, lambda m: m["files"].update({"../../etc/passwd": {"sha256": "0" * 64, "bytes": 1}})),
+        "no name of a file inside",
+    ),
+    "absolute path": (
+        lambda b: edit(b, lambda m: m["files"].update({"/etc/passwd": {"sha256": "0" * 64, "bytes": 1}})),
+        "no name of a file inside",
+    ),
+    "precision's file out": (
+        lambda b: edit(b, lambda m: m["precisions"][0].update(file="../model.onnx")),
+        "is not among its files",
+    ),
+    "unknown precision": (lambda b: edit(b, lambda m: m["precisions"][0].update(precision="fp4")), "'fp4' is not one"),
+    "tile off the grid": (lambda b: edit(b, lambda m: m["tiling"].update(tile=[571, 571])), "nearest valid"),
+    "profile off the grid": (
+        lambda b: edit(b, lambda m: m.update(profile=profile_of([1, 21, 20]))),
+        "profile min: input 21x20 does not fit",
+    ),
+    "profile batch 0": (
+        lambda b: edit(b, lambda m: m.update(profile=profile_of([0, 20, 20]))),
+        "0 is less than the minimum of 1",
+    ),
+    "std of zero": (lambda b: edit(b, lambda m: m["data"].update(std=[0.0])), "data.std above zero"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_manifests(case, work, capsys):
+    change, told = MANIFESTS[case]
+    change(work / "bundle")
+    assert told in refused(capsys, "check", work / "bundle")
+
+
+IMAGES = {
+    "wrong channels": (np.zeros((40, 40, 3), np.uint8), "channels"),
+    "all NaN": (np.full((40, 40), np.nan, np.float32), "NaN"),
+    "one infinity": (np.where(np.eye(40) > 0, np.inf, 0).astype(np.float32), "infinite"),
+    "too deep integers": (np.full((40, 40), 2**30, np.int32), "2**24"),
+}
+
+
+@pytest.mark.parametrize("case", IMAGES)
+@pytest.mark.parametrize("command", ["check", "predict"])
+def test_images(case, command, work, capsys):
+    array, told = IMAGES[case]
+    photometric = "rgb" if array.ndim == 3 else "minisblack"
+    tifffile.imwrite(work / "image.tif", array, photometric=photometric)
+    if command == "check":
+        line = refused(capsys, "check", work / "bundle", "--images", work / "image.tif")
+    else:
+        line = refused(capsys, "predict", work / "bundle", work / "image.tif", "-o", work / "out.tif")
+    assert told in line
+    assert not (work / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--precision", "int8"), "int8 must be calibrated"),
+        (("--precision", "fp8"), "--calibrate DATA"),
+        (("--precision", "fp16", "fp16"), "given twice"),
+        (("--calibrate", "no/such/folder"), "no/such/folder"),
+        (("--bake", "softmax", "argmax"), "not both"),
+        (("--golden", "no.tif"), "no.tif"),
+        (("--workspace-mib", "0"), "must be at least 1"),
+    ],
+)
+def test_export_settings(arguments, told, work, capsys):
+    before = sorted(p.name for p in work.iterdir())
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False", *arguments)
+    assert told in line
+    assert sorted(p.name for p in work.iterdir()) == before, "no partial bundle"
+
+
+def test_a_checkpoint_with_nan_weights(work, capsys):
+    point(head__weight=np.nan).save(work / "checkpoint")
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False")
+    assert "head.weight holds NaN" in line
+    assert not (work / "new").exists()
+
+
+@pytest.mark.skipif(not RTX, reason="tensorrt_rtx is not installed; pip install 'unet-twins[tensorrt-rtx]'")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--compute-capabilities", "90"), "TensorRT for RTX builds for"),
+        (("--compute-capabilities", "75", "--precision", "bf16"), "75 has no bf16"),
+    ],
+)
+def test_engines_that_cannot_be_built(arguments, told, work, capsys):
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True", *arguments)
+    assert told in line
+    assert not (work / "new").exists()
+
+
+@pytest.mark.skipif(not RTX, reason="tensorrt_rtx is not installed; pip install 'unet-twins[tensorrt-rtx]'")
+def test_a_builder_that_crashes(work, capsys, monkeypatch):
+    crash = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(tensorrt_backend, "_CHILD", crash)
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True")
+    assert "crashed (SIGSEGV)" in line
+    assert not (work / "new").exists()
+
+
+def test_no_tensorrt(work, capsys, monkeypatch):
+    monkeypatch.setattr("unet_export.bundle.available_backends", lambda: ())
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True")
+    assert "no TensorRT is installed; pip install" in line
+    assert not (work / "new").exists()
+
+
+def test_a_disk_that_is_full(work, capsys, monkeypatch):
+    right = Path.write_bytes
+
+    def full(self, content):
+        if self.name.endswith(".npz"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return right(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    before = sorted(p.name for p in work.iterdir())
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False")
+    assert "No space left on device" in line
+    assert sorted(p.name for p in work.iterdir()) == before
+
+
+def record_for(content: bytes, **changes) -> EngineRecord:
+    import hashlib
+
+    values = {"file": "e.plan", "backend": "tensorrt_rtx", "version": "1.0", "compute_capabilities": ("89",)}
+    values |= {"precision": "fp16", "reproducible": True, "profile": Profile.fixed(1, 20, 20), "layer_types": {}}
+    values |= {"bytes": len(content), "seconds": 0.0, "sha256": hashlib.sha256(content).hexdigest()}
+    return EngineRecord(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"compute_capabilities": ("120",)}, "is for compute capability 120; Some GPU has 89; build one for it"),
+        ({"version": "0.0.1"}, "was built by tensorrt_rtx 0.0.1; installed is|needs tensorrt_rtx 0.0.1"),
+        ({"backend": "tensorrt_lite"}, "needs tensorrt_lite 1.0, which is not installed"),
+        ({"sha256": "0" * 64}, "damaged or another"),
+    ],
+)
+def test_engines_that_do_not_run_here(changes, told, tmp_path):
+    (tmp_path / "e.plan").write_bytes(b"plan")
+    with pytest.raises(InputError, match=told) as caught:
+        tensorrt_runtime.check_engine(tmp_path / "e.plan", record_for(b"plan", **changes), Device("Some GPU", "89"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_without_memory_is_told_in_one_line(tmp_path, monkeypatch):
+    """The runtime against stand-ins for driver and backend: what cudaMalloc answers when there is no more."""
+
+    class Cuda:
+        class cudaError_t:
+            cudaSuccess = 0
+
+        class cudaMemcpyKind:
+            cudaMemcpyHostToDevice = cudaMemcpyDeviceToHost = 0
+
+        def __getattr__(self, name):
+            return lambda *_: ("cudaErrorMemoryAllocation", None) if name == "cudaMalloc" else (0, 1)
+
+    class Engine:
+        def __getattr__(self, name):
+            return lambda *_: self if name == "create_execution_context" else "float32"
+
+    class Backend:
+        float32 = "float32"
+
+        class Logger:
+            ERROR = 0
+
+            def __init__(self, *_):
+                pass
+
+        class Runtime:
+            def __init__(self, *_):
+                pass
+
+            def deserialize_cuda_engine(self, plan):
+                return Engine()
+
+    monkeypatch.setattr(tensorrt_runtime, "find_device", lambda: Device("Some GPU", "89"))
+    monkeypatch.setattr(tensorrt_runtime, "check_engine", lambda *_: b"plan")
+    monkeypatch.setattr(tensorrt_runtime, "_cuda", Cuda)
+    monkeypatch.setattr(tensorrt_runtime.importlib, "import_module", lambda name: Backend)
+    runtime = tensorrt_runtime.load_engine(tmp_path / "e.plan", record_for(b"plan"), CONFIG)
+    with pytest.raises(InputError, match="CUDA on Some GPU: cudaErrorMemoryAllocation"):
+        runtime.run(np.zeros((1, 20, 20, 1), np.float32))
+    with pytest.raises(InputError, match=r"a batch of \(2, 20, 20\) is outside this engine's profile"):
+        runtime.run(np.zeros((2, 20, 20, 1), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (np.zeros((0, 40, 40, 1), np.uint8), "hold no pixel"),
+        (np.zeros((40, 40, 1), np.uint8), "3 axes"),
+        (np.zeros((1, 40, 40, 2), np.uint8), "2 channels"),
+        (np.zeros((1, 40, 40, 1), np.int64), "int64"),
+        (np.full((1, 40, 40, 1), np.nan, np.float32), "only NaN"),
+    ],
+)
+def test_arrays(written, images, told):
+    with pytest.raises(InputError, match=told):
+        load(written / "bundle", "onnx")(images)
+
+
+def test_a_tile_and_an_input_that_are_too_small(written):
+    predictor = load(written / "bundle", "onnx")
+    with pytest.raises(InputError, match="a tile of 10 is too small for this network; the least that works is"):
+        predictor(np.zeros((1, 80, 80, 1), np.uint8), tile=10)
+    with pytest.raises(InputError, match="nearest valid"):
+        predictor.runtime.run(np.zeros((1, 9, 9, 1), np.float32))
+
+
+def test_a_profile_off_the_grid(tmp_path):
+    with pytest.raises(InputError, match="profile max: input 21x20 does not fit"):
+        write_bundle(
+            point(),
+            tmp_path / "b",
+            settings=EngineSettings(Profile((1, 20, 20), (1, 20, 20), (1, 21, 20))),
+        )
+    assert not list(tmp_path.iterdir())

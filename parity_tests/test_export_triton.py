@@ -1,0 +1,216 @@
+"""The Triton repository: its configurations by Triton's own protobufs, and the whole of it served and queried.
+
+Served where nvidia-pytriton is at hand: in this environment, or in the one whose interpreter UNET_TRITON_PYTHON names
+(pytriton wants NumPy 1, so it rarely shares an environment with anything else).
+"""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_spec import PRESETS, Checkpoint, DataSpec, random_tensors
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+
+from unet_data.predict import labels  # noqa: E402
+from unet_export import Profile, load, write_bundle  # noqa: E402
+from unet_export.tensorrt_backend import EngineRecord  # noqa: E402
+from unet_export.triton import protobuf_text, write_repository  # noqa: E402
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "triton"
+CONFIG = PRESETS["paper"].replace(widths=(4, 8))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2), DataSpec((0.5,), (0.2,)))
+    return write_bundle(point, tmp_path_factory.mktemp("triton") / "bundle", engines=False)
+
+
+@pytest.fixture(scope="module")
+def protobuf():
+    """tritonclient's model_config_pb2, without the rest of its gRPC client, which wants an older protobuf."""
+    spec = importlib.util.find_spec("tritonclient")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("tritonclient is not installed; pip install tritonclient")
+    path = Path(spec.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
+    found = importlib.util.spec_from_file_location("model_config_pb2", path)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def parse(protobuf, path: Path):
+    from google.protobuf import text_format
+
+    return text_format.Parse(path.read_text(encoding="utf-8"), protobuf.ModelConfig())
+
+
+def test_configurations_are_tritons_own(bundle, protobuf):
+    folder = bundle.folder / "triton"
+    models = {path.parent.name: parse(protobuf, path) for path in folder.glob("*/config.pbtxt")}
+    assert set(models) == {"unet", "unet_preprocess", "unet_network", "unet_postprocess"}
+    for name, config in models.items():
+        assert config.name == name
+        assert config.max_batch_size == 16
+        if name == "unet":
+            continue
+        model = onnx.load(folder / name / "1" / "model.onnx")
+        for specs, values in ((config.input, model.graph.input), (config.output, model.graph.output)):
+            assert [s.name for s in specs] == [v.name for v in values]
+            for spec, value in zip(specs, values, strict=True):
+                dims = [d.dim_value or -1 for d in value.type.tensor_type.shape.dim][1:]
+                assert list(spec.dims) == dims, (name, spec.name)
+    network = models["unet_network"]
+    assert network.HasField("dynamic_batching")
+    assert list(network.model_warmup[0].inputs["image"].dims) == [1, 18, 18]
+
+
+def test_the_ensemble_joins_what_fits(bundle, protobuf):
+    folder = bundle.folder / "triton"
+    ensemble = parse(protobuf, folder / "unet" / "config.pbtxt")
+    known = {t.name: t.data_type for t in ensemble.input}
+    for step in ensemble.ensemble_scheduling.step:
+        model = parse(protobuf, folder / step.model_name / "config.pbtxt")
+        assert set(step.input_map) == {t.name for t in model.input}
+        for tensor in model.input:
+            assert known[step.input_map[tensor.name]] == tensor.data_type
+        known |= {step.output_map[t.name]: t.data_type for t in model.output}
+    assert {t.name: known[t.name] for t in ensemble.output} == {t.name: t.data_type for t in ensemble.output}
+
+
+def test_a_field_that_triton_does_not_know_is_caught(protobuf):
+    from google.protobuf import text_format
+
+    with pytest.raises(text_format.ParseError):
+        text_format.Parse(protobuf_text([("name", "x"), ("max_batchsize", 4)]), protobuf.ModelConfig())
+
+
+def test_an_engine_of_tensorrt_is_served_by_its_backend(bundle, protobuf, tmp_path):
+    """The file's bytes do not matter here; that one of TensorRT for RTX is not offered to Triton does."""
+    (tmp_path / "e.plan").write_bytes(b"plan")
+    profile = Profile((1, 20, 20), (4, 32, 32), (8, 64, 64))
+    rest = ("11.0", (), "fp16", True, profile, {}, 4, 0.0, "0" * 64)
+    engines = [(EngineRecord("e.plan", name, *rest), tmp_path / "e.plan") for name in ("tensorrt_rtx", "tensorrt")]
+    write_repository(tmp_path / "a", CONFIG, bundle.data, bundle.onnx, engines)
+    served = parse(protobuf, tmp_path / "a" / "unet_network_tensorrt" / "config.pbtxt")
+    assert (served.backend, served.max_batch_size) == ("tensorrt", 8)
+    assert (tmp_path / "a" / "unet_network_tensorrt" / "1" / "model.plan").read_bytes() == b"plan"
+    steps = parse(protobuf, tmp_path / "a" / "unet_tensorrt" / "config.pbtxt").ensemble_scheduling.step
+    assert steps[1].model_name == "unet_network_tensorrt"
+    write_repository(tmp_path / "b", CONFIG, bundle.data, bundle.onnx, engines[:1])
+    assert not (tmp_path / "b" / "unet_tensorrt").exists()
+
+
+def test_the_client_in_c_plus_plus_compiles(tmp_path):
+    compile_client(tmp_path)
+
+
+def compile_client(folder: Path) -> Path:
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([compiler, *options, str(EXAMPLES / "client.cpp"), "-o", str(folder / "client")], check=True)
+    return folder / "client"
+
+
+def triton_python() -> str:
+    named = os.environ.get("UNET_TRITON_PYTHON")
+    if named:
+        return named
+    if importlib.util.find_spec("pytriton") is None:
+        pytest.skip("nvidia-pytriton is not installed here, and UNET_TRITON_PYTHON names no interpreter that has it")
+    return sys.executable
+
+
+@pytest.mark.slow
+def test_the_bundle_is_served_and_both_clients_get_its_labels(bundle, tmp_path):
+    python = triton_python()
+    client = compile_client(tmp_path)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    image = np.random.default_rng(0).integers(0, 256, (61, 83)).astype(np.uint8)
+    for suffix in (".png", ".pgm"):
+        Image.fromarray(image).save(tmp_path / f"image{suffix}")
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [python, str(EXAMPLES / "serve_cpu.py"), str(bundle.folder), "--port", str(port)], stdout=log, stderr=log
+        )
+        try:
+            wait_until_ready(server, port, tmp_path / "log")
+            subprocess.run([str(client), "image.pgm", "cpp.pgm", "localhost", str(port)], cwd=tmp_path, check=True)
+            ask = [python, str(EXAMPLES / "client.py"), "image.png", "py.png", "--url", f"localhost:{port}"]
+            subprocess.run(ask, cwd=tmp_path, check=True)
+        finally:
+            server.terminate()
+            server.wait(30)
+    wanted = labels(load(bundle, "onnx")(image[None, ..., None]))[0]
+    for name in ("cpp.pgm", "py.png"):
+        found = np.asarray(Image.open(tmp_path / name))
+        assert found.shape == wanted.shape
+        assert np.mean(found == wanted) > 0.999, name
+
+
+def wait_until_ready(server: subprocess.Popen, port: int, log: Path) -> None:
+    for _ in range(120):
+        assert server.poll() is None, log.read_text()[-2000:]
+        try:
+            urllib.request.urlopen(f"http://localhost:{port}/v2/models/unet/ready", timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise AssertionError(log.read_text()[-2000:])
+
+
+def test_a_bundle_runs_where_neither_jax_nor_pytorch_is(bundle, tmp_path):
+    """In a process in which importing either fails."""
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.split('.')[0] in ('jax', 'jaxlib', 'flax', 'optax', 'torch', 'unet_jax', 'unet_torch'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "import numpy as np, unet_export\n"
+        f"bundle = unet_export.load({str(bundle.folder)!r})\n"
+        "print(bundle(np.zeros((1, 40, 40, 1), np.uint8)).shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.strip() == "(1, 40, 40, 2)", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model.pt2", "model.stablehlo"])
+def test_the_frameworks_own_files_are_the_same_network(name, tmp_path):
+    from unet_tools.framework_exports import SUFFIXES, write_framework_file
+    from unet_tools.runtimes import installed
+
+    if not installed(SUFFIXES[Path(name).suffix]):
+        pytest.skip(f"{SUFFIXES[Path(name).suffix]} is not installed")
+    point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2))
+    assert write_framework_file(point, tmp_path / name, (28, 36)) <= 1e-5
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_openvino_agrees(bundle):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed; pip install openvino")
+    from unet_export import OnnxRuntime
+    from unet_export.openvino_runtime import OpenVinoRuntime
+
+    x = np.random.default_rng(0).normal(size=(2, 28, 36, 1)).astype(np.float32)
+    wanted = OnnxRuntime(bundle.onnx).run(x)
+    assert np.abs(OpenVinoRuntime(bundle.onnx).run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()

@@ -1,0 +1,104 @@
+"""The border weight map: against the formula with one distance transform per cell, by hand, its cache."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unet_data import Dataset, Sampler, membrane_instances, membranes, open_dataset, write_stack
+from unet_data.border_weights import border_weights, class_weights, two_nearest, weight_maps
+from unet_spec.errors import InputError
+
+
+def test_by_hand():
+    """Two cells, three pixels of background between them: d1 + d2 = 4 everywhere on the line."""
+    cells = np.zeros((1, 9), int)
+    cells[0, :3], cells[0, 6:] = 1, 2
+    weight = border_weights(cells, 10, 5)
+    wanted = 10 * math.exp(-(4**2) / (2 * 25))
+    np.testing.assert_allclose(weight[0], [0, 0, 0, wanted, wanted, wanted, 0, 0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(60, 70), (12, 20, 24)])
+def test_against_one_distance_transform_per_cell(shape):
+    from scipy import ndimage
+
+    cells = membrane_instances(1, shape, 0, spatial_dims=len(shape))[0]
+    cells[cells == 2] = 1000  # numbers need not be dense
+    cells[cells == 3] = 0
+    each = np.sort([ndimage.distance_transform_edt(cells != n) for n in np.unique(cells[cells > 0])], axis=0)
+    for found, wanted in zip(two_nearest(cells, 9.0), each, strict=False):
+        np.testing.assert_allclose(found, np.where(wanted <= 9, wanted, np.inf), rtol=1e-6)
+    wanted = np.where(cells == 0, 7 * np.exp(-((each[0] + each[1]) ** 2) / (2 * 1.5**2)), 0)
+    np.testing.assert_allclose(border_weights(cells, 7, 1.5), wanted, rtol=1e-5, atol=7 * math.exp(-18))
+
+
+def test_without_two_cells_there_is_no_border():
+    for cells in (np.zeros((8, 8), int), np.eye(1, dtype=int).repeat(8, 0)):
+        assert not border_weights(cells).any()
+
+
+def test_class_weights():
+    labels = [np.array([[0, 0, 0, 1]]), np.array([[0, 0, 0, 1]])]
+    np.testing.assert_allclose(class_weights(labels, 3), [4 / 6, 2, 0])
+    assert np.mean(class_weights(labels, 3)[np.concatenate(labels)]) == pytest.approx(1)
+
+
+def test_maps_come_from_the_cache_and_survive_a_damaged_one(tmp_path, monkeypatch):
+    import unet_data.border_weights as module
+
+    data, calls = membranes(2, 48, 0), []
+    real = module.border_weights
+    monkeypatch.setattr(module, "border_weights", lambda *a: calls.append(1) or real(*a))
+    first = weight_maps(data, 10, 5, True, tmp_path)
+    again = weight_maps(data, 10, 5, True, tmp_path)
+    assert len(calls) == 2
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == np.float32
+    weight_maps(data, 10, 4, True, tmp_path)  # another sigma, another map
+    assert len(calls) == 4
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"PK damaged")
+    np.testing.assert_array_equal(weight_maps(data, 10, 5, True, tmp_path)[0], first[0])
+    assert len(calls) == 6
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    np.testing.assert_array_equal(weight_maps(data, 10, 5, True, blocked / "x")[0], first[0])  # cannot be written
+
+
+def test_touching_instances_have_a_border_that_class_labels_cannot_show(tmp_path):
+    numbers = np.zeros((20, 20), np.uint16)
+    numbers[4:16, 2:9], numbers[4:16, 11:18] = 300, 7
+    for folder, array in (("images", np.zeros((20, 20), np.uint8)), ("labels", numbers)):
+        (tmp_path / folder).mkdir()
+        write_stack(tmp_path / folder / "a.png", array[None])
+    data = open_dataset(tmp_path)
+    assert sorted(np.unique(data.instances[0])) == [0, 7, 300]
+    numbers_weight = weight_maps(data, 10, 5, False, tmp_path / "cache")[0]
+    assert numbers_weight[10, 9] == pytest.approx(1 + 10 * math.exp(-(3**2) / 50), rel=1e-5)
+    joined = replace(data, instances=(np.where(numbers > 0, 1, 0).astype(np.int32),))
+    assert weight_maps(joined, 10, 5, False, tmp_path / "cache")[0].max() == 1
+
+
+def test_windows_of_image_label_and_weight_are_one():
+    values = np.arange(20 * 23, dtype=np.int32).reshape(20, 23)
+    data = Dataset((values[..., None].astype(np.uint16),), (values,), ("a",), tuple(map(str, values.ravel())), "here")
+    sampler = Sampler(data, (12, 10), (6, 6), 3, 0, weights=[values.astype(np.float32)])
+    for step in range(4):
+        images, labels, weights = sampler.batch(step)
+        np.testing.assert_array_equal(images[..., 0], labels)
+        np.testing.assert_array_equal(weights, labels)
+        for part, whole in zip(sampler.batch(step, slice(1, 2)), (images, labels, weights), strict=True):
+            np.testing.assert_array_equal(part, whole[1:2])
+
+
+def test_refusals():
+    with pytest.raises(InputError, match="sigma"):
+        border_weights(np.zeros((3, 3), int), 1, 0)
+    data = membranes(1, 16, 0)
+    with pytest.raises(InputError, match="no labels"):
+        weight_maps(replace(data, labels=None, class_names=()), 1, 1, False)
+    with pytest.raises(InputError, match="shape of its label"):
+        Sampler(data, (8, 8), (8, 8), 1, 0, weights=[np.zeros((3, 3), np.float32)])

@@ -1,0 +1,81 @@
+"""`unet data check`: each of the usual mistakes, planted one at a time, is found; a clean set passes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unet_data import membranes, write_stack
+from unet_data.check import check_dataset
+from unet_tools.cli import main
+
+CLEAN = membranes(8, 40, 0)
+
+
+def with_image(index, image):
+    return replace(CLEAN, images=(*CLEAN.images[:index], image, *CLEAN.images[index + 1 :]))
+
+
+def with_label(index, label):
+    return replace(CLEAN, labels=(*CLEAN.labels[:index], label, *CLEAN.labels[index + 1 :]))
+
+
+def nearly(image):
+    return np.clip(image.astype(int) + np.indices(image.shape).sum(0) % 2, 0, 255).astype(np.uint8)
+
+
+PLANTED = {
+    "empty image": (with_image(1, np.full((40, 40, 1), 9, np.uint8)), "error", "empty image"),
+    "mask as image": (with_image(1, CLEAN.labels[1][..., None].astype(np.uint8)), "error", "its own label"),
+    "dark": (with_image(1, (CLEAN.images[1] // 64).astype(np.uint8)), "warning", "no value above"),
+    "twice": (with_image(7, CLEAN.images[0]), "error", "the same picture as membranes-000"),
+    "leak": (with_image(7, nearly(CLEAN.images[0])), "warning", "nearly the same picture as membranes-000"),
+    "one class": (with_label(2, np.ones((40, 40), np.int32)), "warning", "only class 1"),
+    "absent class": (replace(CLEAN, class_names=("a", "b", "c")), "error", "class 2 (c) has no pixel"),
+    "no labels": (replace(CLEAN, labels=None, class_names=()), "error", "no labels"),
+    "small": (CLEAN, "warning", "smaller than the 64 pixels"),
+    "grey as colour": (
+        replace(CLEAN, images=tuple(i.repeat(3, -1) for i in CLEAN.images)), "warning", "three equal channels"
+    ),
+    "sizes": (
+        replace(CLEAN, **{k: (getattr(CLEAN, k)[0][:30], *getattr(CLEAN, k)[1:]) for k in ("images", "labels")}),
+        "warning", "2 sizes"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_mistake_is_found(name):
+    dataset, level, words = PLANTED[name]
+    found = check_dataset(dataset, 64 if name == "small" else 0)
+    assert any(p.level == level and words in p.what for p in found), found
+
+
+def test_a_clean_set_passes():
+    assert check_dataset(CLEAN) == []
+
+
+def write(folder, images, labels):
+    for kind, arrays in (("images", images), ("labels", labels)):
+        (folder / kind).mkdir()
+        for i, array in enumerate(arrays):
+            write_stack(folder / kind / f"{i}.png", array[None])
+
+
+def test_the_command(tmp_path, capsys):
+    write(tmp_path, CLEAN.images, [label.astype(np.uint8) * 255 for label in CLEAN.labels])
+    assert main(["data", "check", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"]
+    assert told["images"] == 8
+    (tmp_path / "labels" / "7.png").unlink()
+    assert main(["data", "check", str(tmp_path)]) == 2  # an image without a label
+    assert "7" in capsys.readouterr().err
+    write_stack(tmp_path / "labels" / "7.png", CLEAN.labels[7][None].astype(np.uint8))
+    assert main(["data", "check", str(tmp_path)]) == 2  # 1 among 255
+    assert "one convention" in capsys.readouterr().err
+    write_stack(tmp_path / "labels" / "7.png", CLEAN.labels[7][None].astype(np.uint8) * 255)
+    write_stack(tmp_path / "images" / "7.png", CLEAN.images[0][None])
+    assert main(["data", "check", str(tmp_path)]) == 1
+    assert "the same picture as 0" in capsys.readouterr().out

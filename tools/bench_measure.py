@@ -1,0 +1,215 @@
+"""How fast each runtime runs a bundle's network: all in one run, taking turns, so that ratios mean something."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_export import Bundle, default_tile
+from unet_spec import InputError
+from unet_spec.tiling import tile_near
+
+CONTENDERS = ("onnx", "tensorrt", "openvino", "torch", "torch-compile", "jax")
+"""What is tried. onnx and tensorrt in each precision that they compute in; torch is eager, jax is jitted."""
+_CHILD = (sys.executable, "-P", "-m", "unet_tools.bench_worker")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One runtime. Seconds are of one batch (network) or one image (end to end, preparation to labels).
+
+    Attributes:
+        runtime: such as "onnx fp32".
+        note: why it was not run; then all else is None.
+        first: the first batch, compilation included.
+        p50, p99: of the network alone.
+        images_per_second, megapixels_per_second: of the network alone; output pixels.
+        end_to_end_p50: of an image.
+        peak_bytes: the most memory that its process held.
+        peak_share: of what a matrix product reaches on this machine.
+    """
+
+    runtime: str
+    note: str = ""
+    first: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+    images_per_second: float | None = None
+    megapixels_per_second: float | None = None
+    end_to_end_p50: float | None = None
+    peak_bytes: int | None = None
+    peak_share: float | None = None
+
+
+def bench_bundle(
+    bundle: Bundle,
+    runtimes: Sequence[str],
+    batch: int,
+    size: int | None,
+    rounds: int,
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Every runtime, `rounds` times each in turn. `size`: pixels per axis of the network's input, None: the bundle's
+    tile. Raises InputError for an unknown runtime, a size that does not fit, and counts below 1."""
+    if unknown := [name for name in runtimes if name not in CONTENDERS]:
+        raise InputError(f"unknown runtime {unknown[0]!r}; there are {', '.join(CONTENDERS)}")
+    for name, value in (("batch", batch), ("rounds", rounds)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    geometry, dims = bundle.config.geometry, bundle.config.spatial_dims
+    shape = (size,) * dims if size is not None else default_tile(geometry) or tile_near(geometry, 572)
+    geometry.check(shape)
+    out = geometry.output_shape(shape)
+    image = tuple(n + n // 2 for n in out)  # more than one tile: end to end means stitching, too
+    macs = sum(bundle.config.graph.macs(shape).values())
+    peak = measured_peak()
+    children = [_Child(name, bundle, batch, shape, image) for name in _names(runtimes, bundle)]
+    try:
+        for child in children:
+            tell(f"{child.name}: {child.begin()}")
+        seconds: dict[str, dict[str, list[float]]] = {c.name: {"network": [], "end_to_end": []} for c in children}
+        for _ in range(rounds):
+            for kind in ("network", "end_to_end"):
+                for child in children:
+                    if not child.error:
+                        seconds[child.name][kind].append(child.run(kind))
+    finally:
+        for child in children:
+            child.end()
+    pixels = batch * math.prod(out)
+    timings = [_timing(child, seconds[child.name], batch, pixels, 2 * macs * batch, peak) for child in children]
+    return {
+        "input": [batch, *shape],
+        "output": [batch, *out],
+        "image": list(image),
+        "rounds": rounds,
+        "multiply_adds": macs,
+        "peak_gflops": peak / 1e9,
+        "timings": timings,
+    }
+
+
+def measured_peak(size: int = 2048) -> float:
+    """Floating-point operations a second of a float32 matrix product here (NumPy's BLAS): the best of five."""
+    a = np.random.default_rng(0).random((size, size), np.float32)
+    best = math.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        np.matmul(a, a)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def _names(runtimes: Sequence[str], bundle: Bundle) -> list[str]:
+    """onnx and tensorrt per precision. ONNX Runtime's CPU provider computes fp16 in float32, and has no bf16: only what
+    it computes as said is timed."""
+    names: list[str] = []
+    for name in runtimes:
+        if name == "tensorrt":
+            names += [f"tensorrt {p}" for p in bundle.precisions if any(e.precision == p for e in bundle.engines)]
+        elif name == "onnx":
+            names += [f"onnx {p}" for p in bundle.precisions if p in ("fp32", "int8")]
+        else:
+            names.append(name)
+    return names
+
+
+def _timing(child: _Child, seconds: dict[str, list[float]], batch: int, pixels: int, flops: int, peak: float) -> Timing:
+    if child.error:
+        return Timing(child.name, child.error)
+    network = seconds["network"]
+    p50 = float(np.quantile(network, 0.5))
+    return Timing(
+        child.name,
+        "",
+        child.first,
+        p50,
+        float(np.quantile(network, 0.99)),
+        batch / p50,
+        pixels / p50 / 1e6,
+        float(np.quantile(seconds["end_to_end"], 0.5)),
+        child.peak_bytes,
+        flops / p50 / peak,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of every package that takes part and is installed."""
+    found = {"python": platform.python_version()}
+    for name in (
+        "unet-twins",
+        "jax",
+        "flax",
+        "optax",
+        "torch",
+        "onnx",
+        "onnxruntime",
+        "tensorrt-rtx-cu13",
+        "tensorrt",
+        "openvino",
+    ):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class _Child:
+    """One runtime in its process."""
+
+    def __init__(self, name: str, bundle: Bundle, batch: int, size: Sequence[int], image: Sequence[int]):
+        self.name, self.error, self.first, self.peak_bytes = name, "", None, None
+        self._job = {"runtime": name, "bundle": str(Path(bundle.folder).absolute()), "batch": batch}
+        self._job |= {"size": list(size), "image": list(image)}
+        self._process = subprocess.Popen(
+            _CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def begin(self) -> str:
+        """Loads the network and runs it once; what there is to say of it."""
+        self._send(json.dumps(self._job))
+        answer = self._answer()
+        self.first, self.error = answer.get("first"), answer.get("error", "")
+        return self.error or f"first run {self.first:.1f} s"
+
+    def run(self, kind: str) -> float:
+        self._send(kind)
+        answer = self._answer()
+        if "error" in answer:
+            self.error = answer["error"]
+            return math.nan
+        self.peak_bytes = answer["peak_bytes"]
+        return answer["seconds"]
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died; `_answer` says with what words
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line:
+            return json.loads(line)
+        assert self._process.stderr is not None
+        last = self._process.stderr.read().strip().splitlines()[-1:] or ["it said nothing"]
+        return {"error": f"its process ended with exit code {self._process.wait()}; last words: {last[0][:200]}"}

@@ -1,0 +1,335 @@
+"""Large images: speed, memory and exactness of planned tiles and strips, beside MONAI's sliding window.
+
+    python -m unet_tools.bench_tiles speed  -o benchmarks/results/tiles-speed.json  [--widths 16 64] [--size 2048]
+    python -m unet_tools.bench_tiles memory -o benchmarks/results/tiles-memory.json
+    python -m unet_tools.bench_tiles huge   -o benchmarks/results/tiles-huge.json   [--size 30000] [--kills 3]
+
+Every measurement runs in a process of its own, so that its peak memory is its own. All rows of `speed` have the same
+weights and the same image: a same-padding U-Net, because MONAI misplaces the output of a valid one. MONAI is used where
+it is installed (pip install --no-deps monai). Times are wall-clock: compare them within one run only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from unet_spec import Checkpoint, initial_tensors, preset
+from unet_spec.checkpoint import replacing
+from unet_tools.console import notes
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Args:
+    what: tyro.conf.Positional[Literal["speed", "memory", "huge"]]
+    """Which measurement."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The JSON file to write."""
+    widths: tuple[int, ...] = (16, 64)
+    """Feature maps of the first level."""
+    size: int | None = None
+    """Pixels per axis. Default: 2048; huge: 30000."""
+    repeats: int = 1
+    """Of each row of speed; the fastest counts."""
+    kills: int = 3
+    """Of huge: how often it is killed on the way."""
+    runtime: str = "onnx"
+    """Of huge."""
+    memory: str = "3GiB"
+    """The process's limit in our rows of speed, and in huge."""
+    whole_limit: float = 5.0
+    """GiB that the whole-image pass may take; where more is predicted, strips are the reference and it is left out."""
+    work: Path = Path(tempfile.gettempdir())
+    """Where temporary files go."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["_one"]:
+        print("RESULT " + json.dumps(_ONE[arguments[1]](json.loads(arguments[2]))))
+        return 0
+    args = tyro.cli(Args, prog="bench_tiles", description=__doc__, args=arguments)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    told = [a for i, a in enumerate(arguments) if a != "--work" and arguments[i - 1 : i] != ["--work"]]
+    header = {"command": "python -m unet_tools.bench_tiles " + " ".join(told), **_conditions()}
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-tiles-") as folder:
+        for row in {"speed": _speed, "memory": _memory, "huge": _huge}[args.what](args, Path(folder)):
+            rows.append(row | {"load_average_after": os.getloadavg()[0]})
+            with replacing(args.out) as temporary:  # what was measured is kept, should a later row fail
+                temporary.write_text(json.dumps({**header, "rows": rows}, indent=2) + "\n")
+    notes.print(f"written: {args.out}")
+    return 0
+
+
+def _conditions() -> dict[str, Any]:
+    versions = {}
+    for name in ("numpy", "torch", "jax", "onnxruntime", "MNN", "monai"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    return {
+        "date": str(date.today()),
+        "hardware": f"{platform.machine()}, {cpu}, {os.cpu_count()} cores",
+        "load_average_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def _child(name: str, job: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "unet_tools.bench_tiles", "_one", name, json.dumps(job)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if done.returncode or not found:
+        raise SystemExit(f"{name} {job} failed:\n{done.stderr[-2000:]}")
+    return json.loads(found[-1][7:])
+
+
+def _checkpoint(folder: Path, name: str, width: int) -> Path:
+    config = preset(name, widths=tuple(width * 2**i for i in range(5)), out_channels=2)
+    path = folder / f"{name}-{width}"
+    if not path.exists():
+        Checkpoint(config, initial_tensors(config.graph, 0, np.float32)).save(path)
+    return path
+
+
+def _image(path: Path, size: int) -> Path:
+    """Blurred noise (H, W), 8 bits, made and written by windows."""
+    rng = np.random.default_rng(0)
+    image = np.lib.format.open_memmap(path, "w+", np.uint8, (size, size))
+    for top in range(0, size, 1000):
+        noise = rng.normal(size=(min(1000, size - top), size)).astype(np.float32)
+        noise = sum(np.roll(noise, k, axis) for axis in (0, 1) for k in range(-2, 3)) / np.float32(10**0.5)
+        image[top : top + 1000] = np.clip(127.5 + 60 * noise, 0, 255)
+        image.flush()
+    return path
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+def _speed(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
+    from unet_spec.planner import tile_memory
+
+    size = args.size or 2048
+    image = _image(folder / "image.npy", size)
+    for width in args.widths:
+        weights = _checkpoint(folder, "same", width)
+        config = Checkpoint.load(weights).config
+        whole = tile_memory(config.graph, "torch", (config.geometry.grid().above(size),) * 2) / 2**30
+        base = {"weights": str(weights), "image": str(image), "memory": args.memory, "folder": str(folder)}
+        jobs: list[dict[str, Any]] = [{"engine": "ours", "runtime": r} for r in ("onnx", "mnn", "torch")]
+        jobs.append({"engine": "ours", "runtime": "torch", "strips": True})
+        if whole <= args.whole_limit:
+            jobs.insert(0, {"engine": "whole"})
+        else:
+            notes.print(f"width {width}: the whole image would take {whole:.1f} GiB; strips are the reference")
+            jobs.insert(0, jobs.pop())
+        if find_spec("monai"):
+            jobs += [{"engine": "monai", "roi": r, "overlap": o} for r in (256, 512) for o in (0.25, 0.5)]
+        reference: np.ndarray | None = None
+        for job in jobs:
+            found = min((_child("speed", base | job) for _ in range(args.repeats)), key=lambda f: f["seconds"])
+            logits = np.load(found.pop("logits"))
+            if reference is None:
+                reference = logits
+            worst = float(np.abs(logits - reference).max() / np.abs(reference).max())
+            rate = size * size / 1e6 / found["seconds"]
+            row = {"width": width, "size": size, **job, **found, "megapixels_per_second": rate, "deviation": worst}
+            notes.print(_told(row))
+            yield row
+
+
+def _told(row: dict[str, Any]) -> str:
+    name = {k: v for k, v in row.items() if k in ("width", "engine", "runtime", "strips", "roi", "overlap")}
+    return (
+        f"{name}: {row['seconds']:.1f} s, {row['megapixels_per_second']:.3f} MP/s, "
+        f"{row['peak_bytes'] / MIB:.0f} MiB, deviation {row['deviation']:.1e}"
+    )
+
+
+def _one_speed(job: dict[str, Any]) -> dict[str, Any]:
+    from unet_tools.memory import peak_resident, resident, restart_peak
+
+    out = Path(job["folder"]) / "logits.npy"
+    if job["engine"] == "ours":
+        from unet_data.predict import Output
+        from unet_tools.memory import parse_bytes
+        from unet_tools.prediction import Job, run_job
+        from unet_tools.runtimes import open_network
+
+        network = open_network(Path(job["weights"]), job["runtime"])
+        done = run_job(
+            Job(
+                Path(job["image"]),
+                out,
+                Path(job["weights"]),
+                Output("logits"),
+                memory=parse_bytes(job["memory"]),
+                strips=job.get("strips", False),
+                overwrite=True,
+                quiet=True,
+            ),
+            network,
+        )
+        return {
+            "seconds": done.seconds,
+            "peak_bytes": done.peak - done.before,
+            "predicted_bytes": done.plan.memory,
+            "redundancy": done.plan.redundancy,
+            "tile": list(done.plan.tiles.tile),
+            "logits": str(out),
+        }
+    import torch
+
+    import unet_torch
+
+    model = unet_torch.from_checkpoint(Checkpoint.load(job["weights"])).eval()
+    x = torch.from_numpy(np.load(job["image"]).astype(np.float32)[None, None] / 255)
+    restart_peak()
+    before, start = resident(), time.perf_counter()
+    with torch.inference_mode():
+        if job["engine"] == "whole":
+            logits = model(x)
+        else:
+            from monai.inferers.utils import sliding_window_inference
+
+            logits = sliding_window_inference(x, (job["roi"],) * 2, 1, model, overlap=job["overlap"])
+    seconds, peak = time.perf_counter() - start, peak_resident()
+    np.save(out, np.moveaxis(logits[0].numpy(), 0, -1))  # type: ignore[index]
+    return {"seconds": seconds, "peak_bytes": peak - before, "logits": str(out)}
+
+
+# --- the planner against measurement ----------------------------------------------------------------------------------
+
+
+def _memory(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
+    """A few equal tiles of each kind through the whole pipeline, in each runtime."""
+    for runtime in ("onnx", "mnn", "torch", "jax"):
+        for name, width, tile in (
+            ("paper", 16, 572),
+            ("paper", 16, 1500),
+            ("paper", 32, 988),
+            ("same", 16, 1024),
+            ("same", 32, 992),
+            ("article", 32, 988),
+        ):
+            weights = _checkpoint(folder, name, width)
+            job = {"weights": str(weights), "runtime": runtime, "tile": tile, "folder": str(folder)}
+            found = _child("memory", job)
+            ratio = found["predicted_bytes"] / found["peak_bytes"]
+            yield {"preset": name, "width": width, "runtime": runtime, **found, "predicted_over_measured": ratio}
+            notes.print(f"{runtime} {name} {width} {tile}: measured {found['peak_bytes'] / MIB:.0f} MiB, {ratio:.2f}")
+
+
+def _one_memory(job: dict[str, Any]) -> dict[str, Any]:
+    from unet_data.predict import Output
+    from unet_tools.prediction import Job, run_job
+    from unet_tools.runtimes import open_network
+
+    folder = Path(job["folder"])
+    network = open_network(Path(job["weights"]), job["runtime"])
+    image = np.random.default_rng(0).integers(0, 255, (job["tile"], 2 * job["tile"]), np.uint8)
+    np.save(folder / "small.npy", image)
+    done = run_job(
+        Job(
+            folder / "small.npy",
+            folder / "small-out.npy",
+            Path(job["weights"]),
+            Output("labels"),
+            tile=job["tile"],
+            overwrite=True,
+            quiet=True,
+        ),
+        network,
+    )
+    return {
+        "tile": list(done.plan.tiles.tile),
+        "tiles": done.tiles,
+        "predicted_bytes": done.plan.memory,
+        "peak_bytes": done.peak - done.before,
+    }
+
+
+# --- larger than memory -----------------------------------------------------------------------------------------------
+
+
+def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
+    """The command line, killed on the way and started again, against a run that was left alone."""
+    size = args.size or 30000
+    image, weights = _image(folder / "huge.npy", size), _checkpoint(folder, "paper", args.widths[0])
+    unet = [sys.executable, "-m", "unet_tools.cli", "predict", str(weights), str(image), "--json"]
+    flags = ["--runtime", args.runtime, "--memory", args.memory]
+    start = time.perf_counter()
+    done = subprocess.run([*unet, *flags, "-o", str(folder / "calm.npy")], capture_output=True, text=True, check=True)
+    calm = json.loads(done.stdout)["images"][0]
+    total = time.perf_counter() - start
+    notes.print(f"left alone: {total:.0f} s, {calm['megapixels_per_second']:.2f} MP/s, {calm['resident_bytes']} bytes")
+    killed = folder / "killed.npy"
+    kept = []
+    for kill in range(args.kills):
+        process = subprocess.Popen(
+            [*unet, *flags, "-o", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        part, wanted = killed.with_name("killed.npy.part"), calm["tiles"] * (kill + 1) // (args.kills + 1)
+        while process.poll() is None and len(list(part.glob("[0-9]*.npy"))) <= wanted:
+            time.sleep(0.2)
+        process.kill()
+        process.wait()
+        assert not killed.exists(), "a killed run left a result"
+        kept.append(len(list(part.glob("[0-9]*.npy"))))
+        notes.print(f"killed with {kept[-1]} of {calm['tiles']} tiles")
+    done = subprocess.run([*unet, *flags, "-o", str(killed)], capture_output=True, text=True, check=True)
+    resumed = json.loads(done.stdout)["images"][0]
+    same = subprocess.run(["cmp", str(folder / "calm.npy"), str(killed)]).returncode == 0
+    shutil.rmtree(folder / "calm.npy.part", ignore_errors=True)
+    notes.print(f"after {args.kills} kills {resumed['computed']} tiles were left; identical: {same}")
+    yield {
+        "size": size,
+        "width": args.widths[0],
+        "runtime": args.runtime,
+        "memory_limit": args.memory,
+        "tiles": calm["tiles"],
+        "tile": calm["tile"],
+        "redundancy": calm["redundancy"],
+        "seconds": calm["seconds"],
+        "total_seconds": total,
+        "megapixels_per_second": calm["megapixels_per_second"],
+        "predicted_bytes": calm["predicted_bytes"],
+        "measured_bytes": calm["measured_bytes"],
+        "resident_bytes": calm["resident_bytes"],
+        "tiles_kept_at_each_kill": kept,
+        "tiles_computed_after_the_last_kill": resumed["computed"],
+        "identical": same,
+    }
+
+
+_ONE = {"speed": _one_speed, "memory": _one_memory}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""The speed of training: the JAX step beside the PyTorch twin's, forward and backward, side by side on one machine.
+
+    python -m unet_tools.bench_train --widths 16 64 --tile 252 --out train_speed.json
+
+Both train the same network on the same tile with SGD and momentum, from device memory: no loading, no augmentation.
+Rounds alternate between the contestants, so that other load on the machine meets all; what counts is the ratio of the
+medians. JAX runs as the trainer runs it (jitted, donated); PyTorch eager, channels_last and, with --compile, compiled.
+On a GPU also bfloat16 and the share of the measured matrix-product peak.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from unet_spec import NetworkConfig, preset
+from unet_spec.checkpoint import replacing
+from unet_spec.summary import facts
+from unet_tools.bench_measure import versions
+from unet_tools.console import print_table
+from unet_tools.demo import hardware
+
+Steps = Callable[[int], None]
+"""Trains so many steps, and waits for them."""
+
+
+def jax_steps(config: NetworkConfig, tile: int, batch: int, precision: Literal["float32", "bfloat16"]) -> Steps:
+    """The trainer's own step, augmentation off."""
+    import jax
+    import jax.numpy as jnp
+
+    from unet_jax.augment import NONE
+    from unet_jax.settings import TrainSettings
+    from unet_jax.step import initial_state, make_step
+    from unet_jax.zoo import create
+
+    settings = TrainSettings(
+        batch=batch, tile=tile, optimizer="sgd", schedule="constant", weight_decay=0.0, clip=0.0, augmentation=NONE
+    )
+    settings = replace(settings, precision=precision)
+    graphdef, state = initial_state(create(config, 0), settings)
+    step = make_step(graphdef, settings, (tile, tile), jnp.zeros(1), jnp.ones(1))
+    images, labels = (jax.device_put(a) for a in _batch(config, tile, batch))
+
+    def run(count: int) -> None:
+        nonlocal state
+        loss = None
+        for _ in range(count):
+            state, loss = step(state, images, labels)
+        jax.block_until_ready(loss)
+
+    return run
+
+
+def torch_steps(
+    config: NetworkConfig, tile: int, batch: int, channels_last: bool, compiled: bool, precision: str = "float32"
+) -> Steps:
+    """The twin, cross entropy and torch.optim.SGD."""
+    import torch
+
+    from unet_torch.losses import cross_entropy
+    from unet_torch.zoo import create
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model: Any = create(config, 0).to(device)
+    images, labels = (torch.from_numpy(a).to(device) for a in _batch(config, tile, batch))
+    images = images.movedim(-1, 1).contiguous()
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    forward: Any = torch.compile(model) if compiled else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.99)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+                logits = forward(images)
+            cross_entropy(logits.float(), labels).backward()
+            optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def _batch(config: NetworkConfig, tile: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    images = np.random.default_rng(0).normal(size=(batch, tile, tile, config.in_channels)).astype(np.float32)
+    return images, (images[..., 0] > 0.3).astype(np.int32)
+
+
+def matmul_peak(precision: str) -> float:
+    """Measured multiply-adds per second of one large matrix product on the default JAX device."""
+    import jax
+    import jax.numpy as jnp
+
+    n = 8192 if jax.default_backend() == "gpu" else 1024
+    a = jnp.ones((n, n), precision)
+    product = jax.jit(lambda x: x @ x)
+    product(a).block_until_ready()
+    best = np.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        product(a).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return n**3 / best
+
+
+@dataclass(frozen=True)
+class Args:
+    widths: tuple[int, ...] = (16, 64)
+    """Width of the finest level; each level below has twice as many."""
+    levels: int = 5
+    """Levels of the network."""
+    tile: int = 572
+    """Input pixels per axis."""
+    batch: int = 1
+    """Tiles a step."""
+    rounds: int = 5
+    """Measurements of each contestant; the first round is thrown away."""
+    compile: bool = False
+    """Also torch.compile (needs a C++ compiler)."""
+    out: Path | None = None
+    """A JSON file for the results."""
+
+
+def contestants(config: NetworkConfig, args: Args) -> dict[str, Steps]:
+    import jax
+
+    found = {
+        "jax": jax_steps(config, args.tile, args.batch, "float32"),
+        "torch eager": torch_steps(config, args.tile, args.batch, False, False),
+        "torch channels_last": torch_steps(config, args.tile, args.batch, True, False),
+    }
+    if args.compile:
+        found["torch compiled"] = torch_steps(config, args.tile, args.batch, False, True)
+    if jax.default_backend() == "gpu":
+        found["jax bfloat16"] = jax_steps(config, args.tile, args.batch, "bfloat16")
+        found["torch bfloat16"] = torch_steps(config, args.tile, args.batch, True, args.compile, "bfloat16")
+    return found
+
+
+def main(args: Args) -> int:
+    lines = []
+    for width in args.widths:
+        config = preset("paper", widths=tuple(width * 2**k for k in range(args.levels)), dropout=0.0)
+        runs = contestants(config, args)
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for turn in range(args.rounds + 1):
+            for name, run in runs.items():
+                start = time.perf_counter()
+                run(1)
+                if turn:
+                    seconds[name].append(time.perf_counter() - start)
+        macs = 3 * facts(config, (args.tile, args.tile))["macs"] * args.batch  # backward: two products for each forward
+        base = float(np.median(seconds["torch eager"]))
+        for name, values in seconds.items():
+            median = float(np.median(values))
+            line = {"width": width, "runtime": name, "seconds_per_step": median, "steps_per_second": 1 / median}
+            line |= {"images_per_second": args.batch / median, "speed_relative_to_torch_eager": base / median}
+            line |= {
+                "share_of_matmul_peak": macs / median / matmul_peak("bfloat16" if "bfloat16" in name else "float32")
+            }
+            lines.append(line)
+    shown = [
+        (str(x["width"]), x["runtime"], *(f"{x[k]:.3f}" for k in list(x)[2:]))
+        for x in lines
+    ]  # fmt: skip
+    print_table(
+        f"tile {args.tile}, batch {args.batch}", ("width", "runtime", *list(lines[0])[2:]), shown, right="0 2 3 4 5 6"
+    )
+    if args.out:
+        document = {
+            "command": shlex.join(["python", "-m", "unet_tools.bench_train", *sys.argv[1:]]),
+            "hardware": hardware(),
+            "versions": versions(),
+            "date": datetime.now(UTC).date().isoformat(),
+            "lines": lines,
+        }
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(args.out) as temporary:
+            temporary.write_text(json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Args)))

@@ -1,0 +1,91 @@
+"""Name the layer where two networks part: two checkpoints, or one checkpoint in two runtimes.
+
+Every layer is also run on the other side's input, so that its own error is told from what it inherits. A layer differs
+where its own error is more than rounding explains: docs/diff.md says how the bound is derived. Exit code 1 where one
+does. The same for modules of your own: unet_tools.diff.compare_modules.
+
+Example: unet diff runs/em/best --runtimes jax torch --backward
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from unet_spec import Checkpoint, InputError
+from unet_tools.console import print_json
+from unet_tools.diff.checkpoints import DiffRuntime, Dtype
+
+
+@dataclass(frozen=True)
+class Args:
+    a: tyro.conf.Positional[Path]
+    """The checkpoint under test."""
+    b: tyro.conf.Positional[Path | None] = None
+    """The checkpoint that it is held against. Default: the same one, in the second runtime."""
+    runtimes: tuple[DiffRuntime, DiffRuntime] | None = None
+    """What runs A and what runs B: jax, torch, onnx, or reference (NumPy, float64). Default: jax and torch for one
+    checkpoint; reference for two, or torch with --backward."""
+    image: Path | None = None
+    """An image to compare on (its first page), cut or mirrored to a small size that fits. Default: random numbers."""
+    backward: bool = False
+    """Compare gradients, too: by the input and the parameters of every layer."""
+    train: bool = False
+    """Batch norms use the statistics of the batch, as in training. Dropout stays off."""
+    dtype: Dtype | None = None
+    """Default: float64; float32 where ONNX Runtime is one of the two."""
+    tolerance: float | None = None
+    """Relative own error above which a layer differs. Default: derived from dtype, fan-in and conditioning."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Write a plot: .png or .svg."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> int:
+    from unet_tools.checking import check_input
+    from unet_tools.commands.check import _prepared
+    from unet_tools.diff import compare
+    from unet_tools.diff.checkpoints import open_side
+
+    if args.out is not None:
+        from unet_tools.diff.plot import check_path
+
+        check_path(args.out)
+    first = Checkpoint.load(args.a)
+    second = first if args.b is None else Checkpoint.load(args.b)
+    if first.config.in_channels != second.config.in_channels or first.config.spatial_dims != second.config.spatial_dims:
+        raise InputError(f"{args.a} and {args.b} take images of other channels or axes; there is nothing to compare")
+    runtimes = args.runtimes or _default_runtimes(args)
+    dtype = args.dtype or ("float32" if "onnx" in runtimes else "float64")
+    titles = [str(args.a), str(args.b)] if args.b is not None else ["", ""]
+    titles = [f"{title} in {runtime}" if title else runtime for title, runtime in zip(titles, runtimes, strict=True)]
+    if titles[0] == titles[1]:
+        titles[1] += " (again)"
+    sides = [
+        open_side(checkpoint, runtime, dtype, args.train, title)
+        for checkpoint, runtime, title in zip((first, second), runtimes, titles, strict=True)
+    ]
+    image = check_input(first.config, [] if args.image is None else [_prepared(args.image, first)])
+    report = compare(sides[0], sides[1], [np.asarray(image, dtype)], backward=args.backward, tolerance=args.tolerance)
+    if args.out is not None:
+        from unet_tools.diff.plot import save_plot
+
+        save_plot(report, args.out)
+    if args.json:
+        print_json({"dtype": dtype} | report.to_dict())
+    else:
+        from unet_tools.diff.table import print_report
+
+        print_report(report)
+    return 0 if report.same else 1
+
+
+def _default_runtimes(args: Args) -> tuple[DiffRuntime, DiffRuntime]:
+    if args.b is None:
+        return "jax", "torch"
+    return ("torch", "torch") if args.backward else ("reference", "reference")

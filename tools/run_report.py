@@ -1,0 +1,54 @@
+"""The report page of one training run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from unet_data import Dataset
+from unet_data.evaluate import commonest_class_accuracy
+from unet_data.predict import predict_image
+from unet_jax.network import Network
+from unet_jax.runtime import JaxRuntime
+from unet_jax.settings import TrainSettings
+from unet_jax.train import TrainResult
+from unet_spec import NetworkConfig
+from unet_spec.summary import facts
+
+EXAMPLES = 2
+
+
+def write_run_report(
+    result: TrainResult,
+    config: NetworkConfig,
+    settings: TrainSettings,
+    best: Network,
+    validation: Dataset,
+    scores: dict[str, float],
+) -> Path | None:
+    """Writes report.html, .json and .png into the run folder; None where matplotlib or jinja2 is not installed."""
+    if find_spec("matplotlib") is None or find_spec("jinja2") is None:
+        return None
+    from unet_tools.bench_measure import versions
+    from unet_tools.demo import example_of, hardware
+    from unet_tools.report import Report, write_report
+
+    run = JaxRuntime(best).run
+    assert validation.labels is not None
+    examples = []
+    for name, image, label in list(zip(validation.names, validation.images, validation.labels, strict=True))[:EXAMPLES]:
+        examples.append(example_of(name, image, label, predict_image(run, image, config, best.data)))
+    report = Report(
+        title=f"U-Net trained on {validation.source}",
+        command=shlex.join(["unet", *sys.argv[1:]]),
+        facts=facts(config, settings.tile_shape(config)),
+        log=result.log,
+        scores=scores | {"baseline_pixel_accuracy": commonest_class_accuracy(validation)},
+        examples=examples,
+        versions=versions(),
+        hardware=hardware(),
+        class_names=validation.class_names,
+    )
+    return write_report(report, result.out)

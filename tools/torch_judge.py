@@ -1,0 +1,76 @@
+"""A lowered network in PyTorch's half types on the CPU: a second opinion on fp16 and bf16, by kernels not our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unet_export.lowering import DepthToSpace, Lowered
+from unet_export.precision import Recipe, storage
+from unet_spec import InputError, ops
+from unet_spec.graph import Node
+from unet_torch.blocks import ACTIVATIONS
+
+_TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def torch_half(network: Lowered, recipe: Recipe) -> Callable[[np.ndarray], np.ndarray]:
+    """Images (N, *spatial, C) float32 to logits (N, *spatial, K) float32, each node in the dtype of the recipe.
+
+    Raises InputError for an operation that is not said in PyTorch here (those of the U-Net are).
+    """
+    stored = {name: _TYPES[kind] for name, kind in storage(network.graph, recipe).items()}
+
+    def run(images: np.ndarray) -> np.ndarray:
+        values: dict[str, Tensor] = {}
+        with torch.inference_mode():
+            for node in network.graph:
+                if isinstance(node.op, ops.Input):
+                    values[node.name] = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1)))
+                    continue
+                dtype = stored[node.name]
+                given = [values[i].to(dtype) for i in node.inputs]
+                own = {
+                    key: torch.tensor(network.tensors[f"{node.name}.{key}"]).to(dtype) for key in node.op.parameters()
+                }
+                values[node.name] = _compute(node, given, own)
+        return np.moveaxis(values[network.graph.output.name].float().numpy(), 1, -1)
+
+    return run
+
+
+def _compute(node: Node, given: list[Tensor], own: dict[str, Tensor]) -> Tensor:
+    op, x, dims = node.op, given[0], given[0].dim() - 2
+    match op:
+        case ops.Conv():
+            conv = F.conv2d if dims == 2 else F.conv3d
+            return conv(x, own["weight"], own.get("bias"), op.stride, op.padding)
+        case ops.ConvTranspose():
+            transposed = F.conv_transpose2d if dims == 2 else F.conv_transpose3d
+            return transposed(x, own["weight"], own.get("bias"), op.stride)
+        case DepthToSpace():
+            return F.pixel_shuffle(x, op.block[0])
+        case ops.MaxPool():
+            return (F.max_pool2d if dims == 2 else F.max_pool3d)(x, op.window)
+        case ops.Upsample():
+            mode = "bilinear" if dims == 2 else "trilinear"
+            return F.interpolate(x, scale_factor=op.scale, mode=mode, align_corners=op.align_corners)
+        case ops.InstanceNorm():
+            return F.instance_norm(x, weight=own["weight"], bias=own["bias"], eps=op.eps)
+        case ops.GroupNorm():
+            return F.group_norm(x, op.groups, own["weight"], own["bias"], op.eps)
+        case ops.Activation():
+            return ACTIVATIONS[op.function](x)
+        case ops.Dropout():
+            return x
+        case ops.Concat():
+            return torch.cat(given, 1)
+        case ops.Crop():
+            return x[(..., *(slice(m, n - m) for m, n in zip(op.margin, x.shape[2:], strict=True)))]
+        case ops.Pad():
+            return F.pad(x, [m for margin in reversed(op.margin) for m in (margin, margin)])
+    raise InputError(f"{node.name}: {op.kind} is not said in PyTorch's half types here")

@@ -1,0 +1,106 @@
+"""The usual mistakes in a labelled data set, found before an hour is spent on them.
+
+What `open_dataset` cannot read at all (unpaired files, unequal sizes, masks in two conventions) it refuses by itself;
+this looks at what can be read and still trains badly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from unet_data.dataset import Dataset, split
+
+RARE = 0.005
+"""A class with a smaller share of the pixels than this is hardly ever seen in a tile."""
+
+ALIKE = 0.98
+"""Two images whose correlation is above this are nearly the same picture."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding. level: "error" where training would be for nothing, "warning" where it may be as it should."""
+
+    level: Literal["error", "warning"]
+    where: str
+    what: str
+
+
+def check_dataset(dataset: Dataset, least: int = 0) -> list[Problem]:
+    """All findings, errors first. least: pixels per axis that the smallest tile of the network covers; 0: unknown."""
+    found = [*_images(dataset, least), *_labels(dataset), *_leaks(dataset)]
+    return sorted(found, key=lambda problem: problem.level)
+
+
+def _images(dataset: Dataset, least: int) -> Iterator[Problem]:
+    sizes = {image.shape[:-1] for image in dataset.images}
+    if len(sizes) > 1:
+        told = ", ".join("x".join(map(str, s)) for s in sorted(sizes)[:4])
+        yield Problem("warning", dataset.source, f"images of {len(sizes)} sizes ({told}, …)")
+    for name, image in zip(dataset.names, dataset.images, strict=True):
+        if image.min() == image.max():
+            yield Problem("error", name, f"every pixel is {image.flat[0]}: an empty image")
+        elif image.dtype == np.uint8 and image.max() <= 8:
+            yield Problem("warning", name, f"8-bit, but no value above {image.max()}: a mask among the images?")
+        if least and min(image.shape[:-1]) < least:
+            yield Problem(
+                "warning", name, f"smaller than the {least} pixels of a tile: most of what is seen is mirrored"
+            )
+    channels = dataset.images[0].shape[-1]
+    if channels == 3 and all((image == image[..., :1]).all() for image in dataset.images):
+        yield Problem("warning", dataset.source, "three equal channels: grey images stored as colour")
+
+
+def _labels(dataset: Dataset) -> Iterator[Problem]:
+    if dataset.labels is None:
+        yield Problem("error", dataset.source, "there are no labels")
+        return
+    counts = np.stack([np.bincount(label.ravel(), minlength=dataset.class_count) for label in dataset.labels])
+    shares = counts.sum(0) / counts.sum()
+    for index, (name, share) in enumerate(zip(dataset.class_names, shares, strict=True)):
+        if share == 0:
+            yield Problem("error", dataset.source, f"class {index} ({name}) has no pixel at all")
+        elif share < RARE:
+            yield Problem(
+                "warning", dataset.source, f"class {index} ({name}) has {share:.2%} of the pixels: weigh or balance it"
+            )
+    for name, row in zip(dataset.names, counts, strict=True):
+        if (row > 0).sum() == 1 and len(dataset) > 1:
+            yield Problem("warning", name, f"only class {int(row.argmax())} occurs in its label")
+    for name, image, label in zip(dataset.names, dataset.images, dataset.labels, strict=True):
+        if image.shape[-1] == 1 and _is_mask(image[..., 0], label):
+            yield Problem("error", name, "the image is its own label")
+
+
+def _is_mask(image: np.ndarray, label: np.ndarray) -> bool:
+    return (
+        image.max() > image.min() and len(np.unique(image)) == 2 and bool(((image > image.min()) == (label > 0)).all())
+    )
+
+
+def _leaks(dataset: Dataset) -> Iterator[Problem]:
+    """Images that occur twice, and neighbours across the border between training and validation."""
+    seen: dict[bytes, str] = {}
+    for name, image in zip(dataset.names, dataset.images, strict=True):
+        key = repr(image.shape).encode() + image.tobytes()
+        if key in seen:
+            yield Problem("error", name, f"the same picture as {seen[key]}: if one trains, the other cannot validate")
+        seen.setdefault(key, name)
+    if len(dataset) < 2:
+        return
+    training, validation = split(dataset)
+    for name, image in zip(validation.names, validation.images, strict=True):
+        for other, known in zip(training.names, training.images, strict=True):
+            if known.shape == image.shape and _correlation(known, image) > ALIKE and not np.array_equal(known, image):
+                yield Problem("warning", name, f"nearly the same picture as {other}, which trains: scores will flatter")
+                break
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = (x.astype(np.float32) - x.mean(dtype=np.float64) for x in (one, other))
+    below = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / below if below else 0.0

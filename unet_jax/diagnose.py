@@ -1,0 +1,80 @@
+"""Where a loss that is not finite comes from: the batch, the first layer, or the gradient of which weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from unet_jax.objective import make_objective, model_loss
+from unet_jax.settings import TrainSettings
+
+
+def first_not_finite(
+    graphdef: Any,
+    settings: TrainSettings,
+    params: Any,
+    stats: Any,
+    images: Array,
+    labels: Array,
+    weights: Array | None,
+    key: Array,
+) -> str:
+    """In words: what is first not finite when this batch goes through the network, forward and then backward.
+
+    Arguments as those of `objective.make_objective`. Computed layer by layer, without jit.
+    """
+    if not np.isfinite(images).all():
+        return "the images themselves"
+    for path, value in nnx.to_flat_state(params):
+        if not np.isfinite(value[...]).all():
+            return f"the weights {'.'.join(map(str, path))}"
+    model = nnx.merge(graphdef, params, stats, copy=True)
+    with _watched(model) as bad:
+        loss = model_loss(model, settings)(images, labels, weights, key)
+    if bad:
+        return f"the output of {bad[0]}"
+    if not np.isfinite(loss):
+        return f"the loss ({settings.loss}), after a finite forward pass"
+    grads = jax.grad(lambda p: make_objective(graphdef, settings)(p, stats, images, labels, weights, key)[0])(params)
+    for path, value in reversed(nnx.to_flat_state(grads)):  # the backward pass begins at the end
+        if not np.isfinite(value[...]).all():
+            return f"the gradient of {'.'.join(map(str, path))}"
+    return "the weights that its update gives, after a finite loss and gradient"
+
+
+@contextmanager
+def _watched(model: nnx.Module) -> Iterator[list[str]]:
+    """Within the block, the paths of the layers of `model` whose output was not finite, in the order of the calls.
+
+    Layers are modules without modules of their own. Python looks `__call__` up in the class, so it is there that it is
+    wrapped, for as long as the block lasts.
+    """
+    paths = {id(node): ".".join(map(str, path)) for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Module)}
+    nodes = [node for _, node in nnx.iter_graph(model) if isinstance(node, nnx.Module) and callable(node)]
+    layers = {type(n) for n in nodes if not any(isinstance(v, nnx.Module | nnx.List) for v in vars(n).values())}
+    bad: list[str] = []
+    own: dict[Any, Any] = {cls: cls.__call__ for cls in layers}
+
+    def wrapped(original: Callable) -> Callable:
+        def call(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+            y = original(self, *args, **kwargs)
+            if id(self) in paths and not jnp.isfinite(y).all():
+                bad.append(paths[id(self)])
+            return y
+
+        return call
+
+    try:
+        for cls, original in own.items():
+            cls.__call__ = wrapped(original)
+        yield bad
+    finally:
+        for cls, original in own.items():
+            cls.__call__ = original

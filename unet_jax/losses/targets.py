@@ -1,0 +1,61 @@
+"""What all losses share: which pixel has which class, how much it weighs, and whether it counts."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from unet_jax.blocks import center_crop
+
+
+def class_logits(logits: Array) -> Array:
+    """Logits with one channel a class, (..., K ≥ 2): a single channel z is the logit of class 1 against class 0."""
+    return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1) if logits.shape[-1] == 1 else logits
+
+
+def crop_labels(labels: Array, logits: Array) -> Array:
+    """The centre of `labels` (N, *spatial) that the logits (N, *spatial, K) of a valid network speak of."""
+    return center_crop(labels[..., None], like=logits)[..., 0]
+
+
+def pixel_targets(
+    logits: Array, labels: Array, weights: Array | None, ignore: int | None
+) -> tuple[Array, Array, Array, Array]:
+    """Logits (N, *spatial, K ≥ 2), and labels, weights (0 where ignored) and known (bool), all (N, *spatial).
+
+    Pixels that count but whose label is no class are not `known`; their label is given as 0.
+    """
+    logits = class_logits(logits)
+    labels = crop_labels(labels, logits)
+    weights = jnp.ones(labels.shape, logits.dtype) if weights is None else crop_labels(weights, logits)
+    counted = labels != ignore if ignore is not None else jnp.ones(labels.shape, bool)
+    known = ~counted | ((labels >= 0) & (labels < logits.shape[-1]))
+    inside = counted & known
+    return logits, jnp.where(inside, labels, 0), jnp.where(counted, weights.astype(logits.dtype), 0.0), known
+
+
+def weighted_mean(loss: Array, weights: Array, known: Array) -> Array:
+    """Σ w·loss / Σ w, a scalar; 0 where no pixel counts, NaN where a counted pixel has a label that is no class."""
+    loss = jnp.where(known, jnp.where(weights > 0, loss, 0.0), jnp.nan)
+    total = weights.sum()
+    return jnp.where(total > 0, (loss * weights).sum() / jnp.where(total > 0, total, 1.0), 0.0)
+
+
+def overlaps(logits: Array, labels: Array, weights: Array, known: Array) -> tuple[Array, Array, Array]:
+    """Per image and class, (N, K): Σ w·p·t, Σ w·p·(1 − t) and Σ w·(1 − p)·t, with p = softmax and t the target.
+
+    These are the soft counts of true positives, false positives and false negatives.
+    """
+    p = jax.nn.softmax(logits)
+    t = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    w = jnp.where(known, weights, jnp.nan)[..., None]
+    axes = tuple(range(1, logits.ndim - 1))
+    return (w * p * t).sum(axes), (w * p * (1 - t)).sum(axes), (w * (1 - p) * t).sum(axes)
+
+
+def present_mean(score: Array, size: Array) -> Array:
+    """The mean of `score` (N, K) over the classes of each image that occur (`size` > 0); 0 where none does."""
+    present = jnp.where(jnp.isnan(size), True, size > 0)
+    count = present.sum()
+    return jnp.where(count > 0, jnp.where(present, score, 0.0).sum() / jnp.maximum(count, 1), 0.0)

@@ -1,0 +1,60 @@
+"""Recipes: settings, and changes to the network, that belong together. Every flag of `unet train` may still differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from unet_jax.augment import Augmentation
+from unet_jax.settings import TrainSettings
+
+RecipeName = Literal["paper-2015", "modern"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `--recipe` stands for.
+
+    Attributes:
+        settings: the defaults of the run.
+        network: changes to the network, where it is not given as a file.
+    """
+
+    settings: TrainSettings
+    network: dict[str, Any] = field(default_factory=dict)
+
+
+RECIPES: dict[RecipeName, Recipe] = {
+    # Ronneberger et al. 2015, section 3: one large tile a batch, momentum 0.99, border weights with class balancing,
+    # elastic deformation, dropout at the end of the contracting path, mirrored borders. The paper gives no learning
+    # rate: with momentum 0.99 a constant gradient is applied a hundredfold, so 1e-3 acts like 1e-1.
+    "paper-2015": Recipe(
+        TrainSettings(
+            optimizer="sgd",
+            momentum=0.99,
+            learning_rate=1e-3,
+            schedule="constant",
+            weight_decay=0.0,
+            border_weight=10.0,
+            border_sigma=5.0,
+            balance=True,
+            augmentation=Augmentation(elastic=10.0, rotation=180.0, mirror=True, contrast=0.2, brightness=0.2),
+        ),
+        {"dropout": 0.5, "norm": "none"},
+    ),
+    "modern": Recipe(
+        TrainSettings(
+            optimizer="adamw",
+            learning_rate=2e-3,
+            schedule="cosine",
+            warmup=0.05,
+            weight_decay=1e-2,
+            clip=1.0,
+            loss="cross_entropy+dice",
+            smoothing=0.05,
+            ema=0.99,
+        ),
+        {"dropout": 0.0, "norm": "batch"},
+    ),
+}
+"""`modern` leaves precision at float32 and remat off: what they are good for depends on the machine, not the data."""

@@ -1,0 +1,103 @@
+"""Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as MONAI 1.5 has it (monai.networks.nets.AttentionUnet).
+
+    encoder.0 ────────── skip ─▶ gate ─▶ decoder.1 ─▶ head      gate: skip · σ(psi(ReLU(w_g · g + w_x · skip)))
+      └ stride 2 ▶ encoder.1 ──▶ gate ─▶ decoder.0 ┘ up = g     all three 1x1 convolutions with batch norm
+                     └ stride 2 ▶ encoder.2 ───────┘ up = g
+
+Departures of that implementation from the paper: the gating signal is the upsampled map, so both have one size and the
+gate is not resampled; strided convolutions instead of pooling; 3x3 transposed convolutions with batch norm and ReLU;
+the decoder merges [gated skip, upsampled] by one convolution, an instance norm without scale and shift and a PReLU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unet_spec.families.builder import Builder
+from unet_spec.graph import Graph
+from unet_spec.network import NetworkConfig, require_norm, require_widths
+from unet_spec.ops import Add, Multiply, PlainInstanceNorm, PReLU, Sigmoid
+
+
+@dataclass(frozen=True)
+class AttentionUNetConfig(NetworkConfig, architecture="attention-unet"):
+    """Attention U-Net.
+
+    Attributes:
+        in_channels, out_channels, spatial_dims: as in every network.
+        widths: feature maps per level, from the finest to the bottleneck. Gates have half as many inside.
+        norm_eps: added to the variance.
+        norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
+    """
+
+    in_channels: int = 1
+    out_channels: int = 2
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    spatial_dims: int = 2
+    norm_eps: float = 1e-5
+    norm_momentum: float = 0.1
+
+    def validate(self) -> None:
+        require_widths(self.widths)
+        require_norm(self.norm_eps, self.norm_momentum)
+
+    def build(self) -> Graph:
+        return build(self)
+
+
+def build(config: AttentionUNetConfig) -> Graph:
+    b = Builder(config.in_channels, config.spatial_dims)
+
+    def norm(name: str, x: str) -> str:
+        return b.batch_norm(name, x, config.norm_eps, config.norm_momentum)
+
+    x, skips = "input", []
+    for i, width in enumerate(config.widths):
+        for k in (1, 2):
+            stride = 2 if i and k == 1 else 1
+            x = b.conv(f"encoder.{i}.conv{k}", x, width, stride=stride)
+            x = b.relu(f"encoder.{i}.act{k}", norm(f"encoder.{i}.norm{k}", x))
+        skips.append(x)
+    skips.pop()
+    for i, width in enumerate(reversed(config.widths[:-1])):
+        name, skip = f"decoder.{i}", skips.pop()
+        up = b.up_conv(f"{name}.up", x, width, 3, cut=(1, 0))
+        up = b.relu(f"{name}.up_act", norm(f"{name}.up_norm", up))
+        inner = max(width // 2, 1)
+        g = norm(f"{name}.gate.norm_g", b.conv(f"{name}.gate.w_g", up, inner, 1))
+        s = norm(f"{name}.gate.norm_x", b.conv(f"{name}.gate.w_x", skip, inner, 1))
+        gate = b.relu(f"{name}.gate.act", b.add(f"{name}.gate.add", Add(), g, s))
+        gate = norm(f"{name}.gate.norm_psi", b.conv(f"{name}.gate.psi", gate, 1, 1))
+        gate = b.add(f"{name}.gate.sigmoid", Sigmoid(), gate)
+        gated = b.add(f"{name}.gate.multiply", Multiply(), skip, gate)
+        x = b.conv(f"{name}.merge", b.concat(f"{name}.concat", gated, up), width)
+        x = b.add(f"{name}.merge_norm", PlainInstanceNorm(width, config.norm_eps), x)
+        x = b.add(f"{name}.merge_act", PReLU(), x)
+    b.conv("head", x, config.out_channels, 1)
+    return b.graph()
+
+
+PRESETS = {"attention-unet": AttentionUNetConfig()}
+
+
+def monai_name(config: AttentionUNetConfig, name: str) -> str:
+    """What MONAI's AttentionUnet calls the tensor `name` of ours, in its state_dict. Its modules nest level in
+    level."""
+    kind, number, *rest = name.split(".")
+    last = len(config.widths) - 1
+
+    def level(i: int) -> str:
+        return "model.1" + ".submodule.1" * i
+
+    if kind == "head":
+        return f"model.2.conv.{number}"
+    i, layer, tensor = int(number), rest[-2], rest[-1]
+    if kind == "encoder":
+        block = "model.0" if i == 0 else level(i - 1) + (".submodule" if i == last else ".submodule.0")
+        part = "conv" if layer.startswith("conv") else "adn.N"
+        return f"{block}.conv.{int(layer[-1]) - 1}.{part}.{tensor}"
+    gate = {"w_g": "W_g.0.conv", "norm_g": "W_g.1", "w_x": "W_x.0.conv", "norm_x": "W_x.1"}
+    gate |= {"psi": "psi.0.conv", "norm_psi": "psi.1"}
+    parts = {"up": "upconv.up.conv", "up_norm": "upconv.up.adn.N", "merge": "merge.conv", "merge_act": "merge.adn.A"}
+    parts |= {ours: f"attention.{theirs}" for ours, theirs in gate.items()}
+    return f"{level(last - 1 - i)}.{parts[layer]}.{tensor}"

@@ -1,0 +1,71 @@
+"""Writes graphs down: appends nodes, and knows the channels of every map so far."""
+
+from __future__ import annotations
+
+from unet_spec.graph import Graph, Node
+from unet_spec.ops import (
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    ConvTranspose,
+    CroppedConvTranspose,
+    Input,
+    MaxPool,
+    Op,
+    Upsample,
+)
+
+
+class Builder:
+    """Collects the nodes of a graph. Every method takes the name of the new node and returns it.
+
+    Attributes:
+        dims: number of spatial axes.
+        channels: channels of every node's output.
+    """
+
+    def __init__(self, in_channels: int, dims: int, multiple: int = 1):
+        self.dims = dims
+        self.nodes: list[Node] = []
+        self.channels: dict[str, int] = {}
+        self.add("input", Input(in_channels, multiple))
+
+    def add(self, name: str, op: Op, *inputs: str) -> str:
+        self.nodes.append(Node(name, op, inputs))
+        self.channels[name] = op.channels(*(self.channels[i] for i in inputs))
+        return name
+
+    def conv(self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, bias: bool = True) -> str:
+        """Padded by (kernel − 1) / 2 zeros a side."""
+        window, strides, pads = ((n,) * self.dims for n in (kernel, stride, (kernel - 1) // 2))
+        return self.add(name, Conv(self.channels[x], out, window, strides, pads, bias), x)
+
+    def up_conv(self, name: str, x: str, out: int, kernel: int = 2, cut: tuple[int, int] = (0, 0)) -> str:
+        """A transposed convolution, stride 2, with `cut` pixels cut from the low and the high end."""
+        window, strides = (kernel,) * self.dims, (2,) * self.dims
+        if cut == (0, 0):
+            return self.add(name, ConvTranspose(self.channels[x], out, window, strides), x)
+        return self.add(name, CroppedConvTranspose(self.channels[x], out, window, strides, True, *cut), x)
+
+    def batch_norm(self, name: str, x: str, eps: float = 1e-5, momentum: float = 0.1) -> str:
+        return self.add(name, BatchNorm(self.channels[x], eps, momentum), x)
+
+    def relu(self, name: str, x: str) -> str:
+        return self.add(name, Activation("relu"), x)
+
+    def max_pool(self, name: str, x: str) -> str:
+        return self.add(name, MaxPool((2,) * self.dims), x)
+
+    def avg_pool(self, name: str, x: str) -> str:
+        return self.add(name, AvgPool((2,) * self.dims), x)
+
+    def upsample(self, name: str, x: str, align_corners: bool = True) -> str:
+        return self.add(name, Upsample(2, align_corners), x)
+
+    def concat(self, name: str, *inputs: str) -> str:
+        return self.add(name, Concat(), *inputs)
+
+    def graph(self, *sides: str) -> Graph:
+        return Graph(tuple(self.nodes), self.dims, sides)

@@ -1,0 +1,104 @@
+"""MultiResUNet (Ibtehaz and Rahman 2019, arXiv 1902.04049).
+
+    encoder.0 ── paths.0 (4 steps) ──▶ decoder.3 ─▶ head       encoder, decoder: MultiRes blocks
+      └ pool ▶ encoder.1 ── paths.1 (3) ─▶ ... ┘ up            paths: residual 3x3 convolutions on the skips
+
+A MultiRes block: three 3x3 convolutions in a row, whose outputs are joined (as of 3x3, 5x5 and 7x7 windows), plus a 1x1
+convolution of the block's input. Of W = α · U channels, α = 1.67, they have W/6, W/3 and W/2.
+
+Follows the authors' Keras code: convolutions without bias, each with a batch norm without scale; full batch norms after
+joining and after adding; the head is normalised too (we leave out its sigmoid: the output are logits). The paper does
+not mention these norms. Batch norm as Keras has it: eps 1e-3, momentum 0.99.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unet_spec.families.builder import Builder
+from unet_spec.graph import Graph
+from unet_spec.network import NetworkConfig, require, require_norm, require_widths
+from unet_spec.ops import Add, ShiftBatchNorm
+
+
+@dataclass(frozen=True)
+class MultiResUNetConfig(NetworkConfig, architecture="multiresunet"):
+    """MultiResUNet.
+
+    Attributes:
+        in_channels, out_channels, spatial_dims: as in every network.
+        widths: U per level, from the finest to the bottleneck; a block has `block_widths(U, alpha)` channels.
+        alpha: W / U.
+        norm_eps: added to the variance.
+        norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
+    """
+
+    in_channels: int = 3
+    out_channels: int = 1
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    spatial_dims: int = 2
+    alpha: float = 1.67
+    norm_eps: float = 1e-3
+    norm_momentum: float = 0.01
+
+    def validate(self) -> None:
+        require_widths(self.widths)
+        require_norm(self.norm_eps, self.norm_momentum)
+        least = min(self.widths)
+        require(block_widths(least, self.alpha)[0] >= 1, "alpha", self.alpha, f"above 6 / {least}, the least width")
+
+    def build(self) -> Graph:
+        return build(self)
+
+
+def block_widths(width: int, alpha: float) -> tuple[int, int, int]:
+    """Channels of the three convolutions of a block: 0.167, 0.333 and 0.5 of alpha · width, rounded down."""
+    total = alpha * width
+    return int(total * 0.167), int(total * 0.333), int(total * 0.5)
+
+
+def build(config: MultiResUNetConfig) -> Graph:
+    b = Builder(config.in_channels, config.spatial_dims)
+
+    def conv(name: str, x: str, out: int, kernel: int = 3, act: bool = True) -> str:
+        """Convolution `name`, norm without scale and, unless it is a shortcut, ReLU."""
+        x = b.conv(name, x, out, kernel, bias=False)
+        x = b.add(f"{name}_norm", ShiftBatchNorm(out, config.norm_eps, config.norm_momentum), x)
+        return b.relu(f"{name}_act", x) if act else x
+
+    def norm(name: str, x: str) -> str:
+        return b.batch_norm(name, x, config.norm_eps, config.norm_momentum)
+
+    def block(name: str, x: str, width: int) -> str:
+        parts = block_widths(width, config.alpha)
+        shortcut = conv(f"{name}.shortcut", x, sum(parts), 1, act=False)
+        a = conv(f"{name}.conv3", x, parts[0])
+        c = conv(f"{name}.conv5", a, parts[1])
+        d = conv(f"{name}.conv7", c, parts[2])
+        joined = norm(f"{name}.norm1", b.concat(f"{name}.concat", a, c, d))
+        return norm(f"{name}.norm2", b.relu(f"{name}.act", b.add(f"{name}.add", Add(), shortcut, joined)))
+
+    def path(name: str, x: str, width: int, steps: int) -> str:
+        for i in range(steps):
+            shortcut = conv(f"{name}.{i}.shortcut", x, width, 1, act=False)
+            y = conv(f"{name}.{i}.conv", x, width)
+            x = b.relu(f"{name}.{i}.act", b.add(f"{name}.{i}.add", Add(), shortcut, y))
+            x = norm(f"{name}.{i}.norm", x)
+        return x
+
+    x, skips = "input", []
+    last = len(config.widths) - 1
+    for i, width in enumerate(config.widths):
+        if i:
+            x = b.max_pool(f"encoder.{i}.pool", x)
+        x = block(f"encoder.{i}", x, width)
+        if i < last:
+            skips.append(path(f"paths.{i}", x, width, last - i))
+    for i, width in enumerate(reversed(config.widths[:-1])):
+        up = b.up_conv(f"decoder.{i}.up", x, width)
+        x = block(f"decoder.{i}.block", b.concat(f"decoder.{i}.concat", up, skips.pop()), width)
+    conv("head", x, config.out_channels, 1, act=False)
+    return b.graph()
+
+
+PRESETS = {"multiresunet": MultiResUNetConfig()}

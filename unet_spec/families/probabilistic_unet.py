@@ -1,0 +1,99 @@
+"""Probabilistic U-Net (Kohl et al. 2018, arXiv 1806.05034): as many plausible segmentations as one draws.
+
+    image ─▶ unet ──────── features ─────────▶ [features, z] ─▶ fcomb ─▶ logits
+      └────▶ prior ─▶ N(mean, std) ─▶ z = mean + std · noise ┘
+    image, segmentation ─▶ posterior ─▶ N(mean, std)         in training only, where z is drawn from it
+
+    prior, posterior: an encoder, the mean over the map, a 1x1 convolution to [mean, log std]
+    fcomb: 1x1 convolutions; z is repeated at every pixel
+
+The noise is an input of the network; where it is not given it is zero, and the output is that of the prior's mean.
+Drawing again needs fcomb only.
+
+Follows the PyTorch implementation that most use (stefanknegt): average pooling, three convolutions a scale, bilinear
+interpolation with aligned corners, the segmentation as one channel of labels. The authors' TensorFlow code has one-hot
+segmentations and five levels. The loss is the ELBO (the paper, equation 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unet_spec.families.builder import Builder
+from unet_spec.graph import Graph
+from unet_spec.network import NetworkConfig, require, require_widths
+from unet_spec.ops import ExpandLike, GlobalAvgPool, Input, LatentInput, LatentSample
+
+NOISE, SEGMENTATION = "noise", "segmentation"
+
+
+@dataclass(frozen=True)
+class ProbabilisticUNetConfig(NetworkConfig, architecture="probabilistic-unet"):
+    """Probabilistic U-Net.
+
+    Attributes:
+        in_channels, out_channels, spatial_dims: as in every network.
+        widths: feature maps per level, of the U-Net, the prior and the posterior.
+        convolutions: of 3x3, per block.
+        latent: dimensions of the latent space.
+        fcomb: 1x1 convolutions that combine features and sample, the last one included.
+        beta: weight of the KL term in the loss.
+    """
+
+    in_channels: int = 1
+    out_channels: int = 1
+    widths: tuple[int, ...] = (32, 64, 128, 192)
+    spatial_dims: int = 2
+    convolutions: int = 3
+    latent: int = 6
+    fcomb: int = 4
+    beta: float = 10.0
+
+    def validate(self) -> None:
+        require_widths(self.widths)
+        for name in ("convolutions", "latent"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.fcomb >= 2, "fcomb", self.fcomb, "at least 2")
+        require(self.beta >= 0, "beta", self.beta, "at least 0")
+
+    def build(self) -> Graph:
+        return build(self)
+
+
+def build(config: ProbabilisticUNetConfig) -> Graph:
+    b = Builder(config.in_channels, config.spatial_dims)
+    b.add(NOISE, LatentInput(config.latent))
+    b.add(SEGMENTATION, Input(1))
+
+    def block(name: str, x: str, width: int) -> str:
+        for k in range(config.convolutions):
+            x = b.relu(f"{name}.acts.{k}", b.conv(f"{name}.convs.{k}", x, width))
+        return x
+
+    def encoder(name: str, x: str) -> list[str]:
+        maps = []
+        for i, width in enumerate(config.widths):
+            if i:
+                x = b.avg_pool(f"{name}.{i}.pool", x)
+            x = block(f"{name}.{i}", x, width)
+            maps.append(x)
+        return maps
+
+    def gaussian(name: str, x: str) -> str:
+        pooled = b.add(f"{name}.pool", GlobalAvgPool(), encoder(f"{name}.encoder", x)[-1])
+        return b.conv(f"{name}.head", pooled, 2 * config.latent, 1)
+
+    gaussian("posterior", b.concat("posterior.concat", "input", SEGMENTATION))
+    *skips, x = encoder("unet.encoder", "input")
+    for i, width in enumerate(reversed(config.widths[:-1])):
+        up = b.upsample(f"unet.decoder.{i}.up", x)
+        x = block(f"unet.decoder.{i}.block", b.concat(f"unet.decoder.{i}.concat", up, skips.pop()), width)
+    z = b.add("sample", LatentSample(config.latent), gaussian("prior", "input"), NOISE)
+    x = b.concat("fcomb.concat", x, b.add("fcomb.expand", ExpandLike(), z, x))
+    for k in range(config.fcomb - 1):
+        x = b.relu(f"fcomb.acts.{k}", b.conv(f"fcomb.convs.{k}", x, config.widths[0], 1))
+    b.conv("fcomb.head", x, config.out_channels, 1)
+    return b.graph("prior.head", "posterior.head")
+
+
+PRESETS = {"probabilistic-unet": ProbabilisticUNetConfig()}

@@ -1,0 +1,159 @@
+"""What the configs of all networks have in common, and the table of architectures that a config.json may name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+
+from unet_spec.errors import InputError
+
+if TYPE_CHECKING:
+    from unet_spec.geometry import Geometry
+    from unet_spec.graph import Graph
+
+ARCHITECTURES: dict[str, type[NetworkConfig]] = {}
+"""Every kind of network, by the name that config.json has for it. A subclass of NetworkConfig enters itself."""
+
+
+class NetworkConfig:
+    """The base of every network's config: a frozen dataclass that becomes config.json and from which the graph follows.
+
+    A subclass names its architecture, `class UNetConfig(NetworkConfig, architecture="unet")`, adds its fields, checks
+    their ranges in `validate` and builds its graph in `build`.
+
+    Attributes:
+        architecture: as config.json names it.
+        in_channels: channels of the image.
+        out_channels: channels of the logits. One channel is the logit of class 1 against class 0; K > 1 are K classes.
+        spatial_dims: 2 for images, 3 for volumes.
+    """
+
+    architecture: ClassVar[str]
+    in_channels: int
+    out_channels: int
+    spatial_dims: int
+
+    def __init_subclass__(cls, architecture: str, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.architecture = architecture
+        ARCHITECTURES[architecture] = cls
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            if isinstance(value := getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(value))
+            _check_type(field.name, getattr(self, field.name), hints[field.name])
+        for name in ("in_channels", "out_channels"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.spatial_dims in (2, 3), "spatial_dims", self.spatial_dims, "2 or 3")
+        self.validate()
+
+    def validate(self) -> None:
+        """Raises InputError where a field of the right type has a value that the network cannot have."""
+
+    def build(self) -> Graph:
+        """Makes the graph; `graph` keeps it."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that the logits tell apart: 2 for a single channel."""
+        return max(self.out_channels, 2)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The layer graph: the executable specification of this network."""
+        return self.build()
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Sizes that fit, margins, receptive field."""
+        from unet_spec.geometry import Geometry
+
+        return Geometry(self.graph)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values. Raises InputError as the constructor does."""
+        self._check_keys(changes, type(self).__name__)
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it: `architecture` first, tuples as lists."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {"architecture": self.architecture} | {
+            k: list(v) if isinstance(v, tuple) else v for k, v in values.items()
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str = "config") -> Self:
+        """The inverse of `to_dict`; absent keys take their defaults, an absent architecture is "unet".
+
+        Called on NetworkConfig, it takes any architecture; on a subclass, only that one. Raises InputError (unknown
+        architecture or keys, wrong types or values).
+        """
+        if not isinstance(values, dict):
+            raise InputError(f"{where}: a config is a JSON object, not {type(values).__name__}")
+        values = dict(values)
+        allowed = {name: kind for name, kind in ARCHITECTURES.items() if issubclass(kind, cls)}
+        if (name := values.pop("architecture", "unet")) not in list(allowed):
+            raise InputError(f"{where}: unknown architecture {name!r}; allowed: {', '.join(map(repr, allowed))}")
+        kind = allowed[name]
+        kind._check_keys(values, where)
+        try:
+            return kind(**values)
+        except InputError as e:
+            raise InputError(f"{where}: {e}") from None
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "config") -> Self:
+        """The inverse of `to_json`. Raises InputError also where the text is no JSON."""
+        try:
+            values = json.loads(text)
+        except ValueError as e:
+            raise InputError(f"{where}: not valid JSON ({e})") from None
+        return cls.from_dict(values, where)
+
+    @classmethod
+    def _check_keys(cls, values: dict[str, Any], where: str) -> None:
+        known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        if unknown := [key for key in values if key not in known]:
+            raise InputError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known: {', '.join(known)}")
+
+
+def require(holds: bool, name: str, value: object, allowed: str) -> None:
+    """Raises InputError, naming the field, its value and what is allowed, unless the condition holds."""
+    if not holds:
+        raise InputError(f"{name} is {value}; it must be {allowed}")
+
+
+def require_widths(widths: tuple[int, ...]) -> None:
+    """Raises InputError unless there are two levels at least, each with a channel."""
+    require(len(widths) >= 2, "widths", widths, "two levels or more, such as 64 128 256")
+    require(all(w >= 1 for w in widths), "widths", widths, "at least 1 at every level")
+
+
+def require_norm(eps: float, momentum: float) -> None:
+    """Raises InputError unless a batch norm can work with these."""
+    require(eps > 0, "norm_eps", eps, "above 0")
+    require(0 < momentum <= 1, "norm_momentum", momentum, "in (0, 1]")
+
+
+def _check_type(name: str, value: object, hint: Any) -> None:
+    """The handful of types that configs use: int, float, bool, tuple of int, Literal."""
+    if get_origin(hint) is Literal:
+        require(value in get_args(hint), name, repr(value), " or ".join(map(repr, get_args(hint))))
+    elif get_origin(hint) is tuple:
+        fits = isinstance(value, tuple) and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
+        require(fits, name, repr(value), "a sequence of whole numbers")
+    elif hint is float:
+        require(isinstance(value, int | float) and not isinstance(value, bool), name, repr(value), "a number")
+    elif hint is int:
+        require(isinstance(value, int) and not isinstance(value, bool), name, repr(value), "a whole number")
+    elif hint is bool:
+        require(isinstance(value, bool), name, repr(value), "true or false")

@@ -1,0 +1,103 @@
+"""Attention U-Net in PyTorch. `unet_jax/families/attention_unet.py` is the same in Flax; `unet_spec` has its figure."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unet_spec.families import AttentionUNetConfig
+from unet_torch.blocks import Activation
+from unet_torch.families.layers import Layers, Sigmoid
+from unet_torch.network import Network
+
+
+class EncoderBlock(nn.Module):
+    """Twice: 3x3 convolution, batch norm, ReLU. The first convolution has the stride."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = layers.conv(channels_in, width, stride=stride)
+        self.norm1 = layers.batch_norm(width)
+        self.act1 = Activation("relu")
+        self.conv2 = layers.conv(width, width)
+        self.norm2 = layers.batch_norm(width)
+        self.act2 = Activation("relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act1(self.norm1(self.conv1(x)))
+        return self.act2(self.norm2(self.conv2(x)))
+
+
+class AttentionGate(nn.Module):
+    """Weighs every pixel of the skip by one number in 0 … 1, which the skip and the gating signal decide together."""
+
+    def __init__(self, layers: Layers, width: int, inner: int):
+        super().__init__()
+        self.w_g = layers.conv(width, inner, 1)
+        self.norm_g = layers.batch_norm(inner)
+        self.w_x = layers.conv(width, inner, 1)
+        self.norm_x = layers.batch_norm(inner)
+        self.act = Activation("relu")
+        self.psi = layers.conv(inner, 1, 1)
+        self.norm_psi = layers.batch_norm(1)
+        self.sigmoid = Sigmoid()
+
+    def forward(self, skip: Tensor, gating: Tensor) -> Tensor:
+        x = self.act(self.norm_g(self.w_g(gating)) + self.norm_x(self.w_x(skip)))
+        return skip * self.sigmoid(self.norm_psi(self.psi(x)))
+
+
+class DecoderBlock(nn.Module):
+    """Twice the size; the skip behind its gate; both joined as [skip, upsampled] and merged by one convolution."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int):
+        super().__init__()
+        self.up = layers.up_conv(channels_in, width, 3, cut=(1, 0))
+        self.up_norm = layers.batch_norm(width)
+        self.up_act = Activation("relu")
+        self.gate = AttentionGate(layers, width, max(width // 2, 1))
+        self.merge = layers.conv(2 * width, width)
+        self.merge_norm = layers.instance_norm(width)
+        self.merge_act = layers.prelu()
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.up_act(self.up_norm(self.up(x)))
+        x = torch.cat([self.gate(skip, x), x], dim=1)
+        return self.merge_act(self.merge_norm(self.merge(x)))
+
+
+class AttentionUNet(Network):
+    """Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as MONAI has it.
+
+    Args:
+        config: the network.
+        seed: of the initial weights; None: left to be loaded.
+    """
+
+    config: AttentionUNetConfig
+
+    def __init__(self, config: AttentionUNetConfig, seed: int | None = 0):
+        super().__init__(config)
+        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
+        widths = config.widths
+        self.encoder = nn.ModuleList(
+            [EncoderBlock(layers, config.in_channels, widths[0], 1)]
+            + [EncoderBlock(layers, widths[i - 1], widths[i], 2) for i in range(1, len(widths))]
+        )
+        self.decoder = nn.ModuleList(
+            [DecoderBlock(layers, widths[i + 1], widths[i]) for i in reversed(range(len(widths) - 1))]
+        )
+        self.head = layers.conv(widths[0], config.out_channels, 1)
+        self.initialize(seed)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial)."""
+        self.check(image)
+        x, skips = image, []
+        for down in self.encoder:
+            x = down(x)
+            skips.append(x)
+        skips.pop()
+        for up in self.decoder:
+            x = up(x, skips.pop())
+        return self.head(x)

@@ -1,0 +1,200 @@
+"""TransUNet in PyTorch. `unet_jax/families/transunet.py` is the same in Flax; `unet_spec` has its figure."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unet_spec.families import TransUNetConfig
+from unet_spec.families.transunet import GROUP_EPS, LAYER_EPS, PROJECTION_EPS
+from unet_torch.blocks import Activation, Upsample
+from unet_torch.families.layers import Layers, PositionEmbedding, WindowMaxPool, pad_end
+from unet_torch.network import Network
+
+
+class Root(nn.Module):
+    """The stem of the ResNet: 7x7 convolution with stride 2, group norm, ReLU. Its pooling is called by the network."""
+
+    def __init__(self, config: TransUNetConfig, layers: Layers):
+        super().__init__()
+        self.conv = layers.std_conv(config.in_channels, config.width, 7, stride=2)
+        self.norm = layers.group_norm(config.width, config.groups, GROUP_EPS)
+        self.act = Activation("relu")
+        self.pool = WindowMaxPool(layers.dims, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
+
+
+class ResidualUnit(nn.Module):
+    """1x1, 3x3 and 1x1 convolution, standardised, with group norms; plus the input, projected where it must be."""
+
+    def __init__(self, config: TransUNetConfig, layers: Layers, channels_in: int, width: int, stride: int):
+        super().__init__()
+        inner, groups = width // 4, config.groups
+        self.conv1 = layers.std_conv(channels_in, inner, 1)
+        self.norm1 = layers.group_norm(inner, groups, GROUP_EPS)
+        self.act1 = Activation("relu")
+        self.conv2 = layers.std_conv(inner, inner, 3, stride)
+        self.norm2 = layers.group_norm(inner, groups, GROUP_EPS)
+        self.act2 = Activation("relu")
+        self.conv3 = layers.std_conv(inner, width, 1)
+        self.norm3 = layers.group_norm(width, groups, GROUP_EPS)
+        self.act3 = Activation("relu")
+        self.projects = stride > 1 or channels_in != width
+        if self.projects:
+            self.project = layers.std_conv(channels_in, width, 1, stride)
+            self.project_norm = layers.group_norm(width, width, PROJECTION_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.project_norm(self.project(x)) if self.projects else x
+        x = self.act1(self.norm1(self.conv1(x)))
+        x = self.act2(self.norm2(self.conv2(x)))
+        return self.act3(shortcut + self.norm3(self.conv3(x)))
+
+
+class DotProduct(nn.Module):
+    """softmax(q · kᵀ / sqrt(d)) · v for each head of d features, over maps (N, H, W, C) whose pixels are the tokens."""
+
+    def __init__(self, heads: int):
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (x.flatten(1, -2).unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (query, key, value))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(query.shape)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all pixels of a map."""
+
+    def __init__(self, config: TransUNetConfig, layers: Layers):
+        super().__init__()
+        self.query = layers.linear(config.hidden, config.hidden)
+        self.key = layers.linear(config.hidden, config.hidden)
+        self.value = layers.linear(config.hidden, config.hidden)
+        self.product = DotProduct(config.heads)
+        self.out = layers.linear(config.hidden, config.hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.product(self.query(x), self.key(x), self.value(x)))
+
+
+class MLP(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, config: TransUNetConfig, layers: Layers):
+        super().__init__()
+        self.fc1 = layers.linear(config.hidden, config.mlp)
+        self.act = Activation("gelu")
+        self.drop1 = nn.Dropout(config.dropout)
+        self.fc2 = layers.linear(config.mlp, config.hidden)
+        self.drop2 = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.drop1(self.act(self.fc1(x)))
+        return self.drop2(self.fc2(x))
+
+
+class TransformerLayer(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, config: TransUNetConfig, layers: Layers):
+        super().__init__()
+        self.norm1 = layers.layer_norm(config.hidden, LAYER_EPS)
+        self.attention = Attention(config, layers)
+        self.norm2 = layers.layer_norm(config.hidden, LAYER_EPS)
+        self.mlp = MLP(config, layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class ConvNormAct(nn.Module):
+    """3x3 convolution without bias, batch norm, ReLU."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int):
+        super().__init__()
+        self.conv = layers.conv(channels_in, width, bias=False)
+        self.norm = layers.batch_norm(width)
+        self.act = Activation("relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
+
+
+class DecoderBlock(nn.Module):
+    """Twice the size, joined with the skip (if any) as [upsampled, skip]; twice 3x3 convolution, batch norm, ReLU."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int):
+        super().__init__()
+        self.up = Upsample(layers.dims, align_corners=True)
+        self.conv1 = layers.conv(channels_in, width, bias=False)
+        self.norm1 = layers.batch_norm(width)
+        self.act1 = Activation("relu")
+        self.conv2 = layers.conv(width, width, bias=False)
+        self.norm2 = layers.batch_norm(width)
+        self.act2 = Activation("relu")
+
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        x = self.up(x)
+        x = x if skip is None else torch.cat([x, skip], dim=1)
+        x = self.act1(self.norm1(self.conv1(x)))
+        return self.act2(self.norm2(self.conv2(x)))
+
+
+class TransUNet(Network):
+    """TransUNet (Chen et al. 2021, arXiv 2102.04306).
+
+    Args:
+        config: the network.
+        seed: of the initial weights; None: left to be loaded.
+    """
+
+    config: TransUNetConfig
+
+    def __init__(self, config: TransUNetConfig, seed: int | None = 0):
+        super().__init__(config)
+        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
+        self.root = Root(config, layers)
+        self.stages, channels = nn.ModuleList(), [config.width]
+        for i, units in enumerate(config.units):
+            width = config.width * 4 * 2**i
+            ins = [channels[-1], *[width] * (units - 1)]
+            stage = [ResidualUnit(config, layers, c, width, 2 if i and not k else 1) for k, c in enumerate(ins)]
+            self.stages.append(nn.ModuleList(stage))
+            channels.append(width)
+        self.patch = layers.conv(channels.pop(), config.hidden, 1)
+        self.position = PositionEmbedding(config.hidden, config.grid)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList([TransformerLayer(config, layers) for _ in range(config.layers)])
+        self.norm = layers.layer_norm(config.hidden, LAYER_EPS)
+        self.more = ConvNormAct(layers, config.hidden, config.more)
+        ins, skips = (config.more, *config.decoder), [*reversed(channels), 0]
+        self.decoder = nn.ModuleList(
+            [DecoderBlock(layers, ins[i] + skips[i], width) for i, width in enumerate(config.decoder)]
+        )
+        self.head = layers.conv(config.decoder[-1], config.out_channels)
+        self.initialize(seed)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial)."""
+        self.check(image)
+        x = self.root(image)
+        skips = [x]
+        x = self.root.pool(x)
+        for i, stage in enumerate(self.stages):
+            for unit in stage:  # type: ignore[attr-defined]
+                x = unit(x)
+            skips.append(x if i else pad_end(x))
+        skips.pop()
+        x = self.dropout(self.position(self.patch(x)))
+        x = x.movedim(1, -1)  # in the transformer, features come last
+        for layer in self.layers:
+            x = layer(x)
+        x = self.more(self.norm(x).movedim(-1, 1))
+        for block in self.decoder:
+            x = block(x, skips.pop() if skips else None)
+        return self.head(x)

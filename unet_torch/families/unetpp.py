@@ -1,0 +1,108 @@
+"""UNet++ in PyTorch. `unet_jax/families/unetpp.py` is the same network in Flax; `unet_spec` has its figure."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unet_spec.families import UNetPPConfig
+from unet_torch.blocks import Activation, MaxPool, Upsample
+from unet_torch.families.layers import Layers
+from unet_torch.network import Loss, Network
+
+
+class NestedBlock(nn.Module):
+    """Twice: 3x3 convolution, batch norm, ReLU."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int):
+        super().__init__()
+        self.conv1 = layers.conv(channels_in, width)
+        self.norm1 = layers.batch_norm(width)
+        self.act1 = Activation("relu")
+        self.conv2 = layers.conv(width, width)
+        self.norm2 = layers.batch_norm(width)
+        self.act2 = Activation("relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act1(self.norm1(self.conv1(x)))
+        return self.act2(self.norm2(self.conv2(x)))
+
+
+class PooledBlock(NestedBlock):
+    """Half the size, then a block: the first column below the first row."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int):
+        super().__init__(layers, channels_in, width)
+        self.pool = MaxPool(layers.dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.pool(x))
+
+
+class JoinedBlock(NestedBlock):
+    """All maps of the row so far and the one from below, twice its size, joined; then a block."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int, align_corners: bool):
+        super().__init__(layers, channels_in, width)
+        self.up = Upsample(layers.dims, align_corners)
+
+    def forward(self, row: list[Tensor], below: Tensor) -> Tensor:
+        return super().forward(torch.cat([*row, self.up(below)], dim=1))
+
+
+class UNetPP(Network):
+    """UNet++ (Zhou et al. 2018, arXiv 1807.10165): `nodes[i][j]` is the paper's X(i, j).
+
+    Args:
+        config: the network.
+        seed: of the initial weights; None: left to be loaded.
+    """
+
+    config: UNetPPConfig
+
+    def __init__(self, config: UNetPPConfig, seed: int | None = 0):
+        super().__init__(config)
+        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
+        widths, levels = config.widths, len(config.widths)
+        self.nodes = nn.ModuleList()
+        for i in range(levels):
+            above = widths[i - 1] if i else config.in_channels
+            first = (PooledBlock if i else NestedBlock)(layers, above, widths[i])
+            joined = [
+                JoinedBlock(layers, j * widths[i] + widths[i + 1], widths[i], config.align_corners)
+                for j in range(1, levels - i)
+            ]
+            self.nodes.append(nn.ModuleList([first, *joined]))
+        if config.deep_supervision:
+            self.heads = nn.ModuleList([layers.conv(widths[0], config.out_channels, 1) for _ in range(levels - 1)])
+        else:
+            self.head = layers.conv(widths[0], config.out_channels, 1)
+        self.initialize(seed)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial): those of the last head."""
+        row = self.features(image)
+        return self.heads[-1](row[-1]) if self.config.deep_supervision else self.head(row[-1])
+
+    def outputs(self, image: Tensor) -> list[Tensor]:
+        """The logits of every head, the last one last."""
+        row = self.features(image)
+        if not self.config.deep_supervision:
+            return [self.head(row[-1])]
+        return [head(x) for head, x in zip(self.heads, row[1:], strict=True)]
+
+    def loss(self, of: Loss, image: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean of `of` every head's logits (deep supervision; the paper, section 3.2)."""
+        losses = [of(logits, labels, weights) for logits in self.outputs(image)]
+        return sum(losses[1:], losses[0]) / len(losses)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The first row of maps, X(0, 0) … X(0, n − 1)."""
+        self.check(image)
+        rows: list[list[Tensor]] = []
+        for i, blocks in enumerate(self.nodes):
+            rows.append([blocks[0](rows[i - 1][0] if i else image)])  # type: ignore[index]
+            for j in range(1, i + 1):
+                k = i - j
+                rows[k].append(self.nodes[k][j](rows[k], rows[k + 1][j - 1]))  # type: ignore[index]
+        return rows[0]

@@ -1,0 +1,61 @@
+"""What all losses share: which pixel has which class, how much it weighs, and whether it counts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unet_torch.blocks import center_crop
+
+
+def class_logits(logits: Tensor) -> Tensor:
+    """Logits with one channel a class, (N, K ≥ 2, *spatial): a single channel z is the logit of class 1 against 0."""
+    return torch.cat([torch.zeros_like(logits), logits], dim=1) if logits.shape[1] == 1 else logits
+
+
+def crop_labels(labels: Tensor, logits: Tensor) -> Tensor:
+    """The centre of `labels` (N, *spatial) that the logits (N, K, *spatial) of a valid network speak of."""
+    return center_crop(labels[:, None], like=logits)[:, 0]
+
+
+def pixel_targets(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, ignore: int | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits (N, K ≥ 2, *spatial), and labels, weights (0 where ignored) and known (bool), all (N, *spatial).
+
+    Pixels that count but whose label is no class are not `known`; their label is given as 0.
+    """
+    logits = class_logits(logits)
+    labels = crop_labels(labels, logits).long()
+    weights = torch.ones_like(labels, dtype=logits.dtype) if weights is None else crop_labels(weights, logits)
+    counted = labels != ignore if ignore is not None else torch.ones_like(labels, dtype=torch.bool)
+    known = ~counted | ((labels >= 0) & (labels < logits.shape[1]))
+    inside = counted & known
+    return logits, torch.where(inside, labels, 0), torch.where(counted, weights.to(logits.dtype), 0.0), known
+
+
+def weighted_mean(loss: Tensor, weights: Tensor, known: Tensor) -> Tensor:
+    """Σ w·loss / Σ w, a scalar; 0 where no pixel counts, NaN where a counted pixel has a label that is no class."""
+    loss = torch.where(known, torch.where(weights > 0, loss, 0.0), torch.nan)
+    total = weights.sum()
+    return torch.where(total > 0, (loss * weights).sum() / torch.where(total > 0, total, 1.0), 0.0)
+
+
+def overlaps(logits: Tensor, labels: Tensor, weights: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Per image and class, (N, K): Σ w·p·t, Σ w·p·(1 − t) and Σ w·(1 − p)·t, with p = softmax and t the target.
+
+    These are the soft counts of true positives, false positives and false negatives.
+    """
+    p = F.softmax(logits, dim=1)
+    t = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+    w = torch.where(known, weights, torch.nan)[:, None]
+    axes = tuple(range(2, logits.dim()))
+    return (w * p * t).sum(axes), (w * p * (1 - t)).sum(axes), (w * (1 - p) * t).sum(axes)
+
+
+def present_mean(score: Tensor, size: Tensor) -> Tensor:
+    """The mean of `score` (N, K) over the classes of each image that occur (`size` > 0); 0 where none does."""
+    present = torch.where(torch.isnan(size), True, size > 0)
+    count = present.sum()
+    return torch.where(count > 0, torch.where(present, score, 0.0).sum() / count.clamp(min=1), 0.0)

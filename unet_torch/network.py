@@ -1,0 +1,83 @@
+"""What all networks have in common in PyTorch. `unet_jax/network.py` is the same in Flax."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from unet_spec import Checkpoint, DataSpec, NetworkConfig
+from unet_spec.geometry import check_image
+from unet_torch import weights
+
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(logits (N, K, *spatial), labels (N, *spatial), weights as labels or None) to a scalar."""
+
+
+class Network(nn.Module):
+    """The base of every network: its config, and its weights' way in and out.
+
+    Attributes:
+        config: the network.
+        data: how images are prepared and classes called; travels with the weights.
+
+    A new network is in training mode, as PyTorch has it; one from `from_pretrained` is in evaluation mode.
+    """
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        self.data = DataSpec()
+        self._grids = config.geometry.grids
+
+    def initialize(self, seed: int | None) -> None:
+        """Fills every weight with `unet_spec.initial_tensors`; with None, leaves all to be loaded."""
+        if seed is not None:
+            weights.initialize(self, seed)
+
+    def check(self, image: Tensor) -> None:
+        """Raises InputError on wrong axes or channels, or a size that does not fit; it names the nearest that do."""
+        if not self._fits(image.shape):
+            check_image(self.config.graph, tuple(image.shape), channels_last=False)
+
+    def _fits(self, shape: torch.Size) -> bool:
+        """The test of `check_image` in plain arithmetic, which torch.compile and torch.export can follow."""
+        return (
+            len(shape) == len(self._grids) + 2
+            and shape[1] == self.config.in_channels
+            and all(
+                n >= g.minimum and (n - g.minimum) % g.step == 0 for n, g in zip(shape[2:], self._grids, strict=True)
+            )
+        )
+
+    def loss(self, of: Loss, image: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """What training minimises: here `of` the logits. Networks with several outputs, or a latent, have their own.
+
+        Args:
+            of: (logits (N, K, *spatial), labels, weights or None) to a scalar.
+            image: (N, C, *spatial).
+            labels: (N, *spatial), class numbers.
+            weights: as labels, or None.
+        """
+        return of(self(image), labels, weights)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
+        """The network of a checkpoint folder, in evaluation mode, in the dtype of its file. Raises InputError."""
+        return cls.from_checkpoint(Checkpoint.load(folder))
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
+        """The network of a loaded checkpoint, in evaluation mode, in the dtype of its tensors, which are copied."""
+        with torch.device("meta"):  # nothing is allocated only to be replaced
+            model = cls(checkpoint.config, None)  # type: ignore[call-arg]
+        weights.load_tensors(model, checkpoint.tensors)
+        model.data = checkpoint.data
+        return model.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes a checkpoint folder, which the Flax twin loads too. Raises InputError if it cannot be written."""
+        Checkpoint(self.config, weights.tensors(self), self.data).save(folder)
