@@ -77,6 +77,7 @@ def train(
             raise InputError(f"{dataset.source} has no labels; training needs one for each image")
         if dataset is not None:
             check_fits(config, dataset)
+    settings.tile_shape(config)  # refuses a tile that does not fit before anything is written
     open_folder(out, config, settings, training, resume, path)
     states = StateFolder(out / "state")
     try:

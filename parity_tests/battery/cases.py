@@ -61,6 +61,7 @@ CASES: dict[str, Case] = {
         Case("3d-trilinear", _SAME.replace(widths=(2, 3), spatial_dims=3, upsampling="bilinear", norm="instance")),
         Case("paper-full", PRESETS["paper"], slow=True, only=_FULL, extra=0),
         Case("article-full", PRESETS["article"], slow=True, only=_FULL, extra=0),
+        Case("article-bilinear-full", PRESETS["article-bilinear"], slow=True, only=_FULL, extra=0),
         Case("same-full", PRESETS["same"], slow=True, only=_FULL, extra=3),
         Case("same-bilinear-full", PRESETS["same-bilinear"], slow=True, only=_FULL, extra=3),
         Case("3d-same-full", PRESETS["same"].replace(spatial_dims=3, widths=(32, 64, 128, 256)), slow=True, only=_FULL),

@@ -33,8 +33,9 @@ def plan(slow: bool = False) -> list[tuple[Case, str, str]]:
 
 
 def run_battery(case: Case | str, checks: Iterable[str] | None = None, *, slow: bool = False) -> list[Measurement]:
-    """The measurements of the checks named, or of all that are due, where they have anything to say about the case. What is over its bound is in the list, not raised;
-    a check that ends in an error leaves one measurement that says which (`crash`)."""
+    """The measurements of the checks named, or of all that are due; a check that has nothing to say about the case is
+    left out. What is over its bound is in the list, not raised; a check that ends in an error leaves one measurement
+    that says which (`crash`)."""
     case = CASES[case] if isinstance(case, str) else case
     if checks is None:
         checks = [name for name in CHECKS if not reason_not_to_run(case, name, slow)]
