@@ -67,3 +67,15 @@ def test_an_import_pulls_in_no_framework_of_others(module, absent):
     code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"
+
+
+def test_every_package_is_in_the_wheel():
+    """A folder that setuptools is not told of works in a clone and is missing from an installation."""
+    import tomllib
+
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = set()
+    for name, folder in ROOMS.items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            found.add(".".join((name, *init.parent.relative_to(ROOT / folder).parts)))
+    assert found == listed
