@@ -10,8 +10,9 @@ import tempfile
 import time
 from typing import Any
 
-# As the tests have it (conftest.py): compiling for speed would take most of the time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Compiling for speed would take most of the time, as in the tests (conftest.py); threads would only wait for each other.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import jax
 from rich.console import Console
