@@ -10,7 +10,7 @@ import tempfile
 import time
 from typing import Any
 
-# Compiling for speed would take most of the time, as in the tests (conftest.py); threads would only wait for each other.
+# Compiling for speed would take most of the time, as in the tests (conftest.py); threads would wait for each other.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
