@@ -101,10 +101,14 @@ def _silent() -> Iterator[None]:
 
 
 def _convert(content: bytes, folder: Path, where: str) -> Path:
-    """MNN's own converter, in a process of its own: it prints as it likes, and ends the process when it fails."""
+    """MNN's own converter, in a process of its own: it prints as it likes, and ends the process when it fails.
+
+    The native function, not the package's `MNN.tools`: importing that installs another package with pip and reports
+    to its maker's servers.
+    """
     source, target = folder / "model.onnx", folder / "model.mnn"
     source.write_bytes(content)
-    script = "import sys; from MNN.tools.mnnconvert import main; main()"
+    script = "import sys, MNN, _tools; _tools.mnnconvert(sys.argv)"
     arguments = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "unet"]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=folder)
     if done.returncode or not target.is_file():

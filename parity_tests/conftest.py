@@ -5,7 +5,11 @@ import tempfile
 
 # Compiling for speed takes most of the time of tests this small. It changes neither XLA's graph passes, which decide
 # what is fused and rounded where, nor its library calls. Set XLA_FLAGS to run as users do.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+flags = "--xla_backend_optimization_level=0"
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of its own would wait for the others'
+    flags += " --xla_cpu_multi_thread_eigen=false"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", flags)
 
 import pytest
 

@@ -63,6 +63,18 @@ def test_tiles_equal_the_whole_image_in_every_runtime(name, runtime, tmp_path):
     assert not out.with_name("out.npy.part").exists()
 
 
+def test_mnn_installs_nothing(case, tmp_path, monkeypatch):
+    """Its package's own converter script has pip install another package, which reports to its maker."""
+    pytest.importorskip("MNN")
+    pip = tmp_path / "bin" / "pip"
+    pip.parent.mkdir()
+    pip.write_text(f"#!/bin/sh\ntouch {tmp_path / 'called'}\n")
+    pip.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{pip.parent}:{os.environ['PATH']}")
+    assert main([*case[2], "--runtime", "mnn", "-o", str(tmp_path / "o.npy")]) == 0
+    assert not (tmp_path / "called").exists()
+
+
 @pytest.mark.parametrize("runtime", ["torch", "jax"])
 def test_strips_from_the_command_line(case, runtime, tmp_path, monkeypatch):
     checkpoint, image, command = case
