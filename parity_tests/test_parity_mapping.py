@@ -1,5 +1,6 @@
 """The weight map over configs and bit patterns that nobody chose."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 from parity_tests.battery.mapping import DTYPES, random_bits
 from parity_tests.battery.measure import differing
 from parity_tests.battery.pair import jax_twin, torch_twin
+from unet_jax import UNet
 from unet_jax import weights as jax_weights
-from unet_spec import InputError, UNetConfig, random_tensors, weight_map
+from unet_spec import InputError, UNetConfig, preset, random_tensors, weight_map
 from unet_torch import weights as torch_weights
 
 
@@ -93,3 +95,11 @@ def test_a_letter_says_where_an_axis_goes_and_a_sign_that_it_is_reversed():
     assert np.array_equal(weight_map.rearrange(array, "A B C", "C A B"), array.transpose(2, 0, 1))
     assert np.array_equal(weight_map.rearrange(array, "A B C", "A B -C"), array[:, :, ::-1])
     assert np.array_equal(weight_map.rearrange(array, "-A B C", "A C B"), array[::-1].transpose(0, 2, 1))
+
+
+def test_a_model_that_is_not_its_config_is_not_loaded():
+    model = UNet(preset("paper", widths=(2, 4)), 0)
+    tensors = jax_weights.tensors(model)
+    model.head.kernel.set_value(jnp.zeros((1, 1, 2, 3)))
+    with pytest.raises(InputError, match=r"head.kernel of the model has shape \(1, 1, 2, 3\); .* say \(1, 1, 2, 2\)"):
+        jax_weights.load_tensors(model, tensors)

@@ -64,6 +64,7 @@ train(config, settings, *split(membranes(4, 40, 0)), Path(out))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     logs = {}
     for count in (1, 2):

@@ -43,7 +43,7 @@ def arrays(tree):
 def objective(graphdef, settings, state, *given):
     weights = given[2] if len(given) == 3 else None
     run = make_objective(graphdef, settings)
-    return jax.value_and_grad(run, has_aux=True)(
+    return jax.jit(jax.value_and_grad(run, has_aux=True))(
         state["params"], state["stats"], jnp.array(given[0]), given[1], weights, jax.random.key(0)
     )
 
@@ -209,3 +209,17 @@ def test_memory_stays_flat_over_two_thousand_steps():
             seen.append(resident())
     assert seen[-1] - seen[1] < 8 * 2**20, [s / 2**20 for s in seen]
     assert step._cache_size() == 1
+
+
+def test_augmentation_keeps_the_dtypes():
+    """The tests allow float64, as users may, and JAX then draws in it where nothing else is said."""
+    how = Augmentation()
+    window = how.window((28, 28))
+    given = (
+        jnp.ones((2, *window, 1), jnp.float32),
+        jnp.ones((2, *window), jnp.int32),
+        jnp.ones((2, *window), jnp.float32),
+    )
+    key = jax.random.key(0)
+    found = jax.eval_shape(lambda x, y, w: augment(key, x, y, (28, 28), how, w), *given)
+    assert [(x.shape, x.dtype) for x in found] == [((2, 28, 28, *g.shape[3:]), g.dtype) for g in given]

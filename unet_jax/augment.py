@@ -84,13 +84,13 @@ def _coordinates(key: Array, how: Augmentation, tile: tuple[int, ...], window: t
     centred = [jnp.arange(n, dtype=jnp.float32) - (n - 1) / 2 for n in tile]
     grid = jnp.stack(jnp.meshgrid(*centred, indexing="ij"))
     if how.elastic:
-        moved = how.elastic * jax.random.normal(elastic, (dims, *(3,) * dims))
+        moved = how.elastic * jax.random.normal(elastic, (dims, *(3,) * dims), jnp.float32)
         for axis, n in enumerate(tile):
             spread = jnp.asarray(bicubic_matrix(n, 3))
             moved = jnp.moveaxis(jnp.tensordot(spread, moved, (1, axis + 1)), 0, axis + 1)
         grid = grid + moved
     if how.rotation:
-        angle = jnp.deg2rad(jax.random.uniform(turn, minval=-how.rotation, maxval=how.rotation))
+        angle = jnp.deg2rad(jax.random.uniform(turn, (), jnp.float32, -how.rotation, how.rotation))
         y, x = grid[-2], grid[-1]
         turned = [jnp.cos(angle) * y - jnp.sin(angle) * x, jnp.sin(angle) * y + jnp.cos(angle) * x]
         grid = jnp.stack([*grid[:-2], *turned])
@@ -115,7 +115,7 @@ def augment(
 
     Returns:
         images (N, *tile, C), linearly interpolated, labels (N, *tile), of the nearest pixel, and weights (N, *tile),
-        linearly interpolated, or None.
+        linearly interpolated, or None; each keeps its dtype.
     """
     window = labels.shape[1:]
 
@@ -127,7 +127,7 @@ def augment(
             image = jnp.stack(channels, axis=-1)
             label = map_coordinates(label, where, 0, mode="mirror")
             weight = None if weight is None else map_coordinates(weight, where, 1, mode="mirror")
-        image = image * (1 + how.contrast * jax.random.uniform(contrast, minval=-1.0))
-        return image + how.brightness * jax.random.uniform(brightness, minval=-1.0), label, weight
+        contrast, brightness = (jax.random.uniform(k, (), image.dtype, -1.0) for k in (contrast, brightness))
+        return image * (1 + how.contrast * contrast) + how.brightness * brightness, label, weight
 
     return jax.vmap(one)(jax.random.split(key, images.shape[0]), images, labels, weights)

@@ -36,5 +36,11 @@ def load_tensors(model: Network, tensors: Mapping[str, np.ndarray]) -> None:
     # jnp.array copies; jnp.asarray may share memory with NumPy and so with a PyTorch model (jax issue 37830).
     arrays = {path: jnp.array(t) for path, t in to_flax(model.config.graph, tensors).items()}
     state = nnx.state(model, (nnx.Param, nnx.BatchStat))
-    flat = [(path, v.replace(arrays[tuple(map(str, path))])) for path, v in nnx.to_flat_state(state)]
-    nnx.update(model, nnx.from_flat_state(flat))
+    flat = [(path, v, arrays[tuple(map(str, path))]) for path, v in nnx.to_flat_state(state)]
+    for path, v, array in flat:
+        if v.shape != array.shape:  # a module that is not the one its config describes
+            where = ".".join(map(str, path))
+            raise InputError(
+                f"{where} of the model has shape {v.shape}; its config and these weights say {array.shape}"
+            )
+    nnx.update(model, nnx.from_flat_state([(path, v.replace(array)) for path, v, array in flat]))
