@@ -1,0 +1,280 @@
+"""Everything that only a GPU can show, in one unattended run: parity, training and inference speed, engines.
+
+    python -m unet_tools.bench_gpu --out benchmarks/results/gpu.json
+    python -m unet_tools.bench_gpu --quick            the same lines at a small size, on whatever device there is
+
+Parity: both twins on the device against the float64 NumPy reference, with TF32 off and on and in bfloat16. Speed:
+arrays stay on the device; contestants take turns in one run, and each is timed over several batches at once, so that
+the start of a kernel does not count. What cannot run here is a line that says why.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, preset, random_tensors
+from unet_spec.checkpoint import replacing
+from unet_spec.summary import facts
+from unet_tools.bench_measure import versions
+from unet_tools.bench_train import contestants as trainers
+from unet_tools.bench_train import matmul_peak
+from unet_tools.console import console, print_table
+from unet_tools.demo import hardware
+
+Runs = Callable[[int], None]
+"""Runs so many batches, and waits for them."""
+MODES = ("float32", "tf32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Args:
+    preset: str = "paper"
+    """The network."""
+    tile: int = 572
+    """Input pixels per axis."""
+    batches: tuple[int, ...] = (1, 8)
+    """Images at once, for the speeds."""
+    rounds: int = 10
+    """Measurements of each contestant."""
+    quick: bool = False
+    """A narrow network on a small tile, two rounds: whether everything runs, not how fast."""
+    out: Path | None = None
+    """A JSON file for the results."""
+
+
+def torch_network(
+    config: NetworkConfig, tensors: dict[str, np.ndarray], mode: str, compiled: bool = False
+) -> Callable[[np.ndarray], Callable[[], Any]]:
+    """The PyTorch twin on the device: images (N, *spatial, C) float32 to a function that gives its logits as a tensor
+    (N, K, *spatial)."""
+    import torch
+
+    from unet_torch.weights import load_tensors
+    from unet_torch.zoo import create
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if mode == "bfloat16" else torch.float32
+    layout: Any = torch.channels_last if config.spatial_dims == 2 else torch.channels_last_3d
+    model: Any = create(config, None)
+    load_tensors(model, tensors)
+    model = model.eval().to(device, dtype, memory_format=layout)
+    network: Any = torch.compile(model, mode="max-autotune-no-cudagraphs") if compiled else model
+
+    def on(images: np.ndarray) -> Callable[[], Any]:
+        x = torch.from_numpy(np.moveaxis(images, -1, 1)).to(device, dtype).contiguous(memory_format=layout)
+
+        def forward() -> Any:
+            # Global switches that are read when a kernel is chosen: set for each call, since contestants take turns.
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode == "tf32"
+            with torch.inference_mode():
+                return network(x)
+
+        return forward
+
+    return on
+
+
+def jax_network(
+    config: NetworkConfig, tensors: dict[str, np.ndarray], mode: str
+) -> Callable[[np.ndarray], Callable[[], Any]]:
+    """The same in Flax: logits (N, *spatial, K)."""
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from unet_jax.weights import load_tensors
+    from unet_jax.zoo import create
+
+    dtype = jnp.bfloat16 if mode == "bfloat16" else jnp.float32
+    model = nnx.eval_shape(lambda: create(config, None))
+    load_tensors(model, tensors)
+    model.eval()
+    graphdef, state = nnx.split(model)
+    state = jax.tree.map(lambda a: a.astype(dtype), state)
+    precision = "tensorfloat32" if mode == "tf32" else "highest"
+
+    @jax.jit
+    def forward(state: Any, x: jax.Array) -> jax.Array:
+        with jax.default_matmul_precision(precision):
+            return nnx.merge(graphdef, state)(x)
+
+    def on(images: np.ndarray) -> Callable[[], jax.Array]:
+        x = jnp.asarray(images, dtype)
+        return lambda: forward(state, x)
+
+    return on
+
+
+def as_numpy(logits: Any) -> np.ndarray:
+    """(N, *spatial, K) float64 of either."""
+    if hasattr(logits, "cpu"):
+        return np.moveaxis(logits.float().cpu().numpy(), 1, -1).astype(np.float64)
+    return np.asarray(logits, np.float64)
+
+
+def wait(logits: Any) -> None:
+    if hasattr(logits, "block_until_ready"):
+        logits.block_until_ready()
+    elif logits.is_cuda:
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def parity(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Worst error over the largest logit, and the share of labels that are the reference's."""
+    wanted = config.graph.forward({k: t.astype(np.float64) for k, t in tensors.items()}, image.astype(np.float64))
+    for name, network in (("torch", torch_network), ("jax", jax_network)):
+        for mode in MODES:
+            found = as_numpy(network(config, tensors, mode)(image)())
+            worst = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+            same = float(np.mean(found.argmax(-1) == wanted.argmax(-1)))
+            yield {"runtime": name, "mode": mode, "worst_relative": worst, "label_agreement": same}
+
+
+def inference(config: NetworkConfig, tensors: dict[str, np.ndarray], args: Args) -> Iterator[dict[str, Any]]:
+    """Images a second, and the share of the measured peak of a matrix product in that precision."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    macs = facts(config, (args.tile,) * config.spatial_dims)["macs"]
+    for batch in args.batches:
+        images = rng.normal(size=(batch, *(args.tile,) * config.spatial_dims, config.in_channels)).astype(np.float32)
+        runs: dict[str, Callable[[], Any]] = {}
+        for mode in MODES:
+            runs[f"torch {mode}"] = torch_network(config, tensors, mode)(images)
+            if torch.cuda.is_available():
+                runs[f"torch compiled {mode}"] = torch_network(config, tensors, mode, True)(images)
+            runs[f"jax {mode}"] = jax_network(config, tensors, mode)(images)
+        for name, seconds in timed(runs, args.rounds).items():
+            peak = matmul_peak("bfloat16" if "bfloat16" in name else "float32")
+            yield {"batch": batch, "runtime": name, "images_per_second": batch / seconds} | {
+                "seconds_per_batch": seconds,
+                "share_of_matmul_peak": macs * batch / seconds / peak,
+            }
+
+
+def timed(runs: dict[str, Callable[[], Any]], rounds: int, repeats: int = 3) -> dict[str, float]:
+    """Median seconds of one run of each, taking turns; one round before them is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            for _ in range(repeats if turn else 1):
+                result = run()
+            wait(result)
+            if turn:
+                found[name].append((time.perf_counter() - start) / repeats)
+    return {name: float(np.median(values)) for name, values in found.items()}
+
+
+def engines(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Builds an engine for this GPU in each precision, runs it, and compares it. Images a second include the copies."""
+    from unet_export import load, write_bundle
+    from unet_export.bundle import EngineSettings
+    from unet_export.cuda_device import find_device
+
+    capability = find_device().compute_capability
+    wanted = config.graph.forward({k: t.astype(np.float64) for k, t in tensors.items()}, image.astype(np.float64))
+    checkpoint = Checkpoint(config, tensors, DataSpec())
+    for precision in ("fp32", "tf32", "fp16", "bf16"):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                target = Path(folder) / "bundle"
+                settings = EngineSettings(compute_capabilities=(capability,))
+                write_bundle(checkpoint, target, engines=True, precisions=(precision,), settings=settings)
+                runtime: Any = load(target, "tensorrt", precision=precision).runtime
+                found = runtime.run(image)
+                times = timed({"engine": lambda run=runtime.run: _Done(run(image))}, 10)
+            except InputError as e:
+                yield {"precision": precision, "note": str(e)}
+                continue
+        worst = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+        same = float(np.mean(found.argmax(-1) == wanted.argmax(-1)))
+        yield {"precision": precision, "worst_relative": worst, "label_agreement": same} | {
+            "images_per_second": len(image) / times["engine"]
+        }
+
+
+class _Done:
+    """A result that needs no waiting for."""
+
+    is_cuda = False
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value
+
+
+def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
+    """As `unet_tools.bench_train`: forward, backward and update."""
+    from unet_tools.bench_train import Args as TrainArgs
+
+    for batch in args.batches:
+        for name, run in trainers(config, TrainArgs(tile=args.tile, batch=batch)).items():
+            run(1)
+            seconds = []
+            for _ in range(args.rounds):
+                start = time.perf_counter()
+                run(1)
+                seconds.append(time.perf_counter() - start)
+            yield {"batch": batch, "runtime": name, "images_per_second": batch / float(np.median(seconds))}
+
+
+def main(args: Args) -> int:
+    config: Any = preset(args.preset, dropout=0.0) if args.preset == "paper" else preset(args.preset)
+    if args.quick:
+        config = config.replace(widths=(4, 8))
+        grid = config.geometry.grids[0]
+        args = Args(args.preset, grid.minimum + 4 * grid.step, (1,), 2, True, args.out)
+    tensors = random_tensors(config.graph, 0, np.float32)
+    shape = (1, *(args.tile,) * config.spatial_dims, config.in_channels)
+    image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    sections = {
+        "parity": lambda: parity(config, tensors, image),
+        "inference": lambda: inference(config, tensors, args),
+        "engines": lambda: engines(config, tensors, image),
+        "training": lambda: training(config, args),
+    }
+    document: dict[str, Any] = {
+        "command": shlex.join(["python", "-m", "unet_tools.bench_gpu", *sys.argv[1:]]),
+        "hardware": hardware(),
+        "versions": versions(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "tile": args.tile,
+    }
+    for name, section in sections.items():
+        document[name] = rows = []
+        try:
+            for row in section():
+                rows.append(row)
+        except Exception as e:  # the other sections are worth having
+            kind = "" if isinstance(e, InputError) else f"{type(e).__name__}: "
+            rows.append({"note": kind + (str(e).splitlines() or [""])[0]})
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        print_table(name, tuple(columns), [tuple(_cell(row.get(c)) for c in columns) for row in rows])
+        if args.out:  # after each section: a run that is cut short leaves what it has
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(args.out) as temporary:
+                temporary.write_text(json.dumps(document, indent=1) + "\n")
+    console.print(document["hardware"])
+    return 0
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Args)))
