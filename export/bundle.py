@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,7 @@ def write_bundle(
     settings: EngineSettings | None = None,
     golden_image: np.ndarray | None = None,
     licence: str | None = None,
+    extras: Mapping[str, str] | None = None,
     tell: Callable[[str], None] = lambda line: None,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -97,8 +98,8 @@ def write_bundle(
     them, and every narrow precision is judged on them; None judges on the golden image.
     baked: of normalize, softmax and argmax, those that a further model of the first precision shall contain.
     golden_image: (*spatial, C), of any size; it goes into the bundle. None takes the middle of the last calibration
-    image, or a synthetic one. licence: of the weights, as its readers shall
-    see it. tell: called with a line per precision. progress: called by the engine builder.
+    image, or a synthetic one. licence: of the weights, as its readers shall see it. extras: further text files by
+    name, such as nnunet.json. tell: called with a line per precision. progress: called by the engine builder.
 
     Raises InputError where `folder` holds anything but a bundle, weights are not finite, the golden image does not
     suit the network, an engine was asked for and cannot be built, ONNX Runtime is further than `parity.BOUND` from
@@ -134,7 +135,10 @@ def write_bundle(
         plans = [(record, new / "engines" / record.file) for record in records]
         write_repository(new / TRITON, config, data, new / ONNX, plans)
         manifest = describe(checkpoint, variants, records, sizes if records else None, baked_entry, licence)
-        (new / CARD).write_text(model_card(manifest, found), encoding="utf-8")
+        for name, text in (extras or {}).items():
+            (new / name).write_text(text, encoding="utf-8")
+        card = model_card(manifest, found) + "".join(map(_told_of, extras or {}))
+        (new / CARD).write_text(card, encoding="utf-8")
         files = sorted(p for p in new.rglob("*") if p.is_file())
         manifest["files"] = {
             p.relative_to(new).as_posix(): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files
@@ -142,6 +146,15 @@ def write_bundle(
         _write_json(new / MANIFEST, manifest)
         open_bundle(new)  # what we write, we can read
     return open_bundle(path)
+
+
+def _told_of(name: str) -> str:
+    """The card's line for an extra file."""
+    told = {
+        "nnunet.json": "nnU-Net's plans. `unet predict` prepares, tiles and labels NIfTI images as they say; the"
+        " preparation above and `triton/` are of the bare network."
+    }
+    return f"- `{name}`: {told.get(name, 'comes with the checkpoint.')}\n"
 
 
 def default_profile(geometry: Geometry) -> Profile:

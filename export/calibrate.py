@@ -14,7 +14,7 @@ from unet_spec.tiling import tile_near
 
 from .lowering import Lowered
 from .precision import QUANTIZED, units
-from .simulation import fake_quantized
+from .simulation import fake_quantized, fed
 
 _WINDOW = {2: 380, 3: 100}  # input pixels per axis: some 200² outputs a window, and seconds in the float64 reference
 _SAMPLES = 50_000  # values a tensor and window that a range is judged by
@@ -92,7 +92,7 @@ def _unit_inputs(network: Lowered, image: np.ndarray):
     values: dict[str, np.ndarray] = {}
     for node in graph:
         if isinstance(node.op, Input):
-            values[node.name] = image
+            values[node.name] = fed(node, graph, image)
             continue
         inputs = [values[i] for i in node.inputs]
         if node.name in wanted:

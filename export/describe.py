@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from unet_spec import Checkpoint, Geometry
+from unet_spec.latent import noise_input
 from unet_spec.tiling import tile_near, tile_stride
 
 from .baked import LABELS, PROBABILITIES
@@ -49,6 +50,7 @@ def describe(
         "data": {key: list(values) for key, values in asdict(checkpoint.data).items()},
         "input": {"name": INPUT, "dtype": "float32", "axes": ["N", "C", *names], "channels": config.in_channels},
         "output": {"name": OUTPUT, "dtype": "float32", "axes": ["N", "C", *names], "channels": config.out_channels},
+        **_noise(checkpoint),
         "sizes": [{"minimum": geometry.grid(a).minimum, "step": geometry.grid(a).step} for a in axes],
         "margin": [geometry.margin(a) for a in axes],
         "tiling": {
@@ -68,6 +70,15 @@ def describe(
         "licence": licence,
         "checkpoint_digest": checkpoint.digest(),
     }
+
+
+def _noise(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The manifest's entry of the noise, in networks that have a latent variable."""
+    node = noise_input(checkpoint.config.graph)
+    if node is None:
+        return {}
+    noise = {"name": node.name, "dtype": "float32", "axes": ["S", "F"], "features": node.op.channels()}
+    return {"noise": noise | {"default": "zero, which gives the hypothesis of the latent distribution's mean"}}
 
 
 def describe_baked(checkpoint: Checkpoint, file: str, precision: str, steps: Sequence[str]) -> dict[str, Any]:

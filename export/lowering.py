@@ -1,6 +1,6 @@
 """From the graph that is trained to the graph that is deployed: the same function with fewer and plainer operations.
 
-Both rewritings are exact in real arithmetic, and the lowered network is again a graph of the spec: so the float64
+All rewritings are exact in real arithmetic, and the lowered network is again a graph of the spec: so the float64
 reference that judges everything else judges the rewriting, too.
 """
 
@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from unet_spec.graph import Graph, Node
-from unet_spec.ops import BatchNorm, Conv, ConvTranspose, Interval, Op
+from unet_spec.ops import BatchNorm, Conv, ConvTranspose, Interval, Op, StdConv
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,25 @@ class DepthToSpace(Op):
 
 
 def lower(graph: Graph, tensors: Mapping[str, np.ndarray], split_transposed: bool = False) -> Lowered:
-    """Folds batch norms into the convolutions before them; with `split_transposed`, writes each transposed convolution
+    """Standardises kernels once, where the network does so at every use; folds batch norms into the convolutions before
+    them; with `split_transposed`, writes each transposed convolution
     whose windows do not overlap as a 1x1 convolution and a rearrangement (2-D only: ONNX has no other)."""
-    folded = fold_batch_norms(graph, tensors)
+    plain = _standardised(graph, tensors)
+    folded = fold_batch_norms(plain.graph, plain.tensors)
     return _split_transposed(folded) if split_transposed and graph.spatial_dims == 2 else folded
+
+
+def _standardised(graph: Graph, tensors: Mapping[str, np.ndarray]) -> Lowered:
+    """Weight-standardised convolutions as plain ones. Computed in float64, rounded once."""
+    nodes, result = [], dict(tensors)
+    for node in graph:
+        op = node.op
+        if isinstance(op, StdConv):
+            weight = result[f"{node.name}.weight"]
+            result[f"{node.name}.weight"] = op.standardised(weight.astype(np.float64)).astype(weight.dtype)
+            op = Conv(op.in_channels, op.out_channels, op.kernel, op.stride, op.padding, op.bias)
+        nodes.append(Node(node.name, op, node.inputs))
+    return Lowered(Graph(tuple(nodes), graph.spatial_dims, graph.sides), result)
 
 
 def fold_batch_norms(graph: Graph, tensors: Mapping[str, np.ndarray]) -> Lowered:

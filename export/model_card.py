@@ -18,8 +18,7 @@ def model_card(manifest: dict[str, Any], parity: dict[str, Any]) -> str:
     lines = [
         "# U-Net bundle",
         "",
-        f"A {config['spatial_dims']}-D U-Net with widths {' '.join(map(str, config['widths']))},"
-        f" {config['padding']} convolutions, norm: {config['norm']}. {classes}",
+        f"{_network(config)} {classes}",
         "",
         "## Input and output",
         "",
@@ -27,6 +26,7 @@ def model_card(manifest: dict[str, Any], parity: dict[str, Any]) -> str:
         f"- `{manifest['output']['name']}`: float32, {_axes(manifest['output'])}, smaller by"
         f" {'/'.join(map(str, manifest['margin']))} pixels per side. "
         + ("The logit of class 1; its sigmoid is a probability." if one else "Logits; softmax over C."),
+        *_noise(manifest.get("noise")),
         "- Preparation: integer images divided by the largest value of their dtype"
         + (
             f", then (x − {_row(data['mean'])}) / {_row(data['std'])} per channel."
@@ -99,12 +99,32 @@ def model_card(manifest: dict[str, Any], parity: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _network(config: dict[str, Any]) -> str:
+    dims = f"{config.get('spatial_dims', 2)}-D"
+    if config["architecture"] == "unet":
+        widths = " ".join(map(str, config["widths"]))
+        return f"A {dims} U-Net with widths {widths}, {config['padding']} convolutions, norm: {config['norm']}."
+    said = {"architecture", "in_channels", "out_channels", "spatial_dims"}
+    values = {key: value for key, value in config.items() if key not in said}
+    told = ", ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in values.items())
+    return f"A {dims} {config['architecture']}: {told}."
+
+
 def _what(entry: dict[str, Any]) -> str:
     return entry.get("file") or f"{entry['runtime']} {entry.get('precision', '')}".strip()
 
 
 def _layout(config: dict[str, Any]) -> str:
-    return "(N, H, W, C)" if config["spatial_dims"] == 2 else "(N, D, H, W, C)"
+    return "(N, H, W, C)" if config.get("spatial_dims", 2) == 2 else "(N, D, H, W, C)"
+
+
+def _noise(noise: dict[str, Any] | None) -> list[str]:
+    if noise is None:
+        return []
+    return [
+        f"- `{noise['name']}`: float32, (S, {noise['features']}), standard normal. Left out, it is {noise['default']}."
+        " One image with S rows of noise gives S hypotheses."
+    ]
 
 
 def _row(values: Any) -> str:

@@ -87,10 +87,13 @@ def recipe_of(model: onnx.ModelProto, where: str) -> Recipe:
 
 
 def weights_of(model: onnx.ModelProto, where: str) -> dict[str, np.ndarray]:
-    """The network's own tensors, under PyTorch's names: those of the checkpoint, bit for bit, if the model is float32.
-    Raises InputError where one is missing."""
-    own = config_of(model, where).graph.params
-    found = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.name in own}
+    """The network's own tensors, under PyTorch's names: those of the checkpoint that inference needs, bit for bit, if
+    the model is float32. Raises InputError where one is missing."""
+    own = config_of(model, where).graph.inference.params
+    # Some are stored as a column or as the kernel of a 1x1 convolution: the same numbers in the same order.
+    found = {
+        t.name: numpy_helper.to_array(t).reshape(own[t.name].shape) for t in model.graph.initializer if t.name in own
+    }
     if missing := [name for name in own if name not in found]:
         raise InputError(f"{where} lacks the tensor {missing[0]}; the float32 model of a bundle has them all")
     return found

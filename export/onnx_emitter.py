@@ -71,7 +71,7 @@ def emit_onnx(
     recipe = recipe or Recipe()
     if dtype == np.float64 and recipe.precision != "fp32":
         raise InputError(f"cannot emit ONNX in float64 and {recipe.precision}; a float64 model is float64 throughout")
-    network = lower_for(recipe.precision, config.graph.inference, tensors)
+    network = lower_for(recipe.precision, config.graph, tensors)
     recipe.check(network.graph)
     writer = Writer(network, dtype, recipe)
     values: dict[str, str] = {}
@@ -80,12 +80,14 @@ def emit_onnx(
     axes = _AXES[config.spatial_dims]
     element = helper.np_dtype_to_tensor_dtype(dtype)
     image = ["batch", config.in_channels, *axes]
-    logits = ["batch", config.out_channels, *(f"out_{axis}" for axis in axes)]
+    further = further_inputs(network.graph, element)
+    # Of one image, there may be many hypotheses.
+    logits = ["out_batch" if further else "batch", config.out_channels, *(f"out_{axis}" for axis in axes)]
     model = helper.make_model(
         helper.make_graph(
             writer.nodes,
             "unet",
-            [helper.make_tensor_value_info(INPUT, element, image), *further_inputs(network.graph, element)],
+            [helper.make_tensor_value_info(INPUT, element, image), *further],
             [helper.make_tensor_value_info(OUTPUT, element, logits)],
             writer.initializers,
         ),

@@ -213,6 +213,11 @@ def _(op: ops.Activation, node: Node, inputs: list[str], writer: Writer) -> str:
 
 
 @emit.register
+def _(op: ops.LeakyReLU, node: Node, inputs: list[str], writer: Writer) -> str:
+    return writer.add("LeakyRelu", node.name, inputs, alpha=op.slope)
+
+
+@emit.register
 def _(op: ops.Dropout, node: Node, inputs: list[str], writer: Writer) -> str:
     return inputs[0]  # does nothing outside of training
 

@@ -1,7 +1,8 @@
 """How the operations of the other architectures are said in ONNX. Imported by `onnx_emitter`, which registers them.
 
 All but the noise of a latent variable is as in `onnx_ops`. That noise is a second input, "noise" (N, features), with a
-default of zeros: a runtime that is given the image only computes the output of the latent distribution's mean.
+default of zeros: a runtime that is given the image only computes the output of the latent distribution's mean. One
+image with noise (S, features) gives S logits; all that does not depend on the noise is computed once.
 """
 
 from __future__ import annotations
@@ -53,6 +54,14 @@ def _size_of(writer: Writer, name: str, value: str) -> str:
 def _(op: ops.ExpandLike, node: Node, inputs: list[str], writer: Writer) -> str:
     ones = writer.constant(f"{node.name}.ones", [1, 1], np.int64)
     shape = writer.add("Concat", f"{node.name}.shape", [ones, _size_of(writer, node.name, inputs[1])], axis=0)
+    return writer.add("Expand", node.name, [inputs[0], shape])
+
+
+@emit.register
+def _(op: ops.RepeatLike, node: Node, inputs: list[str], writer: Writer) -> str:
+    ones = writer.constant(f"{node.name}.ones", [1] * (1 + writer.spatial_dims), np.int64)
+    samples = writer.add("Shape", f"{node.name}.samples", [inputs[1]], start=0, end=1)
+    shape = writer.add("Concat", f"{node.name}.shape", [samples, ones], axis=0)
     return writer.add("Expand", node.name, [inputs[0], shape])
 
 
@@ -147,11 +156,18 @@ def _(op: ops.NearestUpsample, node: Node, inputs: list[str], writer: Writer) ->
 
 @emit.register
 def _(op: ops.StdConv, node: Node, inputs: list[str], writer: Writer) -> str:
-    # Standardised here, once; what is deployed is a plain convolution.
-    name = f"{node.name}.weight"
-    weight = op.standardised(np.asarray(writer.tensors[name], np.float64)).astype(writer.tensors[name].dtype)
-    writer.tensors = {**writer.tensors, name: weight}
-    return emit.dispatch(ops.Conv)(op, node, inputs, writer)
+    # Standardised here, once; what runs is a plain convolution. The kernel as it was trained is kept in the file, too:
+    # it does not follow from the standardised one, and the file shall hold the checkpoint's tensors.
+    (raw,) = writer.parameters(node, "weight")
+    kernel = writer.constant(f"{raw}.standardised", op.standardised(np.asarray(writer.tensors[raw], np.float64)))
+    return writer.add(
+        "Conv",
+        node.name,
+        [*inputs, kernel, *writer.parameters(node, "bias")],
+        kernel_shape=op.kernel,
+        strides=op.stride,
+        pads=op.padding * 2,
+    )
 
 
 @emit.register
@@ -224,8 +240,10 @@ def _(op: ops.Attention, node: Node, inputs: list[str], writer: Writer) -> str:
 @emit.register
 def _(op: ops.PositionEmbedding, node: Node, inputs: list[str], writer: Writer) -> str:
     name = node.name
-    vectors = writer.tensors[f"{name}.weight"].reshape(*op.grid, op.features)
-    grid = writer.constant(f"{name}.weight", np.moveaxis(vectors, -1, 0)[None])
+    as_map = writer.constant(f"{name}.map_shape", [1, *op.grid, op.features], np.int64)
+    vectors = writer.add("Reshape", f"{name}.map", [*writer.parameters(node, "weight"), as_map])
+    _, back = _axes_with_channels_last(writer)
+    grid = writer.add("Transpose", f"{name}.grid", [vectors], perm=back)
     head = writer.constant(f"{name}.head", [1, op.features], np.int64)
     sizes = writer.add("Concat", f"{name}.sizes", [head, _size_of(writer, name, inputs[0])], axis=0)
     resized = writer.add(

@@ -9,6 +9,7 @@ import numpy as np
 
 from unet_spec import InputError
 from unet_spec.geometry import check_image
+from unet_spec.latent import check_noise
 
 from .onnx_check import config_of, read_onnx, recipe_of
 from .onnx_ops import INPUT, OUTPUT
@@ -56,9 +57,10 @@ class OnnxRuntime:
             raise InputError(f"ONNX Runtime refuses {where}: {str(e).strip().splitlines()[0]}") from None
         self.provider: str = self._session.get_providers()[0]
 
-    def run(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         """The logits (N, *spatial, K) float32 of images (N, *spatial, C) float32, already normalised, on the grid.
 
+        noise: of a latent variable, (N, features) float32, or (S, features) for S hypotheses of one image; None: zeros.
         Raises InputError on another dtype, number of axes or channels, or a size off the grid (naming the nearest).
         """
         if images.dtype != np.float32:
@@ -66,7 +68,10 @@ class OnnxRuntime:
         check_image(self.config.graph, images.shape)
         if not len(images):
             raise InputError(f"an image batch of shape {images.shape} holds no image")
-        (logits,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(np.moveaxis(images, -1, 1))})
+        given = {INPUT: np.ascontiguousarray(np.moveaxis(images, -1, 1))}
+        if noise is not None:
+            given[check_noise(self.config.graph, len(images), noise)] = noise.astype(np.float32)
+        (logits,) = self._session.run([OUTPUT], given)
         return np.ascontiguousarray(np.moveaxis(np.asarray(logits), 1, -1))
 
 

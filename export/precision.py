@@ -84,11 +84,11 @@ class Recipe:
 
 
 def lower_for(precision: Precision, graph: Graph, tensors: Mapping[str, np.ndarray]) -> Lowered:
-    """The network as a file of this precision states it. float32 is left as it was trained. Of the formats, only
-    bfloat16 has no transposed convolution in TensorRT (measured with TensorRT for RTX 1.7.1)."""
+    """What of the network inference needs, as a file of this precision states it. float32 is left as it was trained.
+    Of the formats, only bfloat16 has no transposed convolution in TensorRT (measured with TensorRT for RTX 1.7.1)."""
     if precision in ("fp32", "tf32"):
-        return Lowered(graph, tensors)
-    return lower(graph, tensors, split_transposed=precision == "bf16")
+        return Lowered(graph.inference, tensors)
+    return lower(graph.inference, tensors, split_transposed=precision == "bf16")
 
 
 def units(graph: Graph) -> tuple[str, ...]:

@@ -54,7 +54,8 @@ class Predictor:
         config = self.bundle.config
         prepared = prepare(images, config, self.bundle.data)
         plan = plan_tiles(config.geometry, prepared.shape[1:-1], self.bundle.tile if tile is None else tile)
-        return np.stack([predict_tiled(self.runtime.run, image, plan, config.out_channels) for image in prepared])
+        run = getattr(self.runtime, "overlapped", self.runtime.run)
+        return np.stack([predict_tiled(run, image, plan, config.out_channels) for image in prepared])
 
 
 def load(

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unet_spec.ops import Conv, ConvTranspose, Input
+from unet_spec.graph import Graph, Node
+from unet_spec.ops import Conv, ConvTranspose, Input, LatentInput
 
 from .lowering import Lowered
 from .precision import QUANTIZED, Recipe, quantized, storage
@@ -27,7 +28,7 @@ def simulate(network: Lowered, recipe: Recipe, images: np.ndarray) -> np.ndarray
     with np.errstate(all="ignore"):
         for node in graph:
             if isinstance(node.op, Input):
-                values[node.name] = images.astype(np.float32)
+                values[node.name] = fed(node, graph, images)
                 continue
             dtype = stored[node.name]
             inputs = [rounded(values[i], dtype) if stored[i] != dtype else values[i] for i in node.inputs]
@@ -44,6 +45,13 @@ def simulate(network: Lowered, recipe: Recipe, images: np.ndarray) -> np.ndarray
                 if last_use[used] == node.name:
                     del values[used]
     return values[graph.output.name]
+
+
+def fed(node: Node, graph: Graph, images: np.ndarray) -> np.ndarray:
+    """What enters at an input, float32: the images, or the noise of a latent variable, which is zero here."""
+    if isinstance(node.op, LatentInput):
+        return np.zeros((len(images), *[1] * graph.spatial_dims, node.op.features), np.float32)
+    return images.astype(np.float32)
 
 
 def rounded(x: np.ndarray, dtype: str) -> np.ndarray:

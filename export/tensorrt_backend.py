@@ -27,6 +27,7 @@ from unet_spec import InputError
 from unet_spec.checkpoint import replacing
 
 from .onnx_check import config_of, read_onnx, recipe_of, value_types
+from .onnx_ops import INPUT
 from .precision import LEAST_CAPABILITY, capabilities_for
 from .tensorrt_build import ENGINE, MODEL, RESULT, TIMING, wrong_types
 from .tensorrt_profile import Profile
@@ -143,7 +144,7 @@ def build_engine(
         raise InputError(f"workspace is {workspace} bytes; it must be at least 1")
     job = {
         "backend": backend,
-        "shapes": _shapes(profile, model),
+        "shapes": {INPUT: _shapes(profile, model)} | _noise_shapes(profile, model),
         "compute_capabilities": capabilities,
         "workspace": workspace,
         "tf32": tf32,
@@ -152,7 +153,9 @@ def build_engine(
         "hardware_compatible": hardware_compatible,
     }
     what = f"cannot build {Path(out_path).name} with {backend}"
-    built, plan = _run_child(job, content, what, Path(timing_cache) if timing_cache else None, progress)
+    built, plan = _run_child(
+        job, _without_defaults(content, model), what, Path(timing_cache) if timing_cache else None, progress
+    )
     _check_types(built, model, precision, backend)
     try:
         with replacing(Path(out_path)) as temporary:
@@ -182,6 +185,31 @@ def _shapes(profile: Profile, model: onnx.ModelProto) -> list[list[int]]:
     for shape in shapes:
         shape.insert(last, dims[last].dim_value)
     return shapes
+
+
+def most_hypotheses(profile: Profile) -> int:
+    """Rows of noise that an engine takes, where a network has a latent variable: 16 where it is for one image at a time
+    (latency), else as many as images, since the ends of a profile must fit each other."""
+    return 16 if profile.max[0] == 1 else profile.max[0]
+
+
+def _noise_shapes(profile: Profile, model: onnx.ModelProto) -> dict[str, list[list[int]]]:
+    """The same for every further input, (rows, features)."""
+    further = {v.name: v.type.tensor_type.shape.dim[1].dim_value for v in list(model.graph.input)[1:]}
+    rows = (1, profile.opt[0], most_hypotheses(profile))
+    return {name: [[n, features] for n in rows] for name, features in further.items()}
+
+
+def _without_defaults(content: bytes, model: onnx.ModelProto) -> bytes:
+    """The model with every input to be given: TensorRT has no inputs with defaults, and would compute with those."""
+    inputs = {v.name for v in model.graph.input}
+    defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
+    if not defaults:
+        return content
+    plain = onnx.ModelProto.FromString(content)
+    for tensor in defaults:
+        plain.graph.initializer.remove(tensor)
+    return plain.SerializeToString(deterministic=True)
 
 
 def _check_types(built: dict[str, Any], model: onnx.ModelProto, precision: str, backend: str) -> None:

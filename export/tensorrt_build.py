@@ -23,8 +23,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .onnx_ops import INPUT
-
 MODEL, ENGINE, RESULT, TIMING = "model.onnx", "engine.plan", "result.json", "timing.cache"
 _SHAPES = ("INT32", "INT64", "BOOL")  # what sizes are computed in; no image ever passes through these
 
@@ -74,8 +72,10 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
     if not parser.parse(Path(MODEL).read_bytes()):
         errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise BuildError(f"the parser refuses the model: {_told(errors or messages)}")
-    if (network.num_inputs, network.num_outputs) != (1, 1):
-        raise BuildError(f"the parser found {network.num_inputs} inputs, {network.num_outputs} outputs; expected 1, 1")
+    expected = len(job["shapes"])
+    if (network.num_inputs, network.num_outputs) != (expected, 1):
+        found = f"{network.num_inputs} inputs, {network.num_outputs} outputs"
+        raise BuildError(f"the parser found {found}; expected {expected}, 1")
 
     config = builder.create_builder_config()
     _set_options(trt, config, job)
@@ -84,7 +84,8 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
     if job["timing_cache"] and not (timing and config.set_timing_cache(timing, ignore_mismatch=False)):
         raise BuildError(f"the timing cache is refused: {_told(messages)}")
     profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT, *job["shapes"])
+    for name, shapes in job["shapes"].items():
+        profile.set_shape(name, *shapes)
     if not profile or config.add_optimization_profile(profile) < 0:
         raise BuildError(f"the profile is refused: {_told(messages)}")
 

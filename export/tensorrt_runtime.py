@@ -6,22 +6,29 @@ interfaces and has not been run on a GPU yet. Needs cuda-python (`pip install cu
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
-import math
 import os
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unet_data.border_weights import cache_folder
+from unet_data.stitch import TwoPhase
 from unet_spec import InputError, NetworkConfig
+from unet_spec.checkpoint import replacing
 from unet_spec.geometry import check_image
+from unet_spec.latent import check_noise, noise_input
 
 from .cuda_device import Device, find_device
+from .cuda_lane import CudaCalls, Lane
 from .onnx_ops import INPUT, OUTPUT
-from .tensorrt_backend import EngineRecord, available_backends
+from .tensorrt_backend import EngineRecord, available_backends, most_hypotheses
 
 
 def check_engine(path: str | os.PathLike[str], record: EngineRecord, device: Device) -> bytes:
@@ -51,12 +58,13 @@ def check_engine(path: str | os.PathLike[str], record: EngineRecord, device: Dev
 
 
 class TensorRTRuntime:
-    """A loaded engine.
+    """A loaded engine: two lanes, so that one batch is copied while another is computed, behind one lock.
 
     Attributes:
         config: the network.
         record: what the engine is.
         device: what runs it.
+        overlapped: `run` for `unet_data.stitch`, which starts a batch of tiles before it waits for the one before.
     """
 
     name = "tensorrt"
@@ -66,7 +74,7 @@ class TensorRTRuntime:
         self.config, self.record = config, record
         self.device = find_device()
         plan = check_engine(path, record, self.device)
-        self._cuda = _cuda()
+        cuda = CudaCalls(_cuda(), self.device.name)
         trt = importlib.import_module(record.backend)
         logger = trt.Logger(trt.Logger.ERROR)
         runtime = trt.Runtime(logger)
@@ -80,65 +88,119 @@ class TensorRTRuntime:
         for name in (INPUT, OUTPUT):
             if engine.get_tensor_dtype(name) != trt.float32:
                 raise InputError(f"engine {path}: {name} is {engine.get_tensor_dtype(name)}, expected float32")
-        self._engine, self._context = engine, engine.create_execution_context()
-        if self._context is None:
-            raise InputError(f"engine {path}: no execution context; is the GPU's memory full?")
-        self._stream = self._ask(self._cuda.cudaStreamCreate())
-        self._runtime = runtime  # the engine must not outlive it
-        self._lock = threading.Lock()  # a context runs one batch at a time
+        self._engine, self._runtime = engine, runtime  # the engine must not outlive the runtime
+        self._cache = RuntimeCache.of(trt, engine, record)
+        self._lanes = [Lane(cuda, self._context(path), OUTPUT, self._cache is None, record.file) for _ in range(2)]
+        self._next = 0
+        self._lock = threading.RLock()
+        self.overlapped = TwoPhase(self.start)
 
-    def run(self, images: np.ndarray) -> np.ndarray:
+    def run(self, images: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         """The logits (N, *spatial, K) float32 of images (N, *spatial, C) float32, already normalised.
 
+        noise: of a latent variable, (N, features) float32, or (S, features) for S hypotheses of one image (up to
+        `most_hypotheses`); None: zeros.
         Raises InputError on another dtype, axes, channels, or a size off the grid or outside the engine's profile.
         """
+        return self.start(images, noise)()
+
+    def start(self, images: np.ndarray, noise: np.ndarray | None = None) -> Callable[[], np.ndarray]:
+        """Enqueues what `run` computes; the function returned waits and gives it. A third batch may be started when
+        the first has been waited for. The lock is held in between: call both from one thread."""
+        given, logits = self._inputs(images, noise)
+        self._lock.acquire()
+        try:
+            if not self._lanes:
+                raise InputError(f"{self.record.file} was closed")
+            lane = self._lanes[self._next]
+            if lane.shape is not None:
+                raise InputError("two batches are being computed already; wait for the first")
+            lane.start(given, logits)
+            self._next = 1 - self._next
+        except BaseException:
+            self._lock.release()
+            raise
+
+        def finish() -> np.ndarray:
+            try:
+                return np.array(np.moveaxis(lane.finish(), 1, -1), order="C")  # a copy in any case
+            finally:
+                self._lock.release()
+
+        return finish
+
+    def close(self) -> None:
+        """Frees what the GPU holds for this engine. It cannot run afterwards; closing twice does nothing."""
+        with self._lock:
+            if not self._lanes:
+                return
+            if self._cache is not None:
+                self._cache.save()
+            for lane in self._lanes:
+                lane.close()
+            self._lanes.clear()
+            self._cache = self._engine = self._runtime = None
+
+    def _context(self, path: str | os.PathLike[str]) -> Any:
+        settings = () if self._cache is None else (self._cache.settings,)
+        context = self._engine.create_execution_context(*settings)
+        if context is None:
+            raise InputError(f"engine {path}: no execution context; is the GPU's memory full?")
+        return context
+
+    def _inputs(self, images: np.ndarray, noise: np.ndarray | None) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+        """What the engine is given, by name, and the shape of what it gives, channels first."""
         if images.dtype != np.float32:
             raise InputError(f"the network takes float32 images, not {images.dtype}")
         check_image(self.config.graph, images.shape)
         shape, profile = images.shape[:-1], self.record.profile
         if shape not in profile:
             raise InputError(f"a batch of {shape} is outside this engine's profile, {profile.min} to {profile.max}")
-        given = np.ascontiguousarray(np.moveaxis(images, -1, 1))
-        out = (shape[0], self.config.out_channels, *self.config.geometry.output_shape(shape[1:]))
-        logits = np.empty(out, np.float32)
-        with self._lock:
-            self._execute(given, logits, shape)
-        return np.ascontiguousarray(np.moveaxis(logits, 1, -1))
+        given, rows = {INPUT: np.ascontiguousarray(np.moveaxis(images, -1, 1))}, len(images)
+        if (node := noise_input(self.config.graph)) is not None and noise is None:
+            noise = np.zeros((rows, node.op.channels()), np.float32)
+        if noise is not None:
+            name, rows = check_noise(self.config.graph, len(images), noise), len(noise)
+            if rows > (most := most_hypotheses(profile)):
+                raise InputError(f"{rows} hypotheses at once are outside this engine's profile; it takes up to {most}")
+            given[name] = np.ascontiguousarray(noise, np.float32)
+        return given, (rows, self.config.out_channels, *self.config.geometry.output_shape(shape[1:]))
 
-    def close(self) -> None:
-        """Frees what the GPU holds for this engine. It cannot run afterwards; closing twice does nothing."""
-        with self._lock:
-            if self._context is None:
-                return
-            self._context = self._engine = self._runtime = None
-            self._ask(self._cuda.cudaStreamDestroy(self._stream))
 
-    def _execute(self, given: np.ndarray, logits: np.ndarray, shape: tuple[int, ...]) -> None:
-        if self._context is None:
-            raise InputError(f"{self.record.file} was closed")
-        cuda, memory = self._cuda, []
-        try:
-            memory = [self._ask(cuda.cudaMalloc(math.prod(a.shape) * a.itemsize)) for a in (given, logits)]
-            self._copy(memory[0], given.ctypes.data, given.nbytes, cuda.cudaMemcpyKind.cudaMemcpyHostToDevice)
-            self._context.set_input_shape(INPUT, given.shape)
-            self._context.set_tensor_address(INPUT, int(memory[0]))
-            self._context.set_tensor_address(OUTPUT, int(memory[1]))
-            if not self._context.execute_async_v3(int(self._stream)):
-                raise InputError(f"{self.record.file} failed on a batch of {shape}")
-            self._copy(logits.ctypes.data, memory[1], logits.nbytes, cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost)
-            self._ask(cuda.cudaStreamSynchronize(self._stream))
-        finally:
-            for pointer in memory:
-                cuda.cudaFree(pointer)
+@dataclass
+class RuntimeCache:
+    """The kernels that TensorRT for RTX compiles on the GPU at the first run, kept in a file for the next process.
 
-    def _copy(self, target: Any, source: Any, size: int, kind: Any) -> None:
-        self._ask(self._cuda.cudaMemcpyAsync(target, source, size, kind, self._stream))
+    `settings` is handed to the execution contexts; it asks the backend to record CUDA graphs, too.
+    """
 
-    def _ask(self, answer: tuple[Any, ...]) -> Any:
-        """The value of a CUDA call, whose answer is (error, value...)."""
-        if answer[0] != self._cuda.cudaError_t.cudaSuccess:
-            raise InputError(f"CUDA on {self.device.name}: {answer[0]}")
-        return answer[1] if len(answer) > 1 else None
+    settings: Any
+    cache: Any
+    file: Path
+
+    @classmethod
+    def of(cls, trt: Any, engine: Any, record: EngineRecord) -> RuntimeCache | None:
+        """None for a backend that has no such cache. A file of another GPU or version is refused by the backend, and
+        then replaced."""
+        if not hasattr(engine, "create_runtime_config"):
+            return None
+        settings = engine.create_runtime_config()
+        if not hasattr(settings, "create_runtime_cache"):
+            return None
+        settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        cache = settings.create_runtime_cache()
+        file = cache_folder() / f"{record.file}-{record.sha256[:16]}.cache"
+        if file.is_file():
+            cache.deserialize(file.read_bytes())
+        settings.set_runtime_cache(cache)
+        return cls(settings, cache, file)
+
+    def save(self) -> None:
+        """Where the file cannot be written, the next process compiles again."""
+        with contextlib.suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.file) as temporary:
+                temporary.write_bytes(bytes(self.cache.serialize()))
 
 
 def load_engine(path: str | os.PathLike[str], record: EngineRecord, config: NetworkConfig) -> TensorRTRuntime:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_spec import DataSpec, NetworkConfig
+from unet_spec.latent import noise_input
 
 from .baked import LABELS, PREPARED, PROBABILITIES, postprocess_model, preprocess_model
 from .onnx_emitter import IR_VERSION, OPSET, save_onnx
@@ -56,6 +57,8 @@ def write_repository(
     _place(onnx, folder / "unet_network" / "1" / "model.onnx")
     _write(folder, "unet", _ensemble([image], results, "unet_network"))
     served = next(((r, path) for r, path in engines if r.backend == "tensorrt"), None)
+    if noise_input(config.graph) is not None:
+        served = None  # an engine wants its noise with every request; ONNX Runtime has a default for it
     if served is not None:
         record, path = served
         profile = record.profile

@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import pytest
+
 # Compiling for speed takes most of the time of tests this small. It changes neither XLA's graph passes, which decide
 # what is fused and rounded where, nor its library calls. Set XLA_FLAGS to run as users do.
 flags = "--xla_backend_optimization_level=0"
@@ -10,8 +12,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of its ow
     flags += " --xla_cpu_multi_thread_eigen=false"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", flags)
-
-import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)

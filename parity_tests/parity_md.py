@@ -31,8 +31,9 @@ _NUMBER = re.compile(r"\b\d(\.\d+)?e[-+]\d+\b|(?<= )0(?= )")
 def record(measurements: list[Measurement]) -> None:
     """Appends measurements to the file that PARITY_RECORD names, if it does."""
     if path := os.environ.get("PARITY_RECORD"):
-        with Path(path).open("a") as file:
-            file.writelines(json.dumps(dataclasses.asdict(m)) + "\n" for m in measurements)
+        lines = "".join(json.dumps(dataclasses.asdict(m)) + "\n" for m in measurements)
+        with Path(path).open("ab", buffering=0) as file:  # one write: several test processes share the file
+            file.write(lines.encode())
 
 
 def read_record(path: Path) -> list[Measurement]:
@@ -43,9 +44,6 @@ def read_record(path: Path) -> list[Measurement]:
 
 def render(measurements: list[Measurement]) -> str:
     """The page, in Markdown."""
-    rows: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
-    for m in measurements:
-        rows[m.check, m.runtime, m.dtype].append(m)
     lines = [
         "# Parity",
         "",
@@ -61,15 +59,31 @@ def render(measurements: list[Measurement]) -> str:
         f"{len(measurements)} comparisons on {len({m.case for m in measurements})} networks, "
         f"{sum(not m.passed for m in measurements)} over their bound.",
         "",
-        "| check | runtime | dtype | networks | worst error | bound |",
-        "|---|---|---|---:|---:|---:|",
+        *_table(measurements),
     ]
+    lines += ["", "## By network", "", *_matrix(measurements), "", "## By architecture", ""]
+    kinds: dict[str, list[Measurement]] = defaultdict(list)
+    for m in measurements:
+        kinds[CASES[m.case].config.architecture].append(m)
+    for kind, found in kinds.items():
+        cases = sorted({m.case for m in found})
+        title = f"{kind}: {len(found)} comparisons on {', '.join(cases)}"
+        lines += [f"<details><summary>{title}</summary>", "", *_table(found), "", "</details>", ""]
+    lines += ["## Not run, and why", "", *_not_run(measurements)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(measurements: list[Measurement]) -> list[str]:
+    """A row for each check, runtime and dtype: the case that comes nearest to its bound."""
+    rows: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
+    for m in measurements:
+        rows[m.check, m.runtime, m.dtype].append(m)
+    lines = ["| check | runtime | dtype | networks | worst error | bound |", "|---|---|---|---:|---:|---:|"]
     for (check, runtime, dtype), found in sorted(rows.items()):
         worst = max(found, key=lambda m: m.worst / m.bound if m.bound else m.worst)
         cases = len({m.case for m in found})
         lines.append(f"| {check} | {runtime} | {dtype} | {cases} | {_number(worst.worst)} | {_number(worst.bound)} |")
-    lines += ["", "## By network", "", *_matrix(measurements), "", "## Not run, and why", "", *_not_run(measurements)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _number(value: float) -> str:

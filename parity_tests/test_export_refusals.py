@@ -313,7 +313,7 @@ def test_a_gpu_without_memory_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(tensorrt_runtime, "_cuda", Cuda)
     monkeypatch.setattr(tensorrt_runtime.importlib, "import_module", lambda name: Backend)
     runtime = tensorrt_runtime.load_engine(tmp_path / "e.plan", record_for(b"plan"), CONFIG)
-    with pytest.raises(InputError, match="CUDA on Some GPU: cudaErrorMemoryAllocation"):
+    with pytest.raises(InputError, match="CUDA on Some GPU: cudaMalloc answers cudaErrorMemoryAllocation"):
         runtime.run(np.zeros((1, 20, 20, 1), np.float32))
     with pytest.raises(InputError, match=r"a batch of \(2, 20, 20\) is outside this engine's profile"):
         runtime.run(np.zeros((2, 20, 20, 1), np.float32))

@@ -29,7 +29,7 @@ from unet_export import Profile, load, write_bundle  # noqa: E402
 from unet_export.tensorrt_backend import EngineRecord  # noqa: E402
 from unet_export.triton import protobuf_text, write_repository  # noqa: E402
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "triton"
+EXAMPLES = Path(__file__).parents[1] / "examples" / "triton_server"
 CONFIG = PRESETS["paper"].replace(widths=(4, 8))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unet_spec import preset, random_tensors
-from unet_spec.families.attention_unet import monai_name
+from unet_spec.sources import export_tensors
 
 
 @pytest.mark.parametrize("widths", [(4, 6), (4, 6, 8, 10)])
@@ -18,10 +18,8 @@ def test_monai_attention_unet_with_our_weights_gives_our_output(widths):
     config = preset("attention-unet", widths=widths, in_channels=2, out_channels=3)
     theirs = nets.AttentionUnet(2, 2, 3, widths, (2,) * (len(widths) - 1)).double().eval()
     tensors = random_tensors(config.graph, 0, np.float64)
-    renamed = {monai_name(config, name): torch.from_numpy(t) for name, t in tensors.items()}
-    counters = {name for name in theirs.state_dict() if name.endswith("num_batches_tracked")}
-    assert set(renamed) == set(theirs.state_dict()) - counters
-    theirs.load_state_dict(renamed, strict=False)
+    renamed = export_tensors(config, tensors, "monai-attentionunet")
+    theirs.load_state_dict({name: torch.from_numpy(np.array(t)) for name, t in renamed.items()})  # none left over
     x = np.random.default_rng(0).normal(1, 1, (2, 16, 24, 2))
     reference = config.graph.forward(tensors, x)
     with torch.no_grad():

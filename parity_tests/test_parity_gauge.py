@@ -3,6 +3,7 @@
 import pytest
 
 from parity_tests.battery.gauge import gauge_parameters
+from parity_tests.family_cases import FAMILIES
 from unet_spec import UNetConfig
 
 BLOCKS = {"encoder.0", "encoder.1", "decoder.0.block"}
@@ -41,3 +42,14 @@ def test_each_comes_with_the_norms_that_absorb_it():
     found = gauge_parameters(UNetConfig(widths=(4, 4), norm="batch").graph)
     assert found["encoder.0.conv2.bias"] == ("encoder.0.norm2",)
     assert found[UP] == ("decoder.0.block.norm1",)
+
+
+def test_the_bias_of_a_norm_that_another_one_follows():
+    assert set(gauge_parameters(FAMILIES["multiresunet"].graph)) == {"decoder.0.block.norm2.bias"}
+
+
+def test_attention_does_not_see_the_bias_of_its_keys():
+    config = FAMILIES["transunet"]
+    found = gauge_parameters(config.graph)
+    assert set(found) == {f"layers.{i}.attention.key.bias" for i in range(config.layers)}
+    assert found["layers.0.attention.key.bias"] == ("layers.0.attention.product",)

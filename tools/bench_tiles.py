@@ -238,6 +238,11 @@ def _memory(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
             ("same", 16, 1024),
             ("same", 32, 992),
             ("article", 32, 988),
+            ("paper", 48, 700),
+            ("same-bilinear", 24, 800),
+            # The factors of `unet_spec.memory` were chosen on the rows above, not on these:
+            ("same", 24, 1200),
+            ("paper", 24, 1100),
         ):
             weights = _checkpoint(folder, name, width)
             job = {"weights": str(weights), "runtime": runtime, "tile": tile, "folder": str(folder)}

@@ -26,6 +26,7 @@ from unet_spec.summary import facts
 from unet_spec.tiling import least_tile, plan_tiles
 from unet_tools.bench_measure import versions
 from unet_tools.checking import Finding, check_bundle, check_checkpoint
+from unet_tools.networks import network_name
 from unet_tools.report import Example, Report, write_report
 from unet_tools.runtimes import open_checkpoint
 
@@ -103,7 +104,7 @@ def run_demo(
     with clock.stage("report"):
         engine = bundle.engines[0].to_dict() | {"note": _engine_note(findings)} if bundle.engines else {}
         report = Report(
-            title=f"U-Net on {Path(dataset.source).name}",
+            title=f"{network_name(config)} on {Path(dataset.source).name}",
             command=command,
             facts=facts(config, settings.tile_shape(config)),
             log=result.log,

@@ -1,42 +1,56 @@
-"""The formats that weights come in, each a pair of functions: to tensors under the spec's names, and from them.
+"""The formats that weights come in: read into tensors under the spec's names, and written from them.
 
 checkpoint   our folder: config.json and model.safetensors
-pytorch      a state_dict in a .pt or .pth file, for torch.load; read with weights_only=True, nothing else is unpickled
+pytorch      a state_dict of ours in a .pt or .pth file, for torch.load; nothing but tensors is unpickled
 safetensors  the same tensors in one .safetensors file, with the config in its metadata
+orbax        an Orbax checkpoint: a folder, as JAX programs save it; one without our config needs a preset
 flax         the same under Flax's names and axes ("encoder.0.conv1.kernel", H W I O)
+nnunet, …    another project's file, by the rename tables of `unet_spec.sources`
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, UNetConfig, check_tensors, is_checkpoint
-from unet_spec.checkpoint import read_tensors, replacing
+from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, UNetConfig, check_tensors
+from unet_spec.checkpoint import replacing
+from unet_spec.sources import Origin
 from unet_spec.weight_map import entries, to_flax, to_pytorch
+from unet_tools.source_files import import_arrays, read_arrays, write_arrays
 
-Format = Literal["checkpoint", "pytorch", "safetensors", "flax"]
+Format = Literal[
+    "checkpoint",
+    "pytorch",
+    "safetensors",
+    "flax",
+    "orbax",
+    "brain-segmentation",
+    "keras",
+    "milesial",
+    "monai-attentionunet",
+    "monai-basicunet",
+    "monai-dynunet",
+    "monai-unet",
+    "nnunet",
+    "smp",
+]
+OURS: tuple[Format, ...] = ("checkpoint", "pytorch", "safetensors", "flax", "orbax")
 Tensors = Mapping[str, np.ndarray]
 
 
-def recognise(path: Path) -> Format:
-    """The format of an existing file or folder. Raises InputError."""
-    if not path.exists():
-        raise InputError(f"no such file or folder: {path}")
-    if is_checkpoint(path):
-        return "checkpoint"
-    if path.suffix in (".pt", ".pth"):
-        return "pytorch"
-    if path.suffix == ".safetensors":
-        return "flax" if any(name.endswith((".kernel", ".scale")) for name in read_tensors(path)) else "safetensors"
-    raise InputError(
-        f"cannot tell the format of {path}: expected a checkpoint folder, a .pt, .pth or .safetensors file"
-    )
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint, the format that it was read from, and what another project's file said besides."""
+
+    checkpoint: Checkpoint
+    form: Format
+    origin: Origin | None = None
 
 
 def implied(path: Path) -> Format:
@@ -46,33 +60,76 @@ def implied(path: Path) -> Format:
     return "safetensors" if path.suffix == ".safetensors" else "checkpoint"
 
 
-def read(path: Path, form: Format, base: NetworkConfig) -> Checkpoint:
-    """Weights from a file. A state_dict, or a file that others wrote, says nothing about padding, merging and the like:
-    that is taken from `base`; widths, channels, dimensions, bias and norm follow from the tensors."""
-    if form == "checkpoint":
-        return Checkpoint.load(path)
-    told = None if form == "pytorch" else _read_metadata(path)
-    tensors = _read_pytorch(path) if form == "pytorch" else read_tensors(path)
+def read(path: Path, form: Format | None, base: NetworkConfig) -> Weights:
+    """Weights from a file or folder; `form` None: recognised. A state_dict of ours, or a file that others wrote under
+    our names, says nothing about padding, merging and the like: that is taken from `base`; widths, channels,
+    dimensions, bias and norm follow from the tensors. Raises InputError."""
+    if not path.exists():
+        raise InputError(f"no such file or folder: {path}")
+    if form == "orbax" or (form is None and _is_orbax(path)):
+        from unet_jax.orbax_folder import CONFIG, load_orbax
+
+        return Weights(load_orbax(path, None if (path / CONFIG).is_dir() else base), "orbax")
+    if form == "checkpoint" or (form is None and path.is_dir()):
+        return Weights(Checkpoint.load(path), "checkpoint", Origin.load(path))
+    tensors, metadata = read_arrays(path)
+    form = form or _ours(path, tensors, base)
+    if form not in OURS:
+        imported = import_arrays(form, tensors, metadata, path)
+        found: Format = imported.origin.source  # type: ignore[assignment]
+        return Weights(Checkpoint(imported.config, imported.tensors), found, imported.origin)
+    assert form is not None
+    return Weights(_of_ours(path, tensors, form, base), form)
+
+
+def _is_orbax(path: Path) -> bool:
+    return path.is_dir() and not (path / "config.json").exists() and any(path.glob("**/_METADATA"))
+
+
+def _ours(path: Path, tensors: Tensors, base: NetworkConfig) -> Format | None:
+    """Which of our own formats a file is; None where its names are not ours."""
+    if any(name.endswith((".kernel", ".scale")) for name in tensors) and path.suffix == ".safetensors":
+        return "flax"
+    named = {"encoder.0.conv1.weight", "head.weight"} <= set(tensors) or next(iter(base.graph.params)) in tensors
+    told = path.suffix == ".safetensors" and _read_metadata(path) is not None
+    return ("safetensors" if path.suffix == ".safetensors" else "pytorch") if named or told else None
+
+
+def _of_ours(path: Path, tensors: Tensors, form: Format, base: NetworkConfig) -> Checkpoint:
+    tensors = {name: t for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
+    told = _read_metadata(path) if path.suffix == ".safetensors" else None
     if form == "flax":
         named = {tuple(name.split(".")): t for name, t in tensors.items()}
         first = named.get(("encoder", "0", "conv1", "kernel"))
-        if first is None:
+        if first is None and told is None:
             raise InputError(f"{path}: no encoder.0.conv1.kernel; these are not the weights of our Flax U-Net")
-        inferred = _infer(base, {".".join(p): _torch_shape(p, t.shape) for p, t in named.items()}, path)
-        config, data = told or (inferred, DataSpec())
+        shapes = {".".join(p): _torch_shape(p, t.shape) for p, t in named.items()}
+        config, data = told or (_infer(base, shapes, path), DataSpec())
         return Checkpoint(config, to_pytorch(config.graph, named), data)
     config, data = told or (_infer(base, {name: t.shape for name, t in tensors.items()}, path), DataSpec())
     check_tensors(config.graph, tensors, str(path))
     return Checkpoint(config, tensors, data)
 
 
-def write(checkpoint: Checkpoint, path: Path, form: Format) -> None:
-    """Weights to a file, whole or not at all. Raises InputError."""
+def write(weights: Weights, path: Path, form: Format) -> None:
+    """Weights to a file or folder, whole or not at all. Raises InputError."""
+    checkpoint, origin = weights.checkpoint, weights.origin
     if form == "checkpoint":
         checkpoint.save(path)
+        if origin is not None:
+            origin.save(path)
+        return
+    if form == "orbax":
+        from unet_jax.orbax_folder import save_orbax
+
+        save_orbax(checkpoint, path)
         return
     if path.is_dir():
         raise InputError(f"{path} is a folder; {form} writes one file")
+    if form not in OURS:
+        known = origin if origin is not None and origin.source == form else Origin(form)
+        write_arrays(checkpoint, known, path)
+        return
     tensors: Tensors = checkpoint.tensors
     if form == "flax":
         flax = to_flax(checkpoint.config.graph, tensors)
@@ -108,22 +165,6 @@ def _read_metadata(path: Path) -> tuple[NetworkConfig, DataSpec] | None:
     except (ValueError, AttributeError, TypeError):
         return None
     return NetworkConfig.from_dict(values, str(path)), DataSpec.from_dict(data, str(path))
-
-
-def _read_pytorch(path: Path) -> Tensors:
-    """A state_dict. weights_only=True unpickles tensors and plain containers; anything else in the file is refused."""
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # torch raises many kinds, from pickle's to zip's
-        raise InputError(f"{path}: not a PyTorch file of plain tensors ({str(e).strip().splitlines()[0]})") from None
-    if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
-        raise InputError(f"{path}: expected a state_dict, a dictionary of tensors")
-    kept = {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
-    if brief := [n for n, t in kept.items() if t.dtype == torch.bfloat16]:
-        raise InputError(f"{path}: {brief[0]} is bfloat16; save it as float32 first")
-    return {name: np.array(t.numpy(), order="C") for name, t in kept.items()}
 
 
 def _torch_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

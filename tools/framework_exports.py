@@ -42,11 +42,11 @@ def write_framework_file(checkpoint: Checkpoint, path: Path, size: tuple[int, ..
 def _torch(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
     import torch
 
-    from unet_torch import UNet
+    from unet_torch import from_checkpoint
 
     image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
     shapes = ({0: torch.export.Dim("batch")},)
-    program = torch.export.export(UNet.from_checkpoint(checkpoint), (image,), dynamic_shapes=shapes)
+    program = torch.export.export(from_checkpoint(checkpoint), (image,), dynamic_shapes=shapes)
     torch.export.save(program, path)
     with torch.inference_mode():
         return np.moveaxis(torch.export.load(path).module()(image).numpy(), 1, -1)
@@ -57,9 +57,9 @@ def _jax(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
     import jax.export
     from flax import nnx
 
-    from unet_jax import UNet
+    from unet_jax import from_checkpoint
 
-    model = UNet.from_checkpoint(checkpoint)
+    model = from_checkpoint(checkpoint)
     model.eval()
     graph, state = nnx.split(model)
 

@@ -32,6 +32,11 @@ def choose_config(
     return config.replace(**{key: value for key, value in changes.items() if value is not None})
 
 
+def network_name(config: NetworkConfig) -> str:
+    """For titles: "U-Net", or the architecture as config.json names it."""
+    return "U-Net" if config.architecture == "unet" else config.architecture
+
+
 def read_config_file(path: Path) -> NetworkConfig:
     """A config from a JSON file as config.json is. Raises InputError."""
     import json

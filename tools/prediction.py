@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from unet_data.predict import Output, default_plan, predict_image
+from unet_data.predict import Output, default_plan, predict_image, sample_image
 from unet_data.prepare import prepare
 from unet_data.readers import Picture, open_pictures
 from unet_data.stitch import predict_blended
@@ -22,6 +22,7 @@ from unet_data.stream_strips import Stream, segment_by_strips
 from unet_data.test_time import Symmetry, augmented, predict_rotated
 from unet_data.writers import check_target, write_mosaic
 from unet_spec import Checkpoint, InputError
+from unet_spec.latent import draw_noise
 from unet_spec.planner import Plan, plan_image
 from unet_spec.strips import check_strips, plan_bands, strip_memory
 from unet_spec.tiling import plan_tiles
@@ -75,6 +76,8 @@ class Job:
         strips: compute strip by strip (in PyTorch or JAX); nothing is computed twice.
     augment: test-time augmentation, see `unet_data.test_time`. blend: average overlapping tiles, see `predict_blended`.
     part: (i, n) computes the i-th of n parts and leaves the result to a run without part.
+    samples, seed: hypotheses to draw of each image, in networks with a latent variable; 0: that of the mean. They are
+        the pages of the result.
         settings: whatever else the result depends on.
     """
 
@@ -89,6 +92,8 @@ class Job:
     augment: Symmetry | Literal["rotations"] | None = None
     blend: bool = False
     part: tuple[int, int] | None = None
+    samples: int = 0
+    seed: int = 0
     overwrite: bool = False
     quiet: bool = False
 
@@ -119,13 +124,19 @@ class Done:
 def check_job(job: Job, network: Network) -> None:
     """Raises InputError, before anything is computed, where a job cannot come to an end."""
     values, dtype = job.output.pixel(network.config)
-    check_target(job.target, job.overwrite, dtype, values, 1)
+    check_target(job.target, job.overwrite, dtype, values, max(job.samples, 1))
     if job.target.resolve() == job.source.resolve():
         raise InputError(f"{job.target} is the image itself; choose another name for the result")
     if job.strips and (job.augment or job.blend or job.tile is not None or job.halo is not None):
         raise InputError("--strips needs no tiles: leave out --tile, --halo, --blend and --augment")
     if job.strips and network.name not in ("torch", "jax"):
         raise InputError(f"--strips runs in torch or jax, not in {network.name}; add --runtime torch")
+    if job.samples and (job.strips or job.blend or job.augment or job.part):
+        raise InputError("--samples draws whole segmentations: leave out --strips, --blend, --augment and --shard")
+    if job.samples:
+        draw_noise(network.config.graph, job.samples, job.seed)  # raises where there is no latent variable
+        if network.name == "mnn":
+            raise InputError("mnn takes no noise, so it cannot draw --samples; add --runtime onnx")
     if job.part and (job.blend or job.augment == "rotations"):
         raise InputError("--blend and rotations need the image in one piece: leave out --shard")
 
@@ -135,7 +146,8 @@ def run_job(job: Job, network: Network) -> Done:
     config = network.config
     pictures = open_pictures(job.source, config.spatial_dims, config.in_channels)
     values, dtype = job.output.pixel(config)
-    check_target(job.target, job.overwrite, dtype, values, len(pictures))
+    pages = len(pictures) * max(job.samples, 1)
+    check_target(job.target, job.overwrite, dtype, values, pages)
     size, rows = pictures[0].shape[:-1], 0
     if job.strips:
         rows, plan = _strips(network, size, job.memory)
@@ -144,7 +156,7 @@ def run_job(job: Job, network: Network) -> Done:
     if not job.quiet:
         notes.print(f"{job.source}: {len(pictures)} x {'x'.join(map(str, size))}: {plan.describe()}", style="dim")
     folder = job.target.with_name(job.target.name + ".part")
-    store = TileStore.open(folder, _record(job, network, pictures, plan), plan.tiles, len(pictures), values, dtype)
+    store = TileStore.open(folder, _record(job, network, pictures, plan), plan.tiles, pages, values, dtype)
     store.check_room()
     numbers = range(len(store)) if job.part is None else shard(len(store), *job.part)
     missing = sorted(set(numbers) - store.done())
@@ -157,17 +169,37 @@ def run_job(job: Job, network: Network) -> Done:
         elif job.strips:
             stream = _open_strips(job.weights, network.name)
             segment_by_strips(stream, pictures, store, config, network.data, job.output, rows, missing, bar.written)
+        elif job.samples:
+            _sampled(job, network, pictures, store, missing, bar.written)
         elif job.blend or job.augment == "rotations":
             _in_memory(job, network, pictures, store, missing, bar.written)
         else:
-            run = network.runtime.run if job.augment is None else augmented(network.runtime.run, job.augment)  # type: ignore[arg-type]
+            run = getattr(network.runtime, "overlapped", network.runtime.run)
+            run = run if job.augment is None else augmented(network.runtime.run, job.augment)  # type: ignore[arg-type]
             segment(run, pictures, store, config, network.data, job.output, missing, plan.batch, bar.written)
     seconds, peak = time.perf_counter() - start, peak_resident()
     if finished := job.part is None:
         write_mosaic(job.target, store)
         store.remove()
-    shape = (*((len(pictures),) if len(pictures) > 1 else ()), *size, *values)
+    shape = (*((pages,) if pages > 1 else ()), *size, *values)
     return Done(plan, shape, len(missing), len(numbers), left, seconds, finished, before, peak)
+
+
+def _sampled(
+    job: Job, network: Network, pictures: Sequence[Picture], store: TileStore, missing: list[int], written: Written
+) -> None:
+    """Hypotheses of one image after the other; the network's noise differs from image to image."""
+    config, each = network.config, len(store.plan)
+    for index in sorted({n // each // job.samples for n in missing}):
+        picture = pictures[index]
+        image = picture[tuple(slice(0, n) for n in picture.shape[:-1])]
+        noise = draw_noise(config.graph, job.samples, job.seed, index)
+        hypotheses = sample_image(network.runtime.run, image, config, network.data, noise, store.plan)
+        for page, logits in enumerate(hypotheses, start=index * job.samples):
+            for number in range(page * each, (page + 1) * each):
+                own = logits[store.plan[number % each].target]
+                store.put(number, job.output.of(own))
+                written(number, own[..., 0].size)
 
 
 def _in_memory(
@@ -254,6 +286,7 @@ def _record(job: Job, network: Network, pictures: list[Picture], plan: Plan) -> 
         "strips": job.strips,
         "augment": job.augment,
         "blend": job.blend,
+        "samples": [job.samples, job.seed],
     }
 
 

@@ -16,6 +16,7 @@ from unet_jax.settings import TrainSettings
 from unet_jax.train import TrainResult
 from unet_spec import NetworkConfig
 from unet_spec.summary import facts
+from unet_tools.networks import network_name
 
 EXAMPLES = 2
 
@@ -41,7 +42,7 @@ def write_run_report(
     for name, image, label in list(zip(validation.names, validation.images, validation.labels, strict=True))[:EXAMPLES]:
         examples.append(example_of(name, image, label, predict_image(run, image, config, best.data)))
     report = Report(
-        title=f"U-Net trained on {validation.source}",
+        title=f"{network_name(config)} trained on {validation.source}",
         command=shlex.join(["unet", *sys.argv[1:]]),
         facts=facts(config, settings.tile_shape(config)),
         log=result.log,

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from unet_export.lowering import DepthToSpace, Lowered
 from unet_export.precision import Recipe, storage
+from unet_export.simulation import fed
 from unet_spec import InputError, ops
 from unet_spec.graph import Node
 from unet_torch.blocks import ACTIVATIONS
@@ -30,7 +31,9 @@ def torch_half(network: Lowered, recipe: Recipe) -> Callable[[np.ndarray], np.nd
         with torch.inference_mode():
             for node in network.graph:
                 if isinstance(node.op, ops.Input):
-                    values[node.name] = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1)))
+                    values[node.name] = torch.from_numpy(
+                        np.ascontiguousarray(np.moveaxis(fed(node, network.graph, images), -1, 1))
+                    )
                     continue
                 dtype = stored[node.name]
                 given = [values[i].to(dtype) for i in node.inputs]

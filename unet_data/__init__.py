@@ -4,6 +4,7 @@ scipy, tifffile and Pillow are imported by the functions that need them, so that
 """
 
 from .dataset import Dataset, open_dataset, split
+from .energy import energy_distance
 from .images import read_image, read_stack, write_stack
 from .labels import LabelRule, label_rule, read_labels, to_class_indices
 from .metrics import ClassScores, confusion, dice, iou, pixel_accuracy
@@ -20,6 +21,7 @@ __all__ = [
     "Sampler",
     "confusion",
     "dice",
+    "energy_distance",
     "iou",
     "label_rule",
     "membrane_instances",

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from unet_data.border_weights import cells_of
 from unet_data.clustering import overlap, v_info, v_rand
 from unet_data.dataset import Dataset
+from unet_data.energy import mean_energy_distance
 from unet_data.metrics import confusion, dice, iou, pixel_accuracy
-from unet_data.predict import labels, predict_image, probabilities
+from unet_data.predict import labels, predict_image, probabilities, sample_image
 from unet_data.stitch import Run
 from unet_data.thinning import regions, thin_borders
 from unet_data.warping import warping_error
 from unet_spec import DataSpec, InputError, NetworkConfig
+from unet_spec.latent import draw_noise
 
 THRESHOLDS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 
@@ -48,6 +50,30 @@ def measure(
     if chances:
         scores |= object_scores(chances, [cells_of(dataset, i) for i in range(len(dataset))])
     return scores | ({"warping_error": float(np.mean(warped))} if warped else {})
+
+
+def measure_samples(
+    run: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    config: NetworkConfig,
+    data: DataSpec,
+    dataset: Dataset,
+    samples: int,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The generalised energy distance of `samples` hypotheses of each image from its label, and their diversity, that
+    is the mean distance of two of them (`unet_data.energy`); means over the images.
+
+    run: of a runtime, with noise. Raises InputError as `measure`, and where the network has no latent variable.
+    """
+    if dataset.labels is None:
+        raise InputError(f"{dataset.source} has no labels to measure against")
+    check_fits(config, dataset)
+    hypotheses = []
+    for index, image in enumerate(dataset.images):
+        noise = draw_noise(config.graph, samples, seed, index)
+        hypotheses.append(labels(sample_image(run, image, config, data, noise)))
+    distance, diversity = mean_energy_distance(hypotheses, [label[None] for label in dataset.labels], config.classes)
+    return {"energy_distance": distance, "diversity": diversity}
 
 
 def object_scores(

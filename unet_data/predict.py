@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +33,31 @@ def predict_image(
     """
     prepared = prepare(image[None], config, data)[0]
     return predict_tiled(run, prepared, plan or default_plan(config, prepared.shape[:-1]), config.out_channels)
+
+
+def sample_image(
+    run: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    image: np.ndarray,
+    config: NetworkConfig,
+    data: DataSpec,
+    noise: np.ndarray,
+    plan: TilePlan | None = None,
+) -> np.ndarray:
+    """The logits (S, *spatial, K) float32 of S hypotheses of an image (*spatial, C), in a network with a latent
+    variable. What does not depend on the noise is computed once.
+
+    run: (images (1, *tile, C), noise (S, features)) to (S, *out, K), such as a runtime's `run`. noise: (S, features)
+    float32, of `unet_spec.latent.draw_noise`. plan: as in `predict_image`; all tiles of a hypothesis have its noise.
+    """
+
+    def together(windows: np.ndarray) -> np.ndarray:
+        hypotheses = np.moveaxis(run(windows, noise), 0, -2)
+        return hypotheses.reshape(1, *hypotheses.shape[:-2], -1)
+
+    prepared = prepare(image[None], config, data)[0]
+    plan = plan or default_plan(config, prepared.shape[:-1])
+    logits = predict_tiled(together, prepared, plan, len(noise) * config.out_channels)
+    return np.moveaxis(logits.reshape(*plan.image, len(noise), config.out_channels), -2, 0)
 
 
 OutputKind = Literal["labels", "probabilities", "logits"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +16,16 @@ from unet_spec.tiling import Tile, TilePlan
 
 Run = Callable[[np.ndarray], np.ndarray]
 """From (N, *tile, C) to the logits (N, *out, K) of these tiles, both float32 (or float64 in a reference)."""
+
+
+@dataclass(frozen=True)
+class TwoPhase:
+    """A `Run` in two halves: `start` enqueues a batch, what it returns waits for it. Two batches may be under way."""
+
+    start: Callable[[np.ndarray], Callable[[], np.ndarray]]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self.start(images)()
 
 
 class Windowed(Protocol):
@@ -54,19 +66,48 @@ def compute_tiles(
     groups = _groups(numbers, batch)
     with ThreadPoolExecutor(1, "read") as reader:
         waiting = ((group, reader.submit(read, group)) for group in groups)
-        current = next(waiting, None)
-        while current is not None:
-            group, future = current
-            tiles, windows = future.result()
-            current = next(waiting, None)
-            logits = run(windows)
+        ready = ((group, *future.result()) for group, future in _ahead(waiting))
+        for group, tiles, windows, logits in _computed(run, ready):
             if logits.shape != (len(tiles), *out, out_channels):
                 raise InputError(
-                    f"the network gave {logits.shape} for tiles {windows.shape};"
-                    f" expected {(len(tiles), *out, out_channels)}"
+                    f"the network gave {logits.shape} for tiles {windows}; expected {(len(tiles), *out, out_channels)}"
                 )
             for tile, number, own in zip(tiles, group, logits, strict=True):
                 yield tile, number, own[tile.source]
+
+
+Ready = tuple[list[int], list[Tile], np.ndarray]
+
+
+def _computed(run: Run, ready: Iterable[Ready]) -> Iterator[tuple[list[int], list[Tile], tuple[int, ...], np.ndarray]]:
+    """The batches with the shape of their windows and their logits. One in two phases is started before the one before
+    it is waited for; whatever happens, none is left under way."""
+    if not isinstance(run, TwoPhase):
+        yield from ((group, tiles, windows.shape, run(windows)) for group, tiles, windows in ready)
+        return
+    under_way: deque = deque()
+    try:
+        for group, tiles, windows in ready:
+            under_way.append((group, tiles, windows.shape, run.start(windows)))
+            if len(under_way) == 2:
+                *told, finish = under_way.popleft()
+                yield (*told, finish())
+        while under_way:
+            *told, finish = under_way.popleft()
+            yield (*told, finish())
+    finally:
+        for *_, finish in under_way:
+            finish()
+
+
+def _ahead(items: Iterable) -> Iterator:
+    """The items, each after the next one has been asked for."""
+    iterator = iter(items)
+    current = next(iterator, None)
+    while current is not None:
+        following = next(iterator, None)
+        yield current
+        current = following
 
 
 def _groups(numbers: Iterable[int], batch: int) -> Iterator[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from flax import nnx
 from jax import Array
@@ -12,6 +12,8 @@ from jax.typing import DTypeLike
 
 from unet_jax import weights
 from unet_spec import Checkpoint, DataSpec, NetworkConfig, initial_tensors
+from unet_spec.hub import find_folder, push
+from unet_spec.model_card import CARD, model_card
 
 Loss = Callable[[Array, Array, Array | None], Array]
 """(logits (N, *spatial, K), labels (N, *spatial), weights as labels or None) to a scalar."""
@@ -51,9 +53,13 @@ class Network(nnx.Module):
         return of(self(image, rngs), labels, weights)  # type: ignore[operator]
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
-        """The network of a checkpoint folder, in evaluation mode, in the dtype of its file. Raises InputError."""
-        return cls.from_checkpoint(Checkpoint.load(folder))
+    def from_pretrained(cls, source: str | os.PathLike[str], *, revision: str | None = None) -> Self:
+        """The network of a checkpoint folder, or of a repository "owner/name" of the Hugging Face hub (which needs the
+        extra "hub"), in evaluation mode, in the dtype of its file. Raises InputError.
+
+        revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
+        """
+        return cls.from_checkpoint(Checkpoint.load(find_folder(source, revision)))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
@@ -64,6 +70,15 @@ class Network(nnx.Module):
         model.eval()
         return model
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes a checkpoint folder, which the PyTorch twin loads too. Raises InputError if it cannot be written."""
-        Checkpoint(self.config, weights.tensors(self), self.data).save(folder)
+    def save_pretrained(self, folder: str | os.PathLike[str], *, licence: str | None = None) -> None:
+        """Writes a checkpoint folder with a model card, which the PyTorch twin loads too.
+
+        licence: of the weights, for the card, such as "cc-by-4.0". Raises InputError if it cannot be written.
+        """
+        card = model_card(self.config, self.data, licence)
+        Checkpoint(self.config, weights.tensors(self), self.data).save(folder, {CARD: card})
+
+    def push_to_hub(self, repository: str, *, licence: str | None = None, **options: Any) -> str:
+        """Uploads what `save_pretrained` writes to the hub's repository "owner/name"; see `unet_spec.hub.push` for the
+        options. Returns the address of the commit. Raises InputError."""
+        return push(lambda folder: self.save_pretrained(folder, licence=licence), repository, **options)

@@ -7,6 +7,7 @@ import numpy as np
 from flax import nnx
 
 from unet_jax.network import Network
+from unet_spec.latent import check_noise
 
 
 class JaxRuntime:
@@ -18,8 +19,13 @@ class JaxRuntime:
         self.config = model.config
         model.eval()
         self.graphdef, self.state = nnx.split(model)
-        self._apply = jax.jit(lambda state, x: nnx.merge(self.graphdef, state)(x))
+        self._apply = jax.jit(lambda state, x, given: nnx.merge(self.graphdef, state)(x, **given))
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Raises InputError on a wrong shape or a size off the grid."""
-        return np.asarray(self._apply(self.state, images))
+    def run(self, images: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+        """noise: of a latent variable, (N, features), or (S, features) for S hypotheses of one image; None: zeros.
+
+        Raises InputError on a wrong shape or a size off the grid, and for noise that the network does not take.
+        """
+        if noise is not None:
+            check_noise(self.config.graph, len(images), noise)
+        return np.asarray(self._apply(self.state, images, {} if noise is None else {"noise": noise}))

@@ -9,6 +9,7 @@ from unet_jax import families
 from unet_jax.network import Network
 from unet_jax.unet import UNet
 from unet_spec import Checkpoint, NetworkConfig
+from unet_spec.hub import find_folder
 
 NETWORKS: dict[str, type[Network]] = {
     "unet": UNet,
@@ -20,6 +21,9 @@ NETWORKS: dict[str, type[Network]] = {
     "probabilistic-unet": families.ProbabilisticUNet,
     "transunet": families.TransUNet,
     "fcn-8s": families.FCN8s,
+    "staged-unet": families.StagedUNet,
+    "monai-unet": families.MonaiUNet,
+    "resnet-unet": families.ResNetUNet,
 }
 
 
@@ -33,6 +37,7 @@ def from_checkpoint(checkpoint: Checkpoint) -> Network:
     return NETWORKS[checkpoint.config.architecture].from_checkpoint(checkpoint)
 
 
-def from_pretrained(folder: str | os.PathLike[str]) -> Network:
-    """The network of a checkpoint folder, in evaluation mode, in the dtype of its file. Raises InputError."""
-    return from_checkpoint(Checkpoint.load(folder))
+def from_pretrained(source: str | os.PathLike[str], *, revision: str | None = None) -> Network:
+    """The network, of whichever architecture, of a checkpoint folder or of a repository of the Hugging Face hub; see
+    `Network.from_pretrained`."""
+    return from_checkpoint(Checkpoint.load(find_folder(source, revision)))

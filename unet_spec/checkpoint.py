@@ -79,8 +79,11 @@ class Checkpoint:
     tensors: Mapping[str, np.ndarray]
     data: DataSpec = field(default_factory=DataSpec)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the folder. Raises InputError where the tensors are not the config's or the folder is not writable."""
+    def save(self, folder: str | os.PathLike[str], extra: Mapping[str, str] | None = None) -> None:
+        """Writes the folder. Raises InputError where the tensors are not the config's or the folder is not writable.
+
+        extra: further text files by name, such as a model card.
+        """
         check_tensors(self.config.graph, self.tensors, f"cannot save {folder}")
         _check_data(self.config, self.data, str(folder))
         from safetensors.numpy import save
@@ -94,6 +97,7 @@ class Checkpoint:
             for name, content in (
                 (CONFIG, json.dumps(values, indent=2).encode() + b"\n"),
                 (WEIGHTS, save(arrays, {"format": "pt"})),
+                *((name, text.encode()) for name, text in (extra or {}).items()),
             ):
                 with replacing(path / name) as temporary:
                     temporary.write_bytes(content)

@@ -12,7 +12,7 @@ import sys
 
 from unet_spec.config import preset
 from unet_spec.graph import Graph
-from unet_spec.summary import own_parameters
+from unet_spec.summary import blocks
 
 SIZES = {
     "unet++": 256,
@@ -38,43 +38,68 @@ WHEN = {
 }
 
 
-def block_of(name: str) -> str:
-    """The block that a node belongs to: its path up to the first index, or its first part."""
-    parts = name.split(".")
-    for end in range(1, len(parts)):
-        if parts[end].isdigit() and parts[end - 1] not in ("convs", "acts"):
-            while end + 1 < len(parts) and parts[end + 1].isdigit():
-                end += 1
-            return ".".join(parts[: end + 1])
-    return parts[0]
+INTRODUCTION = """
+# The other architectures
+
+One of each of the article's families of improvements to the U-Net, and FCN, which it is set against. All have both
+twins, the NumPy reference, ONNX and engines. Every command knows them:
+
+```console
+$ unet demo --preset unet++                  # train a narrow one, prove it, export it, report
+$ unet info --preset transunet --input 224   # layers, shapes, parameters, multiply-adds
+$ unet train data/em --out runs/em --preset m-net --widths 16 32 64 128
+$ unet predict runs/em/best slide.tif -o labels.tif
+$ unet export runs/em/best -o bundle --precision fp16 fp32
+```
+
+`--widths` narrows all but TransUNet, whose measures have other names; a config file sets those, and any other
+field: `unet train data/em --out runs/em --config transunet.json` with `{"architecture": "transunet", "width": 16,
+"groups": 8, "hidden": 128, "heads": 4, "mlp": 256, "layers": 4}`.
+
+**Loss.** Each is trained by the same trainer with its own loss: UNet++ with deep supervision and M-Net average the
+chosen loss over their outputs, the Probabilistic U-Net minimises the negative ELBO.
+
+**Hypotheses.** The Probabilistic U-Net is f(image, noise) in every runtime. `unet predict ... --samples 16 --seed
+1` draws 16 segmentations of each image as the pages of one file: U-Net and prior run once, the last layers once a
+sample. Without noise, it gives the hypothesis of the prior's mean. `unet evaluate ... --samples 16` adds the
+generalised energy distance from the label; for several labels of one image, `unet_data.energy_distance(samples,
+labels)`.
+
+**Engines.** TensorRT for RTX (1.7.1) builds each of them in fp32 and fp16; `parity_tests/test_families_engines.py`
+does so, narrow. No operation stands in the way: attention is written out as products and a softmax, and noise is an
+input of the engine, up to 16 rows for `--profile latency`, else as many as images. Whether the engines compute what
+they should, only a GPU can show. Triton serves the Probabilistic U-Net through ONNX Runtime only, where noise may
+be left out.
+
+**Padding.** All have same padding, as their references. `multiresunet` can have valid convolutions (`"padding":
+"valid"`); why the others cannot, or would gain nothing, their configs' docstrings say. "Tiles can be exact" does
+not depend on it: a tile with enough around it gives the whole image's values.
+
+**Side by side.** `python -m unet_tools.families_table --data DIR --out benchmarks/results/families.json` trains all
+of them, narrow and alike, on DSB-2018 and ISBI-2012, and writes a table of scores, parameters, multiply-adds and
+seconds a step with a picture beside that file. It takes up where it was stopped.
+
+This page is the output of `python -m unet_spec.diagram`. Multiply-adds are those of one image of the size given,
+convolutions and matrix products only. The figures are the docstrings of `unet_spec.families`; they say where the
+reference implementation departs from the paper.
+"""
 
 
 def mermaid(graph: Graph) -> str:
     """A flow chart of the blocks with their channels and parameters, and an arrow for every map that passes."""
-    last, parameters, arrows = {}, {}, {}
-    for node in graph:
-        block = block_of(node.name)
-        last[block] = node.name
-        parameters[block] = parameters.get(block, 0) + own_parameters(node)
-        arrows |= {(block_of(i), block): None for i in node.inputs if block_of(i) != block}
-    key = {block: f"b{i}" for i, block in enumerate(last)}
+    found = blocks(graph)
+    key = {block.name: f"b{i}" for i, block in enumerate(found)}
     lines = ["flowchart LR"]
-    for block, node in last.items():
-        own = f"<br/>{parameters[block]:,} parameters" if parameters[block] else ""
-        lines.append(f'  {key[block]}["{block}<br/>{graph.channels[node]} channels{own}"]')
-    return "\n".join([*lines, *(f"  {key[a]} --> {key[b]}" for a, b in arrows)])
+    for block in found:
+        own = f"<br/>{block.parameters:,} parameters" if block.parameters else ""
+        lines.append(f'  {key[block.name]}["{block.name}<br/>{graph.channels[block.last]} channels{own}"]')
+    return "\n".join([*lines, *(f"  {key[a]} --> {key[block.name]}" for block in found for a in block.inputs)])
 
 
 def page() -> str:
     """docs/families.md: a table of all, and for each its figure, its chart and when to choose it."""
     lines = [
-        "# The other architectures",
-        "",
-        "One of each of the article's families of improvements to the U-Net, and FCN, which it is set against. All",
-        "have both twins, the NumPy reference, and ONNX; `unet info --preset NAME` shows the layers.",
-        "",
-        "This page is the output of `python -m unet_spec.diagram`. Multiply-adds are those of one image of the size",
-        "given, convolutions and matrix products only.",
+        *INTRODUCTION.strip().splitlines(),
         "",
         "| preset | input | parameters | multiply-adds | tiles can be exact |",
         "|---|---|---|---|---|",
@@ -89,9 +114,12 @@ def page() -> str:
         config = preset(name)
         figure = inspect.cleandoc(sys.modules[type(config).__module__].__doc__ or "")
         buffers = sum(math.prod(p.shape) for p in config.graph.params.values() if p.role == "buffer")
-        extra = f" {buffers:,} running statistics." if buffers else ""
+        extra = f" {buffers:,} running statistics," if buffers else ""
         chart = f"```mermaid\n{mermaid(config.graph.inference)}\n```"
-        lines += ["", f"## {name}", "", f"{WHEN[name]}{extra}", "", f"```text\n{figure}\n```", "", chart]
+        size = SIZES[name]
+        macs = sum(config.graph.macs((size, size)).values()) / 1e9
+        counts = f"{config.graph.parameter_count:,} parameters,{extra} {macs:.2f} G multiply-adds at {size}x{size}."
+        lines += ["", f"## {name}", "", f"**When**: {WHEN[name]}", "", counts, "", f"```text\n{figure}\n```", "", chart]
     return "\n".join(lines) + "\n"
 
 

@@ -146,7 +146,8 @@ class Graph:
 
         `tensors` holds every entry of `params`, in PyTorch's axis order; with `training`, batch norm uses the batch's
         statistics and a dropout node takes its mask from "<name>.mask". `inputs` are the further inputs, by name;
-        a latent variable's noise that is not given is zero. Raises InputError on a wrong shape or size.
+        a latent variable's noise that is not given is zero, and with S of them for one image, S logits come out. Raises
+        InputError on a wrong shape or size.
         """
         return self.activations(tensors, image, training, (self.output.name,), inputs)[self.output.name]
 
@@ -193,6 +194,8 @@ class Graph:
             if name not in known:
                 raise InputError(f"the network has no input {name!r}; it has {', '.join(known)}")
             like = fed.get(name, image[..., :1]).shape[:-1]
+            if isinstance(known[name], LatentInput) and len(image) == 1 <= len(array):
+                like = (len(array), *like[1:])  # as many hypotheses of the one image
             if array.shape != (wanted := (*like, known[name].channels())):
                 raise InputError(f"the input {name!r} has shape {array.shape}; expected {wanted}")
             fed[name] = array

@@ -44,7 +44,7 @@ class NetworkConfig:
         hints = get_type_hints(type(self))
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             if isinstance(value := getattr(self, field.name), list):
-                object.__setattr__(self, field.name, tuple(value))
+                object.__setattr__(self, field.name, tuple(tuple(v) if isinstance(v, list) else v for v in value))
             _check_type(field.name, getattr(self, field.name), hints[field.name])
         for name in ("in_channels", "out_channels"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
@@ -145,15 +145,21 @@ def require_norm(eps: float, momentum: float) -> None:
 
 
 def _check_type(name: str, value: object, hint: Any) -> None:
-    """The handful of types that configs use: int, float, bool, tuple of int, Literal."""
+    """The handful of types that configs use: int, float, bool, tuple of int, tuple of tuples of int, Literal."""
     if get_origin(hint) is Literal:
         require(value in get_args(hint), name, repr(value), " or ".join(map(repr, get_args(hint))))
+    elif get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is tuple:
+        fits = isinstance(value, tuple) and all(map(_whole_numbers, value))
+        require(fits, name, repr(value), "a sequence of sequences of whole numbers")
     elif get_origin(hint) is tuple:
-        fits = isinstance(value, tuple) and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
-        require(fits, name, repr(value), "a sequence of whole numbers")
+        require(_whole_numbers(value), name, repr(value), "a sequence of whole numbers")
     elif hint is float:
         require(isinstance(value, int | float) and not isinstance(value, bool), name, repr(value), "a number")
     elif hint is int:
         require(isinstance(value, int) and not isinstance(value, bool), name, repr(value), "a whole number")
     elif hint is bool:
         require(isinstance(value, bool), name, repr(value), "true or false")
+
+
+def _whole_numbers(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(v, int) and not isinstance(v, bool) for v in value)

@@ -16,7 +16,7 @@ import numpy as np
 from unet_spec.errors import InputError
 from unet_spec.geometry import Geometry
 from unet_spec.graph import Graph
-from unet_spec.memory import FLOAT32, MODELS, ActivationMemory, Extents
+from unet_spec.memory import FLOAT32, MODELS, ActivationMemory, Extents, MemoryModel
 from unet_spec.tiling import TilePlan, canvas_size, halo, least_tile, plan_tiles, tile_stride, used_halo
 
 WINDOWS, RESULTS = 3, 4
@@ -96,13 +96,14 @@ def plan_image(
             f"a tile of {_shape(tiles.tile)} takes {mebibytes(memory)}, the budget has {mebibytes(budget)}; "
             "give a smaller tile or a larger budget"
         )
-    batch = 1 if budget is None else max(1, min(most_batch, budget // memory, len(tiles)))
+    fixed = ActivationMemory(geometry.graph, _model(runtime)).fixed
+    batch = 1 if budget is None else max(1, min(most_batch, (budget - fixed) // (memory - fixed), len(tiles)))
     return Plan(
         tiles,
         batch,
         len(tiles) * sum(geometry.graph.macs(tiles.tile).values()),
         sum(geometry.graph.macs(tiles.canvas).values()),
-        memory * batch,
+        fixed + (memory - fixed) * batch,
         _at_risk(geometry, tiles, halo),
     )
 
@@ -113,8 +114,12 @@ def tile_memory(graph: Graph, runtime: str, tile: tuple[int, ...]) -> int:
     return int(_memory(graph, runtime, extents))
 
 
+def _model(runtime: str) -> MemoryModel:
+    return MODELS.get(runtime, MODELS["onnx"])
+
+
 def _memory(graph: Graph, runtime: str, extents: Extents) -> np.ndarray:
-    maps = ActivationMemory(graph, MODELS.get(runtime, MODELS["onnx"])).peak(extents)
+    maps = ActivationMemory(graph, _model(runtime)).peak(extents)
 
     def values(node: str) -> Any:
         return math.prod((axis[node] for axis in extents), start=np.float64(graph.channels[node]))

@@ -76,7 +76,9 @@ class Strip:
 def check_strips(graph: Graph) -> None:
     """Raises InputError where a network cannot be computed strip by strip."""
     if not Geometry(graph).bounded:
-        raise InputError("this network sees the whole image at once (a norm over space), so strips cannot compute it")
+        raise InputError(
+            "this network sees the whole image at once (a norm, a mean or an interpolation over it): no strips"
+        )
     other = sorted({n.op.kind for n in graph.inference if n.inputs and n.op.kind not in KINDS})
     if other:
         raise InputError(f"strips cannot compute {', '.join(other)} yet; leave out --strips")

@@ -34,12 +34,58 @@ def rows(graph: Graph, size: tuple[int, ...]) -> list[Row]:
     return [Row(n.name, n.op.kind, n.op.hyper(), shapes[n.name], own_parameters(n), macs[n.name]) for n in graph]
 
 
+@dataclass(frozen=True)
+class Block:
+    """Nodes of a graph that belong together, by their names.
+
+    Attributes:
+        name: the path that they share.
+        last: the node whose output leaves the block.
+        parameters: of all its nodes.
+        inputs: names of the blocks whose outputs it takes.
+    """
+
+    name: str
+    last: str
+    parameters: int
+    inputs: tuple[str, ...]
+
+
+def block_of(name: str) -> str:
+    """The block that a node belongs to: its path up to the first index, or its first part; a layer of its own takes its
+    norm, activation and dropout in."""
+    parts = name.split(".")
+    for end in range(1, len(parts)):
+        if parts[end].isdigit() and parts[end - 1] not in ("convs", "acts"):
+            while end + 1 < len(parts) and parts[end + 1].isdigit():
+                end += 1
+            return ".".join(parts[: end + 1])
+    stem, _, last = parts[0].rpartition("_")
+    return stem if stem and last in ("norm", "act", "drop") else parts[0]
+
+
+def blocks(graph: Graph) -> tuple[Block, ...]:
+    """The blocks of a graph in the order in which they begin."""
+    members: dict[str, list[Node]] = {}
+    for node in graph:
+        members.setdefault(block_of(node.name), []).append(node)
+    return tuple(
+        Block(
+            name,
+            nodes[-1].name,
+            sum(map(own_parameters, nodes)),
+            tuple(dict.fromkeys(block_of(i) for node in nodes for i in node.inputs if block_of(i) != name)),
+        )
+        for name, nodes in members.items()
+    )
+
+
 def facts(config: NetworkConfig, size: tuple[int, ...]) -> dict[str, Any]:
     """Everything that follows from a config and an image size, ready for JSON. Raises InputError if it does not fit."""
     graph, geometry = config.graph, config.geometry
     geometry.check(size)
     layers = rows(graph, size)
-    field_ = geometry.field()
+    field_, shapes = geometry.field(), graph.shapes(size)
     return {
         "config": config.to_dict(),
         "input": [*size, config.in_channels],
@@ -59,6 +105,10 @@ def facts(config: NetworkConfig, size: tuple[int, ...]) -> dict[str, Any]:
             {"name": r.name, "kind": r.kind, "detail": r.detail, "output": list(r.shape), "parameters": r.parameters,
              "macs": r.macs}
             for r in layers
+        ],
+        "blocks": [
+            {"name": b.name, "output": list(shapes[b.last]), "parameters": b.parameters, "inputs": list(b.inputs)}
+            for b in blocks(graph.inference)
         ],
     }  # fmt: skip
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from unet_spec import Checkpoint, DataSpec, NetworkConfig
 from unet_spec.geometry import check_image
+from unet_spec.hub import find_folder, push
+from unet_spec.model_card import CARD, model_card
 from unet_torch import weights
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -65,9 +67,13 @@ class Network(nn.Module):
         return of(self(image), labels, weights)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
-        """The network of a checkpoint folder, in evaluation mode, in the dtype of its file. Raises InputError."""
-        return cls.from_checkpoint(Checkpoint.load(folder))
+    def from_pretrained(cls, source: str | os.PathLike[str], *, revision: str | None = None) -> Self:
+        """The network of a checkpoint folder, or of a repository "owner/name" of the Hugging Face hub (which needs the
+        extra "hub"), in evaluation mode, in the dtype of its file. Raises InputError.
+
+        revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
+        """
+        return cls.from_checkpoint(Checkpoint.load(find_folder(source, revision)))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
@@ -78,6 +84,15 @@ class Network(nn.Module):
         model.data = checkpoint.data
         return model.eval()
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes a checkpoint folder, which the Flax twin loads too. Raises InputError if it cannot be written."""
-        Checkpoint(self.config, weights.tensors(self), self.data).save(folder)
+    def save_pretrained(self, folder: str | os.PathLike[str], *, licence: str | None = None) -> None:
+        """Writes a checkpoint folder with a model card, which the Flax twin loads too.
+
+        licence: of the weights, for the card, such as "cc-by-4.0". Raises InputError if it cannot be written.
+        """
+        card = model_card(self.config, self.data, licence)
+        Checkpoint(self.config, weights.tensors(self), self.data).save(folder, {CARD: card})
+
+    def push_to_hub(self, repository: str, *, licence: str | None = None, **options: Any) -> str:
+        """Uploads what `save_pretrained` writes to the hub's repository "owner/name"; see `unet_spec.hub.push` for the
+        options. Returns the address of the commit. Raises InputError."""
+        return push(lambda folder: self.save_pretrained(folder, licence=licence), repository, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from unet_spec.latent import check_noise
 from unet_torch.network import Network
 
 
@@ -18,8 +19,15 @@ class TorchRuntime:
         self.model = model.eval()
         self.device = next(model.parameters()).device
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Raises InputError on a wrong shape or a size off the grid."""
+    def run(self, images: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+        """noise: of a latent variable, (N, features), or (S, features) for S hypotheses of one image; None: zeros.
+
+        Raises InputError on a wrong shape or a size off the grid, and for noise that the network does not take.
+        """
+        given = {}
+        if noise is not None:
+            check_noise(self.config.graph, len(images), noise)
+            given["noise"] = torch.from_numpy(np.ascontiguousarray(noise)).to(self.device)
         x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))).to(self.device)
         with torch.inference_mode():
-            return np.moveaxis(self.model(x).cpu().numpy(), 1, -1)
+            return np.moveaxis(self.model(x, **given).cpu().numpy(), 1, -1)

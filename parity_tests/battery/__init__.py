@@ -17,7 +17,7 @@ from parity_tests.battery import (  # noqa: F401  each import registers its chec
 from parity_tests.battery.cases import CASES, Case
 from parity_tests.battery.measure import CHECKS, Check, Measurement, Reading, require
 from parity_tests.battery.pair import Pair, build
-from parity_tests.battery.run import plan, reason_not_to_run, run_battery
+from parity_tests.battery.run import plan, reason_not_to_run, run_battery, run_check
 
 __all__ = [
     "CASES",
@@ -32,4 +32,5 @@ __all__ = [
     "reason_not_to_run",
     "require",
     "run_battery",
+    "run_check",
 ]

@@ -1,15 +1,26 @@
 """Gauge parameters: those that the loss does not depend on, because a normalisation takes their effect away again.
 
 A bias straight before batch norm shifts a channel by a constant, and batch norm subtracts the channel's mean. The same
-holds at a distance, where every operation in between hands a constant shift on as a constant shift. In exact arithmetic
-the gradient of such a parameter is zero; what a framework computes is rounding noise, which has no relative error. It
-is held against the gradient of the layer's weight instead.
+holds at a distance, where every operation in between hands a constant shift on as a constant shift. Attention takes a
+shift of its keys away: it adds the same to a query's scores of all keys, and softmax does not see it. In exact
+arithmetic the gradient of such a parameter is zero; what a framework computes is rounding noise, which has no relative
+error. It is held against the gradient of the layer's weight instead.
 """
 
 from __future__ import annotations
 
 from unet_spec import Graph, Node
-from unet_spec.ops import BatchNorm, Concat, Conv, ConvTranspose, Crop, GroupNorm, InstanceNorm, MaxPool, Upsample
+from unet_spec.ops import (
+    Attention,
+    BatchNorm,
+    Concat,
+    Conv,
+    Crop,
+    GroupNorm,
+    InstanceNorm,
+    MaxPool,
+    Upsample,
+)
 
 
 def gauge_parameters(graph: Graph, training: bool = True) -> dict[str, tuple[str, ...]]:
@@ -23,7 +34,7 @@ def gauge_parameters(graph: Graph, training: bool = True) -> dict[str, tuple[str
             consumers[source].append(node)
     found = {}
     for node in graph:
-        if isinstance(node.op, Conv | ConvTranspose) and node.op.bias:
+        if "bias" in node.op.parameters():
             absorbing = _absorbing(node.name, consumers, training)
             if absorbing:
                 found[f"{node.name}.bias"] = tuple(sorted(absorbing))
@@ -34,7 +45,7 @@ def _absorbing(name: str, consumers: dict[str, list[Node]], training: bool) -> s
     """The normalisations that take a shift of this node's output away; None where some of it gets past them."""
     absorbed: set[str] = set()
     for node in consumers[name]:
-        if _absorbs(node, training):
+        if _absorbs(node, training) or (isinstance(node.op, Attention) and node.inputs[1] == name):
             absorbed.add(node.name)
         elif _hands_on(node):
             further = _absorbing(node.name, consumers, training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import jax
@@ -11,56 +12,75 @@ import torch
 from flax import nnx
 
 import unet_jax.losses
+import unet_jax.network
 import unet_torch.losses
-from parity_tests.battery import noise, oracle, pair
+import unet_torch.network
+from parity_tests.battery import noise, oracle, outputs, pair
 from parity_tests.battery.cases import Case
-from parity_tests.battery.dropout import dropout_nodes, flax_masks, torch_masks
+from parity_tests.battery.dropout import jax_draws, reference_masks, torch_draws
 from parity_tests.battery.gauge import gauge_parameters
+from parity_tests.battery.layers import has
 from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance
 from parity_tests.battery.slots import from_flax
-from unet_spec import Graph
+from unet_spec import Graph, NetworkConfig
+from unet_spec.families.probabilistic_unet import NOISE, SEGMENTATION
+from unet_spec.ops import LatentInput
 
 IGNORED = 250
 Gradients = dict[str, np.ndarray]
 
 
-def targets(image: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (N, *spatial) at the image's size, some to be ignored, and weights of the pixels."""
+def targets(image: np.ndarray, config: NetworkConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N, *spatial) at the image's size and weights of the pixels. Some labels are to be ignored; not where
+    they are an input of the network, too."""
     rng = np.random.default_rng(7)
-    labels = rng.integers(0, classes, image.shape[:-1])
-    labels[rng.random(labels.shape) < 0.1] = IGNORED
+    labels = rng.integers(0, config.classes, image.shape[:-1])
+    if not has(config.graph, LatentInput):
+        labels[rng.random(labels.shape) < 0.1] = IGNORED
     return labels, rng.uniform(0.2, 2.0, labels.shape).astype(np.float32).astype(image.dtype)
 
 
-def torch_gradients(model: torch.nn.Module, image: np.ndarray, layout=lambda t: t) -> tuple[float, Gradients, dict]:
-    """Loss, gradients by PyTorch name (the image's as "image", channels last), and the dropout masks drawn."""
-    labels, weights = targets(image, model.config.classes)
+def torch_gradients(
+    model: unet_torch.network.Network, image: np.ndarray, layout=lambda t: t
+) -> tuple[float, Gradients, dict]:
+    """The network's own loss, gradients by PyTorch name (the image's as "image", channels last), and what it drew."""
+    labels, weights = map(torch.from_numpy, targets(image, model.config))
+
+    def of(z: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
+        return unet_torch.losses.cross_entropy(z, y, w, IGNORED, smoothing=0.1)
+
     x = layout(pair.to_torch(image)).requires_grad_(True)
     model.zero_grad()
-    with torch_masks(model) as masks:
-        logits = model(x)
-    loss = unet_torch.losses.cross_entropy(
-        logits, torch.from_numpy(labels), torch.from_numpy(weights), IGNORED, smoothing=0.1
-    )
+    with torch_draws(model) as draws:
+        loss = model.loss(of, x, labels, weights)
     loss.backward()
-    zero = {name: np.zeros(tuple(p.shape)) for name, p in model.named_parameters() if p.grad is None}
-    found = {name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.grad is not None}
-    return float(loss.detach()), zero | found | {"image": pair.from_torch(x.grad)}, masks
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    zero = {name: np.zeros(tuple(p.shape)) for name, p in trained.items() if p.grad is None}
+    found = {name: p.grad.numpy().copy() for name, p in trained.items() if p.grad is not None}
+    return float(loss.detach()), zero | found | {"image": pair.from_torch(x.grad)}, draws
 
 
-def jax_gradients(model: nnx.Module, image: np.ndarray, masks: dict, jit: bool = True) -> tuple[float, Gradients]:
-    """The same from the Flax twin, under PyTorch's names and axes, with the masks given."""
-    labels, weights = targets(image, model.config.classes)
+def jax_gradients(
+    model: unet_jax.network.Network, image: np.ndarray, draws: dict, backwards: bool = False
+) -> tuple[float, Gradients]:
+    """The same from the Flax twin, under PyTorch's names and axes, with what it draws given. `backwards`: with the
+    batch in the opposite order, which changes nothing but the order of sums."""
+    order = slice(None, None, -1 if backwards else 1)
+    labels, weights = (jnp.array(t[order]) for t in targets(image, model.config))
+    image, draws = image[order], {name: drawn[order] for name, drawn in draws.items()}
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
 
-    def loss_of(params: nnx.State, x: jax.Array, rest: nnx.State) -> jax.Array:
-        logits = nnx.merge(graphdef, params, rest, copy=True)(x, nnx.Rngs(dropout=0))
-        return unet_jax.losses.cross_entropy(logits, jnp.array(labels), jnp.array(weights), IGNORED, smoothing=0.1)
+    def of(z: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
+        return unet_jax.losses.cross_entropy(z, y, w, IGNORED, smoothing=0.1)
 
-    run = jax.value_and_grad(loss_of, argnums=(0, 1))
-    with flax_masks(model.config.graph, masks):
-        loss, (grads, moved) = (jax.jit(run) if jit else run)(params, jnp.array(image), rest)
-    return float(loss), from_flax(model.config.graph, grads) | {"image": np.asarray(moved)}
+    def loss_of(params: nnx.State, x: jax.Array, rest: nnx.State) -> jax.Array:
+        own = nnx.merge(graphdef, params, rest, copy=True)
+        return own.loss(of, x, labels, weights, nnx.Rngs(dropout=0))
+
+    run = jax.jit(jax.value_and_grad(loss_of, argnums=(0, 1)))
+    with jax_draws(model.config, draws):
+        loss, (grads, moved) = run(params, jnp.array(image), rest)
+    return float(loss), from_flax(model.config.graph, grads) | {"image": np.asarray(moved)[order]}
 
 
 def apart(found: Gradients, wanted: Gradients, gauge: set[str]) -> tuple[float, str]:
@@ -84,8 +104,8 @@ def exact(case: Case) -> Iterator[Reading]:
     """In training mode, loss included; and the biases without a gradient are exactly those that the graph says."""
     twins, image = pair.build(case.config).train(), pair.image(case)
     gauge = set(gauge_parameters(case.config.graph))
-    loss, theirs, masks = torch_gradients(twins.torch, image)
-    own_loss, ours = jax_gradients(twins.jax, image, masks)
+    loss, theirs, draws = torch_gradients(twins.torch, image)
+    own_loss, ours = jax_gradients(twins.jax, image, draws)
     worst, where = apart(ours, theirs, gauge)
     yield Reading("jax, torch", "float64", worst, FORWARD_BOUND, where)
     yield Reading("jax, torch", "float64", abs(loss - own_loss) / abs(own_loss), FORWARD_BOUND, "loss")
@@ -109,17 +129,22 @@ def reference(case: Case) -> Iterator[Reading]:
     """The derivative along a random direction, from differences of the reference's loss: a witness that shares nothing
     with either twin. Its own error is seen by halving the step."""
     twins, image = pair.build(case.config).train(), pair.image(case)
-    loss, theirs, masks = torch_gradients(twins.torch, image)
+    loss, theirs, draws = torch_gradients(twins.torch, image)
     rng = np.random.default_rng(4)
-    labels, weights = targets(image, case.config.classes)
+    labels, weights = targets(image, case.config)
     names = [n for n, p in twins.graph.params.items() if p.role == "parameter"]
     way = {name: rng.normal(size=twins.tensors[name].shape) * np.abs(twins.tensors[name]).max() for name in names}
-    full = {f"{name}.mask": masks.get(name, np.ones(1)) for name in dropout_nodes(twins.graph)}
+    full = {f"{name}.mask": mask for name, mask in reference_masks(twins.graph, draws).items()}
+    further = {NOISE: draws[NOISE][None], SEGMENTATION: labels} if NOISE in draws else {}
 
     def loss_at(step: float) -> float:
         moved = twins.tensors | {name: twins.tensors[name] + step * d for name, d in way.items()}
-        logits = twins.graph.forward(moved | full, image, training=True)
-        return oracle.cross_entropy(logits, labels, weights, IGNORED, 0.1)
+        values = outputs.of_reference(twins.graph, moved | full, image, further, training=True)
+        return oracle.network_loss(case.config, values, of, math.prod(labels.shape[1:]))
+
+    def of(logits: np.ndarray, stride: tuple[int, ...]) -> float:
+        at = (slice(None), *(slice(None, None, n) for n in stride))
+        return oracle.cross_entropy(logits, labels[at], weights[at], IGNORED, 0.1)
 
     slopes = [(loss_at(h) - loss_at(-h)) / (2 * h) for h in (2e-7, 1e-7)]
     along = sum(float((theirs[name] * d).sum()) for name, d in way.items())
@@ -132,20 +157,25 @@ def reference(case: Case) -> Iterator[Reading]:
 
 @check("gradients.float32")
 def single(case: Case) -> Iterator[Reading]:
-    """Each twin in float32 against float64 from the same weights. The noise floor: contiguous against channels_last,
-    and what moving each weight and pixel by half a unit in the last place does to the exact gradient."""
+    """Each twin in float32 against float64 from the same weights. The noise floor: PyTorch contiguous against
+    channels_last, JAX against itself with the batch backwards, and what moving each weight, pixel and output of a layer
+    by half a unit in the last place does to the exact gradient."""
     twins, image = pair.build(case.config, "float32").train(), pair.image(case, dtype="float32")
     gauge = set(gauge_parameters(case.config.graph))
     exact_twin = pair.torch_twin(case.config, pair.double(twins.tensors)).train()
-    _, wanted, masks = torch_gradients(exact_twin, image.astype(np.float64))
+    _, wanted, draws = torch_gradients(exact_twin, image.astype(np.float64))
     moved = noise.rounded_inputs(twins.tensors | {"image": image}, 1)
     moved_image = moved.pop("image")
-    _, near, _ = torch_gradients(pair.torch_twin(case.config, moved).train(), moved_image)
-    found = {"torch": torch_gradients(twins.torch, image)[1], "jax": jax_gradients(twins.jax, image, masks)[1]}
+    near_twin = pair.torch_twin(case.config, moved).train()
+    with noise.rounded_layers(near_twin, 2):
+        _, near, _ = torch_gradients(near_twin, moved_image)
+    found = {"torch": torch_gradients(twins.torch, image)[1], "jax": jax_gradients(twins.jax, image, draws)[1]}
     pair.channels_last(twins.torch)
     _, other, _ = torch_gradients(twins.torch, image, pair.channels_last)
     base = max(apart(near, wanted, gauge)[0], 2 * noise.ULP)
-    floor = max(base, min(apart(other, found["torch"], gauge)[0], noise.CAP * base))
+    _, backwards = jax_gradients(twins.jax, image, draws, backwards=True)
+    twin = max(apart(other, found["torch"], gauge)[0], apart(backwards, found["jax"], gauge)[0])
+    floor = max(base, min(twin, noise.CAP * base))
     for runtime, gradients in found.items():
         worst, where = apart(gradients, wanted, gauge)
         yield Reading(runtime, "float32", worst, noise.FACTOR * floor, where)

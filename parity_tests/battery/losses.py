@@ -62,6 +62,23 @@ def cross_entropy(case: Case) -> Iterator[Reading]:
                     yield Reading("jax, torch", dtype, distance(grad, other), bound, f"gradient, {where}")
 
 
+@check("losses.others", runs="once")
+def others(case: Case) -> Iterator[Reading]:
+    """Focal, Dice and Tversky loss of the twins against each other, values and gradients. (Against their formulas:
+    test_losses_twins.py.)"""
+    for channels in (1, 3):
+        for name, data in (("plain", {}), ("all", {"weights": True, "ignore": 250, "margin": 3})):
+            logits, labels, weights = _data(channels, case.config.spatial_dims, "float64", **data)
+            labels[1][labels[1] == 1] = 0  # a class that this image lacks
+            rest = {k: v for k, v in data.items() if k == "ignore"}
+            for loss in ("focal_loss", "dice_loss", "tversky_loss"):
+                ours, grad = _jax(logits, labels, weights, rest, loss)
+                theirs, other = _torch(logits, labels, weights, rest, loss)
+                where = f"{loss}, {name}, {channels} channels"
+                yield Reading("jax, torch", "float64", abs(ours - theirs) / abs(theirs), FORWARD_BOUND, where)
+                yield Reading("jax, torch", "float64", distance(grad, other), FORWARD_BOUND, f"gradient, {where}")
+
+
 @check("losses.edges", runs="once")
 def edges(case: Case) -> Iterator[Reading]:
     """A label that no class has gives NaN; no pixel that counts gives 0 and no gradient. Wrong answers, counted."""
@@ -75,18 +92,18 @@ def edges(case: Case) -> Iterator[Reading]:
         yield Reading(runtime, "float64", int(loss != 0 or np.abs(grad).max() != 0), 0, "nothing counts")
 
 
-def _jax(logits, labels, weights, options) -> tuple[float, np.ndarray]:
+def _jax(logits, labels, weights, options, loss="cross_entropy") -> tuple[float, np.ndarray]:
     def run(z: jax.Array) -> jax.Array:
         w = None if weights is None else jnp.array(weights)
-        return unet_jax.losses.cross_entropy(z, jnp.array(labels), w, **options)
+        return getattr(unet_jax.losses, loss)(z, jnp.array(labels), w, **options)
 
-    loss, grad = jax.jit(jax.value_and_grad(run))(jnp.array(logits))
-    return float(loss), np.asarray(grad)
+    value, grad = jax.jit(jax.value_and_grad(run))(jnp.array(logits))
+    return float(value), np.asarray(grad)
 
 
-def _torch(logits, labels, weights, options) -> tuple[float, np.ndarray]:
+def _torch(logits, labels, weights, options, loss="cross_entropy") -> tuple[float, np.ndarray]:
     z = pair.to_torch(logits).requires_grad_(True)
     w = None if weights is None else torch.from_numpy(weights)
-    loss = unet_torch.losses.cross_entropy(z, torch.from_numpy(labels), w, **options)
-    loss.backward()
-    return float(loss.detach()), pair.from_torch(z.grad)
+    value = getattr(unet_torch.losses, loss)(z, torch.from_numpy(labels), w, **options)
+    value.backward()
+    return float(value.detach()), pair.from_torch(z.grad)

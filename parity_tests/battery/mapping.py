@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from flax import nnx
 
-import unet_jax.unet
 import unet_jax.weights
-import unet_torch.unet
+import unet_jax.zoo
 import unet_torch.weights
+import unet_torch.zoo
 from parity_tests.battery import pair
 from parity_tests.battery.cases import Case
 from parity_tests.battery.measure import Reading, check, differing
+from unet_jax.families.layers import Fixed
 from unet_spec import Checkpoint, Graph, InputError, weight_map
 
 DTYPES = ("float16", "float32", "float64")
@@ -46,11 +47,13 @@ def bijection(case: Case) -> Iterator[Reading]:
     wanted = {(e.pytorch, e.shape, e.role) for e in lines}
     yield Reading("graph", "any", len(wanted ^ {(n, p.shape, p.role) for n, p in graph.params.items()}), 0)
     yield Reading("graph", "any", len(lines) - len({e.flax for e in lines}), 0, "Flax names used twice")
-    named = {(n, tuple(p.shape), "parameter") for n, p in twins.torch.named_parameters()}
+    named = {
+        (n, tuple(p.shape), "parameter" if p.requires_grad else "fixed") for n, p in twins.torch.named_parameters()
+    }
     named |= {(n, tuple(p.shape), "buffer") for n, p in twins.torch.named_buffers()}
     yield Reading("torch", "any", len(wanted ^ named), 0, str(sorted(wanted ^ named)[:2]))
-    roles = {nnx.Param: "parameter", nnx.BatchStat: "buffer"}
-    made = nnx.eval_shape(lambda: unet_jax.unet.UNet(case.config, None))  # as built: loading replaces shapes
+    roles = {nnx.Param: "parameter", nnx.BatchStat: "buffer", Fixed: "fixed"}
+    made = nnx.eval_shape(lambda: unet_jax.zoo.create(case.config, None))  # as built: loading replaces shapes
     flat = nnx.to_flat_state(nnx.state(made))
     leaves = {(tuple(map(str, path)), tuple(v.shape), roles.get(type(v), str(type(v)))) for path, v in flat}
     ours = {(e.flax, e.flax_shape, e.role) for e in lines}
@@ -67,10 +70,11 @@ def bijection(case: Case) -> Iterator[Reading]:
 def _unrefused(load: Callable[[dict], None], tensors: dict[str, np.ndarray]) -> int:
     """How many of three wrong sets of tensors are taken, or refused without naming the tensor."""
     name = next(reversed(tensors))
+    shaped = next(n for n in reversed(tensors) if n.endswith("weight"))
     wrong = {
         name: {n: t for n, t in tensors.items() if n != name},
         "encoder.9.left_over": tensors | {"encoder.9.left_over": np.zeros(3, np.float32)},
-        "head.weight": tensors | {"head.weight": tensors["head.weight"][..., None]},
+        shaped: tensors | {shaped: tensors[shaped][..., None]},
     }
     count = 0
     for told, given in wrong.items():
@@ -112,8 +116,8 @@ def checkpoint(case: Case) -> Iterator[Reading]:
         yield Reading(
             "file", "float32", differing(Checkpoint.load(a).tensors, tensors), 0, "views that are not contiguous"
         )
-        unet_torch.unet.UNet.from_pretrained(a).save_pretrained(b)
-        unet_jax.unet.UNet.from_pretrained(b).save_pretrained(c)
+        unet_torch.zoo.from_pretrained(a).save_pretrained(b)
+        unet_jax.zoo.from_pretrained(b).save_pretrained(c)
         for name in ("config.json", "model.safetensors"):
             same = (a / name).read_bytes() == (b / name).read_bytes() == (c / name).read_bytes()
             yield Reading("file", "float32", int(not same), 0, f"{name}: file → torch → jax")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from parity_tests.battery.cases import Case
-from unet_spec import UNetConfig
+from unet_spec import NetworkConfig
 
 FORWARD_BOUND = 1e-12
 """Float64: relative to the largest magnitude of the tensor. Some 4500 roundings; measured values are below 5e-15."""
@@ -73,17 +73,22 @@ class Check:
     name: str
     function: Callable[[Case], Iterable[Reading]]
     runs: str
-    unless: Callable[[UNetConfig], str]
+    unless: Callable[[NetworkConfig], str]
 
     def __call__(self, case: Case) -> list[Measurement]:
         """The measurements; nothing is asserted. Errors of the networks under test are raised."""
-        return [Measurement(**vars(r), case=case.name, check=self.name) for r in self.function(case)]
+        return list(self.measurements(case))
+
+    def measurements(self, case: Case) -> Iterator[Measurement]:
+        """The same, one by one."""
+        for reading in self.function(case):
+            yield Measurement(**vars(reading), case=case.name, check=self.name)
 
 
 CHECKS: dict[str, Check] = {}
 
 
-def check(name: str, runs: str = "core", unless: Callable[[UNetConfig], str] = lambda config: "") -> Callable:
+def check(name: str, runs: str = "core", unless: Callable[[NetworkConfig], str] = lambda config: "") -> Callable:
     """Registers a function from a case to readings under `name`."""
 
     def register(function: Callable[[Case], Iterator[Reading]]) -> Check:

@@ -14,14 +14,15 @@ numbers in evaluation) must not widen its own bound: what twins measure counts u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-import jax.numpy as jnp
 import numpy as np
 import torch
 
+from parity_tests.battery import outputs
 from parity_tests.battery.measure import distance
-from parity_tests.battery.pair import Pair, channels_last, double, from_torch, jax_forward, to_torch, torch_forward
+from parity_tests.battery.pair import Pair, channels_last, double, jax_runner, torch_outputs
 
 FACTOR = 4.0
 CAP = 4.0
@@ -30,38 +31,68 @@ OUTER = 1e-5
 """What no forward pass in float32 may differ by, whatever the noise."""
 
 
-def reference_noise(pair: Pair, image: np.ndarray) -> float:
-    """The reference in the dtype of the pair against itself in float64; at least two units in the last place."""
+def reference_noise(pair: Pair, image: np.ndarray) -> dict[str, float]:
+    """Of every output, the reference in the dtype of the pair against itself in float64; at least two units in the last
+    place."""
     dtype = next(iter(pair.tensors.values())).dtype
-    own = pair.graph.forward(pair.tensors, image.astype(dtype))
-    return max(distance(own, pair.reference(image)), 2 * ULP)
+    given = image.astype(dtype)
+    own = outputs.of_reference(pair.graph, pair.tensors, given, outputs.further_inputs(pair.config, given))
+    return {name: max(distance(own[name], wanted), 2 * ULP) for name, wanted in pair.references(image).items()}
 
 
-def forward_floor(pair: Pair, image: np.ndarray, eager: bool) -> float:
-    """The noise floor of a float32 forward pass in evaluation mode. `eager`: also run JAX without jit (slow)."""
+def forward_floors(pair: Pair, image: np.ndarray, eager: bool) -> dict[str, float]:
+    """The noise floor of every output of a float32 forward pass in evaluation mode. `eager`: also run JAX without jit
+    (slow)."""
     base = reference_noise(pair, image)
-    plain = torch_forward(pair.torch, image)
-    with_layout = from_torch(channels_last(pair.torch)(channels_last(to_torch(image))))
+    plain = torch_outputs(pair.torch, image)
+    with_layout = torch_outputs(channels_last(pair.torch), image, channels_last)
     pair.torch.to(memory_format=torch.contiguous_format)
-    twins = [distance(with_layout, plain)]
+    twins = {name: distance(with_layout[name], value) for name, value in plain.items()}
     if eager:
-        twins.append(distance(np.asarray(pair.jax(jnp.array(image))), jax_forward(pair.jax, image)))
-    return max(base, min(max(twins), CAP * base))
+        by_step, jitted = jax_runner(pair.jax, jit=False)(image), jax_runner(pair.jax)(image)
+        twins = {name: max(error, distance(by_step[name], jitted[name])) for name, error in twins.items()}
+    return {name: max(floor, min(twins[name], CAP * floor)) for name, floor in base.items()}
 
 
 def outer(image: np.ndarray) -> float:
     """OUTER, times the condition number of x − mean(x) for this image where that is above one: the digits that centring
     an image far from zero loses are lost to every implementation, the reference included."""
-    return OUTER * max(1.0, abs(float(image.mean())) / float(image.std()))
+    mean, spread = abs(float(image.mean())), float(image.std())
+    return OUTER * max(1.0, mean / spread if spread else 1.0)  # of one value, nothing is left to centre
 
 
-def forward_bound(pair: Pair, image: np.ndarray, eager: bool = False) -> float:
-    return min(FACTOR * forward_floor(pair, image, eager), outer(image))
+def forward_bounds(pair: Pair, image: np.ndarray, eager: bool = False) -> dict[str, float]:
+    """What each output in float32 may differ by."""
+    return {name: min(FACTOR * f, outer(image)) for name, f in forward_floors(pair, image, eager).items()}
 
 
 def rounding_bound(pair: Pair, image: np.ndarray) -> float:
-    """The same from the reference alone: for comparing the modes of a twin, which must not set their own bound."""
-    return min(FACTOR * reference_noise(pair, image), outer(image))
+    """The same for the logits, from the reference alone: for comparing the modes of a twin, which must not set their
+    own bound."""
+    return min(FACTOR * reference_noise(pair, image)["logits"], outer(image))
+
+
+@contextmanager
+def rounded_layers(model: torch.nn.Module, seed: int) -> Iterator[None]:
+    """Within the block, every layer of a float64 model hands on, forward and backward, what it computed moved at random
+    by at most half a float32 unit in the last place: what storing it in float32 does, whoever computes."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def moved(t: torch.Tensor) -> torch.Tensor:
+        noise = torch.rand(t.shape, generator=generator, dtype=torch.float64)
+        return t * (1 + ULP / 2 * (2 * noise - 1))
+
+    def hook(module: torch.nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
+        if output.requires_grad:
+            output.register_hook(moved)
+        return moved(output)
+
+    handles = [m.register_forward_hook(hook) for m in model.modules() if not list(m.children())]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def rounded_inputs(tensors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:

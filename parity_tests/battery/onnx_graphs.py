@@ -8,30 +8,37 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import math
 import warnings
 from collections.abc import Iterator
+from unittest import mock
 
 import jax
 import numpy as np
 import torch
 from flax import nnx
 
-from parity_tests.battery import noise, pair
+from parity_tests.battery import noise, outputs, pair
 from parity_tests.battery.capture import nnx_modules
 from parity_tests.battery.cases import Case
+from parity_tests.battery.layers import has, with_float32_attributes
 from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance
-from unet_spec import UNetConfig
+from unet_jax import blocks
+from unet_jax.families import layers
+from unet_spec import NetworkConfig
+from unet_spec.families.probabilistic_unet import NOISE
+from unet_spec.ops import ACTIVATIONS, ConvTranspose, WindowMaxPool
 
 
-def run_onnx(content: bytes, image: np.ndarray) -> np.ndarray:
-    """The only output for the only input, in ONNX Runtime on the CPU."""
+def run_onnx(content: bytes, image: np.ndarray, **further: np.ndarray) -> np.ndarray:
+    """The only output for the only input that must be given, in ONNX Runtime on the CPU."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
-    (result,) = session.run(None, {given.name: image})
+    (result,) = session.run(None, {given.name: image} | further)
     return np.asarray(result)
 
 
@@ -55,18 +62,27 @@ def ours(case: Case) -> Iterator[Reading]:
     kinds = (("oblong",) if case.extra else ("smallest",)) if case.only else ("oblong", "offset", "smallest")
     for kind in kinds:
         image = pair.image(case, kind, "float32", 1 if case.only else 3)
-        logits = np.moveaxis(run_onnx(content, channels_first(image)), 1, -1)
-        yield Reading(
-            "onnxruntime", "float32", distance(logits, twins.reference(image)), noise.forward_bound(twins, image), kind
-        )
+        wanted, bounds = twins.references(image), noise.forward_bounds(twins, image)
+        for name, further in _inputs(case, image).items():
+            logits = np.moveaxis(run_onnx(content, channels_first(image), **further), 1, -1)
+            where = kind if name == "logits" else f"{kind}, {name}"
+            yield Reading("onnxruntime", "float32", distance(logits, wanted[name]), bounds[name], where)
+
+
+def _inputs(case: Case, image: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """The further inputs with which the graph gives an output, by its name; what only training needs is not emitted."""
+    further = outputs.further_inputs(case.config, image)
+    if not further:
+        return {"logits": {}}
+    return {"logits": {}} | {f"hypothesis {i}": {NOISE: eps} for i, eps in enumerate(further[NOISE])}
 
 
 @check("onnx.evaluator", unless=missing("onnx"))
 def evaluator(case: Case) -> Iterator[Reading]:
     """Our emitter in float64, in ONNX's own evaluator.
 
-    ONNX keeps attributes in float32, so the reference is given the epsilon that float32 holds; the slope of leaky_relu
-    and the evaluator's sqrt(2) in gelu cannot be given to it and set the bound.
+    ONNX keeps attributes, and the evaluator the values of erf, in float32. The reference is given what float32 holds of
+    them: otherwise the bound would have to hide mistakes of their size, such as a norm's epsilon.
     """
     from onnx.reference import ReferenceEvaluator
 
@@ -76,9 +92,28 @@ def evaluator(case: Case) -> Iterator[Reading]:
     image = pair.image(case, batch=1)
     model = onnx_emitter.emit_onnx(case.config, twins.tensors, dtype=np.float64)
     (logits,) = ReferenceEvaluator(model).run(None, {"image": channels_first(image)})
-    bound = {"leaky_relu": 1e-8, "gelu": 1e-6}.get(case.config.activation, FORWARD_BOUND)
-    twins.config = case.config.replace(norm_eps=float(np.float32(case.config.norm_eps)))
-    yield Reading("onnx evaluator", "float64", distance(np.moveaxis(logits, 1, -1), twins.reference(image)), bound)
+    with mock.patch.dict(ACTIVATIONS, IN_FLOAT32):
+        wanted = with_float32_attributes(twins.graph).forward(twins.tensors, image)
+    yield Reading("onnx evaluator", "float64", distance(np.moveaxis(logits, 1, -1), wanted), FORWARD_BOUND)
+
+
+IN_FLOAT32 = {
+    "leaky_relu": lambda x: np.where(x >= 0, x, float(np.float32(0.01)) * x),
+    "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float32])(x / math.sqrt(2)).astype(x.dtype)),
+}
+"""Activations with their constants, and the values of erf, as float32 holds them."""
+
+
+@check("onnx.lowered", runs="all", unless=missing("onnx"))
+def lowered(case: Case) -> Iterator[Reading]:
+    """The graph that is deployed, batch norms folded and transposed convolutions split, against the one trained."""
+    from unet_export.lowering import lower
+
+    twins, image = pair.build(case.config), pair.image(case)
+    for split in (False, True):
+        network = lower(twins.graph, twins.tensors, split_transposed=split)
+        worst = distance(network.graph.forward(network.tensors, image), twins.reference(image))
+        yield Reading("lowered graph", "float64", worst, FORWARD_BOUND, "split" if split else "folded")
 
 
 @check("onnx.torch", runs="slow", unless=missing("onnx", "onnxruntime", "onnxscript"))
@@ -90,7 +125,7 @@ def from_torch(case: Case) -> Iterator[Reading]:
         program = torch.onnx.export(twins.torch, (pair.to_torch(image),), dynamo=True, verbose=False)
     content = program.model_proto.SerializeToString()
     logits = np.moveaxis(run_onnx(content, channels_first(image)), 1, -1)
-    bound = noise.forward_bound(twins, image)
+    bound = noise.forward_bounds(twins, image)["logits"]
     yield Reading("torch.onnx", "float32", distance(logits, twins.reference(image)), bound)
 
 
@@ -101,19 +136,25 @@ class _NoDropout(nnx.Module):
         return x
 
 
-class _MaxPool(nnx.Module):
-    """Ours, with the window as a keyword, the only way in which jax2onnx's replacement of `nnx.max_pool` takes it."""
+class _Pool(nnx.Module):
+    """Ours, with all arguments by keyword, the only way in which jax2onnx's replacement of nnx's pooling takes them."""
 
-    def __init__(self, dims: int):
-        self.window = (2,) * dims
+    def __init__(self, ours: blocks.MaxPool | layers.AvgPool | layers.WindowMaxPool):
+        self.ours = ours
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nnx.max_pool(x, window_shape=self.window, strides=self.window)
+        ours = self.ours
+        pool = nnx.avg_pool if isinstance(ours, layers.AvgPool) else nnx.max_pool
+        if not isinstance(ours, layers.WindowMaxPool):
+            return pool(x, window_shape=(2,) * ours.dims, strides=(2,) * ours.dims)
+        return pool(x, window_shape=(ours.window,) * ours.dims, strides=(ours.stride,) * ours.dims)
 
 
-def _not_for_jax2onnx(config: UNetConfig) -> str:
-    if config.spatial_dims == 3 and config.upsampling == "transposed":
+def _not_for_jax2onnx(config: NetworkConfig) -> str:
+    if config.spatial_dims == 3 and has(config.graph, ConvTranspose):
         return "jax2onnx 0.17 cannot convert a transposed convolution in 3-D"
+    if any(isinstance(node.op, WindowMaxPool) and node.op.ceil for node in config.graph):
+        return "jax2onnx 0.17 drops the padding with which our max-pool lets windows overhang"
     return missing("onnx", "onnxruntime", "jax2onnx")(config)
 
 
@@ -122,10 +163,11 @@ def from_jax(case: Case) -> Iterator[Reading]:
     """jax2onnx of the Flax twin."""
     twins, image = pair.build(case.config, "float32"), pair.image(case, dtype="float32")
     for block in nnx_modules(twins.jax).values():
-        if hasattr(block, "dropout"):
-            block.dropout = _NoDropout()
-        if hasattr(block, "pool"):
-            block.pool = _MaxPool(case.config.spatial_dims)
+        for name, part in list(vars(block).items()):
+            if isinstance(part, nnx.Dropout):
+                setattr(block, name, _NoDropout())
+            elif isinstance(part, blocks.MaxPool | layers.AvgPool | layers.WindowMaxPool):
+                setattr(block, name, _Pool(part))
     graphdef, state = nnx.split(twins.jax)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -133,5 +175,5 @@ def from_jax(case: Case) -> Iterator[Reading]:
 
         model = to_onnx(lambda x: nnx.merge(graphdef, state)(x), inputs=[image.shape])
     logits = run_onnx(model.SerializeToString(), image)
-    bound = noise.forward_bound(twins, image)
+    bound = noise.forward_bounds(twins, image)["logits"]
     yield Reading("jax2onnx", "float32", distance(logits, twins.reference(image)), bound)

@@ -1,10 +1,14 @@
-"""The loss once more, in NumPy, pixel by pixel as its formula says; written from the formula, not from the twins."""
+"""The losses once more, in NumPy, pixel by pixel as their formulas say; written from the formulas, not from the
+twins."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
+
+from unet_spec import NetworkConfig
 
 
 def cross_entropy(
@@ -40,3 +44,33 @@ def cross_entropy(
         terms.append(-weight * ((1 - smoothing) * row[label] + smoothing * row.mean()))
         total.append(weight)
     return math.fsum(terms) / math.fsum(total) if math.fsum(total) > 0 else 0.0
+
+
+def divergence(p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """KL(p ‖ q) of diagonal Gaussians given as (mean, log std), (N, latent): summed over the latent axis."""
+    (mean, std), (mean_q, std_q) = ((m, np.exp(s)) for m, s in (p, q))
+    return (np.log(std_q / std) + (std**2 + (mean - mean_q) ** 2) / (2 * std_q**2) - 0.5).sum(-1)
+
+
+def network_loss(
+    config: NetworkConfig,
+    outputs: Mapping[str, np.ndarray],
+    of: Callable[[np.ndarray, tuple[int, ...]], float],
+    pixels: int,
+) -> float:
+    """What a network is trained with, from all its outputs in training mode, by name (`outputs.of_reference`).
+
+    `of` (logits, stride): the loss against every n-th label on each axis. All in all, it is the mean of `of` the logits
+    and those of all side heads; where these are coarser, each weighs half as much as the next finer one, nnU-Net's
+    deep supervision. Of a latent variable, the negative ELBO a pixel: `of` the reconstruction plus
+    beta / pixels · KL(posterior ‖ prior).
+    """
+    one = (1,) * config.spatial_dims
+    if "reconstruction" in outputs:
+        p, q = ((outputs[f"{name}.mean"], outputs[f"{name}.log_std"]) for name in ("posterior", "prior"))
+        return of(outputs["reconstruction"], one) + config.beta / pixels * divergence(p, q).mean()  # type: ignore[attr-defined]
+    heads = [outputs[name] for name in ("logits", *reversed(config.graph.sides))]
+    size = heads[0].shape[1:-1]
+    strides = [tuple(n // m for n, m in zip(size, z.shape[1:-1], strict=True)) for z in heads]
+    shares = [0.5**k if strides[-1] != one else 1.0 for k in range(len(heads))]
+    return float(np.average([of(z, stride) for z, stride in zip(heads, strides, strict=True)], weights=shares))

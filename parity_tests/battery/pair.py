@@ -6,7 +6,8 @@ them. Nothing is kept between calls, and every jitted function is a new one, for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -15,12 +16,16 @@ import numpy as np
 import torch
 from flax import nnx
 
-import unet_jax.unet
+import unet_jax.network
 import unet_jax.weights
-import unet_torch.unet
+import unet_jax.zoo
+import unet_torch.network
 import unet_torch.weights
+import unet_torch.zoo
+from parity_tests.battery import outputs
 from parity_tests.battery.cases import Case
-from unet_spec import Graph, UNetConfig
+from unet_spec import Graph, NetworkConfig
+from unet_spec.ops import InstanceNorm
 from unet_spec.randomize import random_tensors
 
 LARGE_MEAN = 30.0
@@ -35,10 +40,10 @@ class Pair:
         tensors: every parameter and buffer, by PyTorch name; what the twins were loaded with.
     """
 
-    config: UNetConfig
+    config: NetworkConfig
     tensors: dict[str, np.ndarray]
-    jax: unet_jax.unet.UNet
-    torch: unet_torch.unet.UNet
+    jax: unet_jax.network.Network
+    torch: unet_torch.network.Network
 
     @property
     def graph(self) -> Graph:
@@ -52,33 +57,41 @@ class Pair:
     def reference(
         self, image: np.ndarray, training: bool = False, masks: Mapping[str, np.ndarray] | None = None
     ) -> np.ndarray:
-        """The logits in float64, whatever the dtype of the weights."""
+        """The logits in float64, whatever the dtype of the weights. `masks`: of the dropout layers, by name."""
         tensors = double(self.tensors) | {f"{name}.mask": mask for name, mask in (masks or {}).items()}
         return self.graph.forward(tensors, image.astype(np.float64), training)
+
+    def references(
+        self, image: np.ndarray, training: bool = False, masks: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """All outputs (see `outputs`) in float64."""
+        tensors = double(self.tensors) | {f"{name}.mask": mask for name, mask in (masks or {}).items()}
+        further = outputs.further_inputs(self.config, image.astype(np.float64))
+        return outputs.of_reference(self.graph, tensors, image.astype(np.float64), further, training)
 
 
 def double(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: t.astype(np.float64) for name, t in tensors.items()}
 
 
-def build(config: UNetConfig, dtype: str = "float64", seed: int = 0) -> Pair:
+def build(config: NetworkConfig, dtype: str = "float64", seed: int = 0) -> Pair:
     """Twins in evaluation mode with every parameter and buffer random, of `dtype`."""
     tensors = random_tensors(config.graph, seed, dtype)
     return Pair(config, tensors, jax_twin(config, tensors), torch_twin(config, tensors))
 
 
-def jax_twin(config: UNetConfig, tensors: Mapping[str, np.ndarray]) -> unet_jax.unet.UNet:
+def jax_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet_jax.network.Network:
     """The Flax twin with these tensors, in evaluation mode."""
     # Shapes only, and no arrays to be replaced: building them one by one takes most of the time.
-    model = nnx.eval_shape(lambda: unet_jax.unet.UNet(config, None))
+    model = nnx.eval_shape(lambda: unet_jax.zoo.create(config, None))
     unet_jax.weights.load_tensors(model, tensors)
     model.eval()
     return model
 
 
-def torch_twin(config: UNetConfig, tensors: Mapping[str, np.ndarray]) -> unet_torch.unet.UNet:
+def torch_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet_torch.network.Network:
     """The PyTorch twin with these tensors, in evaluation mode."""
-    model = unet_torch.unet.UNet(config, None)
+    model = unet_torch.zoo.create(config, None)
     unet_torch.weights.load_tensors(model, tensors)
     return model.eval()
 
@@ -93,7 +106,8 @@ def image(case: Case, kind: str = "oblong", dtype: str = "float64", batch: int =
     size = [g.minimum + (case.extra + axis) * g.step for axis, g in enumerate(config.geometry.grids)]
     if kind == "smallest":
         batch, size = 1, [g.minimum for g in config.geometry.grids]
-        if config.norm == "instance" and config.padding == "same":
+        shapes = config.graph.shapes(tuple(size))
+        if any(isinstance(n.op, InstanceNorm) and math.prod(shapes[n.name][:-1]) == 1 for n in config.graph):
             size[-1] *= 2  # PyTorch refuses to normalise a single pixel
     mean = LARGE_MEAN if kind == "offset" else 0.0
     return rng.normal(mean, 1.0, (batch, *size, config.in_channels)).astype(np.float32).astype(dtype)
@@ -105,19 +119,45 @@ def to_torch(array: np.ndarray) -> torch.Tensor:
 
 
 def from_torch(tensor: torch.Tensor) -> np.ndarray:
-    """Channels-first PyTorch to channels-last NumPy."""
+    """Channels-first PyTorch to channels-last NumPy; (N, C) stays."""
     return np.moveaxis(tensor.detach().cpu().numpy(), 1, -1)
 
 
-def jax_forward(model: unet_jax.unet.UNet, image: np.ndarray) -> np.ndarray:
+def jax_forward(model: unet_jax.network.Network, image: np.ndarray) -> np.ndarray:
     """The logits of a model in evaluation mode, jitted."""
     graphdef, state = nnx.split(model)
     return np.asarray(jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))(state, jnp.array(image)))
 
 
-def torch_forward(model: unet_torch.unet.UNet, image: np.ndarray) -> np.ndarray:
+def torch_forward(model: unet_torch.network.Network, image: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return from_torch(model(to_torch(image)))
+
+
+def jax_runner(model: unet_jax.network.Network, jit: bool = True) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """From an image to all outputs of a model in evaluation mode; traced once for each size and dtype."""
+    graphdef, state = nnx.split(model)
+
+    def run(state: nnx.State, x: jax.Array, further: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        return outputs.of_model(nnx.merge(graphdef, state), x, further)
+
+    traced = jax.jit(run) if jit else run
+
+    def call(image: np.ndarray) -> dict[str, np.ndarray]:
+        further = {k: jnp.array(v) for k, v in outputs.further_inputs(model.config, image).items()}
+        return {name: np.asarray(value) for name, value in traced(state, jnp.array(image), further).items()}
+
+    return call
+
+
+def torch_outputs(
+    model: unet_torch.network.Network, image: np.ndarray, layout: Callable[[torch.Tensor], torch.Tensor] = lambda t: t
+) -> dict[str, np.ndarray]:
+    """All outputs of a model in evaluation mode, channels last."""
+    further = {k: torch.from_numpy(v) for k, v in outputs.further_inputs(model.config, image).items()}
+    with torch.no_grad():
+        found = outputs.of_model(model, layout(to_torch(image)), further)
+    return {name: from_torch(value) for name, value in found.items()}
 
 
 def channels_last(tensor_or_model):

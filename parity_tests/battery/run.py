@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from parity_tests.battery.cases import CASES, Case
 from parity_tests.battery.measure import CHECKS, Measurement
@@ -21,7 +21,11 @@ def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
         return "too slow for every case; run on the core ones"
     if check.runs == "slow-trains" and not case.trains:
         return "too slow for every case; run on those that train"
+    if check.runs == "trains" and case.quick and not case.trains:
+        return "too slow for every case; run on one network of each family"
     wanted = {"all": True, "once": case.core, "core": case.core, "trains": case.trains}.get(check.runs, False)
+    if case.quick:
+        wanted = name in case.quick
     if not slow and (case.slow or not wanted):
         return "slow"
     return ""
@@ -39,13 +43,14 @@ def run_battery(case: Case | str, checks: Iterable[str] | None = None, *, slow: 
     case = CASES[case] if isinstance(case, str) else case
     if checks is None:
         checks = [name for name in CHECKS if not reason_not_to_run(case, name, slow)]
-    found: list[Measurement] = []
-    for name in checks:
-        if CHECKS[name].unless(case.config):
-            continue
-        try:
-            found += CHECKS[name](case)
-        except Exception as e:  # whatever it is, it is a result
-            crash = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
-            found.append(Measurement("", "", float("nan"), 0.0, case=case.name, check=name, crash=crash))
-    return found
+    return [m for name in checks if not CHECKS[name].unless(case.config) for m in run_check(case, name)]
+
+
+def run_check(case: Case | str, name: str) -> Iterator[Measurement]:
+    """The measurements of one check as they are made; an error ends them with one that says which (`crash`)."""
+    case = CASES[case] if isinstance(case, str) else case
+    try:
+        yield from CHECKS[name].measurements(case)
+    except Exception as e:  # whatever it is, it is a result
+        crash = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
+        yield Measurement("", "", float("nan"), 0.0, case=case.name, check=name, crash=crash)

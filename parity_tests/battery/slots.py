@@ -59,6 +59,8 @@ def load_torch_slots(
 ) -> None:
     """Puts slots into an optimizer that has taken no step yet."""
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         state = {slot: torch.from_numpy(np.array(values[name])) for slot, values in slots.items()}
         if "exp_avg" in slots:  # only the Adams count, in a float32 scalar
             state["step"] = torch.tensor(float(steps))

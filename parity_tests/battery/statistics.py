@@ -10,18 +10,16 @@ import numpy as np
 import torch
 from flax import nnx
 
-import unet_jax.blocks
-import unet_torch.blocks
+import unet_jax.weights
+import unet_torch.weights
 from parity_tests.battery import noise, pair
+from parity_tests.battery.capture import nnx_modules
 from parity_tests.battery.cases import Case
-from parity_tests.battery.dropout import dropout_nodes, flax_masks, torch_masks
+from parity_tests.battery.dropout import jax_draws, reference_masks, torch_draws
+from parity_tests.battery.layers import without_batch_norm
 from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance, farthest
-from unet_spec import UNetConfig
+from unet_spec import Node
 from unet_spec.ops import BatchNorm
-
-
-def without_batch_norm(config: UNetConfig) -> str:
-    return "" if config.norm == "batch" else "no running statistics"
 
 
 @check("statistics.network", unless=without_batch_norm)
@@ -33,10 +31,10 @@ def network(case: Case) -> Iterator[Reading]:
     graphdef, state = nnx.split(twins.jax)
 
     for image in images:
-        with torch_masks(twins.torch) as masks, torch.no_grad():
+        with torch_draws(twins.torch) as draws, torch.no_grad():
             twins.torch(pair.to_torch(image))
-        full = {f"{name}.mask": masks.get(name, np.ones(1)) for name in dropout_nodes(twins.graph)}
-        with flax_masks(twins.graph, masks):
+        full = {f"{name}.mask": mask for name, mask in reference_masks(twins.graph, draws).items()}
+        with jax_draws(twins.config, draws):
 
             def run(state: nnx.State, x: jax.Array) -> nnx.State:
                 model = nnx.merge(graphdef, state, copy=True)
@@ -52,8 +50,8 @@ def network(case: Case) -> Iterator[Reading]:
                 expected |= {f"{node.name}.{key}": value for key, value in moved.items()}
     nnx.update(twins.jax, state)
     found = {
-        "jax": pair.unet_jax.weights.tensors(twins.jax),
-        "torch": pair.unet_torch.weights.tensors(twins.torch),
+        "jax": unet_jax.weights.tensors(twins.jax),
+        "torch": unet_torch.weights.tensors(twins.torch),
     }
     twins.jax.eval()
     twins.torch.eval()
@@ -69,35 +67,44 @@ def network(case: Case) -> Iterator[Reading]:
 SIZES = {2: ((2, 1, 1), (1, 2, 2), (2, 8, 16), (1, 64, 64), (4, 96, 64)), 3: ((2, 1, 1, 2), (1, 16, 16, 16))}
 
 
+FLAX = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
+"""What the Flax layer calls its tensors."""
+
+
 @check("statistics.layer", unless=without_batch_norm)
 def layer(case: Case) -> Iterator[Reading]:
-    """The layer by itself, five steps, over 2 to 24576 values a channel: n against n − 1 is half of it or nothing."""
-    config, features = case.config, 3
-    op = BatchNorm(features, config.norm_eps, config.norm_momentum)
-    for shape in SIZES[config.spatial_dims]:
-        for dtype in ("float64", "float32"):
-            rng = np.random.default_rng(2)
-            values = {key: rng.uniform(0.5, 1.5, p.shape).astype(dtype) for key, p in op.parameters().items()}
-            xs = [rng.normal(2.0, 1 + i, (*shape, features)).astype(dtype) for i in range(5)]
-            ours = unet_jax.blocks.norm(config, features, nnx.Rngs(0), jnp.dtype(dtype))
-            theirs = unet_torch.blocks.norm(config, features).to(getattr(torch, dtype))
-            for flax, key in (("scale", "weight"), ("bias", "bias"), ("mean", "running_mean"), ("var", "running_var")):
-                getattr(ours, flax)[...] = jnp.array(values[key])
-                getattr(theirs, key).data.copy_(torch.from_numpy(values[key]))
-            exact, rounded = pair.double(values), dict(values)
-            for x in xs:
-                ours(jnp.array(x))
-                theirs(pair.to_torch(x))
-                exact |= op.updated(exact, x.astype(np.float64))
-                rounded |= op.updated(rounded, x)
-            kept = ("running_mean", "running_var")
-            wanted = np.stack([exact[k] for k in kept])
-            floor = max(distance(np.stack([rounded[k] for k in kept]), wanted), 2 * noise.ULP)
-            bound = FORWARD_BOUND if dtype == "float64" else noise.FACTOR * floor
-            count = f"n = {int(np.prod(shape))}"
-            found = {
-                "jax": np.stack([np.asarray(ours.mean[...]), np.asarray(ours.var[...])]),
-                "torch": np.stack([theirs.running_mean.numpy(), theirs.running_var.numpy()]),
-            }
-            for runtime, stats in found.items():
-                yield Reading(runtime, dtype, distance(stats, wanted), bound, count)
+    """One layer of each kind by itself, five steps, over 2 to 24576 values a channel: n against n − 1 is half of it or
+    nothing."""
+    kinds = {type(n.op): n for n in reversed(case.config.graph.nodes) if isinstance(n.op, BatchNorm)}
+    for dtype in ("float64", "float32"):
+        twins = pair.build(case.config, dtype).train()
+        for node in kinds.values():
+            for shape in SIZES[case.config.spatial_dims]:
+                yield from _five_steps(twins, node, shape, dtype)
+
+
+def _five_steps(twins: pair.Pair, node: Node, shape: tuple[int, ...], dtype: str) -> Iterator[Reading]:
+    op, rng = node.op, np.random.default_rng(2)
+    assert isinstance(op, BatchNorm)
+    ours, theirs = nnx_modules(twins.jax)[node.name], twins.torch.get_submodule(node.name)
+    values = {key: rng.uniform(0.5, 1.5, p.shape).astype(dtype) for key, p in op.parameters().items()}
+    xs = [rng.normal(pair.LARGE_MEAN, 1 + i, (*shape, op.features)).astype(dtype) for i in range(5)]
+    for key, value in values.items():
+        getattr(ours, FLAX[key])[...] = jnp.array(value)
+        getattr(theirs, key).data.copy_(torch.from_numpy(value))
+    exact, rounded = pair.double(values), dict(values)
+    for x in xs:
+        ours(jnp.array(x))
+        theirs(pair.to_torch(x))
+        exact |= op.updated(exact, x.astype(np.float64))
+        rounded |= op.updated(rounded, x)
+    count = f"n = {int(np.prod(shape))}"
+    found = {
+        "jax": {"running_mean": np.asarray(ours.mean[...]), "running_var": np.asarray(ours.var[...])},
+        "torch": {"running_mean": theirs.running_mean.numpy(), "running_var": theirs.running_var.numpy()},
+    }
+    for key in ("running_mean", "running_var"):  # each by its own size: the mean is much the larger
+        floor = max(distance(rounded[key], exact[key]), 2 * noise.ULP)
+        bound = FORWARD_BOUND if dtype == "float64" else noise.FACTOR * floor
+        for runtime, stats in found.items():
+            yield Reading(runtime, dtype, distance(stats[key], exact[key]), bound, f"{key}, {count}")

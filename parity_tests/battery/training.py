@@ -10,8 +10,11 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from unittest import mock
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -24,10 +27,11 @@ import unet_torch.weights
 from parity_tests.battery import noise, pair, slots
 from parity_tests.battery.cases import Case
 from parity_tests.battery.gauge import gauge_parameters
+from parity_tests.battery.layers import without_dropout
 from parity_tests.battery.measure import FORWARD_BOUND, TRAJECTORY_BOUND, Reading, check, farthest
 from unet_jax.augment import NONE
 from unet_jax.settings import TrainSettings
-from unet_spec import Graph, UNetConfig
+from unet_spec import Graph, NetworkConfig
 
 _BASE = TrainSettings(steps=100, smoothing=0.1, augmentation=NONE)
 SETTINGS: dict[str, TrainSettings] = {
@@ -54,6 +58,9 @@ SETTINGS: dict[str, TrainSettings] = {
 }
 
 
+MEAN, STD = 0.25, 2.0
+
+
 def rate(settings: TrainSettings, step: int) -> float:
     """The learning rate of step 0, 1, …: a straight line up from 0, then half a cosine down to 0 at the last step."""
     if settings.schedule == "constant":
@@ -65,12 +72,15 @@ def rate(settings: TrainSettings, step: int) -> float:
 
 
 def batches(case: Case, settings: TrainSettings) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Four batches that take turns: images in float32, which the trainer takes, and labels at the image's size."""
+    """Four batches that take turns: images in float32, which the trainer takes, and labels at the image's size.
+
+    Multiples of 1/16: whatever averages images (M-Net does) is exact in float32, too, before it meets the weights.
+    """
     rng = np.random.default_rng(9)
     image = pair.image(dataclasses.replace(case, extra=min(case.extra, 1)), batch=2, dtype="float32")
     found = []
     for _ in range(4):
-        x = rng.normal(0.3, 1.0, image.shape).astype(np.float32)
+        x = (np.round(16 * rng.normal(0.3, 1.0, image.shape)) / 16).astype(np.float32)
         found.append((x, (x.mean(-1) > 0.3).astype(np.int32)))
     return found
 
@@ -93,9 +103,9 @@ class JaxTrainer:
         self.model = pair.jax_twin(case.config, pair.random_tensors(case.config.graph, 0, "float64"))
         self.model.train()
         channels = case.config.in_channels
-        zero, one = jnp.zeros(channels, jnp.float32), jnp.ones(channels, jnp.float32)
+        mean, std = jnp.full(channels, MEAN, jnp.float32), jnp.full(channels, STD, jnp.float32)
         graphdef, _ = unet_jax.step.initial_state(self.model, settings)
-        self.step = unet_jax.step.make_step(graphdef, settings, self.data[0][1].shape[1:], zero, one)
+        self.step = unet_jax.step.make_step(graphdef, settings, self.data[0][1].shape[1:], mean, std)
 
     def __call__(self, start: Run, count: int) -> Run:
         """`count` steps from `start` on."""
@@ -137,6 +147,13 @@ def clip_gradients(model: torch.nn.Module, largest: float) -> float:
     return float(norm)
 
 
+def step_noise(settings: TrainSettings, step: int, *shape: int, dtype: torch.dtype, device: Any) -> torch.Tensor:
+    """What the trainer draws in a step for a latent variable, (N, latent), in float32; in place of torch.randn."""
+    key = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), step))[1]
+    noise = jax.random.normal(nnx.Rngs(dropout=key).dropout(), shape, jnp.float32)
+    return torch.from_numpy(np.array(noise)).to(device, dtype)
+
+
 def torch_run(case: Case, start: Run, settings: TrainSettings, count: int, layout: Any = lambda t: t) -> Run:
     """The same in PyTorch."""
     model = layout(pair.torch_twin(case.config, start.tensors)).train()
@@ -145,14 +162,19 @@ def torch_run(case: Case, start: Run, settings: TrainSettings, count: int, layou
         slots.load_torch_slots(model, optimizer, start.slots, start.steps)
     data = batches(case, settings)
     dtype = next(model.parameters()).dtype
+
+    def of(z: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
+        return unet_torch.losses.cross_entropy(z, y, w, smoothing=settings.smoothing)
+
     losses = []
     for i in range(start.steps, start.steps + count):
         image, labels = data[i % len(data)]
         for group in optimizer.param_groups:
             group["lr"] = rate(settings, i)
         optimizer.zero_grad()
-        logits = model(layout(pair.to_torch(image).to(dtype)))
-        loss = unet_torch.losses.cross_entropy(logits, torch.from_numpy(labels), smoothing=settings.smoothing)
+        x = layout(pair.to_torch((image - np.float32(MEAN)) / np.float32(STD)).to(dtype))
+        with mock.patch.object(torch, "randn", partial(step_noise, settings, i)):
+            loss = model.loss(of, x, torch.from_numpy(labels))
         loss.backward()
         if settings.clip:
             clip_gradients(model, settings.clip)
@@ -162,7 +184,7 @@ def torch_run(case: Case, start: Run, settings: TrainSettings, count: int, layou
     return Run(losses, unet_torch.weights.tensors(model), found, start.steps + count)
 
 
-def start_of(config: UNetConfig, dtype: str = "float64") -> Run:
+def start_of(config: NetworkConfig, dtype: str = "float64") -> Run:
     return Run(tensors=pair.random_tensors(config.graph, 0, dtype))
 
 
@@ -205,14 +227,10 @@ def compare(case: Case, settings: TrainSettings, found: Run, wanted: Run) -> dic
     return result
 
 
-def _without_dropout(config: UNetConfig) -> UNetConfig:
-    """Trajectories are compared without: the masks are a matter of `forward.train` and `gradients`."""
-    return config.replace(dropout=0.0)
-
-
 def _optimizer(case: Case, name: str, long: int, handed_at: int) -> Iterator[Reading]:
-    """Three steps, then `long`, then a hand-over each way after `handed_at` steps for as many more."""
-    case, settings = dataclasses.replace(case, config=_without_dropout(case.config)), SETTINGS[name]
+    """Three steps, then `long`, then a hand-over each way after `handed_at` steps for as many more. Without dropout:
+    masks are a matter of `forward.train` and `gradients`."""
+    case, settings = dataclasses.replace(case, config=without_dropout(case.config)), SETTINGS[name]
     start, in_jax = start_of(case.config), JaxTrainer(case, settings)
 
     def in_torch(start: Run, count: int) -> Run:
@@ -248,7 +266,7 @@ def adamw(case: Case) -> Iterator[Reading]:
 def schedule(case: Case) -> Iterator[Reading]:
     """A whole run under the schedule, warm-up to the last step. Optax computes the rate in float32, whatever the
     weights: each step is off by a few units in its last place, and so is their sum."""
-    case, settings = dataclasses.replace(case, config=_without_dropout(case.config)), SETTINGS["cosine"]
+    case, settings = dataclasses.replace(case, config=without_dropout(case.config)), SETTINGS["cosine"]
     start, count = start_of(case.config), settings.steps
     found, wanted = JaxTrainer(case, settings)(start, count), torch_run(case, start, settings, count)
     worst, where = compare(case, settings, found, wanted)["weights"]
@@ -266,7 +284,7 @@ def plain(case: Case) -> Iterator[Reading]:
 def single(case: Case) -> Iterator[Reading]:
     """Ten steps in float32 against float64. The noise floor: what half a unit in the last place in every initial weight
     has become by then, and contiguous against channels_last."""
-    case = dataclasses.replace(case, config=_without_dropout(case.config))
+    case = dataclasses.replace(case, config=without_dropout(case.config))
     for name in ("sgd", "adamw"):
         settings = SETTINGS[name]
         start = start_of(case.config, "float32")
@@ -286,7 +304,7 @@ def single(case: Case) -> Iterator[Reading]:
 @check("training.clip", runs="once")
 def clip(case: Case) -> Iterator[Reading]:
     """PyTorch's own clipping is the one compared here but for a factor of norm / (norm + 1e-6)."""
-    config = _without_dropout(case.config)
+    config = without_dropout(case.config)
     ours, theirs = (pair.torch_twin(config, pair.random_tensors(config.graph, 0, "float64")) for _ in range(2))
     rng = np.random.default_rng(1)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):

@@ -59,9 +59,8 @@ def _table(verdicts: list[Verdict]) -> Table:
     table = Table("mutant", "what is wrong", "where", "case", "caught by", "error", "bound")
     for v in verdicts:
         m = v.mutant
-        if v.caught:
-            worst = v.worst
-            found = [", ".join(c.check for c in v.caught), f"{worst.worst:.2g}", f"{worst.bound:.2g}"]
+        if c := v.caught:
+            found = [c.check, f"{c.worst:.2g}", f"{c.bound:.2g}"]
         else:
             found = [f"nothing; {v.crashed[0].crash}" if v.crashed else "nothing", "", ""]
         if v.unfit:
@@ -72,7 +71,8 @@ def _table(verdicts: list[Verdict]) -> Table:
 
 def _record(v: Verdict) -> dict[str, Any]:
     m = v.mutant
-    caught = [{"check": c.check, "error": str(c.worst), "bound": c.bound, "where": c.where} for c in v.caught]
+    c = v.caught
+    caught = c and {"check": c.check, "error": str(c.worst), "bound": c.bound, "where": c.where}
     return {
         "mutant": m.name,
         "what": m.what,

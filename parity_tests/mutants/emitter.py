@@ -1,10 +1,10 @@
-"""Bugs in the ONNX emitter."""
+"""Bugs in the ONNX emitter and in the lowering before it."""
 
 from __future__ import annotations
 
 from parity_tests.mutants.plant import Edit, Entries, Plant
 from parity_tests.mutants.registry import ONNX, add
-from unet_export import onnx_ops
+from unet_export import lowering, onnx_ops
 from unet_spec import ops
 
 
@@ -171,4 +171,32 @@ add(
         "self.tensors[name])",
         "self.tensors[name].astype(np.float16))",
     ),
+)
+add(
+    "lowering-norm-sign",
+    "the folded mean is added, not subtracted",
+    "crop-batch",
+    ONNX,
+    Edit(lowering._folded, "- mean) * scale", "+ mean) * scale"),
+)
+add(
+    "lowering-norm-eps",
+    "the folded norm has no epsilon",
+    "crop-batch",
+    ONNX,
+    Edit(lowering._folded, "np.sqrt(var + norm.op.eps)", "np.sqrt(var)"),
+)
+add(
+    "lowering-conv-bias-lost",
+    "the bias of the convolution before a folded norm is dropped",
+    "crop-batch",
+    ONNX,
+    Edit(lowering._folded, 'conv.get("bias", np.zeros(1))', "np.zeros(1)"),
+)
+add(
+    "lowering-taps-order",
+    "the up-convolution's taps in the order W H",
+    "equal-widths",
+    ONNX,
+    Edit(lowering._split_transposed, "(1, *range(2, weight.ndim), 0)", "(1, *reversed(range(2, weight.ndim)), 0)"),
 )

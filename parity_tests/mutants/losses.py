@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import unet_jax.losses.entropy as jax_entropy
+import unet_jax.losses.focal as jax_focal
 import unet_jax.losses.targets as jax_targets
 import unet_torch.losses.entropy as torch_entropy
 import unet_torch.losses.targets as torch_targets
+import unet_torch.losses.tversky as torch_tversky
 from parity_tests.mutants.plant import Edit
 from parity_tests.mutants.registry import LOSSES, add
 
@@ -94,4 +96,25 @@ add(
     "article",
     LOSSES,
     Edit(torch_targets.class_logits, "[torch.zeros_like(logits), logits]", "[logits, torch.zeros_like(logits)]"),
+)
+add(
+    "loss-focal-of-others",
+    "p^γ for (1 − p)^γ",
+    "paper",
+    LOSSES,
+    Edit(jax_focal.focal_loss, "-jnp.expm1(log_p)", "jnp.exp(log_p)"),
+)
+add(
+    "loss-tversky-exchanged",
+    "α weighs the missed pixels, β the invented ones",
+    "paper",
+    LOSSES,
+    Edit(torch_tversky.tversky_loss, "alpha * extra + beta * missed", "beta * extra + alpha * missed"),
+)
+add(
+    "loss-dice-of-batch",
+    "absent classes count in the mean",
+    "paper",
+    LOSSES,
+    Edit(jax_targets.present_mean, "size > 0)", "True)"),
 )

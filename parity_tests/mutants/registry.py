@@ -23,8 +23,8 @@ MAPPING = (
     "forward.eval",
     "gradients.float64",
 )
-ONNX = ("onnx.ours", "onnx.evaluator")
-LOSSES = ("losses.cross_entropy", "losses.edges", "gradients.float64")
+ONNX = ("onnx.ours", "onnx.evaluator", "onnx.lowered")
+LOSSES = ("losses.cross_entropy", "losses.others", "losses.edges", "gradients.float64")
 
 
 @dataclass(frozen=True)

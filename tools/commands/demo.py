@@ -18,6 +18,7 @@ from unet_tools.commands.check import print_findings
 from unet_tools.console import console, notes, print_json, print_table
 from unet_tools.data import open_data
 from unet_tools.demo import run_demo
+from unet_tools.narrow import narrow
 from unet_tools.networks import choose_config
 from unet_tools.progress import TrainingProgress
 
@@ -29,9 +30,9 @@ class Args:
     out: Path = Path("demo")
     """The folder to write."""
     preset: str = "paper"
-    """The network."""
-    widths: tuple[int, ...] = (8, 16, 32, 64)
-    """Feature maps per level; the paper has 64 128 256 512 1024."""
+    """The network: any preset that unet info knows."""
+    widths: tuple[int, ...] | None = None
+    """Feature maps per level. Default: 8 16 32 64 or, where the architecture has other measures, about as narrow."""
     steps: int = 1500
     """Training steps."""
     seed: int = 0
@@ -41,7 +42,7 @@ class Args:
 
 
 def run(args: Args) -> int:
-    config = choose_config(args.preset, widths=args.widths)
+    config = narrow(args.preset) if args.widths is None else choose_config(args.preset, widths=args.widths)
     dataset = open_data(args.data, config.spatial_dims, args.seed)
     classes = dataset.class_count
     channels = config.out_channels if classes <= config.classes == 2 else classes
@@ -68,6 +69,8 @@ def run(args: Args) -> int:
     ]
     title = f"an image of {size} in {tiling['tiles']} tiles of {tile}, against the whole image"
     print_table(title, ("runtime", "worst relative", "seconds"), lines, right="1 2")
+    if not tiling["exact"]:
+        console.print("this network sees the whole image at once, so tiles can only approximate it")
     console.print()
     accuracy, baseline = result.scores["pixel_accuracy"], result.scores["baseline_pixel_accuracy"]
     console.print(f"validation: pixel accuracy {accuracy:.4f} (calling all one class: {baseline:.4f}), "

@@ -8,7 +8,7 @@ Example: unet export runs/em/best -o bundle --precision fp16 int8 fp32 --calibra
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,9 +16,11 @@ import tyro
 from rich.progress import BarColumn, Progress, TextColumn
 
 from unet_data import read_image
+from unet_data.nnunet import Recipe
+from unet_data.nnunet.recipe import FILE as NNUNET
 from unet_export import EngineSettings, write_bundle
 from unet_export.precision import Precision
-from unet_export.tensorrt_profile import ProfileName
+from unet_export.tensorrt_profile import Profile, ProfileName
 from unet_spec import Checkpoint, InputError
 from unet_spec.tiling import tile_near
 from unet_tools.checking import BOUNDS, check_bundle
@@ -26,6 +28,7 @@ from unet_tools.commands.check import print_findings
 from unet_tools.console import console, notes, print_json, print_table
 from unet_tools.data import open_data
 from unet_tools.framework_exports import SUFFIXES, write_framework_file
+from unet_tools.nnunet_folder import engine_sizes, find_recipe
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,25 @@ class Args:
 
 
 def run(args: Args) -> int:
+    recipe = find_recipe(args.checkpoint)
+    if recipe is not None and recipe.folds != (".",):
+        return _export_folds(args, recipe)
+    return _export(args, recipe)
+
+
+def _export_folds(args: Args, recipe: Recipe) -> int:
+    """A bundle for each fold of an nnU-Net model, and what its inference needs beside them."""
+    if args.out.suffix in SUFFIXES:
+        raise InputError(f"{args.checkpoint} has {len(recipe.folds)} folds; export one of them to {args.out.suffix}")
+    alone = replace(recipe, folds=(".",))
+    code = 0
+    for fold in recipe.folds:
+        code = max(code, _export(replace(args, checkpoint=args.checkpoint / fold, out=args.out / fold), alone))
+    recipe.save(args.out)
+    return code
+
+
+def _export(args: Args, recipe: Recipe | None) -> int:
     checkpoint = Checkpoint.load(args.checkpoint)
     if args.out.suffix in SUFFIXES:
         return _framework_file(checkpoint, args)
@@ -69,8 +91,12 @@ def run(args: Args) -> int:
         images = open_data(args.calibrate, checkpoint.config.spatial_dims).images
     if args.workspace_mib is not None and args.workspace_mib < 1:
         raise InputError(f"--workspace-mib is {args.workspace_mib}; it must be at least 1")
+    profile: ProfileName | Profile = args.profile
+    if recipe is not None:  # all that its sliding window ever asks for
+        least, most = engine_sizes(recipe)
+        profile = Profile(least, least, most)
     settings = EngineSettings(
-        args.profile,
+        profile,
         args.compute_capabilities or None,
         None if args.workspace_mib is None else args.workspace_mib * 2**20,
         args.timing_cache,
@@ -93,6 +119,7 @@ def run(args: Args) -> int:
             settings=settings,
             golden_image=None if args.golden is None else read_image(args.golden),
             licence=args.licence,
+            extras=None if recipe is None else {NNUNET: recipe.to_json()},
             tell=lambda line: None if args.json else notes.print(line),
             progress=progress,
         )

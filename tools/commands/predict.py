@@ -8,6 +8,9 @@ float32, or 0 to 255 in a PNG or with --dtype uint8.
 Finished tiles are kept in OUT.part until the result is written. After a kill, the same command goes on from there.
 Job arrays: unet predict ... --shard 1/8 to 8/8, then the same command without --shard joins the parts.
 
+A converted nnU-Net model takes NIfTI files, or folders of them, named as nnU-Net names them (case_0000.nii.gz), and
+writes what nnU-Net would: its normalisation, resampling, sliding window, mirroring and folds.
+
 Example: unet predict runs/em/best slide.ome.tif -o labels.tif --memory 2GiB
 """
 
@@ -20,10 +23,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from unet_data.nnunet import Recipe
 from unet_data.predict import Output, OutputKind, OutputType
 from unet_spec import InputError
 from unet_tools.console import notes, print_json
 from unet_tools.memory import parse_bytes
+from unet_tools.nnunet_folder import find_recipe, predict_cases
 from unet_tools.prediction import Done, Job, check_job, run_job
 from unet_tools.runtimes import RuntimeName, installed, open_network
 
@@ -52,8 +57,15 @@ class Args:
     """Strip by strip instead of tiles (torch, jax): nothing is computed twice, memory grows with the width only."""
     augment: Literal["flips", "turns", "flips+turns", "rotations"] | None = None
     """Average over views of the image; rotations are the paper's 7, of the whole image in memory."""
+    mirror: bool = True
+    """Of nnU-Net's models: average over mirrored views, as nnU-Net does. --no-mirror is 4 to 8 times as fast."""
     blend: bool = False
     """Average overlapping tiles, where a network's tiles only approximate; needs the whole image in memory."""
+    samples: int = 0
+    """Hypotheses to draw of each image, in a network with a latent variable (probabilistic-unet): pages of the result.
+    0: the one of the latent distribution's mean."""
+    seed: int = 0
+    """Of the samples."""
     shard: str | None = None
     """i/n: compute the i-th of n parts only."""
     overwrite: bool = False
@@ -63,8 +75,12 @@ class Args:
 
 
 def run(args: Args) -> int:
+    if args.samples < 0 or args.seed < 0:
+        raise InputError(f"--samples is {args.samples} and --seed {args.seed}; neither may be negative")
     if not args.images:
         raise InputError("no image given; unet predict CHECKPOINT IMAGE... -o OUT")
+    if (recipe := find_recipe(args.checkpoint)) is not None:
+        return _predict_nnunet(args, recipe)
     targets = _targets(args)
     part, memory = _part(args.shard), None if args.memory is None else parse_bytes(args.memory)
     if args.strips and args.runtime is None:
@@ -92,6 +108,8 @@ def run(args: Args) -> int:
             augment=args.augment,
             blend=args.blend,
             part=part,
+            samples=args.samples,
+            seed=args.seed,
             overwrite=args.overwrite,
             quiet=args.json,
         )
@@ -109,6 +127,25 @@ def run(args: Args) -> int:
             notes.print(_told(job, done, network.name))
     if args.json:
         print_json({"runtime": network.name, "output": args.output, "images": records})
+    return 0
+
+
+def _predict_nnunet(args: Args, recipe: Recipe) -> int:
+    tiles = (args.memory, args.tile, args.halo, args.augment, args.shard)
+    if any(value is not None for value in tiles) or args.strips or args.blend:
+        raise InputError(
+            "a model of nnU-Net has its own tiles and views: give no other flags for them than --no-mirror"
+        )
+    if args.output == "logits" or args.dtype != "float32":
+        raise InputError("a model of nnU-Net gives labels or probabilities in float32")
+    done = predict_cases(
+        args.checkpoint, recipe, args.images, args.out, args.runtime, args.output, args.mirror, args.overwrite
+    )
+    if args.json:
+        print_json({"output": args.output, "images": done})
+    for case in () if args.json else done:
+        shape = "x".join(map(str, case["shape"]))
+        notes.print(f"{case['case']} → {case['out']} ({shape}, {case['seconds']:.1f} s)")
     return 0
 
 

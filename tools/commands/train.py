@@ -40,9 +40,9 @@ class Args:
     out: Path | None = None
     """The run folder. Default: beside that of --config, numbered."""
     recipe: RecipeName | None = None
-    """Defaults of the settings below, and a network that suits them."""
+    """Defaults of the settings below and, of a U-Net, a network that suits them."""
     preset: str | None = None
-    """The network: paper (the default), article, article-bilinear, same or same-bilinear."""
+    """The network: any preset that unet info knows. Default: paper."""
     config: Path | None = None
     """A network as a config .json, instead of a preset; or the run.json of a run that is to be repeated."""
     widths: tuple[int, ...] | None = None
@@ -90,8 +90,9 @@ def run(args: Args) -> int:
     args, base = _completed(args)
     assert args.out is not None
     if base is None:
-        recipe = RECIPES[args.recipe].network if args.recipe and args.config is None else {}
-        config = choose_config(args.preset, args.config).replace(**recipe)
+        config = choose_config(args.preset, args.config)
+        if args.recipe and args.config is None and config.architecture == "unet":
+            config = config.replace(**RECIPES[args.recipe].network)
         config = config.replace(widths=args.widths) if args.widths else config
     else:
         config = base

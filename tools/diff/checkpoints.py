@@ -22,8 +22,9 @@ def open_side(checkpoint: Checkpoint, runtime: DiffRuntime, dtype: Dtype, traini
     if runtime != "reference" and not installed(runtime):
         raise InputError(f"the runtime {runtime} is not installed; pip install 'unet-twins[{runtime}]'")
     config, tensors = checkpoint.config, {name: t.astype(dtype) for name, t in checkpoint.tensors.items()}
-    if getattr(config, "dropout", 0.0):
-        config = config.replace(dropout=0.0)
+    off = {"dropout": 0.0, "keep": 1.0}
+    if changes := {name: value for name, value in off.items() if getattr(config, name, value) != value}:
+        config = config.replace(**changes)
     checkpoint = dataclasses.replace(checkpoint, config=config, tensors=tensors)
     if runtime == "onnx":
         if dtype == "float64" or training:

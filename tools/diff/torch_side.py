@@ -11,13 +11,17 @@ import torch
 from torch import nn
 
 from unet_tools.diff.capture import Handler, around_torch
-from unet_tools.diff.module_side import ModuleSide
+from unet_tools.diff.module_side import Layout, ModuleSide
 
 
 class TorchSide(ModuleSide):
     """Buffers, hooks, the random state and `.grad` are left as they were found."""
 
     channels_first = True
+
+    def __init__(self, model: nn.Module, name: str, layout: Layout = "channels"):
+        own = getattr(model, "channels_last", ())  # a network may say where it leaves PyTorch's order
+        super().__init__(model, name, dict.fromkeys(own, "same") if own and layout == "channels" else layout)
 
     def around(self, model: nn.Module, handler: Handler) -> AbstractContextManager[dict[str, nn.Module]]:
         return around_torch(model, handler)

@@ -1,4 +1,7 @@
-"""The network as a U, as figure 1 of Ronneberger, Fischer and Brox (2015) draws it, from its table of layers."""
+"""The network as a U, as figure 1 of Ronneberger, Fischer and Brox (2015) draws it, from its table of layers.
+
+What is no U-Net is drawn block by block, see `blocks`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unet_spec import InputError
 
+from .blocks import blocks_height, draw_blocks
 from .style import BLUE, BOX, GREEN, INK, MUTED, PURPLE, VERMILLION, axes_at, drawing, new_figure
 
 if TYPE_CHECKING:
@@ -134,11 +138,16 @@ def times(detail: str) -> str:
 
 def network_height(facts: dict[str, Any], width: float = WIDTH) -> float:
     """Inches that `draw_network` needs from top to bottom at this width."""
+    if _other(facts):
+        return blocks_height(facts)
     return _Layout(facts, width).height
 
 
 def draw_network(axes: Axes, facts: dict[str, Any], width: float = WIDTH) -> None:
     """Draws into axes that are `width` by `network_height(facts, width)` inches."""
+    if _other(facts):
+        draw_blocks(axes, facts, width, _told(facts))
+        return
     layout = _Layout(facts, width)
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(0, layout.height))
@@ -168,7 +177,8 @@ def draw_network(axes: Axes, facts: dict[str, Any], width: float = WIDTH) -> Non
 
 
 def plot_network(facts: dict[str, Any]) -> Figure:
-    """The network as a U: boxes are feature maps, with their channels above and their size in pixels below.
+    """The network as a U: boxes are feature maps, with their channels above and their size in pixels below. Other
+    architectures are drawn as `blocks.draw_blocks` does.
 
     facts: of `unet_spec.summary.facts`, any number of levels, 2-D or 3-D. A box is as wide as its channels and as high
     as its size tell, both compressed. The figure is 8 inches wide and free of pyplot.
@@ -245,14 +255,25 @@ def _legend(axes: Axes, facts: dict[str, Any], layout: _Layout) -> None:
         axes.text(x + 0.31, y, told, va="center", size=6.5, color=INK)
 
 
-def _caption(axes: Axes, facts: dict[str, Any], layout: _Layout) -> None:
-    """In the lower right corner: what follows from the layers."""
+def _other(facts: dict[str, Any]) -> bool:
+    """Whether this is another architecture than the U-Net, whose blocks are known."""
+    return "blocks" in facts and facts.get("config", {}).get("architecture", "unet") != "unet"
+
+
+def _told(facts: dict[str, Any]) -> list[str]:
+    """What follows from the layers."""
     size = size_label(facts["input"]).replace("\n", "") if "input" in facts else ""
     lines = [f"{facts['parameters']:,} parameters"] if "parameters" in facts else []
     if "macs" in facts:
         lines.append(f"{large(facts['macs'])} multiply-adds at {size}")
     if reach := receptive_field(facts):
         lines.append(f"receptive field {reach} px")
+    return lines
+
+
+def _caption(axes: Axes, facts: dict[str, Any], layout: _Layout) -> None:
+    """In the lower right corner: what follows from the layers."""
+    lines = _told(facts)
     for i, line in enumerate(reversed(lines)):
         axes.text(layout.width - EDGE, 0.06 + 0.145 * i, line, ha="right", va="center", size=6.5, color=INK)
 

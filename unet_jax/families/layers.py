@@ -20,14 +20,14 @@ from unet_spec.ops import PositionEmbedding as PositionEmbeddingOp
 class Layers:
     """Makes the layers of one network, which agree in number of axes, dtype and batch norm."""
 
-    def __init__(self, dims: int, dtype: DTypeLike, eps: float = 1e-5, momentum: float = 0.1):
-        self.dims, self.dtype, self.eps, self.momentum = dims, dtype, eps, momentum
+    def __init__(self, dims: int, dtype: DTypeLike, eps: float = 1e-5, momentum: float = 0.1, valid: bool = False):
+        self.dims, self.dtype, self.eps, self.momentum, self.valid = dims, dtype, eps, momentum, valid
         self.rngs = nnx.Rngs(0)  # the layers ask for one; no number is drawn from it
 
     def conv(
         self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, pad: int | None = None, bias=True
     ) -> nnx.Conv:
-        """A convolution; `pad` zeros a side, (kernel − 1) / 2 unless given."""
+        """A convolution; `pad` zeros a side: (kernel − 1) / 2 or, in a valid network, none, unless given."""
         return self._conv(nnx.Conv, channels_in, channels_out, kernel, stride, pad, bias)
 
     def std_conv(self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> StdConv:
@@ -35,7 +35,8 @@ class Layers:
         return self._conv(StdConv, channels_in, channels_out, kernel, stride, None, False)
 
     def _conv(self, cls, channels_in, channels_out, kernel, stride, pad, bias):
-        pad = (kernel - 1) // 2 if pad is None else pad
+        if pad is None:
+            pad = 0 if self.valid else (kernel - 1) // 2
         return cls(
             channels_in,
             channels_out,
@@ -117,7 +118,8 @@ class StdConv(nnx.Conv):
         axes = tuple(range(kernel.ndim - 1))
         centred = kernel - kernel.mean(axes, keepdims=True)
         kernel = centred * jax.lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + 1e-5)
-        axes = _conv_axes(x.ndim)
+        axes, dtype = _conv_axes(x.ndim), jnp.promote_types(x.dtype, kernel.dtype)  # as nnx.Conv has it
+        x, kernel = x.astype(dtype), kernel.astype(dtype)
         return jax.lax.conv_general_dilated(x, kernel, self.strides, self.padding, dimension_numbers=axes)  # type: ignore[arg-type]
 
 
@@ -232,10 +234,19 @@ class PositionEmbedding(nnx.Module):
 def channel_max(x: Array) -> Array:
     """The maximum over the channels of `x` (N, *spatial, C), one channel; its gradient goes to one of the equal ones.
 
-    The gradient of `x.max` is shared by all values equal to the maximum, and under jit XLA may compute `x` twice with
-    other rounding, find none equal, and divide by 0 (measured with jax 0.10.2 on a CPU).
+    The gradient of `x.max` is shared by all values equal to the maximum. Training with it gave gradients that were not
+    finite under jit (jax 0.10.2 on a CPU), and this does not; that XLA computes `x` a second time with another
+    rounding, finds none equal and divides by 0, is our explanation, not proven.
     """
     return jnp.take_along_axis(x, jnp.argmax(x, axis=-1, keepdims=True), axis=-1)
+
+
+def center_crop(x: Array, like: Array) -> Array:
+    """Cuts `x` (N, *spatial, C) on both sides to the size of `like`; where they are alike, it is `x`."""
+    for axis in range(1, x.ndim - 1):
+        start = (x.shape[axis] - like.shape[axis]) // 2
+        x = jax.lax.slice_in_dim(x, start, start + like.shape[axis], axis=axis)
+    return x
 
 
 def crop_like(x: Array, like: Array, offset: int) -> Array:

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from unet_jax.blocks import Activation, MaxPool
-from unet_jax.families.layers import Layers
+from unet_jax.families.layers import Layers, center_crop
 from unet_jax.network import Network
 from unet_spec.families import MultiResUNetConfig
 from unet_spec.families.multiresunet import block_widths
@@ -37,11 +37,11 @@ class MultiResBlock(nnx.Module):
         self.norm2 = layers.batch_norm(a + b + c)
 
     def __call__(self, x: Array) -> Array:
-        shortcut = self.shortcut_norm(self.shortcut(x))
         x3 = self.conv3_act(self.conv3_norm(self.conv3(x)))
         x5 = self.conv5_act(self.conv5_norm(self.conv5(x3)))
         x7 = self.conv7_act(self.conv7_norm(self.conv7(x5)))
-        joined = self.norm1(jnp.concatenate([x3, x5, x7], axis=-1))
+        joined = self.norm1(jnp.concatenate([center_crop(x3, x7), center_crop(x5, x7), x7], axis=-1))
+        shortcut = self.shortcut_norm(self.shortcut(center_crop(x, x7)))
         return self.norm2(self.act(shortcut + joined))
 
 
@@ -64,7 +64,8 @@ class UpBlock(nnx.Module):
         self.block = MultiResBlock(layers, 2 * width, widths)
 
     def __call__(self, x: Array, skip: Array) -> Array:
-        return self.block(jnp.concatenate([self.up(x), skip], axis=-1))
+        x = self.up(x)
+        return self.block(jnp.concatenate([x, center_crop(skip, x)], axis=-1))
 
 
 class PathStep(nnx.Module):
@@ -80,9 +81,9 @@ class PathStep(nnx.Module):
         self.norm = layers.batch_norm(width)
 
     def __call__(self, x: Array) -> Array:
-        shortcut = self.shortcut_norm(self.shortcut(x))
-        x = self.conv_act(self.conv_norm(self.conv(x)))
-        return self.norm(self.act(shortcut + x))
+        y = self.conv_act(self.conv_norm(self.conv(x)))
+        shortcut = self.shortcut_norm(self.shortcut(center_crop(x, y)))
+        return self.norm(self.act(shortcut + y))
 
 
 class MultiResUNet(Network):
@@ -98,7 +99,7 @@ class MultiResUNet(Network):
 
     def __init__(self, config: MultiResUNetConfig, seed: int | None = 0, *, dtype: DTypeLike = jnp.float32):
         super().__init__(config)
-        layers = Layers(config.spatial_dims, dtype, config.norm_eps, config.norm_momentum)
+        layers = Layers(config.spatial_dims, dtype, config.norm_eps, config.norm_momentum, config.padding == "valid")
         widths, last = config.widths, len(config.widths) - 1
         parts = [block_widths(width, config.alpha) for width in widths]
         out = [sum(part) for part in parts]

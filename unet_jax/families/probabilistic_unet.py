@@ -97,7 +97,7 @@ class GaussianEncoder(nnx.Module):
         for block in self.encoder:
             x = block(x)
         x = self.head(self.pool(x))
-        mean, log_std = jnp.split(x.reshape(len(x), -1), 2, axis=-1)
+        mean, log_std = jnp.split(x.reshape(x.shape[0], x.shape[-1]), 2, axis=-1)
         return mean, log_std
 
 
@@ -110,7 +110,8 @@ class Combiner(PlainBlock):
         self.head = layers.conv(width, config.out_channels, 1)
 
     def __call__(self, features: Array, z: Array) -> Array:
-        """Logits (N, *spatial, K) of features (N, *spatial, C) and samples (N, latent)."""
+        """Logits (N, *spatial, K) of features (N, *spatial, C), or of one image, and samples (N, latent)."""
+        features = jnp.broadcast_to(features, (z.shape[0], *features.shape[1:]))
         z = jnp.expand_dims(z, tuple(range(1, features.ndim - 1)))
         z = jnp.broadcast_to(z, (*features.shape[:-1], z.shape[-1]))
         return self.head(super().__call__(jnp.concatenate([features, z], axis=-1)))
@@ -147,7 +148,8 @@ class ProbabilisticUNet(Network):
     def __call__(self, image: Array, rngs: nnx.Rngs | None = None, noise: Array | None = None) -> Array:
         """The logits (N, *spatial, out_channels) of an image (N, *spatial, in_channels).
 
-        noise: (N, latent), standard normal; None: zeros, which gives the hypothesis of the prior's mean.
+        noise: (N, latent), standard normal; None: zeros, which gives the hypothesis of the prior's mean. For one image
+        there may be noise for many hypotheses, (S, latent): so many logits come out, and the U-Net runs once.
         """
         check_image(self.config.graph, image.shape)
         mean, log_std = self.prior(image)
@@ -164,7 +166,8 @@ class ProbabilisticUNet(Network):
         return of(logits, labels, weights) + self.config.beta / math.prod(labels.shape[1:]) * kl
 
     def sample(self, image: Array, noise: Array) -> Array:
-        """Many hypotheses, (S, N, *spatial, out_channels), for noise (S, N, latent). The U-Net runs once."""
+        """Many hypotheses of each image, (S, N, *spatial, out_channels), for noise (S, N, latent). The U-Net runs once,
+        and the hypotheses come one after the other, so that memory holds one at a time."""
         check_image(self.config.graph, image.shape)
         mean, log_std = self.prior(image)
         features = self.unet(image)

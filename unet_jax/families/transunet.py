@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -62,7 +64,10 @@ class DotProduct(nnx.Module):
         self.heads = heads
 
     def __call__(self, query: Array, key: Array, value: Array) -> Array:
-        q, k, v = (x.reshape(len(x), -1, self.heads, x.shape[-1] // self.heads) for x in (query, key, value))
+        q, k, v = (
+            x.reshape(x.shape[0], math.prod(x.shape[1:-1]), self.heads, x.shape[-1] // self.heads)
+            for x in (query, key, value)
+        )
         precision = jax.lax.Precision.HIGHEST
         scores = jnp.einsum("nqhd,nkhd->nhqk", q / q.shape[-1] ** 0.5, k, precision=precision)
         mixed = jnp.einsum("nhqk,nkhd->nqhd", jax.nn.softmax(scores, axis=-1), v, precision=precision)

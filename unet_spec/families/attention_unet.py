@@ -23,6 +23,9 @@ from unet_spec.ops import Add, Multiply, PlainInstanceNorm, PReLU, Sigmoid
 class AttentionUNetConfig(NetworkConfig, architecture="attention-unet"):
     """Attention U-Net.
 
+    Padding is "same" only: the gate multiplies the skip by a map of its own size, and the instance norms see the whole
+    image, so that valid convolutions would not make tiles exact.
+
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, from the finest to the bottleneck. Gates have half as many inside.
@@ -78,26 +81,3 @@ def build(config: AttentionUNetConfig) -> Graph:
 
 
 PRESETS = {"attention-unet": AttentionUNetConfig()}
-
-
-def monai_name(config: AttentionUNetConfig, name: str) -> str:
-    """What MONAI's AttentionUnet calls the tensor `name` of ours, in its state_dict. Its modules nest level in
-    level."""
-    kind, number, *rest = name.split(".")
-    last = len(config.widths) - 1
-
-    def level(i: int) -> str:
-        return "model.1" + ".submodule.1" * i
-
-    if kind == "head":
-        return f"model.2.conv.{number}"
-    i, layer, tensor = int(number), rest[-2], rest[-1]
-    if kind == "encoder":
-        block = "model.0" if i == 0 else level(i - 1) + (".submodule" if i == last else ".submodule.0")
-        part = "conv" if layer.startswith("conv") else "adn.N"
-        return f"{block}.conv.{int(layer[-1]) - 1}.{part}.{tensor}"
-    gate = {"w_g": "W_g.0.conv", "norm_g": "W_g.1", "w_x": "W_x.0.conv", "norm_x": "W_x.1"}
-    gate |= {"psi": "psi.0.conv", "norm_psi": "psi.1"}
-    parts = {"up": "upconv.up.conv", "up_norm": "upconv.up.adn.N", "merge": "merge.conv", "merge_act": "merge.adn.A"}
-    parts |= {ours: f"attention.{theirs}" for ours, theirs in gate.items()}
-    return f"{level(last - 1 - i)}.{parts[layer]}.{tensor}"

@@ -10,6 +10,7 @@ from unet_spec.ops import (
     Concat,
     Conv,
     ConvTranspose,
+    Crop,
     CroppedConvTranspose,
     Input,
     MaxPool,
@@ -23,11 +24,12 @@ class Builder:
 
     Attributes:
         dims: number of spatial axes.
+        valid: whether convolutions have no padding.
         channels: channels of every node's output.
     """
 
-    def __init__(self, in_channels: int, dims: int, multiple: int = 1):
-        self.dims = dims
+    def __init__(self, in_channels: int, dims: int, multiple: int = 1, valid: bool = False):
+        self.dims, self.valid = dims, valid
         self.nodes: list[Node] = []
         self.channels: dict[str, int] = {}
         self.add("input", Input(in_channels, multiple))
@@ -38,8 +40,9 @@ class Builder:
         return name
 
     def conv(self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, bias: bool = True) -> str:
-        """Padded by (kernel − 1) / 2 zeros a side."""
-        window, strides, pads = ((n,) * self.dims for n in (kernel, stride, (kernel - 1) // 2))
+        """Padded by (kernel − 1) / 2 zeros a side, unless all are valid."""
+        pad = 0 if self.valid else (kernel - 1) // 2
+        window, strides, pads = ((n,) * self.dims for n in (kernel, stride, pad))
         return self.add(name, Conv(self.channels[x], out, window, strides, pads, bias), x)
 
     def up_conv(self, name: str, x: str, out: int, kernel: int = 2, cut: tuple[int, int] = (0, 0)) -> str:
@@ -63,6 +66,10 @@ class Builder:
 
     def upsample(self, name: str, x: str, align_corners: bool = True) -> str:
         return self.add(name, Upsample(2, align_corners), x)
+
+    def crop(self, name: str, x: str, margin: int) -> str:
+        """Cuts `margin` pixels from every side; with 0 there is no such node, and x is returned."""
+        return self.add(name, Crop((margin,) * self.dims), x) if margin else x
 
     def concat(self, name: str, *inputs: str) -> str:
         return self.add(name, Concat(), *inputs)

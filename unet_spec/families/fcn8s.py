@@ -36,6 +36,8 @@ OFFSETS = {"score_pool4": 5, "score_pool3": 9, "upscore8": 31}
 class FCN8sConfig(NetworkConfig, architecture="fcn-8s"):
     """FCN-8s, for images.
 
+    The padding of 100 is part of the network: its offsets, 5, 9 and 31, follow from it.
+
     Attributes:
         in_channels, out_channels: as in every network.
         widths: feature maps of the five stages.

@@ -26,6 +26,9 @@ from unet_spec.ops import Average, NearestUpsample
 class MNetConfig(NetworkConfig, architecture="m-net"):
     """M-Net.
 
+    Padding is "same" only: without it, from the third level on, the averaged image and the pooled map that it is joined
+    with would lie half a pixel apart. Tiles are exact all the same.
+
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, from the finest to the bottleneck, which no image is fed to.

@@ -14,6 +14,8 @@ not mention these norms. Batch norm as Keras has it: eps 1e-3, momentum 0.99.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
 
 from unet_spec.families.builder import Builder
 from unet_spec.graph import Graph
@@ -29,6 +31,8 @@ class MultiResUNetConfig(NetworkConfig, architecture="multiresunet"):
         in_channels, out_channels, spatial_dims: as in every network.
         widths: U per level, from the finest to the bottleneck; a block has `block_widths(U, alpha)` channels.
         alpha: W / U.
+        padding: "same" (the reference: one zero a side of 3x3 convolutions) or "valid": no padding; what is joined or
+            added is cut to the size of the smallest, and the output is smaller than the image.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
     """
@@ -38,6 +42,7 @@ class MultiResUNetConfig(NetworkConfig, architecture="multiresunet"):
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)
     spatial_dims: int = 2
     alpha: float = 1.67
+    padding: Literal["valid", "same"] = "same"
     norm_eps: float = 1e-3
     norm_momentum: float = 0.01
 
@@ -58,7 +63,9 @@ def block_widths(width: int, alpha: float) -> tuple[int, int, int]:
 
 
 def build(config: MultiResUNetConfig) -> Graph:
-    b = Builder(config.in_channels, config.spatial_dims)
+    valid = config.padding == "valid"
+    b = Builder(config.in_channels, config.spatial_dims, valid=valid)
+    unit = int(valid)  # what a 3x3 convolution takes from every side
 
     def conv(name: str, x: str, out: int, kernel: int = 3, act: bool = True) -> str:
         """Convolution `name`, norm without scale and, unless it is a shortcut, ReLU."""
@@ -71,32 +78,37 @@ def build(config: MultiResUNetConfig) -> Graph:
 
     def block(name: str, x: str, width: int) -> str:
         parts = block_widths(width, config.alpha)
-        shortcut = conv(f"{name}.shortcut", x, sum(parts), 1, act=False)
+        shortcut = conv(f"{name}.shortcut", b.crop(f"{name}.crop", x, 3 * unit), sum(parts), 1, act=False)
         a = conv(f"{name}.conv3", x, parts[0])
         c = conv(f"{name}.conv5", a, parts[1])
         d = conv(f"{name}.conv7", c, parts[2])
+        a, c = b.crop(f"{name}.crop3", a, 2 * unit), b.crop(f"{name}.crop5", c, unit)
         joined = norm(f"{name}.norm1", b.concat(f"{name}.concat", a, c, d))
         return norm(f"{name}.norm2", b.relu(f"{name}.act", b.add(f"{name}.add", Add(), shortcut, joined)))
 
     def path(name: str, x: str, width: int, steps: int) -> str:
         for i in range(steps):
-            shortcut = conv(f"{name}.{i}.shortcut", x, width, 1, act=False)
+            shortcut = conv(f"{name}.{i}.shortcut", b.crop(f"{name}.{i}.crop", x, unit), width, 1, act=False)
             y = conv(f"{name}.{i}.conv", x, width)
             x = b.relu(f"{name}.{i}.act", b.add(f"{name}.{i}.add", Add(), shortcut, y))
             x = norm(f"{name}.{i}.norm", x)
         return x
 
-    x, skips = "input", []
+    # At level i, a map has n / 2^i − 2 · lost pixels per axis for an image of n.
+    x, lost, skips = "input", Fraction(0), []
     last = len(config.widths) - 1
     for i, width in enumerate(config.widths):
         if i:
-            x = b.max_pool(f"encoder.{i}.pool", x)
-        x = block(f"encoder.{i}", x, width)
+            x, lost = b.max_pool(f"encoder.{i}.pool", x), lost / 2
+        x, lost = block(f"encoder.{i}", x, width), lost + 3 * unit
         if i < last:
-            skips.append(path(f"paths.{i}", x, width, last - i))
+            skips.append((path(f"paths.{i}", x, width, last - i), lost + (last - i) * unit))
     for i, width in enumerate(reversed(config.widths[:-1])):
-        up = b.up_conv(f"decoder.{i}.up", x, width)
-        x = block(f"decoder.{i}.block", b.concat(f"decoder.{i}.concat", up, skips.pop()), width)
+        up, lost = b.up_conv(f"decoder.{i}.up", x, width), 2 * lost
+        skip, lost_before = skips.pop()
+        skip = b.crop(f"decoder.{i}.crop", skip, int(lost - lost_before))
+        x = block(f"decoder.{i}.block", b.concat(f"decoder.{i}.concat", up, skip), width)
+        lost += 3 * unit
     conv("head", x, config.out_channels, 1, act=False)
     return b.graph()
 

@@ -8,7 +8,7 @@
     fcomb: 1x1 convolutions; z is repeated at every pixel
 
 The noise is an input of the network; where it is not given it is zero, and the output is that of the prior's mean.
-Drawing again needs fcomb only.
+Drawing again needs fcomb only: one image with noise for S samples gives S segmentations, and the rest is computed once.
 
 Follows the PyTorch implementation that most use (stefanknegt): average pooling, three convolutions a scale, bilinear
 interpolation with aligned corners, the segmentation as one channel of labels. The authors' TensorFlow code has one-hot
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from unet_spec.families.builder import Builder
 from unet_spec.graph import Graph
 from unet_spec.network import NetworkConfig, require, require_widths
-from unet_spec.ops import ExpandLike, GlobalAvgPool, Input, LatentInput, LatentSample
+from unet_spec.ops import ExpandLike, GlobalAvgPool, Input, LatentInput, LatentSample, RepeatLike
 
 NOISE, SEGMENTATION = "noise", "segmentation"
 
@@ -30,6 +30,9 @@ NOISE, SEGMENTATION = "noise", "segmentation"
 @dataclass(frozen=True)
 class ProbabilisticUNetConfig(NetworkConfig, architecture="probabilistic-unet"):
     """Probabilistic U-Net.
+
+    Padding is "same" only: prior and posterior average over the whole image, so that valid convolutions would not make
+    tiles exact, and the posterior needs the segmentation at the image's size.
 
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
@@ -89,6 +92,7 @@ def build(config: ProbabilisticUNetConfig) -> Graph:
         up = b.upsample(f"unet.decoder.{i}.up", x)
         x = block(f"unet.decoder.{i}.block", b.concat(f"unet.decoder.{i}.concat", up, skips.pop()), width)
     z = b.add("sample", LatentSample(config.latent), gaussian("prior", "input"), NOISE)
+    x = b.add("fcomb.repeat", RepeatLike(), x, z)
     x = b.concat("fcomb.concat", x, b.add("fcomb.expand", ExpandLike(), z, x))
     for k in range(config.fcomb - 1):
         x = b.relu(f"fcomb.acts.{k}", b.conv(f"fcomb.convs.{k}", x, config.widths[0], 1))

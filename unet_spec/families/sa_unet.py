@@ -23,6 +23,9 @@ from unet_spec.ops import ChannelMax, ChannelMean, DropBlock, Multiply, Sigmoid
 class SAUNetConfig(NetworkConfig, architecture="sa-unet"):
     """SA-UNet.
 
+    Padding is "same" only: the transposed 3x3 convolutions mix zeros in at the borders, and so does the attention's 7x7
+    convolution, whose map must have the size of what it multiplies. Tiles are exact all the same.
+
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, from the finest to the bottleneck.

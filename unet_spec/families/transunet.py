@@ -47,6 +47,8 @@ STRIDE = 16
 class TransUNetConfig(NetworkConfig, architecture="transunet"):
     """TransUNet, for images whose sizes are multiples of 16.
 
+    Padding is "same" only: every token sees the whole image, so that valid convolutions would not make tiles exact.
+
     Attributes:
         in_channels, out_channels: as in every network.
         width: feature maps of the root; the stages have 4, 8 and 16 times as many.

@@ -26,6 +26,9 @@ from unet_spec.network import NetworkConfig, require_norm, require_widths
 class UNetPPConfig(NetworkConfig, architecture="unet++"):
     """UNet++.
 
+    Padding is "same" only: without it, the maps that a node joins would come from as many depths with as many margins,
+    and the heads of deep supervision would each see another part of the image.
+
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, from the finest to the coarsest.

@@ -1,13 +1,13 @@
 """The operations, each defined once. See `base.Op` for what that takes."""
 
-from unet_spec.ops.alignment import CropLike, ExpandLike, PadEnd
+from unet_spec.ops.alignment import CropLike, ExpandLike, PadEnd, RepeatLike
 from unet_spec.ops.arithmetic import Add, Average, Multiply
 from unet_spec.ops.attention import Attention, LayerNorm, Linear, PositionEmbedding
 from unet_spec.ops.base import Interval, Op, Param, SizeError
 from unet_spec.ops.convolution import Conv, ConvTranspose, he_std
 from unet_spec.ops.latent import LatentInput, LatentSample
 from unet_spec.ops.norm import BatchNorm, GroupNorm, InstanceNorm
-from unet_spec.ops.pointwise import ACTIVATIONS, Activation, Concat, Dropout, Input
+from unet_spec.ops.pointwise import ACTIVATIONS, Activation, Concat, Dropout, Input, LeakyReLU
 from unet_spec.ops.pooling import AvgPool, ChannelMax, ChannelMean, GlobalAvgPool, NearestUpsample, WindowMaxPool
 from unet_spec.ops.spatial import Crop, MaxPool, Pad, Upsample
 from unet_spec.ops.variants import (
@@ -49,6 +49,7 @@ __all__ = [
     "LatentInput",
     "LatentSample",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "MaxPool",
     "Multiply",
@@ -60,6 +61,7 @@ __all__ = [
     "Param",
     "PlainInstanceNorm",
     "PositionEmbedding",
+    "RepeatLike",
     "ShiftBatchNorm",
     "Sigmoid",
     "SizeError",

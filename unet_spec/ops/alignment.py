@@ -53,6 +53,19 @@ class ExpandLike(Op):
 
 
 @dataclass(frozen=True)
+class RepeatLike(Op):
+    """Repeats the maps of one image for every sample of the second input, which has as many as there are hypotheses."""
+
+    kind: ClassVar[str] = "repeat_like"
+
+    def needs(self, axis: int, wanted: Interval, *extents: int) -> tuple[Interval, ...]:
+        return wanted, (0, 0)
+
+    def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
+        return np.broadcast_to(inputs[0], (max(map(len, inputs)), *inputs[0].shape[1:]))
+
+
+@dataclass(frozen=True)
 class PadEnd(Op):
     """Adds `margin` zeros at the high end of each spatial axis."""
 

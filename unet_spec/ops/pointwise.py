@@ -63,6 +63,20 @@ class Activation(Op):
 
 
 @dataclass(frozen=True)
+class LeakyReLU(Activation):
+    """x where x ≥ 0, else slope · x, with a slope of one's own choice."""
+
+    function: str = "leaky_relu"
+    slope: float = 0.01
+
+    def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
+        return np.where(inputs[0] >= 0, inputs[0], np.asarray(self.slope, inputs[0].dtype) * inputs[0])
+
+    def hyper(self) -> str:
+        return f"leaky_relu {self.slope:g}"
+
+
+@dataclass(frozen=True)
 class Dropout(Op):
     """In training, zeroes values with probability `rate` and scales the rest by 1 / (1 − rate); else nothing.
 

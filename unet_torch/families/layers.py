@@ -18,15 +18,17 @@ from unet_torch.blocks import BatchNorm
 class Layers:
     """Makes the layers of one network, which agree in number of axes and batch norm."""
 
-    def __init__(self, dims: int, eps: float = 1e-5, momentum: float = 0.1):
-        self.dims, self.eps, self.momentum = dims, eps, momentum
+    def __init__(self, dims: int, eps: float = 1e-5, momentum: float = 0.1, valid: bool = False):
+        self.dims, self.eps, self.momentum, self.valid = dims, eps, momentum, valid
 
     def conv(
         self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, pad: int | None = None, bias=True
     ) -> nn.Module:
-        """A convolution; `pad` zeros a side, (kernel − 1) / 2 unless given."""
+        """A convolution; `pad` zeros a side: (kernel − 1) / 2 or, in a valid network, none, unless given."""
         cls = nn.Conv2d if self.dims == 2 else nn.Conv3d
-        return cls(channels_in, channels_out, kernel, stride, (kernel - 1) // 2 if pad is None else pad, bias=bias)
+        if pad is None:
+            pad = 0 if self.valid else (kernel - 1) // 2
+        return cls(channels_in, channels_out, kernel, stride, pad, bias=bias)
 
     def std_conv(self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> StdConv:
         """A weight-standardised convolution without bias, padded by (kernel − 1) / 2 zeros a side."""
@@ -197,6 +199,13 @@ def channel_max(x: Tensor) -> Tensor:
     """The maximum over the channels of `x` (N, C, *spatial), one channel; its gradient goes to one of the equal
     ones."""
     return x.max(1, keepdim=True).values
+
+
+def center_crop(x: Tensor, like: Tensor) -> Tensor:
+    """Cuts `x` (N, C, *spatial) on both sides to the size of `like`; where they are alike, it is `x`."""
+    for axis in range(2, x.dim()):
+        x = x.narrow(axis, (x.shape[axis] - like.shape[axis]) // 2, like.shape[axis])
+    return x
 
 
 def crop_like(x: Tensor, like: Tensor, offset: int) -> Tensor:

@@ -104,7 +104,8 @@ class MNet(Network):
         self.initialize(seed)
 
     def loss(self, of: Loss, image: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        """The mean of `of` every head's logits and of `of` their mean (the paper's side-output and final losses)."""
+        """The mean of `of` every head's logits and of `of` their mean. The paper adds up the losses of its side outputs
+        with a weight α for each; equal weights, and the loss of the mean among them, are ours."""
         sides = self.outputs(image)
         losses = [of(logits, labels, weights) for logits in (*sides, sum(sides[1:], sides[0]) / len(sides))]
         return sum(losses[1:], losses[0]) / len(losses)

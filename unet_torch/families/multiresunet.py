@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from unet_spec.families import MultiResUNetConfig
 from unet_spec.families.multiresunet import block_widths
 from unet_torch.blocks import Activation, MaxPool
-from unet_torch.families.layers import Layers
+from unet_torch.families.layers import Layers, center_crop
 from unet_torch.network import Network
 
 
@@ -34,11 +34,11 @@ class MultiResBlock(nn.Module):
         self.norm2 = layers.batch_norm(a + b + c)
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.shortcut_norm(self.shortcut(x))
         x3 = self.conv3_act(self.conv3_norm(self.conv3(x)))
         x5 = self.conv5_act(self.conv5_norm(self.conv5(x3)))
         x7 = self.conv7_act(self.conv7_norm(self.conv7(x5)))
-        joined = self.norm1(torch.cat([x3, x5, x7], dim=1))
+        joined = self.norm1(torch.cat([center_crop(x3, x7), center_crop(x5, x7), x7], dim=1))
+        shortcut = self.shortcut_norm(self.shortcut(center_crop(x, x7)))
         return self.norm2(self.act(shortcut + joined))
 
 
@@ -62,7 +62,8 @@ class UpBlock(nn.Module):
         self.block = MultiResBlock(layers, 2 * width, widths)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.block(torch.cat([self.up(x), skip], dim=1))
+        x = self.up(x)
+        return self.block(torch.cat([x, center_crop(skip, x)], dim=1))
 
 
 class PathStep(nn.Module):
@@ -79,9 +80,9 @@ class PathStep(nn.Module):
         self.norm = layers.batch_norm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.shortcut_norm(self.shortcut(x))
-        x = self.conv_act(self.conv_norm(self.conv(x)))
-        return self.norm(self.act(shortcut + x))
+        y = self.conv_act(self.conv_norm(self.conv(x)))
+        shortcut = self.shortcut_norm(self.shortcut(center_crop(x, y)))
+        return self.norm(self.act(shortcut + y))
 
 
 class MultiResUNet(Network):
@@ -96,7 +97,7 @@ class MultiResUNet(Network):
 
     def __init__(self, config: MultiResUNetConfig, seed: int | None = 0):
         super().__init__(config)
-        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
+        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum, config.padding == "valid")
         widths, last = config.widths, len(config.widths) - 1
         parts = [block_widths(width, config.alpha) for width in widths]
         out = [sum(part) for part in parts]

@@ -110,7 +110,8 @@ class Combiner(PlainBlock):
         self.head = layers.conv(width, config.out_channels, 1)
 
     def forward(self, features: Tensor, z: Tensor) -> Tensor:
-        """Logits (N, K, *spatial) of features (N, C, *spatial) and samples (N, latent)."""
+        """Logits (N, K, *spatial) of features (N, C, *spatial), or of one image, and samples (N, latent)."""
+        features = features.expand(z.shape[0], *features.shape[1:])  # len(z) would be a constant in an export
         z = z.reshape(*z.shape, *[1] * (features.dim() - 2)).expand(-1, -1, *features.shape[2:])
         return self.head(super().forward(torch.cat([features, z], dim=1)))
 
@@ -145,7 +146,8 @@ class ProbabilisticUNet(Network):
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
         """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial).
 
-        noise: (N, latent), standard normal; None: zeros, which gives the hypothesis of the prior's mean.
+        noise: (N, latent), standard normal; None: zeros, which gives the hypothesis of the prior's mean. For one image
+        there may be noise for many hypotheses, (S, latent): so many logits come out, and the U-Net runs once.
         """
         self.check(image)
         mean, log_std = self.prior(image)
@@ -162,7 +164,8 @@ class ProbabilisticUNet(Network):
         return of(logits, labels, weights) + self.config.beta / math.prod(labels.shape[1:]) * kl
 
     def sample(self, image: Tensor, noise: Tensor) -> Tensor:
-        """Many hypotheses, (S, N, out_channels, *spatial), for noise (S, N, latent). The U-Net runs once."""
+        """Many hypotheses of each image, (S, N, out_channels, *spatial), for noise (S, N, latent). The U-Net runs once,
+        and the hypotheses come one after the other."""
         self.check(image)
         mean, log_std = self.prior(image)
         features = self.unet(image)

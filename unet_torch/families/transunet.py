@@ -154,6 +154,8 @@ class TransUNet(Network):
     """
 
     config: TransUNetConfig
+    channels_last = ("layers.*", "norm")
+    """Modules whose maps are (N, H, W, C)."""
 
     def __init__(self, config: TransUNetConfig, seed: int | None = 0):
         super().__init__(config)

@@ -1,0 +1,1 @@
+"""Other projects' networks: what builds them in their own environment, and what was recorded of them."""

@@ -1,0 +1,236 @@
+"""milesial/Pytorch-UNet and mateuszbuda/brain-segmentation-pytorch by their documented layouts; nnU-Net's folder."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from parity_tests.sources import draw
+from parity_tests.test_sources_recorded import arrays
+from unet_spec import Checkpoint, sources
+from unet_spec.sources import Origin
+from unet_tools.cli import main
+
+EXACT = 1e-12
+
+
+def double_conv(channels_in, middle, out):
+    layers = []
+    for a, b in ((channels_in, middle), (middle, out)):
+        layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+    block = nn.Module()
+    block.double_conv = nn.Sequential(*layers)
+    block.forward = block.double_conv.forward
+    return block
+
+
+class Milesial(nn.Module):
+    """The layout that its README and state_dict document: inc, down1 … down4, up1 … up4, outc."""
+
+    def __init__(self, channels, classes, width, bilinear):
+        super().__init__()
+        factor = 2 if bilinear else 1
+        w = [width * 2**i for i in range(5)]
+        w[4] //= factor
+        self.inc = double_conv(channels, w[0], w[0])
+        for i in range(1, 5):
+            down = nn.Module()
+            down.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), double_conv(w[i - 1], w[i], w[i]))
+            self.add_module(f"down{i}", down)
+        for i in range(1, 5):
+            up, skip = nn.Module(), width * 2 ** (4 - i)
+            out = skip // factor if i < 4 else skip
+            up.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            if not bilinear:
+                up.up = nn.ConvTranspose2d(2 * skip, skip, 2, 2)
+            up.conv = double_conv(2 * skip, skip if bilinear else out, out)
+            self.add_module(f"up{i}", up)
+        self.outc = nn.Module()
+        self.outc.conv = nn.Conv2d(width, classes, 1)
+
+    def forward(self, x):
+        maps = [self.inc(x)]
+        for i in range(1, 5):
+            maps.append(getattr(self, f"down{i}").maxpool_conv(maps[-1]))
+        x = maps.pop()
+        for i in range(1, 5):
+            up = getattr(self, f"up{i}")
+            x = up.conv(torch.cat([maps.pop(), up.up(x)], 1))
+        return self.outc.conv(x)
+
+
+class Brain(nn.Module):
+    """The layout of its state_dict: encoder1.enc1conv1 …, bottleneck, upconv4, decoder4.dec4conv1 …, conv."""
+
+    def __init__(self, channels, classes, width):
+        super().__init__()
+        w = [width * 2**i for i in range(5)]
+        for i, (a, b) in enumerate(zip([channels, *w], w, strict=False), start=1):
+            self.add_module(
+                f"encoder{i}" if i < 5 else "bottleneck", self.block(a, b, f"enc{i}" if i < 5 else "bottleneck")
+            )
+        for i in (4, 3, 2, 1):
+            self.add_module(f"upconv{i}", nn.ConvTranspose2d(w[i], w[i - 1], 2, 2))
+            self.add_module(f"decoder{i}", self.block(2 * w[i - 1], w[i - 1], f"dec{i}"))
+        self.conv = nn.Conv2d(width, classes, 1)
+
+    @staticmethod
+    def block(a, b, name):
+        return nn.Sequential(OrderedDict([
+            (f"{name}conv1", nn.Conv2d(a, b, 3, padding=1, bias=False)), (f"{name}norm1", nn.BatchNorm2d(b)),
+            (f"{name}relu1", nn.ReLU()),
+            (f"{name}conv2", nn.Conv2d(b, b, 3, padding=1, bias=False)), (f"{name}norm2", nn.BatchNorm2d(b)),
+            (f"{name}relu2", nn.ReLU()),
+        ]))  # fmt: skip
+
+    def forward(self, x):
+        skips = []
+        for i in (1, 2, 3, 4):
+            x = getattr(self, f"encoder{i}")(x)
+            skips.append(x)
+            x = F.max_pool2d(x, 2)
+        x = self.bottleneck(x)
+        for i in (4, 3, 2, 1):
+            x = torch.cat([getattr(self, f"upconv{i}")(x), skips.pop()], 1)
+            x = getattr(self, f"decoder{i}")(x)
+        return torch.sigmoid(self.conv(x))
+
+
+NETWORKS = {
+    "milesial": lambda: Milesial(3, 2, 4, bilinear=False),
+    "milesial-bilinear": lambda: Milesial(1, 2, 4, bilinear=True),
+    "brain-segmentation": lambda: Brain(3, 1, 4),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_documented_layout(name, tmp_path):
+    network = NETWORKS[name]().eval()
+    beside = {"mask_values": [0, 255]} if "milesial" in name else {}
+    state = {
+        key: torch.from_numpy(np.asarray(t))
+        for key, t in draw.tensors([(key, tuple(t.shape)) for key, t in network.state_dict().items()]).items()
+    }
+    network.load_state_dict(state)
+    torch.save(dict(network.state_dict()) | beside, tmp_path / "w.pth")
+    assert main(["convert", str(tmp_path / "w.pth"), str(tmp_path / "ours")]) == 0
+    ours = Checkpoint.load(tmp_path / "ours")
+    x = draw.image(ours.config.in_channels, (32, 48)).astype(np.float64)
+    with torch.no_grad():
+        wanted = network.double()(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
+    found = ours.config.graph.forward({key: t.astype(np.float64) for key, t in ours.tensors.items()}, x)
+    if name == "brain-segmentation":
+        found = 1 / (1 + np.exp(-found))
+    assert np.abs(np.moveaxis(found, -1, 1) - wanted).max() < EXACT * np.abs(wanted).max()
+
+    origin = Origin.load(tmp_path / "ours")
+    assert origin is not None
+    assert origin.source == name.removesuffix("-bilinear")
+    assert main(["convert", str(tmp_path / "ours"), str(tmp_path / "back.pth"), "--to", origin.source]) == 0
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    assert back.pop("mask_values", None) == beside.get("mask_values")
+    assert set(back) == set(state)
+    assert all(back[key].dtype == state[key].dtype and torch.equal(back[key], state[key]) for key in state)
+    NETWORKS[name]().load_state_dict(back)
+
+
+def plans(**changes):
+    kwargs = {
+        "n_stages": 4,
+        "features_per_stage": [4, 6, 8, 8],
+        "kernel_sizes": [[3, 3]] * 4,
+        "strides": [[1, 1], [2, 2], [2, 2], [2, 2]],
+        "n_conv_per_stage": [2, 2, 2, 2],
+        "n_conv_per_stage_decoder": [2, 2, 2],
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
+        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+        "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {"inplace": True},
+    } | changes
+    base = {"architecture": {"network_class_name": "…unet.PlainConvUNet", "arch_kwargs": kwargs}}
+    return {"configurations": {"base": base, "2d": {"inherits_from": "base", "patch_size": [32, 48]}}}
+
+
+def model_folder(folder, told, folds=2):
+    for fold in range(folds):
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        weights = {key: torch.from_numpy(t) for key, t in arrays("nnunet_plain_2d", fold).items()}
+        checkpoint = {
+            "network_weights": weights,
+            "optimizer_state": {"state": {0: {"momentum_buffer": torch.zeros(2)}}},
+            "logging": {"train_losses": [np.float32(0.5), np.float64(0.25)], "epochs": [np.int64(3)]},
+            "init_args": {"configuration": "2d", "fold": fold, "device": torch.device("cuda")},
+            "trainer_name": "nnUNetTrainer",
+            "inference_allowed_mirroring_axes": (0, 1),
+        }
+        torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
+    (folder / "plans.json").write_text(json.dumps(told))
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "b": 2, "a": 1}}))
+
+
+def test_a_trained_model_folder_there_and_back(tmp_path):
+    model_folder(tmp_path / "model", plans(norm_op_kwargs={"eps": 1e-3}, nonlin_kwargs={"negative_slope": 0.2}))
+    assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 0
+    ours = [Checkpoint.load(tmp_path / "ours" / f"fold_{i}") for i in (0, 1)]
+    assert ours[0].config == ours[1].config
+    assert (ours[0].config.norm_eps, ours[0].config.slope) == (1e-3, 0.2)
+    assert ours[0].digest() != ours[1].digest()
+    assert ours[0].data.class_names == ("background", "a", "b")
+    origin = Origin.load(tmp_path / "ours" / "fold_1")
+    assert origin is not None
+    assert origin.extra["inference_allowed_mirroring_axes"] == [0, 1]
+    assert origin.extra["logging"] == {"train_losses": [0.5, 0.25], "epochs": [3]}
+    assert "optimizer_state" not in origin.extra
+
+    assert main(["convert", str(tmp_path / "ours"), str(tmp_path / "back"), "--to", "nnunet"]) == 0
+    for fold in (0, 1):
+        back = torch.load(tmp_path / "back" / f"fold_{fold}" / "checkpoint_final.pth", weights_only=True)
+        wanted = arrays("nnunet_plain_2d", fold)
+        assert back["trainer_name"] == "nnUNetTrainer"
+        assert {key: t.numpy().tobytes() for key, t in back["network_weights"].items()} == {
+            key: t.tobytes() for key, t in wanted.items()
+        }
+    assert json.loads((tmp_path / "back" / "plans.json").read_text())["configurations"]["2d"]["inherits_from"] == "base"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"strides": [[1, 1], [2, 2], [2, 2], [1, 2]]}, "the plans have strides"),
+        ({"n_conv_per_stage": [2, 2, 2, 3]}, "the plans have n_conv_per_stage"),
+        ({"norm_op": "torch.nn.BatchNorm2d"}, "the plans have norm_op batch, the tensors instance"),
+        ({"nonlin": "torch.nn.GELU"}, "activation is GELU"),
+    ],
+)
+def test_plans_of_another_network_are_told(changes, told, tmp_path, capsys):
+    model_folder(tmp_path / "model", plans(**changes), folds=1)
+    assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 2
+    message = capsys.readouterr().err.strip()
+    assert told in message
+    assert "\n" not in message
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("told", [{}, {"configurations": {"2d": 3}}, {"configurations": {"2d": {"architecture": 3}}}])
+def test_plans_that_are_none_are_told(told, tmp_path, capsys):
+    model_folder(tmp_path / "model", {"x": 1} | told, folds=1)
+    assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 2
+    message = capsys.readouterr().err.strip()
+    assert "the plans" in message
+    assert "\n" not in message
+
+
+def test_plans_of_before_they_held_the_architecture():
+    found = sources.import_tensors(
+        "nnunet",
+        arrays("nnunet_plain_2d"),
+        {"plans": {"configurations": {"2d": {"UNet_class_name": "PlainConvUNet"}}}, "configuration": "2d"},
+        "old",
+    )
+    assert (found.config.slope, found.config.norm_eps) == (0.01, 1e-5)

@@ -1,0 +1,246 @@
+"""nnU-Net's own predictor and ours, side by side: the same NIfTI volume, labels, probabilities, seconds, peak memory.
+
+python -m unet_tools.bench_nnunet --nnunet-python ENV/bin/python [--out benchmarks/results/nnunet.md]
+
+ENV is an environment with nnunetv2. nnU-Net builds an untrained network from hand-made plans, with random weights;
+ours is its trained-model folder, converted. Every run is a process of its own, on `threads` cores, in turns; seconds
+are from NIfTI to NIfTI without loading the network, of the fastest of `repeats`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from unet_data.nnunet.nifti import import_nibabel
+from unet_spec import InputError
+from unet_spec.checkpoint import replacing
+from unet_tools.console import console, print_table
+from unet_tools.memory import peak_resident
+from unet_tools.runtimes import RuntimeName
+
+SIDE = Path(__file__).with_name("nnunet_reference.py")
+BOUND = 1e-4
+"""Of a probability."""
+NETWORKS = {
+    "2d": ("--widths", "32", "64", "128", "256", "--patch", "128", "128"),
+    "3d_fullres": ("--widths", "32", "64", "128", "256", "--patch", "16", "64", "64"),
+}
+SMALL = {
+    "2d": ("--widths", "8", "16", "32", "--patch", "32", "40"),
+    "3d_fullres": ("--widths", "8", "16", "32", "--patch", "8", "32", "40", "--folds", "2"),
+}
+
+
+@dataclass(frozen=True)
+class Args:
+    nnunet_python: Path
+    """The Python of an environment that has nnunetv2."""
+    configurations: tuple[Literal["2d", "3d_fullres"], ...] = ("2d", "3d_fullres")
+    runtimes: tuple[RuntimeName, ...] = ("onnx", "torch")
+    """Ours."""
+    shape: tuple[int, int, int] = (20, 128, 128)
+    """Voxels (z, y, x) of the volume, at 4 x 0.9 x 0.7 mm."""
+    small: bool = False
+    """Narrow networks, two folds in 3-D: what is compared is the same, the seconds say little."""
+    threads: int = 1
+    repeats: int = 2
+    out: Path | None = None
+    """A Markdown file for the table."""
+
+
+def main(args: Args) -> int:
+    rows: list[tuple[str, ...]] = []
+    agree = True
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make_volume(folder / "images", args.shape)
+        for configuration in args.configurations:
+            made = (SMALL if args.small else NETWORKS)[configuration]
+            model, ours = folder / configuration, folder / f"{configuration}-converted"
+            _run(args, [args.nnunet_python, SIDE, "make", model, configuration, *made])
+            _run(args, [sys.executable, "-m", "unet_tools.cli", "convert", model, ours])
+            found, same = _compare(args, folder, configuration, model, ours)
+            rows, agree = rows + found, agree and same
+    columns = ("network", "runtime", "seconds", "times as fast", "CPU seconds", "by these", "peak MiB", "labels differ",
+               "probabilities", "over 1e-4", "labels, float32 sums", "probabilities")  # fmt: skip
+    print_table("nnU-Net and ours", columns, rows, right="2 3 4 5 6 7 8 9 10 11")
+    if args.out is not None:
+        lines = ["# nnU-Net's predictor and ours", "", _where(args), ""]
+        lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(args.out) as new:
+            new.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 0 if agree else 1
+
+
+def _compare(
+    args: Args, folder: Path, configuration: str, model: Path, ours: Path
+) -> tuple[list[tuple[str, ...]], bool]:
+    """Rows of the table, and whether ours gives nnU-Net's result: in PyTorch, whose kernels nnU-Net uses, as it comes;
+    elsewhere where both sum in float32, since float16 makes a difference in the last bit one in the fourth digit, and
+    but for voxels whose two best classes are level to within `BOUND`.
+    """
+    images = folder / "images"
+    best: dict[str, dict[str, float]] = {}
+    for _ in range(args.repeats):
+        for name in ("nnU-Net", *args.runtimes):
+            out = folder / f"{configuration}-{name}"
+            if name == "nnU-Net":
+                command = [args.nnunet_python, SIDE, "predict", model, images, out, "--threads", str(args.threads)]
+            else:
+                command = [sys.executable, "-m", "unet_tools.bench_nnunet", "worker", ours, images, out, name]
+            found = _run(args, command)
+            best[name] = {key: min(value, best.get(name, found)[key]) for key, value in found.items()}
+    exact, float32 = folder / f"{configuration}-p", folder / f"{configuration}-p32"
+    side = [args.nnunet_python, SIDE, "predict", model, images]
+    _run(args, [*side, exact, "--probabilities", "--threads", str(args.threads)])
+    _run(args, [*side, float32, "--probabilities", "--float32", "--threads", str(args.threads)])
+    wanted = [np.load(p / "case.npz")["probabilities"] for p in (exact, float32)]
+    labels = _read(exact / "case.nii.gz")
+    own = best["nnU-Net"]
+
+    def costs(name: str) -> tuple[str, ...]:
+        found = best[name]
+        ratios = [own[key] / found[key] for key in ("seconds", "cpu_seconds")]
+        return (
+            f"{found['seconds']:.1f}",
+            f"{ratios[0]:.2f}",
+            f"{found['cpu_seconds']:.1f}",
+            f"{ratios[1]:.2f}",
+            f"{found['peak_bytes'] / 2**20:.0f}",
+        )
+
+    spread = f"{np.abs(wanted[0] - wanted[1]).max():.1e}"
+    rows = [(configuration, "nnU-Net", *costs("nnU-Net"), "", "", "", "", spread)]
+    agree = True
+    for name in args.runtimes:
+        differ = int((_read(folder / f"{configuration}-{name}" / "case.nii.gz") != labels).sum())
+        distances, differences = [], []
+        for kind, reference in zip(("half", "float32"), wanted, strict=True):
+            out = folder / f"{configuration}-{name}-{kind}.npy"
+            _run(args, [sys.executable, "-m", "unet_tools.bench_nnunet", "worker", ours, images, out, name, kind])
+            chances = np.load(out)
+            distances.append(np.abs(chances - reference))
+            differences.append(chances.argmax(0) != reference.argmax(0))
+        farthest = [f"{distance.max():.1e}" for distance in distances]
+        over = f"{int((distances[0] > BOUND).sum())} of {distances[0].size}"
+        told = (str(differ), farthest[0], over, str(int(differences[1].sum())), farthest[1])
+        rows.append((configuration, name, *costs(name), *told))
+        if name == "torch":
+            agree &= differ == 0 and bool(distances[0].max() <= BOUND)
+        else:
+            level = np.subtract(*np.sort(wanted[1], axis=0)[:-3:-1]) <= BOUND
+            agree &= not (differences[1] & ~level).any() and bool(distances[1].max() <= BOUND)
+    return rows, agree
+
+
+def worker(model: Path, images: Path, out: Path, runtime: RuntimeName, accumulate: str | None = None) -> None:
+    """Labels as NIfTI into the folder `out`, or, with `accumulate`, probabilities into the .npy file `out`."""
+    from unet_data.nnunet import find_cases, predict_case, read_nifti
+    from unet_tools.nnunet_folder import find_recipe, open_folds, predict_cases
+
+    recipe = find_recipe(model)
+    assert recipe is not None
+    if accumulate is None:
+        done = predict_cases(model, recipe, [images], out, runtime)
+        found = {key: sum(case[key] for case in done) for key in ("seconds", "cpu_seconds")}
+        print("RESULT " + json.dumps(found | {"peak_bytes": peak_resident()}))
+        return
+    ((_, files),) = find_cases([images], len(recipe.channel_names)).items()
+    image = read_nifti(files)
+    runs = [network.runtime.run for network in open_folds(model, recipe, runtime)]
+    chances = predict_case(
+        runs,
+        image.values,
+        image.spacing,
+        recipe,
+        "probabilities",
+        batch=1,
+        accumulate=accumulate,  # type: ignore[arg-type]
+    )
+    np.save(out, chances)
+
+
+def make_volume(folder: Path, shape: tuple[int, int, int]) -> None:
+    """Two channels of one case, (z, y, x) voxels at 4 x 0.9 x 0.7 mm: a ball in empty space, and noise everywhere."""
+    from scipy.ndimage import gaussian_filter
+
+    nibabel = import_nibabel()
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    affine = np.diag([0.7, 0.9, 4.0, 1.0])
+    affine[:3, 3] = (-30, 20, 5)
+    place = np.mgrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
+    ball = (place**2).sum(0) < 0.9
+    channels = [
+        (gaussian_filter(rng.normal(size=shape), 1.5) * 1500 + 400) * ball,
+        gaussian_filter(rng.normal(size=shape), 1.0) * 300,
+    ]
+    for number, values in enumerate(channels):
+        values[:, 0] = 0
+        image = nibabel.Nifti1Image(np.round(values).astype(np.int16).T, affine)
+        nibabel.save(image, folder / f"case_{number:04d}.nii.gz")
+
+
+def _run(args: Args, command: list[Any]) -> dict[str, Any]:
+    """Runs a child on `threads` cores; what it told in its line RESULT."""
+    cores = sorted(os.sched_getaffinity(0))[: args.threads]
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=os.environ | {"OMP_NUM_THREADS": str(args.threads), "MKL_NUM_THREADS": str(args.threads)},
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(f"{' '.join(map(str, command[:4]))} … fails: {(done.stderr.strip() or '?').splitlines()[-1]}")
+    told = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    return json.loads(told[-1].removeprefix("RESULT ")) if told else {}
+
+
+def _read(path: Path) -> np.ndarray:
+    return np.asarray(import_nibabel().load(path).dataobj)
+
+
+def _where(args: Args) -> str:
+    version = subprocess.run(
+        [args.nnunet_python, "-c", "from importlib.metadata import version as v; print(v('nnunetv2'), v('torch'))"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    model = next(
+        (s.split(":")[1].strip() for s in Path("/proc/cpuinfo").read_text().splitlines() if s.startswith("model name")),
+        platform.machine(),
+    )
+    return (
+        f"nnunetv2 {version[0]}, torch {version[1]}; {args.threads} core{'s' * (args.threads > 1)} of {model}; volume"
+        f" {'x'.join(map(str, args.shape))} at 4 x 0.9 x 0.7 mm; fastest of {args.repeats}, in turns. Seconds from"
+        " NIfTI to NIfTI, mirroring on. Probabilities: the greatest distance from nnU-Net's; over 1e-4: how many"
+        " values. Last columns: the same where both sum in float32 rather than nnU-Net's float16; in nnU-Net's row, how"
+        " far its float16 is from its float32."
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["worker"]:
+        worker(*map(Path, sys.argv[2:5]), *sys.argv[5:])  # type: ignore[arg-type]
+    else:
+        try:
+            sys.exit(main(tyro.cli(Args, description=__doc__)))
+        except InputError as error:
+            console.print(str(error))
+            sys.exit(2)

@@ -1,0 +1,172 @@
+"""NIfTI files in and out, with nibabel: axes (z, y, x) in memory, as nnU-Net has them."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_spec.checkpoint import replacing
+from unet_spec.errors import InputError
+
+ENDINGS = (".nii.gz", ".nii")
+_DEFLATE = 1040
+"""More bytes than gzip can make of one (1032, and its header)."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What was read.
+
+    Attributes:
+        values: (C, z, y, x) float32.
+        spacing: millimetres per voxel (z, y, x). Of a 2-D file, the first is a thousandfold: its one slice is far away.
+        source: nibabel's image of the first file, whose header and place in space a result takes over.
+        reoriented: whether values lie in RAS order rather than the file's.
+    """
+
+    values: np.ndarray
+    spacing: tuple[float, float, float]
+    source: Any
+    reoriented: bool
+
+
+def read_nifti(paths: Sequence[Path], reorient: bool = False) -> Image:
+    """A case: one file a channel, or one file with the channels along its fourth axis.
+
+    reorient: turn the axes to RAS first. Raises InputError: missing or damaged file, no scalars, axes other than 2 to
+    4, files of one case with other shapes or spacings; also where nibabel is not installed.
+    """
+    if not paths:
+        raise InputError("a case without files")
+    opened = [_open(path) for path in paths]
+    images = [_to_ras(image) for image in opened] if reorient else opened
+    arrays, spacings = [], []
+    for path, image in zip(paths, images, strict=True):
+        if not 2 <= image.ndim <= 4 or image.get_data_dtype().kind not in "buif":
+            raise InputError(
+                f"{path}: shape {image.shape} of {image.get_data_dtype()}; expected scalars with 2 to 4 axes"
+            )
+        claimed = math.prod(image.shape) * image.get_data_dtype().itemsize
+        if claimed > _DEFLATE * path.stat().st_size:  # before any of it is allocated
+            raise InputError(f"{path}: cut short or damaged: its header promises {claimed} bytes of voxels")
+        try:
+            # As scaled by the header, in float64 first: the file's own precision.
+            values = np.asanyarray(image.dataobj).T
+        except Exception as e:  # zlib, EOF, ValueError and others, from damaged bytes
+            raise InputError(f"{path}: cannot be read, cut short or damaged ({e})") from None
+        zooms = [abs(float(z)) for z in image.header.get_zooms()[:3]][::-1]
+        if values.ndim == 2:
+            values, zooms = values[None], [max(zooms) * 999, *zooms]
+        arrays.append(values if values.ndim == 4 else values[None])
+        spacings.append(zooms)
+    for path, values, zooms in zip(paths[1:], arrays[1:], spacings[1:], strict=True):
+        if values.shape[1:] != arrays[0].shape[1:]:
+            raise InputError(f"{path}: {values.shape[1:]} voxels, but {paths[0].name} has {arrays[0].shape[1:]}")
+        if not np.allclose(zooms, spacings[0], rtol=1e-5):
+            raise InputError(f"{path}: spacing {zooms}, but {paths[0].name} has {spacings[0]}")
+    stacked = np.concatenate(arrays).astype(np.float32)
+    return Image(stacked, tuple(spacings[0]), opened[0], reorient)  # type: ignore[arg-type]
+
+
+def write_nifti(path: Path, values: np.ndarray, like: Image) -> None:
+    """Writes (z, y, x), or (K, z, y, x) along a fourth axis, in the place and orientation of the file that was read.
+
+    Whole or not at all; the same bytes for the same values. Raises InputError.
+    """
+    nibabel = import_nibabel()
+    source = _to_ras(like.source) if like.reoriented else like.source
+    array = values.T
+    if like.source.ndim == 2:
+        array = array[:, :, 0]
+    header = source.header.copy()
+    header.set_data_dtype(values.dtype)
+    header.set_slope_inter(1, 0)
+    image = type(source)(np.ascontiguousarray(array), source.affine, header)
+    if like.reoriented:
+        from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+        back = ornt_transform(axcodes2ornt("RAS"), io_orientation(like.source.affine))
+        image = image.as_reoriented(back)
+    content = nibabel.Nifti1Image.to_bytes(image)
+    if path.name.endswith(".gz"):
+        content = gzip.compress(content, compresslevel=6, mtime=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as e:
+        raise InputError(f"cannot write {path}: {e.strerror or e}") from None
+
+
+def find_cases(sources: Sequence[Path], channels: int, ending: str = ".nii.gz") -> dict[str, list[Path]]:
+    """Case names to the files of their channels, in order. A source is a folder or a file.
+
+    nnU-Net's convention: NAME_0000.nii.gz is channel 0 of NAME, and so on. One file of another name is a case by
+    itself, for a network of one channel or with the channels inside.
+
+    Raises InputError: nothing there, a channel missing, two cases of one name.
+    """
+    cases: dict[str, list[Path]] = {}
+    for source in sources:
+        if source.is_dir():
+            files = sorted(p for p in source.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
+            if not files:
+                raise InputError(f"{source}: no file that ends with {ending}")
+        elif source.is_file():
+            files = [source]
+        else:
+            raise InputError(f"no such file or folder: {source}")
+        for file in files:
+            name, case = _case(file, channels)
+            if cases.setdefault(name, case) != case:
+                raise InputError(f"two cases are called {name}: {cases[name][0]} and {case[0]}")
+    return cases
+
+
+def _case(file: Path, channels: int) -> tuple[str, list[Path]]:
+    ending = next((e for e in ENDINGS if file.name.endswith(e)), None)
+    if ending is None:
+        raise InputError(f"{file}: not a NIfTI file; expected {' or '.join(ENDINGS)}")
+    stem = file.name.removesuffix(ending)
+    found = re.fullmatch(r"(.+)_\d{4}", stem)
+    if found is None:
+        return stem, [file]
+    paths = [file.with_name(f"{found[1]}_{c:04d}{ending}") for c in range(channels)]
+    if missing := [p for p in paths if not p.is_file()]:
+        raise InputError(f"{missing[0]} is missing: the network takes {channels} channels, one file each")
+    return found[1], paths
+
+
+def import_nibabel() -> Any:
+    """The package nibabel. Raises InputError where it is not installed."""
+    try:
+        import nibabel
+    except ModuleNotFoundError:
+        raise InputError("NIfTI files need nibabel; pip install 'unet-twins[nifti]'") from None
+    return nibabel
+
+
+def _open(path: Path) -> Any:
+    nibabel = import_nibabel()
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    try:
+        image = nibabel.load(path)
+    except Exception as e:  # its readers raise many kinds on bytes that are no NIfTI
+        raise InputError(f"{path}: cannot be read as NIfTI ({str(e).splitlines()[0]})") from None
+    if not isinstance(image, nibabel.Nifti1Image):
+        raise InputError(f"{path}: {type(image).__name__}, not NIfTI")
+    return image
+
+
+def _to_ras(image: Any) -> Any:
+    from nibabel.orientations import io_orientation
+
+    return image.as_reoriented(io_orientation(image.affine))

@@ -1,0 +1,154 @@
+"""nnU-Net's sliding window: overlapping tiles, each averaged over mirrored views, summed under a Gaussian weight.
+
+nnU-Net sums in float16, and rounds the mean of views, folds and weights there; `accumulate="half"` does the same, sum
+by sum in the same order, so that the result is nnU-Net's wherever the network's own numbers are. "float32" is nearer to
+the truth and takes twice the memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from unet_data.stitch import Run
+from unet_spec.errors import InputError
+
+Accumulate = Literal["half", "float32"]
+
+
+def predict_volume(
+    runs: Sequence[Run],
+    volume: np.ndarray,
+    patch: tuple[int, ...],
+    channels: int,
+    *,
+    mirror_axes: tuple[int, ...] = (),
+    step: float = 0.5,
+    batch: int = 1,
+    accumulate: Accumulate = "half",
+) -> np.ndarray:
+    """The mean logits (K, *spatial) of the networks in `runs`, float16 or float32 as `accumulate` says.
+
+    Args:
+        runs: one a fold, each from tiles (N, *patch, C) float32 to logits (N, *patch, K).
+        volume: (C, z, y, x) float32. Smaller than a patch, it is padded with zeros on both sides.
+        patch: of three axes, or of two: then every slice of the first axis is segmented apart.
+        channels: K.
+        mirror_axes: axes of the patch whose flips are averaged over, all combinations of them.
+        step: distance of tiles in patches, at most.
+        batch: tiles, or views of one, that a network is given at once. On a CPU, more only take more memory.
+
+    Raises InputError where a run gives another shape, or the sum leaves the range of float16.
+    """
+    if not runs:
+        raise InputError("no network to run; give one a fold")
+    total = None
+    for run in runs:
+        logits = _predict_one(run, volume, patch, channels, mirror_axes, step, batch, accumulate)
+        if total is None:
+            total = logits
+        else:
+            total += logits
+    assert total is not None
+    if len(runs) > 1:
+        total /= total.dtype.type(len(runs))
+    return total
+
+
+def _predict_one(
+    run: Run,
+    volume: np.ndarray,
+    patch: tuple[int, ...],
+    channels: int,
+    mirror_axes: tuple[int, ...],
+    step: float,
+    batch: int,
+    accumulate: Accumulate,
+) -> np.ndarray:
+    dtype = np.dtype(np.float16 if accumulate == "half" else np.float32)
+    size = volume.shape[1:]
+    flat = len(patch) == 2
+    window = (1, *patch) if flat else patch
+    # As much before as after, and an odd voxel after.
+    room = [max(w - n, 0) for w, n in zip(window, size, strict=True)]
+    pads = [(r // 2, r - r // 2) for r in room]
+    # A channels-last copy, made once: every tile of it is then a view.
+    padded = np.ascontiguousarray(np.moveaxis(np.pad(volume, [(0, 0), *pads]), 0, -1))
+    starts = [tile_starts(n, w, step) for n, w in zip(padded.shape[:-1], window, strict=True)]
+    if flat:  # every slice
+        starts[0] = list(range(padded.shape[0]))
+    corners = list(itertools.product(*starts))
+    weight = gaussian_weight(patch).astype(dtype).reshape(window)
+    scaled = weight.astype(np.float32)[..., None]
+    sums = np.zeros((*padded.shape[:-1], channels), dtype)
+    weights = np.zeros(padded.shape[:-1], dtype)
+    views = mirrored_views(mirror_axes)
+    each = max(1, batch // len(views))
+    for first in range(0, len(corners), each):
+        group = [_at(corner, window) for corner in corners[first : first + each]]
+        tiles = np.stack([padded[place].reshape(*patch, -1) for place in group])
+        logits = _mean_of_views(run, tiles, views, channels, batch)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below, by name
+            for place, own in zip(group, logits, strict=True):
+                sums[place] += own.reshape(*window, channels) * scaled  # added in float32, then rounded
+                weights[place] += weight
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums /= weights[..., None]
+    if not np.isfinite(sums).all():
+        raise InputError("the logits leave the range of float16, as nnU-Net sums them; accumulate in float32 instead")
+    kept = tuple(slice(low, low + n) for (low, _), n in zip(pads, size, strict=True))
+    return np.ascontiguousarray(np.moveaxis(sums[kept], -1, 0))
+
+
+def _at(corner: tuple[int, ...], window: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
+
+
+def _mean_of_views(run: Run, tiles: np.ndarray, views: list[tuple[int, ...]], channels: int, batch: int) -> np.ndarray:
+    """The mean logits (N, *patch, K) of tiles (N, *patch, C) over flipped views, in the order of `views`."""
+    count = len(tiles)
+    every = np.concatenate([np.flip(tiles, flips) for flips in views])
+    parts = [run(np.ascontiguousarray(every[i : i + batch])) for i in range(0, len(every), batch)]
+    logits = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    if logits.shape != (*every.shape[:-1], channels):
+        raise InputError(
+            f"the network gave {logits.shape} for tiles {every.shape}; expected {(*every.shape[:-1], channels)}"
+        )
+    total = logits[:count].copy()
+    for number, flips in enumerate(views[1:], 1):
+        total += np.flip(logits[number * count : (number + 1) * count], flips)
+    if len(views) > 1:
+        total /= np.float32(len(views))
+    return total
+
+
+def mirrored_views(axes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """All combinations of patch axes, none first, as axes of a batch (N, *patch, C)."""
+    counted = [axis + 1 for axis in axes]
+    return [c for n in range(len(axes) + 1) for c in itertools.combinations(counted, n)]
+
+
+def tile_starts(size: int, tile: int, step: float) -> list[int]:
+    """First voxels of the tiles along an axis: evenly spread, at most `step` tiles apart, the last one at the end."""
+    count = int(np.ceil((size - tile) / (tile * step))) + 1
+    apart = (size - tile) / (count - 1) if count > 1 else 0.0
+    return [int(np.round(apart * i)) for i in range(count)]
+
+
+@lru_cache(maxsize=4)
+def gaussian_weight(patch: tuple[int, ...]) -> np.ndarray:
+    """(*patch) float16: 10 in the middle, falling as a Gaussian with σ of an eighth of the patch per axis; where that
+    is below what float16 holds, the least value that is not."""
+    from scipy.ndimage import gaussian_filter
+
+    point = np.zeros(patch)
+    point[tuple(n // 2 for n in patch)] = 1
+    weight = gaussian_filter(point, [n / 8 for n in patch], mode="constant")
+    half = (weight / (weight.max() / 10)).astype(np.float16)
+    half[half == 0] = half[half > 0].min()
+    half.setflags(write=False)
+    return half

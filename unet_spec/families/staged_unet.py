@@ -1,0 +1,241 @@
+"""The staged U-Net: every stage has a kernel, a stride and a depth of its own, on every axis.
+
+    stem ▶ encoder.0 ─────────── skip ─────────▶ decoder.1 ─▶ (last) ─▶ head
+             └ shrink ▶ encoder.1 ─── skip ──▶ decoder.0 ─▶ side.0 ┘ up
+                          └ shrink ▶ encoder.2 ┘ up
+
+    stage: several blocks, each a convolution, norm, activation; or a residual block, that is
+           activation(conv · norm · activation · conv · norm + shortcut), the shortcut a 1x1 convolution where need be
+    shrink: the stride of the stage's first block, or max-pooling before it
+    up: a transposed convolution that paints windows of the stride's size, or nearest neighbours and a 2x2 convolution
+
+This one network is nnU-Net's PlainConvUNet and ResidualEncoderUNet (Isensee et al. 2021, arXiv 1904.08128, and 2024,
+arXiv 2404.09556), MONAI's DynUNet and BasicUNet, mateuszbuda's brain-segmentation U-Net and the widespread Keras U-Net;
+`unet_spec.sources` reads their weights. The sides are the heads of deep supervision, which serve training only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from unet_spec.families.builder import Builder
+from unet_spec.graph import Graph
+from unet_spec.network import NetworkConfig, require, require_norm, require_widths
+from unet_spec.ops import (
+    Activation,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    InstanceNorm,
+    LeakyReLU,
+    MaxPool,
+    NearestUpsample,
+    PadEnd,
+)
+
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StagedUNetConfig(NetworkConfig, architecture="staged-unet"):
+    """A U-Net by stages. What is left empty has the usual value.
+
+    Attributes:
+        in_channels, out_channels, spatial_dims: as in every network.
+        widths: feature maps per stage, from the finest to the bottleneck.
+        kernels: the convolutions' windows per stage and axis, odd; empty: 3 everywhere.
+        strides: by what each stage shrinks its input, per axis; ones for the first. Empty: 2 from the second on.
+        depths: blocks per stage; empty: 2.
+        decoder_kernels: as `kernels`, of the decoder, deepest first; empty: those of the skips' stages.
+        decoder_depths: convolutions per stage of the decoder, deepest first; empty: 2.
+        decoder_widths: feature maps per stage of the decoder, deepest first; empty: those of the skips.
+        up_widths: feature maps that come up, before they meet the skip, deepest first; empty: as many as the skip has.
+        residual: "none"; or residual blocks in the encoder, with a shortcut that shrinks by "pool" (the average of each
+            window, then a 1x1 convolution where the widths differ) or by "stride" (a strided 1x1 convolution).
+        stem: whether one convolution, norm and activation come before the first stage.
+        downsampling: "stride" (of the stage's first convolution) or "max" (pooling before it).
+        upsampling: "transposed" (windows as large as the stride) or "nearest" (then 2x2 convolution and activation).
+        first: which comes first where both are joined, "up" or "skip".
+        conv_bias, up_bias: whether the convolutions and the transposed convolutions have a bias. Heads always have one.
+        norm: "none", "batch" or "instance" (with scale and shift), after each convolution of a block.
+        norm_eps: added to the variance.
+        norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
+        activation: "relu" or "leaky_relu".
+        slope: of leaky_relu below zero.
+        sides: how many stages of the decoder before the last one have a head, too.
+        last_width: feature maps of one more 3x3 convolution and activation before the head; 0: there is none.
+    """
+
+    in_channels: int = 1
+    out_channels: int = 2
+    spatial_dims: int = 2
+    widths: Sizes = (32, 64, 128, 256, 512, 512)
+    kernels: tuple[Sizes, ...] = ()
+    strides: tuple[Sizes, ...] = ()
+    depths: Sizes = ()
+    decoder_kernels: tuple[Sizes, ...] = ()
+    decoder_depths: Sizes = ()
+    decoder_widths: Sizes = ()
+    up_widths: Sizes = ()
+    residual: Literal["none", "pool", "stride"] = "none"
+    stem: bool = False
+    downsampling: Literal["stride", "max"] = "stride"
+    upsampling: Literal["transposed", "nearest"] = "transposed"
+    first: Literal["up", "skip"] = "up"
+    conv_bias: bool = True
+    up_bias: bool = True
+    norm: Literal["none", "batch", "instance"] = "instance"
+    norm_eps: float = 1e-5
+    norm_momentum: float = 0.1
+    activation: Literal["relu", "leaky_relu"] = "leaky_relu"
+    slope: float = 0.01
+    sides: int = 0
+    last_width: int = 0
+
+    def validate(self) -> None:
+        require_widths(self.widths)
+        require_norm(self.norm_eps, self.norm_momentum)
+        stages, dims = len(self.widths), self.spatial_dims
+        for name, count in (("kernels", stages), ("strides", stages), ("decoder_kernels", stages - 1)):
+            rows = getattr(self, name)
+            fits = not rows or (len(rows) == count and all(len(row) == dims and min(row) >= 1 for row in rows))
+            require(fits, name, rows, f"{count} rows, one a stage, of {dims} numbers, one an axis, each at least 1")
+            odd = name == "strides" or all(k % 2 for row in rows for k in row)
+            require(odd, name, rows, "odd on every axis")
+        require(not self.strides or max(self.strides[0]) == 1, "strides", self.strides, "1 on every axis at first")
+        for name, count in (
+            ("depths", stages),
+            ("decoder_depths", stages - 1),
+            ("decoder_widths", stages - 1),
+            ("up_widths", stages - 1),
+        ):
+            values = getattr(self, name)
+            require(not values or (len(values) == count and min(values) >= 1), name, values, f"{count} numbers above 0")
+        require(0 <= self.sides < stages - 1, "sides", self.sides, f"in 0 … {stages - 2}, for {stages} stages")
+        require(self.last_width >= 0, "last_width", self.last_width, "at least 0")
+        if self.residual != "none":
+            require(self.downsampling == "stride", "downsampling", self.downsampling, "'stride' for residual blocks")
+        if self.upsampling == "nearest":
+            doubled = all(set(stride) == {2} for stride in stages_of(self).strides[1:])
+            require(doubled, "strides", self.strides, "2 on every axis for nearest upsampling")
+
+    def build(self) -> Graph:
+        return build(self)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A config with nothing left empty; see StagedUNetConfig for the names. `inputs`: channels into each stage of the
+    encoder; `side_stages`: the stages of the decoder that have a head of their own."""
+
+    kernels: tuple[Sizes, ...]
+    strides: tuple[Sizes, ...]
+    depths: Sizes
+    decoder_kernels: tuple[Sizes, ...]
+    decoder_depths: Sizes
+    decoder_widths: Sizes
+    up_widths: Sizes
+    inputs: Sizes
+    side_stages: tuple[int, ...]
+
+
+def stages_of(config: StagedUNetConfig) -> Stages:
+    """What both twins and the graph are built from."""
+    count, dims, skips = len(config.widths), config.spatial_dims, tuple(reversed(config.widths[:-1]))
+    kernels = config.kernels or ((3,) * dims,) * count
+    return Stages(
+        kernels,
+        config.strides or ((1,) * dims, *[(2,) * dims] * (count - 1)),
+        config.depths or (2,) * count,
+        config.decoder_kernels or kernels[-2::-1],
+        config.decoder_depths or (2,) * (count - 1),
+        config.decoder_widths or skips,
+        config.up_widths or skips,
+        (config.widths[0] if config.stem else config.in_channels, *config.widths[:-1]),
+        tuple(range(count - 2 - config.sides, count - 2)),
+    )
+
+
+def build(config: StagedUNetConfig) -> Graph:
+    b, stages = Builder(config.in_channels, config.spatial_dims), stages_of(config)
+    ones = (1,) * config.spatial_dims
+
+    def act(name: str, x: str) -> str:
+        return b.add(name, LeakyReLU(slope=config.slope) if config.activation == "leaky_relu" else Activation(), x)
+
+    def conv(name: str, x: str, width: int, kernel: Sizes, stride: Sizes = ones, bias: bool = True) -> str:
+        return b.add(name, Conv(b.channels[x], width, kernel, stride, tuple(k // 2 for k in kernel), bias), x)
+
+    def norm(name: str, x: str) -> str:
+        match config.norm:
+            case "batch":
+                return b.add(name, BatchNorm(b.channels[x], config.norm_eps, config.norm_momentum), x)
+            case "instance":
+                return b.add(name, InstanceNorm(b.channels[x], config.norm_eps), x)
+        return x
+
+    def conv_block(name: str, x: str, width: int, kernel: Sizes, stride: Sizes = ones) -> str:
+        x = conv(f"{name}.conv", x, width, kernel, stride, config.conv_bias)
+        return act(f"{name}.act", norm(f"{name}.norm", x))
+
+    def shortcut(name: str, x: str, width: int, stride: Sizes) -> str:
+        strided = stride if config.residual == "stride" else ones
+        if config.residual == "pool" and stride != ones:
+            x = b.add(f"{name}.pool", AvgPool(stride), x)
+        if b.channels[x] != width or strided != ones:
+            x = norm(f"{name}.norm", conv(f"{name}.conv", x, width, ones, strided, False))
+        return x
+
+    def residual_block(name: str, x: str, width: int, kernel: Sizes, stride: Sizes = ones) -> str:
+        y = conv_block(f"{name}.block1", x, width, kernel, stride)
+        y = norm(f"{name}.norm2", conv(f"{name}.conv2", y, width, kernel, ones, config.conv_bias))
+        return act(f"{name}.act2", b.add(f"{name}.add", Add(), y, shortcut(f"{name}.shortcut", x, width, stride)))
+
+    block = conv_block if config.residual == "none" else residual_block
+    x, skips = "input", []
+    if config.stem:
+        x = conv_block("stem", x, config.widths[0], stages.kernels[0])
+    for i, (width, kernel, stride) in enumerate(zip(config.widths, stages.kernels, stages.strides, strict=True)):
+        if config.downsampling == "max" and stride != ones:
+            x, stride = b.add(f"encoder.{i}.pool", MaxPool(stride), x), ones
+        for k in range(stages.depths[i]):
+            x = block(f"encoder.{i}.blocks.{k}", x, width, kernel, ones if k else stride)
+        skips.append(x)
+    skips.pop()
+    side = 0
+    for i, (width, up_width) in enumerate(zip(stages.decoder_widths, stages.up_widths, strict=True)):
+        name, kernel, stride = f"decoder.{i}", stages.decoder_kernels[i], stages.strides[-1 - i]
+        if config.upsampling == "transposed":
+            up = b.add(f"{name}.up", ConvTranspose(b.channels[x], up_width, stride, stride, config.up_bias), x)
+        else:
+            x = b.add(f"{name}.pad", PadEnd(1), b.add(f"{name}.nearest", NearestUpsample(2), x))
+            two, none = (2,) * config.spatial_dims, (0,) * config.spatial_dims
+            up = act(f"{name}.up_act", b.add(f"{name}.up", Conv(b.channels[x], up_width, two, ones, none), x))
+        pair = (up, skips.pop())
+        x = b.concat(f"{name}.concat", *(pair if config.first == "up" else reversed(pair)))
+        for k in range(stages.decoder_depths[i]):
+            x = conv_block(f"{name}.blocks.{k}", x, width, kernel)
+        if i in stages.side_stages:
+            conv(f"sides.{side}", x, config.out_channels, ones)
+            side += 1
+    if config.last_width:
+        x = act("last_act", conv("last", x, config.last_width, (3,) * config.spatial_dims))
+    conv("head", x, config.out_channels, ones)
+    return b.graph(*(f"sides.{k}" for k in range(side)))
+
+
+PRESETS: dict[str, NetworkConfig] = {
+    # nnU-Net's 2-D network for patches of 512 pixels, and its residual encoder "M" (fewer blocks in the decoder).
+    "nnunet": StagedUNetConfig(widths=(32, 64, 128, 256, 512, 512, 512, 512), sides=6),
+    "nnunet-residual": StagedUNetConfig(
+        widths=(32, 64, 128, 256, 512, 512, 512, 512),
+        depths=(1, 3, 4, 6, 6, 6, 6, 6),
+        decoder_depths=(1,) * 7,
+        residual="pool",
+        stem=True,
+        sides=6,
+    ),
+}

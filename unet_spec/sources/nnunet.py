@@ -1,0 +1,143 @@
+"""nnU-Net v2: which network a state_dict holds, by its shapes; what the shapes do not say, by the plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unet_spec.errors import InputError
+from unet_spec.families.staged_unet import StagedUNetConfig, stages_of
+from unet_spec.sources.shapes import Shapes
+from unet_spec.sources.table import Constants
+
+_NORMS = {"InstanceNorm2d": "instance", "InstanceNorm3d": "instance", "BatchNorm2d": "batch", "BatchNorm3d": "batch"}
+_NONLINS = {"LeakyReLU": "leaky_relu", "ReLU": "relu"}
+
+
+def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
+    """The network. With `metadata["plans"]` (plans.json) and `metadata["configuration"]` ("2d", "3d_fullres", …), the
+    norm's eps and the activation are the plans', and the tensors are held against them; without, nnU-Net's usual ones
+    (1e-5, leaky ReLU of slope 0.01). Raises InputError."""
+    residual = "encoder.stages.0.blocks.0.conv1.conv.weight" in shapes
+    first = "encoder.stages.{}.blocks.0.conv1.conv.weight" if residual else "encoder.stages.{}.0.convs.0.conv.weight"
+    stages = shapes.count(first)
+    if not stages:
+        raise shapes.refuse(
+            f"neither {first.format(0)} nor a residual stage is there; only plain and residual encoders"
+        )
+    weights = [shapes.conv(first.format(i)) for i in range(stages)]
+    dims = len(weights[0]) - 2
+    ups = [shapes.of(f"decoder.transpconvs.{j}.weight", dims + 2) for j in range(stages - 1)]
+    blocks = (
+        "encoder.stages.{}.blocks.{{}}.conv1.conv.weight" if residual else "encoder.stages.{}.0.convs.{{}}.conv.weight"
+    )
+    image = shapes.conv("encoder.stem.convs.0.conv.weight") if residual else weights[0]
+    head = shapes.of(f"decoder.seg_layers.{stages - 2}.weight", dims + 2)
+    try:
+        kwargs = _kwargs(shapes, metadata)
+        told = {} if kwargs is None else _told(shapes, kwargs)
+    except (KeyError, TypeError, AttributeError, ValueError) as e:
+        raise e if isinstance(e, InputError) else shapes.refuse(f"the plans are not understood ({e!r})") from None
+    config = StagedUNetConfig(
+        in_channels=image[1],
+        out_channels=head[0],
+        spatial_dims=dims,
+        widths=tuple(w[0] for w in weights),
+        kernels=tuple(w[2:] for w in weights),
+        strides=((1,) * dims, *(up[2:] for up in reversed(ups))),
+        depths=tuple(shapes.depth(blocks.format(i)) for i in range(stages)),
+        decoder_depths=tuple(shapes.depth(f"decoder.stages.{j}.convs.{{}}.conv.weight") for j in range(stages - 1)),
+        residual="pool" if residual else "none",
+        stem=residual,
+        conv_bias=shapes.any("encoder.", ".conv.bias"),
+        up_bias=shapes.any("decoder.transpconvs.", ".bias"),
+        norm=_norm(shapes),
+        sides=stages - 2,
+        **told,
+    )
+    if kwargs is not None:
+        _check_plans(config, shapes, kwargs)
+    return config
+
+
+def _norm(shapes: Shapes) -> Any:
+    """Batch norm has statistics, instance norm a scale only."""
+    if shapes.any("encoder.", ".norm.running_mean"):
+        return "batch"
+    return "instance" if shapes.any("encoder.", ".norm.weight") else "none"
+
+
+def constants(config: StagedUNetConfig) -> Constants:
+    """The numbers that the table's rows name."""
+    pooled = tuple(int(max(stride) > 1) for stride in stages_of(config).strides)
+    return {"last": len(config.widths) - 1, "skip": pooled}
+
+
+def architecture(plans: Mapping[str, Any], configuration: str, where: str) -> dict[str, Any] | None:
+    """The network's part of plans.json: {"network_class_name", "arch_kwargs"}, inherited from other configurations as
+    nnU-Net does it; None in plans of before version 2.4, which do not have it. Raises InputError."""
+    merged: dict[str, Any] = {}
+    name: Any = configuration
+    seen: set[str] = set()
+    while name is not None:
+        values = plans.get("configurations", {}).get(name)
+        if not isinstance(values, dict) or name in seen:
+            known = ", ".join(plans.get("configurations", {}))
+            raise InputError(f"{where}: the plans have no usable configuration {name!r}; they have {known}")
+        seen.add(name)
+        merged = {**values, **merged}
+        name = values.get("inherits_from")
+    return merged.get("architecture")
+
+
+def _kwargs(shapes: Shapes, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The plans' arguments of the network; None where there are no plans, or old ones."""
+    told = metadata if metadata.get("plans") else metadata.get("init_args")  # what a checkpoint says of itself
+    if not isinstance(told, Mapping) or not isinstance(told.get("plans"), Mapping) or not told.get("configuration"):
+        return None
+    found = architecture(told["plans"], told["configuration"], shapes.where)
+    return None if found is None else dict(found["arch_kwargs"])
+
+
+def _told(shapes: Shapes, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What only the plans say."""
+    nonlin = str(kwargs.get("nonlin", "LeakyReLU")).rpartition(".")[2]
+    if nonlin not in _NONLINS:
+        raise shapes.refuse(f"the plans' activation is {nonlin}; only {' and '.join(_NONLINS)} are known here")
+    slope = (kwargs.get("nonlin_kwargs") or {}).get("negative_slope", 0.01)
+    norm = kwargs.get("norm_op_kwargs") or {}
+    momentum = norm.get("momentum", 0.1)
+    return {
+        "activation": _NONLINS[nonlin],
+        "slope": float(slope),
+        "norm_eps": float(norm.get("eps", 1e-5)),
+        "norm_momentum": 0.1 if momentum is None else float(momentum),
+    }
+
+
+def _check_plans(config: StagedUNetConfig, shapes: Shapes, kwargs: Mapping[str, Any]) -> None:
+    """Raises InputError where plans and tensors do not agree."""
+    stages = stages_of(config)
+    norm = kwargs.get("norm_op")
+    found = {
+        "features_per_stage": config.widths,
+        "kernel_sizes": stages.kernels,
+        "strides": stages.strides,
+        "n_conv_per_stage" if config.residual == "none" else "n_blocks_per_stage": stages.depths,
+        "n_conv_per_stage_decoder": stages.decoder_depths,
+        "norm_op": config.norm,
+    }
+    told = {key: kwargs.get(key) for key in found}
+    told["norm_op"] = "none" if norm is None else _NORMS.get(str(norm).rpartition(".")[2], str(norm))
+    for key, value in found.items():
+        if not _alike(told[key], value):
+            raise shapes.refuse(f"the plans have {key} {told[key]}, the tensors {value}")
+
+
+def _alike(told: Any, found: Any) -> bool:
+    """Equal as sequences; one number in the plans stands for as many as there are."""
+    if isinstance(found, tuple):
+        if isinstance(told, int):
+            return all(_alike(told, f) for f in found)
+        return isinstance(told, list | tuple) and len(told) == len(found) and all(map(_alike, told, found))
+    return told == found

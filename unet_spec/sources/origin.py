@@ -1,0 +1,54 @@
+"""What a checkpoint of another project holds besides weights, so that it can be written back as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unet_spec.checkpoint import replacing
+from unet_spec.errors import InputError
+
+FILE = "source.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights came from: `source.json` beside a checkpoint's config.json.
+
+    Attributes:
+        source: the table's name, such as "nnunet".
+        counters: PyTorch's `num_batches_tracked` of each batch norm, by its name in the source.
+        absent: second names of tensors that the file did not have, though the source usually writes them.
+        extra: whatever else the file said, as JSON has it: `mask_values`, nnU-Net's mirroring axes.
+    """
+
+    source: str
+    counters: Mapping[str, int] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes source.json into a folder that is there. Raises InputError."""
+        path = Path(folder) / FILE
+        try:
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        except OSError as e:
+            raise InputError(f"cannot write {path}: {e.strerror or e}") from None
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Origin | None:
+        """Reads it; None where the folder has none. Raises InputError where it is damaged."""
+        path = Path(folder) / FILE
+        if not path.is_file():
+            return None
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            counters = {str(key): int(value) for key, value in values.get("counters", {}).items()}
+            return cls(str(values["source"]), counters, tuple(values.get("absent", ())), dict(values.get("extra", {})))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+            raise InputError(f"{path}: not a readable record of where the weights come from ({e!r})") from None

@@ -1,0 +1,58 @@
+"""Reading a network off its tensors' names and shapes: the questions that every source asks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+from unet_spec.errors import InputError
+
+Shape = tuple[int, ...]
+
+
+class Shapes:
+    """Names to shapes of a checkpoint, which says what it lacks.
+
+    Attributes:
+        shapes: name to shape, as the file has them.
+        where: the file and what it was taken for, for messages.
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], where: str):
+        self.shapes, self.where = shapes, where
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.shapes
+
+    def of(self, name: str, axes: int | None = None) -> Shape:
+        """The shape of a tensor that must be there, with so many axes. Raises InputError."""
+        if name not in self.shapes:
+            raise InputError(f"{self.where}: the tensor {name} is missing")
+        shape = self.shapes[name]
+        if axes is not None and len(shape) != axes:
+            raise InputError(f"{self.where}: {name} has shape {shape}; it must have {axes} axes")
+        return shape
+
+    def conv(self, name: str) -> Shape:
+        """(out, in, *kernel) of a convolution's weight, or (in, out, *kernel) of a transposed one's."""
+        shape = self.of(name)
+        if len(shape) not in (4, 5):
+            raise InputError(f"{self.where}: {name} has shape {shape}; a convolution's has 4 or 5 axes")
+        return shape
+
+    def count(self, pattern: str, start: int = 0) -> int:
+        """The first of start, start + 1, … for which no tensor is called `pattern` with it in place of the braces."""
+        return next(n for n in itertools.count(start) if pattern.format(n) not in self.shapes)
+
+    def depth(self, pattern: str) -> int:
+        """How many there are, of which one must be. Raises InputError."""
+        self.of(pattern.format(0))
+        return self.count(pattern)
+
+    def any(self, start: str, end: str) -> bool:
+        """Whether a name begins and ends so: what a variant has, even where one layer of it is missing."""
+        return any(name.startswith(start) and name.endswith(end) for name in self.shapes)
+
+    def refuse(self, why: str) -> InputError:
+        """What to raise where the tensors are of a variant that no network here is."""
+        return InputError(f"{self.where}: {why}")

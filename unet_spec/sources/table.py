@@ -1,0 +1,143 @@
+"""A rename table: what another project calls the tensors of one of our networks. Data, in one TOML file per project.
+
+    rows = [
+      ["encoder.{i}.blocks.{k}.conv", "encoder.stages.{i}.0.convs.{k}.conv", "…all_modules.0"],
+    ]
+
+A row is about a layer: first our name, then theirs; its tensors (weight, bias, …) keep their last name. The first row
+that fits a layer counts. A name in braces is a number: in ours, a constant that the network gives (such as `last`) or
+else whatever stands there; in theirs, a sum such as {last-1-i}. {text*n} stands for n times the text, for modules that
+nest level in level. Several names for one layer are names of one and the same tensor: a state_dict has it as often as
+modules hold it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from unet_spec.graph import Graph
+
+Constants = Mapping[str, "int | tuple[int, ...]"]
+"""Numbers that a table's rows may name: the number of stages, or one number for each stage."""
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One project's names.
+
+    Attributes:
+        source: how the command line calls the project, or its network.
+        title: what it is, for messages.
+        marks: tensors that every checkpoint of it has, by which it is recognised; "a|b" is either.
+        layout: "pytorch", or "keras" (kernels lie H W I O).
+        rows: pairs of our pattern and theirs.
+        leaves: our last names to theirs, where they differ.
+        aliases: pairs of prefixes; whatever begins with the first is there a second time under the other.
+    """
+
+    source: str
+    title: str
+    marks: tuple[str, ...]
+    layout: str
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    leaves: Mapping[str, str]
+    aliases: tuple[tuple[str, str], ...]
+
+    def lacking(self, tensors: Mapping[str, object]) -> list[str]:
+        """The marks that are not among the tensors."""
+        return [mark for mark in self.marks if not any(name in tensors for name in mark.split("|"))]
+
+    def names(self, graph: Graph, constants: Constants) -> dict[str, tuple[str, ...]]:
+        """Every tensor of the graph, by our full name, to the names that they have for it, the usual one first.
+
+        Raises ValueError where a layer has no row, or two tensors come to one name.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for ours in graph.params:
+            layer, _, leaf = ours.rpartition(".")
+            found[ours] = tuple(f"{name}.{self.leaves.get(leaf, leaf)}" for name in self._layer(layer, constants))
+        flat = [name for names in found.values() for name in names]
+        if len(set(flat)) != len(flat):
+            raise ValueError(f"{self.source}: two tensors come to one name")
+        return found
+
+    def _layer(self, layer: str, constants: Constants) -> tuple[str, ...]:
+        for ours, theirs in self.rows:
+            if match := _pattern(ours, constants).fullmatch(layer):
+                numbers = {**constants, **{key: int(value) for key, value in match.groupdict().items()}}
+                names = [_filled(text, numbers) for text in theirs]
+                more = [to + name[len(at) :] for at, to in self.aliases for name in names if name.startswith(at)]
+                return (*names, *more)
+        raise ValueError(f"{self.source}: no row for our layer {layer!r}")
+
+
+@lru_cache(maxsize=1)
+def tables() -> dict[str, Table]:
+    """All tables, by source, in the order in which they are tried."""
+    folder = resources.files("unet_spec.sources")
+    read = [tomllib.loads(f.read_text(encoding="utf-8")) for f in folder.iterdir() if f.name.endswith(".toml")]
+    return {t.source: t for t in sorted(map(_table, read), key=lambda t: t.source)}
+
+
+def _table(values: dict) -> Table:
+    return Table(
+        values["source"],
+        values["title"],
+        tuple(values["marks"]),
+        values.get("layout", "pytorch"),
+        tuple((ours, tuple(theirs)) for ours, *theirs in values["rows"]),
+        values.get("leaves", {}),
+        tuple((a, b) for a, b in values.get("aliases", ())),
+    )
+
+
+def _pattern(ours: str, constants: Constants) -> re.Pattern[str]:
+    """The row's left side as a regular expression that captures its free numbers."""
+
+    def group(name: str) -> str:
+        return str(constants[name]) if name in constants else rf"(?P<{name}>\d+)"
+
+    parts = _BRACES.split(ours)  # literal, name, literal, name, …
+    return re.compile("".join(group(part) if i % 2 else re.escape(part) for i, part in enumerate(parts)))
+
+
+def _filled(theirs: str, numbers: Constants) -> str:
+    """The row's right side with its numbers."""
+
+    def fill(match: re.Match[str]) -> str:
+        text, star, count = match[1].rpartition("*")
+        return text * _sum(count, numbers) if star else str(_sum(match[1], numbers))
+
+    return _BRACES.sub(fill, theirs)
+
+
+def _sum(expression: str, numbers: Constants) -> int:
+    """A sum of whole numbers, names of numbers and entries such as `skip[i]`."""
+    total = 0
+    for sign, term in re.findall(r"([+-]?)\s*([^+-]+)", expression):
+        total += (-1 if sign == "-" else 1) * _value(term.strip(), numbers)
+    return total
+
+
+def _value(term: str, numbers: Constants) -> int:
+    if term.isdigit():
+        return int(term)
+    name, _, index = term.rstrip("]").partition("[")
+    value = numbers[name]
+    return value[_sum(index, numbers)] if isinstance(value, tuple) else value
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first few names and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+__all__ = ["Constants", "Table", "some", "tables"]

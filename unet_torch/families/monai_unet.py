@@ -1,0 +1,134 @@
+"""MONAI's UNet in PyTorch. `unet_jax/families/monai_unet.py` is the same in Flax; `unet_spec` has its figure."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unet_spec.families import MonaiUNetConfig
+from unet_spec.families.monai_unet import up_cut
+from unet_torch.blocks import Activation
+from unet_torch.families.layers import Layers
+from unet_torch.network import Network
+
+
+def norm(layers: Layers, config: MonaiUNetConfig, features: int) -> nn.Module:
+    """The normalisation that the config names."""
+    match config.norm:
+        case "batch":
+            return layers.batch_norm(features)
+        case "affine":
+            cls = nn.InstanceNorm2d if layers.dims == 2 else nn.InstanceNorm3d
+            return cls(features, config.norm_eps, affine=True)
+    return layers.instance_norm(features)
+
+
+def act(layers: Layers, config: MonaiUNetConfig) -> nn.Module:
+    """The activation that the config names."""
+    return layers.prelu() if config.activation == "prelu" else Activation("relu")
+
+
+class ConvUnit(nn.Module):
+    """Convolution, norm, activation; the `last` one of a network is a convolution only."""
+
+    def __init__(
+        self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int, last: bool = False
+    ):
+        super().__init__()
+        self.conv = layers.conv(channels_in, width, config.kernel, stride, bias=config.bias)
+        self.norm = nn.Identity() if last else norm(layers, config, width)
+        self.act = nn.Identity() if last else act(layers, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
+
+
+class ResidualUnit(nn.Module):
+    """Several units, the first with the stride, and a shortcut that is added."""
+
+    def __init__(self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int):
+        super().__init__()
+        self.units = nn.ModuleList(
+            [
+                ConvUnit(layers, config, width if k else channels_in, width, 1 if k else stride)
+                for k in range(config.units)
+            ]
+        )
+        kernel = 1 if stride == 1 else config.kernel
+        projects = stride != 1 or channels_in != width
+        self.shortcut = layers.conv(channels_in, width, kernel, stride, bias=config.bias) if projects else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for unit in self.units:
+            y = unit(y)
+        return y + self.shortcut(x)
+
+
+class UpUnit(nn.Module):
+    """Transposed convolution, norm, activation; the `last` one of a network is a convolution only."""
+
+    def __init__(self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int, last: bool):
+        super().__init__()
+        cut = up_cut(config.up_kernel, stride)
+        self.conv = layers.up_conv(channels_in, width, config.up_kernel, stride, cut, config.bias)
+        self.norm = nn.Identity() if last else norm(layers, config, width)
+        self.act = nn.Identity() if last else act(layers, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
+
+
+class DecoderBlock(nn.Module):
+    """[skip, what comes up] enlarged; with residual units, a unit and its input added."""
+
+    def __init__(self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int, top: bool):
+        super().__init__()
+        self.residual = config.units > 0
+        self.up = UpUnit(layers, config, channels_in, width, stride, last=top and not self.residual)
+        if self.residual:
+            self.unit = ConvUnit(layers, config, width, width, 1, last=top)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.up(torch.cat([skip, x], dim=1))
+        return self.unit(x) + x if self.residual else x
+
+
+class MonaiUNet(Network):
+    """MONAI's UNet.
+
+    Args:
+        config: the network.
+        seed: of the initial weights; None: left to be loaded.
+    """
+
+    config: MonaiUNetConfig
+
+    def __init__(self, config: MonaiUNetConfig, seed: int | None = 0):
+        super().__init__(config)
+        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
+        widths, block = config.widths, ResidualUnit if config.units else ConvUnit
+        rows = zip((config.in_channels, *widths[:-1]), widths, (*config.strides, 1), strict=True)
+        self.encoder = nn.ModuleList([block(layers, config, *row) for row in rows])
+        outs = (*reversed(widths[:-2]), config.out_channels)
+        below = (widths[-1], *outs[:-1])  # what each block of the decoder meets besides its skip
+        rows = zip(widths[-2::-1], below, outs, reversed(config.strides), strict=True)
+        self.decoder = nn.ModuleList(
+            [
+                DecoderBlock(layers, config, skip + x, out, stride, top=j == len(config.strides) - 1)
+                for j, (skip, x, out, stride) in enumerate(rows)
+            ]
+        )
+        self.initialize(seed)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial)."""
+        self.check(image)
+        x, skips = image, []
+        for down in self.encoder:
+            x = down(x)
+            skips.append(x)
+        skips.pop()
+        for up in self.decoder:
+            x = up(x, skips.pop())
+        return x

@@ -1,0 +1,159 @@
+"""The U-Net on a ResNet in PyTorch. `unet_jax/families/resnet_unet.py` is the same in Flax; `unet_spec` has its
+figure."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unet_spec.families import ResNetUNetConfig
+from unet_spec.families.resnet_unet import block_convs
+from unet_torch.blocks import Activation
+from unet_torch.families.layers import Layers, NearestUpsample, WindowMaxPool
+from unet_torch.network import Network
+
+
+class Stem(nn.Module):
+    """7x7 convolution with stride 2, batch norm, ReLU; `pooled` halves what comes out."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int):
+        super().__init__()
+        self.conv = layers.conv(channels_in, width, 7, 2, bias=False)
+        self.norm = layers.batch_norm(width)
+        self.act = Activation("relu")
+        self.pool = WindowMaxPool(2, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.norm(self.conv(x)))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return self.pool(F.pad(x, (1, 1, 1, 1)))
+
+
+class Shortcut(nn.Module):
+    """1x1 convolution with the block's stride, batch norm."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int, stride: int):
+        super().__init__()
+        self.conv = layers.conv(channels_in, width, 1, stride, bias=False)
+        self.norm = layers.batch_norm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch norms; the shortcut is added before the last ReLU."""
+
+    def __init__(self, layers: Layers, channels_in: int, inner: int, stride: int):
+        super().__init__()
+        (width, kernel1, stride1), (out, kernel2, stride2) = block_convs("basic", inner, stride)
+        self.conv1 = layers.conv(channels_in, width, kernel1, stride1, bias=False)
+        self.norm1 = layers.batch_norm(width)
+        self.act1 = Activation("relu")
+        self.conv2 = layers.conv(width, out, kernel2, stride2, bias=False)
+        self.norm2 = layers.batch_norm(out)
+        projects = stride != 1 or channels_in != out
+        self.shortcut = Shortcut(layers, channels_in, out, stride) if projects else nn.Identity()
+        self.act2 = Activation("relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act1(self.norm1(self.conv1(x)))
+        return self.act2(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolution with batch norms, four times as wide at the end; as BasicBlock otherwise."""
+
+    def __init__(self, layers: Layers, channels_in: int, inner: int, stride: int):
+        super().__init__()
+        (width, kernel1, stride1), (_, kernel2, stride2), (out, kernel3, stride3) = block_convs(
+            "bottleneck", inner, stride
+        )
+        self.conv1 = layers.conv(channels_in, width, kernel1, stride1, bias=False)
+        self.norm1 = layers.batch_norm(width)
+        self.act1 = Activation("relu")
+        self.conv2 = layers.conv(width, width, kernel2, stride2, bias=False)
+        self.norm2 = layers.batch_norm(width)
+        self.act2 = Activation("relu")
+        self.conv3 = layers.conv(width, out, kernel3, stride3, bias=False)
+        self.norm3 = layers.batch_norm(out)
+        projects = stride != 1 or channels_in != out
+        self.shortcut = Shortcut(layers, channels_in, out, stride) if projects else nn.Identity()
+        self.act3 = Activation("relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act1(self.norm1(self.conv1(x)))
+        y = self.act2(self.norm2(self.conv2(y)))
+        return self.act3(self.norm3(self.conv3(y)) + self.shortcut(x))
+
+
+class DecoderBlock(nn.Module):
+    """Twice the size, joined with the skip (where there is one) as [upsampled, skip]; twice convolution, norm, ReLU."""
+
+    def __init__(self, layers: Layers, channels_in: int, width: int):
+        super().__init__()
+        self.up = NearestUpsample(2)
+        self.conv1 = layers.conv(channels_in, width, bias=False)
+        self.norm1 = layers.batch_norm(width)
+        self.act1 = Activation("relu")
+        self.conv2 = layers.conv(width, width, bias=False)
+        self.norm2 = layers.batch_norm(width)
+        self.act2 = Activation("relu")
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        x = self.up(x)
+        if skip is not None:
+            x = torch.cat([x, skip], dim=1)
+        x = self.act1(self.norm1(self.conv1(x)))
+        return self.act2(self.norm2(self.conv2(x)))
+
+
+class ResNetUNet(Network):
+    """A U-Net on a ResNet, as segmentation_models.pytorch has it.
+
+    Args:
+        config: the network.
+        seed: of the initial weights; None: left to be loaded.
+    """
+
+    config: ResNetUNetConfig
+
+    def __init__(self, config: ResNetUNetConfig, seed: int | None = 0):
+        super().__init__(config)
+        layers = Layers(2, config.norm_eps, config.norm_momentum)
+        block, widths = BasicBlock if config.block == "basic" else Bottleneck, config.skip_widths
+        self.stem = Stem(layers, config.in_channels, config.width)
+        self.layers = nn.ModuleList(
+            [
+                nn.ModuleList(
+                    [
+                        block(layers, widths[i + 1] if k else widths[i], config.width * 2**i, 2 if i and not k else 1)
+                        for k in range(depth)
+                    ]
+                )
+                for i, depth in enumerate(config.depths)
+            ]
+        )
+        inputs = [x + skip for x, skip in zip((widths[-1], *config.decoder), (*widths[-2::-1], 0), strict=False)]
+        self.decoder = nn.ModuleList(
+            [DecoderBlock(layers, n, width) for n, width in zip(inputs, config.decoder, strict=True)]
+        )
+        self.head = layers.conv(config.decoder[-1], config.out_channels)
+        self.initialize(seed)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The logits (N, out_channels, H, W) of an image (N, in_channels, H, W)."""
+        self.check(image)
+        x = self.stem(image)
+        skips = [x]
+        x = self.stem.pooled(x)
+        for layer in self.layers:
+            for block in layer:  # type: ignore[union-attr]
+                x = block(x)
+            skips.append(x)
+        skips.pop()
+        for up in self.decoder:
+            x = up(x, skips.pop() if skips else None)
+        return self.head(x)
