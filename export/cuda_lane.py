@@ -37,8 +37,8 @@ class Buffer:
 
     def array(self, shape: tuple[int, ...]) -> np.ndarray:
         """The pinned memory as float32."""
-        flat = (ctypes.c_char * (4 * math.prod(shape))).from_address(self.host)
-        return np.frombuffer(flat, np.float32).reshape(shape)
+        flat = (ctypes.c_float * math.prod(shape)).from_address(self.host)
+        return np.ctypeslib.as_array(flat).reshape(shape)
 
     def free(self) -> None:
         for name, pointer in (("cudaFree", self.device), ("cudaFreeHost", self.host)):
@@ -68,7 +68,8 @@ class Lane:
     """
 
     def __init__(self, cuda: CudaCalls, context: Any, output: str, record: bool, file: str):
-        self.cuda, self.context, self.output, self.record, self.file = cuda, context, output, record, file
+        self.cuda, self.output, self.record, self.file = cuda, output, record, file
+        self.context: Any = context
         self.stream = cuda.ask("cudaStreamCreate")
         self.buffers: dict[str, Buffer] = {}
         self.graphs: dict[tuple, Any] = {}  # by the shapes of the inputs; None: has run once

@@ -88,7 +88,8 @@ class TensorRTRuntime:
         for name in (INPUT, OUTPUT):
             if engine.get_tensor_dtype(name) != trt.float32:
                 raise InputError(f"engine {path}: {name} is {engine.get_tensor_dtype(name)}, expected float32")
-        self._engine, self._runtime = engine, runtime  # the engine must not outlive the runtime
+        self._engine: Any = engine
+        self._runtime: Any = runtime  # the engine must not outlive it
         self._cache = RuntimeCache.of(trt, engine, record)
         self._lanes = [Lane(cuda, self._context(path), OUTPUT, self._cache is None, record.file) for _ in range(2)]
         self._next = 0

@@ -194,7 +194,8 @@ def _sampled(
         picture = pictures[index]
         image = picture[tuple(slice(0, n) for n in picture.shape[:-1])]
         noise = draw_noise(config.graph, job.samples, job.seed, index)
-        hypotheses = sample_image(network.runtime.run, image, config, network.data, noise, store.plan)
+        run: Any = network.runtime.run  # a network with a latent variable takes its noise as well
+        hypotheses = sample_image(run, image, config, network.data, noise, store.plan)
         for page, logits in enumerate(hypotheses, start=index * job.samples):
             for number in range(page * each, (page + 1) * each):
                 own = logits[store.plan[number % each].target]
