@@ -46,7 +46,7 @@ def optimizer(settings: TrainSettings) -> optax.GradientTransformation:
         parts.append(optax.adamw(rate, weight_decay=settings.weight_decay, mask=kernels))
     else:  # the decay is part of the gradient, before the momentum, as PyTorch's SGD has it
         parts.append(optax.add_decayed_weights(settings.weight_decay, mask=kernels))
-        parts.append(optax.sgd(rate, momentum=settings.momentum))
+        parts.append(optax.sgd(rate, momentum=settings.momentum or None))
     return optax.chain(*parts)
 
 

@@ -137,5 +137,6 @@ FAMILIES: dict[str, NetworkConfig] = {name: c.config for name, c in CASES.items(
 def one_of_each() -> list[str]:
     """The narrow cases of the U-Net's presets, and one of every other architecture."""
     narrow = [name for name, case in CASES.items() if not case.slow]
-    first = {CASES[name].config.architecture: name for name in reversed(narrow)}
+    core = {CASES[name].config.architecture: name for name in narrow if CASES[name].core}
+    first = {CASES[name].config.architecture: name for name in reversed(narrow)} | core
     return [name for name in narrow if name in PRESETS or name in first.values()]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from parity_tests.battery.cases import CASES, Case
+from parity_tests.battery.cases import CASES, Case, one_of_each
 from parity_tests.battery.measure import CHECKS, Measurement
+
+_BY_FAMILY = (
+    *("onnx.torch", "onnx.jax", "onnx.evaluator", "modes.jax", "modes.channels_last", "modes.bfloat16"),
+    *("gradients.float32", "gradients.reference", "mapping.aliasing", "forward.smallest"),
+)
+"""Checks that another size or dimension of a family adds little to."""
 
 
 def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
@@ -21,6 +27,8 @@ def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
         return "too slow for every case; run on the core ones"
     if check.runs == "slow-trains" and not case.trains:
         return "too slow for every case; run on those that train"
+    if case.quick and name in _BY_FAMILY and case.name not in one_of_each():
+        return "too slow for every case; run on one network of each family"
     if check.runs == "trains" and case.quick and not case.trains:
         return "too slow for every case; run on one network of each family"
     wanted = {"all": True, "once": case.core, "core": case.core, "trains": case.trains}.get(check.runs, False)

@@ -10,7 +10,7 @@ from unet_jax import objective, step
 
 _SGD = ("training.sgd",)
 _ADAMW = ("training.adamw",)
-_SGD_LINE = "optax.sgd(rate, momentum=settings.momentum)"
+_SGD_LINE = "optax.sgd(rate, momentum=settings.momentum or None)"
 _DECAY_LINE = "parts.append(optax.add_decayed_weights(settings.weight_decay, mask=kernels))\n"
 _ADAMW_LINE = "optax.adamw(rate, weight_decay=settings.weight_decay, mask=kernels)"
 _CLIP_LINE = "optax.clip_by_global_norm(settings.clip)"
@@ -31,7 +31,7 @@ add(
     "Nesterov's momentum",
     "crop-batch",
     _SGD,
-    _optimizer(_SGD_LINE, "optax.sgd(rate, momentum=settings.momentum, nesterov=True)"),
+    _optimizer(_SGD_LINE, "optax.sgd(rate, momentum=settings.momentum or None, nesterov=True)"),
 )
 add(
     "sgd-dampening",
@@ -45,7 +45,7 @@ add(
     "the momentum is kept in float32, whatever the weights are",
     "crop-batch",
     _SGD,
-    _optimizer(_SGD_LINE, "optax.sgd(rate, momentum=settings.momentum, accumulator_dtype=jnp.float32)"),
+    _optimizer(_SGD_LINE, "optax.sgd(rate, momentum=settings.momentum or None, accumulator_dtype=jnp.float32)"),
 )
 add(
     "sgd-decay-decoupled",
