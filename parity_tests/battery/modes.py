@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import jax
@@ -81,7 +82,8 @@ def compiled(case: Case) -> Iterator[Reading]:
         twins = pair.build(case.config, dtype)
         image = pair.image(case, dtype=dtype)
         bound = FORWARD_BOUND if dtype == "float64" else noise.rounding_bound(twins, image)
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's own, when it first imports its compiler
             logits = torch.compile(twins.torch, fullgraph=True)(pair.to_torch(image))
         yield Reading("torch.compile", dtype, distance(pair.from_torch(logits), twins.reference(image)), bound)
 

@@ -27,6 +27,8 @@ def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
         return "too slow for every case; run on the core ones"
     if check.runs == "slow-trains" and not case.trains:
         return "too slow for every case; run on those that train"
+    if case.quick and name == "modes.compile":
+        return "too slow; that each family compiles as one graph is tested in test_home_torch.py"
     if case.quick and name in _BY_FAMILY and case.name not in one_of_each():
         return "too slow for every case; run on one network of each family"
     if check.runs == "trains" and case.quick and not case.trains:
