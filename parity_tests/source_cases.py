@@ -28,8 +28,9 @@ SOURCE_FAMILIES: dict[str, NetworkConfig] = {
         stem=True,
         norm="batch",
     ),
+    # Of two channels: the 1x1 kernel of one would only be a scale, which the norm after it divides out.
     "dynunet-residual": StagedUNetConfig(
-        widths=(3, 4, 5), residual="stride", conv_bias=False, up_bias=False, slope=0.05, sides=1
+        in_channels=2, widths=(3, 4, 5), residual="stride", conv_bias=False, up_bias=False, slope=0.05, sides=1
     ),
     "staged-max": StagedUNetConfig(
         in_channels=2,
