@@ -373,3 +373,18 @@ def test_import_is_cheap_and_pyplot_stays_unused(tmp_path):
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["[]", "False"]
+
+
+def test_a_loss_that_falls_by_decades_has_plain_numbers():
+    """Matplotlib's own labels of a log axis are TeX, which a report does not parse."""
+    from unet_tools.report.plots import draw_loss
+    from unet_tools.report.style import drawing, new_figure
+
+    with drawing():
+        figure = new_figure(3, 2)
+        axes = figure.add_subplot()
+        draw_loss(axes, [{"step": i, "loss": 4.0 * 0.9**i} for i in range(60)])
+        figure.canvas.draw()
+        texts = [label.get_text() for label in axes.get_yticklabels(which="both")]
+    assert "0.1" in texts
+    assert not any("$" in text for text in texts)

@@ -52,6 +52,11 @@ def draw_loss(axes: Axes, log: list[dict[str, Any]]) -> None:
     axes.plot(steps, around if window > 1 else loss, color=BLUE, linewidth=1.6, marker="o" if len(loss) == 1 else "")
     if loss.min() > 0 and loss.max() / loss.min() > 30:
         axes.set_yscale("log")
+        decades = range(math.floor(math.log10(loss.min())), math.ceil(math.log10(loss.max())) + 1)
+        low, high = axes.get_ylim()
+        axes.set_yticks([10.0**t for t in decades], [f"{10.0**t:g}" for t in decades])  # its own are TeX
+        axes.yaxis.set_minor_formatter("")
+        axes.set_ylim(low, high)
     else:
         axes.set_ylim(min(0, loss.min()), np.quantile(loss, 0.99) * 1.1 or 1)
         axes.yaxis.set_major_locator(_ticks())
