@@ -14,8 +14,7 @@ numbers in evaluation) must not widen its own bound: what twins measure counts u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -70,29 +69,6 @@ def rounding_bound(pair: Pair, image: np.ndarray) -> float:
     """The same for the logits, from the reference alone: for comparing the modes of a twin, which must not set their
     own bound."""
     return min(FACTOR * reference_noise(pair, image)["logits"], outer(image))
-
-
-@contextmanager
-def rounded_layers(model: torch.nn.Module, seed: int) -> Iterator[None]:
-    """Within the block, every layer of a float64 model hands on, forward and backward, what it computed moved at random
-    by at most half a float32 unit in the last place: what storing it in float32 does, whoever computes."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def moved(t: torch.Tensor) -> torch.Tensor:
-        noise = torch.rand(t.shape, generator=generator, dtype=torch.float64)
-        return t * (1 + ULP / 2 * (2 * noise - 1))
-
-    def hook(module: torch.nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
-        if output.requires_grad:
-            output.register_hook(moved)
-        return moved(output)
-
-    handles = [m.register_forward_hook(hook) for m in model.modules() if not list(m.children())]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def rounded_inputs(tensors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
