@@ -1,5 +1,6 @@
 """The Flax NNX twin, and everything that trains it. Arrays are channels-last, (N, *spatial, C)."""
 
+from unet_jax.compiling import compiler_options
 from unet_jax.linen import LinenView, linen_view
 from unet_jax.network import Network
 from unet_jax.unet import UNet
@@ -12,6 +13,7 @@ __all__ = [
     "Network",
     "UNet",
     "UNetConfig",
+    "compiler_options",
     "create",
     "from_checkpoint",
     "from_pretrained",

@@ -15,6 +15,7 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
+from unet_jax.windows import UpConv, max_pool
 from unet_spec import UNetConfig
 from unet_spec.ops import Upsample as UpsampleOp
 
@@ -44,7 +45,7 @@ class MaxPool(nnx.Module):
         self.dims = dims
 
     def __call__(self, x: Array) -> Array:
-        return nnx.max_pool(x, (2,) * self.dims, strides=(2,) * self.dims)  # its default stride is 1
+        return max_pool(x, (2,) * self.dims)
 
 
 class Upsample(nnx.Module):
@@ -108,24 +109,6 @@ def conv(
         window,
         padding=padding,
         use_bias=bias,
-        kernel_init=nnx.initializers.zeros,
-        param_dtype=dtype,
-        rngs=rngs,
-    )
-
-
-def conv_transpose(
-    config: UNetConfig, channels_in: int, channels_out: int, rngs: nnx.Rngs, dtype: DTypeLike
-) -> nnx.ConvTranspose:
-    """A transposed convolution by windows of 2, stride 2: each input value paints one window."""
-    window = (2,) * config.spatial_dims
-    return nnx.ConvTranspose(
-        channels_in,
-        channels_out,
-        window,
-        strides=window,
-        padding="VALID",
-        transpose_kernel=True,
         kernel_init=nnx.initializers.zeros,
         param_dtype=dtype,
         rngs=rngs,
@@ -215,7 +198,7 @@ class UpBlock(nnx.Module):
     ):
         self.merge = config.merge
         if config.upsampling == "transposed":
-            self.up = conv_transpose(config, channels_in, widths[0] // 2, rngs, dtype)
+            self.up = UpConv(channels_in, widths[0] // 2, (2,) * config.spatial_dims, rngs, dtype)
         else:
             self.up = Upsample(config.spatial_dims, config.align_corners)
         self.block = ConvBlock(config, widths, 0.0, rngs, dtype)

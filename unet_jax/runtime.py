@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from unet_jax.compiling import compiler_options
 from unet_jax.network import Network
 from unet_spec.latent import check_noise
 
@@ -19,7 +20,9 @@ class JaxRuntime:
         self.config = model.config
         model.eval()
         self.graphdef, self.state = nnx.split(model)
-        self._apply = jax.jit(lambda state, x, given: nnx.merge(self.graphdef, state)(x, **given))
+        self._apply = jax.jit(
+            lambda state, x, given: nnx.merge(self.graphdef, state)(x, **given), compiler_options=compiler_options()
+        )
 
     def run(self, images: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         """noise: of a latent variable, (N, features), or (S, features) for S hypotheses of one image; None: zeros.

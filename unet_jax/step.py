@@ -13,6 +13,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from unet_jax.augment import augment
+from unet_jax.compiling import compiler_options
 from unet_jax.mesh import split_image, state_shardings
 from unet_jax.network import Network
 from unet_jax.objective import make_objective
@@ -142,6 +143,6 @@ def make_step(
         return kept | {"failed": failed}, loss
 
     if mesh is None:
-        return jax.jit(step, donate_argnums=0)
+        return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
     layout = state_shardings(mesh, state, settings.fsdp)
-    return jax.jit(step, donate_argnums=0, out_shardings=(layout, None))
+    return jax.jit(step, donate_argnums=0, out_shardings=(layout, None), compiler_options=compiler_options())

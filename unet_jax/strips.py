@@ -7,7 +7,6 @@ there every strip has its own).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +15,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from unet_jax.compiling import compiler_options
+from unet_jax.windows import max_pool
 from unet_spec.ops import Conv, Crop, MaxPool, Pad, Upsample
 from unet_spec.strips import Step, check_strips, plan_strips
 
@@ -33,7 +34,7 @@ class StripRuntime:
         model.eval()
         self.config = model.config
         self._graphdef, self._state = nnx.split(model)
-        self._strip = partial(jax.jit, static_argnums=0)(self._compute)
+        self._strip = jax.jit(self._compute, static_argnums=0, compiler_options=compiler_options())
 
     def stream(
         self, read: Callable[[int, int], np.ndarray], height: int, rows: int
@@ -74,7 +75,7 @@ class StripRuntime:
         if op.kind == "concat":
             return jnp.concatenate(given, axis=-1)
         if isinstance(op, MaxPool):
-            return nnx.max_pool(x, op.window, strides=op.window)
+            return max_pool(x, op.window)
         if isinstance(op, Crop):
             for axis in others:
                 x = jax.lax.slice_in_dim(x, op.margin[axis - 1], x.shape[axis] - op.margin[axis - 1], axis=axis)

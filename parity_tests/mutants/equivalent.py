@@ -14,6 +14,7 @@ from parity_tests.mutants.plant import Attributes, Edit
 from parity_tests.mutants.registry import MAPPING, NETWORK, ONNX, Mutant
 from unet_export import onnx_ops
 from unet_jax import blocks as jax_blocks
+from unet_jax.windows import UpConv
 from unet_spec import ops
 from unet_torch import blocks as torch_blocks
 
@@ -32,7 +33,11 @@ EQUIVALENT: dict[str, Mutant] = {
             'pooling with padding "SAME", which pads even sizes by nothing',
             "same",
             NETWORK,
-            Edit(jax_blocks.MaxPool.__call__, "strides=(2,) * self.dims", 'strides=(2,) * self.dims, padding="SAME"'),
+            Edit(
+                jax_blocks.MaxPool.__call__,
+                "max_pool(x, (2,) * self.dims)",
+                'nnx.max_pool(x, *[(2,) * self.dims] * 2, "SAME")',
+            ),
         ),
         Mutant(
             "onnx-pool-ceil",
@@ -42,11 +47,15 @@ EQUIVALENT: dict[str, Mutant] = {
             Edit(onnx_ops.emit.dispatch(ops.MaxPool), "strides=op.window", "strides=op.window, ceil_mode=1"),
         ),
         Mutant(
-            "jax-up-convolution-same",
-            'padding "SAME" for "VALID": windows of 2 with stride 2 overlap nowhere and overhang nowhere',
+            "jax-up-convolution-of-xla",
+            "XLA's transposed convolution for the matrix product",
             "crop-batch",
             NETWORK,
-            Edit(jax_blocks.conv_transpose, 'padding="VALID"', 'padding="SAME"'),
+            Edit(
+                UpConv.__call__,
+                "return y if bias is None else y + bias",
+                "return nnx.ConvTranspose.__call__(self, inputs)",
+            ),
         ),
         Mutant(
             "load-asarray",

@@ -6,7 +6,7 @@ import jax
 
 from parity_tests.mutants.plant import Edit, Entries, Plant
 from parity_tests.mutants.registry import NETWORK, add
-from unet_jax import blocks, unet
+from unet_jax import blocks, unet, windows
 
 _BATCH_NORM = blocks.BatchNorm.__call__
 _HEAD = unet.UNet.__call__
@@ -137,17 +137,24 @@ add(
 )
 add(
     "jax-up-convolution-not-transposed",
-    "transpose_kernel=False: input and output channels change places, and the kernel is turned",
+    "the kernel of a convolution: input and output channels change places",
     "equal-widths",
     NETWORK,
-    Edit(blocks.conv_transpose, "transpose_kernel=True", "transpose_kernel=False"),
+    Edit(windows.UpConv.__call__, "kernel, (-1, -1)", "kernel, (-1, -2)"),
+)
+add(
+    "jax-up-convolution-turned",
+    "the kernel upside down, as a convolution's gradient has it",
+    "crop-batch",
+    NETWORK,
+    Edit(windows.UpConv.__call__, "kernel, (-1, -1)", "kernel[::-1], (-1, -1)"),
 )
 add(
     "jax-average-pool",
     "the mean of a window, not its maximum",
     "pad-none",
     NETWORK,
-    Edit(blocks.MaxPool.__call__, "nnx.max_pool", "nnx.avg_pool"),
+    Edit(blocks.MaxPool.__call__, "max_pool(x, (2,) * self.dims)", "nnx.avg_pool(x, *[(2,) * self.dims] * 2)"),
 )
 add(
     "jax-align-corners-ignored",

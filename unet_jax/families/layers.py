@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from unet_jax.blocks import BatchNorm
+from unet_jax.windows import UpConv
 from unet_spec.ops import DropBlock as DropBlockOp
 from unet_spec.ops import PositionEmbedding as PositionEmbeddingOp
 
@@ -59,6 +60,8 @@ class Layers:
         bias: bool = True,
     ) -> nnx.ConvTranspose:
         """A transposed convolution; `cut` pixels are left out at the low and at the high end."""
+        if kernel == stride and cut == (0, 0):
+            return UpConv(channels_in, channels_out, (kernel,) * self.dims, self.rngs, self.dtype, bias)
         return nnx.ConvTranspose(
             channels_in,
             channels_out,
