@@ -153,19 +153,21 @@ def reference(case: Case) -> Iterator[Reading]:
 @check("gradients.float32")
 def single(case: Case) -> Iterator[Reading]:
     """Each twin in float32 against float64 from the same weights. The noise floor: PyTorch contiguous against
-    channels_last, and what moving each weight and pixel by half a unit in the last place does to the exact gradient."""
+    channels_last; what moving each weight and pixel by half a unit in the last place does to the exact gradient; and
+    what keeping each layer's output, and its gradient, in float32 does to it."""
     twins, image = pair.build(case.config, "float32").train(), pair.image(case, dtype="float32")
     gauge = set(gauge_parameters(case.config.graph))
-    exact_twin = pair.torch_twin(case.config, pair.double(twins.tensors)).train()
-    _, wanted, draws = torch_gradients(exact_twin, image.astype(np.float64))
+    weights, exact_image = pair.double(twins.tensors), image.astype(np.float64)
+    _, wanted, draws = torch_gradients(pair.torch_twin(case.config, weights).train(), exact_image)
     moved = noise.rounded_inputs(twins.tensors | {"image": image}, 1)
     moved_image = moved.pop("image")
-    near_twin = pair.torch_twin(case.config, moved).train()
-    _, near, _ = torch_gradients(near_twin, moved_image)
+    _, near, _ = torch_gradients(pair.torch_twin(case.config, moved).train(), moved_image)
+    storing = noise.stored_in_float32(pair.torch_twin(case.config, weights).train())
+    _, kept, _ = torch_gradients(storing, exact_image)
     found = {"torch": torch_gradients(twins.torch, image)[1], "jax": jax_gradients(twins.jax, image, draws)[1]}
     pair.channels_last(twins.torch)
     _, other, _ = torch_gradients(twins.torch, image, pair.channels_last)
-    base = max(apart(near, wanted, gauge)[0], 2 * noise.ULP)
+    base = max(apart(near, wanted, gauge)[0], apart(kept, wanted, gauge)[0], 2 * noise.ULP)
     twin, _ = apart(other, found["torch"], gauge)
     floor = max(base, min(twin, noise.CAP * base))
     for runtime, gradients in found.items():

@@ -15,6 +15,7 @@ numbers in evaluation) must not widen its own bound: what twins measure counts u
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,3 +77,30 @@ def rounded_inputs(tensors: Mapping[str, np.ndarray], seed: int) -> dict[str, np
     each of them once more would do. The change in the result is the least that any float32 run has to be allowed."""
     rng = np.random.default_rng(seed)
     return {name: t * (1 + ULP / 2 * rng.uniform(-1, 1, t.shape)) for name, t in double(tensors).items()}
+
+
+def summation(count: int) -> float:
+    """The relative error (root mean square of 16 draws) of float32's sum of so many positive values added one after
+    the other, as XLA adds on a CPU; PyTorch and NumPy add in blocks, which loses less."""
+    values = np.random.default_rng(2).random((16, count), np.float32)
+    errors = np.cumsum(values, 1)[:, -1] / values.sum(1, dtype=np.float64) - 1
+    return float(np.sqrt((errors**2).mean()))
+
+
+def stored_in_float32(given: Any) -> Any:
+    """A float64 tensor through float32, its gradient too on the way back; or a float64 network whose weights, before
+    every pass, and whose layers' outputs go that way. Exact arithmetic between values that are kept in float32: what
+    every float32 run loses, however it computes. A sum that cancels loses most of itself so, and moving the weights
+    alone does not show it."""
+    if isinstance(given, torch.Tensor):
+        return given.float().double()
+
+    def keep_weights(model: torch.nn.Module, _: Any) -> None:
+        for weight in model.parameters():
+            weight.data = stored_in_float32(weight.data)
+
+    given.register_forward_pre_hook(keep_weights)
+    for module in given.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda _, inputs, output: stored_in_float32(output))
+    return given

@@ -7,10 +7,7 @@ from collections.abc import Iterable, Iterator
 from parity_tests.battery.cases import CASES, Case, one_of_each
 from parity_tests.battery.measure import CHECKS, Measurement
 
-_NOT_OF_FAMILIES = {
-    "modes.compile": "too slow; that each family compiles as one graph is tested in test_home_torch.py",
-    "training.float32": "open: probabilistic-unet (2 %, PyTorch) and transunet (7 %, JAX) came out over their bounds",
-}
+_ELSEWHERE = {"modes.compile": "too slow; that each family compiles as one graph is tested in test_home_torch.py"}
 _BY_FAMILY = (
     *("onnx.torch", "onnx.jax", "onnx.evaluator", "modes.jax", "modes.channels_last", "modes.bfloat16"),
     *("gradients.float32", "gradients.reference", "mapping.aliasing", "forward.smallest"),
@@ -31,10 +28,8 @@ def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
         return "too slow for every case; run on the core ones"
     if check.runs == "slow-trains" and not case.trains:
         return "too slow for every case; run on those that train"
-    if case.quick and name in _NOT_OF_FAMILIES:
-        return _NOT_OF_FAMILIES[name]
-    if (case.name, name) == ("monai-unet", "gradients.float32"):
-        return "open: the slope of one PReLU, a sum that cancels, is 3 times over its bound in PyTorch itself"
+    if case.quick and name in _ELSEWHERE:
+        return _ELSEWHERE[name]
     if case.quick and name in _BY_FAMILY and case.name not in one_of_each():
         return "too slow for every case; run on one network of each family"
     if check.runs == "trains" and case.quick and not case.trains:

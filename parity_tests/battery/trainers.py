@@ -1,0 +1,183 @@
+"""The same stretch of training in either framework.
+
+On the side of JAX it is the trainer's own step (`unet_jax.step.make_step`), with the augmentation off; on the side of
+PyTorch the loop that a reader would write with torch.optim.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx
+
+import unet_jax.step
+import unet_jax.weights
+import unet_torch.losses
+import unet_torch.weights
+from parity_tests.battery import pair, slots
+from parity_tests.battery.cases import Case
+from unet_jax.augment import NONE
+from unet_jax.settings import TrainSettings
+from unet_spec import NetworkConfig
+
+_BASE = TrainSettings(steps=100, smoothing=0.1, augmentation=NONE)
+SETTINGS: dict[str, TrainSettings] = {
+    # The clip is below the norm of most gradients here, and above that of some.
+    "sgd": dataclasses.replace(
+        _BASE, optimizer="sgd", learning_rate=0.02, momentum=0.9, weight_decay=1e-2, clip=0.5, schedule="constant"
+    ),
+    "adamw": dataclasses.replace(
+        _BASE, optimizer="adamw", learning_rate=3e-3, weight_decay=5e-2, clip=0.5, schedule="constant"
+    ),
+    "plain": dataclasses.replace(
+        _BASE, optimizer="sgd", learning_rate=0.02, momentum=0.0, weight_decay=0.0, clip=0.0, schedule="constant"
+    ),
+    "cosine": dataclasses.replace(
+        _BASE,
+        optimizer="adamw",
+        learning_rate=3e-3,
+        weight_decay=0.0,
+        clip=0.0,
+        schedule="cosine",
+        warmup=0.25,
+        steps=16,
+    ),
+}
+
+MEAN, STD = 0.25, 2.0
+
+
+def rate(settings: TrainSettings, step: int) -> float:
+    """The learning rate of step 0, 1, …: a straight line up from 0, then half a cosine down to 0 at the last step."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
+    if step < warmup:
+        return settings.learning_rate * step / warmup
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (settings.steps - warmup)))
+
+
+def batches(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Four batches that take turns: images in float32, which the trainer takes, and labels at the image's size.
+
+    Multiples of 1/16: whatever averages images (M-Net does) is exact in float32, too, before it meets the weights.
+    """
+    rng = np.random.default_rng(9)
+    image = pair.image(dataclasses.replace(case, extra=min(case.extra, 1)), batch=2, dtype="float32")
+    found = []
+    for _ in range(4):
+        x = (np.round(16 * rng.normal(0.3, 1.0, image.shape)) / 16).astype(np.float32)
+        found.append((x, (x.mean(-1) > 0.3).astype(np.int32)))
+    return found
+
+
+@dataclass
+class Run:
+    """What a stretch of training leaves: losses, weights and statistics, the optimizer's slots, the steps taken."""
+
+    losses: list[float] = field(default_factory=list)
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
+    slots: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    steps: int = 0
+
+
+class JaxTrainer:
+    """The trainer's step for one case, traced once."""
+
+    def __init__(self, case: Case, settings: TrainSettings):
+        self.case, self.settings, self.data = case, settings, batches(case)
+        self.model = pair.jax_twin(case.config, pair.random_tensors(case.config.graph, 0, "float64"))
+        self.model.train()
+        channels = case.config.in_channels
+        mean, std = jnp.full(channels, MEAN, jnp.float32), jnp.full(channels, STD, jnp.float32)
+        graphdef, _ = unet_jax.step.initial_state(self.model, settings)
+        self.step = unet_jax.step.make_step(graphdef, settings, self.data[0][1].shape[1:], mean, std)
+
+    def __call__(self, start: Run, count: int) -> Run:
+        """`count` steps from `start` on."""
+        graph = self.case.config.graph
+        unet_jax.weights.load_tensors(self.model, start.tensors)
+        _, state = unet_jax.step.initial_state(self.model, self.settings)
+        state["opt"] = slots.load_optax_slots(graph, state["opt"], start.slots, start.steps)
+        state["step"] = jnp.asarray(start.steps, jnp.int32)
+        losses = []
+        for i in range(start.steps, start.steps + count):
+            state, loss = self.step(state, *self.data[i % len(self.data)])
+            losses.append(float(loss))
+        nnx.update(self.model, state["params"], state["stats"])
+        found, _ = slots.optax_slots(graph, state["opt"])
+        return Run(losses, unet_jax.weights.tensors(self.model), found, int(state["step"]))
+
+
+def torch_optimizer(model: torch.nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """torch.optim's, as a run of the trainer with `settings` needs it: decay for kernels, none for biases and norms."""
+    kernels = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+
+
+def clip_gradients(model: torch.nn.Module, largest: float) -> float:
+    """Scales all gradients down to a joint norm of `largest` where theirs is greater; returns theirs.
+
+    torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6 instead; `training.clip` measures that this is all that
+    sets it apart.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.sqrt(sum((g**2).sum() for g in gradients))
+    if norm > largest:
+        for g in gradients:
+            g.mul_(largest / norm)
+    return float(norm)
+
+
+def step_noise(settings: TrainSettings, step: int, *shape: int, dtype: torch.dtype, device: Any) -> torch.Tensor:
+    """What the trainer draws in a step for a latent variable, (N, latent), in float32; in place of torch.randn."""
+    key = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), step))[1]
+    noise = jax.random.normal(nnx.Rngs(dropout=key).dropout(), shape, jnp.float32)
+    return torch.from_numpy(np.array(noise)).to(device, dtype)
+
+
+def torch_run(case: Case, start: Run, settings: TrainSettings, count: int, layout: Any = lambda t: t) -> Run:
+    """The same in PyTorch."""
+    model = layout(pair.torch_twin(case.config, start.tensors)).train()
+    optimizer = torch_optimizer(model, settings)
+    if start.steps:
+        slots.load_torch_slots(model, optimizer, start.slots, start.steps)
+    data = batches(case)
+    dtype = next(model.parameters()).dtype
+
+    def of(z: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
+        return unet_torch.losses.cross_entropy(z, y, w, smoothing=settings.smoothing)
+
+    losses = []
+    for i in range(start.steps, start.steps + count):
+        image, labels = data[i % len(data)]
+        for group in optimizer.param_groups:
+            group["lr"] = rate(settings, i)
+        optimizer.zero_grad()
+        x = layout(pair.to_torch((image - np.float32(MEAN)) / np.float32(STD)).to(dtype))
+        with mock.patch.object(torch, "randn", partial(step_noise, settings, i)):
+            loss = model.loss(of, x, torch.from_numpy(labels))
+        loss.backward()
+        if settings.clip:
+            clip_gradients(model, settings.clip)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    found, _ = slots.torch_slots(model, optimizer)
+    return Run(losses, unet_torch.weights.tensors(model), found, start.steps + count)
+
+
+def start_of(config: NetworkConfig, dtype: str = "float64") -> Run:
+    return Run(tensors=pair.random_tensors(config.graph, 0, dtype))
