@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from parity_tests.family_cases import FAMILIES
 from unet_data import energy_distance, membranes, read_stack
@@ -34,8 +35,6 @@ def unet(*arguments):
 @pytest.fixture
 def probabilistic(tmp_path):
     """A checkpoint and an image file."""
-    from PIL import Image
-
     checkpoint_of(PROBABILISTIC).save(tmp_path / "checkpoint")
     image = np.random.default_rng(1).integers(0, 256, (33, 21), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "image.png")
@@ -132,6 +131,48 @@ def test_a_bundle_of_it_says_what_its_noise_is(tmp_path):
     assert all(f.ok is not False for f in check_bundle(bundle.folder))
 
 
+def test_convert_prunes_a_supervised_unetpp(tmp_path, capsys):
+    """The cut checkpoint gives what the head gave that it keeps, and holds nothing of the others."""
+    whole = checkpoint_of(FAMILIES["unet++-deep"])
+    whole.save(tmp_path / "whole")
+    assert unet("convert", tmp_path / "whole", tmp_path / "cut", "--prune", 2) == 0
+    cut = Checkpoint.load(tmp_path / "cut")
+    assert cut.config == whole.config.replace(widths=whole.config.widths[:3], deep_supervision=False)
+    assert len(cut.tensors) < len(whole.tensors)
+    x = np.random.default_rng(0).normal(size=(1, 16, 24, 1)).astype(np.float32)
+    wanted = whole.config.graph.activations(whole.tensors, x, keep=("heads.1",))["heads.1"]
+    np.testing.assert_array_equal(cut.config.graph.forward(cut.tensors, x), wanted)
+    for folder, level, told in (("whole", 4, "cannot prune to level 4"), ("cut", 1, "takes deep_supervision")):
+        assert unet("convert", tmp_path / folder, tmp_path / "none", "--prune", level) == 2
+        assert told in capsys.readouterr().err
+    checkpoint_of(PROBABILISTIC).save(tmp_path / "other")
+    assert unet("convert", tmp_path / "other", tmp_path / "none", "--prune", 1) == 2
+    assert "this network is 'probabilistic-unet'" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+DEEP = preset("unet++-deep", widths=(3, 4), in_channels=1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "code", "told"),
+    [
+        (DEEP, preset("unet++", widths=(3, 4, 5), in_channels=1), 1, "diverges first at"),
+        (DEEP, preset("m-net", widths=(3, 4, 5), in_channels=1), 2, "no module has the same path on both sides"),
+        (preset("same", widths=(2, 2, 2, 2)), preset("paper", widths=(2, 2, 2, 2)), 2, "no small image fits both"),
+    ],
+    ids=["alike", "foreign", "sizes"],
+)
+def test_diff_of_two_networks(one, other, code, told, tmp_path, capsys):
+    """Of other depths, families and size grids."""
+    checkpoint_of(one).save(tmp_path / "a")
+    checkpoint_of(other).save(tmp_path / "b")
+    for folders in ("ab", "ba"):
+        assert unet("diff", *(tmp_path / folder for folder in folders)) == code
+        printed = capsys.readouterr()
+        assert told in (printed.err if code == 2 else printed.out)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_float32_model_holds_the_checkpoint(name):
     """Bit for bit, in the checkpoint's own shapes, however the nodes want them."""
@@ -205,6 +246,10 @@ def test_every_command_takes_every_family(name, tmp_path, capsys):
     best = tmp_path / "run" / "best"
     assert (tmp_path / "run" / "report.html").exists()
     assert unet("evaluate", best, "synthetic", "--subset", "validation", "--json") == 0
+    image = np.random.default_rng(0).integers(0, 256, (size + 9, size + 20), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    assert unet("predict", best, tmp_path / "image.png", "-o", tmp_path / "labels.tif", "--json") == 0
+    assert read_stack(tmp_path / "labels.tif").shape == (1, *image.shape, 1)
     assert unet("check", tmp_path / "checkpoint", "--json") == 0
     assert unet("diff", tmp_path / "checkpoint", "--json") == 0
     assert unet("plan", best, "--image", 700, 500, "--json") == 0

@@ -54,7 +54,7 @@ def test_noise_is_an_input_of_the_engine_and_has_a_profile(monkeypatch, tmp_path
         seen.update(job=job, model=onnx.load_model_from_string(content))
         raise InputError("seen")
 
-    monkeypatch.setattr(backend, "_run_child", stop)
+    monkeypatch.setattr(backend, "run_child", stop)
     with pytest.raises(InputError, match="seen"):
         build("probabilistic-unet", "fp32", tmp_path)
     latent = FAMILIES["probabilistic-unet"].latent

@@ -1,11 +1,17 @@
-"""Parameters, multiply-adds and sizes of the reference networks, from their graphs alone."""
+"""Parameters, multiply-adds and sizes of the reference networks, from their graphs alone; and what is said of them."""
 
+import ast
 import math
+from pathlib import Path
 
 import pytest
 
+import unet_spec
 from unet_spec import FAMILY_PRESETS, InputError, NetworkConfig, preset
 from unet_spec.summary import facts
+
+FILES = Path(unet_spec.__file__).parent / "families"
+ROOMS = ("unet_spec", "unet_jax", "unet_torch")
 
 NUMBERS = [
     # preset, changes, parameters
@@ -136,8 +142,21 @@ def test_an_unknown_architecture_is_told_with_those_that_there_are():
 
 
 def test_the_page_in_the_docs_is_what_its_command_prints():
-    from pathlib import Path
-
     from unet_spec.diagram import page
 
-    assert (Path(__file__).parent.parent / "docs/families.md").read_text(encoding="utf-8") == page()
+    assert (FILES.parent.parent / "docs/families.md").read_text(encoding="utf-8") == page()
+
+
+def docstring(path):
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("file", sorted(path.stem for path in FILES.glob("[a-z]*.py") if path.stem != "builder"))
+def test_both_twins_show_the_figure(file):
+    """Whoever reads a twin sees the figure and what departs from the paper, in the words of the spec."""
+    told = {room: docstring(FILES.parent.parent / room / "families" / f"{file}.py") for room in ROOMS}
+    assert "─" in told["unet_spec"]
+    for room in ROOMS[1:]:
+        first, _, rest = told[room].partition("\n\n")
+        assert rest == told["unet_spec"]
+        assert {f"{other}/families/{file}.py" in first for other in ROOMS[1:] if other != room} == {True}

@@ -78,7 +78,7 @@ def test_a_pruned_unetpp_gives_what_that_column_gave(level):
     config = FAMILIES["unet++-deep"]
     tensors = random_tensors(config.graph, 0, np.float64)
     pruned = config.pruned(level)
-    own = {name: tensors[config.pruned_name(name, level)] for name in pruned.graph.params}
+    own = config.pruned_tensors(tensors, level)
     x = image(config)
     wanted = config.graph.activations(tensors, x)[f"heads.{level - 1}"]
     assert np.array_equal(pruned.graph.forward(own, x), wanted)

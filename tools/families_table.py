@@ -200,8 +200,9 @@ def write_page(args: Args, document: dict[str, Any], runs: list[dict[str, Any]],
         " costs here. It is no ranking: with so few steps, one seed and these widths, the order says little.",
         "",
         "Scored on the last sixth of each set, which no run trained on: mean IoU of the classes over all pixels; V_Rand"
-        " after border thinning, at the best of nine thresholds. Multiply-adds are of one tile. Seconds a step: median"
-        " of the trainer's log without its first line, while other processes may have shared the machine.",
+        " after border thinning, at the best of nine thresholds; of the Probabilistic U-Net, the hypothesis of its"
+        " prior's mean. Multiply-adds are of one tile. Seconds a step: median of the trainer's log without its first"
+        " line, while other processes may have shared the machine.",
     ]
     for name in args.sets:
         text += ["", f"## {name}", "", f"| {' | '.join(COLUMNS)} |", "|---|" + "---:|" * (len(COLUMNS) - 1)]

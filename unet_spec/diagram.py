@@ -59,6 +59,10 @@ field: `unet train data/em --out runs/em --config transunet.json` with `{"archit
 **Loss.** Each is trained by the same trainer with its own loss: UNet++ with deep supervision and M-Net average the
 chosen loss over their outputs, the Probabilistic U-Net minimises the negative ELBO.
 
+**Pruning.** A UNet++ trained with deep supervision (`--preset unet++-deep`) is a network for each of its heads.
+`unet convert runs/em/best small --prune 2` writes the one of the second head as a checkpoint of its own, for every
+command; what only the other heads need is gone.
+
 **Hypotheses.** The Probabilistic U-Net is f(image, noise) in every runtime. `unet predict ... --samples 16 --seed
 1` draws 16 segmentations of each image as the pages of one file: U-Net and prior run once, the last layers once a
 sample. Without noise, it gives the hypothesis of the prior's mean. `unet evaluate ... --samples 16` adds the

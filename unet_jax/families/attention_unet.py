@@ -1,5 +1,15 @@
-"""Attention U-Net in Flax NNX. `unet_torch/families/attention_unet.py` is the same in PyTorch; `unet_spec` has its
-figure."""
+"""Attention U-Net in Flax NNX. `unet_torch/families/attention_unet.py` is the same in PyTorch.
+
+Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as MONAI 1.5 has it (monai.networks.nets.AttentionUnet).
+
+    encoder.0 ────────── skip ─▶ gate ─▶ decoder.1 ─▶ head      gate: skip · σ(psi(ReLU(w_g · g + w_x · skip)))
+      └ stride 2 ▶ encoder.1 ──▶ gate ─▶ decoder.0 ┘ up = g     all three 1x1 convolutions with batch norm
+                     └ stride 2 ▶ encoder.2 ───────┘ up = g
+
+Departures of that implementation from the paper: the gating signal is the upsampled map, so both have one size and the
+gate is not resampled; strided convolutions instead of pooling; 3x3 transposed convolutions with batch norm and ReLU;
+the decoder merges [gated skip, upsampled] by one convolution, an instance norm without scale and shift and a PReLU.
+"""
 
 from __future__ import annotations
 

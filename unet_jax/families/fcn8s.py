@@ -1,4 +1,19 @@
-"""FCN-8s in Flax NNX. `unet_torch/families/fcn8s.py` is the same in PyTorch; `unet_spec` has its figure."""
+"""FCN-8s in Flax NNX. `unet_torch/families/fcn8s.py` is the same in PyTorch.
+
+FCN-8s (Long, Shelhamer and Darrell 2015, arXiv 1411.4038): VGG-16 made convolutional; skips that are added.
+
+    stages.0 ─▶ stages.1 ─▶ stages.2 ──────────▶ stages.3 ──────▶ stages.4 ─▶ fc6 ─▶ fc7 ─▶ score_fr
+                               └ score_pool3 ─┐     └ score_pool4 ─┐                          │
+    logits ◀─ cut ◀─ upscore8 ◀───────────────+ ◀─ upscore_pool4 ◀─+ ◀──────── upscore2 ◀─────┘
+
+What U-Net concatenates, FCN adds: class scores, not features. The first convolution is padded by 100 so that even a
+small image leaves something for fc6 (7x7, no padding); pooling counts windows that overhang the map; all that is too
+much is cut: 5 from the scores of pool4, 9 from those of pool3, 31 from the end result. Any image size fits.
+
+Follows the authors' Caffe model (and pytorch-fcn, whose layer names these are): the interpolating transposed
+convolutions are fixed; whether they are trained is `learn_upsampling`. All stages are trained at once here, in the
+paper one by one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,15 @@
-"""MONAI's UNet in Flax NNX. `unet_torch/families/monai_unet.py` is the same in PyTorch; `unet_spec` has its figure."""
+"""MONAI's UNet in Flax NNX. `unet_torch/families/monai_unet.py` is the same in PyTorch.
+
+MONAI's UNet (monai.networks.nets.UNet), after Kerfoot et al. 2018 (doi 10.1007/978-3-030-12029-0_40).
+
+    encoder.0 ──────── skip ───────▶ decoder.1 = logits     encoder.i: a strided convolution, norm, activation; with
+      └▶ encoder.1 ─── skip ─▶ decoder.0 ┘                    residual units, several of them and a shortcut added
+           └▶ encoder.2 (stride 1) ┘                        decoder.j: a transposed convolution of [skip, below], norm,
+                                                              activation; with residual units, one more of these
+Its peculiarities, kept: the first convolution is strided, so no skip has the image's size; the shortcut of a strided
+unit is a convolution with the unit's kernel, otherwise a 1x1 convolution or nothing; nothing follows the sum; what
+leaves the last transposed convolution (or the unit after it) are the logits.
+"""
 
 from __future__ import annotations
 

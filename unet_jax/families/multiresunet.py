@@ -1,5 +1,17 @@
-"""MultiResUNet in Flax NNX. `unet_torch/families/multiresunet.py` is the same in PyTorch; `unet_spec` has its
-figure."""
+"""MultiResUNet in Flax NNX. `unet_torch/families/multiresunet.py` is the same in PyTorch.
+
+MultiResUNet (Ibtehaz and Rahman 2019, arXiv 1902.04049).
+
+    encoder.0 ── paths.0 (4 steps) ──▶ decoder.3 ─▶ head       encoder, decoder: MultiRes blocks
+      └ pool ▶ encoder.1 ── paths.1 (3) ─▶ ... ┘ up            paths: residual 3x3 convolutions on the skips
+
+A MultiRes block: three 3x3 convolutions in a row, whose outputs are joined (as of 3x3, 5x5 and 7x7 windows), plus a 1x1
+convolution of the block's input. Of W = α · U channels, α = 1.67, they have W/6, W/3 and W/2.
+
+Follows the authors' Keras code: convolutions without bias, each with a batch norm without scale; full batch norms after
+joining and after adding; the head is normalised too (we leave out its sigmoid: the output are logits). The paper does
+not mention these norms. Batch norm as Keras has it: eps 1e-3, momentum 0.99.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,18 @@
-"""The U-Net on a ResNet in Flax NNX. `unet_torch/families/resnet_unet.py` is the same in PyTorch; `unet_spec` has its
-figure."""
+"""The U-Net on a ResNet in Flax NNX. `unet_torch/families/resnet_unet.py` is the same in PyTorch.
+
+A U-Net whose encoder is a ResNet (He et al. 2016, arXiv 1512.03385), as segmentation_models.pytorch has it.
+
+    image ─▶ stem 7x7/2 ─────── skip ───────────────────────────▶ decoder.3 ─▶ decoder.4 ─▶ head 3x3
+               └ pool 3/2 ▶ layers.0 ── skip ────────▶ decoder.2 ──┘ up          ┘ up, no skip
+                              └▶ layers.1 ─ skip ▶ decoder.1 ┘ up
+                                   └▶ layers.2 ─▶ decoder.0 ┘ up
+                                        └▶ layers.3 ┘ up
+
+    layers: residual blocks, "basic" (two 3x3 convolutions) or "bottleneck" (1x1, 3x3, 1x1, four times as wide)
+    decoder: twice the size (nearest neighbour), [upsampled, skip], twice 3x3 convolution, batch norm, ReLU
+
+The pooling's zero padding is a Pad of its own: behind a ReLU, a zero is never larger than what is there.
+"""
 
 from __future__ import annotations
 

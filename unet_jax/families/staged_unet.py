@@ -1,5 +1,20 @@
-"""The staged U-Net in Flax NNX. `unet_torch/families/staged_unet.py` is the same in PyTorch; `unet_spec` has its
-figure."""
+"""The staged U-Net in Flax NNX. `unet_torch/families/staged_unet.py` is the same in PyTorch.
+
+The staged U-Net: every stage has a kernel, a stride and a depth of its own, on every axis.
+
+    stem ▶ encoder.0 ─────────── skip ─────────▶ decoder.1 ─▶ (last) ─▶ head
+             └ shrink ▶ encoder.1 ─── skip ──▶ decoder.0 ─▶ side.0 ┘ up
+                          └ shrink ▶ encoder.2 ┘ up
+
+    stage: several blocks, each a convolution, norm, activation; or a residual block, that is
+           activation(conv · norm · activation · conv · norm + shortcut), the shortcut a 1x1 convolution where need be
+    shrink: the stride of the stage's first block, or max-pooling before it
+    up: a transposed convolution that paints windows of the stride's size, or nearest neighbours and a 2x2 convolution
+
+This one network is nnU-Net's PlainConvUNet and ResidualEncoderUNet (Isensee et al. 2021, arXiv 1904.08128, and 2024,
+arXiv 2404.09556), MONAI's DynUNet and BasicUNet, mateuszbuda's brain-segmentation U-Net and the widespread Keras U-Net;
+`unet_spec.sources` reads their weights. The sides are the heads of deep supervision, which serve training only.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +27,7 @@ from jax.typing import DTypeLike
 from unet_jax.blocks import BatchNorm, Identity
 from unet_jax.families.layers import NearestUpsample, pad_end
 from unet_jax.network import Loss, Network
+from unet_jax.windows import UpConv, max_pool
 from unet_spec.families import StagedUNetConfig
 from unet_spec.families.staged_unet import Sizes, stages_of
 from unet_spec.geometry import check_image
@@ -48,20 +64,9 @@ class StageLayers:
             rngs=self.rngs,
         )
 
-    def up_conv(self, channels_in: int, channels_out: int, stride: Sizes) -> nnx.ConvTranspose:
+    def up_conv(self, channels_in: int, channels_out: int, stride: Sizes) -> UpConv:
         """A transposed convolution with windows as large as the stride."""
-        return nnx.ConvTranspose(
-            channels_in,
-            channels_out,
-            stride,
-            strides=stride,
-            padding="VALID",
-            use_bias=self.config.up_bias,
-            transpose_kernel=True,
-            kernel_init=nnx.initializers.zeros,
-            param_dtype=self.dtype,
-            rngs=self.rngs,
-        )
+        return UpConv(channels_in, channels_out, stride, self.rngs, self.dtype, self.config.up_bias)
 
     def norm(self, features: int) -> nnx.Module:
         """The normalisation that the config names."""
@@ -101,7 +106,7 @@ class Pool(nnx.Module):
         self.window, self.average = window, average
 
     def __call__(self, x: Array) -> Array:
-        return (nnx.avg_pool if self.average else nnx.max_pool)(x, self.window, strides=self.window)
+        return nnx.avg_pool(x, self.window, self.window) if self.average else max_pool(x, self.window)
 
 
 class ConvBlock(nnx.Module):

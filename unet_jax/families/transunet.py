@@ -1,4 +1,23 @@
-"""TransUNet in Flax NNX. `unet_torch/families/transunet.py` is the same in PyTorch; `unet_spec` has its figure."""
+"""TransUNet in Flax NNX. `unet_torch/families/transunet.py` is the same in PyTorch.
+
+TransUNet (Chen et al. 2021, arXiv 2102.04306), R50-ViT-B/16: a ResNet, a transformer on its map, a decoder with
+skips.
+
+    image ─▶ root 7x7/2 ── skip ───────────────────────────────────────▶ decoder.2 ─▶ decoder.3 ─▶ head
+               └ pool ▶ stages.0 ── skip ──────────────────▶ decoder.1 ──┘ up
+                          └▶ stages.1 ── skip ─▶ decoder.0 ──┘ up
+                               └▶ stages.2 ─▶ patch ─▶ + position ─▶ layers ─▶ norm ─▶ more ┘ up
+
+    stages: bottlenecks of weight-standardised convolutions with group norm (3, 4 and 9 of them)
+    layers: x + attention(norm(x)), then x + mlp(norm(x)); every pixel of the 1/16 map is a token
+    decoder: twice the size (bilinear, aligned corners), joined with the skip, twice 3x3 convolution, batch norm, ReLU
+
+Follows the authors' code. Its peculiarities, kept: the pooling after the root has no padding, so the map is one pixel
+short, and one row and column of zeros completes it where it is a skip; the norms of projected shortcuts have a group
+for each channel. Added: at another size than `grid`, the position vectors are interpolated at run time (the authors do
+that once, on loading). A grey image is one channel here, not three copies of it. The paper's figure has no norms in the
+decoder.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ Drawing again needs fcomb only: one image with noise for S samples gives S segme
 
 Follows the PyTorch implementation that most use (stefanknegt): average pooling, three convolutions a scale, bilinear
 interpolation with aligned corners, the segmentation as one channel of labels. The authors' TensorFlow code has one-hot
-segmentations and five levels. The loss is the ELBO (the paper, equation 4).
+segmentations and five levels; where a label is no class (a pixel to be ignored), their posterior sees none, ours −1.
+The loss is the ELBO (the paper, equation 4).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from unet_spec.families.builder import Builder
 from unet_spec.graph import Graph
 from unet_spec.network import NetworkConfig, require, require_widths
-from unet_spec.ops import ExpandLike, GlobalAvgPool, Input, LatentInput, LatentSample, RepeatLike
+from unet_spec.ops import ClassNumbers, ExpandLike, GlobalAvgPool, Input, LatentInput, LatentSample, RepeatLike
 
 NOISE, SEGMENTATION = "noise", "segmentation"
 
@@ -86,7 +87,8 @@ def build(config: ProbabilisticUNetConfig) -> Graph:
         pooled = b.add(f"{name}.pool", GlobalAvgPool(), encoder(f"{name}.encoder", x)[-1])
         return b.conv(f"{name}.head", pooled, 2 * config.latent, 1)
 
-    gaussian("posterior", b.concat("posterior.concat", "input", SEGMENTATION))
+    labels = b.add("posterior.labels", ClassNumbers(config.classes), SEGMENTATION)
+    gaussian("posterior", b.concat("posterior.concat", "input", labels))
     *skips, x = encoder("unet.encoder", "input")
     for i, width in enumerate(reversed(config.widths[:-1])):
         up = b.upsample(f"unet.decoder.{i}.up", x)

@@ -14,12 +14,16 @@ X00 ─▶ X01 ─▶ X02 ─▶ X03 ─▶ X04 ─▶ head        Xi0 = block(p
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from unet_spec.errors import InputError
 from unet_spec.families.builder import Builder
 from unet_spec.graph import Graph
 from unet_spec.network import NetworkConfig, require_norm, require_widths
+
+Tensor = TypeVar("Tensor")
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,11 @@ class UNetPPConfig(NetworkConfig, architecture="unet++"):
             )
         return dataclasses.replace(self, widths=self.widths[: level + 1], deep_supervision=False)
 
-    def pruned_name(self, name: str, level: int) -> str:
-        """What a tensor of the pruned network is called in the whole one: only the head has another name."""
-        return name.replace("head.", f"heads.{level - 1}.") if name.startswith("head.") else name
+    def pruned_tensors(self, tensors: Mapping[str, Tensor], level: int) -> dict[str, Tensor]:
+        """The tensors of `pruned(level)` out of those of this network, by name: only the head has another one there.
+        Raises InputError."""
+        names = self.pruned(level).graph.params
+        return {name: tensors[name.replace("head.", f"heads.{level - 1}.")] for name in names}
 
 
 def build(config: UNetPPConfig) -> Graph:

@@ -5,7 +5,7 @@ from unet_spec.ops.arithmetic import Add, Average, Multiply
 from unet_spec.ops.attention import Attention, LayerNorm, Linear, PositionEmbedding
 from unet_spec.ops.base import Interval, Op, Param, SizeError
 from unet_spec.ops.convolution import Conv, ConvTranspose, he_std
-from unet_spec.ops.latent import LatentInput, LatentSample
+from unet_spec.ops.latent import ClassNumbers, LatentInput, LatentSample
 from unet_spec.ops.norm import BatchNorm, GroupNorm, InstanceNorm
 from unet_spec.ops.pointwise import ACTIVATIONS, Activation, Concat, Dropout, Input, LeakyReLU
 from unet_spec.ops.pooling import AvgPool, ChannelMax, ChannelMean, GlobalAvgPool, NearestUpsample, WindowMaxPool
@@ -32,6 +32,7 @@ __all__ = [
     "BilinearConvTranspose",
     "ChannelMax",
     "ChannelMean",
+    "ClassNumbers",
     "Concat",
     "Conv",
     "ConvTranspose",

@@ -1,4 +1,4 @@
-"""A latent variable: where its noise enters, and how a sample is drawn with it."""
+"""A latent variable: where its noise enters, how a sample is drawn with it, what its posterior sees of the labels."""
 
 from __future__ import annotations
 
@@ -38,3 +38,18 @@ class LatentSample(Op):
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         mean, log_std = np.split(inputs[0], 2, axis=-1)
         return mean + np.exp(log_std) * inputs[1]
+
+
+@dataclass(frozen=True)
+class ClassNumbers(Op):
+    """A map of labels as it is, but −1 where a label is no class: pixels to be ignored, by whatever number."""
+
+    kind: ClassVar[str] = "class_numbers"
+    classes: int
+
+    def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
+        (labels,) = inputs
+        return np.where((labels >= 0) & (labels < self.classes), labels, np.asarray(-1, labels.dtype))
+
+    def hyper(self) -> str:
+        return str(self.classes)

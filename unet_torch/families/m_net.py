@@ -1,4 +1,18 @@
-"""M-Net in PyTorch. `unet_jax/families/m_net.py` is the same in Flax; `unet_spec` has its figure."""
+"""M-Net in PyTorch. `unet_jax/families/m_net.py` is the same in Flax.
+
+M-Net (Fu et al. 2018, arXiv 1801.00926): a U-Net fed at every scale, with an output at every scale.
+
+    image ─────────────▶ encoder.0 ──── skip ────▶ decoder.3 ─▶ heads.3 ─┐
+      └ average ▶ conv ─▶ [·, pool] encoder.1 ─▶ decoder.2 ┘ up ▶ heads.2 ┤ mean ─▶ logits
+          └ average ▶ conv ─▶ [·, pool] ... ─────▶ ...     ┘ up ▶ ...     ┘
+                                                          heads: nearest-neighbour upsampling, 1x1 convolution
+
+blocks: twice 3x3 convolution with bias, ReLU. Joined as [image's, pooled] on the way down, [upsampled, skip] on the way
+up.
+
+Follows the authors' Keras code. It averages the side outputs behind their sigmoids; ours are logits, so we average
+logits. The polar transform that the paper puts before the network is no part of it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,21 @@
 """Probabilistic U-Net in PyTorch. `unet_jax/families/probabilistic_unet.py` is the same in Flax.
 
-`unet_spec.families.probabilistic_unet` has its figure.
+Probabilistic U-Net (Kohl et al. 2018, arXiv 1806.05034): as many plausible segmentations as one draws.
+
+    image ─▶ unet ──────── features ─────────▶ [features, z] ─▶ fcomb ─▶ logits
+      └────▶ prior ─▶ N(mean, std) ─▶ z = mean + std · noise ┘
+    image, segmentation ─▶ posterior ─▶ N(mean, std)         in training only, where z is drawn from it
+
+    prior, posterior: an encoder, the mean over the map, a 1x1 convolution to [mean, log std]
+    fcomb: 1x1 convolutions; z is repeated at every pixel
+
+The noise is an input of the network; where it is not given it is zero, and the output is that of the prior's mean.
+Drawing again needs fcomb only: one image with noise for S samples gives S segmentations, and the rest is computed once.
+
+Follows the PyTorch implementation that most use (stefanknegt): average pooling, three convolutions a scale, bilinear
+interpolation with aligned corners, the segmentation as one channel of labels. The authors' TensorFlow code has one-hot
+segmentations and five levels; where a label is no class (a pixel to be ignored), their posterior sees none, ours −1.
+The loss is the ELBO (the paper, equation 4).
 """
 
 from __future__ import annotations
@@ -116,6 +131,12 @@ class Combiner(PlainBlock):
         return self.head(super().forward(torch.cat([features, z], dim=1)))
 
 
+def class_numbers(labels: Tensor, classes: int) -> Tensor:
+    """The labels as they are, but −1 where one is no class: pixels to be ignored, by whatever number. Not for unsigned
+    integers."""
+    return torch.where((labels >= 0) & (labels < classes), labels, -1)
+
+
 def gaussian_divergence(of: tuple[Tensor, Tensor], against: tuple[Tensor, Tensor]) -> Tensor:
     """KL(p ‖ q), (N,), of diagonal Gaussians p and q, each (mean, log std), (N, latent): the sum over the latent
     axis of log(s_q / s_p) + (s_p² + (m_p − m_q)²) / 2 s_q² − ½."""
@@ -179,10 +200,11 @@ class ProbabilisticUNet(Network):
 
         Args:
             image: (N, in_channels, *spatial).
-            labels: (N, *spatial), class numbers.
+            labels: (N, *spatial), class numbers; any other number is no class to the posterior.
             noise: (N, latent), standard normal.
         """
         self.check(image)
-        mean, log_std = self.posterior(torch.cat([image, labels[:, None].to(image.dtype)], dim=1))
+        segmentation = class_numbers(labels[:, None].to(image.dtype), self.config.classes)
+        mean, log_std = self.posterior(torch.cat([image, segmentation], dim=1))
         logits = self.fcomb(self.unet(image), mean + torch.exp(log_std) * noise)
         return logits, (mean, log_std), self.prior(image)

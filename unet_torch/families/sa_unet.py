@@ -1,4 +1,15 @@
-"""SA-UNet in PyTorch. `unet_jax/families/sa_unet.py` is the same in Flax; `unet_spec` has its figure."""
+"""SA-UNet in PyTorch. `unet_jax/families/sa_unet.py` is the same in Flax.
+
+SA-UNet (Guo et al. 2020, arXiv 2004.03696): a small U-Net with spatial attention in the bottleneck, and DropBlock.
+
+    encoder.0 ───────── skip ────────▶ decoder.2 ─▶ head       blocks: twice 3x3 convolution, DropBlock, batch norm,
+      └ pool ▶ encoder.1 ─ skip ─▶ decoder.1 ┘ up              ReLU; between the two convolutions of the bottleneck:
+                 └ ... bottleneck ▶ ... ─────┘ up              x · σ(7x7 convolution of [mean, max] over channels)
+
+Follows the authors' Keras code, [upsampled, skip], transposed 3x3 convolutions with the last row and column cut, eps
+1e-3 and momentum 0.99; we leave out the sigmoid at the end. The paper's figure shows the attention between encoder and
+decoder.
+"""
 
 from __future__ import annotations
 

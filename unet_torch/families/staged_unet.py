@@ -1,4 +1,20 @@
-"""The staged U-Net in PyTorch. `unet_jax/families/staged_unet.py` is the same in Flax; `unet_spec` has its figure."""
+"""The staged U-Net in PyTorch. `unet_jax/families/staged_unet.py` is the same in Flax.
+
+The staged U-Net: every stage has a kernel, a stride and a depth of its own, on every axis.
+
+    stem ▶ encoder.0 ─────────── skip ─────────▶ decoder.1 ─▶ (last) ─▶ head
+             └ shrink ▶ encoder.1 ─── skip ──▶ decoder.0 ─▶ side.0 ┘ up
+                          └ shrink ▶ encoder.2 ┘ up
+
+    stage: several blocks, each a convolution, norm, activation; or a residual block, that is
+           activation(conv · norm · activation · conv · norm + shortcut), the shortcut a 1x1 convolution where need be
+    shrink: the stride of the stage's first block, or max-pooling before it
+    up: a transposed convolution that paints windows of the stride's size, or nearest neighbours and a 2x2 convolution
+
+This one network is nnU-Net's PlainConvUNet and ResidualEncoderUNet (Isensee et al. 2021, arXiv 1904.08128, and 2024,
+arXiv 2404.09556), MONAI's DynUNet and BasicUNet, mateuszbuda's brain-segmentation U-Net and the widespread Keras U-Net;
+`unet_spec.sources` reads their weights. The sides are the heads of deep supervision, which serve training only.
+"""
 
 from __future__ import annotations
 

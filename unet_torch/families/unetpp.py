@@ -1,4 +1,17 @@
-"""UNet++ in PyTorch. `unet_jax/families/unetpp.py` is the same network in Flax; `unet_spec` has its figure."""
+"""UNet++ in PyTorch. `unet_jax/families/unetpp.py` is the same in Flax.
+
+UNet++ (Zhou et al. 2018, arXiv 1807.10165): skips that are networks themselves.
+
+X00 ─▶ X01 ─▶ X02 ─▶ X03 ─▶ X04 ─▶ head        Xi0 = block(pool(X(i−1, 0)))
+  ↘   ↗  ↘   ↗  ↘   ↗  ↘   ↗                   Xij = block([X(i, 0) … X(i, j−1), up(X(i+1, j−1))])
+  X10 ─▶ X11 ─▶ X12 ─▶ X13                     block: twice 3x3 convolution with bias, batch norm, ReLU
+    ↘   ↗  ↘   ↗  ↘   ↗
+    X20 ─▶ X21 ─▶ X22          With deep supervision, each of X01 … X04 has a head of its own. The logits are
+      ↘   ↗  ↘   ↗             those of the last; training averages the loss over all (the paper, section 3.2).
+      X30 ─▶ X31
+        ↘   ↗                  The map that comes up is interpolated (aligned corners), as in the implementation
+        X40                    that most use; the paper's own has transposed convolutions there.
+"""
 
 from __future__ import annotations
 
