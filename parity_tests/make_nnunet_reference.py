@@ -41,6 +41,9 @@ def main(nnunet_python: str) -> None:
                 subprocess.run([nnunet_python, SIDE, *map(str, command)], check=True)
             kept = {"images": np.stack(images), "labels": np.asarray(nibabel.load(out / "case.nii.gz").dataobj)}
             kept["probabilities"] = np.load(out / "case.npz")["probabilities"]
+            shares = np.bincount(kept["labels"].ravel()) / kept["labels"].size
+            assert len(shares) == 3, f"{name}: classes {len(shares)}, not 3"
+            assert shares.min() > 0.03, f"{name}: equal labels would say little: {shares}"
             for fold in sorted(model.glob("fold_*")):
                 state = torch.load(fold / "checkpoint_final.pth", weights_only=True)
                 for key, tensor in state["network_weights"].items():

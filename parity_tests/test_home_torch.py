@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -88,26 +89,35 @@ class FakeHub:
     def __init__(self, server: Path):
         self.server, self.calls = server, []
 
-    def snapshot_download(self, repository, revision=None, allow_patterns=None):
-        self.calls.append((repository, revision, tuple(allow_patterns)))
-        if not (self.server / repository).is_dir():
-            raise OSError(f"404: {repository}\nand much more")
-        return str(self.server / repository)
+    def snapshot_download(self, repo_id, revision=None, allow_patterns=None):
+        self.calls.append((repo_id, revision, tuple(allow_patterns)))
+        if not (self.server / repo_id).is_dir():
+            raise OSError(f"404: {repo_id}\nand much more")
+        return str(self.server / repo_id)
 
     def HfApi(self, token=None):
         return self
 
-    def create_repo(self, repository, private=False, exist_ok=False):
+    def create_repo(self, repo_id, private=False, exist_ok=False):
         assert exist_ok
-        (self.server / repository).mkdir(parents=True)
+        (self.server / repo_id).mkdir(parents=True)
 
-    def create_branch(self, repository, branch, exist_ok=False):
-        self.calls.append((repository, branch))
+    def create_branch(self, repo_id, branch, exist_ok=False):
+        self.calls.append((repo_id, branch))
 
     def upload_folder(self, repo_id, folder_path, revision, commit_message, allow_patterns):
         for path in Path(folder_path).iterdir():
             (self.server / repo_id / path.name).write_bytes(path.read_bytes())
         return SimpleNamespace(commit_url=f"hub/{repo_id}/commit/1")
+
+
+def test_the_stand_in_has_the_hubs_signatures():
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    for name in ("snapshot_download", "create_repo", "create_branch", "upload_folder"):
+        own = list(inspect.signature(getattr(FakeHub, name)).parameters)[1:]
+        theirs = inspect.signature(getattr(hub.HfApi, name)).parameters
+        assert set(own) <= set(theirs), name
+        assert list(theirs)[1] == "repo_id" == own[0]  # the one that is given by its place
 
 
 def test_to_the_hub_and_back(model, tmp_path, monkeypatch):

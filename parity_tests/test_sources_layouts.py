@@ -11,13 +11,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import unet_jax
+import unet_torch
 from parity_tests.sources import draw
 from parity_tests.test_sources_recorded import arrays
+from unet_export import OnnxRuntime, emit_onnx, onnx_bytes
+from unet_jax.runtime import JaxRuntime
 from unet_spec import Checkpoint, sources
 from unet_spec.sources import Origin
 from unet_tools.cli import main
+from unet_torch.runtime import TorchRuntime
 
-EXACT = 1e-12
+EXACT, SINGLE = 1e-12, 1e-5
 
 
 def double_conv(channels_in, middle, out):
@@ -109,15 +114,19 @@ NETWORKS = {
 }
 
 
+def randomised(name):
+    """The network, in evaluation mode, and its state_dict, every tensor of it random."""
+    network = NETWORKS[name]().eval()
+    drawn = draw.tensors([(key, tuple(t.shape)) for key, t in network.state_dict().items()])
+    state = {key: torch.from_numpy(np.asarray(t)) for key, t in drawn.items()}
+    network.load_state_dict(state)
+    return network, state
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_documented_layout(name, tmp_path):
-    network = NETWORKS[name]().eval()
+    network, state = randomised(name)
     beside = {"mask_values": [0, 255]} if "milesial" in name else {}
-    state = {
-        key: torch.from_numpy(np.asarray(t))
-        for key, t in draw.tensors([(key, tuple(t.shape)) for key, t in network.state_dict().items()]).items()
-    }
-    network.load_state_dict(state)
     torch.save(dict(network.state_dict()) | beside, tmp_path / "w.pth")
     assert main(["convert", str(tmp_path / "w.pth"), str(tmp_path / "ours")]) == 0
     ours = Checkpoint.load(tmp_path / "ours")
@@ -138,6 +147,37 @@ def test_a_documented_layout(name, tmp_path):
     assert set(back) == set(state)
     assert all(back[key].dtype == state[key].dtype and torch.equal(back[key], state[key]) for key in state)
     NETWORKS[name]().load_state_dict(back)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_documented_layout_in_every_runtime(name):
+    network, state = randomised(name)
+    source = name.removesuffix("-bilinear")
+    found = sources.import_tensors(source, {key: t.numpy() for key, t in state.items()}, {}, name)
+    narrow = Checkpoint(found.config, found.tensors)
+    wide = Checkpoint(found.config, {key: t.astype(np.float64) for key, t in found.tensors.items()})
+    x = draw.image(found.config.in_channels, (32, 48))
+    model = onnx_bytes(emit_onnx(narrow.config, narrow.tensors))
+    runs = {
+        np.float64: [
+            JaxRuntime(unet_jax.from_checkpoint(wide)).run,
+            TorchRuntime(unet_torch.from_checkpoint(wide)).run,
+        ],
+        np.float32: [
+            JaxRuntime(unet_jax.from_checkpoint(narrow)).run,
+            TorchRuntime(unet_torch.from_checkpoint(narrow)).run,
+            OnnxRuntime(model).run,
+        ],
+    }
+    for dtype, every in runs.items():
+        network.to(torch.from_numpy(np.zeros(0, dtype)).dtype)
+        with torch.no_grad():
+            wanted = network(torch.from_numpy(np.moveaxis(x, -1, 1).astype(dtype))).numpy()
+        for run in every:
+            logits = np.moveaxis(run(x.astype(dtype)), -1, 1)
+            output = 1 / (1 + np.exp(-logits)) if source == "brain-segmentation" else logits
+            assert np.abs(output - wanted).max() < (EXACT if dtype == np.float64 else SINGLE) * np.abs(wanted).max()
 
 
 def plans(**changes):

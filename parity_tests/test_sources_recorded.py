@@ -85,6 +85,17 @@ def test_a_row_that_is_wrong_shows_in_the_output(monkeypatch):
     assert error(imported(name), name) > 1e-3
 
 
+def test_a_transposed_kernel_shows_in_the_output(monkeypatch):
+    """Height and width of a kernel, there and back, are a bijection whichever comes first."""
+    rearrange = sources.rearrange
+
+    def wrong(array, *axes):
+        return rearrange(array.swapaxes(0, 1) if array.ndim == 4 else array, *axes)
+
+    monkeypatch.setattr(sources, "rearrange", wrong)
+    assert error(imported("keras_h5"), "keras_h5") > 1e-3
+
+
 @pytest.mark.parametrize("name", ["nnunet_plain_2d", "monai_unet_residual", "smp_resnet18", "keras_h5"])
 def test_what_does_not_fit_is_named(name):
     theirs = arrays(name)

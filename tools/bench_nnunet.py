@@ -4,7 +4,10 @@ python -m unet_tools.bench_nnunet --nnunet-python ENV/bin/python [--out benchmar
 
 ENV is an environment with nnunetv2. nnU-Net builds an untrained network from hand-made plans, with random weights;
 ours is its trained-model folder, converted. Every run is a process of its own, on `threads` cores, in turns; seconds
-are from NIfTI to NIfTI without loading the network, of the fastest of `repeats`.
+are from NIfTI to NIfTI without loading the network, the least of `repeats`.
+
+What float16 sums make of another last bit is nnU-Net's own: its row "channels_last" is nnU-Net against itself, with its
+weights in that layout, in which PyTorch adds up the same products in another order.
 """
 
 from __future__ import annotations
@@ -90,7 +93,7 @@ def _compare(
 ) -> tuple[list[tuple[str, ...]], bool]:
     """Rows of the table, and whether ours gives nnU-Net's result: in PyTorch, whose kernels nnU-Net uses, as it comes;
     elsewhere where both sum in float32, since float16 makes a difference in the last bit one in the fourth digit, and
-    but for voxels whose two best classes are level to within `BOUND`.
+    but for voxels whose two best classes are level to within `BOUND`. How fast ours is does not count here.
     """
     images = folder / "images"
     best: dict[str, dict[str, float]] = {}
@@ -103,10 +106,12 @@ def _compare(
                 command = [sys.executable, "-m", "unet_tools.bench_nnunet", "worker", ours, images, out, name]
             found = _run(args, command)
             best[name] = {key: min(value, best.get(name, found)[key]) for key, value in found.items()}
-    exact, float32 = folder / f"{configuration}-p", folder / f"{configuration}-p32"
+    exact, float32, other = (folder / f"{configuration}-p{kind}" for kind in ("", "32", "-other"))
     side = [args.nnunet_python, SIDE, "predict", model, images]
-    _run(args, [*side, exact, "--probabilities", "--threads", str(args.threads)])
-    _run(args, [*side, float32, "--probabilities", "--float32", "--threads", str(args.threads)])
+    told = ["--probabilities", "--threads", str(args.threads)]
+    _run(args, [*side, exact, *told])
+    _run(args, [*side, float32, "--float32", *told])
+    _run(args, [*side, other, "--channels-last", *told])
     wanted = [np.load(p / "case.npz")["probabilities"] for p in (exact, float32)]
     labels = _read(exact / "case.nii.gz")
     own = best["nnU-Net"]
@@ -124,6 +129,9 @@ def _compare(
 
     spread = f"{np.abs(wanted[0] - wanted[1]).max():.1e}"
     rows = [(configuration, "nnU-Net", *costs("nnU-Net"), "", "", "", "", spread)]
+    again = np.abs(np.load(other / "case.npz")["probabilities"] - wanted[0])
+    relabelled = int((_read(other / "case.nii.gz") != labels).sum())
+    rows.append((configuration, "nnU-Net, channels_last", *[""] * 5, str(relabelled), *_apart(again), "", ""))
     agree = True
     for name in args.runtimes:
         differ = int((_read(folder / f"{configuration}-{name}" / "case.nii.gz") != labels).sum())
@@ -134,16 +142,19 @@ def _compare(
             chances = np.load(out)
             distances.append(np.abs(chances - reference))
             differences.append(chances.argmax(0) != reference.argmax(0))
-        farthest = [f"{distance.max():.1e}" for distance in distances]
-        over = f"{int((distances[0] > BOUND).sum())} of {distances[0].size}"
-        told = (str(differ), farthest[0], over, str(int(differences[1].sum())), farthest[1])
-        rows.append((configuration, name, *costs(name), *told))
+        found = (str(differ), *_apart(distances[0]), str(int(differences[1].sum())), f"{distances[1].max():.1e}")
+        rows.append((configuration, name, *costs(name), *found))
         if name == "torch":
             agree &= differ == 0 and bool(distances[0].max() <= BOUND)
         else:
             level = np.subtract(*np.sort(wanted[1], axis=0)[:-3:-1]) <= BOUND
             agree &= not (differences[1] & ~level).any() and bool(distances[1].max() <= BOUND)
     return rows, agree
+
+
+def _apart(distance: np.ndarray) -> tuple[str, str]:
+    """The greatest distance, and how many are above `BOUND`."""
+    return f"{distance.max():.1e}", f"{int((distance > BOUND).sum())} of {distance.size}"
 
 
 def worker(model: Path, images: Path, out: Path, runtime: RuntimeName, accumulate: str | None = None) -> None:
@@ -199,7 +210,7 @@ def _run(args: Args, command: list[Any]) -> dict[str, Any]:
     cores = sorted(os.sched_getaffinity(0))[: args.threads]
     done = subprocess.run(
         [str(part) for part in command],
-        env=os.environ | {"OMP_NUM_THREADS": str(args.threads), "MKL_NUM_THREADS": str(args.threads)},
+        env=os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(args.threads)),
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         capture_output=True,
         text=True,
@@ -228,10 +239,10 @@ def _where(args: Args) -> str:
     )
     return (
         f"nnunetv2 {version[0]}, torch {version[1]}; {args.threads} core{'s' * (args.threads > 1)} of {model}; volume"
-        f" {'x'.join(map(str, args.shape))} at 4 x 0.9 x 0.7 mm; fastest of {args.repeats}, in turns. Seconds from"
+        f" {'x'.join(map(str, args.shape))} at 4 x 0.9 x 0.7 mm; the least of {args.repeats}, in turns. Seconds from"
         " NIfTI to NIfTI, mirroring on. Probabilities: the greatest distance from nnU-Net's; over 1e-4: how many"
-        " values. Last columns: the same where both sum in float32 rather than nnU-Net's float16; in nnU-Net's row, how"
-        " far its float16 is from its float32."
+        " values. channels_last: nnU-Net against itself, its weights in that layout. Last columns: the same where both"
+        " sum in float32 rather than nnU-Net's float16; in nnU-Net's row, how far its float16 is from its float32."
     )
 
 

@@ -2,7 +2,7 @@
 imports nnunetv2 and nothing of ours.
 
 python tools/nnunet_reference.py make MODEL 2d|3d_fullres WIDTHS...   a trained-model folder, as nnU-Net leaves it
-python tools/nnunet_reference.py predict MODEL IMAGES OUT --threads N [--probabilities] [--float32]
+python tools/nnunet_reference.py predict MODEL IMAGES OUT --threads N [--probabilities] [--float32] [--channels-last]
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ def plans(widths: list[int], patch: list[int], configuration: str, kind: str) ->
     kernels = [[1, 3, 3] if flat and stage == 0 else [3] * dims for stage in range(stages)]
     strides = [[1] * dims] + [[1, 2, 2] if flat and stage == 0 else [2] * dims for stage in range(stages - 1)]
     residual = kind == "ResidualEncoderUNet"
-    module = "residual_unet" if False else "unet"
     arch = {
         "n_stages": stages,
         "features_per_stage": widths,
@@ -67,7 +66,7 @@ def plans(widths: list[int], patch: list[int], configuration: str, kind: str) ->
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
         "resampling_fn_probabilities_kwargs": resampling | {"order": 1},
         "architecture": {
-            "network_class_name": f"dynamic_network_architectures.architectures.{module}.{kind}",
+            "network_class_name": f"dynamic_network_architectures.architectures.unet.{kind}",
             "arch_kwargs": arch,
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         },
@@ -99,7 +98,11 @@ DATASET = {
 
 
 def make(folder: Path, configuration: str, widths: list[int], patch: list[int], kind: str, folds: int) -> None:
-    """A trained-model folder: every parameter is random, and scaled as in a trained network."""
+    """A trained-model folder: every parameter is random, and scaled as in a trained network.
+
+    The rows of the heads sum to zero: maps behind a norm and a ReLU have a mean, and would otherwise favour one class
+    everywhere.
+    """
     values = plans(widths, patch, configuration, kind)
     manager = PlansManager(values)
     config = manager.get_configuration(configuration)
@@ -119,6 +122,8 @@ def make(folder: Path, configuration: str, widths: list[int], patch: list[int], 
         with torch.no_grad():
             for name, tensor in network.named_parameters():
                 noise = torch.randn(tensor.shape, generator=generator)
+                if "seg_layers" in name and tensor.ndim > 1:
+                    noise -= noise.mean(1, keepdim=True)
                 if tensor.ndim > 1:
                     tensor.copy_(noise * (2 / tensor[0].numel()) ** 0.5)
                 elif name.endswith("norm.weight"):
@@ -132,7 +137,9 @@ def make(folder: Path, configuration: str, widths: list[int], patch: list[int], 
         torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
 
 
-def predict(model: Path, images: Path, out: Path, threads: int, probabilities: bool, float32: bool) -> None:
+def predict(
+    model: Path, images: Path, out: Path, threads: int, probabilities: bool, float32: bool, channels_last: bool
+) -> None:
     """Prints seconds, from NIfTI to NIfTI, and the process's peak memory in bytes."""
     torch.set_num_threads(threads)
     if float32:  # where nnU-Net asks for float16 sums, it gets float32: what it would say without their rounding
@@ -140,6 +147,9 @@ def predict(model: Path, images: Path, out: Path, threads: int, probabilities: b
     folds = tuple(sorted(p.name.removeprefix("fold_") for p in model.glob("fold_*")))
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(model), folds)
+    if channels_last:  # the same network by other kernels, whose last bits are others
+        flat = len(predictor.configuration_manager.patch_size) == 2
+        predictor.network.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
     out.mkdir(parents=True, exist_ok=True)
     start, before = time.perf_counter(), time.process_time()
     predictor.predict_from_files_sequential(str(images), str(out), save_probabilities=probabilities)
@@ -164,6 +174,7 @@ def main() -> None:
     predictor.add_argument("--threads", type=int, default=1)
     predictor.add_argument("--probabilities", action="store_true")
     predictor.add_argument("--float32", action="store_true")
+    predictor.add_argument("--channels-last", action="store_true")
     values = vars(parser.parse_args())
     {"make": make, "predict": predict}[values.pop("command")](**values)
 

@@ -8,18 +8,21 @@ in it is run.
 A state_dict of ours says nothing about padding and the like: give the preset that it was trained as. A trained-model
 folder of nnU-Net becomes a folder with a checkpoint for each fold, and with --to nnunet it becomes one again.
 
+A UNet++ that was trained with deep supervision can be cut down on the way: --prune 2 keeps what its second head needs.
+
 Example: unet convert checkpoint weights.pth --to milesial
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from unet_spec import InputError
+from unet_spec import Checkpoint, InputError
+from unet_spec.families import UNetPPConfig
 from unet_tools import formats, source_files
 from unet_tools.console import console, print_json
 from unet_tools.networks import choose_config
@@ -39,15 +42,21 @@ class Args:
     """The network, where the source does not say it. Widths, channels and norm are read from the tensors."""
     config: Path | None = None
     """The same as a config .json."""
+    prune: int | None = None
+    """Keep what this head of a UNet++ with deep supervision needs: 1 is the smallest network."""
     json: bool = False
     """Print JSON."""
 
 
 def run(args: Args) -> int:
     if source_files.is_nnunet(args.source):
+        if args.prune is not None:
+            raise InputError(f"--prune is for a UNet++ with deep supervision; {args.source} is a model of nnU-Net")
         told = _convert_folder(args)
     else:
         weights = formats.read(args.source, args.source_format, choose_config(args.preset, args.config))
+        if args.prune is not None:
+            weights = replace(weights, checkpoint=_pruned(weights.checkpoint, args.prune))
         form = args.dest_format or formats.implied(args.dest)
         formats.write(weights, args.dest, form)
         config = weights.checkpoint.config
@@ -58,6 +67,13 @@ def run(args: Args) -> int:
         folds = f" in each of {told['folds']} folds" if "folds" in told else ""
         console.print(f"{args.source} ({told['from']}) → {args.dest} ({told['to']}): {told['tensors']} tensors{folds}")
     return 0
+
+
+def _pruned(checkpoint: Checkpoint, level: int) -> Checkpoint:
+    config = checkpoint.config
+    if not isinstance(config, UNetPPConfig):
+        raise InputError(f"--prune is for a UNet++ with deep supervision; this network is {config.architecture!r}")
+    return replace(checkpoint, config=config.pruned(level), tensors=config.pruned_tensors(checkpoint.tensors, level))
 
 
 def _convert_folder(args: Args) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """nnU-Net's sliding window: overlapping tiles, each averaged over mirrored views, summed under a Gaussian weight.
 
-nnU-Net sums in float16, and rounds the mean of views, folds and weights there; `accumulate="half"` does the same, sum
-by sum in the same order, so that the result is nnU-Net's wherever the network's own numbers are. "float32" is nearer to
-the truth and takes twice the memory.
+On a CPU, nnU-Net averages views in float32, and keeps the sums over tiles, their weights and the mean of folds in
+float16. `accumulate="half"` does the same, sum by sum in the same order and types, so that the result is nnU-Net's
+wherever the network's own numbers are; a runtime with other last bits is one float16 number away wherever they straddle
+the edge between two. "float32" is nearer to the truth and takes twice the memory.
 """
 
 from __future__ import annotations
