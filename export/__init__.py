@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from unet_spec.errors import InputError
 
 if TYPE_CHECKING:
-    from .bundle import EngineSettings, default_profile, write_bundle
+    from .bundle import write_bundle
+    from .bundle_engines import EngineSettings
     from .describe import default_tile
+    from .engine_record import EngineRecord
     from .manifest import Bundle, is_bundle, open_bundle, read_manifest
     from .mnn_runtime import MnnRuntime
     from .onnx_check import read_onnx
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
     from .precision import PRECISIONS, Recipe
     from .runtime import Predictor, load
     from .simulation import simulate
-    from .tensorrt_backend import EngineRecord, available_backends, build_engine
+    from .tensorrt_backend import available_backends, build_engine
     from .tensorrt_profile import Profile
     from .tensorrt_runtime import TensorRTRuntime, load_engine
 
 _HOME = {
-    "bundle": ("EngineSettings", "default_profile", "write_bundle"),
+    "bundle": ("write_bundle",),
+    "bundle_engines": ("EngineSettings",),
     "describe": ("default_tile",),
+    "engine_record": ("EngineRecord",),
     "manifest": ("Bundle", "is_bundle", "open_bundle", "read_manifest"),
     "mnn_runtime": ("MnnRuntime",),
     "onnx_check": ("read_onnx",),
@@ -38,7 +42,7 @@ _HOME = {
     "precision": ("PRECISIONS", "Recipe"),
     "runtime": ("Predictor", "load"),
     "simulation": ("simulate",),
-    "tensorrt_backend": ("EngineRecord", "available_backends", "build_engine"),
+    "tensorrt_backend": ("available_backends", "build_engine"),
     "tensorrt_profile": ("Profile",),
     "tensorrt_runtime": ("TensorRTRuntime", "load_engine"),
 }
@@ -58,7 +62,6 @@ __all__ = [
     "TensorRTRuntime",
     "available_backends",
     "build_engine",
-    "default_profile",
     "default_tile",
     "emit_onnx",
     "is_bundle",

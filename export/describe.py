@@ -12,10 +12,11 @@ from unet_spec.latent import noise_input
 from unet_spec.tiling import tile_near, tile_stride
 
 from .baked import LABELS, PROBABILITIES
+from .bundle_engines import Source
+from .engine_record import EngineRecord
 from .manifest import FORMAT, VERSION
 from .onnx_emitter import OPSET
 from .onnx_ops import INPUT, OUTPUT
-from .tensorrt_backend import EngineRecord
 from .tensorrt_profile import TILE, Profile
 from .variants import Variant
 
@@ -81,8 +82,10 @@ def _noise(checkpoint: Checkpoint) -> dict[str, Any]:
     return {"noise": noise | {"default": "zero, which gives the hypothesis of the latent distribution's mean"}}
 
 
-def describe_baked(checkpoint: Checkpoint, file: str, precision: str, steps: Sequence[str]) -> dict[str, Any]:
-    """The manifest's entry of a model with baked-in steps."""
+def describe_baked(
+    checkpoint: Checkpoint, source: Source, steps: Sequence[str], engines: Sequence[EngineRecord]
+) -> dict[str, Any]:
+    """The manifest's entry of a model with baked-in steps, and of the engines built from it."""
     config = checkpoint.config
     names = spatial_axes(config.spatial_dims)
     image: dict[str, Any] = {"name": INPUT, "dtype": "float32", "axes": ["N", "C", *names]}
@@ -94,7 +97,8 @@ def describe_baked(checkpoint: Checkpoint, file: str, precision: str, steps: Seq
     if "argmax" in steps:
         result |= {"name": LABELS, "dtype": "uint8", "axes": ["N", *names]}
     image["channels"], result["channels"] = config.in_channels, 1 if "argmax" in steps else config.out_channels
-    return {"file": file, "precision": precision, "steps": list(steps), "input": image, "output": result}
+    entry = {"file": source.file, "precision": source.precision, "steps": list(steps), "input": image}
+    return entry | {"output": result, "engines": [as_json(record.to_dict()) for record in engines]}
 
 
 def spatial_axes(dims: int) -> list[str]:

@@ -27,7 +27,7 @@ from typing import Any
 
 from unet_spec import DataSpec, InputError, NetworkConfig
 
-from .tensorrt_backend import EngineRecord
+from .engine_record import EngineRecord
 from .tensorrt_profile import Profile
 
 MANIFEST, ONNX, GOLDEN, PARITY, CARD = "manifest.json", "model.onnx", "golden.npz", "parity.json", "README.md"
@@ -58,6 +58,13 @@ class Bundle:
     def engines(self) -> tuple[EngineRecord, ...]:
         where = str(self.folder / MANIFEST)
         return tuple(EngineRecord.from_dict(values, where) for values in self.manifest["engines"])
+
+    @cached_property
+    def baked_engines(self) -> tuple[EngineRecord, ...]:
+        """Those of the model with baked-in steps: for other programs; `load` wants logits, and takes none of them."""
+        where = str(self.folder / MANIFEST)
+        baked = self.manifest["baked"]
+        return () if baked is None else tuple(EngineRecord.from_dict(values, where) for values in baked["engines"])
 
     @property
     def onnx(self) -> Path:
@@ -177,7 +184,7 @@ def _check_values(bundle: Bundle, where: Path) -> None:
         config.geometry.check(tuple(tile))
     if (profile := bundle.manifest["profile"]) is not None:
         Profile(*(tuple(profile[key]) for key in ("min", "opt", "max"))).check(config)
-    for record in bundle.engines:
+    for record in (*bundle.engines, *bundle.baked_engines):
         if f"engines/{record.file}" not in bundle.manifest["files"]:
             raise InputError(f"{where}: engine {record.file!r} is not among its files")
 

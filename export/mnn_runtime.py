@@ -1,7 +1,10 @@
-"""MNN: the model on any CPU, fast and less exact.
+"""MNN: the model on any CPU, faster than ONNX Runtime.
 
-Its Winograd convolutions need fewer multiplications than ONNX Runtime's and round more: some 1e-4 to 1e-3 of the
-largest logit, where ONNX Runtime has 1e-6. So it is never chosen unasked.
+Its Winograd convolutions compute blocks of outputs with fewer multiplications than a direct convolution takes: 2.25
+times fewer for blocks of 2 x 2, 5.06 times fewer for 6 x 6 (Lavin and Gray 2015, arXiv 1509.09308). The constants of
+the larger blocks' transforms differ by orders of magnitude, which costs digits. So there are two runtimes of it: "mnn",
+whose smallest blocks round as little as ONNX Runtime does, and "mnn-fast", which is as MNN is by default, some 1e-3 of
+the largest logit from the others. Its "precision" has nothing to do with that.
 """
 
 from __future__ import annotations
@@ -28,21 +31,24 @@ from .onnx_ops import INPUT, OUTPUT
 from .onnx_runtime import usable_cores
 
 DEVIATION = 2e-3
-"""Of the largest logit: twice what `python -m unet_tools.bench_tiles speed` found on random weights."""
+"""Of "mnn-fast", relative to the largest logit: more than `python -m unet_tools.bench_tiles speed` finds."""
+_WINOGRAD_LEVEL, _SMALLEST_BLOCKS = 3, 1
+"""MNN's hint WINOGRAD_MEMORY_LEVEL: at 1 only the smallest blocks are chosen, at 0 none, at 3 the fastest."""
 
 
 class MnnRuntime:
     """A loaded model.
 
     Attributes:
+        name: "mnn" or "mnn-fast".
         config: the network, from the model's metadata.
         version: of MNN.
     """
 
-    name = "mnn"
-
-    def __init__(self, source: bytes | str | os.PathLike[str], threads: int | None = None):
+    def __init__(self, source: bytes | str | os.PathLike[str], threads: int | None = None, fast: bool = False):
         """Converts an ONNX model, from a path or its bytes. `threads`: None takes the cores this process may use.
+
+        fast: larger blocks of Winograd's convolution, at the price of `DEVIATION`.
 
         Raises InputError where `read_onnx` does, where MNN is not installed, and where its converter fails.
         """
@@ -54,6 +60,7 @@ class MnnRuntime:
         content, model, where = read_onnx(source)
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; it must be at least 1")
+        self.name = "mnn-fast" if fast else "mnn"
         self.config = config_of(model, where)
         if self.config.spatial_dims != 2:
             raise InputError(f"{where}: MNN runs 2-D networks only; use the runtime onnx")
@@ -62,6 +69,8 @@ class MnnRuntime:
             path = _convert(content, Path(folder), where)
             settings = {"backend": "CPU", "numThread": threads or usable_cores(), "precision": "high"}
             self._manager = MNN.nn.create_runtime_manager((settings,))  # type: ignore[attr-defined]
+            if not fast:
+                self._manager.set_hint(_WINOGRAD_LEVEL, _SMALLEST_BLOCKS)
             self._module = MNN.nn.load_module_from_file(str(path), [INPUT], [OUTPUT], runtime_manager=self._manager)
         self._lock = threading.Lock()  # one module holds one set of activations
 

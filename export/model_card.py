@@ -58,13 +58,13 @@ def model_card(manifest: dict[str, Any], parity: dict[str, Any]) -> str:
             f" `{baked['output']['name']}` {baked['output']['dtype']} ({', '.join(baked['output']['axes'])}),"
             " sizes as above."
         )
-    for engine in manifest["engines"]:
+    for engine in (*manifest["engines"], *(baked["engines"] if baked else ())):
         target = ", ".join(engine["compute_capabilities"]) or "the GPU that it was built on"
         profile = engine["profile"]
         lines.append(
             f"- `engines/{engine['file']}`: {engine['backend']} {engine['version']} and no other version,"
-            f" {engine['precision']}, compute"
-            f" capability {target}; (batch, size) from {tuple(profile['min'])} to {tuple(profile['max'])}."
+            f" {engine['precision']}, compute capability"
+            f" {target}; (batch, size) from {tuple(profile['min'])} to {tuple(profile['max'])}."
         )
     lines += [
         "- `triton/`: a model repository for NVIDIA Triton: bytes of any size in, labels and probabilities out.",

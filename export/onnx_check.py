@@ -106,6 +106,12 @@ def value_types(model: onnx.ModelProto) -> dict[str, str]:
     return {name: _TENSORRT[kind] for name, kind in known.items() if kind in _TENSORRT}
 
 
+def border_types(model: onnx.ModelProto) -> tuple[str, str]:
+    """The dtype of the image and of the output, by TensorRT's names."""
+    image, output = (v.type.tensor_type.elem_type for v in (model.graph.input[0], model.graph.output[0]))
+    return _TENSORRT[image], _TENSORRT[output]
+
+
 _TENSORRT: dict[int, str] = {
     onnx.TensorProto.FLOAT: "FLOAT",
     onnx.TensorProto.FLOAT16: "HALF",

@@ -33,28 +33,11 @@ class OnnxRuntime:
 
         Raises InputError where `read_onnx` does, and where ONNX Runtime refuses the model.
         """
-        import onnxruntime as ort
-
         content, model, where = read_onnx(source)
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; it must be at least 1")
         self.config = config_of(model, where)
         self.precision = recipe_of(model, where).precision
-        self.version: str = ort.__version__
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        providers = _providers(ort)
-        if self.precision in QUANTIZED and len(providers) == 1:
-            # Its int8 kernels add in 16 bits where the CPU has no VNNI, and saturate; unfused, float32 is exact.
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = threads or usable_cores()
-        # From a shape's second run on, a pattern holds a second arena beside the first: up to twice the memory.
-        options.enable_mem_pattern = False
-        options.log_severity_level = 3  # errors; it warns on standard error of every GPU that it does not find
-        try:
-            self._session = ort.InferenceSession(content, options, providers=providers)
-        except Exception as e:  # its exceptions share no base class of their own
-            raise InputError(f"ONNX Runtime refuses {where}: {str(e).strip().splitlines()[0]}") from None
+        self._session: Any = open_session(content, self.precision, where, threads)
+        self.version = version()
         self.provider: str = self._session.get_providers()[0]
 
     def run(self, images: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
@@ -71,8 +54,56 @@ class OnnxRuntime:
         given = {INPUT: np.ascontiguousarray(np.moveaxis(images, -1, 1))}
         if noise is not None:
             given[check_noise(self.config.graph, len(images), noise)] = noise.astype(np.float32)
-        (logits,) = self._session.run([OUTPUT], given)
-        return np.ascontiguousarray(np.moveaxis(np.asarray(logits), 1, -1))
+        (logits,) = run_session(self._session, [OUTPUT], given)
+        return np.ascontiguousarray(np.moveaxis(logits, 1, -1))
+
+    def close(self) -> None:
+        """Gives the model's memory back; a batch that is being computed is finished. It cannot run afterwards."""
+        self._session = None
+
+
+def version() -> str:
+    """Of the installed ONNX Runtime."""
+    import onnxruntime as ort
+
+    return ort.__version__
+
+
+def open_session(content: bytes, precision: str, where: str, threads: int | None = None) -> Any:
+    """An `onnxruntime.InferenceSession` of a model that was checked. Raises InputError where it is refused."""
+    import onnxruntime as ort
+
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}; it must be at least 1")
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    providers = _providers(ort)
+    if precision in QUANTIZED and len(providers) == 1:
+        # Its int8 kernels add in 16 bits where the CPU has no VNNI, and saturate; unfused, float32 is exact.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads or usable_cores()
+    # From a shape's second run on, a pattern holds a second arena beside the first: up to twice the memory.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3  # errors; it warns on standard error of every GPU that it does not find
+    try:
+        return ort.InferenceSession(content, options, providers=providers)
+    except Exception as e:  # its exceptions share no base class of their own
+        raise InputError(f"ONNX Runtime refuses {where}: {_first_line(e)}") from None
+
+
+def run_session(session: Any, outputs: list[str], given: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The outputs. Raises InputError where the session was closed, and where ONNX Runtime fails: out of memory, say."""
+    if session is None:
+        raise InputError("this model was closed; load it again")
+    try:
+        return session.run(outputs, given)
+    except Exception as e:
+        shapes = {name: array.shape for name, array in given.items()}
+        raise InputError(f"ONNX Runtime fails on {shapes}: {_first_line(e)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def usable_cores() -> int:

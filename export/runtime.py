@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, Protocol, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
 from unet_data.prepare import prepare
-from unet_data.stitch import predict_tiled
+from unet_data.stitch import Run, predict_tiled
 from unet_spec import InputError, NetworkConfig
 from unet_spec.tiling import plan_tiles
 
-from .manifest import Bundle, open_bundle
+from .manifest import MANIFEST, Bundle, open_bundle
 from .onnx_runtime import OnnxRuntime
 
-RuntimeName = Literal["auto", "onnx", "tensorrt"]
+if TYPE_CHECKING:
+    from .openvino_runtime import OpenVinoRuntime
+
+RuntimeName = Literal["auto", "onnx", "openvino", "tensorrt"]
 
 
 class Runtime(Protocol):
-    """What runs a network: `OnnxRuntime`, `TensorRTRuntime`."""
+    """What runs a network: `OnnxRuntime`, `OpenVinoRuntime`, `TensorRTRuntime`. Threads may share one."""
 
     name: str
     config: NetworkConfig
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Images (N, *spatial, C) float32, prepared, on the grid, to logits (N, *spatial, K) float32."""
+    @property
+    def run(self) -> Run:
+        """Images (N, *spatial, C) float32, prepared, on the grid, to logits (N, *spatial, K) float32: a method, or a
+        `TwoPhase` where one batch of tiles is copied while another is computed."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds. It cannot run afterwards; closing twice does nothing."""
         ...
 
 
 class Predictor:
-    """Images in, logits out.
+    """Images in, logits out. Threads may share one. `close` it, or use it in a with statement.
 
     Attributes:
         bundle: where the network comes from.
@@ -54,8 +64,17 @@ class Predictor:
         config = self.bundle.config
         prepared = prepare(images, config, self.bundle.data)
         plan = plan_tiles(config.geometry, prepared.shape[1:-1], self.bundle.tile if tile is None else tile)
-        run = getattr(self.runtime, "overlapped", self.runtime.run)
-        return np.stack([predict_tiled(run, image, plan, config.out_channels) for image in prepared])
+        return np.stack([predict_tiled(self.runtime.run, image, plan, config.out_channels) for image in prepared])
+
+    def close(self) -> None:
+        """Gives back what the runtime holds. Closing twice does nothing."""
+        self.runtime.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def load(
@@ -64,10 +83,11 @@ def load(
     threads: int | None = None,
     precision: str | None = None,
 ) -> Predictor:
-    """Opens a bundle. runtime: "auto" takes TensorRT where a GPU and an engine for it exist, else ONNX Runtime.
+    """Opens a bundle. runtime: "auto" takes TensorRT where a GPU and an engine for it exist, else ONNX Runtime: on a
+    CUDA device where the installed one can, else on the CPU. "openvino" runs the float32 model.
 
-    threads: of ONNX Runtime on the CPU; None takes the cores that this process may use. precision: None takes engines
-    in the bundle's order of preference, and float32 in ONNX Runtime, whose CPU kernels gain nothing from another.
+    threads: on the CPU; None takes the cores that this process may use. precision: None takes engines in the bundle's
+    order of preference, and float32 in ONNX Runtime, whose CPU kernels gain nothing from another.
 
     Raises InputError where the bundle is not in order, and where the runtime that was asked for does not run here.
     """
@@ -76,6 +96,8 @@ def load(
     bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     if precision is not None:
         bundle.onnx_path(precision)  # raises where the bundle does not have it
+    if runtime == "openvino":
+        return Predictor(bundle, _openvino(bundle, threads, precision), {})
     if runtime == "onnx":
         return Predictor(bundle, _onnx(bundle, threads, precision), {})
     passed_over: dict[str, str] = {}
@@ -97,6 +119,20 @@ def load(
 def _onnx(bundle: Bundle, threads: int | None, precision: str | None) -> OnnxRuntime:
     path = bundle.onnx if precision is None else bundle.onnx_path(precision)
     runtime = OnnxRuntime(path, threads)
-    if runtime.config != bundle.config:
-        raise InputError(f"{path} is another network than {bundle.folder / 'manifest.json'} says")
+    _check_same(runtime.config, path, bundle)
     return runtime
+
+
+def _openvino(bundle: Bundle, threads: int | None, precision: str | None) -> OpenVinoRuntime:
+    if precision not in (None, "fp32"):
+        raise InputError(f"openvino runs a bundle in fp32, not in {precision}; take the runtime onnx")
+    from .openvino_runtime import OpenVinoRuntime
+
+    runtime = OpenVinoRuntime(bundle.onnx, threads)
+    _check_same(runtime.config, bundle.onnx, bundle)
+    return runtime
+
+
+def _check_same(config: NetworkConfig, path: Path, bundle: Bundle) -> None:
+    if config != bundle.config:
+        raise InputError(f"{path} is another network than {bundle.folder / MANIFEST} says")

@@ -6,18 +6,10 @@ TensorRT builds on the GPU, for that GPU. Both are given strongly typed networks
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
-import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +18,12 @@ import onnx
 from unet_spec import InputError
 from unet_spec.checkpoint import replacing
 
-from .onnx_check import config_of, read_onnx, recipe_of, value_types
+from .engine_record import EngineRecord
+from .onnx_check import border_types, config_of, read_onnx, recipe_of, value_types
 from .onnx_ops import INPUT
 from .precision import LEAST_CAPABILITY, capabilities_for
-from .tensorrt_build import ENGINE, MODEL, RESULT, TIMING, wrong_types
+from .tensorrt_build import wrong_types
+from .tensorrt_child import Progress, run_child
 from .tensorrt_profile import Profile
 
 BACKENDS = ("tensorrt_rtx", "tensorrt")
@@ -39,65 +33,11 @@ DEFAULT_CAPABILITIES = ("80", "86", "89", "120", "121")
 """Without Turing: it lacks what all the others have, and an engine for several must do with what all have."""
 
 _NARROW = {"fp16": "HALF", "bf16": "BF16", "int8": "INT8", "fp8": "FP8"}
-_BORDERS = ("FLOAT", "UINT8")
-Progress = Callable[[str, int, int], None]
-"""Called with the builder's phase, its step and the number of its steps."""
-_CHILD = (sys.executable, "-P", "-m", "unet_export.tensorrt_build")  # -P: never import from the current folder
-
-
-@dataclass(frozen=True)
-class EngineRecord:
-    """What was built, as far as it can be known without running it.
-
-    Attributes:
-        file: name of the engine's file.
-        backend, version: the library that built it; an engine runs on that version only.
-        compute_capabilities: the GPUs that it is for, such as "89"; empty: the GPU that it was built on.
-        precision: such as "fp16", checked against every tensor of the network that the builder was given.
-        reproducible: built at fixed addresses, so that on the same machine, in the same environment, another build from
-            the same model gives the same bytes.
-        profile: the sizes that it is for.
-        layer_types: outputs of layers per TensorRT dtype; integers are sizes.
-        bytes, seconds, sha256: of the file; of the build alone; of the file's content.
-    """
-
-    file: str
-    backend: str
-    version: str
-    compute_capabilities: tuple[str, ...]
-    precision: str
-    reproducible: bool
-    profile: Profile
-    layer_types: dict[str, int]
-    bytes: int
-    seconds: float
-    sha256: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it, but for `seconds`, which no two builds share."""
-        return {key: value for key, value in asdict(self).items() if key != "seconds"}
-
-    @classmethod
-    def from_dict(cls, values: Any, where: str) -> EngineRecord:
-        """The inverse of `to_dict`. Raises InputError."""
-        try:
-            profile = Profile(**{key: tuple(shape) for key, shape in values["profile"].items()})
-            capabilities = tuple(values["compute_capabilities"])
-            changes = {"profile": profile, "compute_capabilities": capabilities, "seconds": 0.0}
-            return cls(**{**values, **changes})
-        except (TypeError, KeyError, AttributeError) as e:
-            raise InputError(f"{where}: not the record of an engine ({type(e).__name__}: {e})") from None
 
 
 def available_backends() -> tuple[str, ...]:
     """Those of BACKENDS that are installed. Nothing is imported."""
     return tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
-
-
-def engine_name(backend: str, version: str, compute_capabilities: tuple[str, ...], precision: str) -> str:
-    """Such as "tensorrt_rtx-1.7.1.116-sm80+86+89-fp16.plan"."""
-    target = "sm" + "+".join(compute_capabilities) if compute_capabilities else "native"
-    return f"{backend}-{version}-{target}-{precision}.plan"
 
 
 def build_engine(
@@ -137,9 +77,11 @@ def build_engine(
     precision = "tf32" if tf32 else precision
     backend = _backend(backend)
     capabilities = _capabilities(backend, compute_capabilities, precision)
-    _check_compatibility(backend, version_compatible, hardware_compatible)
+    check_compatibility(backend, version_compatible, hardware_compatible)
     if not Path(out_path).absolute().parent.is_dir():
         raise InputError(f"cannot write {out_path}: there is no folder {Path(out_path).parent}")
+    if timing_cache is not None and not Path(timing_cache).absolute().parent.is_dir():
+        raise InputError(f"cannot write {timing_cache}: there is no folder {Path(timing_cache).parent}")
     if workspace is not None and workspace < 1:
         raise InputError(f"workspace is {workspace} bytes; it must be at least 1")
     job = {
@@ -153,7 +95,7 @@ def build_engine(
         "hardware_compatible": hardware_compatible,
     }
     what = f"cannot build {Path(out_path).name} with {backend}"
-    built, plan = _run_child(
+    built, plan = run_child(
         job, _without_defaults(content, model), what, Path(timing_cache) if timing_cache else None, progress
     )
     _check_types(built, model, precision, backend)
@@ -217,9 +159,11 @@ def _check_types(built: dict[str, Any], model: onnx.ModelProto, precision: str, 
     those that the precision is about: an engine that is float32 in name of something else must not pass."""
     narrow = _NARROW.get(precision)
     types = Counter(built["layer_types"])
-    borders = Counter((built["input_type"], built["output_type"]))
-    allowed = ("FLOAT", *({narrow} if narrow else ()), *({"UINT8", "BOOL"} if "UINT8" in borders else ()))
-    if wrong := wrong_types(types, allowed) or wrong_types(borders, _BORDERS):
+    borders, found = border_types(model), (built["input_type"], built["output_type"])
+    if found != borders:
+        raise InputError(f"{backend} built {found} at the border, the model has {borders}; no engine was written")
+    allowed = ("FLOAT", *((narrow,) if narrow else ()), *(("UINT8",) if "UINT8" in borders else ()))
+    if wrong := wrong_types(types, allowed):
         raise InputError(f"{backend} built {wrong} where {precision} was asked; no engine was written")
     if narrow is not None and not types[narrow]:
         raise InputError(f"{backend} built no {narrow} where {precision} was asked; no engine was written")
@@ -267,71 +211,11 @@ def check_capabilities(wanted: tuple[str, ...], precision: str) -> None:
         )
 
 
-def _check_compatibility(backend: str, version: bool, hardware: bool) -> None:
+def check_compatibility(backend: str, version: bool, hardware: bool) -> None:
+    """Raises InputError where the backend has no version-compatible or hardware-compatible engines."""
     if backend != "tensorrt_rtx":
         return
     if version:
         raise InputError("tensorrt_rtx builds no version-compatible engines: they need a lean runtime, which it lacks")
     if hardware:
         raise InputError("tensorrt_rtx has no hardware-compatible level; name several compute capabilities instead")
-
-
-def _run_child(
-    job: dict[str, Any], onnx: bytes, what: str, timing_cache: Path | None = None, progress: Progress | None = None
-) -> tuple[dict[str, Any], bytes]:
-    """The child's result and the engine. Raises InputError where it reports an error, and where it dies.
-
-    For equal bytes, the child's memory must be laid out alike: so no path and no random seed enters it.
-    """
-    environment = os.environ | {"PYTHONHASHSEED": "0"}
-    if "PYTHONPATH" in environment:  # it may be relative to the folder that the child leaves
-        places = environment["PYTHONPATH"].split(os.pathsep)
-        environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in places if place)
-    with tempfile.TemporaryDirectory(prefix="unet-engine-") as name:
-        folder = Path(name)
-        (folder / MODEL).write_bytes(onnx)
-        if timing_cache is not None and timing_cache.is_file():
-            (folder / TIMING).write_bytes(timing_cache.read_bytes())
-        with (folder / "stderr").open("w+", encoding="utf-8", errors="replace") as stderr:
-            code = _wait(job, environment, folder, stderr, progress)
-            stderr.seek(0)
-            last = stderr.read().strip().splitlines()[-1:] or ["it said nothing"]
-        if code or not (folder / RESULT).is_file():
-            raise InputError(f"{what}: the builder's process {_ending(code)}; last words: {last[0][:300]}")
-        built = json.loads((folder / RESULT).read_text())
-        if "error" in built:
-            raise InputError(f"{what}: {built['error']}")
-        if timing_cache is not None:
-            with replacing(timing_cache) as temporary:
-                temporary.write_bytes((folder / TIMING).read_bytes())
-        return built, (folder / ENGINE).read_bytes()
-
-
-def _wait(job: dict[str, Any], environment: dict, folder: Path, stderr: Any, progress: Progress | None) -> int:
-    """Runs the child to its end and returns its exit code. Whatever interrupts the waiting ends the child, too."""
-    child = subprocess.Popen(
-        _CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, cwd=folder
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    with child:
-        try:
-            with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code tells
-                child.stdin.write(json.dumps(job))
-                child.stdin.close()
-            for line in child.stdout:
-                if progress is not None and line.startswith("["):
-                    progress(*json.loads(line))
-        except BaseException:
-            child.kill()
-            raise
-        return child.wait()
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        try:
-            return f"crashed ({signal.Signals(-code).name})"
-        except ValueError:
-            return f"crashed (signal {-code})"
-    return f"ended with exit code {code}"

@@ -27,8 +27,9 @@ from unet_spec.latent import check_noise, noise_input
 
 from .cuda_device import Device, find_device
 from .cuda_lane import CudaCalls, Lane
+from .engine_record import EngineRecord
 from .onnx_ops import INPUT, OUTPUT
-from .tensorrt_backend import EngineRecord, available_backends, most_hypotheses
+from .tensorrt_backend import available_backends, most_hypotheses
 
 
 def check_engine(path: str | os.PathLike[str], record: EngineRecord, device: Device) -> bytes:
@@ -64,7 +65,8 @@ class TensorRTRuntime:
         config: the network.
         record: what the engine is.
         device: what runs it.
-        overlapped: `run` for `unet_data.stitch`, which starts a batch of tiles before it waits for the one before.
+        run: images (N, *spatial, C) float32, already normalised, to logits (N, *spatial, K) float32; see `start`. In
+            two phases, so that `unet_data.stitch` starts a batch of tiles before it waits for the one before.
     """
 
     name = "tensorrt"
@@ -78,7 +80,7 @@ class TensorRTRuntime:
         trt = importlib.import_module(record.backend)
         logger = trt.Logger(trt.Logger.ERROR)
         runtime = trt.Runtime(logger)
-        if hasattr(runtime, "get_engine_validity"):  # TensorRT for RTX only
+        if record.backend == "tensorrt_rtx":  # the only one that has this question
             validity, diagnostics = runtime.get_engine_validity(plan)
             if validity == trt.EngineValidity.INVALID:
                 raise InputError(f"engine {path} is not valid on {self.device.name} (diagnostics {diagnostics})")
@@ -94,20 +96,16 @@ class TensorRTRuntime:
         self._lanes = [Lane(cuda, self._context(path), OUTPUT, self._cache is None, record.file) for _ in range(2)]
         self._next = 0
         self._lock = threading.RLock()
-        self.overlapped = TwoPhase(self.start)
+        self.run = TwoPhase(self.start)
 
-    def run(self, images: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
-        """The logits (N, *spatial, K) float32 of images (N, *spatial, C) float32, already normalised.
+    def start(self, images: np.ndarray, noise: np.ndarray | None = None) -> Callable[[], np.ndarray]:
+        """Enqueues what `run` computes; the function returned waits and gives it. A third batch may be started when
+        the first has been waited for. The lock is held in between: call both from one thread.
 
         noise: of a latent variable, (N, features) float32, or (S, features) for S hypotheses of one image (up to
         `most_hypotheses`); None: zeros.
         Raises InputError on another dtype, axes, channels, or a size off the grid or outside the engine's profile.
         """
-        return self.start(images, noise)()
-
-    def start(self, images: np.ndarray, noise: np.ndarray | None = None) -> Callable[[], np.ndarray]:
-        """Enqueues what `run` computes; the function returned waits and gives it. A third batch may be started when
-        the first has been waited for. The lock is held in between: call both from one thread."""
         given, logits = self._inputs(images, noise)
         self._lock.acquire()
         try:
@@ -183,11 +181,9 @@ class RuntimeCache:
     def of(cls, trt: Any, engine: Any, record: EngineRecord) -> RuntimeCache | None:
         """None for a backend that has no such cache. A file of another GPU or version is refused by the backend, and
         then replaced."""
-        if not hasattr(engine, "create_runtime_config"):
+        if record.backend != "tensorrt_rtx":
             return None
         settings = engine.create_runtime_config()
-        if not hasattr(settings, "create_runtime_cache"):
-            return None
         settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         cache = settings.create_runtime_cache()
         file = cache_folder() / f"{record.file}-{record.sha256[:16]}.cache"

@@ -23,9 +23,9 @@ from unet_spec import DataSpec, NetworkConfig
 from unet_spec.latent import noise_input
 
 from .baked import LABELS, PREPARED, PROBABILITIES, postprocess_model, preprocess_model
+from .engine_record import EngineRecord
 from .onnx_emitter import IR_VERSION, OPSET, save_onnx
 from .onnx_ops import INPUT, OUTPUT
-from .tensorrt_backend import EngineRecord
 
 FOLDER = "triton"
 _BATCH = 16
@@ -54,7 +54,7 @@ def write_repository(
     _write(folder, "unet_postprocess", _model("onnxruntime", [logits, image], results))
     warm = {"input_name": INPUT, "dims": [config.in_channels, *least]}
     _write(folder, "unet_network", _model("onnxruntime", [network_image], [logits], warm))
-    _place(onnx, folder / "unet_network" / "1" / "model.onnx")
+    place(onnx, folder / "unet_network" / "1" / "model.onnx")
     _write(folder, "unet", _ensemble([image], results, "unet_network"))
     served = next(((r, path) for r, path in engines if r.backend == "tensorrt"), None)
     if noise_input(config.graph) is not None:
@@ -65,7 +65,7 @@ def write_repository(
         warm = {"input_name": INPUT, "dims": [config.in_channels, *profile.opt[1:]]}
         body = _model("tensorrt", [network_image], [logits], warm, batch=profile.max[0])
         _write(folder, "unet_network_tensorrt", body)
-        _place(path, folder / "unet_network_tensorrt" / "1" / "model.plan")
+        place(path, folder / "unet_network_tensorrt" / "1" / "model.plan")
         _write(folder, "unet_tensorrt", _ensemble([image], results, "unet_network_tensorrt", profile.max[0]))
 
 
@@ -138,7 +138,7 @@ def _write(folder: Path, name: str, body: list[tuple[str, Any]]) -> None:
         (folder / name / "1" / "ensemble").write_text("Triton wants a folder per version.\n", encoding="utf-8")
 
 
-def _place(source: Path, target: Path) -> None:
+def place(source: str | Path, target: str | Path) -> None:
     """The same bytes under a second name; a copy where the file system has no links."""
     try:
         os.link(source, target)

@@ -150,7 +150,7 @@ def test_images_that_are_refused(written, images, told):
 
 
 def test_runtimes_that_do_not_run_here_say_why(written):
-    with pytest.raises(InputError, match="unknown runtime 'fast'; allowed: auto, onnx, tensorrt"):
+    with pytest.raises(InputError, match="unknown runtime 'fast'; allowed: auto, onnx, openvino, tensorrt"):
         load(written, "fast")
     with pytest.raises(InputError, match=r"no engine of .* runs here: the bundle has no engine"):
         load(written, "tensorrt")

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from unet_data.stitch import compute_tiles, predict_tiled
+from unet_data.stitch import TwoPhase, compute_tiles, predict_tiled
 from unet_export import tensorrt_runtime
 from unet_export.cuda_device import Device
+from unet_export.engine_record import EngineRecord
 from unet_export.onnx_ops import INPUT, OUTPUT
-from unet_export.tensorrt_backend import EngineRecord
 from unet_export.tensorrt_profile import Profile
 from unet_spec import InputError, preset, random_tensors
 from unet_spec.tiling import plan_tiles
@@ -46,7 +46,11 @@ class Simulator:
         self.executions = self.launches = 0
         self.fails = False
         self.rtx = rtx
-        self.Runtime = lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: Engine(self))
+        self.valid = 1
+        runtime = SimpleNamespace(deserialize_cuda_engine=lambda plan: Engine(self))
+        if rtx:
+            runtime.get_engine_validity = lambda plan: (self.valid, 7)
+        self.Runtime = lambda logger: runtime
 
     def cudaMalloc(self, size):
         buffer = (ctypes.c_char * size)(*b"\xff" * size)  # NaN in float32
@@ -168,7 +172,8 @@ def loaded(gpu, monkeypatch, tmp_path):
     monkeypatch.setattr(tensorrt_runtime, "check_engine", lambda *_: b"plan")
     monkeypatch.setattr(tensorrt_runtime, "_cuda", lambda: gpu)
     monkeypatch.setattr(tensorrt_runtime.importlib, "import_module", lambda name: gpu)
-    record = EngineRecord("e.plan", "simulated", "1", (), "fp32", True, PROFILE, {}, 4, 0.0, "0" * 64)
+    backend = "tensorrt_rtx" if gpu.rtx else "tensorrt"
+    record = EngineRecord("e.plan", backend, "1", (), "fp32", True, PROFILE, {}, 4, 0.0, "0" * 64)
     return tensorrt_runtime.load_engine(tmp_path / "e.plan", record, CONFIG)
 
 
@@ -230,9 +235,10 @@ def test_tiles_of_an_image_overlap_and_are_right(gpu, monkeypatch, tmp_path, bat
         most = max(most, sum(bool(work) for work in gpu.streams.values()))
         return finish
 
-    runtime.overlapped = type(runtime.overlapped)(watched)
-    found = predict_tiled(runtime.overlapped, image, plan, CONFIG.out_channels, batch)
+    found = predict_tiled(TwoPhase(watched), image, plan, CONFIG.out_channels, batch)
     np.testing.assert_array_equal(found, predict_tiled(runtime.run, image, plan, CONFIG.out_channels, batch))
+    one_by_one = predict_tiled(lambda x: runtime.run(x), image, plan, CONFIG.out_channels, batch)
+    np.testing.assert_array_equal(found, one_by_one)
     wanted = predict_tiled(lambda x: CONFIG.graph.forward(TENSORS, x), image, plan, CONFIG.out_channels, batch)
     np.testing.assert_array_equal(found, wanted)
     assert most == 2
@@ -245,9 +251,9 @@ def test_what_fails_or_is_given_up_leaves_the_engine_free_for_other_threads(gpu,
     with pytest.raises(InputError, match=r"e\.plan failed on a batch"):
         runtime.run(images(0, 1, 20, 20))
     with pytest.raises(InputError, match=r"e\.plan failed on a batch"):
-        predict_tiled(runtime.overlapped, images(3, 57, 41), plan_tiles(CONFIG.geometry, (57, 41), 28), 1)
+        predict_tiled(runtime.run, images(3, 57, 41), plan_tiles(CONFIG.geometry, (57, 41), 28), 1)
     gpu.fails = False
-    tiles = compute_tiles(runtime.overlapped, images(3, 57, 41), plan_tiles(CONFIG.geometry, (57, 41), 28), 1, range(4))
+    tiles = compute_tiles(runtime.run, images(3, 57, 41), plan_tiles(CONFIG.geometry, (57, 41), 28), 1, range(4))
     next(tiles)
     tiles.close()  # and so does somebody who wants no more of them
     wrong = []
@@ -279,3 +285,6 @@ def test_tensorrt_for_rtx_keeps_its_kernels_and_records_by_itself(monkeypatch, t
     second = Simulator(rtx=True)
     loaded(second, monkeypatch, tmp_path).close()
     assert second.given == b"compiled kernels"
+    second.valid = Simulator.EngineValidity.INVALID
+    with pytest.raises(InputError, match=r"e\.plan is not valid on Some GPU \(diagnostics 7\)"):
+        loaded(second, monkeypatch, tmp_path)

@@ -15,10 +15,9 @@ from unet_spec import PRESETS, Checkpoint, DataSpec, InputError, random_tensors
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 
-from unet_export import EngineSettings, Profile, load, tensorrt_backend, tensorrt_runtime, write_bundle  # noqa: E402
-from unet_export.cuda_device import Device  # noqa: E402
+from unet_export import load, tensorrt_child, write_bundle  # noqa: E402
 from unet_export.manifest import file_sha256  # noqa: E402
-from unet_export.tensorrt_backend import EngineRecord, available_backends  # noqa: E402
+from unet_export.tensorrt_backend import available_backends  # noqa: E402
 from unet_tools.cli import main  # noqa: E402
 
 CONFIG = PRESETS["paper"].replace(widths=(4, 8))
@@ -198,6 +197,13 @@ def test_export_settings(arguments, told, work, capsys):
     assert sorted(p.name for p in work.iterdir()) == before, "no partial bundle"
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "model.torch.onnx", "model.pt2", "model.stablehlo"])
+def test_one_file_takes_no_precision(name, work, capsys):
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / name, "--precision", "fp16")
+    assert "is one file in float32; for precisions, engines or --bake give a folder" in line
+    assert not (work / name).exists()
+
+
 def test_a_checkpoint_with_nan_weights(work, capsys):
     point(head__weight=np.nan).save(work / "checkpoint")
     line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False")
@@ -211,6 +217,9 @@ def test_a_checkpoint_with_nan_weights(work, capsys):
     [
         (("--compute-capabilities", "90"), "TensorRT for RTX builds for"),
         (("--compute-capabilities", "75", "--precision", "bf16"), "75 has no bf16"),
+        (("--version-compatible",), "builds no version-compatible engines"),
+        (("--hardware-compatible",), "name several compute capabilities instead"),
+        (("--timing-cache", "no/such/folder/cache"), "cannot write no/such/folder/cache: there is no folder"),
     ],
 )
 def test_engines_that_cannot_be_built(arguments, told, work, capsys):
@@ -222,14 +231,14 @@ def test_engines_that_cannot_be_built(arguments, told, work, capsys):
 @pytest.mark.skipif(not RTX, reason="tensorrt_rtx is not installed; pip install 'unet-twins[tensorrt-rtx]'")
 def test_a_builder_that_crashes(work, capsys, monkeypatch):
     crash = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    monkeypatch.setattr(tensorrt_backend, "_CHILD", crash)
+    monkeypatch.setattr(tensorrt_child, "_CHILD", crash)
     line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True")
     assert "crashed (SIGSEGV)" in line
     assert not (work / "new").exists()
 
 
 def test_no_tensorrt(work, capsys, monkeypatch):
-    monkeypatch.setattr("unet_export.bundle.available_backends", lambda: ())
+    monkeypatch.setattr("unet_export.bundle_engines.available_backends", lambda: ())
     line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True")
     assert "no TensorRT is installed; pip install" in line
     assert not (work / "new").exists()
@@ -248,75 +257,6 @@ def test_a_disk_that_is_full(work, capsys, monkeypatch):
     line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False")
     assert "No space left on device" in line
     assert sorted(p.name for p in work.iterdir()) == before
-
-
-def record_for(content: bytes, **changes) -> EngineRecord:
-    import hashlib
-
-    values = {"file": "e.plan", "backend": "tensorrt_rtx", "version": "1.0", "compute_capabilities": ("89",)}
-    values |= {"precision": "fp16", "reproducible": True, "profile": Profile.fixed(1, 20, 20), "layer_types": {}}
-    values |= {"bytes": len(content), "seconds": 0.0, "sha256": hashlib.sha256(content).hexdigest()}
-    return EngineRecord(**(values | changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"compute_capabilities": ("120",)}, "is for compute capability 120; Some GPU has 89; build one for it"),
-        ({"version": "0.0.1"}, "was built by tensorrt_rtx 0.0.1; installed is|needs tensorrt_rtx 0.0.1"),
-        ({"backend": "tensorrt_lite"}, "needs tensorrt_lite 1.0, which is not installed"),
-        ({"sha256": "0" * 64}, "damaged or another"),
-    ],
-)
-def test_engines_that_do_not_run_here(changes, told, tmp_path):
-    (tmp_path / "e.plan").write_bytes(b"plan")
-    with pytest.raises(InputError, match=told) as caught:
-        tensorrt_runtime.check_engine(tmp_path / "e.plan", record_for(b"plan", **changes), Device("Some GPU", "89"))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_gpu_without_memory_is_told_in_one_line(tmp_path, monkeypatch):
-    """The runtime against stand-ins for driver and backend: what cudaMalloc answers when there is no more."""
-
-    class Cuda:
-        class cudaError_t:
-            cudaSuccess = 0
-
-        class cudaMemcpyKind:
-            cudaMemcpyHostToDevice = cudaMemcpyDeviceToHost = 0
-
-        def __getattr__(self, name):
-            return lambda *_: ("cudaErrorMemoryAllocation", None) if name == "cudaMalloc" else (0, 1)
-
-    class Engine:
-        def __getattr__(self, name):
-            return lambda *_: self if name == "create_execution_context" else "float32"
-
-    class Backend:
-        float32 = "float32"
-
-        class Logger:
-            ERROR = 0
-
-            def __init__(self, *_):
-                pass
-
-        class Runtime:
-            def __init__(self, *_):
-                pass
-
-            def deserialize_cuda_engine(self, plan):
-                return Engine()
-
-    monkeypatch.setattr(tensorrt_runtime, "find_device", lambda: Device("Some GPU", "89"))
-    monkeypatch.setattr(tensorrt_runtime, "check_engine", lambda *_: b"plan")
-    monkeypatch.setattr(tensorrt_runtime, "_cuda", Cuda)
-    monkeypatch.setattr(tensorrt_runtime.importlib, "import_module", lambda name: Backend)
-    runtime = tensorrt_runtime.load_engine(tmp_path / "e.plan", record_for(b"plan"), CONFIG)
-    with pytest.raises(InputError, match="CUDA on Some GPU: cudaMalloc answers cudaErrorMemoryAllocation"):
-        runtime.run(np.zeros((1, 20, 20, 1), np.float32))
-    with pytest.raises(InputError, match=r"a batch of \(2, 20, 20\) is outside this engine's profile"):
-        runtime.run(np.zeros((2, 20, 20, 1), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -340,13 +280,3 @@ def test_a_tile_and_an_input_that_are_too_small(written):
         predictor(np.zeros((1, 80, 80, 1), np.uint8), tile=10)
     with pytest.raises(InputError, match="nearest valid"):
         predictor.runtime.run(np.zeros((1, 9, 9, 1), np.float32))
-
-
-def test_a_profile_off_the_grid(tmp_path):
-    with pytest.raises(InputError, match="profile max: input 21x20 does not fit"):
-        write_bundle(
-            point(),
-            tmp_path / "b",
-            settings=EngineSettings(Profile((1, 20, 20), (1, 20, 20), (1, 21, 20))),
-        )
-    assert not list(tmp_path.iterdir())

@@ -14,9 +14,10 @@ from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
 
 pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 
-from unet_export import Profile, build_engine, emit_onnx, load_engine, onnx_bytes, tensorrt_backend
+from unet_export import Profile, build_engine, emit_onnx, load_engine, onnx_bytes, tensorrt_backend, tensorrt_child
 from unet_export.cuda_device import Device, find_device
-from unet_export.tensorrt_backend import EngineRecord, available_backends, engine_name
+from unet_export.engine_record import EngineRecord, engine_name
+from unet_export.tensorrt_backend import available_backends
 from unet_export.tensorrt_build import _told, wrong_types
 from unet_export.tensorrt_runtime import check_engine
 
@@ -88,14 +89,14 @@ def test_every_kind_of_operation_builds(name, tmp_path):
     ],
 )
 def test_a_profile_that_does_not_fit_never_reaches_the_builder(profile, told, tmp_path, monkeypatch):
-    monkeypatch.setattr(tensorrt_backend, "_run_child", lambda *_: pytest.fail("the builder was started"))
+    monkeypatch.setattr(tensorrt_backend, "run_child", lambda *_: pytest.fail("the builder was started"))
     with pytest.raises(InputError, match=told):
         build_engine(model_bytes(), tmp_path / "a.plan", profile=profile)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_model_that_is_damaged_never_reaches_the_builder(tmp_path, monkeypatch):
-    monkeypatch.setattr(tensorrt_backend, "_run_child", lambda *_: pytest.fail("the builder was started"))
+    monkeypatch.setattr(tensorrt_backend, "run_child", lambda *_: pytest.fail("the builder was started"))
     content = model_bytes()
     for junk in (b"", b"text, not a model\n" * 5, content[:-10]):
         with pytest.raises(InputError, match="the ONNX model"):
@@ -119,6 +120,8 @@ def test_unknown_backends_capabilities_and_places_are_refused(tmp_path):
         build(workspace=0)
     with pytest.raises(InputError, match="there is no folder"):
         build(out=tmp_path / "none" / "a.plan")
+    with pytest.raises(InputError, match=r"cannot write .*timing\.cache: there is no folder"):
+        build(timing_cache=tmp_path / "none" / "timing.cache")
     assert not list(tmp_path.iterdir())
 
 
@@ -135,7 +138,7 @@ def test_unknown_backends_capabilities_and_places_are_refused(tmp_path):
     ],
 )
 def test_a_crash_of_the_builder_becomes_a_message(code, told, tmp_path, monkeypatch):
-    monkeypatch.setattr(tensorrt_backend, "_CHILD", (sys.executable, "-c", code))
+    monkeypatch.setattr(tensorrt_child, "_CHILD", (sys.executable, "-c", code))
     with pytest.raises(InputError, match=told) as caught:
         build_engine(model_bytes(), tmp_path / "a.plan", profile=PROFILE)
     assert "\n" not in str(caught.value)
@@ -161,13 +164,13 @@ def test_an_error_of_the_builder_is_told_in_one_line(tmp_path, monkeypatch):
     ("lie", "told"),
     [
         ({"layer_types": {"FLOAT": 9, "HALF": 1}}, "built {'HALF': 1} where fp32 was asked"),
-        ({"output_type": "HALF"}, "built {'HALF': 1} where fp32 was asked"),
+        ({"output_type": "HALF"}, r"built \('FLOAT', 'HALF'\) at the border, the model has \('FLOAT', 'FLOAT'\)"),
         ({"tf32": True}, "built with TF32 True, asked was False"),
     ],
 )
 def test_an_engine_of_another_precision_is_not_kept(lie, told, tmp_path, monkeypatch):
-    right = tensorrt_backend._run_child
-    monkeypatch.setattr(tensorrt_backend, "_run_child", lambda *job: (right(*job)[0] | lie, b""))
+    right = tensorrt_backend.run_child
+    monkeypatch.setattr(tensorrt_backend, "run_child", lambda *job: (right(*job)[0] | lie, b""))
     with pytest.raises(InputError, match=told):
         build_engine(model_bytes(), tmp_path / "a.plan", profile=PROFILE)
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip ins
 
 from unet_data.predict import labels  # noqa: E402
 from unet_export import Profile, load, write_bundle  # noqa: E402
-from unet_export.tensorrt_backend import EngineRecord  # noqa: E402
+from unet_export.engine_record import EngineRecord  # noqa: E402
 from unet_export.triton import protobuf_text, write_repository  # noqa: E402
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "triton_server"
@@ -174,43 +174,3 @@ def wait_until_ready(server: subprocess.Popen, port: int, log: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
     raise AssertionError(log.read_text()[-2000:])
-
-
-def test_a_bundle_runs_where_neither_jax_nor_pytorch_is(bundle, tmp_path):
-    """In a process in which importing either fails."""
-    code = (
-        "import sys\n"
-        "class Missing:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name.split('.')[0] in ('jax', 'jaxlib', 'flax', 'optax', 'torch', 'unet_jax', 'unet_torch'):\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "sys.meta_path.insert(0, Missing())\n"
-        "import numpy as np, unet_export\n"
-        f"bundle = unet_export.load({str(bundle.folder)!r})\n"
-        "print(bundle(np.zeros((1, 40, 40, 1), np.uint8)).shape)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.stdout.strip() == "(1, 40, 40, 2)", done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["model.pt2", "model.stablehlo"])
-def test_the_frameworks_own_files_are_the_same_network(name, tmp_path):
-    from unet_tools.framework_exports import SUFFIXES, write_framework_file
-    from unet_tools.runtimes import installed
-
-    if not installed(SUFFIXES[Path(name).suffix]):
-        pytest.skip(f"{SUFFIXES[Path(name).suffix]} is not installed")
-    point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2))
-    assert write_framework_file(point, tmp_path / name, (28, 36)) <= 1e-5
-    assert [p.name for p in tmp_path.iterdir()] == [name]
-
-
-def test_openvino_agrees(bundle):
-    pytest.importorskip("openvino", reason="OpenVINO is not installed; pip install openvino")
-    from unet_export import OnnxRuntime
-    from unet_export.openvino_runtime import OpenVinoRuntime
-
-    x = np.random.default_rng(0).normal(size=(2, 28, 36, 1)).astype(np.float32)
-    wanted = OnnxRuntime(bundle.onnx).run(x)
-    assert np.abs(OpenVinoRuntime(bundle.onnx).run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()

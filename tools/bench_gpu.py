@@ -14,7 +14,6 @@ import json
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ import tyro
 from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, preset, random_tensors
 from unet_spec.checkpoint import replacing
 from unet_spec.summary import facts
-from unet_tools.bench_measure import versions
+from unet_tools.bench_measure import in_turns, versions
 from unet_tools.bench_train import contestants as trainers
 from unet_tools.bench_train import matmul_peak
 from unet_tools.console import console, print_table
@@ -36,6 +35,8 @@ from unet_tools.demo import hardware
 Runs = Callable[[int], None]
 """Runs so many batches, and waits for them."""
 MODES = ("float32", "tf32", "bfloat16")
+REPEATS = 3
+"""Batches that are enqueued at once, and timed together."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,17 @@ def wait(logits: Any) -> None:
         torch.cuda.synchronize()
 
 
+def repeated(forward: Callable[[], Any]) -> Runs:
+    """Enqueues so many batches, and waits for the last."""
+
+    def run(count: int) -> None:
+        for _ in range(count - 1):
+            forward()
+        wait(forward())
+
+    return run
+
+
 def parity(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray) -> Iterator[dict[str, Any]]:
     """Worst error over the largest logit, and the share of labels that are the reference's."""
     wanted = config.graph.forward({k: t.astype(np.float64) for k, t in tensors.items()}, image.astype(np.float64))
@@ -152,32 +164,18 @@ def inference(config: NetworkConfig, tensors: dict[str, np.ndarray], args: Args)
     macs = facts(config, (args.tile,) * config.spatial_dims)["macs"]
     for batch in args.batches:
         images = rng.normal(size=(batch, *(args.tile,) * config.spatial_dims, config.in_channels)).astype(np.float32)
-        runs: dict[str, Callable[[], Any]] = {}
+        runs: dict[str, Runs] = {}
         for mode in MODES:
-            runs[f"torch {mode}"] = torch_network(config, tensors, mode)(images)
+            runs[f"torch {mode}"] = repeated(torch_network(config, tensors, mode)(images))
             if torch.cuda.is_available():
-                runs[f"torch compiled {mode}"] = torch_network(config, tensors, mode, True)(images)
-            runs[f"jax {mode}"] = jax_network(config, tensors, mode)(images)
-        for name, seconds in timed(runs, args.rounds).items():
+                runs[f"torch compiled {mode}"] = repeated(torch_network(config, tensors, mode, True)(images))
+            runs[f"jax {mode}"] = repeated(jax_network(config, tensors, mode)(images))
+        for name, seconds in in_turns(runs, args.rounds, REPEATS).items():
             peak = matmul_peak("bfloat16" if "bfloat16" in name else "float32")
             yield {"batch": batch, "runtime": name, "images_per_second": batch / seconds} | {
                 "seconds_per_batch": seconds,
                 "share_of_matmul_peak": macs * batch / seconds / peak,
             }
-
-
-def timed(runs: dict[str, Callable[[], Any]], rounds: int, repeats: int = 3) -> dict[str, float]:
-    """Median seconds of one run of each, taking turns; one round before them is not counted."""
-    found: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            for _ in range(repeats if turn else 1):
-                result = run()
-            wait(result)
-            if turn:
-                found[name].append((time.perf_counter() - start) / repeats)
-    return {name: float(np.median(values)) for name, values in found.items()}
 
 
 def engines(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray) -> Iterator[dict[str, Any]]:
@@ -197,24 +195,15 @@ def engines(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.nda
                 write_bundle(checkpoint, target, engines=True, precisions=(precision,), settings=settings)
                 runtime: Any = load(target, "tensorrt", precision=precision).runtime
                 found = runtime.run(image)
-                times = timed({"engine": lambda run=runtime.run: _Done(run(image))}, 10)
+                seconds = in_turns({"engine": lambda count, run=runtime.run: [run(image) for _ in range(count)]}, 10)
             except InputError as e:
                 yield {"precision": precision, "note": str(e)}
                 continue
         worst = float(np.abs(found - wanted).max() / np.abs(wanted).max())
         same = float(np.mean(found.argmax(-1) == wanted.argmax(-1)))
         yield {"precision": precision, "worst_relative": worst, "label_agreement": same} | {
-            "images_per_second": len(image) / times["engine"]
+            "images_per_second": len(image) / seconds["engine"]
         }
-
-
-class _Done:
-    """A result that needs no waiting for."""
-
-    is_cuda = False
-
-    def __init__(self, value: np.ndarray) -> None:
-        self.value = value
 
 
 def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
@@ -222,14 +211,9 @@ def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
     from unet_tools.bench_train import Args as TrainArgs
 
     for batch in args.batches:
-        for name, run in trainers(config, TrainArgs(tile=args.tile, batch=batch)).items():
-            run(1)
-            seconds = []
-            for _ in range(args.rounds):
-                start = time.perf_counter()
-                run(1)
-                seconds.append(time.perf_counter() - start)
-            yield {"batch": batch, "runtime": name, "images_per_second": batch / float(np.median(seconds))}
+        runs = trainers(config, TrainArgs(tile=args.tile, batch=batch))
+        for name, seconds in in_turns(runs, args.rounds).items():
+            yield {"batch": batch, "runtime": name, "images_per_second": batch / seconds}
 
 
 def main(args: Args) -> int:

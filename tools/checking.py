@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,54 +17,15 @@ from unet_data.predict import labels
 from unet_data.tiles import mirror_window
 from unet_export import Bundle, Distance, Recipe
 from unet_spec import Checkpoint, InputError, NetworkConfig
+from unet_tools.findings import BOUNDS, Finding, compare
 from unet_tools.runtimes import installed, open_checkpoint
 
 if TYPE_CHECKING:
     from unet_export.lowering import Lowered
 
-BOUNDS = {"float64": 1e-12, "float32": 1e-5}
-"""The largest error allowed, relative to the largest logit of the reference."""
 NOISE = 4
 """Where float32 itself is worse than its bound, the largest error allowed, in multiples of NumPy's in float32: logits
 that are small differences of large terms, as of a network that has hardly been trained, lose as much everywhere."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One comparison. `ok` is None where it was not made; `note` says why.
-
-    `bound` is the largest `worst_relative` allowed, `least_agreement` the smallest `label_agreement`; either may be
-    None. `dice` is the mean over classes, against labels that were given.
-    """
-
-    runtime: str
-    dtype: str
-    compared_with: str
-    worst_relative: float | None = None
-    rms_relative: float | None = None
-    label_agreement: float | None = None
-    bound: float | None = None
-    ok: bool | None = None
-    note: str = ""
-    least_agreement: float | None = None
-    dice: float | None = None
-
-
-def compare(runtime: str, dtype: str, logits: np.ndarray, reference: np.ndarray, bound: float) -> Finding:
-    """Logits (N, *spatial, K) against reference logits of the same shape."""
-    distance = Distance.between(logits, reference)
-    agreement = float(np.mean(labels(logits) == labels(reference)))
-    most = distance.reference_max or 1.0
-    return Finding(
-        runtime,
-        dtype,
-        "NumPy float64",
-        distance.worst_relative,
-        distance.rms / most,
-        agreement,
-        bound,
-        distance.worst_relative <= bound,
-    )
 
 
 def check_input(config: NetworkConfig, images: list[np.ndarray]) -> np.ndarray:
@@ -121,7 +83,8 @@ class BundleInputs:
 def check_bundle(
     folder: Path, images: list[np.ndarray] | None = None, truths: list[np.ndarray] | None = None
 ) -> list[Finding]:
-    """Each runtime and precision of a bundle against the float64 reference; before that, every checksum.
+    """Each runtime and precision of a bundle against the float64 reference, and the model with baked-in steps; before
+    that, every checksum.
 
     images: (*spatial, C) as they were read, truths: their labels (*spatial); None takes the golden input. The bounds
     are `BOUNDS` for float32's errors and, for every precision, the share of equal labels that the manifest states.
@@ -130,6 +93,7 @@ def check_bundle(
     """
     from unet_export import open_bundle
     from unet_export.onnx_check import read_onnx, recipe_of, weights_of
+    from unet_tools.baked_check import baked_finding
 
     bundle = open_bundle(folder)
     _, model, where = read_onnx(bundle.onnx)
@@ -146,7 +110,8 @@ def check_bundle(
                 found.append(Finding(name, precision, "NumPy float64", note=outcome))
             else:
                 found.append(_found(name, precision, outcome, inputs, least))
-    return found
+    baked = baked_finding(bundle)
+    return found if baked is None else [*found, baked]
 
 
 def _found(name: str, precision: str, logits: list[np.ndarray], inputs: BundleInputs, least: float) -> Finding:
@@ -186,6 +151,8 @@ def _judges(bundle: Bundle, recipe: Recipe, tensors: Mapping[str, np.ndarray]) -
         yield "simulation", lambda: lambda x: simulate(network, recipe, x)
     if recipe.precision == "fp32" or recipe.precision in QUANTIZED:
         yield "onnx", lambda: load(bundle, "onnx", precision=recipe.precision).runtime.run
+    if recipe.precision == "fp32" and find_spec("openvino") is not None:
+        yield "openvino", lambda: load(bundle, "openvino").runtime.run
     if recipe.precision in HALF:
         yield "torch half, CPU", lambda: _torch(network, recipe)
     yield "tensorrt", lambda: load(bundle, "tensorrt", precision=recipe.precision).runtime.run

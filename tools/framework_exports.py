@@ -1,42 +1,97 @@
-"""The network as each framework's own file: torch.export (.pt2) and jax.export (.stablehlo, serialised StableHLO).
+"""The network as one file, in float32, for programs that want no bundle:
 
-For programs that already load those. Batch size is free; height and width are fixed where the format wants it.
+.onnx         the emitter's own: batch size, height and width are free
+.torch.onnx   torch.onnx.export of the PyTorch twin
+.pt2          torch.export of the PyTorch twin
+.stablehlo    jax.export of the JAX twin: serialised StableHLO for CPU, CUDA and TPU
+
+What the frameworks trace has a free batch size, and the height and width that it was traced at.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from unet_spec import Checkpoint, InputError
 from unet_spec.checkpoint import replacing
-from unet_tools.runtimes import installed
 
-SUFFIXES = {".pt2": "torch", ".stablehlo": "jax"}
+
+def kind_of(path: Path) -> str | None:
+    """Which of the files above a name means; None for the folder of a bundle."""
+    return next((kind for kind in _WRITERS if path.name.endswith(kind)), None)
 
 
 def write_framework_file(checkpoint: Checkpoint, path: Path, size: tuple[int, ...]) -> float:
     """Writes the file, loads it again and runs it; returns how far that is from the float64 reference, relative to its
-    largest logit. The input is float32, prepared: (N, C, *size) for .pt2, (N, *size, C) for .stablehlo.
+    largest logit. The input is float32, prepared: (N, *size, C) for .stablehlo, (N, C, *size) for the others.
 
-    Raises InputError for another suffix, a size off the grid, and where the framework is not installed.
+    Raises InputError for another name, a size off the grid, and where a package that writes the file is not installed.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"cannot write {path}: use {' or '.join(SUFFIXES)}, or a folder for a bundle")
-    framework = SUFFIXES[path.suffix]
-    if not installed(framework):
-        raise InputError(f"{path.suffix} needs {framework}; pip install 'unet-twins[{framework}]'")
+    kind = kind_of(path)
+    if kind is None:
+        raise InputError(f"cannot write {path}: use {', '.join(_WRITERS)}, or a folder for a bundle")
+    packages, write = _WRITERS[kind]
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise InputError(f"{kind} needs {missing[0]}, which is not installed; pip install {missing[0]}")
     checkpoint.config.geometry.check(size)
     x = np.random.default_rng(0).normal(size=(2, *size, checkpoint.config.in_channels)).astype(np.float32)
     try:
         with replacing(path) as temporary:
-            logits = (_torch if framework == "torch" else _jax)(checkpoint, temporary, x)
+            logits = write(checkpoint, temporary, x)
     except OSError as e:
         raise InputError(f"cannot write {path}: {e.strerror or e}") from None
     double = {name: t.astype(np.float64) for name, t in checkpoint.tensors.items()}
     reference = checkpoint.config.graph.forward(double, x.astype(np.float64))
     return float(np.abs(logits - reference).max() / np.abs(reference).max())
+
+
+def _onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
+    from unet_export import OnnxRuntime, emit_onnx, save_onnx
+
+    save_onnx(emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data), path)
+    return OnnxRuntime(path).run(x)
+
+
+def _torch_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
+    import torch
+    from onnx import ModelProto
+
+    from unet_export.onnx_runtime import open_session, run_session
+    from unet_torch import from_checkpoint
+
+    image = np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            from_checkpoint(checkpoint).eval(),
+            (torch.from_numpy(image),),
+            dynamo=True,
+            verbose=False,
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_shapes=({0: "batch"},),
+        )
+    assert program is not None
+    content = _without_places(ModelProto.FromString(program.model_proto.SerializeToString()))
+    path.write_bytes(content)
+    (logits,) = run_session(open_session(content, "fp32", path.name), ["logits"], {"image": image})
+    return np.moveaxis(logits, 1, -1)
+
+
+def _without_places(model) -> bytes:
+    """The exporter notes for every node where in which source file it comes from: paths of this machine."""
+    for part in (model.graph, *model.functions):
+        for item in (part, *part.node, *part.value_info):
+            del item.metadata_props[:]
+            item.doc_string = ""
+    return model.SerializeToString(deterministic=True)
 
 
 def _torch(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
@@ -71,3 +126,12 @@ def _jax(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
     path.write_bytes(jax.export.export(jax.jit(forward), platforms=("cpu", "cuda", "tpu"))(shape).serialize())
     loaded = jax.export.deserialize(bytearray(path.read_bytes()))
     return np.asarray(loaded.call(x))
+
+
+_WRITERS: dict[str, tuple[tuple[str, ...], Callable[[Checkpoint, Path, np.ndarray], np.ndarray]]] = {
+    ".torch.onnx": (("torch", "onnx", "onnxscript", "onnxruntime"), _torch_onnx),
+    ".onnx": (("onnx", "onnxruntime"), _onnx),
+    ".pt2": (("torch",), _torch),
+    ".stablehlo": (("jax", "flax"), _jax),
+}
+"""By the name's ending: the packages that it needs, and what writes it and runs it on images (N, *spatial, C)."""

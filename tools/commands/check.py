@@ -18,8 +18,9 @@ from unet_data import read_stack
 from unet_data.labels import label_rule, read_labels
 from unet_data.prepare import prepare
 from unet_spec import Checkpoint, InputError
-from unet_tools.checking import Finding, check_bundle, check_checkpoint
+from unet_tools.checking import check_bundle, check_checkpoint
 from unet_tools.console import console, print_json, print_table
+from unet_tools.findings import Finding
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,16 @@ from unet_data.nnunet.recipe import FILE as NNUNET
 from unet_export import EngineSettings, write_bundle
 from unet_export.precision import Precision
 from unet_export.tensorrt_profile import Profile, ProfileName
+from unet_export.triton import FOLDER as TRITON
+from unet_export.triton_nnunet import write_nnunet_repository
 from unet_spec import Checkpoint, InputError
 from unet_spec.tiling import tile_near
-from unet_tools.checking import BOUNDS, check_bundle
+from unet_tools.checking import check_bundle
 from unet_tools.commands.check import print_findings
 from unet_tools.console import console, notes, print_json, print_table
 from unet_tools.data import open_data
-from unet_tools.framework_exports import SUFFIXES, write_framework_file
+from unet_tools.findings import BOUNDS
+from unet_tools.framework_exports import kind_of, write_framework_file
 from unet_tools.nnunet_folder import engine_sizes, find_recipe
 
 
@@ -36,8 +39,8 @@ class Args:
     checkpoint: tyro.conf.Positional[Path]
     """A checkpoint folder."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The bundle to write. An existing bundle is replaced; any other folder must be empty. Or a .pt2 (torch.export)
-    or .stablehlo (jax.export) file, for programs that load those."""
+    """The bundle to write. An existing bundle is replaced; any other folder must be empty. Or one file in float32:
+    .onnx, .torch.onnx (by PyTorch's exporter), .pt2 (torch.export) or .stablehlo (jax.export)."""
     precision: tuple[Precision, ...] = ("fp32",)
     """In the order in which a runtime should prefer them. fp32 is always there, as ONNX."""
     calibrate: str | None = None
@@ -52,8 +55,12 @@ class Args:
     """Memory that a kernel may use. Default: the builder's own."""
     timing_cache: Path | None = None
     """A file that the builder keeps its measurements in."""
+    version_compatible: bool = False
+    """Engines for later versions of TensorRT, too. TensorRT-RTX has none."""
+    hardware_compatible: bool = False
+    """Engines for every GPU since Ampere. TensorRT-RTX has none: it takes several --compute-capabilities."""
     bake: tuple[Literal["normalize", "softmax", "argmax"], ...] = ()
-    """Steps for a further model of the first precision: bytes in, labels out."""
+    """Steps for a further model of the first precision, and its engines: bytes in, labels out."""
     golden: Path | None = None
     """An image to judge on and to put into the bundle. Default: the middle of an image of --calibrate, or, without,
     a synthetic one."""
@@ -71,21 +78,22 @@ def run(args: Args) -> int:
 
 
 def _export_folds(args: Args, recipe: Recipe) -> int:
-    """A bundle for each fold of an nnU-Net model, and what its inference needs beside them."""
-    if args.out.suffix in SUFFIXES:
-        raise InputError(f"{args.checkpoint} has {len(recipe.folds)} folds; export one of them to {args.out.suffix}")
+    """A bundle for each fold of an nnU-Net model, what its inference needs beside them, and a Triton repository."""
+    if kind := kind_of(args.out):
+        raise InputError(f"{args.checkpoint} has {len(recipe.folds)} folds; export one of them to {kind}")
     alone = replace(recipe, folds=(".",))
     code = 0
     for fold in recipe.folds:
         code = max(code, _export(replace(args, checkpoint=args.checkpoint / fold, out=args.out / fold), alone))
     recipe.save(args.out)
+    write_nnunet_repository(args.out / TRITON, recipe, [args.out / fold for fold in recipe.folds])
     return code
 
 
 def _export(args: Args, recipe: Recipe | None) -> int:
     checkpoint = Checkpoint.load(args.checkpoint)
-    if args.out.suffix in SUFFIXES:
-        return _framework_file(checkpoint, args)
+    if kind_of(args.out):
+        return _one_file(checkpoint, args)
     images = None
     if args.calibrate is not None:
         images = open_data(args.calibrate, checkpoint.config.spatial_dims).images
@@ -100,6 +108,8 @@ def _export(args: Args, recipe: Recipe | None) -> int:
         args.compute_capabilities or None,
         None if args.workspace_mib is None else args.workspace_mib * 2**20,
         args.timing_cache,
+        args.version_compatible,
+        args.hardware_compatible,
     )
     shown = not args.json and notes.is_terminal  # a file has no use for a bar
     columns = (TextColumn("engine"), BarColumn(), TextColumn("{task.description}"))
@@ -137,7 +147,9 @@ def _export(args: Args, recipe: Recipe | None) -> int:
     return 0 if passed else 1
 
 
-def _framework_file(checkpoint: Checkpoint, args: Args) -> int:
+def _one_file(checkpoint: Checkpoint, args: Args) -> int:
+    if args.precision != ("fp32",) or args.bake or args.engines or args.calibrate:
+        raise InputError(f"{args.out} is one file in float32; for precisions, engines or --bake give a folder")
     geometry = checkpoint.config.geometry
     size = tile_near(geometry, 252 if checkpoint.config.spatial_dims == 2 else 60)
     distance = write_framework_file(checkpoint, args.out, size)
