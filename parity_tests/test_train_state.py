@@ -156,6 +156,16 @@ def test_an_unwritable_folder_is_refused(tmp_path):
         train(CONFIG, SETTINGS, *data(), tmp_path / "file" / "run")
 
 
+def test_a_log_that_cannot_grow_is_one_line(tmp_path):
+    from unet_jax.run_folder import append_log
+
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, a file that is always full, as Linux has it")
+    (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"the disk is full .*go on with --resume"):
+        append_log(tmp_path / "log.jsonl", {"step": 1})
+
+
 def test_an_infinite_gradient_stops_the_run_and_keeps_the_state_before_it(tmp_path):
     from dataclasses import replace
 

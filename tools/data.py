@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from unet_data import Dataset, membranes, open_dataset, split
+from unet_data import Dataset, membranes, open_dataset, open_stored, split
 
 Subset = Literal["all", "train", "validation"]
 
 
-def open_data(name: str, spatial_dims: int = 2, seed: int = 0) -> Dataset:
-    """Opens a path (see `unet_data.open_dataset`); "synthetic" makes 24 images of membranes. Raises InputError."""
+def open_data(name: str, spatial_dims: int = 2, seed: int = 0, stored: bool = False) -> Dataset:
+    """Opens a path (see `unet_data.open_dataset`); "synthetic" makes 24 images of membranes. With `stored`, a path's
+    images stay in their files (see `unet_data.open_stored`). Raises InputError."""
     if name == "synthetic":
         return membranes(24, 384, seed) if spatial_dims == 2 else membranes(6, 96, seed, spatial_dims=3)
-    return open_dataset(name, spatial_dims)
+    return open_stored(name, spatial_dims) if stored else open_dataset(name, spatial_dims)
 
 
 def choose(dataset: Dataset, subset: Subset) -> Dataset:

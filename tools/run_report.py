@@ -10,6 +10,7 @@ from pathlib import Path
 from unet_data import Dataset
 from unet_data.evaluate import commonest_class_accuracy
 from unet_data.predict import predict_image
+from unet_data.tiles import middle
 from unet_jax.network import Network
 from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
@@ -40,7 +41,9 @@ def write_run_report(
     assert validation.labels is not None
     examples = []
     for name, image, label in list(zip(validation.names, validation.images, validation.labels, strict=True))[:EXAMPLES]:
-        examples.append(example_of(name, image, label, predict_image(run, image, config, best.data)))
+        window = middle(image.shape[:-1])
+        shown = image[window]
+        examples.append(example_of(name, shown, label[window], predict_image(run, shown, config, best.data)))
     report = Report(
         title=f"{network_name(config)} trained on {validation.source}",
         command=shlex.join(["unet", *sys.argv[1:]]),

@@ -9,16 +9,24 @@ import numpy as np
 
 from unet_data import Dataset
 from unet_data.predict import labels, predict_image
+from unet_data.tiles import middle
 
 
 class TensorBoard:
-    """Writes OUT/tensorboard. Raises ModuleNotFoundError, of which the command tells, without tensorboardX."""
+    """Writes OUT/tensorboard; what is reported within the block is on the disk after it. Raises ModuleNotFoundError, of
+    which the command tells, without tensorboardX."""
 
     def __init__(self, out: Path, validation: Dataset):
         from tensorboardX import SummaryWriter
 
         self._out, self._validation = out, validation
         self._writer = SummaryWriter(str(out / "tensorboard"), write_to_disk=True)
+
+    def __enter__(self) -> TensorBoard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()  # waits for the thread that writes; a flush alone does not
 
     def report(self, record: dict[str, Any]) -> None:
         """Takes a record of the training log: losses and scores as curves; after a measurement, an overlay too."""
@@ -31,16 +39,17 @@ class TensorBoard:
         self._writer.flush()
 
     def _overlay(self) -> np.ndarray:
-        """The first validation image, grey, with what is wrong in red: (H, W, 3) uint8."""
+        """The middle of the first validation image, grey, with what is wrong in red: (H, W, 3) uint8."""
         from unet_jax.runtime import JaxRuntime
         from unet_jax.zoo import from_pretrained
 
         model = from_pretrained(self._out / "last")
-        image, truth = self._validation.images[0], self._validation.labels
-        assert truth is not None
+        assert self._validation.labels is not None
+        window = middle(self._validation.images[0].shape[:-1])
+        image, truth = self._validation.images[0][window], self._validation.labels[0][window]
         guess = labels(predict_image(JaxRuntime(model).run, image, model.config, model.data))
         grey = image.astype(np.float32).mean(-1)
         low, high = float(grey.min()), float(grey.max())
         shown = np.repeat(((grey - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)[..., None], 3, axis=-1)
-        shown[guess != truth[0]] = (220, 40, 40)
+        shown[guess != truth] = (220, 40, 40)
         return shown

@@ -9,6 +9,7 @@ from .images import read_image, read_stack, write_stack
 from .labels import LabelRule, label_rule, read_labels, to_class_indices
 from .metrics import ClassScores, confusion, dice, iou, pixel_accuracy
 from .normalize import Normalization
+from .open_stored import open_stored
 from .sampler import Sampler
 from .synthetic import membrane_instances, membranes
 from .tiles import mirror_index, mirror_window
@@ -29,6 +30,7 @@ __all__ = [
     "mirror_index",
     "mirror_window",
     "open_dataset",
+    "open_stored",
     "pixel_accuracy",
     "read_image",
     "read_labels",

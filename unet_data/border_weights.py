@@ -17,6 +17,7 @@ import numpy as np
 
 from unet_data.dataset import Dataset
 from unet_data.thinning import regions
+from unet_data.tiles import bands
 from unet_spec.checkpoint import replacing
 from unet_spec.errors import InputError
 
@@ -66,7 +67,8 @@ def class_weights(labels: Sequence[np.ndarray], classes: int) -> np.ndarray:
 
     N / (K · N_c): a class of half the pixels of two has weight 1. A class without pixels gets 0. labels: class indices.
     """
-    counts = np.sum([np.bincount(label.ravel(), minlength=classes)[:classes] for label in labels], axis=0)
+    parts = (label[band] for label in labels for band in bands(label.shape))
+    counts = np.sum([np.bincount(part.ravel(), minlength=classes)[:classes] for part in parts], axis=0)
     present = counts > 0
     weights = counts.sum() / (max(int(present.sum()), 1) * np.maximum(counts, 1))
     return np.where(present, weights, 0).astype(np.float32)
@@ -76,9 +78,9 @@ def cells_of(dataset: Dataset, index: int) -> np.ndarray:
     """The cells of one image, numbered: its instance labels where the data set has them, else the connected regions of
     labels > 0 (neighbours share an edge or a face, as in ISBI 2012)."""
     if dataset.instances is not None:
-        return dataset.instances[index]
+        return np.asarray(dataset.instances[index])
     assert dataset.labels is not None
-    return regions(dataset.labels[index] > 0)
+    return regions(np.asarray(dataset.labels[index]) > 0)
 
 
 def weight_maps(

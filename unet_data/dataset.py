@@ -9,8 +9,9 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from .images import read_stack
-from .labels import LabelKind, label_rule, read_labels
-from .layout import find_layout
+from .labels import LabelKind, LabelRule, label_rule, read_labels
+from .layout import Layout, find_layout
+from .stored import Stored
 
 MEMBRANE_CLASSES = ("membrane", "cell")  # the ISBI 2012 convention: 0 on the membrane, 1 (stored as 255) inside a cell
 BINARY_CLASSES = ("background", "foreground")
@@ -18,7 +19,7 @@ BINARY_CLASSES = ("background", "foreground")
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images in memory, in order, with or without labels.
+    """Images, in order, with or without labels: arrays in memory, or `Stored` ones that are read by windows.
 
     images: (H, W, C), or (D, H, W, C) for volumes; uint8, uint16 or float32; one dtype and one C for all, sizes may
     differ. labels: class indices 0..K-1, int32, of the image's spatial shape, or None. names: one per image, fit for
@@ -64,6 +65,8 @@ class Dataset:
                     f"{self.source}: image {name} is {_size(image.shape[:-1])} but its label is {_size(label.shape)}; "
                     "they must be equal"
                 )
+            if isinstance(label, Stored):
+                continue  # was looked at as a whole where it was opened
             if label.dtype != np.int32 or label.min() < 0 or label.max() >= self.class_count:
                 raise InputError(
                     f"{self.source}: the label of {name} is {label.dtype} with values {label.min()}..{label.max()}; "
@@ -82,6 +85,11 @@ class Dataset:
     def spatial_dims(self) -> int:
         """2 for images, 3 for volumes."""
         return self.images[0].ndim - 1
+
+    @property
+    def stored(self) -> bool:
+        """Whether the images stay in their files."""
+        return isinstance(self.images[0], Stored)
 
     @property
     def class_count(self) -> int:
@@ -132,7 +140,7 @@ def open_dataset(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "aut
     for image_path, label_path in layout.pairs:
         stack = read_stack(image_path)
         images.extend([stack] if spatial_dims == 3 else stack)
-        names.extend(_names(image_path.stem, 1 if spatial_dims == 3 else len(stack)))
+        names.extend(picture_names(image_path.stem, 1 if spatial_dims == 3 else len(stack)))
         if label_path is None:
             continue
         labels = read_labels(label_path)
@@ -147,19 +155,25 @@ def open_dataset(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "aut
     if not raw_labels:
         return Dataset(tuple(images), None, tuple(names), (), str(path))
     rule = label_rule(raw_labels, label_paths, kind)
-    if rule.classes > 2:
-        class_names = tuple(f"class {index}" for index in range(rule.classes))
-    else:
-        class_names = MEMBRANE_CLASSES if layout.stacks and rule.kind == "binary" else BINARY_CLASSES
-    told = {"binary": "", "semantic": " (labels read as class indices)", "instance": " (labels > 0 read as foreground)"}
+    class_names, told = describe(rule, layout)
     return Dataset(
         images=tuple(images),
         labels=tuple(rule.apply(raw) for raw in raw_labels),
         names=tuple(names),
         class_names=class_names,
-        source=str(path) + told[rule.kind],
+        source=str(path) + told,
         instances=tuple(raw.astype(np.int32) for raw in raw_labels) if rule.kind == "instance" else None,
     )
+
+
+def describe(rule: LabelRule, layout: Layout) -> tuple[tuple[str, ...], str]:
+    """The names of the classes, and what a report says of the rule after the data's name."""
+    if rule.classes > 2:
+        names = tuple(f"class {index}" for index in range(rule.classes))
+    else:
+        names = MEMBRANE_CLASSES if layout.stacks and rule.kind == "binary" else BINARY_CLASSES
+    told = {"binary": "", "semantic": " (labels read as class indices)", "instance": " (labels > 0 read as foreground)"}
+    return names, told[rule.kind]
 
 
 def split(dataset: Dataset, validation: float = 1 / 6) -> tuple[Dataset, Dataset]:
@@ -200,7 +214,8 @@ def _held_out(count: int, validation: float) -> int:
     return min(max(1, round(count * validation)), count - 1)
 
 
-def _names(stem: str, count: int) -> list[str]:
+def picture_names(stem: str, count: int) -> list[str]:
+    """Of the pictures of one file: stem, or stem-00, stem-01, … where there are several."""
     digits = max(2, len(str(count - 1)))
     return [stem] if count == 1 else [f"{stem}-{index:0{digits}d}" for index in range(count)]
 

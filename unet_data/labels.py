@@ -52,7 +52,12 @@ def read_labels(path: str | Path) -> np.ndarray:
 
     Raises InputError for an unreadable file, colour masks, and floats that are not whole numbers.
     """
-    raw = decode(path, labels=True)
+    return one_number(decode(path, labels=True), path)
+
+
+def one_number(raw: np.ndarray, path: str | Path) -> np.ndarray:
+    """Of decoded pixels (..., C) the number that each stands for: (...), boolean or integer. Raises InputError as
+    `read_labels`."""
     if raw.shape[-1] > 1 and (raw != raw[..., :1]).any():
         colours = np.unique(raw.reshape(-1, raw.shape[-1]), axis=0)
         some = ", ".join(str(tuple(int(v) for v in colour)) for colour in colours[:4])

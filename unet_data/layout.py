@@ -21,8 +21,10 @@ class Layout:
     stacks: bool = False
 
 
-def find_layout(path: Path) -> Layout:
+def find_layout(path: Path, arrays: bool = False) -> Layout:
     """Recognises what lies at `path`; the rules are those of `open_dataset`.
+
+    arrays: whether .npy files and .zarr folders count as images too.
 
     Raises InputError where nothing is there, no layout fits, or an image or label has no partner.
     """
@@ -30,13 +32,13 @@ def find_layout(path: Path) -> Layout:
         raise InputError(f"{path}: no such file or folder")
     if not path.is_dir():
         return Layout(((path, None),))
-    files = _image_files(path)
+    files = _image_files(path, arrays)
     volumes = _by_stem([file for file in files if _is_stack(file, "-volume")], path, "-volume")
     labels = _by_stem([file for file in files if _is_stack(file, "-labels")], path, "-labels")
     if volumes and (labels or len(volumes) == len(files)):
         return Layout(_stack_pairs(volumes, labels), stacks=True)
     if (path / "images").is_dir():
-        return Layout(_folder_pairs(path))
+        return Layout(_folder_pairs(path, arrays))
     if not files:
         inside = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
         found = f"found {', '.join(inside[:5])}{', ...' if len(inside) > 5 else ''}" if inside else "it is empty"
@@ -50,10 +52,15 @@ def find_layout(path: Path) -> Layout:
     return Layout(tuple((file, None) for file in stems.values()))
 
 
-def _image_files(folder: Path) -> list[Path]:
+def _image_files(folder: Path, arrays: bool) -> list[Path]:
     """Image files by suffix in name order, without hidden ones (macOS leaves ._name.png beside name.png)."""
-    files = (entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
-    return sorted(entry for entry in files if entry.suffix.lower() in IMAGE_SUFFIXES)
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    suffixes = (*IMAGE_SUFFIXES, ".npy") if arrays else IMAGE_SUFFIXES
+    return [
+        entry
+        for entry in entries
+        if (entry.suffix.lower() in suffixes and entry.is_file()) or (arrays and entry.suffix == ".zarr")
+    ]
 
 
 def _is_stack(file: Path, ending: str) -> bool:
@@ -83,8 +90,8 @@ def _stack_pairs(volumes: dict[str, Path], labels: dict[str, Path]) -> tuple[tup
     return tuple((volume, labels[stem]) for stem, volume in volumes.items() if stem in labels)
 
 
-def _folder_pairs(path: Path) -> tuple[tuple[Path, Path | None], ...]:
-    images = _by_stem(_image_files(path / "images"), path / "images")
+def _folder_pairs(path: Path, arrays: bool) -> tuple[tuple[Path, Path | None], ...]:
+    images = _by_stem(_image_files(path / "images", arrays), path / "images")
     if not images:
         raise InputError(f"{path / 'images'}: has no images; put {' '.join(IMAGE_SUFFIXES)} files there")
     folders = [path / name for name in LABEL_FOLDERS if (path / name).is_dir()]
@@ -93,7 +100,7 @@ def _folder_pairs(path: Path) -> tuple[tuple[Path, Path | None], ...]:
     if not folders:
         return tuple((image, None) for image in images.values())
     labels: dict[str, Path] = {}
-    for stem, label in _by_stem(_image_files(folders[0]), folders[0]).items():
+    for stem, label in _by_stem(_image_files(folders[0], arrays), folders[0]).items():
         partner = stem if stem in images else _LABEL_ENDING.sub("", stem)
         if partner not in images:
             raise InputError(f"{label}: has no image; expected images/{partner}.png (or another image suffix)")

@@ -7,6 +7,7 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from .dataset import Dataset
+from .tiles import bands
 
 # A channel whose standard deviation is this small beside its mean is constant but for rounding.
 _CONSTANT = 1e-6
@@ -53,12 +54,12 @@ class Normalization:
     def from_dataset(cls, dataset: Dataset) -> "Normalization":
         """Mean and (population) standard deviation of every channel over all pixels of all images.
 
-        Image by image in float64, joined by the pairwise update of Chan, Golub and LeVeque 1979, which does not
-        cancel where the mean is large. A constant channel gets std 1, so that it becomes 0 rather than noise.
+        Band by band of each image in float64, joined by the pairwise update of Chan, Golub and LeVeque 1979, which
+        does not cancel where the mean is large. A constant channel gets std 1, so that it becomes 0 rather than noise.
         """
         count, mean, spread = 0, np.zeros(dataset.channels), np.zeros(dataset.channels)
-        for image in dataset.images:
-            pixels = image.reshape(-1, dataset.channels).astype(np.float64) / full_scale(image.dtype)
+        for image, band in ((i, band) for i in dataset.images for band in bands(i.shape[:-1])):
+            pixels = image[band].reshape(-1, dataset.channels).astype(np.float64) / full_scale(image.dtype)
             here = pixels.mean(axis=0)
             delta, total = here - mean, count + len(pixels)
             spread += ((pixels - here) ** 2).sum(axis=0) + delta**2 * (count * len(pixels) / total)

@@ -2,7 +2,7 @@
 
 run.json      the network, the settings and the data set's name: enough to repeat the run
 log.jsonl     one line a measurement: step, loss, steps per second; or step and scores on the validation data
-best/         the checkpoint with the highest mean IoU on the validation data
+best/         the checkpoint with the highest `select` (a setting: IoU, V_Rand, …) on the validation data
 last/         the checkpoint of the last measurement
 state/        the whole state of the training (Orbax), for resuming
 """
@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from unet_data import Dataset
+from unet_data.stream_store import telling_of_the_disk
 from unet_jax.settings import TrainSettings
 from unet_spec import InputError, NetworkConfig
 from unet_spec.checkpoint import replacing
 
-FREE = ("steps", "fsdp", "space")
-"""Settings that a resumed run may have otherwise: how long, and on which devices."""
+FREE = ("steps", "fsdp", "space", "loader", "workers")
+"""Settings that a resumed run may have otherwise: how long, on which devices, and who reads the batches."""
+
+_KEPT = "; the last saved state is kept: make room and go on with --resume"
 
 
 def open_folder(
@@ -89,13 +92,14 @@ def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
 
 
 def write_log(path: Path, log: list[dict[str, Any]]) -> None:
-    with replacing(path) as temporary:
+    """Writes all of it anew. Raises InputError, as `append_log`."""
+    with telling_of_the_disk(path, _KEPT), replacing(path) as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in log))
 
 
 def append_log(path: Path, record: dict[str, Any]) -> None:
-    """Adds one line."""
-    with path.open("a") as file:
+    """Adds one line. Raises InputError where the disk is full or the folder cannot be written."""
+    with telling_of_the_disk(path, _KEPT), path.open("a") as file:
         file.write(json.dumps(record) + "\n")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from unet_data import Dataset, Normalization, Sampler
 from unet_data.border_weights import weight_maps
 from unet_data.evaluate import check_fits, measure
 from unet_data.normalize import full_scale
+from unet_data.window_weights import window_weights
 from unet_jax.diagnose import first_not_finite
 from unet_jax.interrupt import Stop
+from unet_jax.loader import batches, check_loader
 from unet_jax.mesh import gathered, make_mesh, own_rows, place, put_batch
 from unet_jax.run_folder import append_log, open_folder, read_log, write_log
 from unet_jax.runtime import JaxRuntime
+from unet_jax.selection import OBJECTS, is_best, measure_for
 from unet_jax.settings import TrainSettings
 from unet_jax.state import Saved, StateFolder
 from unet_jax.step import TrainState, initial_state, make_prepare, make_step
@@ -78,6 +81,8 @@ def train(
         if dataset is not None:
             check_fits(config, dataset)
     settings.tile_shape(config)  # refuses a tile that does not fit before anything is written
+    measure_for(settings, config, training)
+    check_loader(settings)
     open_folder(out, config, settings, training, resume, path)
     states = StateFolder(out / "state")
     try:
@@ -104,6 +109,7 @@ class _Run:
         self.settings, self.validation, self.out = settings, validation, out
         self.states, self.stop, self._report = states, stop, report
         self.config, self.leads = config, jax.process_index() == 0
+        self.select = measure_for(settings, config, training)
         self.saved, self.log = Saved(), []
 
         tile = settings.tile_shape(config)
@@ -120,7 +126,8 @@ class _Run:
         self.runtime = JaxRuntime(model)  # kept, so that measuring compiles once
         weights = None
         if settings.weighted:
-            weights = weight_maps(training, settings.border_weight, settings.border_sigma, settings.balance)
+            maps = window_weights if training.stored else weight_maps
+            weights = maps(training, settings.border_weight, settings.border_sigma, settings.balance)
         inner, window = config.geometry.output_shape(tile), settings.augmentation.window(tile)
         self.sampler = Sampler(training, window, inner, settings.batch, settings.seed, weights)
 
@@ -133,36 +140,37 @@ class _Run:
         if self.leads:
             write_log(self.out / "log.jsonl", self.log)
         since, done = time.perf_counter(), first
-        for done, batch in self._batches(first):
-            self.state, _ = self.step(self.state, *batch)
-            ends = done == settings.steps
-            logs = done % settings.log_every == 0 or ends
-            if logs:
-                since = self._log_loss(done, since, first)
-            if done % settings.validate_every == 0 or ends:
-                self._measure(done)
-                since = time.perf_counter()
-            elif self.stop.agreed(logs):
-                self._check_finite(done)
-                self.states.save(done, self.state, self.saved)
-                break
+        with closing(self._batches(first)) as coming:
+            for done, batch in coming:
+                self.state, _ = self.step(self.state, *batch)
+                ends = done == settings.steps
+                logs = done % settings.log_every == 0 or ends
+                if logs:
+                    since = self._log_loss(done, since, first)
+                if done % settings.validate_every == 0 or ends:
+                    self._measure(done)
+                    since = time.perf_counter()
+                elif self.stop.agreed(logs):
+                    self._check_finite(done)
+                    self.states.save(done, self.state, self.saved)
+                    break
         stopped = self.stop.signal if done < settings.steps else None
         return TrainResult(self.out, self.saved.scores, self.saved.best, self.log, stopped)
 
-    def _batches(self, first: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    def _batches(self, first: int) -> Generator[tuple[int, tuple[Any, ...]]]:
         """Each step's number, counted from 1, and its batch on the devices; the next one is cut and sent while this
         one trains."""
-        rows = own_rows(self.mesh, self.settings.batch)
+        host = batches(self.sampler, self.settings, first, own_rows(self.mesh, self.settings.batch))
 
-        def make(step: int) -> tuple[Any, ...]:
-            return put_batch(self.mesh, self.sampler.batch(step, rows))
+        def make() -> tuple[Any, ...]:
+            return put_batch(self.mesh, next(host))
 
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(make, first) if first < self.settings.steps else None
+        with closing(host), ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(make) if first < self.settings.steps else None
             for step in range(first, self.settings.steps):
                 assert coming is not None
                 batch = coming.result()
-                coming = pool.submit(make, step + 1) if step + 1 < self.settings.steps else None
+                coming = pool.submit(make) if step + 1 < self.settings.steps else None
                 yield step + 1, batch
 
     def _tell(self, record: dict[str, Any]) -> None:
@@ -212,9 +220,10 @@ class _Run:
             scores: dict[str, float] = {}
             if self.validation is not None:
                 self.runtime.state = nnx.state(model)
-                scores = measure(self.runtime.run, self.config, self.data, self.validation)
+                objects = self.select in OBJECTS
+                scores = measure(self.runtime.run, self.config, self.data, self.validation, objects)
             model.save_pretrained(self.out / "last")
-            if not scores or scores["iou"] >= self.saved.best.get("iou", -math.inf):
+            if is_best(self.select, scores, self.saved.best):
                 model.save_pretrained(self.out / "best")
                 self.saved = Saved(scores, scores)
             else:

@@ -1,6 +1,7 @@
 """Train a network in JAX. The last sixth of the data, as one block, validates; it is never trained on.
 
-DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or the word synthetic.
+DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or the word synthetic. With
+--loader grain it may be larger than memory, and hold .npy and .zarr.
 OUT receives best/ and last/ (checkpoints), log.jsonl, run.json, report.html and state/ (for --resume).
 --config run.json repeats a run, into another folder. SIGTERM or Ctrl-C saves and leaves.
 
@@ -10,6 +11,7 @@ Example: unet train data/isbi2012 --out runs/em --recipe modern --widths 16 32 6
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ import tyro
 
 from unet_data import Dataset, split
 from unet_data.evaluate import measure
+from unet_jax.loader import check_loader
 from unet_jax.recipes import RECIPES, RecipeName
 from unet_jax.run_folder import next_folder, read_run
 from unet_jax.runtime import JaxRuntime
@@ -98,18 +101,19 @@ def run(args: Args) -> int:
         config = base
         if args.preset or args.widths:
             config = choose_config(args.preset, None, config.in_channels, config.out_channels, args.widths)
-    dataset = open_data(args.data, config.spatial_dims, args.settings.seed)
+    check_loader(args.settings)  # before the files are gone through, which may take long
+    dataset = open_data(args.data, config.spatial_dims, args.settings.seed, args.settings.loader == "grain")
     if base is None:
         classes = dataset.class_count
         channels = config.out_channels if classes <= config.classes == 2 else classes
         config = config.replace(in_channels=dataset.channels, out_channels=channels)
     training, validation = split(dataset)
-    with TrainingProgress(args.settings.steps, quiet=args.json) as progress:
-        reports = [progress.report]
+    with contextlib.ExitStack() as stack:
+        reports = [stack.enter_context(TrainingProgress(args.settings.steps, quiet=args.json)).report]
         if args.tensorboard:
             from unet_tools.tensorboard import TensorBoard
 
-            reports.append(TensorBoard(args.out, validation).report)
+            reports.append(stack.enter_context(TensorBoard(args.out, validation)).report)
 
         def report(record: dict[str, Any]) -> None:
             for each in reports:

@@ -1,0 +1,64 @@
+"""The examples that train on somebody's own folder, run as they stand but for fewer steps."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unet_data import membranes, read_stack, write_stack
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    data = membranes(6, 128, 0)
+    for name, arrays in (("images", data.images), ("labels", [y.astype(np.uint8) * 255 for y in data.labels])):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i, array in enumerate(arrays):
+            write_stack(tmp_path / "data" / name / f"{i}.png", array[None])
+    return tmp_path / "data"
+
+
+def test_the_script_has_at_most_40_lines():
+    assert len((EXAMPLES / "train_own_folder.py").read_text().splitlines()) <= 40
+
+
+def test_the_notebook_is_clean():
+    notebook = json.loads((EXAMPLES / "train_own_folder.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+            compile("".join(cell["source"]), cell["id"], "exec")
+
+
+@pytest.mark.slow
+def test_the_script(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train_own_folder.py", str(folder), str(tmp_path / "run"), "2"])
+    runpy.run_path(str(EXAMPLES / "train_own_folder.py"), run_name="__main__")
+    assert "v_rand" in capsys.readouterr().out
+    assert read_stack(tmp_path / "run" / "example.png").shape == (1, 128, 128, 1)
+    assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_the_notebook(folder, tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((EXAMPLES / "train_own_folder.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    named = cells[0].replace('"synthetic", Path("run"), 300', f'{str(folder)!r}, Path("run"), 2')
+    assert named != cells[0]
+    space = {}
+    for cell in (named, *cells[1:]):
+        exec(cell, space)
+    assert space["guess"].shape == space["truth"].shape == (128, 128)
+    assert space["result"].scores["iou"] > 0
+    assert len(space["figure"].axes) == 3
+    plt.close(space["figure"])

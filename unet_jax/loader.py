@@ -1,0 +1,87 @@
+"""Where the batches of a training come from: the loop's own thread, or processes that read ahead (grain).
+
+Either way batch k is `Sampler.batch(k)`, which follows from (seed, k) alone. So both give the same batches bit for bit,
+however many processes read, and a resumed run goes on by asking for the next number.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from unet_data import Sampler
+from unet_jax.settings import TrainSettings
+
+Batch = tuple[np.ndarray, ...]
+"""images (N, *window, C), labels (N, *window) and, perhaps, weights (N, *window); see `unet_data.Sampler.batch`."""
+
+AHEAD = 2
+"""Batches that each process has ready, or is reading."""
+
+
+def check_loader(settings: TrainSettings) -> None:
+    """Raises ModuleNotFoundError where the settings ask for grain and it is not installed."""
+    if settings.loader == "grain":
+        import grain  # noqa: F401
+
+
+def batches(sampler: Sampler, settings: TrainSettings, first: int, rows: slice = slice(None)) -> Generator[Batch]:
+    """The batches of steps `first` … `settings.steps` − 1, of which this process takes `rows`.
+
+    Raises ModuleNotFoundError as `check_loader`, InputError where a file cannot be read.
+    """
+    if settings.loader == "memory":
+        return (sampler.batch(step, rows) for step in range(first, settings.steps))
+    return _grain_batches(sampler, settings, first, rows)
+
+
+@dataclass(frozen=True)
+class BatchSource:
+    """The batches by their step numbers, as grain asks for them: a source of `grain.MapDataset`."""
+
+    sampler: Sampler
+    steps: int
+    rows: slice
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.sampler.batch(int(index), self.rows)
+
+
+def _grain_batches(sampler: Sampler, settings: TrainSettings, first: int, rows: slice) -> Generator[Batch]:
+    import grain
+
+    numbered = grain.MapDataset.source(BatchSource(sampler, settings.steps, rows))[first : settings.steps]
+    read = grain.ReadOptions(num_threads=AHEAD, prefetch_buffer_size=AHEAD)
+    ordered = numbered.to_iter_dataset(read)
+    if settings.workers:
+        options = grain.MultiprocessingOptions(num_workers=settings.workers, per_worker_buffer_size=AHEAD)
+        ordered = ordered.mp_prefetch(options, worker_init_fn=_live_with_the_parent)
+    iterator = iter(ordered)
+    try:
+        yield from iterator
+    finally:
+        iterator.close()  # ends the processes
+
+
+def _live_with_the_parent(index: int, count: int) -> None:
+    """In a worker: signals that the whole job gets are the training's to answer, which needs its workers until it has
+    saved; and a training that was killed leaves no worker behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
