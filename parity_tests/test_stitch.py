@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unet_data.stitch import predict_tiled
 from unet_data.tiles import mirror_window
 from unet_spec import PRESETS, InputError, UNetConfig, random_tensors
-from unet_spec.tiling import halo, plan_tiles
+from unet_spec.tiling import least_tile, plan_tiles
 
 NARROW = {name: config.replace(widths=(2, 4, 6)) for name, config in PRESETS.items()}
 HALF_PIXEL = NARROW["same-bilinear"].replace(align_corners=False)
@@ -18,12 +20,9 @@ VOLUMES = {
 EXACT = {n: c for n, c in NARROW.items() if c.geometry.shift_invariant} | {"half-pixel": HALF_PIXEL} | VOLUMES
 
 
-def least_tile(config: UNetConfig) -> int:
-    geometry = config.geometry
-    return geometry.grid().above(2 * geometry.margin() + sum(halo(geometry)) + geometry.grid().step)
-
-
-def tiled_and_whole(config: UNetConfig, size: tuple[int, ...], tile: int | None, dtype: type) -> tuple:
+def tiled_and_whole(
+    config: UNetConfig, size: tuple[int, ...], tile: int | tuple[int, ...] | None, dtype: type
+) -> tuple:
     """Logits by tiles, logits of the mirrored canvas in one piece, and the plan."""
     rng = np.random.default_rng(3)
     image = rng.normal(1.0, 1.0, (*size, config.in_channels)).astype(dtype)
@@ -40,12 +39,37 @@ def tiled_and_whole(config: UNetConfig, size: tuple[int, ...], tile: int | None,
 def test_tiles_reproduce_the_whole_image_at_prime_sizes(name, dtype, bound):
     config = EXACT[name]
     size = (67, 83) if config.spatial_dims == 2 else (17, 13, 23)
-    tiled, whole, plan = tiled_and_whole(config, size, least_tile(config), dtype)
+    tiled, whole, plan = tiled_and_whole(config, size, least_tile(config.geometry), dtype)
     assert plan.exact
     assert len(plan) > 1, "this would test nothing"
     assert tiled.shape == (*size, config.out_channels)
     assert tiled.dtype == dtype
     assert np.abs(tiled - whole).max() <= bound * np.abs(whole).max()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.sampled_from([n for n in EXACT if n not in VOLUMES]),
+    st.lists(st.integers(1, 70), min_size=2, max_size=2),
+    st.lists(st.integers(0, 6), min_size=2, max_size=2),
+)
+def test_tiles_of_any_plan_reproduce_an_image_of_any_size(name, size, steps):
+    """Sides of the tile: so many grid steps above the least one; also images of one tile's width."""
+    config = EXACT[name]
+    grid = config.geometry.grid()
+    tile = tuple(least_tile(config.geometry) + k * grid.step for k in steps)
+    tiled, whole, plan = tiled_and_whole(config, tuple(size), tile, np.float64)
+    assert plan.exact
+    assert np.abs(tiled - whole).max() <= 1e-12 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_strips_one_tile_wide(name):
+    config = EXACT[name]
+    size = (61, 1, 2)[: config.spatial_dims]
+    tiled, whole, plan = tiled_and_whole(config, size, least_tile(config.geometry), np.float64)
+    assert [len(axis.starts) > 1 for axis in plan.axes] == [True, False, False][: config.spatial_dims]
+    assert np.abs(tiled - whole).max() <= 1e-12 * np.abs(whole).max()
 
 
 @pytest.mark.parametrize("name", NARROW)
@@ -60,7 +84,9 @@ def test_every_preset_in_one_piece(name):
 def test_an_image_smaller_than_a_tile(name, size):
     config = EXACT[name]
     shape = (size, size + 2, size + 1)[: config.spatial_dims]
-    tiled, whole, _ = tiled_and_whole(config, shape, least_tile(config) + config.geometry.grid().step, np.float64)
+    tiled, whole, _ = tiled_and_whole(
+        config, shape, least_tile(config.geometry) + config.geometry.grid().step, np.float64
+    )
     assert np.abs(tiled - whole).max() <= 1e-12 * np.abs(whole).max()
 
 
@@ -72,7 +98,7 @@ def test_windows_that_are_off_by_one_are_seen(monkeypatch):
         return mirror_window(image, [start[0] + 1, *start[1:]], shape)
 
     monkeypatch.setattr("unet_data.stitch.mirror_window", shifted)
-    tiled, whole, _ = tiled_and_whole(config, (67, 97), least_tile(config), np.float64)
+    tiled, whole, _ = tiled_and_whole(config, (67, 97), least_tile(config.geometry), np.float64)
     assert np.abs(tiled - whole).max() > 1e-2 * np.abs(whole).max()
 
 

@@ -10,7 +10,7 @@ import tifffile
 from unet_data import read_stack
 from unet_data.readers import open_pictures
 from unet_data.stream import shard
-from unet_data.stream_store import TileStore
+from unet_data.stream_store import TileStore, begin, check_room
 from unet_data.writers import check_target, write_mosaic
 from unet_spec import PRESETS, InputError
 from unet_spec.tiling import plan_tiles
@@ -85,6 +85,20 @@ def test_windows_of_zarr(form, tmp_path):
     same_windows(open_pictures(tmp_path / "a.zarr", 2, 1), GREY[None, ..., None])
 
 
+@pytest.mark.parametrize("form", [2, 3])
+def test_ome_zarr_says_its_axes(form, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    pixels = RNG.integers(0, 255, (2, 3, 1, 40, 50)).astype(np.uint8)  # t c z y x
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=form)
+    for level, part in enumerate((pixels, pixels[..., ::2, ::2])):
+        group.create_array(str(level), shape=part.shape, chunks=(1, 1, 1, 16, 16), dtype="u1")[:] = part
+    scales = [{"axes": [{"name": n} for n in "tczyx"], "datasets": [{"path": "0"}, {"path": "1"}]}]
+    group.attrs.update({"multiscales": scales} if form == 2 else {"ome": {"multiscales": scales}})
+    same_windows(open_pictures(tmp_path / "a.zarr", 2, 3), np.moveaxis(pixels[:, :, 0], 1, -1))
+    with pytest.raises(InputError, match="has 3 channels"):
+        open_pictures(tmp_path / "a.zarr", 2, 1)
+
+
 def test_damaged_files_are_one_line_each(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", GREY, tile=(32, 32), compression="zlib")
     content = (tmp_path / "a.tif").read_bytes()
@@ -113,7 +127,8 @@ def filled(tmp_path, dtype, values=(), images=1, size=(1301, 1107)):
     config = PRESETS["paper"].replace(widths=(2, 4, 6))
     plan = plan_tiles(config.geometry, size, 300)
     whole = RNG.integers(0, 200, (images, *size, *values)).astype(dtype)
-    store = TileStore.open(tmp_path / "part", {"a": 1}, plan, images, values, np.dtype(dtype))
+    begin(tmp_path / "part", {"a": 1}, {"tile": 300})
+    store = TileStore(tmp_path / "part", plan, images, values, np.dtype(dtype))
     for number in range(len(store)):
         image, tile = divmod(number, len(plan))
         store.put(number, whole[image][plan[tile].target])
@@ -132,9 +147,9 @@ def test_a_result_is_written_by_windows(suffix, dtype, values, tmp_path, monkeyp
     path = tmp_path / f"out.{suffix}"
     if suffix == "png" and values:
         with pytest.raises(InputError, match="PNG does not hold"):
-            check_target(path, False, np.dtype(dtype), values, 1)
+            check_target(path, False, np.dtype(dtype), values, 1, 2)
         return
-    check_target(path, False, np.dtype(dtype), values, 1)
+    check_target(path, False, np.dtype(dtype), values, 1, 2)
     write_mosaic(path, store)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["part", path.name]), "something was left"
     if suffix == "npy":
@@ -177,14 +192,62 @@ def test_a_full_disk_leaves_the_tiles_and_no_result(tmp_path, monkeypatch):
 def test_no_room_is_told_before_anything_is_computed(tmp_path, monkeypatch):
     store, _ = filled(tmp_path, np.uint8)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
-    with pytest.raises(InputError, match=r"the disk has 0\.00 GiB left"):
-        store.check_room()
+    with pytest.raises(InputError, match="the disk has 1 MiB left"):
+        check_room(store.folder, store.bytes_needed())
+    there = sum(store.path(n).stat().st_size for n in range(len(store)))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 2 * 10**9 - there})())
+    check_room(store.folder, 10**9)
+    with pytest.raises(InputError, match="take up to"):
+        check_room(tmp_path / "new.part", 10**9)
 
 
 def test_tiles_of_another_run_are_not_taken_over(tmp_path):
     store, _ = filled(tmp_path, np.uint8)
     with pytest.raises(InputError, match="another run, with another a"):
-        TileStore.open(store.folder, {"a": 2}, store.plan, 1, (), np.dtype(np.uint8))
+        begin(store.folder, {"a": 2}, {})
+
+
+def test_the_first_of_several_processes_makes_the_plan(tmp_path):
+    """Or shards on machines with less memory would lay other tiles."""
+    assert begin(tmp_path / "p", {"a": 1}, {"tile": [92]}) == {"tile": [92]}
+    assert begin(tmp_path / "p", {"a": 1}, {"tile": [60]}) == {"tile": [92]}
+    assert [p.name for p in (tmp_path / "p").iterdir()] == ["run.json"]
+    (tmp_path / "p" / "run.json").write_text("{")
+    with pytest.raises(InputError, match="damaged; delete the folder"):
+        begin(tmp_path / "p", {"a": 1}, {})
+
+
+@pytest.mark.parametrize("damage", ["cut", "of another shape", "missing"])
+def test_a_damaged_tile_is_named(damage, tmp_path):
+    store, _ = filled(tmp_path, np.uint8)
+    path = store.path(3)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "missing":
+        path.unlink()
+    else:
+        np.save(path, np.zeros((3, 3), np.uint8))
+    (store.folder / "notes.npy").write_bytes(b"somebody else's")
+    assert len(store.done()) == len(store) - (damage == "missing")
+    with pytest.raises(InputError, match=r"0000003\.npy: is damaged; delete it"):
+        write_mosaic(tmp_path / "o.npy", store)
+    assert not (tmp_path / "o.npy").exists()
+
+
+@pytest.mark.parametrize("whole_below", [0, 2**26])
+def test_every_volume_is_in_the_file(whole_below, tmp_path, monkeypatch):
+    monkeypatch.setattr("unet_data.writers.WHOLE_BELOW", whole_below)
+    config = PRESETS["same"].replace(widths=(2, 3), spatial_dims=3)
+    plan = plan_tiles(config.geometry, (7, 70, 50), 40)
+    store = TileStore(tmp_path, plan, 2, (), np.dtype(np.uint8))
+    whole = RNG.integers(0, 200, (2, 7, 70, 50)).astype(np.uint8)
+    for number in range(len(store)):
+        volume, tile = divmod(number, len(plan))
+        store.put(number, whole[volume][plan[tile].target])
+    write_mosaic(tmp_path / "o.tif", store)
+    assert np.array_equal(read_stack(tmp_path / "o.tif")[..., 0], whole.reshape(14, 70, 50))
+    with pytest.raises(InputError, match="PNG does not hold a volume"):
+        check_target(tmp_path / "o.png", False, np.dtype(np.uint8), (), 1, 3)
 
 
 @pytest.mark.parametrize(("count", "parts"), [(10, 1), (10, 3), (2, 5), (97, 8)])

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -98,6 +98,20 @@ def bench_bundle(
         "peak_gflops": peak / 1e9,
         "timings": timings,
     }
+
+
+def in_turns(runs: Mapping[str, Callable[[int], object]], rounds: int, repeats: int = 1) -> dict[str, float]:
+    """Median seconds of one run of each, timed over `repeats` at once. `runs`: run so many times, and wait for the end.
+
+    They take turns, so that other load on the machine meets all; one round before those that count is thrown away."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(repeats if turn else 1)
+            if turn:
+                seconds[name].append((time.perf_counter() - start) / repeats)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 def measured_peak(size: int = 2048) -> float:

@@ -143,7 +143,7 @@ def _speed(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
         config = Checkpoint.load(weights).config
         whole = tile_memory(config.graph, "torch", (config.geometry.grid().above(size),) * 2) / 2**30
         base = {"weights": str(weights), "image": str(image), "memory": args.memory, "folder": str(folder)}
-        jobs: list[dict[str, Any]] = [{"engine": "ours", "runtime": r} for r in ("onnx", "mnn", "torch")]
+        jobs: list[dict[str, Any]] = [{"engine": "ours", "runtime": r} for r in ("onnx", "mnn", "mnn-fast", "torch")]
         jobs.append({"engine": "ours", "runtime": "torch", "strips": True})
         if whole <= args.whole_limit:
             jobs.insert(0, {"engine": "whole"})
@@ -230,7 +230,7 @@ def _one_speed(job: dict[str, Any]) -> dict[str, Any]:
 
 def _memory(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
     """A few equal tiles of each kind through the whole pipeline, in each runtime."""
-    for runtime in ("onnx", "mnn", "torch", "jax"):
+    for runtime in ("onnx", "mnn", "mnn-fast", "torch", "jax"):
         for name, width, tile in (
             ("paper", 16, 572),
             ("paper", 16, 1500),
@@ -288,18 +288,26 @@ def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
     """The command line, killed on the way and started again, against a run that was left alone."""
     size = args.size or 30000
     image, weights = _image(folder / "huge.npy", size), _checkpoint(folder, "paper", args.widths[0])
-    unet = [sys.executable, "-m", "unet_tools.cli", "predict", str(weights), str(image), "--json"]
+    unet = [sys.executable, "-m", "unet_tools.cli", "predict", str(weights)]
     flags = ["--runtime", args.runtime, "--memory", args.memory]
+
+    def predict(source: Path, out: Path, *more: str) -> dict[str, Any]:
+        command = [*unet, str(source), "--json", *flags, "-o", str(out), *more]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)["images"][0]
+
+    small = _image(folder / "small.npy", 2048)
+    rates = [predict(small, folder / "small-out.npy", "--overwrite")["megapixels_per_second"] for _ in range(3)]
     start = time.perf_counter()
-    done = subprocess.run([*unet, *flags, "-o", str(folder / "calm.npy")], capture_output=True, text=True, check=True)
-    calm = json.loads(done.stdout)["images"][0]
+    calm = predict(image, folder / "calm.npy")
     total = time.perf_counter() - start
+    rates += [predict(small, folder / "small-out.npy", "--overwrite")["megapixels_per_second"] for _ in range(3)]
     notes.print(f"left alone: {total:.0f} s, {calm['megapixels_per_second']:.2f} MP/s, {calm['resident_bytes']} bytes")
     killed = folder / "killed.npy"
     kept = []
     for kill in range(args.kills):
         process = subprocess.Popen(
-            [*unet, *flags, "-o", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [*unet, str(image), *flags, "-o", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         part, wanted = killed.with_name("killed.npy.part"), calm["tiles"] * (kill + 1) // (args.kills + 1)
         while process.poll() is None and len(list(part.glob("[0-9]*.npy"))) <= wanted:
@@ -309,8 +317,7 @@ def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
         assert not killed.exists(), "a killed run left a result"
         kept.append(len(list(part.glob("[0-9]*.npy"))))
         notes.print(f"killed with {kept[-1]} of {calm['tiles']} tiles")
-    done = subprocess.run([*unet, *flags, "-o", str(killed)], capture_output=True, text=True, check=True)
-    resumed = json.loads(done.stdout)["images"][0]
+    resumed = predict(image, killed)
     same = subprocess.run(["cmp", str(folder / "calm.npy"), str(killed)]).returncode == 0
     shutil.rmtree(folder / "calm.npy.part", ignore_errors=True)
     notes.print(f"after {args.kills} kills {resumed['computed']} tiles were left; identical: {same}")
@@ -325,6 +332,7 @@ def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
         "seconds": calm["seconds"],
         "total_seconds": total,
         "megapixels_per_second": calm["megapixels_per_second"],
+        "megapixels_per_second_of_2048": sorted(rates),  # three runs before and three after
         "predicted_bytes": calm["predicted_bytes"],
         "measured_bytes": calm["measured_bytes"],
         "resident_bytes": calm["resident_bytes"],

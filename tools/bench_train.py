@@ -26,7 +26,7 @@ import tyro
 from unet_spec import NetworkConfig, preset
 from unet_spec.checkpoint import replacing
 from unet_spec.summary import facts
-from unet_tools.bench_measure import versions
+from unet_tools.bench_measure import in_turns, versions
 from unet_tools.console import print_table
 from unet_tools.demo import hardware
 
@@ -155,17 +155,10 @@ def main(args: Args) -> int:
     for width in args.widths:
         config = preset("paper", widths=tuple(width * 2**k for k in range(args.levels)), dropout=0.0)
         runs = contestants(config, args)
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for turn in range(args.rounds + 1):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                run(1)
-                if turn:
-                    seconds[name].append(time.perf_counter() - start)
+        seconds = in_turns(runs, args.rounds)
         macs = 3 * facts(config, (args.tile, args.tile))["macs"] * args.batch  # backward: two products for each forward
-        base = float(np.median(seconds["torch eager"]))
-        for name, values in seconds.items():
-            median = float(np.median(values))
+        base = seconds["torch eager"]
+        for name, median in seconds.items():
             line = {"width": width, "runtime": name, "seconds_per_step": median, "steps_per_second": 1 / median}
             line |= {"images_per_second": args.batch / median, "speed_relative_to_torch_eager": base / median}
             line |= {

@@ -63,12 +63,8 @@ def open_runtime(job: dict[str, Any]) -> tuple[Run, Checkpoint]:
     _, model, where = read_onnx(bundle.onnx)
     checkpoint = Checkpoint(bundle.config, weights_of(model, where), bundle.data)
     kind, _, precision = job["runtime"].partition(" ")
-    if kind in ("onnx", "tensorrt"):
+    if kind in ("onnx", "openvino", "tensorrt"):
         return load(bundle, kind, precision=precision or "fp32").runtime.run, checkpoint
-    if kind == "openvino":
-        from unet_export.openvino_runtime import OpenVinoRuntime
-
-        return OpenVinoRuntime(bundle.onnx).run, checkpoint
     from unet_tools.runtimes import open_checkpoint
 
     if kind == "torch-compile":
@@ -79,9 +75,9 @@ def open_runtime(job: dict[str, Any]) -> tuple[Run, Checkpoint]:
 def _compiled(checkpoint: Checkpoint) -> Run:
     import torch
 
-    from unet_torch import UNet
+    from unet_torch import from_checkpoint
 
-    model = torch.compile(UNet.from_checkpoint(checkpoint))
+    model = torch.compile(from_checkpoint(checkpoint).eval())
 
     def run(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

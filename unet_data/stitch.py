@@ -22,10 +22,10 @@ Run = Callable[[np.ndarray], np.ndarray]
 class TwoPhase:
     """A `Run` in two halves: `start` enqueues a batch, what it returns waits for it. Two batches may be under way."""
 
-    start: Callable[[np.ndarray], Callable[[], np.ndarray]]
+    start: Callable[..., Callable[[], np.ndarray]]
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self.start(images)()
+    def __call__(self, images: np.ndarray, *noise: np.ndarray | None) -> np.ndarray:
+        return self.start(images, *noise)()
 
 
 class Windowed(Protocol):

@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ import numpy as np
 
 from unet_spec.checkpoint import replacing
 from unet_spec.errors import InputError
+from unet_spec.planner import mebibytes
 from unet_spec.tiling import TilePlan
 
 RUN = "run.json"
@@ -36,6 +39,61 @@ def telling_of_the_disk(where: Path, kept: str = "") -> Iterator[None]:
         full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         what = "the disk is full (or the file larger than it allows)" if full else str(e.strerror or e)
         raise InputError(f"{where}: cannot be written: {what}{kept}") from None
+
+
+def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
+    """Begins a run in a folder, or joins the one that has begun there. Returns how that one is planned.
+
+    asked: all that the result depends on, which must be the same. planned: how this process would go about it; of
+    several that start at the same time, the first one's holds for all. Both are JSON.
+
+    Raises InputError where the folder holds another run, naming what differs, and where it cannot be written.
+    """
+    record = json.loads(json.dumps({"asked": asked, "planned": planned}))
+    path = folder / RUN
+    with telling_of_the_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            temporary = folder / f".{RUN}.{uuid.uuid4().hex[:12]}"
+            try:
+                temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                _link(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        text = path.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text)
+        there, how = found["asked"], found["planned"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}: {RUN} is damaged; delete the folder to begin anew") from None
+    if there != record["asked"]:
+        keys = [k for k in {**record["asked"], **there} if record["asked"].get(k) != there.get(k)]
+        raise InputError(
+            f"{folder} holds tiles of another run, with another {', '.join(keys)}; "
+            "give the same settings to go on, or delete the folder to begin anew"
+        )
+    return how
+
+
+def check_room(folder: Path, result: int) -> None:
+    """Raises InputError where the disk has no room for a result of so many bytes and, beside it, for its tiles in
+    `folder`, which need not exist yet."""
+    there = sum(path.stat().st_size for path in folder.glob("*.npy"))
+    if (free := shutil.disk_usage(folder.parent).free) < (needed := 2 * result - there):
+        raise InputError(
+            f"{folder.parent}: the tiles and the result take up to {mebibytes(needed)}, the disk has "
+            f"{mebibytes(free)} left"
+        )
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Gives a finished file its name, unless there is one of that name."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        os.replace(temporary, path)
 
 
 @dataclass(frozen=True)
@@ -55,39 +113,6 @@ class TileStore:
     value_shape: tuple[int, ...]
     dtype: np.dtype
 
-    @classmethod
-    def open(
-        cls,
-        folder: Path,
-        record: dict[str, Any],
-        plan: TilePlan,
-        images: int,
-        value_shape: tuple[int, ...],
-        dtype: np.dtype,
-    ) -> TileStore:
-        """Begins, or goes on where the folder holds tiles of the same run. `record`: all that the result depends on.
-
-        Raises InputError where it holds tiles of another run, naming what differs, or cannot be written.
-        """
-        record = json.loads(json.dumps(record))
-        with telling_of_the_disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / RUN
-            if not path.exists():
-                with replacing(path) as temporary:
-                    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise InputError(f"{folder}: {RUN} is damaged; delete the folder to begin anew") from None
-        if found != record:
-            keys = [k for k in {**record, **found} if record.get(k) != found.get(k)]
-            raise InputError(
-                f"{folder} holds tiles of another run, with another {', '.join(keys)}; "
-                "give the same settings to go on, or delete the folder to begin anew"
-            )
-        return cls(folder, plan, images, value_shape, np.dtype(dtype))
-
     def __len__(self) -> int:
         """Tiles of all images. They are counted through: number = image · tiles of an image + tile."""
         return self.images * len(self.plan)
@@ -99,9 +124,8 @@ class TileStore:
     def done(self) -> set[int]:
         """The numbers of the tiles that are finished."""
         with os.scandir(self.folder) as entries:
-            names = [e.name[:-4] for e in entries if e.name.endswith(".npy") and not e.name.startswith(".")]
-        parts = [name.partition("-") for name in names]
-        return {int(image) * len(self.plan) + int(tile) for image, _, tile in parts}
+            found = [re.fullmatch(r"(\d+)-(\d+)\.npy", entry.name) for entry in entries]
+        return {int(name[1]) * len(self.plan) + int(name[2]) for name in found if name}
 
     def put(self, number: int, pixels: np.ndarray) -> None:
         """Keeps a finished tile: on the disk, not only in its cache, when this returns. Raises InputError."""
@@ -112,18 +136,20 @@ class TileStore:
             file.flush()
             os.fsync(file.fileno())
 
+    def load(self, number: int) -> np.ndarray:
+        """A finished tile, mapped. Raises InputError where its file is missing or damaged."""
+        shape = tuple(s.stop - s.start for s in self.plan[number % len(self.plan)].target) + self.value_shape
+        try:
+            pixels = np.load(self.path(number), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            pixels = None
+        if pixels is None or pixels.shape != shape or pixels.dtype != self.dtype:
+            raise InputError(f"{self.path(number)}: is damaged; delete it and run the same command again")
+        return pixels
+
     def bytes_needed(self) -> int:
         """Of all tiles together, which is also what the result takes uncompressed."""
         return self.images * int(np.prod((*self.plan.image, *self.value_shape), dtype=np.int64)) * self.dtype.itemsize
-
-    def check_room(self) -> None:
-        """Raises InputError where the disk has no room for the tiles and for the result beside them."""
-        needed = 2 * self.bytes_needed() - len(self.done()) * self.bytes_needed() // len(self)
-        if (free := shutil.disk_usage(self.folder).free) < needed:
-            raise InputError(
-                f"{self.folder}: the tiles and the result take up to {needed / 2**30:.2f} GiB, "
-                f"the disk has {free / 2**30:.2f} GiB left"
-            )
 
     def mosaic(self, image: int) -> Mosaic:
         return Mosaic(self, image)
@@ -167,7 +193,7 @@ class Mosaic:
                 high = max(low, high)
                 source.append(slice(low - axis.edges[k], high - axis.edges[k], step))
                 target.append(slice((low - a) // step, (low - a) // step + -(-(high - low) // step)))
-            result[tuple(target)] = np.load(self.store.path(first + number), mmap_mode="r")[tuple(source)]
+            result[tuple(target)] = self.store.load(first + number)[tuple(source)]
         return result
 
     def bands(self, rows: int) -> Iterator[np.ndarray]:

@@ -4,12 +4,31 @@ The overlap-tile strategy of the U-Net article (Ronneberger et al. 2015, figure 
 extrapolated by mirroring, and what lies within is always the true image.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
 
 from unet_spec.errors import InputError
+
+BAND = 2**22
+"""Pixels, about, of one band of `bands`."""
+
+
+def bands(shape: Sequence[int], pixels: int | None = None) -> Iterator[tuple[slice, ...]]:
+    """Windows that follow each other along the first axis and cover an image of this spatial size, each of about so
+    many pixels (None: BAND), but at least one row or plane: what can be done one after the other needs no more of the
+    image in memory."""
+    rows = max(1, (pixels or BAND) // max(1, math.prod(shape[1:])))
+    for first in range(0, shape[0], rows):
+        yield (slice(first, min(first + rows, shape[0])), *(slice(0, n) for n in shape[1:]))
+
+
+def middle(shape: Sequence[int], most: int = 1024) -> tuple[slice, ...]:
+    """The window at the centre of an image of this spatial size that has at most so many pixels per axis: what is
+    shown of an image of any size."""
+    return tuple(slice((n - min(n, most)) // 2, (n - min(n, most)) // 2 + min(n, most)) for n in shape)
 
 
 def mirror_index(start: int, stop: int, size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ all: it is written under a temporary name and renamed.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import uuid
@@ -33,8 +34,9 @@ _PNG_MOST = 2**31
 _TILE, _CHUNK = 512, {2: 512, 3: 64}
 
 
-def check_target(path: Path, overwrite: bool, dtype: np.dtype, values: tuple[int, ...], images: int) -> None:
-    """Raises InputError, before anything is computed, where `path` cannot become the result."""
+def check_target(path: Path, overwrite: bool, dtype: np.dtype, values: tuple[int, ...], images: int, dims: int) -> None:
+    """Raises InputError, before anything is computed, where `path` cannot become the result: so many images of `dims`
+    axes with pixels of shape `values`."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"cannot write {path}: use .tif or .png, .npy or .zarr")
@@ -46,10 +48,10 @@ def check_target(path: Path, overwrite: bool, dtype: np.dtype, values: tuple[int
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if suffix == ".zarr":
         import_zarr()
-    if suffix == ".png" and (
-        images > 1 or (dtype.name, values) not in (("uint8", ()), ("uint16", ()), ("uint8", (3,)))
-    ):
-        raise InputError(f"{path}: PNG does not hold {images} image(s) of {dtype} {values or ''}; use .tif or .zarr")
+    pixel = (dtype.name, values)
+    if suffix == ".png" and (images > 1 or dims > 2 or pixel not in (("uint8", ()), ("uint16", ()), ("uint8", (3,)))):
+        what = f"{images} image{'s' * (images > 1)}" if dims == 2 else "a volume"
+        raise InputError(f"{path}: PNG does not hold {what} of {' x '.join([*map(str, values), dtype.name])}; use .tif")
 
 
 def write_mosaic(path: Path, store: TileStore) -> None:
@@ -78,8 +80,8 @@ def _write_whole(path: Path, parts: list[Mosaic]) -> None:
     if parts[0].store.bytes_needed() > _PNG_MOST:
         raise InputError(f"{path}: a PNG of {parts[0].shape} would have to fit into memory; use .tif or .zarr")
     size = parts[0].store.plan.image
-    whole = np.stack([part.window((0,) * len(size), size) for part in parts])
-    write_stack(path, whole if len(size) == 2 else whole[0])
+    stack = np.stack([part.window((0,) * len(size), size) for part in parts])
+    write_stack(path, stack.reshape(-1, *stack.shape[len(size) - 1 :]))  # volumes are pages, one after the other
 
 
 def _rows(part: Mosaic) -> int:
@@ -139,8 +141,8 @@ def _write_tiff(path: Path, parts: list[Mosaic]) -> None:
     levels = 0
     while dims == 2 and len(parts) == 1 and max(height, width) >> levels > 2 * _TILE:
         levels += 1
-    pages = len(parts) if dims == 2 else part.shape[0]
-    axes = ("Z" if pages > 1 else "") + "YX" + ("S" if channels else "")
+    pages = len(parts) * math.prod(part.shape[: dims - 2])
+    axes = (("Z" if dims == 3 else "Q") if pages > 1 else "") + "YX" + ("S" if channels else "")
     with tifffile.TiffWriter(path, bigtiff=part.store.bytes_needed() > 2**31) as tiff:
         for level in range(levels + 1):
             step = 2**level

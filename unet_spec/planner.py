@@ -65,6 +65,7 @@ def plan_image(
     *,
     runtime: str = "onnx",
     budget: int | None = None,
+    held: int = 0,
     tile: tuple[int, ...] | None = None,
     least: tuple[int, ...] | None = None,
     most: tuple[int, ...] | None = None,
@@ -77,7 +78,8 @@ def plan_image(
         geometry: of the network.
         image: pixels per axis.
         runtime: whose memory model holds ("onnx", "mnn", "torch", "jax"; others are taken for "onnx").
-        budget: bytes for one batch of tiles and its windows, over what the process holds already. None: no limit.
+        budget: bytes for one batch of tiles and its windows, and for what the process holds already. None: no limit.
+        held: bytes that the process holds already, which tiles cannot have.
         tile: asks for this shape (as `plan_tiles` does) instead of the cheapest.
         least, most: pixels per axis that a tile may have: an engine's profile. None: any on the grid.
         most_batch: tiles that the network takes at a time; as many are given as fit into the budget.
@@ -86,18 +88,19 @@ def plan_image(
     Raises InputError where nothing fits into the budget or the sizes allowed, naming the least that works.
     """
     if tile is None:
-        shape = _cheapest(geometry, image, runtime, budget, least, most, halo)
+        shape = _cheapest(geometry, image, runtime, budget, held, least, most, halo)
     else:
         shape = tile
     tiles = plan_tiles(geometry, image, shape, halo=halo, least=least)
     memory = tile_memory(geometry.graph, runtime, tiles.tile)
-    if budget is not None and memory > budget:
+    if budget is not None and memory + held > budget:
         raise InputError(
-            f"a tile of {_shape(tiles.tile)} takes {mebibytes(memory)}, the budget has {mebibytes(budget)}; "
-            "give a smaller tile or a larger budget"
+            f"a tile of {_shape(tiles.tile)} takes {mebibytes(memory)}, a memory budget of {mebibytes(budget)} has "
+            f"{mebibytes(max(budget - held, 0))} for it; give a smaller tile or a larger budget"
         )
     fixed = ActivationMemory(geometry.graph, _model(runtime)).fixed
-    batch = 1 if budget is None else max(1, min(most_batch, (budget - fixed) // (memory - fixed), len(tiles)))
+    fitting = most_batch if budget is None else (budget - held - fixed) // (memory - fixed)
+    batch = max(1, min(most_batch, fitting, len(tiles)))
     return Plan(
         tiles,
         batch,
@@ -132,6 +135,7 @@ def _cheapest(
     image: tuple[int, ...],
     runtime: str,
     budget: int | None,
+    held: int,
     least: tuple[int, ...] | None,
     most: tuple[int, ...] | None,
     asked: int | None,
@@ -164,13 +168,16 @@ def _cheapest(
         index = np.unravel_index(flat, memory.shape)
         return tuple(list(sizes.values())[int(i)] for sizes, i in zip(choices, index, strict=True))
 
-    fits = memory <= (np.inf if budget is None else budget)
+    fits = memory <= (np.inf if budget is None else budget - held)
     if not fits.any():
         smallest = int(memory.argmin())
         why = "" if geometry.shift_invariant else "; it needs the whole image in one piece, --tile only approximates it"
+        already = f", of which the process has {mebibytes(held)} already" if held else ""
+        slack = 2**20 + held // 16  # what a process holds differs a little from start to start
         raise InputError(
             f"a memory budget of {mebibytes(budget or 0)} is too small for this network; the least that works is "
-            f"{mebibytes(int(memory.flat[smallest]) + 2**20)}, for tiles of {_shape(shape_of(smallest))}{why}"
+            f"{mebibytes(int(memory.flat[smallest]) + held + slack)}{already}, for tiles of "
+            f"{_shape(shape_of(smallest))}{why}"
         )
     order = np.lexsort((memory.ravel(), np.where(fits, work, np.inf).ravel()))
     return shape_of(int(order[0]))

@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from unet_spec import Checkpoint, InputError
+from unet_spec import Checkpoint, InputError, NetworkConfig
 from unet_tools.console import print_json
 from unet_tools.diff.checkpoints import DiffRuntime, Dtype
 
@@ -70,7 +70,8 @@ def run(args: Args) -> int:
         open_side(checkpoint, runtime, dtype, args.train, title)
         for checkpoint, runtime, title in zip((first, second), runtimes, titles, strict=True)
     ]
-    image = check_input(first.config, [] if args.image is None else [_prepared(args.image, first)])
+    config = _with_common_size(first.config, second.config)
+    image = check_input(config, [] if args.image is None else [_prepared(args.image, first)])
     report = compare(sides[0], sides[1], [np.asarray(image, dtype)], backward=args.backward, tolerance=args.tolerance)
     if args.out is not None:
         from unet_tools.diff.plot import save_plot
@@ -83,6 +84,17 @@ def run(args: Args) -> int:
 
         print_report(report)
     return 0 if report.same else 1
+
+
+def _with_common_size(first: NetworkConfig, second: NetworkConfig) -> NetworkConfig:
+    """The one of two networks whose small image fits the other, too. Raises InputError."""
+    from unet_tools.checking import check_input
+
+    for config, other in ((first, second), (second, first)):
+        size = check_input(config, []).shape[1:-1]
+        if all(n in grid for n, grid in zip(size, other.geometry.grids, strict=True)):
+            return config
+    raise InputError("no small image fits both networks: sizes are not on one grid; there is nothing to compare")
 
 
 def _default_runtimes(args: Args) -> tuple[DiffRuntime, DiffRuntime]:

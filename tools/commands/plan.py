@@ -28,7 +28,7 @@ class Args:
     """Instead of a checkpoint."""
     widths: tuple[int, ...] | None = None
     """Feature maps per level."""
-    runtime: Literal["onnx", "mnn", "torch", "jax"] = "onnx"
+    runtime: Literal["onnx", "mnn", "mnn-fast", "torch", "jax"] = "onnx"
     """Whose memory is predicted."""
     memory: str = "2GiB"
     """For the tiles; the network and its runtime come on top."""
@@ -58,8 +58,8 @@ def run(args: Args) -> int:
     console.print(plan.describe())
     if not plan.tiles.exact:
         exact = plan_image(config.geometry, size, runtime=args.runtime, tile=plan.tiles.tile)
-        saved = 1 - plan.work / exact.work
-        console.print(f"the exact halo would take {saved:.0%} more work at this tile" if saved > 0 else "")
+        if exact.tiles.exact and exact.work > plan.work:
+            console.print(f"the exact halo would take {exact.work / plan.work - 1:.0%} more work at this tile")
     console.print(
         f"memory besides: the network's weights, {mebibytes(4 * config.graph.parameter_count)}, and the runtime"
     )

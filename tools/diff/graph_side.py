@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from unet_spec import Checkpoint, Graph, InputError, Node
-from unet_spec.ops import Input
+from unet_spec.ops import Input, LatentInput
 from unet_tools.diff.trace import OUTPUT, Call, Outputs, Place, Trace
 
 Compute = Callable[[Node, list[np.ndarray]], np.ndarray]
 
 
 class GraphSide:
-    """Every node is a call within the network's own, which has no code but that of nodes without counterpart."""
+    """Every node is a call within the network's own, which has no code but that of nodes without counterpart. Of the
+    graph, only what the logits depend on; further inputs are what `activations` gives for them."""
 
     flat = True
     differentiable = False
@@ -24,11 +25,12 @@ class GraphSide:
     def __init__(
         self, name: str, graph: Graph, activations: Callable[[np.ndarray], dict[str, np.ndarray]], compute: Compute
     ):
-        self.name, self.graph, self.activations, self.compute = name, graph, activations, compute
+        self.name, self.graph, self.activations, self.compute = name, graph.inference, activations, compute
 
     def record(self, inputs: Sequence[np.ndarray]) -> Trace:
         (image,) = inputs
         values = {self.graph.input.name: image} | self.activations(image)
+        self.fed = {node.name: values[node.name] for node in self.graph if isinstance(node.op, Input)}
         eps = float(np.finfo(values[self.graph.output.name].dtype).eps)
         nodes = [node for node in self.graph if node.name in values and not isinstance(node.op, Input)]
         logits = {"": values[self.graph.output.name]}
@@ -49,14 +51,16 @@ class GraphSide:
         if key:
             return {(OUTPUT, ""): self.compute(self.graph[key], list(inputs))}
         found: dict[Place, np.ndarray] = {}
-        values: dict[str, np.ndarray] = {}
+        values = self.fed | {self.graph.input.name: inputs[0]}
         for node in self.graph:
+            if isinstance(node.op, Input):
+                continue
             given = [values[name] for name in node.inputs]
             if node.name in forced:
                 found |= {(node.name, i): array for i, array in enumerate(given)}
                 values[node.name] = forced[node.name][""]
             else:
-                values[node.name] = inputs[0] if isinstance(node.op, Input) else self.compute(node, given)
+                values[node.name] = self.compute(node, given)
         return found | {(OUTPUT, ""): values[self.graph.output.name]}
 
     def differentiate(self, cotangents: Outputs) -> None:
@@ -111,13 +115,17 @@ def onnx_side(checkpoint: Checkpoint, name: str) -> GraphSide:
 
     def activations(image: np.ndarray) -> dict[str, np.ndarray]:
         values = evaluate(whole, {onnx_ops.INPUT: image}, [*names, onnx_ops.OUTPUT])
-        return dict(zip([*names, graph.output.name], values, strict=True))
+        latent = [node for node in graph if isinstance(node.op, LatentInput)]
+        noise = {n.name: np.zeros((len(image), *[1] * graph.spatial_dims, n.op.channels()), np.float32) for n in latent}
+        return noise | dict(zip([*names, graph.output.name], values, strict=True))
 
     def vanished(node: Node) -> bool:  # dropout does nothing here, and leaves no value
         return node.name not in written and node.name != graph.output.name
 
     def value(name: str) -> str:
         node = graph[name]
+        if isinstance(node.op, LatentInput):
+            return f"{name}.map"  # behind the reshaping to a map of one pixel
         if isinstance(node.op, Input):
             return onnx_ops.INPUT
         return value(node.inputs[0]) if vanished(node) else onnx_ops.OUTPUT if node is graph.output else name
