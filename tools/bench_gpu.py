@@ -180,8 +180,7 @@ def inference(config: NetworkConfig, tensors: dict[str, np.ndarray], args: Args)
 
 def engines(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray) -> Iterator[dict[str, Any]]:
     """Builds an engine for this GPU in each precision, runs it, and compares it. Images a second include the copies."""
-    from unet_export import load, write_bundle
-    from unet_export.bundle import EngineSettings
+    from unet_export import EngineSettings, load, write_bundle
     from unet_export.cuda_device import find_device
 
     capability = find_device().compute_capability

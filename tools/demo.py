@@ -25,7 +25,8 @@ from unet_spec import Checkpoint, NetworkConfig
 from unet_spec.summary import facts
 from unet_spec.tiling import least_tile, plan_tiles
 from unet_tools.bench_measure import versions
-from unet_tools.checking import Finding, check_bundle, check_checkpoint
+from unet_tools.checking import check_bundle, check_checkpoint
+from unet_tools.findings import Finding
 from unet_tools.networks import network_name
 from unet_tools.report import Example, Report, write_report
 from unet_tools.runtimes import open_checkpoint
