@@ -3,8 +3,9 @@
 Its Winograd convolutions compute blocks of outputs with fewer multiplications than a direct convolution takes: 2.25
 times fewer for blocks of 2 x 2, 5.06 times fewer for 6 x 6 (Lavin and Gray 2015, arXiv 1509.09308). The constants of
 the larger blocks' transforms differ by orders of magnitude, which costs digits. So there are two runtimes of it: "mnn",
-whose smallest blocks round as little as ONNX Runtime does, and "mnn-fast", which is as MNN is by default, some 1e-3 of
-the largest logit from the others. Its "precision" has nothing to do with that.
+whose smallest blocks round as little as ONNX Runtime does (and which has none where a kernel is larger than 3), and
+"mnn-fast", which is as MNN is by default, some 1e-3 of the largest logit from the others. Its "precision" has nothing
+to do with that.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 
 from unet_spec import InputError
 from unet_spec.geometry import check_image
+from unet_spec.ops import Conv
 
 from .onnx_check import config_of, read_onnx
 from .onnx_ops import INPUT, OUTPUT
@@ -32,8 +34,10 @@ from .onnx_runtime import usable_cores
 
 DEVIATION = 2e-3
 """Of "mnn-fast", relative to the largest logit: more than `python -m unet_tools.bench_tiles speed` finds."""
-_WINOGRAD_LEVEL, _SMALLEST_BLOCKS = 3, 1
+_WINOGRAD_LEVEL, _NO_BLOCKS, _SMALLEST_BLOCKS = 3, 0, 1
 """MNN's hint WINOGRAD_MEMORY_LEVEL: at 1 only the smallest blocks are chosen, at 0 none, at 3 the fastest."""
+_LARGEST_KERNEL = 3
+"""For larger ones the transform of even the smallest block is large: a 7x7 kernel loses a digit (2e-5)."""
 
 
 class MnnRuntime:
@@ -52,11 +56,6 @@ class MnnRuntime:
 
         Raises InputError where `read_onnx` does, where MNN is not installed, and where its converter fails.
         """
-        try:
-            with _silent():
-                import MNN.nn
-        except ModuleNotFoundError:
-            raise InputError("MNN is not installed; pip install 'unet-twins[mnn]'") from None
         content, model, where = read_onnx(source)
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; it must be at least 1")
@@ -64,13 +63,20 @@ class MnnRuntime:
         self.config = config_of(model, where)
         if self.config.spatial_dims != 2:
             raise InputError(f"{where}: MNN runs 2-D networks only; use the runtime onnx")
+        try:
+            with _silent():
+                import MNN.nn
+        except ModuleNotFoundError:
+            raise InputError("MNN is not installed; pip install 'unet-twins[mnn]'") from None
         self.version: str = version("MNN")
         with tempfile.TemporaryDirectory() as folder, _silent():
             path = _convert(content, Path(folder), where)
             settings = {"backend": "CPU", "numThread": threads or usable_cores(), "precision": "high"}
             self._manager = MNN.nn.create_runtime_manager((settings,))  # type: ignore[attr-defined]
             if not fast:
-                self._manager.set_hint(_WINOGRAD_LEVEL, _SMALLEST_BLOCKS)
+                kernels = [k for node in self.config.graph if isinstance(node.op, Conv) for k in node.op.kernel]
+                blocks = _SMALLEST_BLOCKS if max(kernels) <= _LARGEST_KERNEL else _NO_BLOCKS
+                self._manager.set_hint(_WINOGRAD_LEVEL, blocks)
             self._module = MNN.nn.load_module_from_file(str(path), [INPUT], [OUTPUT], runtime_manager=self._manager)
         self._lock = threading.Lock()  # one module holds one set of activations
 

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parity_tests.family_cases import FAMILIES
 from unet_data.stitch import predict_tiled
 from unet_data.tiles import mirror_window
-from unet_spec import PRESETS, InputError, UNetConfig, random_tensors
+from unet_spec import PRESETS, InputError, NetworkConfig, random_tensors
 from unet_spec.tiling import least_tile, plan_tiles
 
 NARROW = {name: config.replace(widths=(2, 4, 6)) for name, config in PRESETS.items()}
@@ -18,10 +19,14 @@ VOLUMES = {
     "half-pixel-3d": HALF_PIXEL.replace(widths=(2, 3), spatial_dims=3),
 }
 EXACT = {n: c for n, c in NARROW.items() if c.geometry.shift_invariant} | {"half-pixel": HALF_PIXEL} | VOLUMES
+OTHERS = {n: c for n, c in FAMILIES.items() if c.geometry.shift_invariant and c.spatial_dims == 2}
+"""The other architectures whose tiles can be exact; the largest halos need the largest tiles."""
+OTHER_CASES = [pytest.param(n, marks=[pytest.mark.slow] * (least_tile(c.geometry) > 200)) for n, c in OTHERS.items()]
+PRIMES = (5, 17, 31, 41, 61, 71, 83, 97, 113, 131, 283, 431)
 
 
 def tiled_and_whole(
-    config: UNetConfig, size: tuple[int, ...], tile: int | tuple[int, ...] | None, dtype: type
+    config: NetworkConfig, size: tuple[int, ...], tile: int | tuple[int, ...] | None, dtype: type
 ) -> tuple:
     """Logits by tiles, logits of the mirrored canvas in one piece, and the plan."""
     rng = np.random.default_rng(3)
@@ -45,6 +50,19 @@ def test_tiles_reproduce_the_whole_image_at_prime_sizes(name, dtype, bound):
     assert tiled.shape == (*size, config.out_channels)
     assert tiled.dtype == dtype
     assert np.abs(tiled - whole).max() <= bound * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("name", OTHER_CASES)
+def test_tiles_of_the_other_architectures_reproduce_the_whole_image(name):
+    """At a prime size with tiles on both axes, in a strip one tile wide, and on an image smaller than a tile."""
+    config = OTHERS[name]
+    tile, step = least_tile(config.geometry), config.geometry.grid().step
+    high, wide = [n for n in PRIMES if n > tile + step][:2]
+    for size, several in (((high, wide), (True, True)), ((high, 3), (True, False)), ((5, 3), (False, False))):
+        tiled, whole, plan = tiled_and_whole(config, size, tile, np.float64)
+        assert plan.exact
+        assert tuple(len(axis.starts) > 1 for axis in plan.axes) == several
+        assert np.abs(tiled - whole).max() <= 1e-12 * np.abs(whole).max()
 
 
 @settings(deadline=None, max_examples=25)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -187,6 +188,35 @@ def test_a_full_disk_leaves_the_tiles_and_no_result(tmp_path, monkeypatch):
         store.put(0, np.zeros(store.plan[0].target[0].stop, np.uint8))
     assert [p.name for p in tmp_path.iterdir()] == ["part"]
     assert len(store.done()) == len(store)
+
+
+@contextmanager
+def files_of_at_most(count):
+    """Files grow to so many bytes: a real failure to write, as that of a full disk, in the midst of a file."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "tif", "png", "zarr"])
+def test_what_could_not_be_written_whole_is_not_there(suffix, tmp_path):
+    """Small files too, which a system's buffers take in whole before the disk refuses them."""
+    if suffix == "zarr":
+        pytest.importorskip("zarr")
+    store, whole = filled(tmp_path, np.uint8, size=(97, 71))
+    store.path(0).unlink()
+    tile = whole[store.plan[0].target]
+    with files_of_at_most(1000), pytest.raises(InputError, match="cannot be written: the disk is full"):
+        store.put(0, tile)
+    assert 0 not in store.done()
+    store.put(0, tile)
+    with files_of_at_most(1000), pytest.raises(InputError, match="cannot be written"):
+        write_mosaic(tmp_path / f"o.{suffix}", store)
+    assert [p.name for p in tmp_path.iterdir()] == ["part"]
 
 
 def test_no_room_is_told_before_anything_is_computed(tmp_path, monkeypatch):

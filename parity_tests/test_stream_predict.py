@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from parity_tests.battery.cases import CASES, one_of_each
 from unet_data.predict import Output, predict_image
 from unet_data.stitch import predict_blended, predict_tiled
 from unet_data.stream import segment
@@ -20,11 +21,14 @@ from unet_data.test_time import as_logits, augmented, predict_rotated, symmetrie
 from unet_data.tiles import mirror_window
 from unet_export.mnn_runtime import DEVIATION
 from unet_spec import PRESETS, Checkpoint, DataSpec, random_tensors
-from unet_spec.tiling import plan_tiles
+from unet_spec.tiling import least_tile, plan_tiles
 from unet_tools.cli import main
 
 EXACT = {n: c for n, c in PRESETS.items() if c.geometry.shift_invariant}
 SIZE = (211, 149)
+OTHERS = [name for name in one_of_each() if name not in EXACT]
+PRIMES = (41, 61, 83, 113, 131, 283, 431)
+SLOW = pytest.mark.slow
 
 
 def checkpoint_of(config, folder):
@@ -35,11 +39,12 @@ def checkpoint_of(config, folder):
 
 def whole_image(checkpoint, image):
     """The NumPy reference, float64, of the mirrored canvas in one piece."""
-    plan = plan_tiles(checkpoint.config.geometry, image.shape)
-    canvas = mirror_window(image[..., None] / 255.0, [-axis.margin for axis in plan.axes], plan.canvas)
+    plan = plan_tiles(checkpoint.config.geometry, image.shape[: checkpoint.config.spatial_dims])
+    pixels = image if image.ndim > checkpoint.config.spatial_dims else image[..., None]
+    canvas = mirror_window(pixels / 255.0, [-axis.margin for axis in plan.axes], plan.canvas)
     tensors = {k: v.astype(np.float64) for k, v in checkpoint.tensors.items()}
     logits = checkpoint.config.graph.forward(tensors, canvas[None])[0]
-    return logits[tuple(slice(0, n) for n in image.shape)]
+    return logits[tuple(slice(0, axis.image) for axis in plan.axes)]
 
 
 @pytest.fixture
@@ -65,6 +70,28 @@ def test_tiles_equal_the_whole_image_in_every_runtime(name, runtime, tmp_path):
     bound = DEVIATION if runtime == "mnn-fast" else 1e-5
     assert np.abs(np.load(out) - whole).max() <= bound * np.abs(whole).max()
     assert not out.with_name("out.npy.part").exists()
+
+
+@pytest.mark.parametrize("runtime", ["onnx", *(pytest.param(r, marks=SLOW) for r in ("torch", "jax", "mnn"))])
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_architecture_in_every_runtime(name, runtime, tmp_path):
+    """The U-Nets that cannot be tiled and one network of every other architecture: by tiles where that is exact."""
+    if runtime == "mnn":
+        pytest.importorskip("MNN")
+    config = CASES[name].config
+    checkpoint = checkpoint_of(config, tmp_path / "ck")
+    geometry, flags = config.geometry, []
+    size = (47, 37)
+    if geometry.shift_invariant:
+        tile = least_tile(geometry)
+        size, flags = (next(n for n in PRIMES if n > tile + geometry.grid().step), 37), ["--tile", str(tile)]
+        assert len(plan_tiles(geometry, size, tile)) > 1
+    image = np.random.default_rng(0).integers(0, 255, (*size, config.in_channels)).astype(np.uint8)
+    np.save(tmp_path / "in.npy", image[None])
+    flags += ["--json", "--output", "logits", "--runtime", runtime, "-o", str(tmp_path / "out.npy")]
+    assert main(["predict", str(tmp_path / "ck"), str(tmp_path / "in.npy"), *flags]) == 0
+    whole = whole_image(checkpoint, image)
+    assert np.abs(np.load(tmp_path / "out.npy") - whole).max() <= 1e-5 * np.abs(whole).max()
 
 
 def test_mnn_installs_nothing(case, tmp_path, monkeypatch):

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parity_tests.family_cases import FAMILIES
 from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
 from unet_spec.strips import plan_strips, strip_macs, strip_memory
 
 CASES = {name: config.replace(widths=(2, 4, 6), dropout=0.0) for name, config in PRESETS.items()}
+CASES["unet++"] = FAMILIES["unet++"]
 CASES |= {f"{name}-3d": PRESETS[name].replace(widths=(2, 4), spatial_dims=3) for name in PRESETS}
 
 
@@ -21,10 +23,10 @@ def of_strips(name, runtime, rows, height=None):
     grid = config.geometry.grid()
     size = (grid.above(height or 70), grid.above(37), grid.above(20))[: config.spatial_dims]
     checkpoint = Checkpoint(config, random_tensors(config.graph, 1, np.float32))
-    x = np.random.default_rng(0).normal(1, 1, (1, *size, 1)).astype(np.float32)
+    x = np.random.default_rng(0).normal(1, 1, (1, *size, config.in_channels)).astype(np.float32)
     double = {k: v.astype(np.float64) for k, v in checkpoint.tensors.items()}
     whole = config.graph.forward(double, x.astype(np.float64))[0]
-    model = importlib.import_module(f"unet_{runtime}").UNet.from_checkpoint(checkpoint)
+    model = importlib.import_module(f"unet_{runtime}").from_checkpoint(checkpoint)
     strips = importlib.import_module(f"unet_{runtime}.strips").StripRuntime(model)
     parts, at = [], 0
     for first, logits in strips.stream(lambda a, b: x[0, a:b], size[0], rows):
@@ -92,7 +94,13 @@ def test_zeros_for_a_row_that_was_kept_are_seen(monkeypatch):
     assert np.abs(strips - whole).max() > 1e-3 * np.abs(whole).max()
 
 
-def test_a_network_that_sees_everything_is_refused():
-    config = CASES["paper"].replace(norm="instance")
-    with pytest.raises(InputError, match="whole image at once"):
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (CASES["paper"].replace(norm="instance"), "whole image at once"),
+        (FAMILIES["multiresunet"], "cannot compute add"),
+    ],
+)
+def test_a_network_without_strips_is_refused(config, told):
+    with pytest.raises(InputError, match=told):
         list(plan_strips(config.graph, 100, 8))

@@ -49,6 +49,8 @@ class Args:
     """Pixels per axis. Default: 2048; huge: 30000."""
     repeats: int = 1
     """Of each row of speed; the fastest counts."""
+    runtimes: tuple[str, ...] = ("onnx", "mnn", "mnn-fast", "torch", "jax")
+    """Of memory; the rows of others that are in the file are kept."""
     kills: int = 3
     """Of huge: how often it is killed on the way."""
     runtime: str = "onnx"
@@ -71,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     told = [a for i, a in enumerate(arguments) if a != "--work" and arguments[i - 1 : i] != ["--work"]]
     header = {"command": "python -m unet_tools.bench_tiles " + " ".join(told), **_conditions()}
     rows: list[dict[str, Any]] = []
+    if args.what == "memory" and args.out.exists():
+        rows = [row for row in json.loads(args.out.read_text())["rows"] if row["runtime"] not in args.runtimes]
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-tiles-") as folder:
         for row in {"speed": _speed, "memory": _memory, "huge": _huge}[args.what](args, Path(folder)):
             rows.append(row | {"load_average_after": os.getloadavg()[0]})
@@ -230,7 +234,7 @@ def _one_speed(job: dict[str, Any]) -> dict[str, Any]:
 
 def _memory(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
     """A few equal tiles of each kind through the whole pipeline, in each runtime."""
-    for runtime in ("onnx", "mnn", "mnn-fast", "torch", "jax"):
+    for runtime in args.runtimes:
         for name, width, tile in (
             ("paper", 16, 572),
             ("paper", 16, 1500),

@@ -132,7 +132,9 @@ class TileStore:
         kept = f"; the tiles finished so far are kept in {self.folder}: make room and run the same command again"
         path = self.path(number)
         with telling_of_the_disk(path, kept), replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, np.ascontiguousarray(pixels, self.dtype))
+            pixels = np.ascontiguousarray(pixels, self.dtype)
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
+            file.write(pixels.tobytes())  # np.save goes around `file`, and a disk that fills up goes unnoticed
             file.flush()
             os.fsync(file.fileno())
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from unet_spec.graph import Graph, Node
-from unet_spec.ops import Conv
 
 FLOAT32 = 4  # bytes
 MIB = 2**20
@@ -32,7 +31,6 @@ class MemoryModel:
         crop_copies: a cropped skip is a map of its own; else a view, and the whole skip stays alive.
         block: channels are stored in multiples of this, except those of the image and the logits.
         factor: of the whole: copies in other layouts, and what an allocator wastes.
-        unpadded: the same for a network whose convolutions are not padded; None: no difference.
         weights: copies of the weights that the first run makes: filters transformed or packed for the kernels.
         fixed: bytes besides: programs that are compiled at the first run, buffers of the threads.
     """
@@ -41,16 +39,16 @@ class MemoryModel:
     crop_copies: bool = True
     block: int = 1
     factor: float = 1.0
-    unpadded: float | None = None
     weights: float = 0.0
     fixed: int = 0
 
 
 MODELS = {
     "onnx": MemoryModel(block=8, factor=1.66, fixed=5 * MIB),
-    "mnn": MemoryModel(factor=1.18, weights=4.0, fixed=5 * MIB),
+    "mnn": MemoryModel(factor=1.1, weights=0.3, fixed=5 * MIB),
+    "mnn-fast": MemoryModel(factor=1.18, weights=4.0, fixed=5 * MIB),
     "torch": MemoryModel(block=8, factor=2.04, weights=0.8, fixed=71 * MIB),
-    "jax": MemoryModel(crop_copies=False, factor=1.35, unpadded=2.76, fixed=189 * MIB),
+    "jax": MemoryModel(crop_copies=False, factor=1.06, fixed=100 * MIB),
 }
 """Of the runtimes on a CPU; benchmarks/results says how far each was from what was measured."""
 
@@ -64,9 +62,6 @@ class ActivationMemory:
 
     def __init__(self, graph: Graph, model: MemoryModel):
         self.graph, self.model = graph, model
-        convs = [op for op in (node.op for node in graph.nodes) if isinstance(op, Conv)]
-        valid = any(op.kernel[0] > 1 and not any(op.padding) for op in convs)
-        self.factor = model.unpadded if valid and model.unpadded else model.factor
         count = sum(math.prod(p.shape) for p in graph.params.values())
         self.fixed = model.fixed + int(model.weights * FLOAT32 * count)
         self._last_use = {name: node.name for node in graph.inference for name in node.inputs}
@@ -89,7 +84,7 @@ class ActivationMemory:
                     users[owner[name]] -= 1
             for name in [n for n, count in users.items() if not count]:
                 del users[name], alive[name]
-        return peak * FLOAT32 * self.factor + self.fixed
+        return peak * FLOAT32 * self.model.factor + self.fixed
 
     def _shares(self, node: Node) -> bool:
         if node.op.kind == "crop":
