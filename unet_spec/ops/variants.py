@@ -159,7 +159,7 @@ class DropBlock(Op):
         """The probability of a square, for a map of `size` pixels per axis; 0 where it is smaller than a square."""
         if min(size) < self.block:
             return 0.0
-        places = math.prod(n - self.block + 1 for n in size)
+        places = math.prod([n - self.block + 1 for n in size])  # a list: torch.compile takes no generator here
         return (1 - self.keep) / self.block ** len(size) * math.prod(size) / places
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
