@@ -5,7 +5,8 @@
 --data is a folder that holds the folders named by --sets. Each network is trained with its own loss on the first five
 sixths of a set, for the same number of steps of the same tiles, and scored on the last sixth. The file is written after
 each network, and what it holds already is not repeated, so the table may be made in several sittings. Beside it come a
-page with the table (.md) and a picture with what each network found (.png).
+page with the table (.md) and a picture with what each network found (.png). The first line of each table is no network:
+it calls every pixel by the name of the commonest class, which is what a network has to beat.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from unet_data.evaluate import measure
 from unet_data.predict import labels, predict_image
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
-from unet_spec import Checkpoint, InputError, NetworkConfig
+from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig
 from unet_spec.checkpoint import replacing
 from unet_tools.bench_measure import versions
 from unet_tools.console import notes, print_table
@@ -57,7 +58,8 @@ NETWORKS = (
     "fcn-8s",
 )
 """Presets; the first is the plain U-Net, with same padding and batch norm, that the others are beside."""
-COLUMNS = ("network", "IoU", "V_Rand", "parameters", "multiply-adds", "seconds a step")
+COLUMNS = ("network", "IoU", "V_Rand", "parameters", "multiply-adds", "seconds a step", "of U-Net's")
+NOTHING = "(commonest class)"
 SHOWN = 256  # pixels per axis of what the picture shows
 
 
@@ -71,8 +73,10 @@ class Args:
     """Data sets, by folder."""
     networks: tuple[str, ...] = NETWORKS
     """Presets."""
-    steps: int = 300
+    steps: int = 200
     """Optimizer steps of each run."""
+    learning_rate: float = 2e-3
+    """At its peak; the same for all."""
     batch: int = 2
     """Tiles a step."""
     tile: int = 128
@@ -82,32 +86,49 @@ class Args:
 
 
 def main(args: Args) -> int:
-    document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
-    document |= {
+    for network in args.networks:
+        narrow(network)  # refuses an unknown name before anything is trained
+    document = begun(args.out)
+    budget = {name: getattr(args, name) for name in ("steps", "batch", "tile", "learning_rate", "seed")}
+    held_out: dict[str, Dataset] = {}
+    for name in args.sets:
+        dataset = open_data(str(args.data / name))
+        training, held_out[name] = split(dataset)
+        for network in (NOTHING, *args.networks):
+            key = {"data": name, "network": network, **budget}
+            if any(key.items() <= run.items() for run in document["runs"]):
+                continue
+            notes.print(f"{name}, {network}")
+            if network == NOTHING:
+                found = run_nothing(training, held_out[name])
+            else:
+                found = run_one(suited(narrow(network), dataset), budget, training, held_out[name])
+            document["runs"].append(key | found)
+            write_json(args.out, document)
+    runs = [run for run in document["runs"] if budget.items() <= run.items()]
+    for name in args.sets:
+        print_table(name, COLUMNS, lines(runs, name), right="1 2 3 4 5 6")
+    write_page(args, document, runs, held_out)
+    notes.print(f"look at {args.out.with_suffix('.md')}")
+    return 0
+
+
+def begun(out: Path) -> dict[str, Any]:
+    """What `out` holds, or an empty document, with what this process runs on. Raises InputError where the file's runs
+    were made on something else: their seconds would stand side by side."""
+    here: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "unet_tools.families_table", *sys.argv[1:]]),
         "hardware": hardware(),
         "environment": {name: os.environ[name] for name in ("OMP_NUM_THREADS", "XLA_FLAGS") if name in os.environ},
         "versions": versions(),
     }
-    budget = {"steps": args.steps, "batch": args.batch, "tile": args.tile, "seed": args.seed}
-    held_out: dict[str, Dataset] = {}
-    for name in args.sets:
-        dataset = open_data(str(args.data / name))
-        training, held_out[name] = split(dataset)
-        for network in args.networks:
-            key = {"data": name, "network": network, **budget}
-            if any(key.items() <= run.items() for run in document["runs"]):
-                continue
-            config = suited(narrow(network), dataset)
-            notes.print(f"{name}, {network}: {config.graph.parameter_count:,} parameters")
-            document["runs"].append(key | run_one(config, budget, training, held_out[name]))
-            write_json(args.out, document)
-    runs = [run for run in document["runs"] if budget.items() <= run.items()]
-    for name in args.sets:
-        print_table(name, COLUMNS, lines(runs, name), right="1 2 3 4 5")
-    write_page(args, document, runs, held_out)
-    notes.print(f"look at {args.out.with_suffix('.md')}")
-    return 0
+    if not out.exists():
+        return {**here, "runs": []}
+    document = json.loads(out.read_text())
+    for name in ("hardware", "environment", "versions"):
+        if document[name] != here[name]:
+            raise InputError(f"{out}: its runs were made with {name} {document[name]}, not {here[name]}; name another")
+    return document | here
 
 
 def suited(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
@@ -124,17 +145,31 @@ def run_one(config: NetworkConfig, budget: dict[str, int], training: Dataset, va
             raise InputError("stopped; what is finished is kept, and the same command goes on from there")
         checkpoint = Checkpoint.load(Path(folder) / "run" / "last")
     rates = [record["steps_per_second"] for record in result.log if "steps_per_second" in record]
+    rates = rates[1:] or rates  # the first steps compile
     run = open_checkpoint(checkpoint, "onnx").run
     scores = measure(run, config, checkpoint.data, validation, objects=True)
     return {
         "parameters": config.graph.parameter_count,
         "macs": sum(config.graph.macs(settings.tile_shape(config)).values()),
-        "seconds_per_step": 1 / float(np.median(rates[1:] or rates)),  # the first ones compile
+        "seconds_per_step": 1 / max(rates),  # what other processes take makes steps slower, never faster
         "loss": [record["loss"] for record in result.log if "loss" in record],
         **scores,
         "date": datetime.now(UTC).date().isoformat(),
         "shown": packed(labels(predict_image(run, cut(validation.images[0]), config, checkpoint.data))),
     }
+
+
+def run_nothing(training: Dataset, validation: Dataset) -> dict[str, Any]:
+    """The scores of the same answer for every pixel: the commonest class of the training data."""
+    config = suited(narrow("same"), training)
+    assert training.labels is not None
+    counts = sum(np.bincount(label.ravel(), minlength=config.classes) for label in map(np.asarray, training.labels))
+    answer = np.eye(config.classes, dtype=np.float32)[np.argmax(counts)]
+
+    def run(x: np.ndarray) -> np.ndarray:
+        return np.tile(answer, (*x.shape[:-1], 1))
+
+    return measure(run, config, DataSpec(), validation, objects=True) | {"date": datetime.now(UTC).date().isoformat()}
 
 
 def cut(image: np.ndarray) -> np.ndarray:
@@ -155,19 +190,20 @@ def unpacked(text: str) -> np.ndarray:
 
 
 def lines(runs: Iterable[dict[str, Any]], data: str) -> list[tuple[str, ...]]:
-    """One line a network."""
-    return [
-        (
-            r["network"] + (" (U-Net)" if r["network"] == "same" else ""),
-            f"{r['iou']:.3f}",
-            f"{r['v_rand']:.3f}",
-            f"{r['parameters']:,}",
-            large(r["macs"]),
-            f"{r['seconds_per_step']:.2f}",
-        )
-        for r in runs
-        if r["data"] == data
-    ]
+    """One line a network; the last column is the seconds a step in those of the plain U-Net."""
+    here = [run for run in runs if run["data"] == data]
+    unit = next((run["seconds_per_step"] for run in here if run["network"] == NETWORKS[0]), None)
+    told: list[tuple[str, ...]] = []
+    for run in here:
+        scores = (f"{run['iou']:.3f}", f"{run['v_rand']:.3f}")
+        if run["network"] == NOTHING:
+            told.append((NOTHING, *scores, *[""] * 4))
+            continue
+        name = run["network"] + (" (U-Net)" if run["network"] == NETWORKS[0] else "")
+        seconds = run["seconds_per_step"]
+        ratio = f"{seconds / unit:.1f}" if unit else ""
+        told.append((name, *scores, f"{run['parameters']:,}", large(run["macs"]), f"{seconds:.2f}", ratio))
+    return told
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
@@ -194,15 +230,16 @@ def write_page(args: Args, document: dict[str, Any], runs: list[dict[str, Any]],
         "",
         f"{'; '.join(made)}.",
         "",
-        f"A small, equal budget: {args.steps} steps of {args.batch} tiles of {args.tile}x{args.tile} pixels, one seed,"
-        " networks far narrower than their papers' (`unet_tools.narrow`), each with its own loss and otherwise the"
-        " same settings, which suit none in particular. It shows that every one of them trains and what a step of it"
-        " costs here. It is no ranking: with so few steps, one seed and these widths, the order says little.",
+        f"A small, equal budget: {args.steps} steps of {args.batch} tiles of {args.tile}x{args.tile} pixels, learning"
+        f" rate {args.learning_rate:g}, one seed, networks far narrower than their papers' (`unet_tools.narrow`), each"
+        " with its own loss and otherwise the same settings, which suit none in particular. It shows that every one of"
+        " them trains and what a step of it costs here. It is no ranking: with so few steps, one seed and these widths,"
+        " the order says little.",
         "",
         "Scored on the last sixth of each set, which no run trained on: mean IoU of the classes over all pixels; V_Rand"
         " after border thinning, at the best of nine thresholds; of the Probabilistic U-Net, the hypothesis of its"
-        " prior's mean. Multiply-adds are of one tile. Seconds a step: median of the trainer's log without its first"
-        " line, while other processes may have shared the machine.",
+        f" prior's mean. {NOTHING}: the same answer for every pixel. Multiply-adds are of one tile. Seconds a step: the"
+        " fastest ten steps of the run, compilation not among them.",
     ]
     for name in args.sets:
         text += ["", f"## {name}", "", f"| {' | '.join(COLUMNS)} |", "|---|" + "---:|" * (len(COLUMNS) - 1)]
@@ -214,7 +251,7 @@ def write_page(args: Args, document: dict[str, Any], runs: list[dict[str, Any]],
 
 def overlays(runs: list[dict[str, Any]], held_out: dict[str, Dataset]) -> Any:
     """A row a data set: the image, then each network's errors on it."""
-    networks = list(dict.fromkeys(run["network"] for run in runs))
+    networks = list(dict.fromkeys(run["network"] for run in runs if "shown" in run))
     with drawing():
         side = 1.35
         figure = new_figure(side * (len(networks) + 1), (side + 0.2) * len(held_out))
@@ -230,7 +267,7 @@ def overlays(runs: list[dict[str, Any]], held_out: dict[str, Dataset]) -> Any:
                 run = next((r for r in runs if (r["data"], r["network"]) == (name, network)), None)
                 if run is not None:
                     axes.imshow(color_errors(Example(network, shown, truth, unpacked(run["shown"]))))
-                    axes.set_title(f"{network}  {run['iou']:.2f}", fontsize=7, color=MUTED)
+                    axes.set_title(f"{network}  {run['iou']:.2f}", fontsize=6, color=MUTED)
             for axes in row:
                 axes.set_axis_off()
     return figure
