@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 pytest.importorskip("jax", reason="jax is not installed; pip install 'unet-twins[jax]'")
 pytest.importorskip("torch", reason="torch is not installed; pip install 'unet-twins[torch]'")
 
-from unet_tools.bench_gpu import Args, main
+from unet_spec import PRESETS, InputError, random_tensors
+from unet_tools.bench_gpu import Args, engines, main
 
 
 def test_every_section_has_its_lines(tmp_path):
@@ -21,3 +23,21 @@ def test_every_section_has_its_lines(tmp_path):
     assert {row["runtime"] for row in found["training"]} >= {"jax", "torch eager"}
     assert all("note" in row or row["worst_relative"] < 0.05 for row in found["engines"])
     assert found["engines"]
+
+
+@pytest.mark.parametrize(("capability", "asked"), [("89", ("89",)), ("90", None)])
+def test_engines_are_asked_for_as_each_gpu_can_have_them(capability, asked, monkeypatch):
+    """A Hopper is none of TensorRT for RTX's: naming it would refuse TensorRT's own engine, too."""
+    from unet_export.cuda_device import Device
+
+    def write(checkpoint, folder, *, engines, precisions, settings):
+        settings.check(engines, precisions)
+        assert settings.compute_capabilities == asked
+        raise InputError("no further")
+
+    monkeypatch.setattr("unet_export.cuda_device.find_device", lambda: Device("Some GPU", capability))
+    monkeypatch.setattr("unet_export.write_bundle", write)
+    config = PRESETS["paper"].replace(widths=(2, 4))
+    rows = list(engines(config, random_tensors(config.graph, 0), np.zeros((1, 20, 20, 1), np.float32), Args()))
+    assert [row["precision"] for row in rows] == ["fp32", "tf32", "fp16", "bf16", "fp32"]
+    assert {row["note"] for row in rows} == {"no further"}

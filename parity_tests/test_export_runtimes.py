@@ -1,8 +1,10 @@
 """What runs a bundle: where, in which threads, until when; and the network as one file for other programs."""
 
+import re
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +135,13 @@ def test_openvino_says_what_it_lacks(bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(InputError, match=r"OpenVINO is not installed; pip install 'unet-twins\[openvino\]'"):
         load(bundle, "openvino")
+
+
+def test_extras_that_messages_name_can_be_installed():
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    folders = ("unet_spec", "unet_data", "unet_jax", "unet_torch", "export", "tools", "docs")
+    files = [path for name in folders for path in (root / name).rglob("*") if path.suffix in (".py", ".md")]
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
+    named = {extra for found in re.findall(r"unet-twins\[([a-z,-]+)\]", text) for extra in found.split(",")}
+    assert {"onnx", "openvino", "tensorrt-rtx"} <= named <= set(project["optional-dependencies"])

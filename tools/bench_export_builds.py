@@ -9,6 +9,7 @@ and 3-level in 3-D; weights are random, and so are the ranges' images, which cha
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -115,7 +116,8 @@ def main() -> None:
             print(f"{name}: {len(records)} records", file=sys.stderr)
     version = next((r["version"] for r in records if "version" in r), "none")
     head = f"# Engines by TensorRT for RTX {version}, built on {hardware()}\n\n"
-    head += "Made by `python -m unet_tools.bench_export_builds`. Seconds are of the build alone; nothing was run.\n\n"
+    command = shlex.join(["python", "-m", "unet_tools.bench_export_builds", *sys.argv[1:]])
+    head += f"Made by `{command}`. Seconds are of the build alone; nothing was run.\n\n"
     with replacing(args.out) as temporary:
         temporary.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     with replacing(args.out.with_suffix(".md")) as temporary:

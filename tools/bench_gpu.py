@@ -178,31 +178,42 @@ def inference(config: NetworkConfig, tensors: dict[str, np.ndarray], args: Args)
             }
 
 
-def engines(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Builds an engine for this GPU in each precision, runs it, and compares it. Images a second include the copies."""
-    from unet_export import EngineSettings, load, write_bundle
+def engines(
+    config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray, args: Args
+) -> Iterator[dict[str, Any]]:
+    """Builds an engine for this GPU in each precision, runs it, and compares it; beside them, ONNX Runtime. Images a
+    second include the copies. TensorRT for RTX does not know every GPU (Hopper, for one); TensorRT builds for any."""
+    from unet_export import Distance, EngineSettings, load, write_bundle
     from unet_export.cuda_device import find_device
+    from unet_export.precision import Precision
+    from unet_export.runtime import RuntimeName
+    from unet_export.tensorrt_backend import RTX_CAPABILITIES
 
     capability = find_device().compute_capability
+    settings = EngineSettings("throughput", (capability,) if capability in RTX_CAPABILITIES else None)
     wanted = config.graph.forward({k: t.astype(np.float64) for k, t in tensors.items()}, image.astype(np.float64))
     checkpoint = Checkpoint(config, tensors, DataSpec())
-    for precision in ("fp32", "tf32", "fp16", "bf16"):
+    precisions: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16")
+    contestants: list[tuple[RuntimeName, Precision]] = [*(("tensorrt", p) for p in precisions), ("onnx", "fp32")]
+    for name, precision in contestants:
+        row: dict[str, Any] = {"runtime": name, "precision": precision}
         with tempfile.TemporaryDirectory() as folder:
             try:
-                target = Path(folder) / "bundle"
-                settings = EngineSettings(compute_capabilities=(capability,))
-                write_bundle(checkpoint, target, engines=True, precisions=(precision,), settings=settings)
-                runtime: Any = load(target, "tensorrt", precision=precision).runtime
-                found = runtime.run(image)
-                seconds = in_turns({"engine": lambda count, run=runtime.run: [run(image) for _ in range(count)]}, 10)
+                target, built = Path(folder) / "bundle", name == "tensorrt"
+                write_bundle(checkpoint, target, engines=built, precisions=(precision,), settings=settings)
+                with load(target, name, precision=precision) as predictor:
+                    runtime: Any = predictor.runtime
+                    row["runtime"] = runtime.record.backend if built else f"onnx, {runtime.provider}"
+                    found = runtime.run(image)
+                    row["worst_relative"] = Distance.between(found, wanted).worst_relative
+                    row["label_agreement"] = float(np.mean(found.argmax(-1) == wanted.argmax(-1)))
+                    for batch in args.batches:
+                        x = np.repeat(image, batch, axis=0)
+                        turn = {"it": lambda count, run=runtime.run, x=x: [run(x) for _ in range(count)]}
+                        seconds = in_turns(turn, args.rounds)["it"]
+                        yield row | {"batch": batch, "seconds_per_batch": seconds, "images_per_second": batch / seconds}
             except InputError as e:
-                yield {"precision": precision, "note": str(e)}
-                continue
-        worst = float(np.abs(found - wanted).max() / np.abs(wanted).max())
-        same = float(np.mean(found.argmax(-1) == wanted.argmax(-1)))
-        yield {"precision": precision, "worst_relative": worst, "label_agreement": same} | {
-            "images_per_second": len(image) / seconds["engine"]
-        }
+                yield row | {"note": str(e)}
 
 
 def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
@@ -227,7 +238,7 @@ def main(args: Args) -> int:
     sections = {
         "parity": lambda: parity(config, tensors, image),
         "inference": lambda: inference(config, tensors, args),
-        "engines": lambda: engines(config, tensors, image),
+        "engines": lambda: engines(config, tensors, image, args),
         "training": lambda: training(config, args),
     }
     document: dict[str, Any] = {

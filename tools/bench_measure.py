@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from unet_export import Bundle, default_tile
+from unet_export.cuda_device import find_device
 from unet_spec import InputError
 from unet_spec.tiling import tile_near
 
@@ -37,7 +39,7 @@ class Timing:
         images_per_second, megapixels_per_second: of the network alone; output pixels.
         end_to_end_p50: of an image.
         peak_bytes: the most memory that its process held.
-        peak_share: of what a matrix product reaches on this machine.
+        peak_share: of what a float32 matrix product reaches on this machine; None where it has a GPU.
     """
 
     runtime: str
@@ -95,7 +97,7 @@ def bench_bundle(
         "image": list(image),
         "rounds": rounds,
         "multiply_adds": macs,
-        "peak_gflops": peak / 1e9,
+        "peak_gflops": None if peak is None else peak / 1e9,
         "timings": timings,
     }
 
@@ -114,8 +116,12 @@ def in_turns(runs: Mapping[str, Callable[[int], object]], rounds: int, repeats: 
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
-def measured_peak(size: int = 2048) -> float:
-    """Floating-point operations a second of a float32 matrix product here (NumPy's BLAS): the best of five."""
+def measured_peak(size: int = 2048) -> float | None:
+    """Floating-point operations a second of a float32 matrix product here (NumPy's BLAS): the best of five. None where
+    there is a GPU, on which every precision has a peak of its own: `unet_tools.bench_gpu` measures those."""
+    with contextlib.suppress(InputError):
+        find_device()
+        return None
     a = np.random.default_rng(0).random((size, size), np.float32)
     best = math.inf
     for _ in range(5):
@@ -139,7 +145,9 @@ def _names(runtimes: Sequence[str], bundle: Bundle) -> list[str]:
     return names
 
 
-def _timing(child: _Child, seconds: dict[str, list[float]], batch: int, pixels: int, flops: int, peak: float) -> Timing:
+def _timing(
+    child: _Child, seconds: dict[str, list[float]], batch: int, pixels: int, flops: int, peak: float | None
+) -> Timing:
     if child.error:
         return Timing(child.name, child.error)
     network = seconds["network"]
@@ -154,7 +162,7 @@ def _timing(child: _Child, seconds: dict[str, list[float]], batch: int, pixels: 
         pixels / p50 / 1e6,
         float(np.quantile(seconds["end_to_end"], 0.5)),
         child.peak_bytes,
-        flops / p50 / peak,
+        None if peak is None else flops / p50 / peak,
     )
 
 

@@ -65,26 +65,24 @@ def open_runtime(job: dict[str, Any]) -> tuple[Run, Checkpoint]:
     kind, _, precision = job["runtime"].partition(" ")
     if kind in ("onnx", "openvino", "tensorrt"):
         return load(bundle, kind, precision=precision or "fp32").runtime.run, checkpoint
-    from unet_tools.runtimes import open_checkpoint
+    from unet_tools.runtimes import installed, open_checkpoint
 
-    if kind == "torch-compile":
-        return _compiled(checkpoint), checkpoint
-    return open_checkpoint(checkpoint, kind).run, checkpoint
+    if kind.startswith("torch") and installed("torch"):
+        return _torch(checkpoint, compiled=kind == "torch-compile"), checkpoint
+    return open_checkpoint(checkpoint, kind.removesuffix("-compile")).run, checkpoint
 
 
-def _compiled(checkpoint: Checkpoint) -> Run:
+def _torch(checkpoint: Checkpoint, compiled: bool) -> Run:
+    """On the GPU where there is one, as JAX and the engines are."""
     import torch
 
     from unet_torch import from_checkpoint
+    from unet_torch.runtime import TorchRuntime
 
-    model = torch.compile(from_checkpoint(checkpoint).eval())
-
-    def run(images: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1)))
-            return np.moveaxis(model(x).numpy(), 1, -1)
-
-    return run
+    runtime = TorchRuntime(from_checkpoint(checkpoint).to("cuda" if torch.cuda.is_available() else "cpu"))
+    if compiled:
+        runtime.model = torch.compile(runtime.model)  # type: ignore[assignment]
+    return runtime.run
 
 
 def peak_bytes() -> int | None:

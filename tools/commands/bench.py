@@ -62,7 +62,11 @@ def show(values: dict[str, Any], timings: list[Timing]) -> None:
     title = f"{'x'.join(map(str, values['input']))} → {'x'.join(map(str, values['output']))}, {values['rounds']} rounds"
     columns = ("runtime", "p50 ms", "p99 ms", "images/s", "Mpx/s", "end to end ms", "MiB", "of peak", "note")
     print_table(title, columns, lines, right="1 2 3 4 5 6 7")
-    console.print(f"peak: {values['peak_gflops']:.0f} GFLOP/s in a float32 matrix product; {values['hardware']}")
+    peak = values["peak_gflops"]
+    told = "peak: see python -m unet_tools.bench_gpu"
+    if peak is not None:
+        told = f"peak: {peak:.0f} GFLOP/s in a float32 matrix product"
+    console.print(f"{told}; {values['hardware']}")
 
 
 def _line(t: Timing) -> tuple[str, ...]:
@@ -71,7 +75,8 @@ def _line(t: Timing) -> tuple[str, ...]:
     memory = "" if t.peak_bytes is None else f"{t.peak_bytes / 2**20:.0f}"
     rates = (f"{t.images_per_second:.2f}", f"{t.megapixels_per_second:.2f}")
     times = (f"{t.p50 * 1e3:.0f}", f"{t.p99 * 1e3:.0f}")
-    return (t.runtime, *times, *rates, f"{t.end_to_end_p50 * 1e3:.0f}", memory, f"{t.peak_share:.0%}", "")
+    share = "" if t.peak_share is None else f"{t.peak_share:.0%}"
+    return (t.runtime, *times, *rates, f"{t.end_to_end_p50 * 1e3:.0f}", memory, share, "")
 
 
 def write(path: Path, values: dict[str, Any], timings: list[Timing]) -> None:
