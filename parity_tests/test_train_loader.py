@@ -156,7 +156,7 @@ def test_a_killed_training_leaves_no_process_behind(folder, tmp_path):
         os.kill(worker, signal.SIGTERM)  # as a job that is told to end: the training answers, not they
     assert process.stdout.readline()
     process.kill()
-    process.wait()
+    process.communicate()  # closes the pipe
     end = time.monotonic() + 60
     while any(os.path.exists(f"/proc/{w}") for w in workers) and time.monotonic() < end:
         time.sleep(0.2)

@@ -58,7 +58,10 @@ class BatchSource:
 
 def _grain_batches(sampler: Sampler, settings: TrainSettings, first: int, rows: slice) -> Generator[Batch]:
     import grain
+    from absl import flags
 
+    if not flags.FLAGS.is_parsed():  # grain's processes ask for its flags, which only an absl program has parsed
+        flags.FLAGS.mark_as_parsed()
     numbered = grain.MapDataset.source(BatchSource(sampler, settings.steps, rows))[first : settings.steps]
     read = grain.ReadOptions(num_threads=AHEAD, prefetch_buffer_size=AHEAD)
     ordered = numbered.to_iter_dataset(read)
