@@ -32,6 +32,7 @@ from unet_export.lowering import lower  # noqa: E402
 from unet_export.onnx_check import value_types  # noqa: E402
 from unet_export.precision import PRECISIONS, QUANTIZED, lower_for, storage, units  # noqa: E402
 from unet_export.simulation import rounded, tf32  # noqa: E402
+from unet_tools.narrow import narrow  # noqa: E402
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["folded", "folded and split"])
@@ -116,6 +117,16 @@ def test_pytorchs_half_types_agree_with_the_simulation(name, precision):
     recipe = Recipe(precision, (units(network.graph)[2],))
     difference = relative(torch_half(network, recipe)(images), simulate(network, recipe, images))
     assert difference <= BOUND[precision]
+
+
+def test_another_operation_of_the_same_base_is_not_taken_for_it():
+    pytest.importorskip("torch", reason="PyTorch is not installed; pip install 'unet-twins[torch]'")
+    from unet_tools.torch_judge import torch_half
+
+    config = narrow("m-net")  # its average pooling is a subclass of the maximum's
+    network = lower_for("fp16", config.graph, random_tensors(config.graph, 1))
+    with pytest.raises(InputError, match="avg_pool is not said in PyTorch's half types"):
+        torch_half(network, Recipe("fp16"))(images_for(config))
 
 
 def test_formats_round_as_they_should():

@@ -16,6 +16,10 @@ from unet_spec import InputError, ops
 from unet_spec.graph import Node
 from unet_torch.blocks import ACTIVATIONS
 
+_SAID = {
+    *(ops.Conv, ops.ConvTranspose, DepthToSpace, ops.MaxPool, ops.Upsample, ops.PlainInstanceNorm, ops.InstanceNorm),
+    *(ops.GroupNorm, ops.Activation, ops.Dropout, ops.Concat, ops.Crop, ops.Pad),
+}
 _TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -49,6 +53,8 @@ def torch_half(network: Lowered, recipe: Recipe) -> Callable[[np.ndarray], np.nd
 def _compute(node: Node, given: list[Tensor], own: dict[str, Tensor]) -> Tensor:
     op, x, dims = node.op, given[0], given[0].dim() - 2
     match op:
+        case _ if type(op) not in _SAID:  # a subclass is another operation: AvgPool is a MaxPool by its windows only
+            raise InputError(f"{node.name}: {op.kind} is not said in PyTorch's half types here")
         case ops.Conv():
             conv = F.conv2d if dims == 2 else F.conv3d
             return conv(x, own["weight"], own.get("bias"), op.stride, op.padding)
@@ -62,6 +68,8 @@ def _compute(node: Node, given: list[Tensor], own: dict[str, Tensor]) -> Tensor:
         case ops.Upsample():
             mode = "bilinear" if dims == 2 else "trilinear"
             return F.interpolate(x, scale_factor=op.scale, mode=mode, align_corners=op.align_corners)
+        case ops.PlainInstanceNorm():
+            return F.instance_norm(x, eps=op.eps)
         case ops.InstanceNorm():
             return F.instance_norm(x, weight=own["weight"], bias=own["bias"], eps=op.eps)
         case ops.GroupNorm():
@@ -76,4 +84,4 @@ def _compute(node: Node, given: list[Tensor], own: dict[str, Tensor]) -> Tensor:
             return x[(..., *(slice(m, n - m) for m, n in zip(op.margin, x.shape[2:], strict=True)))]
         case ops.Pad():
             return F.pad(x, [m for margin in reversed(op.margin) for m in (margin, margin)])
-    raise InputError(f"{node.name}: {op.kind} is not said in PyTorch's half types here")
+    raise AssertionError(op)
