@@ -173,7 +173,7 @@ def worker(model: Path, images: Path, out: Path, runtime: RuntimeName, accumulat
     recipe = find_recipe(model)
     assert recipe is not None
     if accumulate is None:
-        done = predict_cases(model, recipe, [images], out, runtime)
+        done = predict_cases(model, recipe, [images], out, runtime, overwrite=True)
         found = {key: sum(case[key] for case in done) for key in ("seconds", "cpu_seconds")}
         print("RESULT " + json.dumps(found | {"peak_bytes": peak_resident()}))
         return
