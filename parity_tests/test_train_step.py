@@ -50,20 +50,22 @@ def objective(graphdef, settings, state, *given):
 
 def test_a_step_is_gradient_descent_and_the_averages_are_by_formula():
     settings = replace(PLAIN, ema=0.5, log_every=2)
-    graphdef, state, step = started(settings)
-    mean, losses = arrays(state["params"]), []
+    graphdef, state, step = started(settings, CONFIG.replace(norm="batch"))
+    mean, losses = arrays(state["params"]) + arrays(state["stats"]), []
     for number in range(3):
         given = batch(seed=number)
-        (loss, _), grads = objective(graphdef, settings, state, *given)
+        (loss, stats), grads = objective(graphdef, settings, state, *given)
         wanted = [p - 0.1 * g for p, g in zip(arrays(state["params"]), arrays(grads), strict=True)]
         decay = min(0.5, (1 + number) / (10 + number))
-        mean = [decay * a + (1 - decay) * p for a, p in zip(mean, wanted, strict=True)]
+        now = wanted + arrays(stats)
+        mean = [decay * a + (1 - decay) * x for a, x in zip(mean, now, strict=True)]
         state, found = step(state, *given)
         losses.append(float(found))
         assert losses[-1] == pytest.approx(float(loss), rel=1e-5)
         for one, other in zip(arrays(state["params"]), wanted, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
-        for one, other in zip(arrays(state["ema"]), mean, strict=True):
+        averages = arrays(state["ema"]["params"]) + arrays(state["ema"]["stats"])
+        for one, other in zip(averages, mean, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
         # the sum of the losses since the last line of the log, which came after every second step
         assert float(state["loss"]) == pytest.approx(sum(losses[number - number % 2 :]), rel=1e-5)

@@ -34,7 +34,8 @@ class TrainSettings:
         border_weight: w0 of the paper's border weights, 10 there (see `unet_data.border_weights`); 0: none.
         border_sigma: their σ in pixels.
         balance: whether pixels weigh inversely to the share of their class.
-        ema: decay of an exponential moving average of the weights, which is then what is measured and written; 0: none.
+        ema: decay of an exponential moving average of the weights and of the norms' statistics, which is then what is
+            measured and written; 0: none.
         accumulate: parts of a batch that go through the network one after the other; the gradient is their mean.
         precision: of the network's arithmetic; weights, statistics, norms' sums, loss and optimizer stay float32.
         remat: whether activations are computed again in the backward pass rather than kept.

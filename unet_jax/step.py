@@ -21,7 +21,8 @@ from unet_jax.settings import TrainSettings
 
 TrainState = dict[str, Any]
 """All that a step changes:
-params, stats: nnx states. opt: optax's. ema: as params, where the settings ask for one.
+params, stats: nnx states. opt: optax's. ema: params and stats, averaged, where the settings ask for it: a norm's
+statistics go with the weights that they were measured on.
 step: int32, optimizer steps taken. loss: float32, the sum of the losses since the last line of the log.
 failed: int32, the step whose loss, or whose new weights or statistics, were the first that are not finite, or −1. It
 and all later ones change nothing else, so that the state stays the last good one."""
@@ -60,7 +61,8 @@ def initial_state(model: Network, settings: TrainSettings) -> tuple[Any, TrainSt
         "loss": jnp.zeros((), jnp.float32),
         "failed": jnp.full((), -1, jnp.int32),
     }
-    return graphdef, state | ({"ema": jax.tree.map(jnp.copy, params)} if settings.ema else {})
+    averages = jax.tree.map(jnp.copy, {"params": params, "stats": stats})
+    return graphdef, state | ({"ema": averages} if settings.ema else {})
 
 
 def make_prepare(
@@ -135,7 +137,8 @@ def make_step(
         new["loss"] = jnp.where(number % settings.log_every == 0, 0.0, state["loss"]) + loss.astype(jnp.float32)
         if settings.ema:  # follows closely at first, as the average of few
             decay = jnp.minimum(settings.ema, (1 + number) / (10 + number)).astype(jnp.float32)
-            new["ema"] = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, state["ema"], new["params"])
+            now = {name: new[name] for name in state["ema"]}
+            new["ema"] = jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state["ema"], now)
         finite = jnp.stack([jnp.isfinite(x).all() for x in (loss, *jax.tree.leaves((new["params"], stats)))]).all()
         failed = jnp.where((state["failed"] < 0) & ~finite, number, state["failed"])
         old = {name: state[name] for name in new}

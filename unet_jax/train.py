@@ -211,8 +211,7 @@ class _Run:
     def _measure(self, done: int) -> None:
         """Measures, and writes last/, perhaps best/, and the state."""
         self._check_finite(done)
-        shown = {"params": self.state.get("ema", self.state["params"]), "stats": self.state["stats"]}
-        shown = gathered(self.mesh, shown)
+        shown = gathered(self.mesh, self.state.get("ema", {name: self.state[name] for name in ("params", "stats")}))
         if self.leads:
             model = nnx.merge(self.graphdef, *jax.tree.map(jnp.array, (shown["params"], shown["stats"])))
             model.eval()

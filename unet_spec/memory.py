@@ -33,6 +33,7 @@ class MemoryModel:
         factor: of the whole: copies in other layouts, and what an allocator wastes.
         weights: copies of the weights that the first run makes: filters transformed or packed for the kernels.
         fixed: bytes besides: programs that are compiled at the first run, buffers of the threads.
+        left: bytes that loading the model leaves free in the process, which the first maps fill.
     """
 
     fused: bool = True
@@ -41,10 +42,11 @@ class MemoryModel:
     factor: float = 1.0
     weights: float = 0.0
     fixed: int = 0
+    left: int = 0
 
 
 MODELS = {
-    "onnx": MemoryModel(block=8, factor=1.66, fixed=5 * MIB),
+    "onnx": MemoryModel(block=8, factor=2.3, left=40 * MIB),
     "mnn": MemoryModel(factor=1.1, weights=0.3, fixed=5 * MIB),
     "mnn-fast": MemoryModel(factor=1.18, weights=4.0, fixed=5 * MIB),
     "torch": MemoryModel(block=8, factor=2.04, weights=0.8, fixed=71 * MIB),
@@ -84,7 +86,8 @@ class ActivationMemory:
                     users[owner[name]] -= 1
             for name in [n for n, count in users.items() if not count]:
                 del users[name], alive[name]
-        return peak * FLOAT32 * self.model.factor + self.fixed
+        maps = peak * FLOAT32
+        return np.maximum(maps * self.model.factor - self.model.left, maps) + self.fixed
 
     def _shares(self, node: Node) -> bool:
         if node.op.kind == "crop":
