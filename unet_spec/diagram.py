@@ -81,7 +81,8 @@ not depend on it: a tile with enough around it gives the whole image's values.
 
 **Side by side.** `python -m unet_tools.families_table --data DIR --out benchmarks/results/families.json` trains all
 of them, narrow and alike, on DSB-2018 and ISBI-2012, and writes a table of scores, parameters, multiply-adds and
-seconds a step with a picture beside that file. It takes up where it was stopped.
+seconds a step with a picture beside that file: [families.md](../benchmarks/results/families.md). It takes up where it
+was stopped.
 
 This page is the output of `python -m unet_spec.diagram`. Multiply-adds are those of one image of the size given,
 convolutions and matrix products only. The figures are the docstrings of `unet_spec.families`; they say where the
