@@ -15,7 +15,7 @@ from unet_data.nnunet.sliding import mirrored_views
 from unet_spec import Checkpoint, InputError, is_checkpoint
 from unet_spec.sources import Origin
 from unet_tools import source_files
-from unet_tools.runtimes import Network, RuntimeName, open_network
+from unet_tools.runtimes import Network, RuntimeName, installed, open_network
 
 
 def find_recipe(folder: Path) -> Recipe | None:
@@ -54,7 +54,10 @@ def open_folds(folder: Path, recipe: Recipe, runtime: RuntimeName | None) -> lis
 
 
 def _open_fold(path: Path, recipe: Recipe, runtime: RuntimeName | None) -> Network:
-    """A checkpoint or a bundle. ONNX Runtime computes volumes by planes, which is faster on a CPU."""
+    """A checkpoint or a bundle. A checkpoint runs in PyTorch where that is installed and nothing else is asked for: by
+    nnU-Net's own kernels, and so to its very labels. ONNX Runtime computes volumes by planes, faster on a CPU."""
+    if runtime is None and is_checkpoint(path) and installed("torch"):
+        runtime = "torch"
     network = open_network(path, runtime)
     if network.name != "onnx" or network.config.spatial_dims != 3 or len(recipe.patch) != 3:
         return network
@@ -107,7 +110,7 @@ def predict_cases(
             told = str(e)
             raise InputError(told if str(files[0].parent) in told else f"{files[0]}: {told}") from None
         write_nifti(target, result, image)
-        record = {"case": name, "out": str(target), "shape": list(result.shape)}
+        record = {"case": name, "runtime": networks[0].name, "out": str(target), "shape": list(result.shape)}
         record |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - worked}
         done.append(record)
     return done

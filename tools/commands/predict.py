@@ -43,7 +43,8 @@ class Args:
     """The file or folder to write."""
     runtime: RuntimeName | None = None
     """What runs it. Default: onnx, torch or jax, whichever is installed; tensorrt for a bundle where a GPU fits. On a
-    CPU mnn is faster; mnn-fast more so, and up to 2e-3 of the largest logit off."""
+    CPU mnn is faster; mnn-fast more so, and up to 2e-3 of the largest logit off. Of a model of nnU-Net the default is
+    torch, which gives nnU-Net's very labels."""
     output: OutputKind = "labels"
     """What to write."""
     dtype: OutputType = "float32"
@@ -150,7 +151,7 @@ def _predict_nnunet(args: Args, recipe: Recipe) -> int:
         print_json({"output": args.output, "images": done})
     for case in () if args.json else done:
         shape = "x".join(map(str, case["shape"]))
-        notes.print(f"{case['case']} → {case['out']} ({shape}, {case['seconds']:.1f} s)")
+        notes.print(f"{case['case']} → {case['out']} ({shape}, {case['runtime']}, {case['seconds']:.1f} s)")
     return 0
 
 
