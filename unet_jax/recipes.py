@@ -42,8 +42,10 @@ RECIPES: dict[RecipeName, Recipe] = {
         ),
         {"dropout": 0.5, "norm": "none"},
     ),
+    # Four tiles a batch, since batch norm of one normalises every tile by itself in training, and not in use.
     "modern": Recipe(
         TrainSettings(
+            batch=4,
             optimizer="adamw",
             learning_rate=2e-3,
             schedule="cosine",
