@@ -62,7 +62,8 @@ def test_the_table_is_made_and_taken_up(sets, monkeypatch):
     assert [(run["data"], run["network"]) for run in document["runs"]] == wanted
     page = out.with_suffix(".md").read_text()
     assert page.count("| same (U-Net) |") == page.count(f"| {NOTHING} |") == 2
-    width, height = Image.open(out.with_suffix(".png")).size
+    with Image.open(out.with_suffix(".png")) as picture:
+        width, height = picture.size
     assert width > height > 100
 
     def no(*rest):
