@@ -22,7 +22,7 @@ EXACT = {n: c for n, c in NARROW.items() if c.geometry.shift_invariant} | {"half
 OTHERS = {n: c for n, c in FAMILIES.items() if c.geometry.shift_invariant and c.spatial_dims == 2}
 """The other architectures whose tiles can be exact; the largest halos need the largest tiles."""
 OTHER_CASES = [pytest.param(n, marks=[pytest.mark.slow] * (least_tile(c.geometry) > 200)) for n, c in OTHERS.items()]
-PRIMES = (5, 17, 31, 41, 61, 71, 83, 97, 113, 131, 283, 431)
+PRIMES = (5, 17, 31, 41, 61, 71, 83, 97, 113, 131, 283, 431, 443, 457)
 
 
 def tiled_and_whole(
