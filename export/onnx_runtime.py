@@ -120,7 +120,7 @@ def usable_cores() -> int:
 @functools.cache
 def _register_arena() -> None:
     """One arena for all sessions of this process, which grows by what is asked for. ONNX Runtime's own doubles, so that
-    what a tile takes would depend on how its maps happen to fill powers of two: from 1.0 to 2.2 times their sum."""
+    what a tile takes would depend on how its maps happen to fill powers of two."""
     import onnxruntime as ort
 
     growth = {"max_mem": 0, "arena_extend_strategy": 1, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}

@@ -1,8 +1,8 @@
 """Layers whose windows touch and do not overlap, without XLA's operations for windows that do.
 
 A max-pool and a transposed convolution by such windows are reshapes around a maximum and around one matrix product. The
-arithmetic is the same; on a CPU the step takes half as long, since XLA computes the general ones, and their gradients,
-value by value (`python -m unet_tools.bench_train`).
+arithmetic is the same; on a CPU the step is much faster, since XLA computes the general ones, and their gradients,
+value by value (`python -m unet_tools.bench_train` measures the step).
 """
 
 from __future__ import annotations
