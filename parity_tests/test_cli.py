@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from unet_data import membranes, read_stack, write_stack
+from unet_data.evaluate import measure
+from unet_data.test_time import augmented
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 from unet_tools.cli import COMMANDS, main
+from unet_tools.data import open_data
+from unet_tools.runtimes import open_network
 
 PAPER = preset("paper", widths=(2, 3, 4), dropout=0.0)
 
@@ -80,6 +84,19 @@ def test_train_resume_evaluate_predict_and_check(data, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["passed"]
 
 
+def test_evaluate_augmented_is_of_the_views_mean(data, tmp_path, capsys):
+    checkpoint = tmp_path / "mixed"  # weights that find half of all pixels to be of either class
+    Checkpoint(PAPER, random_tensors(PAPER.graph, 5), DataSpec((0.5,), (0.2,))).save(checkpoint)
+    network, dataset = open_network(checkpoint), open_data(str(data))
+    plain = measure(network.runtime.run, network.config, network.data, dataset)
+    views = augmented(network.runtime.run, "flips+turns")
+    expected = measure(views, network.config, network.data, dataset, objects=True, warp=True)
+    assert expected["dice"] != plain["dice"]
+    assert main(["evaluate", str(checkpoint), str(data), "--augment", "flips+turns", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+
+
 @pytest.mark.parametrize("runtime", ["jax", "torch", "onnx"])
 def test_a_stack_in_gives_a_stack_out(checkpoint, tmp_path, runtime, capsys):
     stack = np.random.default_rng(0).integers(0, 255, (3, 37, 41, 1), dtype=np.uint8)
@@ -142,6 +159,7 @@ BAD = {
     "empty folder": (["train", "{tmp}", "--out", "{tmp}/run"], "{tmp}"),
     "tile too small": (["train", "{data}", "--out", "{tmp}/run", "--tile", "20"], "the least that fits"),
     "negative steps": (["train", "{data}", "--out", "{tmp}/run", "--steps", "-1"], "steps is -1"),
+    "samples and views": (["evaluate", "{checkpoint}", "{rgb}", "--samples", "2", "--augment", "flips"], "--augment"),
     "wrong channels": (["evaluate", "{checkpoint}", "{rgb}"], "3 channels, the network takes 1"),
     "unreadable image": (["predict", "{checkpoint}", "{text}", "-o", "{tmp}/o.png"], "text.png"),
     "unwritable kind": (["predict", "{checkpoint}", "{png}", "-o", "{tmp}/o.bmp"], "use .tif or .png"),

@@ -2,9 +2,11 @@
 
 Over all pixels: pixel error, mean IoU, mean Dice. Of two classes, where class 1 is the inside of objects: V_Rand and
 V_Info after border thinning (ISBI 2012; the mean over the images at the best of the thresholds 0.1 … 0.9), the adapted
-Rand error without thinning, and the warping error. With --samples, in a network with a latent variable
-(probabilistic-unet): the generalised energy distance of so many hypotheses from the label, in 0 to 2, and their own
-mean distance from each other, which is part of it; see unet_data.energy for several labels of one image.
+Rand error without thinning, and the warping error. With --augment, all of these of the mean probabilities of flipped
+or turned views of each image (the paper's EM scores are of such a mean, over rotations). With --samples, in a network
+with a latent variable (probabilistic-unet): the generalised energy distance of so many hypotheses from the label, in 0
+to 2, and their own mean distance from each other, which is part of it; see unet_data.energy for several labels of one
+image.
 
 Example: unet evaluate runs/em/best data/isbi2012 --subset validation
 """
@@ -17,6 +19,8 @@ from pathlib import Path
 import tyro
 
 from unet_data.evaluate import commonest_class_accuracy, measure, measure_samples
+from unet_data.test_time import Symmetry, augmented
+from unet_spec import InputError
 from unet_tools.console import print_json, print_table
 from unet_tools.data import Subset, choose, open_data
 from unet_tools.runtimes import RuntimeName, open_network
@@ -30,6 +34,8 @@ class Args:
     """Labelled images, as for unet train."""
     subset: Subset = "all"
     """validation is the block that unet train holds back; train is the rest."""
+    augment: Symmetry | None = None
+    """Test-time augmentation, as in unet predict."""
     samples: int = 0
     """Hypotheses to draw of each image, for the energy distance."""
     seed: int = 0
@@ -43,7 +49,10 @@ class Args:
 def run(args: Args) -> int:
     network = open_network(args.checkpoint, args.runtime)
     dataset = choose(open_data(args.data, network.config.spatial_dims), args.subset)
-    scores = measure(network.runtime.run, network.config, network.data, dataset, objects=True, warp=True)
+    if args.samples and args.augment:
+        raise InputError("--samples draws whole segmentations: leave out --augment")
+    views = network.runtime.run if args.augment is None else augmented(network.runtime.run, args.augment)
+    scores = measure(views, network.config, network.data, dataset, objects=True, warp=True)
     if args.samples:
         scores |= measure_samples(network.runtime.run, network.config, network.data, dataset, args.samples, args.seed)  # type: ignore[arg-type]
     baseline = commonest_class_accuracy(dataset)
