@@ -1,20 +1,25 @@
 """The ablation table: each recipe whole, then without one of its ingredients at a time, over several seeds.
 
-    python -m unet_tools.ablation --data data/isbi2012 --widths 8 16 32 64 --steps 1500 --out ablation.json
+    python -m unet_tools.ablation --data data/isbi2012 --out benchmarks/results/ablation.json
 
-Trains on the first five sixths and scores the best checkpoint (by IoU) on the last sixth. The file is written after
-each run; runs that it already holds are not repeated, so a table may be made in several sittings.
+Trains on the first five sixths and scores the last weights on the last sixth. The file is written after each run; runs
+that it already holds are not repeated, so a table may be made in several sittings. Beside it comes a page with the
+table (.md). `--jobs 2` trains two at once, each on its own share of the cores, which wastes least where images are
+small. The table counts core-minutes of training, scoring not among them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+import os
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,15 +28,16 @@ from typing import Any
 import numpy as np
 import tyro
 
-from unet_data import Dataset, split
+from unet_data import split
 from unet_data.evaluate import measure
+from unet_data.test_time import augmented
 from unet_jax.augment import NONE
 from unet_jax.recipes import RECIPES, RecipeName
 from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
 from unet_jax.zoo import from_pretrained
-from unet_spec import NetworkConfig, preset
+from unet_spec import InputError, NetworkConfig, preset
 from unet_spec.checkpoint import replacing
 from unet_tools.bench_measure import versions
 from unet_tools.console import notes, print_table
@@ -41,6 +47,8 @@ from unet_tools.demo import hardware
 Change = Callable[[TrainSettings, NetworkConfig], tuple[TrainSettings, NetworkConfig]]
 
 MEASURES = ("v_rand", "v_info", "pixel_error", "iou")
+VIEWS = "flips+turns"
+"""Test-time augmentation that all scores are also given with, as the paper's on EM images are of rotations."""
 
 
 def _set(**changes: Any) -> Change:
@@ -55,9 +63,10 @@ def _network(**changes: Any) -> Change:
     return lambda s, c: (s, c.replace(**changes))
 
 
+WHOLE = "whole"
 VARIANTS: dict[RecipeName, dict[str, Change]] = {
     "paper-2015": {
-        "whole": _set(),
+        WHOLE: _set(),
         "no border weights": _set(border_weight=0.0),
         "no class balancing": _set(balance=False),
         "no elastic deformation": _augment(elastic=0.0),
@@ -65,14 +74,15 @@ VARIANTS: dict[RecipeName, dict[str, Change]] = {
         "no dropout": _network(dropout=0.0),
     },
     "modern": {
-        "whole": _set(),
+        WHOLE: _set(),
         "no EMA": _set(ema=0.0),
         "no Dice": _set(loss="cross_entropy"),
         "no label smoothing": _set(smoothing=0.0),
         "no batch norm": _network(norm="none"),
         "no elastic deformation": _augment(elastic=0.0),
         "no augmentation": _set(augmentation=NONE),
-        "with border weights": _set(border_weight=10.0, balance=True),
+        "with border weights": _set(border_weight=10.0),
+        "with class balancing": _set(balance=True),
     },
 }
 
@@ -95,69 +105,156 @@ class Args:
     """Which tables to make."""
     only: tuple[str, ...] = ()
     """Variants, by name. Default: all."""
+    jobs: int = 1
+    """Trainings at once."""
 
 
-def run_one(training: Dataset, validation: Dataset, config: NetworkConfig, settings: TrainSettings) -> dict[str, float]:
-    """Trains in a folder that is thrown away; the scores of the best checkpoint, and the seconds that it took."""
+@dataclass(frozen=True)
+class Job:
+    """One training: what `run_one` needs, and what names it in the file."""
+
+    data: str
+    recipe: RecipeName
+    variant: str
+    seed: int
+    steps: int
+    tile: int
+    widths: tuple[int, ...]
+
+    @property
+    def key(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self) | {"widths": list(self.widths)}
+        del values["data"]
+        return values
+
+
+def jobs_of(args: Args) -> Iterator[Job]:
+    """Seed by seed, so that a table cut short holds whole comparisons. Raises InputError on an unknown variant."""
+    names = {name for recipe in args.recipes for name in VARIANTS[recipe]}
+    if unknown := set(args.only) - names:
+        raise InputError(f"no variant {', '.join(sorted(unknown))}; there are: {', '.join(sorted(names))}")
+    for seed in args.seeds:
+        for recipe in args.recipes:
+            for name in VARIANTS[recipe]:
+                if not args.only or name in args.only:
+                    yield Job(args.data, recipe, name, seed, args.steps, args.tile, args.widths)
+
+
+def run_one(job: Job) -> dict[str, float]:
+    """Trains in a folder that is thrown away; the scores of the last weights, and the seconds that training took."""
+    dataset = open_data(job.data)
+    training, validation = split(dataset)
+    recipe = RECIPES[job.recipe]
+    settings = dataclasses.replace(
+        recipe.settings, steps=job.steps, tile=job.tile, seed=job.seed, validate_every=job.steps
+    )
+    config = preset("paper", widths=job.widths, in_channels=dataset.channels, **recipe.network)
+    settings, config = VARIANTS[job.recipe][job.variant](settings, config)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        train(config, settings, training, validation, Path(folder) / "run")
+        train(config, settings, training, None, Path(folder) / "run")
         seconds = time.perf_counter() - start
-        model = from_pretrained(Path(folder) / "run" / "best")
-        scores = measure(JaxRuntime(model).run, config, model.data, validation, objects=True, warp=True)
-    return scores | {"seconds": seconds}
+        model = from_pretrained(Path(folder) / "run" / "last")
+        run = JaxRuntime(model).run
+        scores = measure(run, config, model.data, validation, objects=True, warp=True)
+        viewed = measure(augmented(run, VIEWS), config, model.data, validation, objects=True)
+    return (
+        scores
+        | {f"{name}, {VIEWS}": viewed[name] for name in MEASURES}
+        | {
+            "seconds": seconds,
+            "cores": len(os.sched_getaffinity(0)),
+        }
+    )
+
+
+def run_all(jobs: list[Job], at_once: int) -> Iterable[tuple[Job, dict[str, float]]]:
+    """Each job and its scores, as they are done."""
+    if at_once == 1:
+        yield from ((job, run_one(job)) for job in jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
+    shares = context.Queue()
+    for share in np.array_split(sorted(os.sched_getaffinity(0)), at_once):
+        shares.put({int(core) for core in share})
+    with ProcessPoolExecutor(at_once, context, _take_share, (shares,)) as pool:
+        coming = {pool.submit(run_one, job): job for job in jobs}
+        yield from ((coming[done], done.result()) for done in as_completed(coming))
+
+
+def _take_share(shares: Any) -> None:
+    """Before JAX starts its threads, one a core that it may use."""
+    os.sched_setaffinity(0, shares.get())
 
 
 def main(args: Args) -> int:
-    dataset = open_data(args.data)
-    training, validation = split(dataset)
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= args.jobs <= cores:
+        raise InputError(f"jobs is {args.jobs}; it must lie in 1 … {cores}, the cores of this machine")
+    training, validation = split(open_data(args.data))
     document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
-    document |= {
+    name = Path(args.data).name
+    about = {
         "command": shlex.join(["python", "-m", "unet_tools.ablation", *sys.argv[1:]]),
-        "data": f"{Path(args.data).name}: {len(training)} images to train, {len(validation)} to validate",
+        "data": f"{name}: {len(training)} images to train, {len(validation)} to validate",
         "hardware": hardware(),
         "versions": versions(),
         "date": datetime.now(UTC).date().isoformat(),
     }
-    for seed in args.seeds:
-        for recipe in args.recipes:
-            for name, change in VARIANTS[recipe].items():
-                if args.only and name not in args.only:
-                    continue
-                key = {"recipe": recipe, "variant": name, "seed": seed, "steps": args.steps, "tile": args.tile}
-                key |= {"widths": list(args.widths)}
-                if any(key.items() <= {k: r[k] for k in key}.items() for r in document["runs"]):
-                    continue
-                settings = dataclasses.replace(
-                    RECIPES[recipe].settings, steps=args.steps, tile=args.tile, seed=seed, validate_every=args.steps
-                )
-                config = preset("paper", widths=args.widths, in_channels=dataset.channels, **RECIPES[recipe].network)
-                settings, config = change(settings, config)
-                scores = run_one(training, validation, config, settings)
-                document["runs"].append(key | scores)
-                args.out.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(args.out) as temporary:
-                    temporary.write_text(json.dumps(document, indent=1) + "\n")
-                told = "  ".join(f"{m} {scores[m]:.4f}" for m in MEASURES)
-                notes.print(f"{recipe}, {name}, seed {seed}: {told}  {scores['seconds']:.0f} s")
-    print_table(
-        "mean ± standard deviation over the seeds", ("recipe", "variant", "n", *MEASURES), table(document["runs"])
-    )
+    if document["runs"] and document["data"] != about["data"]:
+        raise InputError(f"{args.out} is of {document['data']}, not of {about['data']}; give another --out")
+    document |= about
+    known = [{k: r[k] for k in r if k in Job.__dataclass_fields__} for r in document["runs"]]
+    jobs = [job for job in jobs_of(args) if job.key not in known]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    for job, scores in run_all(jobs, args.jobs):
+        document["runs"].append(job.key | scores)
+        with replacing(args.out) as temporary:
+            temporary.write_text(json.dumps(document, indent=1) + "\n")
+        with replacing(args.out.with_suffix(".md")) as temporary:
+            temporary.write_text(page(document))
+        told = "  ".join(f"{m} {scores[m]:.4f}" for m in MEASURES)
+        notes.print(f"{job.recipe}, {job.variant}, seed {job.seed}: {told}  {scores['seconds']:.0f} s")
+    print_table("mean ± standard deviation over the seeds", COLUMNS, table(document["runs"]))
     return 0
 
 
+SHOWN = (*MEASURES, f"v_rand, {VIEWS}", f"iou, {VIEWS}")
+COLUMNS = ("recipe", "variant", "widths, steps", "n", *SHOWN, "core-minutes")
+
+
 def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """One line a variant."""
+    """One line a variant, network and number of steps."""
     lines = []
-    for recipe, variant in dict.fromkeys((r["recipe"], r["variant"]) for r in runs):
-        own = [r for r in runs if (r["recipe"], r["variant"]) == (recipe, variant)]
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for r in runs:
+        groups.setdefault((r["recipe"], tuple(r["widths"]), r["steps"], r["tile"], r["variant"]), []).append(r)
+    order = [name for variants in VARIANTS.values() for name in variants]
+    for key in sorted(groups, key=lambda k: (list(VARIANTS).index(k[0]), *k[1:4], order.index(k[4]))):
+        own, (recipe, widths, steps, _, variant) = groups[key], key
         cells = []
-        for m in MEASURES:
+        for m in SHOWN:
             values = [r[m] for r in own]
             cells.append(f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""))
-        lines.append((recipe, variant, str(len(own)), *cells))
+        spent = f"{np.mean([r['seconds'] * r['cores'] for r in own]) / 60:.1f}"
+        lines.append((recipe, variant, f"{widths[0]} … {widths[-1]}, {steps}", str(len(own)), *cells, spent))
     return lines
 
 
+def page(document: dict[str, Any]) -> str:
+    """The table in Markdown, with where it comes from."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *table(document["runs"])]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    made = f"{document['date']}; {document['hardware']}; versions in the JSON file beside this one"
+    return (
+        f"# What each ingredient is worth: {document['data']}\n\n`{document['command']}` ({made}).\n"
+        f"Mean ± standard deviation over n seeds.\n\n{lines}\n"
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Args)))
+    try:
+        sys.exit(main(tyro.cli(Args)))
+    except InputError as e:
+        print(f"ablation: {e}", file=sys.stderr)
+        sys.exit(2)
