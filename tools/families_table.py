@@ -237,7 +237,7 @@ def write_page(args: Args, document: dict[str, Any], runs: list[dict[str, Any]],
         " the order says little.",
         "",
         "Scored on the last sixth of each set, which no run trained on: mean IoU of the classes over all pixels; V_Rand"
-        " after border thinning, at the best of nine thresholds; of the Probabilistic U-Net, the hypothesis of its"
+        " after border thinning, at the best threshold; of the Probabilistic U-Net, the hypothesis of its"
         f" prior's mean. {NOTHING}: the same answer for every pixel. Multiply-adds are of one tile. Seconds a step: the"
         " fastest ten steps of the run, compilation not among them.",
     ]

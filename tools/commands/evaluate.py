@@ -1,7 +1,7 @@
 """Measure a checkpoint or a bundle on labelled images.
 
 Over all pixels: pixel error, mean IoU, mean Dice. Of two classes, where class 1 is the inside of objects: V_Rand and
-V_Info after border thinning (ISBI 2012; the mean over the images at the best of the thresholds 0.1 … 0.9), the adapted
+V_Info after border thinning (ISBI 2012; the mean over the images at the best threshold), the adapted
 Rand error without thinning, and the warping error. With --augment, all of these of the mean probabilities of flipped
 or turned views of each image (the paper's EM scores are of such a mean, over rotations). With --samples, in a network
 with a latent variable (probabilistic-unet): the generalised energy distance of so many hypotheses from the label, in 0
