@@ -132,6 +132,8 @@ def test_object_scores_take_the_best_threshold():
     assert scores["v_rand_threshold"] in (0.5, 0.6)
     assert object_scores([chance], [truth], (0.1,))["v_rand"] < 0.5
     assert math.isnan(object_scores([chance], [np.zeros_like(truth)])["v_rand"])
+    sure = np.where(truth > 0, 0.999, 0.92).astype(np.float32)  # a network that all but misses its borders
+    assert object_scores([sure], [truth])["v_rand_threshold"] == 0.95
 
 
 def components(mask, connected8):
