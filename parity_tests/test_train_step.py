@@ -177,7 +177,7 @@ def test_recipes_hold_what_they_say():
     assert (s.border_weight, s.border_sigma, s.balance, s.momentum, s.batch) == (10, 5, True, 0.99, 1)
     assert (s.augmentation.elastic, s.augmentation.rotation > 0, s.augmentation.brightness > 0) == (10, True, True)
     assert paper.network["dropout"] == 0.5
-    assert modern.settings.loss == "cross_entropy+dice"
+    assert (modern.settings.loss, modern.settings.balance) == ("cross_entropy", True)
     assert modern.settings.ema
     assert modern.settings.smoothing
     assert modern.network["norm"] == "batch"

@@ -76,13 +76,13 @@ VARIANTS: dict[RecipeName, dict[str, Change]] = {
     "modern": {
         WHOLE: _set(),
         "no EMA": _set(ema=0.0),
-        "no Dice": _set(loss="cross_entropy"),
+        "no class balancing": _set(balance=False),
         "no label smoothing": _set(smoothing=0.0),
         "no batch norm": _network(norm="none"),
         "no elastic deformation": _augment(elastic=0.0),
         "no augmentation": _set(augmentation=NONE),
         "with border weights": _set(border_weight=10.0),
-        "with class balancing": _set(balance=True),
+        "with Dice": _set(loss="cross_entropy+dice"),
     },
 }
 
