@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,20 @@ class TensorBoard:
     def __init__(self, out: Path, validation: Dataset):
         from tensorboardX import SummaryWriter
 
+        self._open = partial(SummaryWriter, str(out / "tensorboard"), write_to_disk=True)
         self._out, self._validation = out, validation
-        self._writer = SummaryWriter(str(out / "tensorboard"), write_to_disk=True)
 
     def __enter__(self) -> TensorBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()  # waits for the thread that writes; a flush alone does not
+        if "_writer" in vars(self):
+            self._writer.close()  # waits for the thread that writes; a flush alone does not
+
+    @cached_property
+    def _writer(self) -> Any:
+        """Opened by the first record, so that a run that is refused leaves nothing in the folder."""
+        return self._open()
 
     def report(self, record: dict[str, Any]) -> None:
         """Takes a record of the training log: losses and scores as curves; after a measurement, an overlay too."""

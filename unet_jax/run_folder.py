@@ -9,59 +9,88 @@ state/        the whole state of the training (Orbax), for resuming
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unet_data import Dataset
 from unet_data.stream_store import telling_of_the_disk
+from unet_data.tiles import bands
 from unet_jax.settings import TrainSettings
 from unet_spec import InputError, NetworkConfig
 from unet_spec.checkpoint import replacing
 
-FREE = ("steps", "fsdp", "space", "loader", "workers")
-"""Settings that a resumed run may have otherwise: how long, on which devices, and who reads the batches."""
+FREE = ("steps", "fsdp", "space", "loader", "workers", "learning_rate", "clip")
+"""Settings that a resumed run may have otherwise: how long, on which devices, who reads the batches, and what helps
+where the loss was not finite."""
 
 _KEPT = "; the last saved state is kept: make room and go on with --resume"
 
 
-def open_folder(
+def check_folder(
     out: Path, config: NetworkConfig, settings: TrainSettings, data: Dataset, resume: bool, path_of_data: str = ""
-) -> None:
-    """Makes the folder and run.json; with `resume`, sees that they are of the same run but for FREE."""
-    import jax
+) -> dict[str, Any]:
+    """What run.json will say. Raises InputError where the folder holds a run; with `resume`, where it is of another
+    network, of other settings than FREE, or of other images."""
+    record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": path_of_data}
+    record["images"] = [len(data), _digest(data)]
+    if not (out / "run.json").exists():
+        return record
+    if not resume:
+        raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
+    old = read_run(out)
+    for key in ("network", "settings"):
+        changed = [
+            k for k, v in record[key].items() if k not in FREE and json.loads(json.dumps(v)) != old[key].get(k, v)
+        ]
+        if changed:
+            name = changed[0]
+            was, now = old[key].get(name), record[key][name]
+            raise InputError(f"{out} was trained with {name} {was}, not {now}; resume it with the same settings")
+    if old["images"] and old["images"] != record["images"]:
+        raise InputError(
+            f"{out} was trained on {old['images'][0]} images of {old['data']}; the {len(data)} of {data.source} have "
+            "other names, sizes or labels: resume it with the same data"
+        )
+    return record
 
-    record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source}
-    record |= {"path": path_of_data}
-    path = out / "run.json"
-    if path.exists():
-        if not resume:
-            raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
-        old = read_run(out)
-        for key in ("network", "settings"):
-            changed = [
-                k for k, v in record[key].items() if k not in FREE and json.loads(json.dumps(v)) != old[key].get(k, v)
-            ]
-            if changed:
-                name = changed[0]
-                was, now = old[key].get(name), record[key][name]
-                raise InputError(f"{out} was trained with {name} {was}, not {now}; resume it with the same settings")
+
+def write_record(out: Path, record: dict[str, Any]) -> None:
+    """Makes the folder and run.json. Raises InputError where it cannot be written."""
+    import jax
+    from jax.experimental import multihost_utils
+
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("run.json")  # all have looked before the first process writes
     if jax.process_index():
-        return  # the first process writes
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
+        with replacing(out / "run.json") as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n")
     except OSError as e:
         raise InputError(f"cannot write the run folder {out}: {e.strerror or e}") from None
 
 
+def _digest(data: Dataset) -> str:
+    """Of the images' names and sizes and of all labels."""
+    digest = hashlib.sha256(repr([(n, i.shape) for n, i in zip(data.names, data.images, strict=True)]).encode())
+    for label in data.labels or ():
+        for band in bands(label.shape):
+            digest.update(np.ascontiguousarray(label[band], np.int32))
+    return digest.hexdigest()[:16]
+
+
 def read_run(out: Path) -> dict[str, Any]:
-    """The run.json of a run folder: network, settings, data. Raises InputError."""
+    """The run.json of a run folder: network, settings, data, images. Raises InputError."""
     try:
         record = json.loads((out / "run.json").read_text())
-        return {key: record[key] for key in ("network", "settings", "data")} | {"path": record.get("path", "")}
+        found = {key: record[key] for key in ("network", "settings", "data")}
+        return found | {"path": record.get("path", ""), "images": record.get("images")}
     except OSError:
         raise InputError(f"{out} is no run folder: it has no readable run.json") from None
     except (ValueError, KeyError, TypeError) as e:

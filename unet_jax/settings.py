@@ -30,10 +30,11 @@ class TrainSettings:
         weight_decay: adamw: decoupled; sgd: added to the gradient. Not applied to biases and norms.
         clip: largest norm of the gradient; 0: no limit.
         loss: cross_entropy, dice, cross_entropy+dice (their sum), focal or tversky; see `unet_jax.losses`.
-        smoothing: of the labels, in the cross entropy.
-        border_weight: w0 of the paper's border weights, 10 there (see `unet_data.border_weights`); 0: none.
+        smoothing: of the labels, in the cross entropy. No other loss has it.
+        border_weight: w0 of the paper's border weights, 10 there (see `unet_data.border_weights`); 0: none. Weights are
+            of the cross entropy and the focal loss; Dice and Tversky count every pixel alike.
         border_sigma: their σ in pixels.
-        balance: whether pixels weigh inversely to the share of their class.
+        balance: whether pixels weigh inversely to the share of their class; of the same losses.
         ema: decay of an exponential moving average of the weights and of the norms' statistics, which is then what is
             measured and written; 0: none.
         accumulate: parts of a batch that go through the network one after the other; the gradient is their mean.
@@ -104,6 +105,13 @@ class TrainSettings:
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(allowed)}")
+        for name in ("smoothing", "border_weight", "balance"):
+            without = ("dice", "tversky", "focal") if name == "smoothing" else ("dice", "tversky")
+            if getattr(self, name) and self.loss in without:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, which the loss {self.loss} does not have; set it to "
+                    f"{type(getattr(self, name))()}, or take cross_entropy or cross_entropy+dice"
+                )
         if self.batch % self.accumulate:
             raise InputError(f"batch is {self.batch}; it must be a multiple of accumulate, {self.accumulate}")
 

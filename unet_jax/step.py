@@ -43,7 +43,8 @@ def optimizer(settings: TrainSettings) -> optax.GradientTransformation:
     def kernels(params: Any) -> Any:
         return jax.tree.map(lambda p: p.ndim > 1, params)
 
-    parts = [optax.clip_by_global_norm(settings.clip)] if settings.clip else []
+    # Without clipping, a part that changes nothing: the states of both kinds have one structure.
+    parts = [optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity()]
     if settings.optimizer == "adamw":
         parts.append(optax.adamw(rate, weight_decay=settings.weight_decay, mask=kernels))
     else:  # the decay is part of the gradient, before the momentum, as PyTorch's SGD has it

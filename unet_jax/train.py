@@ -25,7 +25,7 @@ from unet_jax.diagnose import first_not_finite
 from unet_jax.interrupt import Stop
 from unet_jax.loader import batches, check_loader
 from unet_jax.mesh import gathered, make_mesh, own_rows, place, put_batch
-from unet_jax.run_folder import append_log, open_folder, read_log, write_log
+from unet_jax.run_folder import append_log, check_folder, read_log, write_log, write_record
 from unet_jax.runtime import JaxRuntime
 from unet_jax.selection import OBJECTS, is_best, measure_for
 from unet_jax.settings import TrainSettings
@@ -80,16 +80,25 @@ def train(
             raise InputError(f"{dataset.source} has no labels; training needs one for each image")
         if dataset is not None:
             check_fits(config, dataset)
-    settings.tile_shape(config)  # refuses a tile that does not fit before anything is written
     measure_for(settings, config, training)
     check_loader(settings)
-    open_folder(out, config, settings, training, resume, path)
-    states = StateFolder(out / "state")
-    try:
-        with Stop() as stop:
-            return _Run(config, settings, training, validation, out, states, stop, report).go(resume)
-    finally:
-        states.close()
+    record = check_folder(out, config, settings, training, resume, path)
+    with Stop() as stop:
+        run = _Run(config, settings, training, validation, out, stop, report)  # refuses what cannot be trained
+        write_record(out, record)
+        states = StateFolder(out / "state")
+        try:
+            return run.go(states, resume)
+        except jax.errors.JaxRuntimeError as e:
+            if "RESOURCE_EXHAUSTED" not in str(e):
+                raise
+            raise InputError(
+                f"the device ran out of memory with {settings.batch} tile(s) of {'x'.join(map(str, run.tile))} pixels "
+                f"a step; a smaller tile or batch, accumulate, remat, precision bfloat16 or space needs less; {out} "
+                "keeps what was saved, and --resume goes on from it where only space or accumulate changed"
+            ) from None
+        finally:
+            states.close()
 
 
 class _Run:
@@ -102,17 +111,16 @@ class _Run:
         training: Dataset,
         validation: Dataset | None,
         out: Path,
-        states: StateFolder,
         stop: Stop,
         report: Report,
     ):
         self.settings, self.validation, self.out = settings, validation, out
-        self.states, self.stop, self._report = states, stop, report
+        self.stop, self._report = stop, report
         self.config, self.leads = config, jax.process_index() == 0
         self.select = measure_for(settings, config, training)
         self.saved, self.log = Saved(), []
 
-        tile = settings.tile_shape(config)
+        self.tile = tile = settings.tile_shape(config)
         self.mesh: Mesh | None = make_mesh(settings, tile)
         model = create(config, settings.seed)
         normal = Normalization.from_dataset(training)
@@ -131,8 +139,8 @@ class _Run:
         inner, window = config.geometry.output_shape(tile), settings.augmentation.window(tile)
         self.sampler = Sampler(training, window, inner, settings.batch, settings.seed, weights)
 
-    def go(self, resume: bool) -> TrainResult:
-        settings = self.settings
+    def go(self, states: StateFolder, resume: bool) -> TrainResult:
+        settings, self.states = self.settings, states
         if resume and self.states.latest() is not None:
             self.state, self.saved = self.states.restore(self.state)
         first = int(self.state["step"])
@@ -147,12 +155,14 @@ class _Run:
                 logs = done % settings.log_every == 0 or ends
                 if logs:
                     since = self._log_loss(done, since, first)
-                if done % settings.validate_every == 0 or ends:
+                measures = done % settings.validate_every == 0 or ends
+                if measures:
                     self._measure(done)
                     since = time.perf_counter()
-                elif self.stop.agreed(logs):
-                    self._check_finite(done)
-                    self.states.save(done, self.state, self.saved)
+                if not ends and self.stop.agreed(logs or measures):
+                    if not measures:
+                        self._check_finite(done)
+                        self.states.save(done, self.state, self.saved)
                     break
         stopped = self.stop.signal if done < settings.steps else None
         return TrainResult(self.out, self.saved.scores, self.saved.best, self.log, stopped)
@@ -203,10 +213,9 @@ class _Run:
             self.graphdef, self.settings, state["params"], state["stats"], images, labels, weights, key
         )
         names = ", ".join(self.sampler.dataset.names[index] for index, _ in self.sampler.places(failed))
-        raise InputError(
-            f"the loss or its gradient is not finite in step {failed + 1} (batch of {names}): first in {where}; "
-            f"{self.out / 'state'} keeps the state before it; a lower learning_rate, or clip above 0, usually helps"
-        )
+        told = f"the loss or its gradient is not finite in step {failed + 1} (batch of {names}): first in {where}; "
+        told += f"{self.out / 'state'} keeps the state before it; " if failed else ""
+        raise InputError(told + "a lower learning_rate, or clip above 0, usually helps; --resume takes either")
 
     def _measure(self, done: int) -> None:
         """Measures, and writes last/, perhaps best/, and the state."""

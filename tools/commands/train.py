@@ -86,21 +86,10 @@ def defaults(arguments: Sequence[str]) -> Args:
 
 
 def run(args: Args) -> int:
-    if args.processes > 1:
-        import jax
-
-        jax.distributed.initialize(args.coordinator or None, args.processes, args.process)
+    _join(args)
     args, base = _completed(args)
     assert args.out is not None
-    if base is None:
-        config = choose_config(args.preset, args.config)
-        if args.recipe and args.config is None and config.architecture == "unet":
-            config = config.replace(**RECIPES[args.recipe].network)
-        config = config.replace(widths=args.widths) if args.widths else config
-    else:
-        config = base
-        if args.preset or args.widths:
-            config = choose_config(args.preset, None, config.in_channels, config.out_channels, args.widths)
+    config = _network(args, base)
     check_loader(args.settings)  # before the files are gone through, which may take long
     dataset = open_data(args.data, config.spatial_dims, args.settings.seed, args.settings.loader == "grain")
     if base is None:
@@ -126,6 +115,37 @@ def run(args: Args) -> int:
     if args.process == 0:
         _tell(args, config, result, validation)
     return 0
+
+
+def _join(args: Args) -> None:
+    """Joins the other processes, where there are any. Raises InputError where the flags or the network do not fit."""
+    if args.processes == 1 and not args.coordinator and not args.process:
+        return
+    if not 0 <= args.process < args.processes or args.processes < 2:
+        raise InputError(
+            f"--processes {args.processes} --process {args.process}: of several processes, give each its own number "
+            "from 0, below their number (--coordinator host:port --processes N --process I)"
+        )
+    import jax
+
+    try:
+        jax.distributed.initialize(args.coordinator or None, args.processes, args.process)
+    except (ValueError, RuntimeError) as e:
+        told = (str(e).splitlines() or [type(e).__name__])[0]
+        raise InputError(f"cannot join {args.processes} processes: {told} (--coordinator host:port)") from None
+
+
+def _network(args: Args, base: NetworkConfig | None) -> NetworkConfig:
+    """That of a new run; or `base`, a stored run's, with what the flags change."""
+    if base is not None and args.preset is None:
+        config = base
+    else:
+        config = choose_config(args.preset, args.config if base is None else None)
+        if args.recipe and (base is not None or args.config is None) and config.architecture == "unet":
+            config = config.replace(**RECIPES[args.recipe].network)
+        if base is not None:
+            config = config.replace(in_channels=base.in_channels, out_channels=base.out_channels)
+    return config.replace(widths=args.widths) if args.widths else config
 
 
 def _tell(args: Args, config: NetworkConfig, result: TrainResult, validation: Dataset) -> None:
@@ -156,6 +176,8 @@ def _completed(args: Args) -> tuple[Args, NetworkConfig | None]:
         return dataclasses.replace(args, data=args.data or data), config
     config = None
     if args.config and _is_run(args.config):
+        if args.recipe:
+            raise InputError(f"{args.config} has its own settings; leave out --recipe, or change them by their flags")
         config, _, data = _stored(args.config.parent)
         args = dataclasses.replace(args, data=args.data or data, out=args.out or next_folder(args.config.parent))
     if not args.data or args.out is None:

@@ -1,0 +1,144 @@
+"""What starts, stops and goes on: signals, refusals that leave nothing behind, what a resumed run may change."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from unet_data import membranes, split
+from unet_jax.settings import TrainSettings
+from unet_jax.train import train
+from unet_spec import InputError, preset
+from unet_tools.cli import main
+
+CONFIG = preset("paper", widths=(2, 4))
+SETTINGS = TrainSettings(steps=6, tile=28, log_every=3, validate_every=3)
+
+
+def data(count=4, seed=0):
+    return split(membranes(count, 40, seed))
+
+
+def interrupting(after):
+    """A report that sends SIGTERM to this process once a step has been told."""
+
+    def report(record):
+        if record["step"] == after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return report
+
+
+@pytest.mark.parametrize("every", [1, 6])
+def test_a_signal_ends_the_run_however_often_it_measures(tmp_path, every):
+    settings = replace(SETTINGS, steps=12, log_every=1, validate_every=every)
+    result = train(CONFIG, settings, *data(), tmp_path / "run", report=interrupting(2))
+    assert result.stopped == signal.SIGTERM
+    assert max(record["step"] for record in result.log) <= 3
+    whole = train(CONFIG, settings, *data(), tmp_path / "whole")
+    resumed = train(CONFIG, settings, *data(), tmp_path / "run", resume=True)
+    assert [r for r in resumed.log if "iou" in r] == [r for r in whole.log if "iou" in r]
+
+
+def test_a_refused_run_leaves_its_folder_free(tmp_path, monkeypatch):
+    def refuse(settings, tile):
+        raise InputError("batch is 1")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unet_jax.train.make_mesh", refuse)
+        with pytest.raises(InputError, match="batch is 1"):
+            train(CONFIG, SETTINGS, *data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert train(CONFIG, SETTINGS, *data(), tmp_path / "run").scores
+
+
+@pytest.mark.parametrize("other", [data(6), data(seed=1)], ids=["more images", "other labels"])
+def test_a_run_goes_on_with_its_own_data_only(tmp_path, other):
+    train(CONFIG, replace(SETTINGS, steps=3), *data(), tmp_path / "run")
+    with pytest.raises(InputError, match=r"was trained on 3 images of .* resume it with the same data"):
+        train(CONFIG, SETTINGS, *other, tmp_path / "run", resume=True)
+    assert train(CONFIG, SETTINGS, *data(), tmp_path / "run", resume=True).log[-1]["step"] == 6
+
+
+def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
+    wild = replace(SETTINGS, optimizer="sgd", schedule="constant", learning_rate=1e30, clip=0.0)
+    with pytest.raises(InputError, match="--resume takes either"):
+        train(CONFIG, wild, *data(), tmp_path / "run")
+    # What huge steps have left is finite, yet nothing to learn from; a run that only just failed is.
+    train(CONFIG, replace(wild, steps=1, learning_rate=1e-3), *data(), tmp_path / "mild")
+    for changes in ({"learning_rate": 1e-4}, {"clip": 1.0}):
+        gone_on = train(
+            CONFIG, replace(wild, **({"learning_rate": 1e-3} | changes)), *data(), tmp_path / "mild", resume=True
+        )
+        assert np.isfinite(gone_on.log[-2]["loss"])
+
+
+def test_memory_that_is_used_up_is_one_line(tmp_path, monkeypatch):
+    def step(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
+
+    monkeypatch.setattr("unet_jax.train.make_step", lambda *_: step)
+    with pytest.raises(InputError, match=r"out of memory with 1 tile\(s\) of 28x28 pixels .* accumulate"):
+        train(CONFIG, SETTINGS, *data(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("loss", ["dice", "tversky", "focal"])
+@pytest.mark.parametrize("extra", [{"smoothing": 0.1}, {"border_weight": 10.0}, {"balance": True}])
+def test_what_a_loss_would_ignore_is_refused(loss, extra):
+    if loss == "focal" and "smoothing" not in extra:
+        assert TrainSettings(loss=loss, **extra).weighted
+        return
+    with pytest.raises(InputError, match=f"which the loss {loss} does not have; set it to (0.0|False)"):
+        TrainSettings(loss=loss, **extra)
+
+
+FLAGS = ["--steps", "2", "--tile", "28", "--no-report", "--json"]
+
+
+def test_a_command_repeated_with_resume_goes_on(tmp_path, capsys):
+    """As a queue that starts a killed job again does it: the very same flags."""
+    out = tmp_path / "run"
+    command = ["train", "synthetic", "--out", str(out), "--recipe", "modern", "--preset", "paper", "--widths", "2", "4"]
+    assert main([*command, *FLAGS, "--steps", "1"]) == 0
+    assert main([*command, *FLAGS, "--resume"]) == 0, capsys.readouterr().err
+    assert json.loads((out / "run.json").read_text())["network"]["norm"] == "batch"
+
+
+def test_a_stored_network_keeps_what_no_flag_changes(tmp_path, capsys):
+    out, again = tmp_path / "run", tmp_path / "again"
+    flags = ["--preset", "same", "--widths", "2", "4", *FLAGS]
+    assert main(["train", "synthetic", "--out", str(out), *flags]) == 0
+    run = ["train", "--config", str(out / "run.json"), "--out", str(again)]
+    assert main([*run, "--widths", "3", "5", *FLAGS]) == 0
+    first, second = (json.loads((f / "run.json").read_text())["network"] for f in (out, again))
+    assert second == first | {"widths": [3, 5]}
+    capsys.readouterr()
+    assert main([*run, "--recipe", "modern"]) == 2
+    assert "leave out --recipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--coordinator", "localhost:9", "--process", "1"], "--processes 1 --process 1: of several processes"),
+        (["--processes", "2", "--process", "2"], "below their number"),
+        (["--processes", "2"], "cannot join 2 processes"),
+    ],
+)
+def test_processes_that_cannot_meet_are_one_line(flags, told, tmp_path, capsys):
+    assert main(["train", "synthetic", "--out", str(tmp_path / "run"), *flags]) == 2
+    line = capsys.readouterr().err
+    assert told in line
+    assert line.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_with_tensorboard_too(tmp_path, capsys):
+    pytest.importorskip("tensorboardX")
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "run"
+    assert main(["train", "synthetic", "--out", str(out), "--tensorboard", "--widths", "2", "4", *FLAGS]) == 2
+    assert "cannot write the run folder" in capsys.readouterr().err
