@@ -14,6 +14,7 @@ from jax import Array
 
 from unet_jax.objective import make_objective, model_loss
 from unet_jax.settings import TrainSettings
+from unet_spec.weight_map import entries
 
 
 def first_not_finite(
@@ -43,9 +44,10 @@ def first_not_finite(
     if not np.isfinite(loss):
         return f"the loss ({settings.loss}), after a finite forward pass"
     grads = jax.grad(lambda p: make_objective(graphdef, settings)(p, stats, images, labels, weights, key)[0])(params)
-    for path, value in reversed(nnx.to_flat_state(grads)):  # the backward pass begins at the end
-        if not np.isfinite(value[...]).all():
-            return f"the gradient of {'.'.join(map(str, path))}"
+    found = {tuple(map(str, path)): value[...] for path, value in nnx.to_flat_state(grads)}
+    for entry in reversed(entries(model.config.graph)):  # the graph's order; the backward pass begins at its end
+        if entry.flax in found and not np.isfinite(found[entry.flax]).all():
+            return f"the gradient of {'.'.join(entry.flax)}"
     return "the weights that its update gives, after a finite loss and gradient"
 
 

@@ -1,0 +1,69 @@
+"""Which layer is named where only the backward pass is not finite."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from parity_tests.battery.cases import CASES, one_of_each
+from unet_jax import zoo
+from unet_jax.diagnose import first_not_finite
+from unet_jax.settings import TrainSettings
+from unet_jax.step import initial_state
+from unet_spec import preset
+
+OTHERS = [name for name in one_of_each() if CASES[name].config.architecture != "unet"]
+
+
+@jax.custom_vjp
+def bad_backwards(x):
+    """Changes nothing; its gradient is NaN."""
+    return x
+
+
+bad_backwards.defvjp(lambda x: (x, None), lambda _, g: (jnp.full_like(g, jnp.nan),))
+
+
+def spoil(model, layer):
+    """Puts `bad_backwards` behind one layer, by a class of its own: that is what nnx.split and nnx.merge keep."""
+    module = model
+    for part in layer.split("."):
+        module = module[int(part)] if part.isdigit() else getattr(module, part)
+    kind = type(module)
+
+    def call(self, *args, **kwargs):
+        return bad_backwards(kind.__call__(self, *args, **kwargs))
+
+    module.__class__ = type("Spoilt", (kind,), {"__call__": call})
+
+
+def named(config, layer):
+    """The layer that is named if the gradient turns into NaN at the output of `layer`."""
+    model, settings = zoo.create(config, 0), TrainSettings()
+    spoil(model, layer)
+    graphdef, state = initial_state(model, settings)
+    size = tuple(grid.above(8) + grid.step for grid in config.geometry.grids)
+    images = jax.random.normal(jax.random.key(0), (1, *size, config.in_channels), jnp.float32)
+    labels = jnp.zeros((1, *config.geometry.output_shape(size)), jnp.int32)
+    told = first_not_finite(
+        graphdef, settings, state["params"], state["stats"], images, labels, None, jax.random.key(0)
+    )
+    assert told.startswith("the gradient of ")
+    return told.removeprefix("the gradient of ").rpartition(".")[0]
+
+
+@pytest.mark.parametrize(
+    "layer", ["head", "decoder.1.block.norm1", "decoder.0.up", "encoder.2.conv1", "encoder.0.conv2"]
+)
+def test_the_layer_where_the_backward_pass_goes_wrong(layer):
+    """All before it in the order of the calls go wrong too, whatever their names."""
+    assert named(preset("paper", widths=(2, 4, 8), norm="batch"), layer) == layer
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "probabilistic-unet" else pytest.mark.slow) for name in OTHERS]
+)
+def test_in_every_architecture(name):
+    """The last but one convolution of those that the output depends on."""
+    config = CASES[name].config
+    layer = [node.name for node in config.graph.inference if node.op.kind == "conv"][-2]
+    assert named(config, layer) == layer
