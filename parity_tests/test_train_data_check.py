@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from unet_data import membranes, write_stack
-from unet_data.check import check_dataset
+import unet_data.check
+from unet_data import Dataset, membranes, split, write_stack
+from unet_data.check import ALIKE, check_dataset
 from unet_tools.cli import main
 
 CLEAN = membranes(8, 40, 0)
@@ -54,6 +56,44 @@ def test_a_planted_mistake_is_found(name):
 
 def test_a_clean_set_passes():
     assert check_dataset(CLEAN) == []
+
+
+def pictures(shape, smooth, noise=()):
+    """Pages of smoothed noise, then noisy copies of page 3."""
+    rng = np.random.default_rng(0)
+    pages = gaussian_filter(rng.normal(size=shape), smooth)
+    pages *= 40 / pages.std()
+    pages = [*pages, *(pages[3] + rng.normal(0, sigma, shape[1:]) for sigma in noise)]
+    return [np.clip(page + 128, 0, 255).astype(np.uint8)[..., None] for page in pages]
+
+
+NOISE = (1, 2, 7, 9, 12)  # the first trains; a correlation falls below ALIKE at a fifth of the pictures' own 40
+PICTURES = {
+    "copies": pictures((20, 90, 131), (0, 3, 3), NOISE),
+    "copies of noise": pictures((20, 90, 131), 0, NOISE),
+    "stack": pictures((30, 90, 131), (6, 3, 3)),
+    "volumes": pictures((20, 9, 40, 71), (0, 2, 2, 2), NOISE),
+    "two sizes": [page[: 80 + i % 2] for i, page in enumerate(pictures((20, 90, 131), (0, 1, 1), NOISE))],
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_nearly_the_same_pictures_are_those_of_high_correlation_and_few_are_compared_whole(name, monkeypatch):
+    names = tuple(f"page-{i}" for i in range(len(PICTURES[name])))
+    dataset = Dataset(tuple(PICTURES[name]), None, names, (), name)
+    training, validation = split(dataset)
+    wanted = []
+    for held, image in zip(validation.names, validation.images, strict=True):
+        known = zip(training.names, training.images, strict=True)
+        same = [(other, each) for other, each in known if each.shape == image.shape]
+        alike = [other for other, each in same if np.corrcoef(each.ravel(), image.ravel())[0, 1] > ALIKE]
+        wanted += [(held, f"nearly the same picture as {other}, which trains") for other in alike[:1]]
+    assert 0 < len(wanted) < len(validation)
+    compared, whole = [], unet_data.check._correlation
+    monkeypatch.setattr(unet_data.check, "_correlation", lambda *pair: compared.append(0) or whole(*pair))
+    told = [(p.where, p.what.split(":")[0]) for p in check_dataset(dataset) if "nearly" in p.what]
+    assert told == wanted
+    assert len(compared) <= len(validation) + 2  # of 20 times as many
 
 
 def write(folder, images, labels):

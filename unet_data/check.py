@@ -20,6 +20,12 @@ RARE = 0.005
 ALIKE = 0.98
 """Two images whose correlation is above this are nearly the same picture."""
 
+BLOCKS = 64 * 64
+"""So many blocks of an image are compared before the image itself is."""
+
+ROUNDING = 1e-3
+"""More than float32 can be wrong by in a comparison of blocks."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -93,14 +99,51 @@ def _leaks(dataset: Dataset) -> Iterator[Problem]:
     if len(dataset) < 2:
         return
     training, validation = split(dataset)
-    for name, image in zip(validation.names, validation.images, strict=True):
-        for other, known in zip(training.names, training.images, strict=True):
-            if known.shape == image.shape and _correlation(known, image) > ALIKE and not np.array_equal(known, image):
-                yield Problem("warning", name, f"nearly the same picture as {other}, which trains: scores will flatter")
+    for name, image, likely in zip(validation.names, validation.images, _candidates(training, validation), strict=True):
+        for index in likely:
+            known = training.images[index]
+            if _correlation(known, image) > ALIKE and not np.array_equal(known, image):
+                what = f"nearly the same picture as {training.names[index]}, which trains: scores will flatter"
+                yield Problem("warning", name, what)
                 break
 
 
+def _candidates(training: Dataset, validation: Dataset) -> list[list[int]]:
+    """For each validation image, in order, the training images whose correlation with it may be above ALIKE."""
+    found: list[list[int]] = [[] for _ in validation.images]
+    for shape in {image.shape for image in validation.images}:
+        held, known = ([i for i, image in enumerate(d.images) if image.shape == shape] for d in (validation, training))
+        if known:
+            one = np.stack([_sketch(validation.images[i]) for i in held])
+            other = np.stack([_sketch(training.images[i]) for i in known])
+            for index, row in zip(held, one @ other.T > ALIKE - ROUNDING, strict=True):
+                found[index] = [known[i] for i in np.flatnonzero(row)]
+    return found
+
+
+def _sketch(image: np.ndarray) -> np.ndarray:
+    """A unit vector (0 for a constant image); the product of two is never below the correlation of their images.
+
+    The means of blocks, each times the root of its number of pixels, are an orthogonal projection of the image. What
+    two images have besides adds to their correlation at most the product of its lengths (Cauchy and Schwarz): so that
+    length is the last number.
+    """
+    blocks = _centred(image)
+    power = float(np.vdot(blocks, blocks))
+    for axis, size in enumerate(image.shape[:-1]):
+        count = min(size, round(BLOCKS ** (1 / (image.ndim - 1))))
+        starts = np.arange(count) * size // count
+        pixels = np.diff(starts, append=size).reshape(-1, *(1,) * (image.ndim - 1 - axis))
+        blocks = np.add.reduceat(blocks, starts, axis) / np.sqrt(pixels)
+    rest = max(0.0, power - float(np.vdot(blocks, blocks)))
+    return (np.append(blocks, np.sqrt(rest)) / (np.sqrt(power) or 1.0)).astype(np.float32)
+
+
+def _centred(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) - image.mean(dtype=np.float64)
+
+
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    a, b = (x.astype(np.float32) - x.mean(dtype=np.float64) for x in (one, other))
+    a, b = _centred(one), _centred(other)
     below = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / below if below else 0.0
