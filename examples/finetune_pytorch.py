@@ -21,7 +21,8 @@ model = unet_torch.UNet.from_pretrained(checkpoint)
 training, _ = split(open_dataset(folder))
 normal = Normalization(model.data.mean, model.data.std)
 tile = tuple(grid.below(252) or grid.minimum for grid in model.config.geometry.grids)
-sampler = Sampler(training, tile, model.config.geometry.output_shape(tile), batch=1, seed=0)
+inner = model.config.geometry.output_shape(tile)
+sampler = Sampler(training, tile, inner, batch=4, seed=0)  # batch norm wants more than one tile
 
 model.train()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from unet_data import membranes, read_stack, write_stack
+from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -44,6 +45,21 @@ def test_the_script(folder, tmp_path, monkeypatch, capsys):
     assert "v_rand" in capsys.readouterr().out
     assert read_stack(tmp_path / "run" / "example.png").shape == (1, 128, 128, 1)
     assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_fine_tuning_in_pytorch_and_back(folder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    config = preset("paper", widths=(2, 4, 8), norm="batch")
+    before = random_tensors(config.graph, 0)
+    Checkpoint(config, before, DataSpec((0.5,), (0.2,))).save(tmp_path / "best")
+    arguments = [str(tmp_path / "best"), str(folder), str(tmp_path / "tuned"), "2"]
+    monkeypatch.setattr(sys, "argv", ["finetune_pytorch.py", *arguments])
+    runpy.run_path(str(EXAMPLES / "finetune_pytorch.py"), run_name="__main__")
+    assert f"the same {len(before)} tensors in JAX" in capsys.readouterr().out
+    after = Checkpoint.load(tmp_path / "tuned").tensors
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert {"head.weight", "encoder.0.conv1.weight", "encoder.0.norm1.running_mean"} <= changed
 
 
 @pytest.mark.slow
