@@ -194,8 +194,9 @@ def main(args: Args) -> int:
     training, validation = split(open_data(args.data))
     document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
     name = Path(args.data).name
+    command = shlex.join(["python", "-m", "unet_tools.ablation", *sys.argv[1:]])
     about = {
-        "command": shlex.join(["python", "-m", "unet_tools.ablation", *sys.argv[1:]]),
+        "commands": list(dict.fromkeys([*document.get("commands", ()), command])),
         "data": f"{name}: {len(training)} images to train, {len(validation)} to validate",
         "hardware": hardware(),
         "versions": versions(),
@@ -245,10 +246,12 @@ def page(document: dict[str, Any]) -> str:
     """The table in Markdown, with where it comes from."""
     rows = [COLUMNS, ("---",) * len(COLUMNS), *table(document["runs"])]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    made = f"{document['date']}; {document['hardware']}; versions in the JSON file beside this one"
+    commands = "\n".join(document["commands"])
     return (
-        f"# What each ingredient is worth: {document['data']}\n\n`{document['command']}` ({made}).\n"
-        f"Mean ± standard deviation over n seeds.\n\n{lines}\n"
+        f"# What each ingredient is worth: {document['data']}\n\n```\n{commands}\n```\n\n"
+        f"{document['date']}; {document['hardware']}; versions in the JSON file beside this page. The last weights, on "
+        f"images that no run trained on, at the best threshold; mean ± standard deviation over n seeds; {VIEWS}: of "
+        f"the mean probabilities of eight views.\n\n{lines}\n"
     )
 
 
