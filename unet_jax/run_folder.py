@@ -81,7 +81,7 @@ def _digest(data: Dataset) -> str:
     digest = hashlib.sha256(repr([(n, i.shape) for n, i in zip(data.names, data.images, strict=True)]).encode())
     for label in data.labels or ():
         for band in bands(label.shape):
-            digest.update(np.ascontiguousarray(label[band], np.int32))
+            digest.update(np.ascontiguousarray(label[band], np.int32).tobytes())
     return digest.hexdigest()[:16]
 
 
