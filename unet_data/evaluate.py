@@ -21,8 +21,7 @@ from unet_spec import DataSpec, InputError, NetworkConfig
 from unet_spec.latent import draw_noise
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-"""ISBI 2012 took steps of 0.1, of a map that its author could stretch beforehand. A network's probabilities crowd near
-1, and closed borders are found there."""
+"""Close together near 1, where a network's probabilities crowd and many of its borders first close."""
 
 
 def measure(

@@ -94,8 +94,8 @@ def train(
                 raise
             raise InputError(
                 f"the device ran out of memory with {settings.batch} tile(s) of {'x'.join(map(str, run.tile))} pixels "
-                f"a step; a smaller tile or batch, accumulate, remat, precision bfloat16 or space needs less; {out} "
-                "keeps what was saved, and --resume goes on from it where only space or accumulate changed"
+                f"a step; space, also with --resume, or a smaller tile or batch, accumulate, remat or precision bfloat16, "
+                f"in a new run, needs less; {out} keeps what was saved"
             ) from None
         finally:
             states.close()
