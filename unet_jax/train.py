@@ -94,8 +94,8 @@ def train(
                 raise
             raise InputError(
                 f"the device ran out of memory with {settings.batch} tile(s) of {'x'.join(map(str, run.tile))} pixels "
-                f"a step; space, also with --resume, or a smaller tile or batch, accumulate, remat or precision bfloat16, "
-                f"in a new run, needs less; {out} keeps what was saved"
+                "a step; more space, also with --resume, or in a new run a smaller tile or batch, accumulate, remat or "
+                f"precision bfloat16 needs less; {out} keeps what was saved"
             ) from None
         finally:
             states.close()
