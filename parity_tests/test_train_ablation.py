@@ -38,8 +38,8 @@ def test_an_unknown_variant_is_refused(tmp_path):
 
 
 def test_a_line_of_the_table_is_mean_and_deviation_of_its_seeds():
-    def run(seed, v_rand, steps=3):
-        scores = dict.fromkeys(SHOWN, 0.5) | {"v_rand": v_rand, "seconds": 90.0, "cores": 2}
+    def run(seed, v_rand, steps=3, gpu=None):
+        scores = dict.fromkeys(SHOWN, 0.5) | {"v_rand": v_rand, "seconds": 90.0, "cores": 2, "gpu": gpu}
         return {
             "recipe": "modern",
             "variant": WHOLE,
@@ -47,10 +47,11 @@ def test_a_line_of_the_table_is_mean_and_deviation_of_its_seeds():
             "steps": steps,
             "tile": 92,
             "widths": [2, 4],
+            "precision": "float32",
             **scores,
         }
 
-    lines = table([run(0, 0.8), run(1, 0.9), run(0, 0.7, steps=9)])
+    lines = table([run(0, 0.8), run(1, 0.9), run(0, 0.7, steps=9), run(0, 0.6, gpu="a GPU")])
     assert lines[0] == (
         "modern",
         WHOLE,
@@ -58,9 +59,10 @@ def test_a_line_of_the_table_is_mean_and_deviation_of_its_seeds():
         "2",
         "0.8500 ± 0.0707",
         *["0.5000 ± 0.0000"] * (len(SHOWN) - 1),
-        "3.0",
+        "3.0 one core",
     )
-    assert lines[1][:5] == ("modern", WHOLE, "2 … 4, 9", "1", "0.7000")
+    assert (lines[1][4], lines[1][-1]) == ("0.6000", "1.5 a GPU")
+    assert lines[2][:5] == ("modern", WHOLE, "2 … 4, 9", "1", "0.7000")
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@
 Trains on the first five sixths and scores the last weights on the last sixth. The file is written after each run; runs
 that it already holds are not repeated, so a table may be made in several sittings. Beside it comes a page with the
 table (.md). `--jobs 2` trains two at once, each on its own share of the cores, which wastes least where images are
-small. The table counts core-minutes of training, scoring not among them.
+small, or share the GPU. The table counts minutes of training, scoring not among them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import jax
 import numpy as np
 import tyro
 
@@ -107,6 +108,8 @@ class Args:
     """Variants, by name. Default: all."""
     jobs: int = 1
     """Trainings at once."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network's arithmetic in training."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class Job:
     steps: int
     tile: int
     widths: tuple[int, ...]
+    precision: Literal["float32", "bfloat16"]
 
     @property
     def key(self) -> dict[str, Any]:
@@ -137,16 +141,21 @@ def jobs_of(args: Args) -> Iterator[Job]:
         for recipe in args.recipes:
             for name in VARIANTS[recipe]:
                 if not args.only or name in args.only:
-                    yield Job(args.data, recipe, name, seed, args.steps, args.tile, args.widths)
+                    yield Job(args.data, recipe, name, seed, args.steps, args.tile, args.widths, args.precision)
 
 
-def run_one(job: Job) -> dict[str, float]:
-    """Trains in a folder that is thrown away; the scores of the last weights, and the seconds that training took."""
+def run_one(job: Job) -> dict[str, Any]:
+    """Trains in a folder that is thrown away; the scores of the last weights, and what training took on what."""
     dataset = open_data(job.data)
     training, validation = split(dataset)
     recipe = RECIPES[job.recipe]
     settings = dataclasses.replace(
-        recipe.settings, steps=job.steps, tile=job.tile, seed=job.seed, validate_every=job.steps
+        recipe.settings,
+        steps=job.steps,
+        tile=job.tile,
+        seed=job.seed,
+        validate_every=job.steps,
+        precision=job.precision,
     )
     config = preset("paper", widths=job.widths, in_channels=dataset.channels, **recipe.network)
     settings, config = VARIANTS[job.recipe][job.variant](settings, config)
@@ -164,11 +173,12 @@ def run_one(job: Job) -> dict[str, float]:
         | {
             "seconds": seconds,
             "cores": len(os.sched_getaffinity(0)),
+            "gpu": next((d.device_kind for d in jax.devices() if d.platform == "gpu"), None),
         }
     )
 
 
-def run_all(jobs: list[Job], at_once: int) -> Iterable[tuple[Job, dict[str, float]]]:
+def run_all(jobs: list[Job], at_once: int) -> Iterable[tuple[Job, dict[str, Any]]]:
     """Each job and its scores, as they are done."""
     if at_once == 1:
         yield from ((job, run_one(job)) for job in jobs)
@@ -191,6 +201,8 @@ def main(args: Args) -> int:
     cores = len(os.sched_getaffinity(0))
     if not 1 <= args.jobs <= cores:
         raise InputError(f"jobs is {args.jobs}; it must lie in 1 … {cores}, the cores of this machine")
+    if args.jobs > 1:  # they share the memory of the GPU, if there is one; read when JAX first looks for it
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     training, validation = split(open_data(args.data))
     document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
     name = Path(args.data).name
@@ -221,7 +233,7 @@ def main(args: Args) -> int:
 
 
 SHOWN = (*MEASURES, f"v_rand, {VIEWS}", f"iou, {VIEWS}")
-COLUMNS = ("recipe", "variant", "widths, steps", "n", *SHOWN, "core-minutes")
+COLUMNS = ("recipe", "variant", "widths, steps", "n", *SHOWN, "minutes of")
 
 
 def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -229,16 +241,18 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     lines = []
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for r in runs:
-        groups.setdefault((r["recipe"], tuple(r["widths"]), r["steps"], r["tile"], r["variant"]), []).append(r)
+        key = (r["recipe"], tuple(r["widths"]), r["steps"], r["tile"], r["precision"], r["gpu"] or "", r["variant"])
+        groups.setdefault(key, []).append(r)
     order = [name for variants in VARIANTS.values() for name in variants]
-    for key in sorted(groups, key=lambda k: (list(VARIANTS).index(k[0]), *k[1:4], order.index(k[4]))):
-        own, (recipe, widths, steps, _, variant) = groups[key], key
+    for key in sorted(groups, key=lambda k: (list(VARIANTS).index(k[0]), *k[1:6], order.index(k[6]))):
+        own, (recipe, widths, steps, _, precision, gpu, variant) = groups[key], key
         cells = []
         for m in SHOWN:
             values = [r[m] for r in own]
             cells.append(f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""))
-        spent = f"{np.mean([r['seconds'] * r['cores'] for r in own]) / 60:.1f}"
-        lines.append((recipe, variant, f"{widths[0]} … {widths[-1]}, {steps}", str(len(own)), *cells, spent))
+        minutes = np.mean([r["seconds"] * (1 if gpu else r["cores"]) for r in own]) / 60
+        size = f"{widths[0]} … {widths[-1]}, {steps}" + (f", {precision}" if precision != "float32" else "")
+        lines.append((recipe, variant, size, str(len(own)), *cells, f"{minutes:.1f} {gpu or 'one core'}"))
     return lines
 
 

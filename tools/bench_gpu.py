@@ -15,10 +15,10 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tyro
@@ -27,8 +27,10 @@ from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, preset, r
 from unet_spec.checkpoint import replacing
 from unet_spec.summary import facts
 from unet_tools.bench_measure import in_turns, versions
+from unet_tools.bench_profile import profile
+from unet_tools.bench_train import Args as TrainArgs
+from unet_tools.bench_train import compared, jax_steps, matmul_peak
 from unet_tools.bench_train import contestants as trainers
-from unet_tools.bench_train import matmul_peak
 from unet_tools.console import console, print_table
 from unet_tools.demo import hardware
 
@@ -37,6 +39,7 @@ Runs = Callable[[int], None]
 MODES = ("float32", "tf32", "bfloat16")
 REPEATS = 3
 """Batches that are enqueued at once, and timed together."""
+SectionName = Literal["parity", "training", "profile", "inference", "engines"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Args:
     """Input pixels per axis."""
     batches: tuple[int, ...] = (1, 8)
     """Images at once, for the speeds."""
+    sections: tuple[SectionName, ...] = get_args(SectionName)
+    """What to do, in this order."""
     rounds: int = 10
     """Measurements of each contestant."""
     quick: bool = False
@@ -71,7 +76,7 @@ def torch_network(
     model: Any = create(config, None)
     load_tensors(model, tensors)
     model = model.eval().to(device, dtype, memory_format=layout)
-    network: Any = torch.compile(model, mode="max-autotune-no-cudagraphs") if compiled else model
+    network: Any = torch.compile(model, dynamic=False) if compiled else model
 
     def on(images: np.ndarray) -> Callable[[], Any]:
         x = torch.from_numpy(np.moveaxis(images, -1, 1)).to(device, dtype).contiguous(memory_format=layout)
@@ -171,7 +176,7 @@ def inference(config: NetworkConfig, tensors: dict[str, np.ndarray], args: Args)
                 runs[f"torch compiled {mode}"] = repeated(torch_network(config, tensors, mode, True)(images))
             runs[f"jax {mode}"] = repeated(jax_network(config, tensors, mode)(images))
         for name, seconds in in_turns(runs, args.rounds, REPEATS).items():
-            peak = matmul_peak("bfloat16" if "bfloat16" in name else "float32")
+            peak = matmul_peak(name.split()[-1])
             yield {"batch": batch, "runtime": name, "images_per_second": batch / seconds} | {
                 "seconds_per_batch": seconds,
                 "share_of_matmul_peak": macs * batch / seconds / peak,
@@ -218,12 +223,31 @@ def engines(
 
 def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
     """As `unet_tools.bench_train`: forward, backward and update."""
-    from unet_tools.bench_train import Args as TrainArgs
-
     for batch in args.batches:
-        runs = trainers(config, TrainArgs(tile=args.tile, batch=batch))
-        for name, seconds in in_turns(runs, args.rounds).items():
-            yield {"batch": batch, "runtime": name, "images_per_second": batch / seconds}
+        own = TrainArgs(tile=args.tile, batch=batch, rounds=args.rounds, compile=torch_compiles())
+        yield from ({"batch": batch} | line for line in compared(config, own, trainers(config, own)))
+
+
+def torch_compiles() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def profiled(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
+    """Where the time of the JAX training step in bfloat16 goes, at the largest batch."""
+    run = jax_steps(config, args.tile, max(args.batches), "bfloat16")
+    run(2)
+    found = profile(run)
+    wall = found["seconds_per_step"]
+    yield {"kernels": "all, and the wait between them", "milliseconds": wall * 1e3, "share": 1.0}
+    for name, seconds in found["kinds"].items():
+        yield {"kernels": name, "milliseconds": seconds * 1e3, "share": seconds / wall}
+    for kernel in found["kernels"]:
+        seconds = kernel["seconds_per_step"]
+        yield {"kernels": f"{kernel['calls']:.0f} x {kernel['name'][:70]}", "milliseconds": seconds * 1e3} | {
+            "share": seconds / wall
+        }
 
 
 def main(args: Args) -> int:
@@ -231,15 +255,16 @@ def main(args: Args) -> int:
     if args.quick:
         config = config.replace(widths=(4, 8))
         grid = config.geometry.grids[0]
-        args = Args(args.preset, grid.minimum + 4 * grid.step, (1,), 2, True, args.out)
+        args = replace(args, tile=grid.minimum + 4 * grid.step, batches=(1,), rounds=2)
     tensors = random_tensors(config.graph, 0, np.float32)
     shape = (1, *(args.tile,) * config.spatial_dims, config.in_channels)
     image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    sections = {
+    sections: dict[SectionName, Callable[[], Iterator[dict[str, Any]]]] = {
         "parity": lambda: parity(config, tensors, image),
+        "training": lambda: training(config, args),
+        "profile": lambda: profiled(config, args),
         "inference": lambda: inference(config, tensors, args),
         "engines": lambda: engines(config, tensors, image, args),
-        "training": lambda: training(config, args),
     }
     document: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "unet_tools.bench_gpu", *sys.argv[1:]]),
@@ -248,10 +273,10 @@ def main(args: Args) -> int:
         "date": datetime.now(UTC).date().isoformat(),
         "tile": args.tile,
     }
-    for name, section in sections.items():
+    for name in args.sections:
         document[name] = rows = []
         try:
-            for row in section():
+            for row in sections[name]():
                 rows.append(row)
         except Exception as e:  # the other sections are worth having
             kind = "" if isinstance(e, InputError) else f"{type(e).__name__}: "

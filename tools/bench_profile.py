@@ -1,0 +1,73 @@
+"""Where a training step's time goes on the device, by kind of kernel, from the trace of JAX's own profiler."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+KINDS = (
+    ("change of layout", r"nchw|nhwc|transpose"),
+    ("convolution", r"conv|cudnn|fprop|dgrad|wgrad|xmma|implicit|cutlass"),
+    ("matrix product", r"gemm|nvjet|cublas|dot"),
+    ("reduction", r"reduce"),
+    ("copy", r"memcpy|memset|copy"),
+    ("pointwise", r"fusion|loop|wrapped|broadcast|select|add|multiply|slice|pad|concatenate|scatter|gather"),
+)
+"""Kinds of kernel, and what their names hold; the first that fits counts."""
+
+
+def kind_of(kernel: str) -> str:
+    """The kind of a kernel by its name, such as "convolution"; "other" where none fits."""
+    return next((kind for kind, pattern in KINDS if re.search(pattern, kernel, re.IGNORECASE)), "other")
+
+
+def profile(run: Callable[[int], None], steps: int = 5, shown: int = 12) -> dict[str, Any]:
+    """Times the kernels of a function that runs so many steps and waits for them; it has been compiled before.
+
+    Returns:
+        seconds_per_step of the wall clock; busy: kernels' seconds over those, above 1 where they run side by side;
+        kinds: seconds a step by kind; kernels: the `shown` longest, with their calls and seconds a step.
+    """
+    import jax
+
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            start = time.perf_counter()
+            run(steps)
+            wall = (time.perf_counter() - start) / steps
+        trace = next(Path(folder).rglob("*.xplane.pb"))
+        events = list(_kernels(jax.profiler.ProfileData.from_file(str(trace))))
+    seconds: dict[str, float] = defaultdict(float)
+    calls: dict[str, int] = defaultdict(int)
+    for name, duration in events:
+        seconds[name] += duration / steps
+        calls[name] += 1
+    kinds: dict[str, float] = defaultdict(float)
+    for name, spent in seconds.items():
+        kinds[kind_of(name)] += spent
+    longest = sorted(seconds, key=seconds.__getitem__, reverse=True)[:shown]
+    return {
+        "seconds_per_step": wall,
+        "busy": sum(seconds.values()) / wall,
+        "kinds": dict(sorted(kinds.items(), key=lambda item: -item[1])),
+        "kernels": [{"name": n, "calls": calls[n] / steps, "seconds_per_step": seconds[n]} for n in longest],
+    }
+
+
+def _kernels(data: Any) -> Iterator[tuple[str, float]]:
+    """Name and seconds of each kernel: of the GPU's streams, or else of the CPU's threads, where XLA's operations carry
+    the name of their own."""
+    planes = list(data.planes)
+    gpus = [plane for plane in planes if plane.name.startswith("/device:GPU")]
+    for plane in gpus or [plane for plane in planes if plane.name == "/host:CPU"]:
+        for line in plane.lines:
+            if gpus and not line.name.startswith("Stream"):
+                continue  # the same kernels once more, by module or by operation
+            for event in line.events:
+                if gpus or any(key == "hlo_op" for key, _ in event.stats):
+                    yield event.name, event.duration_ns / 1e9
