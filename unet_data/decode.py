@@ -131,7 +131,7 @@ def _decode_tiff(path: Path, labels: bool) -> np.ndarray:
     import tifffile
 
     with _tifffile_complaints() as complaints, tifffile.TiffFile(path) as tiff:
-        parts = [_decode_series(path, series, labels) for series in tiff.series] if len(tiff.pages) else []
+        parts = [_decode_series(path, series, labels) for series in tiff_series(tiff)]
     # A TIFF cut short between two pages reads without an exception, with the missing pages absent or zero.
     if complaints:
         raise InputError(f"{path}: cannot be read, the file is damaged or incomplete ({complaints[0]})")
@@ -143,12 +143,25 @@ def _decode_tiff(path: Path, labels: bool) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+def tiff_series(tiff: Any) -> list[Any]:
+    """The series of a TiffFile, whose `full_axes` holds axes of length 1 too. None where it has no pages."""
+    series = tiff.series if len(tiff.pages) else []
+    return list(series(squeeze=False) if callable(series) else series)  # callable since tifffile 2026.5
+
+
+def full_axes(series: Any) -> tuple[str, tuple[int, ...]]:
+    """Axes and shape of one of `tiff_series`, axes of length 1 among them."""
+    if hasattr(series, "get_axes"):  # before tifffile 2026.5
+        return series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    return series.axes, series.shape
+
+
 def _decode_series(path: Path, series: Any, labels: bool) -> np.ndarray:
     """One tifffile series as (N, H, W, C): Y and X are H and W, S or C is the channel, all else is counted by N."""
     import tifffile
 
     page = series.keyframe
-    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    axes, shape = full_axes(series)
     if axes.count("Y") != 1 or axes.count("X") != 1:
         raise InputError(f"{path}: has axes {axes} of shape {shape}; a picture needs one Y and one X axis")
     channel = [i for i, letter in enumerate(axes) if letter in "SC"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_data.decode import _TIFF_MAGIC, _one_line, _tifffile_complaints
+from unet_data.decode import _TIFF_MAGIC, _one_line, _tifffile_complaints, full_axes, tiff_series
 from unet_spec.errors import InputError
 
 CACHE = 2**26
@@ -43,13 +43,13 @@ def open_tiff(path: Path, whole_below: int) -> tuple[ReadPage | None, tuple[int,
     try:
         with _tifffile_complaints() as complaints:
             tiff = tifffile.TiffFile(path)
-            series = tiff.series[0] if len(tiff.pages) else None
+            series = tiff_series(tiff)
         if complaints:
             raise InputError(f"{path}: cannot be read, the file is damaged or incomplete ({complaints[0]})")
-        if series is None or series.nbytes < whole_below or not _plain(series, len(tiff.series)):
+        if len(series) != 1 or series[0].nbytes < whole_below or not _plain(series[0]):
             tiff.close()
             return None, (0, 0, 0, 0)
-        pages = _Pages(path, tiff, series)
+        pages = _Pages(path, tiff, series[0])
         weakref.finalize(pages, tiff.close)
     except Exception as e:  # struct.error, KeyError, ...: damaged bytes raise nearly everything
         if tiff is not None:
@@ -60,16 +60,15 @@ def open_tiff(path: Path, whole_below: int) -> tuple[ReadPage | None, tuple[int,
     return pages.read, pages.shape
 
 
-def _plain(series: Any, count: int) -> bool:
+def _plain(series: Any) -> bool:
     """Grey or colour as it is stored: nothing to invert, to look up or to drop."""
-    page = series.keyframe
+    page, (axes, _) = series.keyframe, full_axes(series)
     return (
-        count == 1
-        and getattr(page.photometric, "name", "") in ("MINISBLACK", "RGB", "YCBCR")
+        getattr(page.photometric, "name", "") in ("MINISBLACK", "RGB", "YCBCR")
         and not page.extrasamples
         and getattr(page, "imagedepth", 1) == 1
-        and series.get_axes(squeeze=False)[-1:] in ("X", "S")
-        and set(series.get_axes(squeeze=False)) <= set("TZCQIRYXS")
+        and axes[-1:] in ("X", "S")
+        and set(axes) <= set("TZCQIRYXS")
     )
 
 
@@ -79,7 +78,7 @@ class _Pages:
     def __init__(self, path: Path, tiff: Any, series: Any):
         self._path, self._tiff, self._series = path, tiff, series  # `tiff` stays open as long as this does
         self._page = series.keyframe
-        axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+        axes, shape = full_axes(series)
         lengths = dict(zip(axes, shape, strict=True))
         samples, planes = lengths.get("S", 1), lengths.get("C", 1)
         if samples > 1 and planes > 1:
