@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from unet_data import membranes, split
+from unet_export.cuda_device import find_device
 from unet_jax.settings import TrainSettings
 from unet_jax.state import StateFolder
 from unet_jax.train import train
@@ -47,8 +48,8 @@ sys.exit(0 if result.stopped is None else 128 + result.stopped)
 
 def start(cache, out, **more):
     """A child that runs SCRIPT; what one child has compiled, the next ones load."""
-    environment = os.environ | {"UNET_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "jax")} | more
-    environment |= {"JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | {"UNET_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "jax")}
+    environment |= {"JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"} | more
     command = [sys.executable, "-c", SCRIPT, str(out)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -109,6 +110,23 @@ def killed(cache, out, after, pause):
 def test_killed_and_resumed_is_bit_for_bit_the_whole_run(tmp_path, cache, whole):
     killed(cache, tmp_path / "run", 4, 0.0)
     resumed(cache, tmp_path / "run", whole)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_run_is_repeated_to_the_bit_by_deterministic_kernels(tmp_path, cache):
+    """Compiled anew each time: XLA times kernels to choose among them, and may choose others the next time."""
+    try:
+        find_device()
+    except InputError as e:
+        pytest.skip(str(e))
+    asked = {"JAX_PLATFORMS": "cuda", "XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
+    for name in ("one", "other"):
+        process = start(cache, tmp_path / name, **asked, JAX_COMPILATION_CACHE_DIR="")
+        told = finish(process)
+        if "Unable to initialize backend 'cuda'" in told:
+            pytest.skip("this JAX has no CUDA")
+        assert process.returncode == 0, told
+    assert weights(tmp_path / "one") == weights(tmp_path / "other")
 
 
 @pytest.mark.slow

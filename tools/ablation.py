@@ -241,18 +241,21 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     lines = []
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for r in runs:
-        key = (r["recipe"], tuple(r["widths"]), r["steps"], r["tile"], r["precision"], r["gpu"] or "", r["variant"])
+        key = (r["recipe"], tuple(r["widths"]), r["steps"], r["tile"], r["precision"], r["variant"])
         groups.setdefault(key, []).append(r)
     order = [name for variants in VARIANTS.values() for name in variants]
-    for key in sorted(groups, key=lambda k: (list(VARIANTS).index(k[0]), *k[1:6], order.index(k[6]))):
-        own, (recipe, widths, steps, _, precision, gpu, variant) = groups[key], key
+    for key in sorted(groups, key=lambda k: (list(VARIANTS).index(k[0]), *k[1:5], order.index(k[5]))):
+        own, (recipe, widths, steps, _, precision, variant) = groups[key], key
         cells = []
         for m in SHOWN:
             values = [r[m] for r in own]
             cells.append(f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""))
-        minutes = np.mean([r["seconds"] * (1 if gpu else r["cores"]) for r in own]) / 60
+        spent: dict[str, list[float]] = {}
+        for r in own:
+            spent.setdefault(r["gpu"] or "one core", []).append(r["seconds"] * (1 if r["gpu"] else r["cores"]) / 60)
+        costs = ", ".join(f"{np.mean(minutes):.1f} {device}" for device, minutes in spent.items())
         size = f"{widths[0]} … {widths[-1]}, {steps}" + (f", {precision}" if precision != "float32" else "")
-        lines.append((recipe, variant, size, str(len(own)), *cells, f"{minutes:.1f} {gpu or 'one core'}"))
+        lines.append((recipe, variant, size, str(len(own)), *cells, costs))
     return lines
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 KINDS = (
-    ("change of layout", r"nchw|nhwc|transpose"),
-    ("convolution", r"conv|cudnn|fprop|dgrad|wgrad|xmma|implicit|cutlass"),
-    ("matrix product", r"gemm|nvjet|cublas|dot"),
+    ("change of layout", r"nchwtonhwc|nhwctonchw|transpose"),
+    ("convolution", r"conv|cudnn|fprop|dgrad|wgrad|implicit_gemm"),
+    ("matrix product", r"gemm|nvjet|cublas|cutlass|dot"),
     ("reduction", r"reduce"),
     ("copy", r"memcpy|memset|copy"),
     ("pointwise", r"fusion|loop|wrapped|broadcast|select|add|multiply|slice|pad|concatenate|scatter|gather"),
@@ -30,8 +30,8 @@ def profile(run: Callable[[int], None], steps: int = 5, shown: int = 12) -> dict
     """Times the kernels of a function that runs so many steps and waits for them; it has been compiled before.
 
     Returns:
-        seconds_per_step of the wall clock; busy: kernels' seconds over those, above 1 where they run side by side;
-        kinds: seconds a step by kind; kernels: the `shown` longest, with their calls and seconds a step.
+        seconds_per_step of the wall clock; kinds: seconds a step by kind; kernels: the `shown` longest, with their
+        calls and seconds a step.
     """
     import jax
 
@@ -53,7 +53,6 @@ def profile(run: Callable[[int], None], steps: int = 5, shown: int = 12) -> dict
     longest = sorted(seconds, key=seconds.__getitem__, reverse=True)[:shown]
     return {
         "seconds_per_step": wall,
-        "busy": sum(seconds.values()) / wall,
         "kinds": dict(sorted(kinds.items(), key=lambda item: -item[1])),
         "kernels": [{"name": n, "calls": calls[n] / steps, "seconds_per_step": seconds[n]} for n in longest],
     }
