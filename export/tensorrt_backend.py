@@ -28,7 +28,8 @@ from .tensorrt_profile import Profile
 
 BACKENDS = ("tensorrt_rtx", "tensorrt")
 RTX_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
-"""What TensorRT for RTX builds for: Turing to Blackwell, without Hopper (90)."""
+"""What TensorRT for RTX builds for: Turing to Blackwell, without Hopper (90). There 1.7.1 builds an engine and refuses
+to load it ("does not support this compute capability", seen on an H200)."""
 DEFAULT_CAPABILITIES = ("80", "86", "89", "120", "121")
 """Without Turing: it lacks what all the others have, and an engine for several must do with what all have."""
 

@@ -70,10 +70,10 @@ def train(
     """Trains and writes the run folder `out`, on every device of every process (`jax.distributed`) there is. `path`
     is kept in run.json as where the data can be opened again.
 
-    With `resume`, goes on from its last saved state, bit for bit as if it had never stopped, or starts where there is
-    none. SIGTERM and SIGINT save and leave. Raises InputError: data that do not fit the network, a folder that holds
-    another run or cannot be written, a batch that the devices cannot share, a loss or gradient that is not finite (the
-    state before it is kept; the message names the step, its images and the first layer).
+    With `resume`, goes on from its last saved state, on a CPU bit for bit as if it had never stopped, or starts where
+    there is none. SIGTERM and SIGINT save and leave. Raises InputError: data that do not fit the network, a folder that
+    holds another run or cannot be written, a batch that the devices cannot share, a loss or gradient that is not finite
+    (the state before it is kept; the message names the step, its images and the first layer).
     """
     for dataset in (training, validation):
         if dataset is not None and dataset.labels is None:
