@@ -57,26 +57,44 @@ if count > 1:
 from unet_data import membranes, split
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
-from unet_spec import preset
+from unet_spec import InputError, preset
 config = preset("paper", widths=(2, 4), norm="batch", dropout=0.2)
 settings = TrainSettings(steps=6, batch=2, tile=28, log_every=1, validate_every=3, fsdp=True, ema=0.9)
-train(config, settings, *split(membranes(4, 40, 0)), Path(out))
+try:
+    train(config, settings, *split(membranes(4, 40, 0)), Path(out))
+except InputError as e:
+    sys.exit(f"unet: {e}")
 """
+
+
+def in_processes(count, out):
+    """Exit code and standard error of each."""
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        port = s.getsockname()[1]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    commands = [[sys.executable, "-c", PROCESS, *map(str, (port, count, i, out))] for i in range(count)]
+    processes = [subprocess.Popen(c, stderr=subprocess.PIPE, text=True, env=environment) for c in commands]
+    told = [p.communicate(timeout=300)[1] for p in processes]
+    return [p.returncode for p in processes], told
+
+
+@pytest.mark.slow
+def test_what_fails_in_the_first_process_ends_all(tmp_path):
+    (tmp_path / "last").write_text("in the way of the first checkpoint")
+    codes, told = in_processes(2, tmp_path)
+    assert codes == [1, 1], told
+    assert "last" in told[0].splitlines()[-1]
+    assert told[1].splitlines()[-1] == "unet: process 0 could not go on; it says why"
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     logs = {}
     for count in (1, 2):
-        with socket.socket() as s:
-            s.bind(("localhost", 0))
-            port = s.getsockname()[1]
-        environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
         out = tmp_path / str(count)
-        commands = [[sys.executable, "-c", PROCESS, *map(str, (port, count, i, out))] for i in range(count)]
-        processes = [subprocess.Popen(c, stderr=subprocess.PIPE, text=True, env=environment) for c in commands]
-        told = [p.communicate(timeout=300)[1] for p in processes]
-        assert [p.returncode for p in processes] == [0] * count, told
+        codes, told = in_processes(count, out)
+        assert codes == [0] * count, told
         logs[count] = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert (out / "best" / "model.safetensors").exists()
     losses = {count: [r["loss"] for r in log if "loss" in r] for count, log in logs.items()}

@@ -20,6 +20,7 @@ import numpy as np
 from unet_data import Dataset
 from unet_data.stream_store import telling_of_the_disk
 from unet_data.tiles import bands
+from unet_jax.processes import led
 from unet_jax.settings import TrainSettings
 from unet_spec import InputError, NetworkConfig
 from unet_spec.checkpoint import replacing
@@ -61,19 +62,17 @@ def check_folder(
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
     """Makes the folder and run.json. Raises InputError where it cannot be written."""
-    import jax
-    from jax.experimental import multihost_utils
+    led(lambda: None)  # all have looked before the first process writes
 
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("run.json")  # all have looked before the first process writes
-    if jax.process_index():
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(out / "run.json") as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n")
-    except OSError as e:
-        raise InputError(f"cannot write the run folder {out}: {e.strerror or e}") from None
+    def write() -> None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with replacing(out / "run.json") as temporary:
+                temporary.write_text(json.dumps(record, indent=2) + "\n")
+        except OSError as e:
+            raise InputError(f"cannot write the run folder {out}: {e.strerror or e}") from None
+
+    led(write)
 
 
 def _digest(data: Dataset) -> str:

@@ -25,6 +25,7 @@ from unet_jax.diagnose import first_not_finite
 from unet_jax.interrupt import Stop
 from unet_jax.loader import batches, check_loader
 from unet_jax.mesh import gathered, make_mesh, own_rows, place, put_batch
+from unet_jax.processes import led
 from unet_jax.run_folder import append_log, check_folder, read_log, write_log, write_record
 from unet_jax.runtime import JaxRuntime
 from unet_jax.selection import OBJECTS, is_best, measure_for
@@ -218,23 +219,26 @@ class _Run:
         raise InputError(told + "a lower learning_rate, or clip above 0, usually helps; --resume takes either")
 
     def _measure(self, done: int) -> None:
-        """Measures, and writes last/, perhaps best/, and the state."""
+        """Measures, in the first process, and writes the checkpoints there and the state."""
         self._check_finite(done)
         shown = gathered(self.mesh, self.state.get("ema", {name: self.state[name] for name in ("params", "stats")}))
-        if self.leads:
-            model = nnx.merge(self.graphdef, *jax.tree.map(jnp.array, (shown["params"], shown["stats"])))
-            model.eval()
-            model.data = self.data
-            scores: dict[str, float] = {}
-            if self.validation is not None:
-                self.runtime.state = nnx.state(model)
-                objects = self.select in OBJECTS
-                scores = measure(self.runtime.run, self.config, self.data, self.validation, objects)
-            model.save_pretrained(self.out / "last")
-            if is_best(self.select, scores, self.saved.best):
-                model.save_pretrained(self.out / "best")
-                self.saved = Saved(scores, scores)
-            else:
-                self.saved = Saved(scores, self.saved.best)
-            self._tell({"step": done, **scores} if scores else {"step": done, "saved": True})
+        led(lambda: self._measure_and_write(done, shown))
         self.states.save(done, self.state, self.saved)
+
+    def _measure_and_write(self, done: int, shown: dict[str, Any]) -> None:
+        """last/, perhaps best/, and a line of the log. shown: params and stats of the network to measure."""
+        model = nnx.merge(self.graphdef, *jax.tree.map(jnp.array, (shown["params"], shown["stats"])))
+        model.eval()
+        model.data = self.data
+        scores: dict[str, float] = {}
+        if self.validation is not None:
+            self.runtime.state = nnx.state(model)
+            objects = self.select in OBJECTS
+            scores = measure(self.runtime.run, self.config, self.data, self.validation, objects)
+        model.save_pretrained(self.out / "last")
+        if is_best(self.select, scores, self.saved.best):
+            model.save_pretrained(self.out / "best")
+            self.saved = Saved(scores, scores)
+        else:
+            self.saved = Saved(scores, self.saved.best)
+        self._tell({"step": done, **scores} if scores else {"step": done, "saved": True})
