@@ -144,8 +144,8 @@ def _decode_tiff(path: Path, labels: bool) -> np.ndarray:
 
 
 def tiff_series(tiff: Any) -> list[Any]:
-    """The series of a TiffFile, whose `full_axes` holds axes of length 1 too. None where it has no pages."""
-    series = tiff.series if len(tiff.pages) else []
+    """The series of a TiffFile, as `full_axes` takes them; none where it has no pages."""
+    series: Any = tiff.series if len(tiff.pages) else []
     return list(series(squeeze=False) if callable(series) else series)  # callable since tifffile 2026.5
 
 
