@@ -145,8 +145,11 @@ def _decode_tiff(path: Path, labels: bool) -> np.ndarray:
 
 def tiff_series(tiff: Any) -> list[Any]:
     """The series of a TiffFile, as `full_axes` takes them; none where it has no pages."""
-    series: Any = tiff.series if len(tiff.pages) else []
-    return list(series(squeeze=False) if callable(series) else series)  # callable since tifffile 2026.5
+    if not len(tiff.pages):
+        return []
+    if isinstance(tiff.series, list):  # before tifffile 2026.5
+        return tiff.series
+    return list(tiff.series(squeeze=False))
 
 
 def full_axes(series: Any) -> tuple[str, tuple[int, ...]]:
