@@ -91,7 +91,8 @@ def run(args: Args) -> int:
     assert args.out is not None
     config = _network(args, base)
     check_loader(args.settings)  # before the files are gone through, which may take long
-    dataset = open_data(args.data, config.spatial_dims, args.settings.seed, args.settings.loader == "grain")
+    settings = args.settings
+    dataset = open_data(args.data, config.spatial_dims, settings.seed, settings.loader == "grain", settings.ignore)
     if base is None:
         classes = dataset.class_count
         channels = config.out_channels if classes <= config.classes == 2 else classes
