@@ -14,6 +14,7 @@ from unet_data import IGNORED, Dataset, Sampler, label_rule, membranes, open_dat
 from unet_data.border_weights import class_weights, weight_maps
 from unet_data.check import check_dataset
 from unet_data.evaluate import commonest_class_accuracy, measure, measure_samples
+from unet_data.warping import warping_error
 from unet_data.window_weights import window_weights
 from unet_jax.augment import Augmentation, augment
 from unet_jax.losses import cross_entropy
@@ -90,10 +91,10 @@ def test_what_is_refused_says_what_to_do(folder, tmp_path):
     assert "ignore is -1; it must not be negative" in refused(label_rule, [a], ["a"], ignore=-1)
     assert "ignore is -1; it must not be negative" in refused(TrainSettings, ignore=-1)
     assert "every label of the data set is 255" in refused(label_rule, [b[:, 1:]], ["b"], ignore=255)
-    data, settings = open_dataset(folder, ignore=255), TrainSettings(ignore=255)
+    data, settings = open_dataset(folder, ignore=255), TrainSettings(steps=1, ignore=255)
     assert "-1, ignored pixels, only where" in refused(replace, data, ignore=None)
     assert "opened with ignore 255, but the settings have ignore None" in refused(
-        train, CONFIG, TrainSettings(), data, None, tmp_path / "x"
+        train, CONFIG, TrainSettings(steps=1), data, None, tmp_path / "x"
     )
     for parts in ((data.subset([4]), data), (data, data.subset([4, 4]))):
         assert "255 everywhere, which is ignored" in refused(train, CONFIG, settings, *parts, tmp_path / "x")
@@ -251,6 +252,14 @@ def test_what_is_predicted_at_ignored_pixels_changes_no_score(folder):
         assert min(right["v_rand"], right["v_info"]) == pytest.approx(1)
 
 
+def test_the_warping_error_is_a_share_of_the_pixels_that_count():
+    truth, proposal, counted = np.zeros((3, 12, 10), bool)
+    proposal[2, 2] = proposal[9, 9] = True  # invented objects, of which the second is where nothing counts
+    counted[:6] = True
+    assert warping_error(truth, proposal, counted=counted) == 1 / 60
+    assert np.isnan(warping_error(truth, proposal, counted=~np.ones_like(truth)))
+
+
 def test_the_energy_distance_is_of_the_pixels_that_count(folder):
     config = preset("probabilistic-unet", widths=(2, 3), latent=2)
     data = open_dataset(folder, ignore=255)
@@ -281,7 +290,7 @@ def test_the_check_of_data_tells_of_them(folder, capsys):
     (lost,) = [p.what for p in check_dataset(replace(MADE, ignore=254)) if "254" in p.what]
     assert lost == "no label is 254, which is to be ignored"
     binary = Dataset(
-        tuple(np.where(y < 0, 0, y).astype(np.uint8)[..., None] * 200 for y in open_dataset(folder, ignore=255).labels),
+        tuple(np.where(y == 0, 0, 200).astype(np.uint8)[..., None] for y in open_dataset(folder, ignore=255).labels),
         open_dataset(folder, ignore=255).labels, MADE.names, MADE.class_names, "s", ignore=255,
     )  # fmt: skip
     assert sum("its own label" in p.what for p in check_dataset(binary)) == 5
