@@ -16,13 +16,15 @@ from unet_data.check import check_dataset
 from unet_data.evaluate import commonest_class_accuracy, measure, measure_samples
 from unet_data.warping import warping_error
 from unet_data.window_weights import window_weights
+from unet_export import write_bundle
 from unet_jax.augment import Augmentation, augment
 from unet_jax.losses import cross_entropy
 from unet_jax.objective import loss_function
+from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
-from unet_jax.zoo import create
-from unet_spec import DataSpec, InputError, preset
+from unet_jax.zoo import create, from_pretrained
+from unet_spec import Checkpoint, DataSpec, InputError, preset
 from unet_tools.cli import main
 
 LOSSES = ("cross_entropy", "cross_entropy+dice", "dice", "focal", "tversky")
@@ -304,6 +306,19 @@ def test_the_commands_that_measure_take_the_number(folder, run, tmp_path, capsys
     found = json.loads(capsys.readouterr().out)
     last = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert found["iou"] in [record.get("iou") for record in last]
+
+
+def test_the_check_of_a_bundle_takes_the_number(folder, run, tmp_path, capsys):
+    bundle = write_bundle(Checkpoint.load(run / "best"), tmp_path / "bundle", engines=False, precisions=())
+    shown = ["check", str(bundle.folder), "--images", str(folder / "images" / "a.tif"), "--json"]
+    shown += ["--labels", str(folder / "labels" / "a.tif")]
+    assert main(shown) == 2
+    assert "--ignore 255" in capsys.readouterr().err
+    assert main([*shown, "--ignore", "255"]) == 0
+    found = [f["dice"] for f in json.loads(capsys.readouterr().out)["findings"] if f["dice"] is not None]
+    data = open_dataset(folder, ignore=255).subset([0])
+    model = from_pretrained(run / "best")
+    assert found[0] == pytest.approx(measure(JaxRuntime(model).run, CONFIG, model.data, data)["dice"], abs=1e-3)
 
 
 def test_an_overlay_shows_no_error_there(folder, run):
