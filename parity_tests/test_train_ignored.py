@@ -1,4 +1,4 @@
-"""Pixels to ignore, from the number in the mask files to the loss, the weights and the scores: they count nowhere."""
+"""Pixels to ignore, from the number in the mask files to the loss, the weights and the commands: they count nowhere."""
 
 import json
 import pickle
@@ -13,8 +13,7 @@ import pytest
 from unet_data import IGNORED, Dataset, Sampler, label_rule, membranes, open_dataset, open_stored, write_stack
 from unet_data.border_weights import class_weights, weight_maps
 from unet_data.check import check_dataset
-from unet_data.evaluate import commonest_class_accuracy, measure, measure_samples
-from unet_data.warping import warping_error
+from unet_data.evaluate import measure
 from unet_data.window_weights import window_weights
 from unet_export import write_bundle
 from unet_jax.augment import Augmentation, augment
@@ -24,7 +23,7 @@ from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
 from unet_jax.zoo import create, from_pretrained
-from unet_spec import Checkpoint, DataSpec, InputError, preset
+from unet_spec import Checkpoint, InputError, preset
 from unet_tools.cli import main
 
 LOSSES = ("cross_entropy", "cross_entropy+dice", "dice", "focal", "tversky")
@@ -212,70 +211,6 @@ def test_weights_leave_ignored_pixels_out():
     assert found[0, 2] == 1  # neither a background with its border term nor the last class
     np.testing.assert_array_equal(np.delete(found, 2), np.delete(plain, 2))
     assert plain[0, 2] > 5
-
-
-def segment(windows):
-    """A network without weights: class 1 where the image is bright."""
-    return np.concatenate([-windows, windows], axis=-1)
-
-
-def scored(data, **options):
-    return measure(segment, CONFIG, DataSpec((0.4,), (0.2,)), data, objects=True, warp=True, **options)
-
-
-def test_scores_are_those_of_the_pixels_that_count(folder):
-    data = open_dataset(folder, ignore=255)
-    found = scored(data)
-    kept = np.stack(data.labels) >= 0
-    truth, guess = np.stack(data.labels)[kept], (np.stack(data.images)[..., 0] / 255 > 0.4)[kept]
-    hits = [((truth == k) & (guess == k)).sum() for k in (0, 1)]
-    sums = [(truth == k).sum() + (guess == k).sum() for k in (0, 1)]
-    assert found["pixel_accuracy"] == pytest.approx(1 - found["pixel_error"])
-    assert found["pixel_accuracy"] == pytest.approx((truth == guess).mean(), rel=1e-12)
-    assert found["dice"] == pytest.approx(np.mean([2 * h / s for h, s in zip(hits, sums, strict=True)]), rel=1e-12)
-    assert found["iou"] == pytest.approx(np.mean([h / (s - h) for h, s in zip(hits, sums, strict=True)]), rel=1e-12)
-    assert commonest_class_accuracy(data) == max(np.mean(truth == 0), np.mean(truth == 1))
-    assert scored(data.subset([0, 1, 2, 3, 5])) == found  # the image that is ignored altogether is as if not there
-    assert "255 everywhere" in refused(scored, data.subset([4]))
-
-
-def test_what_is_predicted_at_ignored_pixels_changes_no_score(folder):
-    data = open_dataset(folder, ignore=255)
-    inverted = tuple(
-        np.where(y[..., None] < 0, 255 - x, x).astype(np.uint8) for x, y in zip(data.images, data.labels, strict=True)
-    )
-    found = scored(data)
-    assert scored(replace(data, images=inverted)) == found
-    assert min(found["v_rand"], found["warping_error"], 1 - found["v_info"]) > 0.001
-    for noise in (0, 255):  # and a network that is right where it counts is right
-        perfect = tuple(np.where(y < 0, noise, y * 255).astype(np.uint8)[..., None] for y in data.labels)
-        right = scored(replace(data, images=perfect))
-        assert (right["pixel_error"], right["warping_error"], right["iou"]) == (0, 0, 1)
-        assert min(right["v_rand"], right["v_info"]) == pytest.approx(1)
-
-
-def test_the_warping_error_is_a_share_of_the_pixels_that_count():
-    truth, proposal, counted = np.zeros((3, 12, 10), bool)
-    proposal[2, 2] = proposal[9, 9] = True  # invented objects, of which the second is where nothing counts
-    counted[:6] = True
-    assert warping_error(truth, proposal, counted=counted) == 1 / 60
-    assert np.isnan(warping_error(truth, proposal, counted=~np.ones_like(truth)))
-
-
-def test_the_energy_distance_is_of_the_pixels_that_count(folder):
-    config = preset("probabilistic-unet", widths=(2, 3), latent=2)
-    data = open_dataset(folder, ignore=255)
-
-    def drawn(windows, noise):  # hypotheses that differ, one a row of noise
-        return np.concatenate([windows - 0.4 + 0.1 * n for n in noise[:, 0]])
-
-    found, less = (measure_samples(drawn, config, DataSpec(), d, 3) for d in (data, data.subset([0, 1, 2, 3])))
-    assert 0 < found["energy_distance"] < 2
-    assert measure_samples(drawn, config, DataSpec(), data.subset([0, 1, 2, 3, 4]), 3) == less
-    inverted = tuple(
-        np.where(y[..., None] < 0, 255 - x, x).astype(np.uint8) for x, y in zip(data.images, data.labels, strict=True)
-    )
-    assert measure_samples(drawn, config, DataSpec(), replace(data, images=inverted), 3) == found
 
 
 def test_the_check_of_data_tells_of_them(folder, capsys):
