@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unet_data.labels import IGNORED
 from unet_data.metrics import confusion, dice
 from unet_data.predict import labels
 from unet_data.tiles import mirror_window
@@ -123,7 +124,7 @@ def _found(name: str, precision: str, logits: list[np.ndarray], inputs: BundleIn
     if inputs.truths is not None:
         pairs = [(labels(a), t) for a, t in zip(logits, inputs.truths, strict=True)]
         classes = max(2, logits[0].shape[-1])
-        score = dice(np.sum([confusion(a, t, classes) for a, t in pairs], axis=0)).mean
+        score = dice(np.sum([confusion(a, t, classes, IGNORED) for a, t in pairs], axis=0)).mean
     distance = judged.distance
     ok = judged.label_agreement >= least and (bound is None or distance.worst_relative <= bound)
     return Finding(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_data import Dataset
+from unet_data import IGNORED, Dataset
 from unet_data.predict import labels, predict_image
 from unet_data.tiles import middle
 
@@ -58,5 +58,5 @@ class TensorBoard:
         grey = image.astype(np.float32).mean(-1)
         low, high = float(grey.min()), float(grey.max())
         shown = np.repeat(((grey - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)[..., None], 3, axis=-1)
-        shown[guess != truth] = (220, 40, 40)
+        shown[(guess != truth) & (truth != IGNORED)] = (220, 40, 40)
         return shown

@@ -6,7 +6,7 @@ scipy, tifffile and Pillow are imported by the functions that need them, so that
 from .dataset import Dataset, open_dataset, split
 from .energy import energy_distance
 from .images import read_image, read_stack, write_stack
-from .labels import LabelRule, label_rule, read_labels, to_class_indices
+from .labels import IGNORED, LabelRule, label_rule, read_labels, to_class_indices
 from .metrics import ClassScores, confusion, dice, iou, pixel_accuracy
 from .normalize import Normalization
 from .open_stored import open_stored
@@ -15,6 +15,7 @@ from .synthetic import membrane_instances, membranes
 from .tiles import mirror_index, mirror_window
 
 __all__ = [
+    "IGNORED",
     "ClassScores",
     "Dataset",
     "LabelRule",

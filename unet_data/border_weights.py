@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from unet_data.dataset import Dataset
+from unet_data.labels import IGNORED, class_counts
 from unet_data.thinning import regions
 from unet_data.tiles import bands
 from unet_spec.checkpoint import replacing
@@ -65,18 +66,27 @@ def border_weights(cells: np.ndarray, w0: float = 10.0, sigma: float = 5.0) -> n
 def class_weights(labels: Sequence[np.ndarray], classes: int) -> np.ndarray:
     """w_c: (K,) float32, inversely proportional to each class's share of all pixels, 1 on average over the pixels.
 
-    N / (K · N_c): a class of half the pixels of two has weight 1. A class without pixels gets 0. labels: class indices.
+    N / (K · N_c): a class of half the pixels of two has weight 1. A class without pixels gets 0. labels: class indices;
+    ignored pixels are of no class and not in N.
     """
     parts = (label[band] for label in labels for band in bands(label.shape))
-    counts = np.sum([np.bincount(part.ravel(), minlength=classes)[:classes] for part in parts], axis=0)
+    counts = np.sum([class_counts(part, classes) for part in parts], axis=0)
     present = counts > 0
     weights = counts.sum() / (max(int(present.sum()), 1) * np.maximum(counts, 1))
     return np.where(present, weights, 0).astype(np.float32)
 
 
+def pixel_weights(labels: np.ndarray, factors: np.ndarray, border: np.ndarray) -> np.ndarray:
+    """The weight of each pixel: w_c of its class plus its border term, float32 of the shape of `labels`.
+
+    Ignored pixels have weight 1, the mean of w_c: it counts nowhere, but a warp mixes the weights of neighbours.
+    """
+    return np.where(labels == IGNORED, 1, factors[labels] + border).astype(np.float32)
+
+
 def cells_of(dataset: Dataset, index: int) -> np.ndarray:
     """The cells of one image, numbered: its instance labels where the data set has them, else the connected regions of
-    labels > 0 (neighbours share an edge or a face, as in ISBI 2012)."""
+    labels > 0 (neighbours share an edge or a face, as in ISBI 2012). Ignored pixels are of no cell."""
     if dataset.instances is not None:
         return np.asarray(dataset.instances[index])
     assert dataset.labels is not None
@@ -94,10 +104,12 @@ def weight_maps(
     if dataset.labels is None:
         raise InputError(f"{dataset.source}: has no labels; a weight map needs them")
     factors = class_weights(dataset.labels, dataset.class_count) if balance else np.ones(dataset.class_count)
-    borders = _cached_borders(dataset, w0, sigma, cache or cache_folder()) if w0 else [np.float32(0)] * len(dataset)
-    return tuple(
-        (factors[label] + border).astype(np.float32) for label, border in zip(dataset.labels, borders, strict=True)
+    borders = (
+        _cached_borders(dataset, w0, sigma, cache or cache_folder())
+        if w0
+        else [np.zeros((), np.float32)] * len(dataset)
     )
+    return tuple(pixel_weights(label, factors, border) for label, border in zip(dataset.labels, borders, strict=True))
 
 
 def cache_folder() -> Path:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from unet_data.dataset import Dataset, split
+from unet_data.labels import IGNORED, class_counts
 
 RARE = 0.005
 """A class with a smaller share of the pixels than this is hardly ever seen in a tile."""
@@ -65,8 +66,11 @@ def _labels(dataset: Dataset) -> Iterator[Problem]:
     if dataset.labels is None:
         yield Problem("error", dataset.source, "there are no labels")
         return
-    counts = np.stack([np.bincount(label.ravel(), minlength=dataset.class_count) for label in dataset.labels])
-    shares = counts.sum(0) / counts.sum()
+    counts = np.stack([class_counts(label, dataset.class_count) for label in dataset.labels])
+    sizes = [label.size for label in dataset.labels]
+    if dataset.ignore is not None and counts.sum() == sum(sizes):
+        yield Problem("warning", dataset.source, f"no label is {dataset.ignore}, which is to be ignored")
+    shares = counts.sum(0) / max(counts.sum(), 1)
     for index, (name, share) in enumerate(zip(dataset.class_names, shares, strict=True)):
         if share == 0:
             yield Problem("error", dataset.source, f"class {index} ({name}) has no pixel at all")
@@ -75,6 +79,8 @@ def _labels(dataset: Dataset) -> Iterator[Problem]:
                 "warning", dataset.source, f"class {index} ({name}) has {share:.2%} of the pixels: weigh or balance it"
             )
     for name, row in zip(dataset.names, counts, strict=True):
+        if not row.sum():
+            yield Problem("warning", name, "every pixel of its label is ignored")
         if (row > 0).sum() == 1 and len(dataset) > 1:
             yield Problem("warning", name, f"only class {int(row.argmax())} occurs in its label")
     for name, image, label in zip(dataset.names, dataset.images, dataset.labels, strict=True):
@@ -83,9 +89,8 @@ def _labels(dataset: Dataset) -> Iterator[Problem]:
 
 
 def _is_mask(image: np.ndarray, label: np.ndarray) -> bool:
-    return (
-        image.max() > image.min() and len(np.unique(image)) == 2 and bool(((image > image.min()) == (label > 0)).all())
-    )
+    image, label = image[label != IGNORED], label[label != IGNORED]
+    return len(np.unique(image)) == 2 and bool(((image > image.min()) == (label > 0)).all())
 
 
 def _leaks(dataset: Dataset) -> Iterator[Problem]:

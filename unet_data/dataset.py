@@ -9,7 +9,7 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from .images import read_stack
-from .labels import LabelKind, LabelRule, label_rule, read_labels
+from .labels import IGNORED, LabelKind, LabelRule, label_rule, read_labels
 from .layout import Layout, find_layout
 from .stored import Stored
 
@@ -25,6 +25,8 @@ class Dataset:
     differ. labels: class indices 0..K-1, int32, of the image's spatial shape, or None. names: one per image, fit for
     file names. class_names: K of them, or () without labels. source: where the images came from, for reports.
     instances: where the label files number objects, these numbers (0 is background), of the labels' shapes; else None.
+    ignore: the number that marks, in the label files, pixels that do not count: their label is IGNORED, −1. None: all
+    pixels count.
 
     Raises InputError where these do not fit together, naming the image.
     """
@@ -35,6 +37,7 @@ class Dataset:
     class_names: tuple[str, ...]
     source: str
     instances: tuple[np.ndarray, ...] | None = None
+    ignore: int | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -67,10 +70,12 @@ class Dataset:
                 )
             if isinstance(label, Stored):
                 continue  # was looked at as a whole where it was opened
-            if label.dtype != np.int32 or label.min() < 0 or label.max() >= self.class_count:
+            least = 0 if self.ignore is None else IGNORED
+            if label.dtype != np.int32 or label.min() < least or label.max() >= self.class_count:
                 raise InputError(
                     f"{self.source}: the label of {name} is {label.dtype} with values {label.min()}..{label.max()}; "
-                    f"expected int32 within 0..{self.class_count - 1} for {self.class_count} classes"
+                    f"expected int32 within {least}..{self.class_count - 1} for {self.class_count} classes"
+                    f"{' (-1, ignored pixels, only where `ignore` is given)' if label.min() == IGNORED else ''}"
                 )
 
     def __len__(self) -> int:
@@ -115,7 +120,9 @@ class Dataset:
         )
 
 
-def open_dataset(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "auto") -> Dataset:
+def open_dataset(
+    path: str | Path, spatial_dims: int = 2, kind: LabelKind = "auto", ignore: int | None = None
+) -> Dataset:
     """Reads a folder or file whole. What it holds is recognised in this order:
 
     a file                                    its pictures, without labels
@@ -127,7 +134,8 @@ def open_dataset(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "aut
 
     With spatial_dims = 2 each page of a stack is one image (H, W, C), called stem-00, stem-01, ...; with 3 each file
     is one volume (D, H, W, C). kind: what label values mean, "auto", "semantic" or "instance" (see `labels`); decided
-    once for all files, and told in `source` where it was not a plain 0/1 or 0/255 mask.
+    once for all files, and told in `source` where it was not a plain 0/1 or 0/255 mask. ignore: the number that marks
+    pixels that do not count; it need not occur.
 
     Raises InputError, in one line, for a missing or empty folder, an image without label or the reverse, sizes,
     channels or dtypes that do not match, and files or labels that cannot be read.
@@ -154,7 +162,7 @@ def open_dataset(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "aut
         label_paths.extend([label_path] * (1 if spatial_dims == 3 else len(stack)))
     if not raw_labels:
         return Dataset(tuple(images), None, tuple(names), (), str(path))
-    rule = label_rule(raw_labels, label_paths, kind)
+    rule = label_rule(raw_labels, label_paths, kind, ignore)
     class_names, told = describe(rule, layout)
     return Dataset(
         images=tuple(images),
@@ -162,7 +170,8 @@ def open_dataset(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "aut
         names=tuple(names),
         class_names=class_names,
         source=str(path) + told,
-        instances=tuple(raw.astype(np.int32) for raw in raw_labels) if rule.kind == "instance" else None,
+        instances=tuple(rule.numbers(raw) for raw in raw_labels) if rule.kind == "instance" else None,
+        ignore=ignore,
     )
 
 

@@ -12,10 +12,12 @@ from unet_data.border_weights import cells_of
 from unet_data.clustering import overlap, v_info, v_rand
 from unet_data.dataset import Dataset
 from unet_data.energy import mean_energy_distance
+from unet_data.labels import IGNORED, class_counts
 from unet_data.metrics import confusion, dice, iou, pixel_accuracy
 from unet_data.predict import labels, predict_image, probabilities, sample_image
 from unet_data.stitch import Run
 from unet_data.thinning import regions, thin_borders
+from unet_data.tiles import bands
 from unet_data.warping import warping_error
 from unet_spec import DataSpec, InputError, NetworkConfig
 from unet_spec.latent import draw_noise
@@ -31,7 +33,11 @@ def measure(
 
     With `objects`, and two classes of which class 1 is the objects', also what `object_scores` says. With `warp`, also
     the warping error of the most probable classes (2-D only; takes a second or so an image).
-    Raises InputError where the data set has no labels, or other channels, axes or classes than the network.
+
+    Pixels whose label is IGNORED count in no score, whatever is predicted there. For objects they are background, in
+    truth and proposal alike: an object that they cut in two is two objects (but one where the label files number it).
+    Raises InputError where the data set has no labels, or other channels, axes or classes than the network, and where
+    all of its pixels are ignored.
     """
     if dataset.labels is None:
         raise InputError(f"{dataset.source} has no labels to measure against")
@@ -42,11 +48,13 @@ def measure(
         label = np.asarray(truth)  # one image at a time is in memory, where they stay in their files
         logits = predict_image(run, np.asarray(image), config, data)
         guess = labels(logits)
-        matrix += confusion(guess, label, config.classes)
+        matrix += confusion(guess, label, config.classes, IGNORED)
+        counted = label != IGNORED
         if objects and config.classes == 2:
-            tables.append(_tables(probabilities(logits)[..., 1], cells_of(dataset, index), THRESHOLDS))
-        if warp and config.classes == 2 and label.ndim == 2:
-            warped.append(warping_error(label > 0, guess > 0))
+            chance = np.where(counted, probabilities(logits)[..., 1], 0)
+            tables.append(_tables(chance, cells_of(dataset, index), THRESHOLDS))
+        if warp and config.classes == 2 and label.ndim == 2 and counted.any():
+            warped.append(warping_error(label > 0, guess > 0, counted=counted))
     accuracy = pixel_accuracy(matrix)
     scores = {"pixel_accuracy": accuracy, "pixel_error": 1 - accuracy, "iou": iou(matrix).mean}
     scores |= {"dice": dice(matrix).mean}
@@ -64,18 +72,23 @@ def measure_samples(
     seed: int = 0,
 ) -> dict[str, float]:
     """The generalised energy distance of `samples` hypotheses of each image from its label, and their diversity, that
-    is the mean distance of two of them (`unet_data.energy`); means over the images.
+    is the mean distance of two of them (`unet_data.energy`); means over the images. Both look at the pixels that are
+    not IGNORED; an image without any is left out.
 
     run: of a runtime, with noise. Raises InputError as `measure`, and where the network has no latent variable.
     """
     if dataset.labels is None:
         raise InputError(f"{dataset.source} has no labels to measure against")
     check_fits(config, dataset)
-    hypotheses = []
-    for index, image in enumerate(dataset.images):
+    hypotheses, truths = [], []
+    for index, (image, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
+        counted = label != IGNORED
+        if not counted.any():
+            continue
         noise = draw_noise(config.graph, samples, seed, index)
-        hypotheses.append(labels(sample_image(run, image, config, data, noise)))
-    distance, diversity = mean_energy_distance(hypotheses, [label[None] for label in dataset.labels], config.classes)
+        hypotheses.append(labels(sample_image(run, image, config, data, noise))[:, counted])
+        truths.append(label[counted][None])
+    distance, diversity = mean_energy_distance(hypotheses, truths, config.classes)
     return {"energy_distance": distance, "diversity": diversity}
 
 
@@ -129,12 +142,13 @@ def _mean_scores(images: Sequence[_Tables | None], thresholds: Sequence[float]) 
 def commonest_class_accuracy(dataset: Dataset) -> float:
     """The pixel accuracy of calling everything by the name of the commonest class: what a network has to beat."""
     labels = (np.asarray(label) for label in dataset.labels or ())
-    counts = sum(np.bincount(label.ravel(), minlength=dataset.class_count) for label in labels)
+    counts = sum(class_counts(label, dataset.class_count) for label in labels)
     return float(np.max(counts) / np.sum(counts))
 
 
 def check_fits(config: NetworkConfig, dataset: Dataset) -> None:
-    """Raises InputError where a data set has other axes, channels or classes than the network."""
+    """Raises InputError where a data set has other axes, channels or classes than the network, or where all pixels of
+    its labels are ignored."""
     source = dataset.source
     if dataset.spatial_dims != config.spatial_dims:
         raise InputError(f"{source} holds {dataset.spatial_dims}-D images, the network is {config.spatial_dims}-D")
@@ -142,3 +156,8 @@ def check_fits(config: NetworkConfig, dataset: Dataset) -> None:
         raise InputError(f"{source} has {dataset.channels} channels, the network takes {config.in_channels}")
     if dataset.labels is not None and dataset.class_count > config.classes:
         raise InputError(f"{source} has {dataset.class_count} classes, the network tells {config.classes} apart")
+    if dataset.labels is None or dataset.ignore is None:
+        return
+    if all((label[band] == IGNORED).all() for label in dataset.labels for band in bands(label.shape)):
+        several = f"the labels of {dataset.names[0]}" + (f" … {dataset.names[-1]}" if len(dataset) > 1 else "")
+        raise InputError(f"{source}: {several} are {dataset.ignore} everywhere, which is ignored; no pixel counts")

@@ -12,8 +12,9 @@ set decide, once, by these rules, and what none of them covers is refused with t
     semantic   0..K-1, K <= 255, gaps allowed          as they are, K = largest + 1
     instance   any integers >= 0                       > 0 becomes 1
 
-One-sided masks (only 0, only 1, only 255) count as binary. RGB masks whose three channels are equal are read as grey,
-palette masks as their index (see `decode`), float masks if every value is a whole number.
+A number that marks pixels to ignore (`ignore`: 255 in many data sets) takes no part in that; where it is found, the
+class index is IGNORED. One-sided masks (only 0, only 1, only 255) count as binary. RGB masks whose three channels are
+equal are read as grey, palette masks as their index (see `decode`), float masks if every value is a whole number.
 """
 
 from collections.abc import Sequence
@@ -31,20 +32,35 @@ LabelKind = Literal["auto", "semantic", "instance"]
 MAX_AUTO_CLASSES = 32
 MAX_CLASSES = 255
 
+IGNORED = -1
+"""The class index of a pixel that counts in no loss and in no score."""
+
 
 @dataclass(frozen=True)
 class LabelRule:
     """How the numbers of one data set become class indices.
 
-    kind: "binary" and "instance" map every value > 0 to 1, "semantic" keeps the values. classes: K, at least 2.
+    kind: "binary" and "instance" map every value > 0 to 1, "semantic" keeps the values. classes: K, at least 2. ignore:
+    the number of pixels that do not count.
     """
 
     kind: Literal["binary", "semantic", "instance"]
     classes: int
+    ignore: int | None = None
 
     def apply(self, raw: np.ndarray) -> np.ndarray:
-        """Class indices of labels that `label_rule` has seen: integers of any shape to int32 of the same shape."""
-        return (raw if self.kind == "semantic" else raw > 0).astype(np.int32)
+        """Class indices, or IGNORED, of labels that `label_rule` has seen: integers of any shape to int32 of the same
+        shape."""
+        return self._marked((raw if self.kind == "semantic" else raw > 0).astype(np.int32), raw, IGNORED)
+
+    def numbers(self, raw: np.ndarray) -> np.ndarray:
+        """Of the same labels the numbers of the objects, int32; 0, no object, where pixels are ignored."""
+        return self._marked(raw.astype(np.int32), raw, 0)
+
+    def _marked(self, values: np.ndarray, raw: np.ndarray, mark: int) -> np.ndarray:
+        if self.ignore is not None:
+            values[raw == self.ignore] = mark
+        return values
 
 
 def read_labels(path: str | Path) -> np.ndarray:
@@ -68,48 +84,64 @@ def one_number(raw: np.ndarray, path: str | Path) -> np.ndarray:
     return _whole(raw[..., 0], path)
 
 
-def label_rule(raws: Sequence[np.ndarray], paths: Sequence[str | Path], kind: LabelKind = "auto") -> LabelRule:
+def label_rule(
+    raws: Sequence[np.ndarray], paths: Sequence[str | Path], kind: LabelKind = "auto", ignore: int | None = None
+) -> LabelRule:
     """Decides, for all label arrays of a data set together, what their numbers mean.
 
-    raws: integer or boolean arrays of any shape, as `read_labels` gives them; paths: their files, for messages.
-    Raises InputError where no rule of the table above fits.
+    raws: integer or boolean arrays of any shape, as `read_labels` gives them; paths: their files, for messages. ignore:
+    the number of pixels that do not count; it may occur in some arrays, or in none.
+    Raises InputError where no rule of the table above fits, for a negative `ignore`, and where no pixel counts.
     """
     if kind not in get_args(LabelKind):
         raise InputError(f"label kind {kind!r} is not known; use one of {', '.join(get_args(LabelKind))}")
-    found = [np.unique(_whole(raw, path)).astype(np.int64) for raw, path in zip(raws, paths, strict=True)]
-    if not found:
+    if ignore is not None and ignore < 0:
+        raise InputError(f"ignore is {ignore}; it must not be negative")
+    if not raws:
         raise InputError("a label rule needs at least one label array")
-    for values, path in zip(found, paths, strict=True):
-        if values[0] < 0:
+    found = []
+    for raw, path in zip(raws, paths, strict=True):
+        values = np.unique(_whole(raw, path))
+        values = (values if ignore is None else values[values != ignore]).astype(np.int64)
+        if len(values) and values[0] < 0:
             raise InputError(f"{path}: label values must be 0 or larger; found {_listed(values)}")
-    if kind == "instance":
-        return LabelRule("instance", 2)
-
+        found.append(values)
     union = np.unique(np.concatenate(found))
+    if not len(union):
+        raise InputError(f"{paths[0]}: every label of the data set is {ignore}, which is ignored; no pixel counts")
+    if kind == "instance":
+        return LabelRule("instance", 2, ignore)
+
     if _within(union, (0, 1)) or _within(union, (0, 255)):
-        return LabelRule("binary", 2)
+        return LabelRule("binary", 2, ignore)
     if all(_within(values, (0, 1)) or _within(values, (0, 255)) for values in found):
         ones = next(path for values, path in zip(found, paths, strict=True) if 1 in values)
         full = next(path for values, path in zip(found, paths, strict=True) if 255 in values)
-        raise InputError(f"{ones}: is a 0/1 mask but {full} is a 0/255 mask; write all masks in one convention")
-    odd = next(path for values, path in zip(found, paths, strict=True) if values[-1] > 1)
+        raise InputError(
+            f"{ones}: is a 0/1 mask but {full} is a 0/255 mask; write all masks in one convention, "
+            f"or, {_to_ignore(255)}"
+        )
+    odd = next(path for values, path in zip(found, paths, strict=True) if len(values) and values[-1] > 1)
     if kind == "semantic":
         if union[-1] >= MAX_CLASSES:
-            worst = next(path for values, path in zip(found, paths, strict=True) if values[-1] >= MAX_CLASSES)
+            worst = next(path for values, path in zip(found, paths, strict=True) if union[-1] in values)
             raise InputError(
                 f"{worst}: label value {union[-1]} is too large for a class index (found {_listed(union)}); "
-                "class indices are 0..254 (255 often marks pixels to ignore: give those a class first)"
+                f"class indices are 0..254; {_to_ignore(union[-1])}"
             )
-        return LabelRule("semantic", int(union[-1]) + 1)
+        return LabelRule("semantic", int(union[-1]) + 1, ignore)
     if any(raw.dtype.itemsize > 1 and raw.dtype.kind in "iu" for raw in raws):
-        return LabelRule("instance", 2)
-    if len(union) == union[-1] + 1 and len(union) <= MAX_AUTO_CLASSES:
-        return LabelRule("semantic", len(union))
+        return LabelRule("instance", 2, ignore)
+    if _without_gaps(union):
+        return LabelRule("semantic", len(union), ignore)
     raise InputError(f"{odd}: cannot tell what the label values {_listed(union)} mean; {_advice(union)}")
 
 
-def to_class_indices(raw: np.ndarray, path: str | Path, kind: LabelKind = "auto") -> tuple[np.ndarray, int]:
-    """One label array on its own: (class indices int32 of raw's shape, number of classes K).
+def to_class_indices(
+    raw: np.ndarray, path: str | Path, kind: LabelKind = "auto", ignore: int | None = None
+) -> tuple[np.ndarray, int]:
+    """One label array on its own: (class indices int32 of raw's shape, IGNORED where it is `ignore`; number of classes
+    K).
 
     raw: (H, W) or (D, H, W), boolean or integer, or floats that are whole numbers. path: its file, for messages. Of
     several files of one data set, decide with `label_rule` for all of them together: a file that happens to show two
@@ -117,8 +149,13 @@ def to_class_indices(raw: np.ndarray, path: str | Path, kind: LabelKind = "auto"
     Raises InputError where no rule fits.
     """
     raw = _whole(raw, path)
-    rule = label_rule([raw], [path], kind)
+    rule = label_rule([raw], [path], kind, ignore)
     return rule.apply(raw), rule.classes
+
+
+def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
+    """How many pixels each class has: class indices of any shape to (K,) int64. Ignored pixels are of none."""
+    return np.bincount(labels.ravel() - IGNORED, minlength=classes + 1)[1 : classes + 1]
 
 
 def _whole(raw: np.ndarray, path: str | Path) -> np.ndarray:
@@ -140,6 +177,15 @@ def _within(values: np.ndarray, allowed: tuple[int, ...]) -> bool:
     return bool(np.isin(values, allowed).all())
 
 
+def _without_gaps(values: np.ndarray) -> bool:
+    """Whether sorted values are 0..K-1, of few enough classes."""
+    return len(values) == values[-1] + 1 and len(values) <= MAX_AUTO_CLASSES
+
+
+def _to_ignore(value: int) -> str:
+    return f"if {value} marks pixels to ignore, pass --ignore {value} (ignore={value} in Python)"
+
+
 def _listed(values: np.ndarray) -> str:
     shown = ", ".join(str(value) for value in values[:8])
     return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} different, up to {values[-1]})"
@@ -151,7 +197,8 @@ def _advice(values: np.ndarray) -> str:
             "grey levels between 0 and 255 come from JPEG or smoothed edges: threshold at 128 and save as PNG "
             "(or pass kind='instance' if they number objects)"
         )
+    void = f"{_to_ignore(255)}; else " if values[-1] == 255 and _without_gaps(values[:-1]) else ""
     return (
-        "write class indices 0, 1, 2, ... without gaps, or 0/255, or pass kind='semantic' (they are class indices) "
-        "or kind='instance' (they number objects)"
+        f"{void}write class indices 0, 1, 2, ... without gaps, or 0/255, or pass kind='semantic' (they are class "
+        "indices) or kind='instance' (they number objects)"
     )

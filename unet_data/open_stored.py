@@ -16,7 +16,9 @@ from unet_data.tiles import bands
 from unet_spec.errors import InputError
 
 
-def open_stored(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "auto") -> Dataset:
+def open_stored(
+    path: str | Path, spatial_dims: int = 2, kind: LabelKind = "auto", ignore: int | None = None
+) -> Dataset:
     """The data set of `unet_data.open_dataset`, but its images, labels and instances stay in their files (`Stored`).
 
     The folder may also hold .npy files and .zarr folders, as images or labels; their axes are (*spatial),
@@ -24,8 +26,8 @@ def open_stored(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "auto
     tiled TIFF, .npy and .zarr are read by windows; a PNG or JPEG is decoded as a whole whenever a window of it is
     wanted and it is none of those used last.
 
-    What the label numbers mean is decided as in memory, from all of them, band by band. Raises InputError as
-    `open_dataset`, and where there are no labels.
+    What the label numbers mean is decided as in memory, from all of them but `ignore`, band by band. Raises InputError
+    as `open_dataset`, and where there are no labels.
     """
     if spatial_dims not in (2, 3):
         raise InputError(f"spatial_dims must be 2 (images) or 3 (volumes), not {spatial_dims}")
@@ -48,7 +50,7 @@ def open_stored(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "auto
         names += picture_names(image_path.stem, len(own))
         values.append(_numbers(truth))
         label_paths.append(label_path)
-    rule = label_rule(values, label_paths, kind)
+    rule = label_rule(values, label_paths, kind, ignore)
     class_names, told = describe(rule, layout)
 
     def arrays(pictures: list[Stored], **changes: Any) -> tuple[np.ndarray, ...]:
@@ -60,7 +62,8 @@ def open_stored(path: str | Path, spatial_dims: int = 2, kind: LabelKind = "auto
         names=tuple(names),
         class_names=class_names,
         source=str(path) + told,
-        instances=arrays(labels, convert=_as_numbers) if rule.kind == "instance" else None,
+        instances=arrays(labels, convert=rule.numbers) if rule.kind == "instance" else None,
+        ignore=ignore,
     )
 
 
@@ -68,7 +71,3 @@ def _numbers(labels: list[Stored]) -> np.ndarray:
     """The numbers that occur in the labels of one file, in their dtype."""
     parts = [np.unique(label[band]) for label in labels for band in bands(label.spatial)]
     return np.unique(np.concatenate(parts))
-
-
-def _as_numbers(raw: np.ndarray) -> np.ndarray:
-    return raw.astype(np.int32)

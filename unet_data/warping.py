@@ -64,7 +64,14 @@ def warp(truth: np.ndarray, proposal: np.ndarray, reach: int = 5) -> np.ndarray:
     return now[1:-1, 1:-1]
 
 
-def warping_error(truth: np.ndarray, proposal: np.ndarray, reach: int = 5) -> float:
+def warping_error(truth: np.ndarray, proposal: np.ndarray, reach: int = 5, counted: np.ndarray | None = None) -> float:
     """The share of pixels, 0..1, in which the proposal differs from the warped truth: splits, mergers, lost and
-    invented objects, but not borders that lie a little aside. Arguments as `warp`."""
-    return float((warp(truth, proposal, reach) != np.asarray(proposal, bool)).mean())
+    invented objects, but not borders that lie a little aside. Arguments as `warp`.
+
+    counted: (H, W) bool; both masks are False elsewhere, and the share is of these pixels. None: all. NaN for none.
+    """
+    if counted is None:
+        return float((warp(truth, proposal, reach) != np.asarray(proposal, bool)).mean())
+    truth, proposal = (np.asarray(mask, bool) & counted for mask in (truth, proposal))
+    wrong, total = (warp(truth, proposal, reach) != proposal).sum(), counted.sum()
+    return float(wrong / total) if total else float("nan")

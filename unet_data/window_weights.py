@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_data.border_weights import REACH, border_weights, cache_folder, class_weights
+from unet_data.border_weights import REACH, border_weights, cache_folder, class_weights, pixel_weights
 from unet_data.dataset import Dataset
 from unet_data.stored import Slices, Stored, as_array
 from unet_data.tiles import BAND, bands
@@ -52,15 +52,15 @@ class WindowWeights:
 
     def __getitem__(self, window: Slices) -> np.ndarray:
         """The weights of a window: one slice with known ends, without step, per axis."""
-        weights = self.factors[self.labels[window]]
+        border = np.zeros((), np.float32)
         if self.cells is not None:
             halo = math.ceil(REACH * self.sigma)
             around = [
                 slice(max(s.start - halo, 0), min(s.stop + halo, n)) for s, n in zip(window, self.shape, strict=True)
             ]
             inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(window, around, strict=True))
-            weights = weights + border_weights(self.cells[tuple(around)], self.w0, self.sigma)[inner]
-        return weights.astype(np.float32)
+            border = border_weights(self.cells[tuple(around)], self.w0, self.sigma)[inner]
+        return pixel_weights(self.labels[window], self.factors, border)
 
 
 def window_weights(

@@ -10,23 +10,26 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from unet_data import IGNORED
 from unet_jax.losses import cross_entropy, dice_loss, focal_loss, tversky_loss
 from unet_jax.network import Loss, Network
 from unet_jax.settings import TrainSettings
 
 
 def loss_function(settings: TrainSettings) -> Loss:
-    """The loss that the settings name. Dice and Tversky count every pixel alike; the others use the weights."""
+    """The loss that the settings name. Dice and Tversky count every pixel alike; the others use the weights. Ignored
+    pixels count in none."""
+    ignore = None if settings.ignore is None else IGNORED
     match settings.loss:
         case "cross_entropy":
-            return lambda z, y, w: cross_entropy(z, y, w, smoothing=settings.smoothing)
+            return lambda z, y, w: cross_entropy(z, y, w, ignore, settings.smoothing)
         case "cross_entropy+dice":
-            return lambda z, y, w: cross_entropy(z, y, w, smoothing=settings.smoothing) + dice_loss(z, y)
+            return lambda z, y, w: cross_entropy(z, y, w, ignore, settings.smoothing) + dice_loss(z, y, ignore=ignore)
         case "dice":
-            return lambda z, y, w: dice_loss(z, y)
+            return lambda z, y, w: dice_loss(z, y, ignore=ignore)
         case "tversky":
-            return lambda z, y, w: tversky_loss(z, y)
-    return focal_loss
+            return lambda z, y, w: tversky_loss(z, y, ignore=ignore)
+    return lambda z, y, w: focal_loss(z, y, w, ignore)
 
 
 def model_loss(model: Network, settings: TrainSettings) -> Callable[..., Array]:

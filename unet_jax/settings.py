@@ -35,6 +35,7 @@ class TrainSettings:
             of the cross entropy and the focal loss; Dice and Tversky count every pixel alike.
         border_sigma: their σ in pixels.
         balance: whether pixels weigh inversely to the share of their class; of the same losses.
+        ignore: a label number, as the mask files hold it (255, in many), whose pixels count in no loss and no score.
         ema: decay of an exponential moving average of the weights and of the norms' statistics, which is then what is
             measured and written; 0: none.
         accumulate: parts of a batch that go through the network one after the other; the gradient is their mean.
@@ -69,6 +70,7 @@ class TrainSettings:
     border_weight: float = 0.0
     border_sigma: float = 5.0
     balance: bool = False
+    ignore: int | None = None
     ema: float = 0.0
     accumulate: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -90,6 +92,8 @@ class TrainSettings:
         for name in ("tile", "learning_rate", "weight_decay", "clip", "seed", "border_weight", "workers"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if self.ignore is not None and self.ignore < 0:
+            raise InputError(f"ignore is {self.ignore}; it must not be negative")
         for name in ("warmup", "momentum", "smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must lie in [0, 1)")

@@ -81,6 +81,11 @@ def train(
             raise InputError(f"{dataset.source} has no labels; training needs one for each image")
         if dataset is not None:
             check_fits(config, dataset)
+    if settings.ignore != training.ignore:
+        raise InputError(
+            f"{training.source} was opened with ignore {training.ignore}, but the settings have ignore "
+            f"{settings.ignore}; give both the same"
+        )
     measure_for(settings, config, training)
     check_loader(settings)
     record = check_folder(out, config, settings, training, resume, path)

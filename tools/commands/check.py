@@ -32,6 +32,8 @@ class Args:
     a bundle, its golden image."""
     labels: tuple[Path, ...] = ()
     """Labels of the images, in their order, for Dice. Bundles only."""
+    ignore: int | None = None
+    """The label number, as the mask files hold it (255, in many), of pixels that do not count."""
     json: bool = False
     """Print JSON."""
 
@@ -45,7 +47,7 @@ def run(args: Args) -> int:
     if (args.checkpoint / MANIFEST).is_file():  # damaged ones, too: opening it says what is wrong
         dims = open_bundle(args.checkpoint).config.spatial_dims
         images = [image for path in args.images for image in _pages(read_stack(path), dims)]
-        findings = check_bundle(args.checkpoint, images or None, _truths(args.labels, dims))
+        findings = check_bundle(args.checkpoint, images or None, _truths(args.labels, dims, args.ignore))
     elif args.labels:
         raise InputError("labels are for bundles; unet evaluate measures a checkpoint on labelled images")
     else:
@@ -65,11 +67,11 @@ def _pages(stack: np.ndarray, dims: int) -> list[np.ndarray]:
     return list(stack) if dims == 2 else [stack]
 
 
-def _truths(paths: tuple[Path, ...], dims: int) -> list[np.ndarray] | None:
+def _truths(paths: tuple[Path, ...], dims: int, ignore: int | None) -> list[np.ndarray] | None:
     if not paths:
         return None
     raw = [page for path in paths for page in _pages(read_labels(path), dims)]
-    rule = label_rule(raw, [paths[0]] * len(raw), "auto")
+    rule = label_rule(raw, [paths[0]] * len(raw), "auto", ignore)
     return [rule.apply(page) for page in raw]
 
 

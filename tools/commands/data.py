@@ -14,7 +14,9 @@ from typing import Literal
 import numpy as np
 import tyro
 
+from unet_data import Dataset
 from unet_data.check import check_dataset
+from unet_data.labels import class_counts
 from unet_tools.console import console, print_json, print_table
 from unet_tools.data import open_data
 
@@ -29,20 +31,26 @@ class Args:
     """3: each file is one volume."""
     tile: int = 0
     """Pixels per axis of a training tile, to be told of images that are smaller."""
+    ignore: int | None = None
+    """The label number, as the mask files hold it (255, in many), of pixels that are not to count."""
     json: bool = False
     """Print JSON."""
 
 
 def run(args: Args) -> int:
-    dataset = open_data(args.data, args.spatial_dims)
+    dataset = open_data(args.data, args.spatial_dims, ignore=args.ignore)
     problems = check_dataset(dataset, args.tile)
     failed = any(p.level == "error" for p in problems)
-    labels = dataset.labels or ()
-    counts = np.sum([np.bincount(label.ravel(), minlength=dataset.class_count) for label in labels], axis=0)
-    shares = {n: float(c / counts.sum()) for n, c in zip(dataset.class_names, np.atleast_1d(counts), strict=False)}
+    shares, ignored = _shares(dataset)
     sizes = sorted({"x".join(map(str, image.shape[:-1])) for image in dataset.images})
     if args.json:
-        found = {"images": len(dataset), "channels": dataset.channels, "sizes": sizes, "classes": shares}
+        found = {
+            "images": len(dataset),
+            "channels": dataset.channels,
+            "sizes": sizes,
+            "classes": shares,
+            "ignored": ignored,
+        }
         print_json(found | {"ok": not failed, "problems": [asdict(p) for p in problems]})
         return int(failed)
     dtype = dataset.images[0].dtype
@@ -50,8 +58,18 @@ def run(args: Args) -> int:
     console.print(
         f"{dataset.source}: {len(dataset)} images, {', '.join(sizes[:3])}, {dataset.channels} channel(s) of {dtype}"
     )
+    told += f"; {ignored:.1%} of all pixels are ignored" if dataset.ignore is not None else ""
     console.print(f"classes by share of the pixels: {told or 'no labels'}")
     if problems:
         print_table(None, ("", "where", "what"), [(p.level, p.where, p.what) for p in problems])
     console.print("[red]not fit for training[/red]" if failed else "[green]fit for training[/green]")
     return int(failed)
+
+
+def _shares(dataset: Dataset) -> tuple[dict[str, float], float]:
+    """Of the pixels that count, each class's share; and of all pixels, that of the ignored ones."""
+    if dataset.labels is None:
+        return {}, 0.0
+    counts = np.sum([class_counts(label, dataset.class_count) for label in dataset.labels], axis=0)
+    shares = {name: float(count / counts.sum()) for name, count in zip(dataset.class_names, counts, strict=True)}
+    return shares, float(1 - counts.sum() / sum(label.size for label in dataset.labels))

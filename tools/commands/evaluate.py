@@ -36,6 +36,8 @@ class Args:
     """validation is the block that unet train holds back; train is the rest."""
     augment: Symmetry | None = None
     """Test-time augmentation, as in unet predict."""
+    ignore: int | None = None
+    """The label number, as the mask files hold it (255, in many), of pixels that count in no score."""
     samples: int = 0
     """Hypotheses to draw of each image, for the energy distance."""
     seed: int = 0
@@ -48,7 +50,7 @@ class Args:
 
 def run(args: Args) -> int:
     network = open_network(args.checkpoint, args.runtime)
-    dataset = choose(open_data(args.data, network.config.spatial_dims), args.subset)
+    dataset = choose(open_data(args.data, network.config.spatial_dims, ignore=args.ignore), args.subset)
     if args.samples and args.augment:
         raise InputError("--samples draws whole segmentations: leave out --augment")
     views = network.runtime.run if args.augment is None else augmented(network.runtime.run, args.augment)

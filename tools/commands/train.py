@@ -1,7 +1,7 @@
 """Train a network in JAX. The last sixth of the data, as one block, validates; it is never trained on.
 
 DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or the word synthetic. With
---loader grain it may be larger than memory, and hold .npy and .zarr.
+--loader grain it may be larger than memory, and hold .npy and .zarr. Pixels with the label --ignore do not count.
 OUT receives best/ and last/ (checkpoints), log.jsonl, run.json, report.html and state/ (for --resume).
 --config run.json repeats a run, into another folder. SIGTERM or Ctrl-C saves and leaves.
 
@@ -91,7 +91,8 @@ def run(args: Args) -> int:
     assert args.out is not None
     config = _network(args, base)
     check_loader(args.settings)  # before the files are gone through, which may take long
-    dataset = open_data(args.data, config.spatial_dims, args.settings.seed, args.settings.loader == "grain")
+    settings = args.settings
+    dataset = open_data(args.data, config.spatial_dims, settings.seed, settings.loader == "grain", settings.ignore)
     if base is None:
         classes = dataset.class_count
         channels = config.out_channels if classes <= config.classes == 2 else classes
