@@ -177,11 +177,9 @@ def inference(config: NetworkConfig, tensors: dict[str, np.ndarray], args: Args)
                 runs[f"torch compiled {mode}"] = repeated(torch_network(config, tensors, mode, True)(images))
             runs[f"jax {mode}"] = repeated(jax_network(config, tensors, mode)(images))
         for name, seconds in in_turns(runs, args.rounds, REPEATS).items():
-            peak = matmul_peak(name.split()[-1])
-            yield {"batch": batch, "runtime": name, "images_per_second": batch / seconds} | {
-                "seconds_per_batch": seconds,
-                "share_of_matmul_peak": macs * batch / seconds / peak,
-            }
+            share = macs * batch / seconds / matmul_peak(name.split()[-1])
+            row = {"batch": batch, "runtime": name, "images_per_second": batch / seconds}
+            yield row | {"seconds_per_batch": seconds, "share_of_matmul_peak": share}
 
 
 def engines(
@@ -241,10 +239,8 @@ def profiled(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
     for name, seconds in found["kinds"].items():
         yield {"kernels": name, "milliseconds": seconds * 1e3, "share": seconds / wall}
     for kernel in found["kernels"]:
-        seconds = kernel["seconds_per_step"]
-        yield {"kernels": f"{kernel['calls']:.0f} x {kernel['name'][:70]}", "milliseconds": seconds * 1e3} | {
-            "share": seconds / wall
-        }
+        name, seconds = f"{kernel['calls']:.0f} x {kernel['name'][:70]}", kernel["seconds_per_step"]
+        yield {"kernels": name, "milliseconds": seconds * 1e3, "share": seconds / wall}
 
 
 def main(args: Args) -> int:
