@@ -29,6 +29,7 @@ from unet_spec import NetworkConfig, preset
 from unet_spec.checkpoint import replacing
 from unet_spec.summary import facts
 from unet_tools.bench_measure import in_turns, versions
+from unet_tools.bench_profile import profile
 from unet_tools.console import print_table
 from unet_tools.demo import hardware
 
@@ -138,6 +139,8 @@ class Args:
     """Measurements of each contestant; the first round is thrown away."""
     compile: bool = False
     """Also torch.compile (needs a C++ compiler)."""
+    profile: bool = False
+    """Also where the time of the JAX step goes, by kind of kernel."""
     out: Path | None = None
     """A JSON file for the results."""
 
@@ -180,17 +183,19 @@ def compared(config: NetworkConfig, args: Args, runs: dict[str, Steps]) -> list[
 
 
 def main(args: Args) -> int:
-    lines = []
+    lines, profiles = [], {}
     for width in args.widths:
         config = preset("paper", widths=tuple(width * 2**k for k in range(args.levels)), dropout=0.0)
-        lines += [{"width": width} | line for line in compared(config, args, contestants(config, args))]
-    shown = [
-        (str(x["width"]), x["runtime"], *(f"{x[k]:.3f}" for k in list(x)[2:]))
-        for x in lines
-    ]  # fmt: skip
-    print_table(
-        f"tile {args.tile}, batch {args.batch}", ("width", "runtime", *list(lines[0])[2:]), shown, right="0 2 3 4 5 6"
-    )
+        runs = contestants(config, args)
+        lines += [{"width": width} | line for line in compared(config, args, runs)]
+        if args.profile:
+            profiles[width] = profile(runs["jax"], args.rounds)
+    shown = [(str(x["width"]), x["runtime"], *(f"{x[k]:.3f}" for k in list(x)[2:])) for x in lines]
+    title = f"tile {args.tile}, batch {args.batch}"
+    print_table(title, ("width", "runtime", *list(lines[0])[2:]), shown, right="0 2 3 4 5 6")
+    for width, found in profiles.items():
+        kinds = [(kind, f"{seconds:.4f}") for kind, seconds in found["kinds"].items()]
+        print_table(f"kernels of the JAX step, width {width}", ("kind", "seconds_per_step"), kinds, right="1")
     if args.out:
         document = {
             "command": shlex.join(["python", "-m", "unet_tools.bench_train", *sys.argv[1:]]),
@@ -199,6 +204,8 @@ def main(args: Args) -> int:
             "date": datetime.now(UTC).date().isoformat(),
             "lines": lines,
         }
+        if profiles:
+            document["profiles"] = profiles
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(args.out) as temporary:
             temporary.write_text(json.dumps(document, indent=1) + "\n")
