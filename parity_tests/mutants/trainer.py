@@ -169,7 +169,7 @@ add(
     _SGD,
     Edit(
         objective.loss_function,
-        "cross_entropy(z, y, w, smoothing=settings.smoothing)\n",
-        "cross_entropy(z, y, w)\n",
+        "cross_entropy(z, y, w, ignore, settings.smoothing)\n",
+        "cross_entropy(z, y, w, ignore)\n",
     ),
 )
