@@ -45,8 +45,8 @@ RECIPES: dict[RecipeName, Recipe] = {
         {"dropout": 0.5, "norm": "none"},
     ),
     # Four tiles a batch, since batch norm of one normalises every tile by itself in training, and not in use. Cross
-    # entropy by itself, its classes balanced: Dice beside it changes V_Rand on ISBI 2012 by less than the spread of three
-    # seeds, and gains 0.02 of IoU on DSB-2018 (`python -m unet_tools.ablation`, "with Dice").
+    # entropy by itself, its classes balanced: Dice beside it changes V_Rand on ISBI 2012 by less than the spread of
+    # three seeds, and gains 0.02 of IoU on DSB-2018 (`python -m unet_tools.ablation`, "with Dice").
     "modern": Recipe(
         TrainSettings(
             batch=4,
