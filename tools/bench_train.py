@@ -140,7 +140,8 @@ class Args:
     compile: bool = False
     """Also torch.compile (needs a C++ compiler)."""
     profile: bool = False
-    """Also where the time of the JAX step goes, by kind of kernel."""
+    """Also where the time of the JAX step goes, by kind of kernel. On a CPU give the process one core (taskset -c 0):
+    what XLA hands to its other threads has no name in the trace."""
     out: Path | None = None
     """A JSON file for the results."""
 
