@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import tyro
 
@@ -43,7 +42,7 @@ from unet_spec.checkpoint import replacing
 from unet_tools.bench_measure import versions
 from unet_tools.console import notes, print_table
 from unet_tools.data import open_data
-from unet_tools.demo import hardware
+from unet_tools.demo import gpus, hardware
 
 Change = Callable[[TrainSettings, NetworkConfig], tuple[TrainSettings, NetworkConfig]]
 
@@ -173,7 +172,7 @@ def run_one(job: Job) -> dict[str, Any]:
         | {
             "seconds": seconds,
             "cores": len(os.sched_getaffinity(0)),
-            "gpu": next((d.device_kind for d in jax.devices() if d.platform == "gpu"), None),
+            "gpu": next(iter(gpus()), None),
         }
     )
 

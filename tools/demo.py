@@ -195,9 +195,13 @@ def _engine_note(findings: list[Finding]) -> str:
     return next((f.note for f in findings if f.runtime == "tensorrt"), "")
 
 
-def hardware() -> str:
-    """Such as "x86_64, 2 cores, no GPU"."""
+def gpus() -> list[str]:
+    """The names of the GPUs that JAX sees, such as "NVIDIA H200"."""
     import jax
 
-    gpus = [d.device_kind for d in jax.devices() if d.platform == "gpu"]
-    return f"{platform.machine()}, {os.cpu_count()} cores, {', '.join(gpus) or 'no GPU'}"
+    return [d.device_kind for d in jax.devices() if d.platform == "gpu"]
+
+
+def hardware() -> str:
+    """Such as "x86_64, 2 cores, no GPU"."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, {', '.join(gpus()) or 'no GPU'}"
