@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -49,6 +52,29 @@ def test_usage_names_every_command(capsys):
 def test_every_command_has_help_with_an_example(name, capsys):
     assert main([name, "--help"]) == 0
     assert f"Example: unet {name}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: elsewhere memory is asked for in another way")
+@pytest.mark.parametrize(
+    ("command", "given", "starts"),
+    [
+        ("train", None, ["", "glibc.malloc.hugetlb=1"]),
+        ("demo", None, ["", "glibc.malloc.hugetlb=1"]),
+        ("train", "glibc.malloc.check=0", ["glibc.malloc.check=0"]),
+        ("info", None, [""]),
+    ],
+)
+def test_training_takes_its_memory_in_large_pages(command, given, starts, tmp_path):
+    """Each start of the interpreter writes a line: the setting that it found."""
+    found = "import os; print(os.environ.get('GLIBC_TUNABLES', ''), file=open(os.environ['STARTS'], 'a'))"
+    (tmp_path / "sitecustomize.py").write_text(found)
+    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    environment |= {"PYTHONPATH": str(tmp_path), "STARTS": str(tmp_path / "starts")}
+    environment |= {"GLIBC_TUNABLES": given} if given else {}
+    run = [sys.executable, "-W", "error", "-m", "unet_tools.cli", command, "--help"]
+    told = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    assert f"Example: unet {command}" in told.stdout
+    assert (tmp_path / "starts").read_text().splitlines() == starts
 
 
 def test_info_says_what_the_paper_says(capsys):

@@ -40,6 +40,7 @@ from unet_jax.zoo import from_pretrained
 from unet_spec import InputError, NetworkConfig, preset
 from unet_spec.checkpoint import replacing
 from unet_tools.bench_measure import versions
+from unet_tools.cli import use_large_pages
 from unet_tools.console import notes, print_table
 from unet_tools.data import open_data
 from unet_tools.demo import gpus, hardware
@@ -76,13 +77,13 @@ VARIANTS: dict[RecipeName, dict[str, Change]] = {
     "modern": {
         WHOLE: _set(),
         "no EMA": _set(ema=0.0),
-        "no class balancing": _set(balance=False),
+        "no Dice": _set(loss="cross_entropy"),
         "no label smoothing": _set(smoothing=0.0),
         "no batch norm": _network(norm="none"),
         "no elastic deformation": _augment(elastic=0.0),
         "no augmentation": _set(augmentation=NONE),
         "with border weights": _set(border_weight=10.0),
-        "with Dice": _set(loss="cross_entropy+dice"),
+        "with class balancing": _set(balance=True),
     },
 }
 
@@ -272,6 +273,7 @@ def page(document: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    use_large_pages()
     try:
         sys.exit(main(tyro.cli(Args)))
     except InputError as e:

@@ -6,12 +6,14 @@ Both train the same network on the same tile with SGD and momentum, from device 
 Rounds alternate between the contestants, so that other load on the machine meets all; what counts is the ratio of the
 medians. JAX runs as the trainer runs it (jitted, donated); PyTorch eager, channels_last and, with --compile, compiled.
 On a GPU float32 is multiplied as TF32, which is JAX's default there, and bfloat16 is timed as well. Beside each, the
-share of what a matrix product reaches in the same arithmetic.
+share of what a matrix product reaches in the same arithmetic. On Linux all of them take memory in large pages, as
+`unet train` does; `GLIBC_TUNABLES= python -m …` measures without.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -30,6 +32,7 @@ from unet_spec.checkpoint import replacing
 from unet_spec.summary import facts
 from unet_tools.bench_measure import in_turns, versions
 from unet_tools.bench_profile import profile
+from unet_tools.cli import LARGE_PAGES, use_large_pages
 from unet_tools.console import print_table
 from unet_tools.demo import hardware
 
@@ -200,6 +203,7 @@ def main(args: Args) -> int:
     if args.out:
         document = {
             "command": shlex.join(["python", "-m", "unet_tools.bench_train", *sys.argv[1:]]),
+            LARGE_PAGES[0]: os.environ.get(LARGE_PAGES[0]),
             "hardware": hardware(),
             "versions": versions(),
             "date": datetime.now(UTC).date().isoformat(),
@@ -214,4 +218,5 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
+    use_large_pages()
     sys.exit(main(tyro.cli(Args)))
