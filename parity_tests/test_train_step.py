@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from parity_tests.family_cases import FAMILIES
 from unet_data import Sampler, membranes
 from unet_jax.augment import NONE, Augmentation, augment
 from unet_jax.losses import cross_entropy, dice_loss, focal_loss, tversky_loss
@@ -15,7 +16,8 @@ from unet_jax.recipes import RECIPES
 from unet_jax.settings import TrainSettings
 from unet_jax.step import initial_state, make_step
 from unet_jax.unet import UNet
-from unet_spec import InputError, preset
+from unet_jax.zoo import create
+from unet_spec import FAMILY_PRESETS, InputError, preset
 
 CONFIG = preset("paper", widths=(2, 4), dropout=0.0)
 PLAIN = TrainSettings(
@@ -128,6 +130,31 @@ def test_rematerialisation_keeps_less_and_changes_nothing():
     for one, other in zip(again[1], kept[1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     assert again[2] < kept[2] / 3
+
+
+def residual_bytes(config, policy=None):
+    """Of the arrays that the forward pass keeps for the backward one; nothing is computed."""
+    settings = TrainSettings(augmentation=NONE, remat=policy == "blocks")
+    graphdef, state = initial_state(create(config, 0), settings)
+    size = tuple(grid.above(20) for grid in config.geometry.grids)
+    images = jnp.zeros((1, *size, config.in_channels))
+    labels = jnp.zeros((1, *config.geometry.output_shape(size)), jnp.int32)
+    run = make_objective(graphdef, settings)
+
+    def loss(params):
+        return run(params, state["stats"], images, labels, None, jax.random.key(0))[0]
+
+    function = jax.checkpoint(loss) if policy == "nothing" else loss
+    back = jax.eval_shape(lambda p: jax.vjp(function, p)[1], state["params"])
+    return sum(x.size * 4 for x in jax.tree.leaves(back))
+
+
+@pytest.mark.parametrize("name", ["paper", *(name for name in FAMILIES if name in FAMILY_PRESETS)])
+def test_rematerialisation_keeps_the_outputs_of_the_blocks_in_every_network(name):
+    config = FAMILIES[name] if name in FAMILIES else CONFIG.replace(norm="batch")
+    least = residual_bytes(config, "nothing")  # the parameters and the images
+    blocks, everything = residual_bytes(config, "blocks") - least, residual_bytes(config) - least
+    assert 0 < blocks < everything / 2
 
 
 def test_the_loss_is_the_one_that_is_named():

@@ -6,6 +6,9 @@ Arrays are channels-last, (N, *spatial, C). Every module carries the name of a n
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +29,20 @@ ACTIVATIONS = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
     "silu": jax.nn.silu,
 }
+
+
+Call = TypeVar("Call", bound=Callable[..., Array])
+
+
+def kept(call: Call) -> Call:
+    """For the `__call__` of a block: rematerialisation (`unet_jax.objective`) keeps its output, and nothing inside it.
+    It changes nothing else."""
+
+    @wraps(call)
+    def block(*args: Any, **kwargs: Any) -> Array:
+        return checkpoint_name(call(*args, **kwargs), "block")
+
+    return block  # type: ignore[return-value]
 
 
 class Activation(nnx.Module):
@@ -171,10 +188,11 @@ class ConvBlock(nnx.Module):
         self.act2 = Activation(config.activation)
         self.dropout = nnx.Dropout(dropout)
 
+    @kept
     def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
         x = self.act1(self.norm1(self.conv1(x)))
         x = self.act2(self.norm2(self.conv2(x)))
-        return checkpoint_name(self.dropout(x, rngs=rngs), "block")  # changes nothing; what rematerialisation keeps
+        return self.dropout(x, rngs=rngs)
 
 
 class DownBlock(ConvBlock):

@@ -18,7 +18,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation
+from unet_jax.blocks import Activation, kept
 from unet_jax.families.layers import Layers, Sigmoid
 from unet_jax.network import Network
 from unet_spec.families import AttentionUNetConfig
@@ -36,6 +36,7 @@ class EncoderBlock(nnx.Module):
         self.norm2 = layers.batch_norm(width)
         self.act2 = Activation("relu")
 
+    @kept
     def __call__(self, x: Array) -> Array:
         x = self.act1(self.norm1(self.conv1(x)))
         return self.act2(self.norm2(self.conv2(x)))
@@ -71,6 +72,7 @@ class DecoderBlock(nnx.Module):
         self.merge_norm = layers.instance_norm(width)
         self.merge_act = layers.prelu()
 
+    @kept
     def __call__(self, x: Array, skip: Array) -> Array:
         x = self.up_act(self.up_norm(self.up(x)))
         x = jnp.concatenate([self.gate(skip, x), x], axis=-1)

@@ -22,7 +22,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation
+from unet_jax.blocks import Activation, kept
 from unet_jax.families.layers import Fixed, Layers, WindowMaxPool, crop_like
 from unet_jax.network import Network
 from unet_spec.families import FCN8sConfig
@@ -39,6 +39,7 @@ class Stage(nnx.Module):
         self.acts = nnx.List([Activation("relu") for _ in range(count)])
         self.pool = WindowMaxPool(layers.dims, 2, 2, ceil=True)
 
+    @kept
     def __call__(self, x: Array) -> Array:
         for conv, act in zip(self.convs, self.acts, strict=True):
             x = act(conv(x))

@@ -23,7 +23,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation, MaxPool
+from unet_jax.blocks import Activation, MaxPool, kept
 from unet_jax.families.layers import AvgPool, Layers, NearestUpsample
 from unet_jax.network import Loss, Network
 from unet_spec.families import MNetConfig
@@ -39,6 +39,7 @@ class PlainBlock(nnx.Module):
         self.conv2 = layers.conv(width, width)
         self.act2 = Activation("relu")
 
+    @kept
     def __call__(self, x: Array) -> Array:
         return self.act2(self.conv2(self.act1(self.conv1(x))))
 

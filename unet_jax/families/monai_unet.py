@@ -18,7 +18,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation, Identity
+from unet_jax.blocks import Activation, Identity, kept
 from unet_jax.families.layers import Layers
 from unet_jax.network import Network
 from unet_spec.families import MonaiUNetConfig
@@ -53,6 +53,7 @@ class ConvUnit(nnx.Module):
         self.norm = Identity() if last else norm(layers, config, width)
         self.act = Identity() if last else act(layers, config)
 
+    @kept
     def __call__(self, x: Array) -> Array:
         return self.act(self.norm(self.conv(x)))
 
@@ -71,6 +72,7 @@ class ResidualUnit(nnx.Module):
         projects = stride != 1 or channels_in != width
         self.shortcut = layers.conv(channels_in, width, kernel, stride, bias=config.bias) if projects else Identity()
 
+    @kept
     def __call__(self, x: Array) -> Array:
         y = x
         for unit in self.units:
@@ -100,6 +102,7 @@ class DecoderBlock(nnx.Module):
         if self.residual:
             self.unit = ConvUnit(layers, config, width, width, 1, last=top)
 
+    @kept
     def __call__(self, x: Array, skip: Array) -> Array:
         x = self.up(jnp.concatenate([skip, x], axis=-1))
         return self.unit(x) + x if self.residual else x

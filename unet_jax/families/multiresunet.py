@@ -20,7 +20,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation, MaxPool
+from unet_jax.blocks import Activation, MaxPool, kept
 from unet_jax.families.layers import Layers, center_crop
 from unet_jax.network import Network
 from unet_spec.families import MultiResUNetConfig
@@ -48,6 +48,7 @@ class MultiResBlock(nnx.Module):
         self.act = Activation("relu")
         self.norm2 = layers.batch_norm(a + b + c)
 
+    @kept
     def __call__(self, x: Array) -> Array:
         x3 = self.conv3_act(self.conv3_norm(self.conv3(x)))
         x5 = self.conv5_act(self.conv5_norm(self.conv5(x3)))
@@ -92,6 +93,7 @@ class PathStep(nnx.Module):
         self.act = Activation("relu")
         self.norm = layers.batch_norm(width)
 
+    @kept
     def __call__(self, x: Array) -> Array:
         y = self.conv_act(self.conv_norm(self.conv(x)))
         shortcut = self.shortcut_norm(self.shortcut(center_crop(x, y)))

@@ -28,7 +28,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation, Upsample
+from unet_jax.blocks import Activation, Upsample, kept
 from unet_jax.families.layers import AvgPool, GlobalAvgPool, Layers
 from unet_jax.network import Loss, Network
 from unet_spec.families import ProbabilisticUNetConfig
@@ -43,6 +43,7 @@ class PlainBlock(nnx.Module):
         self.convs = nnx.List([layers.conv(widths[k], widths[k + 1], kernel) for k in range(count)])
         self.acts = nnx.List([Activation("relu") for _ in range(count)])
 
+    @kept
     def __call__(self, x: Array) -> Array:
         for conv, act in zip(self.convs, self.acts, strict=True):
             x = act(conv(x))

@@ -21,7 +21,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation, Identity
+from unet_jax.blocks import Activation, Identity, kept
 from unet_jax.families.layers import Layers, NearestUpsample, WindowMaxPool
 from unet_jax.network import Network
 from unet_spec.families import ResNetUNetConfig
@@ -38,6 +38,7 @@ class Stem(nnx.Module):
         self.act = Activation("relu")
         self.pool = WindowMaxPool(2, 3, 2)
 
+    @kept
     def __call__(self, x: Array) -> Array:
         return self.act(self.norm(self.conv(x)))
 
@@ -70,6 +71,7 @@ class BasicBlock(nnx.Module):
         self.shortcut = Shortcut(layers, channels_in, out, stride) if projects else Identity()
         self.act2 = Activation("relu")
 
+    @kept
     def __call__(self, x: Array) -> Array:
         y = self.act1(self.norm1(self.conv1(x)))
         return self.act2(self.norm2(self.conv2(y)) + self.shortcut(x))
@@ -94,6 +96,7 @@ class Bottleneck(nnx.Module):
         self.shortcut = Shortcut(layers, channels_in, out, stride) if projects else Identity()
         self.act3 = Activation("relu")
 
+    @kept
     def __call__(self, x: Array) -> Array:
         y = self.act1(self.norm1(self.conv1(x)))
         y = self.act2(self.norm2(self.conv2(y)))
@@ -112,6 +115,7 @@ class DecoderBlock(nnx.Module):
         self.norm2 = layers.batch_norm(width)
         self.act2 = Activation("relu")
 
+    @kept
     def __call__(self, x: Array, skip: Array | None) -> Array:
         x = self.up(x)
         if skip is not None:

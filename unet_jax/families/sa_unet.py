@@ -18,7 +18,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation, MaxPool
+from unet_jax.blocks import Activation, MaxPool, kept
 from unet_jax.families.layers import DropBlock, Layers, Sigmoid, channel_max
 from unet_jax.network import Network
 from unet_spec.families import SAUNetConfig
@@ -44,6 +44,7 @@ class DropConvBlock(nnx.Module):
     def second(self, x: Array, rngs: nnx.Rngs | None) -> Array:
         return self.act2(self.norm2(self.drop2(self.conv2(x), rngs)))
 
+    @kept
     def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
         return self.second(self.first(x, rngs), rngs)
 
@@ -78,6 +79,7 @@ class Bottleneck(DownBlock):
         super().__init__(config, layers, channels_in, width)
         self.attention = SpatialAttention(layers)
 
+    @kept
     def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
         return self.second(self.attention(self.first(self.pool(x), rngs)), rngs)
 

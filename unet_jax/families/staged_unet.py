@@ -24,7 +24,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import BatchNorm, Identity
+from unet_jax.blocks import BatchNorm, Identity, kept
 from unet_jax.families.layers import NearestUpsample, pad_end
 from unet_jax.network import Loss, Network
 from unet_jax.windows import UpConv, max_pool
@@ -117,6 +117,7 @@ class ConvBlock(nnx.Module):
         self.norm = layers.norm(width)
         self.act = layers.act()
 
+    @kept
     def __call__(self, x: Array) -> Array:
         return self.act(self.norm(self.conv(x)))
 
@@ -146,6 +147,7 @@ class ResidualBlock(nnx.Module):
         self.shortcut = Shortcut(layers, channels_in, width, stride or layers.ones)
         self.act2 = layers.act()
 
+    @kept
     def __call__(self, x: Array) -> Array:
         return self.act2(self.norm2(self.conv2(self.block1(x))) + self.shortcut(x))
 

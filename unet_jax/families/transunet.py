@@ -29,7 +29,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation, Upsample
+from unet_jax.blocks import Activation, Upsample, kept
 from unet_jax.families.layers import Layers, PositionEmbedding, WindowMaxPool, pad_end
 from unet_jax.network import Network
 from unet_spec.families import TransUNetConfig
@@ -46,6 +46,7 @@ class Root(nnx.Module):
         self.act = Activation("relu")
         self.pool = WindowMaxPool(layers.dims, 3, 2)
 
+    @kept
     def __call__(self, x: Array) -> Array:
         return self.act(self.norm(self.conv(x)))
 
@@ -69,6 +70,7 @@ class ResidualUnit(nnx.Module):
             self.project = layers.std_conv(channels_in, width, 1, stride)
             self.project_norm = layers.group_norm(width, width, PROJECTION_EPS)
 
+    @kept
     def __call__(self, x: Array) -> Array:
         shortcut = self.project_norm(self.project(x)) if self.projects else x
         x = self.act1(self.norm1(self.conv1(x)))
@@ -131,6 +133,7 @@ class TransformerLayer(nnx.Module):
         self.norm2 = layers.layer_norm(config.hidden, LAYER_EPS)
         self.mlp = MLP(config, layers)
 
+    @kept
     def __call__(self, x: Array, rngs: nnx.Rngs | None = None) -> Array:
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x), rngs)
@@ -160,6 +163,7 @@ class DecoderBlock(nnx.Module):
         self.norm2 = layers.batch_norm(width)
         self.act2 = Activation("relu")
 
+    @kept
     def __call__(self, x: Array, skip: Array | None = None) -> Array:
         x = self.up(x)
         x = x if skip is None else jnp.concatenate([x, skip], axis=-1)

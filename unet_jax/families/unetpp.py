@@ -20,7 +20,7 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax.blocks import Activation, MaxPool, Upsample
+from unet_jax.blocks import Activation, MaxPool, Upsample, kept
 from unet_jax.families.layers import Layers
 from unet_jax.network import Loss, Network
 from unet_spec.families import UNetPPConfig
@@ -38,6 +38,7 @@ class NestedBlock(nnx.Module):
         self.norm2 = layers.batch_norm(width)
         self.act2 = Activation("relu")
 
+    @kept
     def __call__(self, x: Array) -> Array:
         x = self.act1(self.norm1(self.conv1(x)))
         return self.act2(self.norm2(self.conv2(x)))
