@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from unet_data import label_rule, read_labels, to_class_indices
+from unet_data import IGNORED, label_rule, read_labels, to_class_indices
 from unet_spec.errors import InputError
 
 
@@ -32,13 +32,13 @@ def refused(function, *arguments):
         (mask(0, 255, dtype=np.uint16), "auto", mask(0, 1), 2),
         (mask(0, 1, 2), "auto", mask(0, 1, 2), 3),
         (mask(*range(24)), "auto", mask(*range(24)), 24),
-        (mask(0, 1, 2, dtype=np.uint16), "auto", mask(0, 1, 1), 2),
-        (mask(0, 7, 70000, dtype=np.int32), "auto", mask(0, 1, 1), 2),
+        (mask(0, 1, 2, dtype=np.uint16), "auto", mask(0, 0, 1), 2),
+        (mask(0, 7, 70000, dtype=np.int32), "auto", mask(0, 0, 1), 2),
         (mask(0, 1, 2, dtype=np.uint16), "semantic", mask(0, 1, 2), 3),
         (mask(0, 2, 5), "semantic", mask(0, 2, 5), 6),
         (mask(0, 255), "semantic", mask(0, 1), 2),
-        (mask(0, 1, 2), "instance", mask(0, 1, 1), 2),
-        (mask(0, 128, 255), "instance", mask(0, 1, 1), 2),
+        (mask(0, 1, 2), "instance", mask(0, 0, 1), 2),
+        (mask(0, 128, 255), "instance", mask(0, 0, 1), 2),
         (mask(0, 1, dtype=np.float32), "auto", mask(0, 1), 2),
         (mask(0, 255, dtype=np.float64), "auto", mask(0, 1), 2),
         (mask(0, 1, 2, dtype=np.float32), "auto", mask(0, 1, 2), 3),
@@ -88,7 +88,21 @@ def test_the_whole_data_set_decides():
     wide = [raw.astype(np.uint16) for raw in raws]
     rule = label_rule(wide, ["a", "b", "c"])
     assert (rule.kind, rule.classes) == ("instance", 2)
-    np.testing.assert_array_equal(rule.apply(wide[2]), mask(0, 1, 1))
+    np.testing.assert_array_equal(rule.apply(wide[2]), mask(0, 0, 1))
+
+
+def test_objects_that_touch_are_separated():
+    numbers = np.array([[5, 5, 7, 0], [5, 7, 7, 9], [0, 3, 0, 9], [4, 0, 9, 9]], np.uint16)
+    apart = np.array([[5, 0, 7, 0], [0, 0, 0, 9], [0, 3, 0, 9], [4, 0, 9, 9]])
+    rule = label_rule([numbers], ["a"])
+    np.testing.assert_array_equal(rule.numbers(numbers), apart)
+    np.testing.assert_array_equal(rule.apply(numbers), apart > 0)
+    volume = np.stack([numbers, np.where(numbers == 9, 8, numbers)])
+    np.testing.assert_array_equal(rule.numbers(volume)[0], np.where(apart == 9, 0, apart))
+    void = label_rule([numbers], ["a"], ignore=7)  # what is ignored touches nothing
+    expected = np.array([[5, 5, 0, 0], [5, 0, 0, 9], [0, 3, 0, 9], [4, 0, 9, 9]])
+    np.testing.assert_array_equal(void.numbers(numbers), expected)
+    np.testing.assert_array_equal(void.apply(numbers), np.where(numbers == 7, IGNORED, expected > 0))
 
 
 def test_mixed_binary_conventions_name_both_files():

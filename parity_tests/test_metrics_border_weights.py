@@ -45,6 +45,14 @@ def test_class_weights():
     assert np.mean(class_weights(labels, 3)[np.concatenate(labels)]) == pytest.approx(1)
 
 
+DAMAGES = (
+    *(lambda content, eighth=eighth: content[: len(content) * eighth // 8] for eighth in range(8)),
+    lambda content: content[:-1],
+    lambda content: content[:400] + bytes(200) + content[600:],
+    lambda content: b"PK damaged",
+)
+
+
 def test_maps_come_from_the_cache_and_survive_a_damaged_one(tmp_path, monkeypatch):
     import unet_data.border_weights as module
 
@@ -59,25 +67,33 @@ def test_maps_come_from_the_cache_and_survive_a_damaged_one(tmp_path, monkeypatc
         assert one.dtype == np.float32
     weight_maps(data, 10, 4, True, tmp_path)  # another sigma, another map
     assert len(calls) == 4
-    for file in tmp_path.iterdir():
-        file.write_bytes(b"PK damaged")
-    np.testing.assert_array_equal(weight_maps(data, 10, 5, True, tmp_path)[0], first[0])
-    assert len(calls) == 6
+    files = list(tmp_path.iterdir())
+    whole = [file.read_bytes() for file in files]
+    for damage in DAMAGES:
+        for file, content in zip(files, whole, strict=True):
+            file.write_bytes(damage(content))
+        calls.clear()
+        np.testing.assert_array_equal(weight_maps(data, 10, 5, True, tmp_path)[0], first[0])
+        assert len(calls) == 2
     blocked = tmp_path / "file"
     blocked.write_text("")
     np.testing.assert_array_equal(weight_maps(data, 10, 5, True, blocked / "x")[0], first[0])  # cannot be written
 
 
-def test_touching_instances_have_a_border_that_class_labels_cannot_show(tmp_path):
+@pytest.mark.parametrize("gap", [0, 2])
+def test_neighbouring_instances_have_a_border_that_class_labels_cannot_show(gap, tmp_path):
+    """Cells that touch are a line of background apart (`unet_data.labels.separated`)."""
     numbers = np.zeros((20, 20), np.uint16)
-    numbers[4:16, 2:9], numbers[4:16, 11:18] = 300, 7
+    numbers[4:16, 2:9], numbers[4:16, 9 + gap : 18] = 300, 7
     for folder, array in (("images", np.zeros((20, 20), np.uint8)), ("labels", numbers)):
         (tmp_path / folder).mkdir()
         write_stack(tmp_path / folder / "a.png", array[None])
     data = open_dataset(tmp_path)
     assert sorted(np.unique(data.instances[0])) == [0, 7, 300]
+    line, distances = (9, 1 + 2) if gap else (8, 1 + 1)
+    assert data.labels[0][10, line] == 0
     numbers_weight = weight_maps(data, 10, 5, False, tmp_path / "cache")[0]
-    assert numbers_weight[10, 9] == pytest.approx(1 + 10 * math.exp(-(3**2) / 50), rel=1e-5)
+    assert numbers_weight[10, line] == pytest.approx(1 + 10 * math.exp(-(distances**2) / 50), rel=1e-5)
     joined = replace(data, instances=(np.where(numbers > 0, 1, 0).astype(np.int32),))
     assert weight_maps(joined, 10, 5, False, tmp_path / "cache")[0].max() == 1
 

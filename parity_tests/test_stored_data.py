@@ -106,6 +106,21 @@ def test_numbered_cells_stay_numbered(tmp_path):
         np.testing.assert_array_equal(b[10:40, 5:9], a[10:40, 5:9])
 
 
+def test_cells_that_touch_are_separated_in_windows_as_in_memory(tmp_path):
+    grown = [np.kron(c[::4, ::4] * 7 + 1, np.ones((4, 4), int))[:52, :61].astype(np.uint16) for c in CELLS]
+    for name, arrays in (("images", DATA.images), ("labels", grown)):
+        (tmp_path / name).mkdir()
+        for i, array in enumerate(arrays):
+            write_stack(tmp_path / name / f"{i}.tif", array[None])
+    whole, windows = open_dataset(tmp_path), open_stored(tmp_path)
+    assert 0.05 < np.mean([(n == 0).mean() for n in whole.instances]) < 0.6
+    for kind in ("labels", "instances"):
+        for a, b in zip(getattr(whole, kind), getattr(windows, kind), strict=True):
+            np.testing.assert_array_equal(a, b)
+            for at in ((slice(0, 8), slice(0, 8)), (slice(3, 12), slice(40, 61)), (slice(44, 52), slice(57, 61))):
+                np.testing.assert_array_equal(a[at], b[at])
+
+
 def test_volumes_and_their_split_by_depth(tmp_path, monkeypatch):
     monkeypatch.setattr(tiles_module, "BAND", 1000)
     data = membranes(1, (12, 24, 28), 1, spatial_dims=3)

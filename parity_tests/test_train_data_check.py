@@ -1,6 +1,7 @@
 """`unet data check`: each of the usual mistakes, planted one at a time, is found; a clean set passes."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,24 @@ def with_label(index, label):
     return replace(CLEAN, labels=(*CLEAN.labels[:index], label, *CLEAN.labels[index + 1 :]))
 
 
+def with_ignored(index):
+    labels = list(CLEAN.labels)
+    labels[index] = np.full_like(labels[index], -1)
+    return replace(CLEAN, labels=tuple(labels), ignore=255)
+
+
+def with_rare(*indices):
+    """A third class, in the first row of these labels (of 8, the last one validates)."""
+    labels = [label.copy() for label in CLEAN.labels]
+    for index in indices:
+        labels[index][0] = 2
+    return replace(CLEAN, labels=tuple(labels), class_names=("a", "b", "c"))
+
+
+VOLUME = membranes(1, 24, 0, spatial_dims=3)
+VOLUME_LABEL = np.where(np.arange(24)[:, None, None] < 20, 0, VOLUME.labels[0]).astype(np.int32)
+
+
 def nearly(image):
     return np.clip(image.astype(int) + np.indices(image.shape).sum(0) % 2, 0, 255).astype(np.uint8)
 
@@ -35,6 +54,13 @@ PLANTED = {
     "leak": (with_image(7, nearly(CLEAN.images[0])), "warning", "nearly the same picture as membranes-000"),
     "one class": (with_label(2, np.ones((40, 40), np.int32)), "warning", "only class 1"),
     "absent class": (replace(CLEAN, class_names=("a", "b", "c")), "error", "class 2 (c) has no pixel"),
+    "one image": (CLEAN.subset([0]), "error", "has 1 image; a split into training and validation needs 2 or more"),
+    "not trained": (with_rare(7), "error", "class 2 (c) has no pixel in the training part"),
+    "not validated": (with_rare(0, 6), "warning", "class 2 (c) has no pixel in the validation part"),
+    "not trained planes": (
+        replace(VOLUME, labels=(VOLUME_LABEL,)), "error", "class 1 (cell) has no pixel in the training part"
+    ),
+    "ignored": (with_ignored(7), "error", "every pixel of the validation part is ignored"),
     "no labels": (replace(CLEAN, labels=None, class_names=()), "error", "no labels"),
     "small": (CLEAN, "warning", "smaller than the 64 pixels"),
     "grey as colour": (
@@ -56,6 +82,17 @@ def test_a_planted_mistake_is_found(name):
 
 def test_a_clean_set_passes():
     assert check_dataset(CLEAN) == []
+
+
+def test_no_image_is_kept_in_memory_beside_the_data_set():
+    rng = np.random.default_rng(0)
+    images = tuple(rng.integers(0, 256, (256, 256 + i, 1), np.uint8) for i in range(32))
+    dataset = Dataset(images, None, tuple(map(str, range(32))), (), "noise")
+    tracemalloc.start()
+    list(unet_data.check._leaks(dataset, split(dataset)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20  # twice that in all
 
 
 def pictures(shape, smooth, noise=()):

@@ -3,7 +3,6 @@
 import json
 import pickle
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -261,7 +260,7 @@ def test_an_overlay_shows_no_error_there(folder, run):
     from unet_tools.tensorboard import TensorBoard
 
     data = open_dataset(folder, ignore=255).subset([5])
-    shown = TensorBoard._overlay(SimpleNamespace(_out=run, _validation=data))
+    shown = TensorBoard(run, data)._overlay()
     red = (shown == (220, 40, 40)).all(-1)
     assert red.any()
     assert not red[data.labels[0] < 0].any()

@@ -173,6 +173,10 @@ def test_the_loss_is_the_one_that_is_named():
     assert len({float(value) for value in expected.values()}) == len(expected)
     for name, value in expected.items():
         assert loss_function(replace(PLAIN, loss=name))(logits, labels, weights) == value
+    sharp = loss_function(replace(PLAIN, loss="focal", focal_gamma=0.0))(logits, labels, weights)
+    assert sharp == focal_loss(logits, labels, weights, gamma=0.0)
+    uneven = loss_function(replace(PLAIN, loss="tversky", tversky_alpha=0.1, tversky_beta=0.6))(logits, labels, weights)
+    assert uneven == tversky_loss(logits, labels, alpha=0.1, beta=0.6)
 
 
 def test_after_a_bad_step_the_state_stays_the_last_good_one():
@@ -211,7 +215,7 @@ def test_recipes_hold_what_they_say():
     assert (s.border_weight, s.border_sigma, s.balance, s.momentum, s.batch) == (10, 5, True, 0.99, 1)
     assert (s.augmentation.elastic, s.augmentation.rotation > 0, s.augmentation.brightness > 0) == (10, True, True)
     assert paper.network["dropout"] == 0.5
-    assert (modern.settings.loss, modern.settings.balance) == ("cross_entropy", True)
+    assert (modern.settings.loss, modern.settings.balance) == ("cross_entropy+dice", False)
     assert modern.settings.ema
     assert modern.settings.smoothing
     assert modern.network["norm"] == "batch"

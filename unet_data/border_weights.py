@@ -125,9 +125,9 @@ def _cached_borders(dataset: Dataset, w0: float, sigma: float, folder: Path) -> 
         digest.update(repr((array.shape, array.dtype.str)).encode() + np.ascontiguousarray(array).tobytes())
     path = folder / f"border-{digest.hexdigest()[:32]}.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return [stored[str(i)] for i in range(len(cells))]
-    except (OSError, ValueError, KeyError, EOFError):
+    except Exception:  # zipfile, zlib and numpy raise nearly everything on damaged bytes
         pass  # not there, or damaged: computed again
     maps = [border_weights(array, w0, sigma) for array in cells]
     try:

@@ -1,12 +1,14 @@
 """The usual mistakes in a labelled data set, found before an hour is spent on them.
 
 What `open_dataset` cannot read at all (unpaired files, unequal sizes, masks in two conventions) it refuses by itself;
-this looks at what can be read and still trains badly.
+this looks at what can be read and still trains badly. Images that stay in their files (`open_stored`) are gone through
+band by band.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +16,8 @@ import numpy as np
 
 from unet_data.dataset import Dataset, split
 from unet_data.labels import IGNORED, class_counts
+from unet_data.tiles import bands
+from unet_spec.errors import InputError
 
 RARE = 0.005
 """A class with a smaller share of the pixels than this is hardly ever seen in a tile."""
@@ -39,8 +43,22 @@ class Problem:
 
 def check_dataset(dataset: Dataset, least: int = 0) -> list[Problem]:
     """All findings, errors first. least: pixels per axis that the smallest tile of the network covers; 0: unknown."""
-    found = [*_images(dataset, least), *_labels(dataset), *_leaks(dataset)]
+    found, parts = [], [dataset]
+    try:
+        parts = list(split(dataset))
+    except InputError as e:
+        found.append(Problem("error", dataset.source, str(e).removeprefix(f"{dataset.source}: ")))
+    found += [*_images(dataset, least), *_labels(dataset, parts), *_leaks(dataset, parts)]
     return sorted(found, key=lambda problem: problem.level)
+
+
+def label_counts(dataset: Dataset) -> np.ndarray:
+    """How many pixels of each image each class has: (N, K) int64."""
+    counts = np.zeros((len(dataset), dataset.class_count), np.int64)
+    for row, label in zip(counts, dataset.labels or (), strict=True):
+        for band in bands(label.shape):
+            row += class_counts(label[band], dataset.class_count)
+    return counts
 
 
 def _images(dataset: Dataset, least: int) -> Iterator[Problem]:
@@ -48,27 +66,33 @@ def _images(dataset: Dataset, least: int) -> Iterator[Problem]:
     if len(sizes) > 1:
         told = ", ".join("x".join(map(str, s)) for s in sorted(sizes)[:4])
         yield Problem("warning", dataset.source, f"images of {len(sizes)} sizes ({told}, …)")
+    equal = dataset.channels == 3
     for name, image in zip(dataset.names, dataset.images, strict=True):
-        if image.min() == image.max():
-            yield Problem("error", name, f"every pixel is {image.flat[0]}: an empty image")
-        elif image.dtype == np.uint8 and image.max() <= 8:
-            yield Problem("warning", name, f"8-bit, but no value above {image.max()}: a mask among the images?")
+        lows, highs = [], []
+        for pixels in (image[band] for band in bands(image.shape[:-1])):
+            lows.append(pixels.min())
+            highs.append(pixels.max())
+            equal = equal and bool((pixels == pixels[..., :1]).all())
+        if min(lows) == max(highs):
+            yield Problem("error", name, f"every pixel is {lows[0]}: an empty image")
+        elif image.dtype == np.uint8 and max(highs) <= 8:
+            yield Problem("warning", name, f"8-bit, but no value above {max(highs)}: a mask among the images?")
         if least and min(image.shape[:-1]) < least:
             yield Problem(
                 "warning", name, f"smaller than the {least} pixels of a tile: most of what is seen is mirrored"
             )
-    channels = dataset.images[0].shape[-1]
-    if channels == 3 and all((image == image[..., :1]).all() for image in dataset.images):
+    if equal:
         yield Problem("warning", dataset.source, "three equal channels: grey images stored as colour")
 
 
-def _labels(dataset: Dataset) -> Iterator[Problem]:
+def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
+    """parts: those that train and validate, or the whole where it cannot be split."""
     if dataset.labels is None:
         yield Problem("error", dataset.source, "there are no labels")
         return
-    counts = np.stack([class_counts(label, dataset.class_count) for label in dataset.labels])
-    sizes = [label.size for label in dataset.labels]
-    if dataset.ignore is not None and counts.sum() == sum(sizes):
+    rows = [label_counts(part) for part in parts]
+    counts = np.concatenate(rows)
+    if dataset.ignore is not None and counts.sum() == sum(label.size for label in dataset.labels):
         yield Problem("warning", dataset.source, f"no label is {dataset.ignore}, which is to be ignored")
     shares = counts.sum(0) / max(counts.sum(), 1)
     for index, (name, share) in enumerate(zip(dataset.class_names, shares, strict=True)):
@@ -78,39 +102,69 @@ def _labels(dataset: Dataset) -> Iterator[Problem]:
             yield Problem(
                 "warning", dataset.source, f"class {index} ({name}) has {share:.2%} of the pixels: weigh or balance it"
             )
-    for name, row in zip(dataset.names, counts, strict=True):
+    if len(parts) == 2:
+        yield from _absent(dataset, *(part.sum(0) for part in rows))
+    for name, row in zip((name for part in parts for name in part.names), counts, strict=True):
         if not row.sum():
             yield Problem("warning", name, "every pixel of its label is ignored")
         if (row > 0).sum() == 1 and len(dataset) > 1:
             yield Problem("warning", name, f"only class {int(row.argmax())} occurs in its label")
     for name, image, label in zip(dataset.names, dataset.images, dataset.labels, strict=True):
-        if image.shape[-1] == 1 and _is_mask(image[..., 0], label):
+        if image.shape[-1] == 1 and _is_mask(image, label):
             yield Problem("error", name, "the image is its own label")
 
 
+def _absent(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -> Iterator[Problem]:
+    """Classes that the whole has but one of its parts has not; all of a part where every pixel of it is ignored."""
+    whole = training + validation
+    for part, counts in (("training", training), ("validation", validation)):
+        if whole.any() and not counts.any():
+            yield Problem("error", dataset.source, f"every pixel of the {part} part is ignored")
+            continue
+        level = "error" if part == "training" else "warning"
+        then = "it cannot be learnt" if part == "training" else "no score tells of it"
+        for index in np.flatnonzero((whole > 0) & (counts == 0)):
+            what = f"class {index} ({dataset.class_names[index]}) has no pixel in the {part} part: {then}"
+            yield Problem(level, dataset.source, what)
+
+
 def _is_mask(image: np.ndarray, label: np.ndarray) -> bool:
-    image, label = image[label != IGNORED], label[label != IGNORED]
-    return len(np.unique(image)) == 2 and bool(((image > image.min()) == (label > 0)).all())
+    values = np.zeros(0, image.dtype)
+    for band in bands(label.shape):
+        values = np.union1d(values, image[band][..., 0][label[band] != IGNORED])
+        if len(values) > 2:
+            return False
+    return len(values) == 2 and all(
+        ((image[band][..., 0] > values[0]) == (label[band] > 0))[label[band] != IGNORED].all()
+        for band in bands(label.shape)
+    )
 
 
-def _leaks(dataset: Dataset) -> Iterator[Problem]:
+def _leaks(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
     """Images that occur twice, and neighbours across the border between training and validation."""
     seen: dict[bytes, str] = {}
     for name, image in zip(dataset.names, dataset.images, strict=True):
-        key = repr(image.shape).encode() + image.tobytes()
+        key = _digest(image)
         if key in seen:
             yield Problem("error", name, f"the same picture as {seen[key]}: if one trains, the other cannot validate")
         seen.setdefault(key, name)
     if len(dataset) < 2:
         return
-    training, validation = split(dataset)
+    training, validation = parts
     for name, image, likely in zip(validation.names, validation.images, _candidates(training, validation), strict=True):
         for index in likely:
             known = training.images[index]
-            if _correlation(known, image) > ALIKE and not np.array_equal(known, image):
+            if _correlation(known, image) > ALIKE and _digest(known) != _digest(image):
                 what = f"nearly the same picture as {training.names[index]}, which trains: scores will flatter"
                 yield Problem("warning", name, what)
                 break
+
+
+def _digest(image: np.ndarray) -> bytes:
+    digest = hashlib.blake2b(repr(image.shape).encode())
+    for band in bands(image.shape[:-1]):
+        digest.update(image[band].tobytes())
+    return digest.digest()
 
 
 def _candidates(training: Dataset, validation: Dataset) -> list[list[int]]:
@@ -133,22 +187,35 @@ def _sketch(image: np.ndarray) -> np.ndarray:
     two images have besides adds to their correlation at most the product of its lengths (Cauchy and Schwarz): so that
     length is the last number.
     """
-    blocks = _centred(image)
-    power = float(np.vdot(blocks, blocks))
-    for axis, size in enumerate(image.shape[:-1]):
-        count = min(size, round(BLOCKS ** (1 / (image.ndim - 1))))
-        starts = np.arange(count) * size // count
-        pixels = np.diff(starts, append=size).reshape(-1, *(1,) * (image.ndim - 1 - axis))
-        blocks = np.add.reduceat(blocks, starts, axis) / np.sqrt(pixels)
+    power, parts = 0.0, []
+    for part in _centred(image):
+        power += float(np.vdot(part, part))
+        for axis in range(1, image.ndim - 1):
+            part = _blocks(part, axis)
+        parts.append(part)
+    blocks = _blocks(np.concatenate(parts), 0)
     rest = max(0.0, power - float(np.vdot(blocks, blocks)))
     return (np.append(blocks, np.sqrt(rest)) / (np.sqrt(power) or 1.0)).astype(np.float32)
 
 
-def _centred(image: np.ndarray) -> np.ndarray:
-    return image.astype(np.float32) - image.mean(dtype=np.float64)
+def _blocks(image: np.ndarray, axis: int) -> np.ndarray:
+    """The means of blocks along one axis, each times the root of its length."""
+    size = image.shape[axis]
+    count = min(size, round(BLOCKS ** (1 / (image.ndim - 1))))
+    starts = np.arange(count) * size // count
+    pixels = np.diff(starts, append=size).reshape(-1, *(1,) * (image.ndim - 1 - axis))
+    return np.add.reduceat(image, starts, axis) / np.sqrt(pixels)
+
+
+def _centred(image: np.ndarray) -> Iterator[np.ndarray]:
+    """The bands of an image, less its mean."""
+    windows = list(bands(image.shape[:-1]))
+    mean = sum(image[band].sum(dtype=np.float64) for band in windows) / image.size
+    return (image[band].astype(np.float32) - mean for band in windows)
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    a, b = _centred(one), _centred(other)
-    below = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / below if below else 0.0
+    pairs = zip(_centred(one), _centred(other), strict=True)
+    both, first, second = np.sum([((a * b).sum(), (a * a).sum(), (b * b).sum()) for a, b in pairs], 0)
+    below = float(np.sqrt(first * second))
+    return float(both) / below if below else 0.0

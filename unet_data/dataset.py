@@ -181,7 +181,11 @@ def describe(rule: LabelRule, layout: Layout) -> tuple[tuple[str, ...], str]:
         names = tuple(f"class {index}" for index in range(rule.classes))
     else:
         names = MEMBRANE_CLASSES if layout.stacks and rule.kind == "binary" else BINARY_CLASSES
-    told = {"binary": "", "semantic": " (labels read as class indices)", "instance": " (labels > 0 read as foreground)"}
+    told = {
+        "binary": "",
+        "semantic": " (labels read as class indices)",
+        "instance": " (labels read as numbers of objects; if they are classes, pass --labels semantic)",
+    }
     return names, told[rule.kind]
 
 

@@ -12,6 +12,9 @@ set decide, once, by these rules, and what none of them covers is refused with t
     semantic   0..K-1, K <= 255, gaps allowed          as they are, K = largest + 1
     instance   any integers >= 0                       > 0 becomes 1
 
+Where two numbered objects touch, a line one pixel wide becomes background (`separated`): a network of classes could not
+tell them apart otherwise, and the paper's border weights lie on the background.
+
 A number that marks pixels to ignore (`ignore`: 255 in many data sets) takes no part in that; where it is found, the
 class index is IGNORED. One-sided masks (only 0, only 1, only 255) count as binary. RGB masks whose three channels are
 equal are read as grey, palette masks as their index (see `decode`), float masks if every value is a whole number.
@@ -40,27 +43,49 @@ IGNORED = -1
 class LabelRule:
     """How the numbers of one data set become class indices.
 
-    kind: "binary" and "instance" map every value > 0 to 1, "semantic" keeps the values. classes: K, at least 2. ignore:
-    the number of pixels that do not count.
+    kind: "binary" maps every value > 0 to 1, "instance" too, but for the lines between objects; "semantic" keeps the
+    values. classes: K, at least 2. ignore: the number of pixels that do not count.
     """
 
     kind: Literal["binary", "semantic", "instance"]
     classes: int
     ignore: int | None = None
 
+    @property
+    def reach(self) -> int:
+        """How many pixels beyond its end, along each axis, decide the class indices of a window."""
+        return 1 if self.kind == "instance" else 0
+
     def apply(self, raw: np.ndarray) -> np.ndarray:
-        """Class indices, or IGNORED, of labels that `label_rule` has seen: integers of any shape to int32 of the same
-        shape."""
+        """Class indices, or IGNORED, of one label that `label_rule` has seen: integers, (H, W) or (D, H, W), to int32
+        of the same shape."""
+        if self.kind == "instance":
+            return self._marked((self.numbers(raw) > 0).astype(np.int32), raw, IGNORED)
         return self._marked((raw if self.kind == "semantic" else raw > 0).astype(np.int32), raw, IGNORED)
 
     def numbers(self, raw: np.ndarray) -> np.ndarray:
-        """Of the same labels the numbers of the objects, int32; 0, no object, where pixels are ignored."""
-        return self._marked(raw.astype(np.int32), raw, 0)
+        """Of the same label the numbers of the objects, int32; 0, no object, between objects that touch and where
+        pixels are ignored."""
+        return separated(self._marked(raw.astype(np.int32), raw, 0))
 
     def _marked(self, values: np.ndarray, raw: np.ndarray, mark: int) -> np.ndarray:
         if self.ignore is not None:
             values[raw == self.ignore] = mark
         return values
+
+
+def separated(numbers: np.ndarray) -> np.ndarray:
+    """Objects by number, 0 the background, with 0 also at each pixel whose next one along an axis is of another object:
+    no two of different objects share an edge (in volumes, a face) then. Of the same shape."""
+    line = np.zeros(numbers.shape, bool)
+    for axis in range(numbers.ndim):
+        here, there = (tuple(s if a == axis else slice(None) for a in range(numbers.ndim)) for s in _NEXT)
+        one, other = numbers[here], numbers[there]
+        line[here] |= (one != other) & (one != 0) & (other != 0)
+    return np.where(line, 0, numbers)
+
+
+_NEXT = slice(None, -1), slice(1, None)
 
 
 def read_labels(path: str | Path) -> np.ndarray:
@@ -195,10 +220,10 @@ def _advice(values: np.ndarray) -> str:
     if len(values) > MAX_AUTO_CLASSES and values[0] == 0 and values[-1] == 255:
         return (
             "grey levels between 0 and 255 come from JPEG or smoothed edges: threshold at 128 and save as PNG "
-            "(or pass kind='instance' if they number objects)"
+            "(or pass --labels instance, in Python kind='instance', if they number objects)"
         )
     void = f"{_to_ignore(255)}; else " if values[-1] == 255 and _without_gaps(values[:-1]) else ""
     return (
-        f"{void}write class indices 0, 1, 2, ... without gaps, or 0/255, or pass kind='semantic' (they are class "
-        "indices) or kind='instance' (they number objects)"
+        f"{void}write class indices 0, 1, 2, ... without gaps, or 0/255, or pass --labels semantic (they are class "
+        "indices) or --labels instance (they number objects); in Python kind='semantic' or kind='instance'"
     )

@@ -58,11 +58,11 @@ def open_stored(
 
     return Dataset(
         images=arrays(images),
-        labels=arrays(labels, convert=rule.apply),
+        labels=arrays(labels, convert=rule.apply, reach=rule.reach),
         names=tuple(names),
         class_names=class_names,
         source=str(path) + told,
-        instances=arrays(labels, convert=rule.numbers) if rule.kind == "instance" else None,
+        instances=arrays(labels, convert=rule.numbers, reach=rule.reach) if rule.kind == "instance" else None,
         ignore=ignore,
     )
 

@@ -49,6 +49,7 @@ class Stored:
         channels: C of an image, None of a label.
         dtype: of what is read, after `convert`.
         convert: applied to each window.
+        reach: pixels after the end of a window, along each axis, that `convert` sees too, where the file has them.
         first: planes of the first axis that lie before this array's own.
     """
 
@@ -59,6 +60,7 @@ class Stored:
     channels: int | None
     dtype: np.dtype
     convert: Callable[[np.ndarray], np.ndarray] = unchanged
+    reach: int = 0
     first: int = 0
 
     @property
@@ -88,13 +90,14 @@ class Stored:
         picture = _files.pictures(self.path, len(self.spatial), self.role)[self.number]
         if self.role == "image":
             return self.convert(picture[at])
+        wide = tuple(slice(s.start, min(s.stop + self.reach, n)) for s, n in zip(at, picture.shape, strict=False))
         try:
-            raw = picture.read(at)
+            raw = picture.read(wide)
         except InputError:
             raise
         except Exception as e:  # the libraries raise nearly everything on damaged bytes
             raise InputError(f"{self.path}: the label at {at} cannot be read; the file is damaged ({e})") from None
-        return self.convert(one_number(raw, self.path))
+        return self.convert(one_number(raw, self.path))[tuple(slice(s.stop - s.start) for s in at)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All of it, in memory."""

@@ -92,7 +92,7 @@ def connected_cells(label: np.ndarray, folder: Path) -> np.ndarray:
     for band in bands(label.shape):
         digest.update(np.packbits(label[band] > 0).tobytes())
     path = folder / f"cells-{digest.hexdigest()[:32]}.npy"
-    if not path.exists():
+    if not _is_whole(path, label.shape):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
@@ -104,6 +104,15 @@ def connected_cells(label: np.ndarray, folder: Path) -> np.ndarray:
                 "folder with 4 bytes of room a pixel, give labels that number the cells, or set border_weight to 0"
             ) from None
     return as_array(Stored(path, 0, "label", tuple(label.shape), None, np.dtype(np.int32)))
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether a file is there, and as long as a .npy of int32 of this shape is."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        return (found.shape, found.dtype) == (tuple(shape), np.int32)
+    except Exception:  # numpy raises nearly everything on a damaged header
+        return False
 
 
 def _number_bands(label: np.ndarray, path: Path) -> np.ndarray:

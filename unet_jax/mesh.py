@@ -42,7 +42,8 @@ def make_mesh(settings: TrainSettings, tile: tuple[int, ...], devices: Sequence[
     if part % data:
         raise InputError(
             f"batch is {settings.batch} in {settings.accumulate} part(s) of {part}; each part must be a multiple of "
-            f"the {data} devices that share it (or let more devices share each image: space)"
+            f"the {data} devices that share it (or let more devices share each image: space; or hide some from JAX, "
+            "as with CUDA_VISIBLE_DEVICES=0)"
         )
     shape = (data, rows, space // rows)
     return Mesh(np.asarray(devices).reshape(shape), AXES, axis_types=(AxisType.Auto,) * 3)

@@ -28,8 +28,9 @@ def loss_function(settings: TrainSettings) -> Loss:
         case "dice":
             return lambda z, y, w: dice_loss(z, y, ignore=ignore)
         case "tversky":
-            return lambda z, y, w: tversky_loss(z, y, ignore=ignore)
-    return lambda z, y, w: focal_loss(z, y, w, ignore)
+            alpha, beta = settings.tversky_alpha, settings.tversky_beta
+            return lambda z, y, w: tversky_loss(z, y, ignore=ignore, alpha=alpha, beta=beta)
+    return lambda z, y, w: focal_loss(z, y, w, ignore, settings.focal_gamma)
 
 
 def model_loss(model: Network, settings: TrainSettings) -> Callable[..., Array]:

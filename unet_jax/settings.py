@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from unet_data.labels import LabelKind
 from unet_jax.augment import Augmentation
 from unet_spec import InputError, NetworkConfig
 
@@ -25,20 +26,26 @@ class TrainSettings:
         optimizer: "adamw", or "sgd" with momentum as in the paper.
         learning_rate: at its peak. 0: 1e-3 for either optimizer.
         schedule: "cosine" (from the peak to 0, after `warmup`) or "constant".
-        warmup: share of the steps in which the learning rate rises from 0.
+        warmup: share of the steps in which cosine's learning rate rises from 0; a constant one does not.
         momentum: of sgd.
         weight_decay: adamw: decoupled; sgd: added to the gradient. Not applied to biases and norms.
         clip: largest norm of the gradient; 0: no limit.
         loss: cross_entropy, dice, cross_entropy+dice (their sum), focal or tversky; see `unet_jax.losses`.
+        focal_gamma: γ of the focal loss; 0 is the cross entropy.
+        tversky_alpha, tversky_beta: weights of false positives and of false negatives in the Tversky loss; Dice has 0.5
+            and 0.5.
         smoothing: of the labels, in the cross entropy. No other loss has it.
         border_weight: w0 of the paper's border weights, 10 there (see `unet_data.border_weights`); 0: none. Weights are
             of the cross entropy and the focal loss; Dice and Tversky count every pixel alike.
         border_sigma: their σ in pixels.
         balance: whether pixels weigh inversely to the share of their class; of the same losses.
         ignore: a label number, as the mask files hold it (255, in many), whose pixels count in no loss and no score.
+        labels: what unet train takes the label numbers for: those of classes ("semantic") or of objects ("instance");
+            "auto": what `unet_data.labels` decides by the numbers that are found.
         ema: decay of an exponential moving average of the weights and of the norms' statistics, which is then what is
             measured and written; 0: none.
-        accumulate: parts of a batch that go through the network one after the other; the gradient is their mean.
+        accumulate: parts of a batch that go through the network one after the other; loss and gradient are their means,
+            and each part's loss is that of a batch of its own.
         precision: of the network's arithmetic; weights, statistics, norms' sums, loss and optimizer stay float32.
         remat: whether activations are computed again in the backward pass rather than kept.
         fsdp: whether weights and optimizer are spread over the devices rather than copied to each.
@@ -66,11 +73,15 @@ class TrainSettings:
     weight_decay: float = 1e-4
     clip: float = 1.0
     loss: LossName = "cross_entropy"
+    focal_gamma: float = 2.0
+    tversky_alpha: float = 0.3
+    tversky_beta: float = 0.7
     smoothing: float = 0.0
     border_weight: float = 0.0
     border_sigma: float = 5.0
     balance: bool = False
     ignore: int | None = None
+    labels: LabelKind = "auto"
     ema: float = 0.0
     accumulate: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -89,7 +100,8 @@ class TrainSettings:
         for name in ("steps", "batch", "validate_every", "log_every", "accumulate", "space"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("tile", "learning_rate", "weight_decay", "clip", "seed", "border_weight", "workers"):
+        not_negative = ("tile", "learning_rate", "weight_decay", "clip", "seed", "border_weight", "workers")
+        for name in (*not_negative, "focal_gamma", "tversky_alpha", "tversky_beta"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must not be negative")
         if self.ignore is not None and self.ignore < 0:
@@ -106,6 +118,7 @@ class TrainSettings:
             ("precision", ("float32", "bfloat16")),
             ("select", get_args(Measure)),
             ("loader", ("memory", "grain")),
+            ("labels", get_args(LabelKind)),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(allowed)}")

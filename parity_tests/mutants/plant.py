@@ -56,25 +56,26 @@ class Edit:
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        original = self.function.__code__
+        function = inspect.unwrap(self.function)
+        original = function.__code__
         try:
-            self.function.__code__ = self._code()
+            function.__code__ = self._code(function)
             yield
         finally:
-            self.function.__code__ = original
+            function.__code__ = original
 
-    def _code(self) -> CodeType:
-        source = textwrap.dedent(inspect.getsource(self.function))
+    def _code(self, function: Any) -> CodeType:
+        source = textwrap.dedent(inspect.getsource(function))
         source = source[re.search(r"^(async )?def ", source, re.MULTILINE).start() :]  # type: ignore[union-attr]
         old = textwrap.dedent(self.old)
         if source.count(old) != 1:
             raise ValueError(f"{self.where} holds {source.count(old)} times, not once: {self.old!r}")
         # super() without arguments reads the class from a cell called __class__.
         body = textwrap.indent(source.replace(old, textwrap.dedent(self.new)), "    ")
-        module = f"def factory(__class__):\n{body}\n    return {self.function.__code__.co_name}\n"
+        module = f"def factory(__class__):\n{body}\n    return {function.__code__.co_name}\n"
         flags = __future__.annotations.compiler_flag
         made: dict[str, Any] = {}
-        exec(compile(module, f"<planted in {self.where}>", "exec", flags, True), self.function.__globals__, made)
+        exec(compile(module, f"<planted in {self.where}>", "exec", flags, True), function.__globals__, made)
         return made["factory"](None).__code__
 
 

@@ -2,6 +2,7 @@
 
 check finds the usual mistakes: masks of 255 among masks of 1, unequal sizes, unpaired files, empty images, classes
 without a pixel, pictures that occur twice or in training and validation alike. Exit code 1 where something is wrong.
+What unet train --loader grain reads by windows (.npy, .zarr, files too large for memory) is gone through band by band.
 
 Example: unet data check data/isbi2012
 """
@@ -11,12 +12,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import numpy as np
 import tyro
 
 from unet_data import Dataset
-from unet_data.check import check_dataset
-from unet_data.labels import class_counts
+from unet_data.check import check_dataset, label_counts
+from unet_data.labels import LabelKind
 from unet_tools.console import console, print_json, print_table
 from unet_tools.data import open_data
 
@@ -33,12 +33,14 @@ class Args:
     """Pixels per axis of a training tile, to be told of images that are smaller."""
     ignore: int | None = None
     """The label number, as the mask files hold it (255, in many), of pixels that are not to count."""
+    labels: LabelKind = "auto"
+    """What the other numbers are: of classes (semantic) or of objects (instance). auto: decided by what is found."""
     json: bool = False
     """Print JSON."""
 
 
 def run(args: Args) -> int:
-    dataset = open_data(args.data, args.spatial_dims, ignore=args.ignore)
+    dataset = open_data(args.data, args.spatial_dims, stored=None, ignore=args.ignore, kind=args.labels)
     problems = check_dataset(dataset, args.tile)
     failed = any(p.level == "error" for p in problems)
     shares, ignored = _shares(dataset)
@@ -70,6 +72,6 @@ def _shares(dataset: Dataset) -> tuple[dict[str, float], float]:
     """Of the pixels that count, each class's share; and of all pixels, that of the ignored ones."""
     if dataset.labels is None:
         return {}, 0.0
-    counts = np.sum([class_counts(label, dataset.class_count) for label in dataset.labels], axis=0)
+    counts = label_counts(dataset).sum(0)
     shares = {name: float(count / counts.sum()) for name, count in zip(dataset.class_names, counts, strict=True)}
     return shares, float(1 - counts.sum() / sum(label.size for label in dataset.labels))

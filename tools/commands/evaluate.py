@@ -13,12 +13,15 @@ Example: unet evaluate runs/em/best data/isbi2012 --subset validation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import tyro
 
+from unet_data import Dataset
 from unet_data.evaluate import commonest_class_accuracy, measure, measure_samples
+from unet_data.labels import LabelKind
 from unet_data.test_time import Symmetry, augmented
 from unet_spec import InputError
 from unet_tools.console import print_json, print_table
@@ -38,6 +41,8 @@ class Args:
     """Test-time augmentation, as in unet predict."""
     ignore: int | None = None
     """The label number, as the mask files hold it (255, in many), of pixels that count in no score."""
+    labels: LabelKind = "auto"
+    """What the other numbers are: of classes (semantic) or of objects (instance). auto: decided by what is found."""
     samples: int = 0
     """Hypotheses to draw of each image, for the energy distance."""
     seed: int = 0
@@ -50,13 +55,15 @@ class Args:
 
 def run(args: Args) -> int:
     network = open_network(args.checkpoint, args.runtime)
-    dataset = choose(open_data(args.data, network.config.spatial_dims, ignore=args.ignore), args.subset)
+    dataset = open_data(args.data, network.config.spatial_dims, stored=None, ignore=args.ignore, kind=args.labels)
+    dataset = choose(dataset, args.subset)
     if args.samples and args.augment:
         raise InputError("--samples draws whole segmentations: leave out --augment")
     views = network.runtime.run if args.augment is None else augmented(network.runtime.run, args.augment)
     scores = measure(views, network.config, network.data, dataset, objects=True, warp=True)
     if args.samples:
-        scores |= measure_samples(network.runtime.run, network.config, network.data, dataset, args.samples, args.seed)  # type: ignore[arg-type]
+        whole = _in_memory(dataset)
+        scores |= measure_samples(network.runtime.run, network.config, network.data, whole, args.samples, args.seed)  # type: ignore[arg-type]
     baseline = commonest_class_accuracy(dataset)
     if args.json:
         print_json({"images": len(dataset), "runtime": network.name, **scores, "baseline_pixel_accuracy": baseline})
@@ -65,3 +72,9 @@ def run(args: Args) -> int:
         lines.append(("pixel accuracy of the commonest class", f"{baseline:.4f}"))
         print_table(f"{len(dataset)} images, {network.name}", ("measure", "value"), lines, right="1")
     return 0
+
+
+def _in_memory(dataset: Dataset) -> Dataset:
+    """With images and labels read, where they stay in their files: the samples of all of them are in memory anyway."""
+    images, labels = (arrays and tuple(map(np.asarray, arrays)) for arrays in (dataset.images, dataset.labels))
+    return replace(dataset, images=images, labels=labels)
