@@ -77,6 +77,16 @@ def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
         assert np.isfinite(gone_on.log[-2]["loss"])
 
 
+def test_a_layer_that_cannot_be_found_does_not_hide_what_happened(tmp_path, monkeypatch):
+    def search(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
+
+    monkeypatch.setattr("unet_jax.train.first_not_finite", search)
+    wild = replace(SETTINGS, optimizer="sgd", schedule="constant", learning_rate=1e30, clip=0.0)
+    with pytest.raises(InputError, match=r"not finite in step \d+ \(batch of membranes-\d+\); .*--resume takes either"):
+        train(CONFIG, wild, *data(), tmp_path / "run")
+
+
 def test_memory_that_is_used_up_is_one_line(tmp_path, monkeypatch):
     def step(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
@@ -106,6 +116,16 @@ def test_a_command_repeated_with_resume_goes_on(tmp_path, capsys):
     assert main([*command, *FLAGS, "--steps", "1"]) == 0
     assert main([*command, *FLAGS, "--resume"]) == 0, capsys.readouterr().err
     assert json.loads((out / "run.json").read_text())["network"]["norm"] == "batch"
+
+
+def test_the_norm_is_chosen_by_a_flag(tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["train", "synthetic", "--out", str(out), "--recipe", "modern", "--widths", "8", "16", *FLAGS]
+    assert main([*command, "--norm", "group"]) == 0
+    assert json.loads((out / "run.json").read_text())["network"]["norm"] == "group"
+    capsys.readouterr()
+    assert main([*command[:4], "--preset", "unet++", "--norm", "group"]) == 2
+    assert "unet++ has its own normalisation" in capsys.readouterr().err
 
 
 def test_a_stored_network_keeps_what_no_flag_changes(tmp_path, capsys):

@@ -1,7 +1,8 @@
-"""Which layer is named where only the backward pass is not finite."""
+"""Which layer is named where only the backward pass is not finite, and what it is looked for in."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from parity_tests.battery.cases import CASES, one_of_each
@@ -67,3 +68,33 @@ def test_in_every_architecture(name):
     config = CASES[name].config
     layer = [node.name for node in config.graph.inference if node.op.kind == "conv"][-2]
     assert named(config, layer) == layer
+
+
+def test_it_is_looked_for_in_the_parts_of_the_step(monkeypatch):
+    """As a step with `accumulate` has them: the same images and random numbers, and no more memory."""
+    import unet_jax.diagnose
+
+    seen = []
+    own = unet_jax.diagnose.model_loss
+
+    def watching(model, settings):
+        return lambda *batch: seen.append(batch) or own(model, settings)(*batch)
+
+    monkeypatch.setattr(unet_jax.diagnose, "model_loss", watching)
+    settings, key = TrainSettings(batch=6, accumulate=3), jax.random.key(1)
+    graphdef, state = initial_state(zoo.create(preset("paper", widths=(2, 4)), 0), settings)
+    images = jax.random.normal(jax.random.key(0), (6, 28, 28, 1), jnp.float32)
+    labels = jnp.arange(6)[:, None, None] * jnp.ones((28, 28), jnp.int32) % 2
+    arguments = (graphdef, settings, state["params"], state["stats"], images, labels)
+    assert first_not_finite(*arguments, None, key).startswith("the weights that its update gives")
+    parts = [x.reshape(-1, 3, *x.shape[1:]).swapaxes(0, 1) for x in (images, labels)]
+    assert len(seen) == 3
+    for index, (x, y, weights, drop) in enumerate(seen):
+        assert np.array_equal(x, parts[0][index])
+        assert np.array_equal(y, parts[1][index])
+        assert weights is None
+        assert drop == jax.random.fold_in(key, index)
+    weights = jnp.ones((6, 28, 28)).at[4].set(jnp.inf)  # in the second part
+    seen.clear()
+    assert first_not_finite(*arguments, weights, key).startswith("the loss")
+    assert len(seen) == 2

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import numpy as np
@@ -11,50 +14,95 @@ import numpy as np
 from unet_data import IGNORED, Dataset
 from unet_data.predict import labels, predict_image
 from unet_data.tiles import middle
+from unet_tools.console import notes
+
+MOST = {2: 1024, 3: 256}
+"""Pixels per axis of what an overlay is computed of."""
 
 
 class TensorBoard:
-    """Writes OUT/tensorboard; what is reported within the block is on the disk after it. Raises ModuleNotFoundError, of
-    which the command tells, without tensorboardX."""
+    """Writes OUT/tensorboard; what has been reported is on the disk. Where it cannot be written, a note says so, once,
+    and the training goes on without. Raises ModuleNotFoundError, of which the command tells, without tensorboardX."""
 
     def __init__(self, out: Path, validation: Dataset):
-        from tensorboardX import SummaryWriter
+        import tensorboardX  # noqa: F401
 
-        self._open = partial(SummaryWriter, str(out / "tensorboard"), write_to_disk=True)
         self._out, self._validation = out, validation
+        self._writer: Any = None  # opened by the first record: a run that is refused leaves nothing in the folder
+        self._runtime: Any = None  # kept, so that overlays compile once
+        self._failed = False
 
     def __enter__(self) -> TensorBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "_writer" in vars(self):
-            self._writer.close()  # waits for the thread that writes; a flush alone does not
-
-    @cached_property
-    def _writer(self) -> Any:
-        """Opened by the first record, so that a run that is refused leaves nothing in the folder."""
-        return self._open()
+        if self._writer is not None:
+            with self._told():
+                self._writer.close()
 
     def report(self, record: dict[str, Any]) -> None:
         """Takes a record of the training log: losses and scores as curves; after a measurement, an overlay too."""
-        step = record["step"]
-        for name, value in record.items():
-            if name != "step" and isinstance(value, int | float):
-                self._writer.add_scalar(name, value, step)
-        if "iou" in record and self._validation.spatial_dims == 2:
-            self._writer.add_image("validation", self._overlay(), step, dataformats="HWC")
+        if self._failed:
+            return
+        from tensorboardX.summary import image, scalar
+
+        numbers = {k: v for k, v in record.items() if k != "step" and isinstance(v, int | float)}
+        shown = [scalar(name, value) for name, value in numbers.items()]
+        if "iou" in record:
+            shown.append(image("validation", self._overlay(), dataformats="HWC"))
+        with self._told():
+            self._write(record["step"], shown)
+
+    def _write(self, step: int, summaries: list[Any]) -> None:
+        """In this thread: the one of tensorboardX's SummaryWriter dies of a full disk, and then its queue blocks us."""
+        from tensorboardX import RecordWriter
+        from tensorboardX.proto import event_pb2
+
+        protocol: Any = event_pb2
+
+        def write(**content: Any) -> None:
+            self._writer.write(protocol.Event(step=step, wall_time=time.time(), **content).SerializeToString())
+
+        if self._writer is None:
+            folder = self._out / "tensorboard"
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writer = RecordWriter(str(folder / f"events.out.tfevents.{int(time.time())}.{gethostname()}"))
+            write(file_version="brain.Event:2")
+            start = protocol.SessionLog(status=protocol.SessionLog.START)
+            write(session_log=start)  # hides what a killed run wrote from this step on
+        for summary in summaries:
+            write(summary=summary)
         self._writer.flush()
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as e:
+            self._failed = True
+            where, why = self._out / "tensorboard", e.strerror or e
+            notes.print(f"warning: cannot write {where}: {why}; going on without TensorBoard", soft_wrap=True)
+            writer, self._writer = self._writer, None
+            with suppress(OSError):
+                if writer is not None:
+                    writer.close()
+
     def _overlay(self) -> np.ndarray:
-        """The middle of the first validation image, grey, with what is wrong in red: (H, W, 3) uint8."""
+        """The middle of the first validation image, of a volume the middle plane, grey, with what is wrong in red:
+        (H, W, 3) uint8."""
         from unet_jax.runtime import JaxRuntime
         from unet_jax.zoo import from_pretrained
 
         model = from_pretrained(self._out / "last")
+        fresh = JaxRuntime(model)
+        self._runtime = self._runtime or fresh
+        self._runtime.state = fresh.state
         assert self._validation.labels is not None
-        window = middle(self._validation.images[0].shape[:-1])
+        window = middle(self._validation.images[0].shape[:-1], MOST[self._validation.spatial_dims])
         image, truth = self._validation.images[0][window], self._validation.labels[0][window]
-        guess = labels(predict_image(JaxRuntime(model).run, image, model.config, model.data))
+        guess = labels(predict_image(self._runtime.run, image, model.config, model.data))
+        if image.ndim == 4:
+            image, truth, guess = (x[len(x) // 2] for x in (image, truth, guess))
         grey = image.astype(np.float32).mean(-1)
         low, high = float(grey.min()), float(grey.max())
         shown = np.repeat(((grey - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)[..., None], 3, axis=-1)

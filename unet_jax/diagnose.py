@@ -29,25 +29,30 @@ def first_not_finite(
 ) -> str:
     """In words: what is first not finite when this batch goes through the network, forward and then backward.
 
-    Arguments as those of `objective.make_objective`. Computed layer by layer, without jit.
+    Arguments as those of `objective.make_objective`. Computed layer by layer, without jit, and in the parts that the
+    step has (`accumulate`), one after the other.
     """
     if not np.isfinite(images).all():
         return "the images themselves"
     for path, value in nnx.to_flat_state(params):
         if not np.isfinite(value[...]).all():
             return f"the weights {'.'.join(map(str, path))}"
-    model = nnx.merge(graphdef, params, stats, copy=True)
-    with _watched(model) as bad:
-        loss = model_loss(model, settings)(images, labels, weights, key)
-    if bad:
-        return f"the output of {bad[0]}"
-    if not np.isfinite(loss):
-        return f"the loss ({settings.loss}), after a finite forward pass"
-    grads = jax.grad(lambda p: make_objective(graphdef, settings)(p, stats, images, labels, weights, key)[0])(params)
-    found = {tuple(map(str, path)): value[...] for path, value in nnx.to_flat_state(grads)}
-    for entry in reversed(entries(model.config.graph)):  # the graph's order; the backward pass begins at its end
-        if entry.flax in found and not np.isfinite(found[entry.flax]).all():
-            return f"the gradient of {'.'.join(entry.flax)}"
+    parts = settings.accumulate
+    for index in range(parts):
+        batch = tuple(x if x is None else x[index::parts] for x in (images, labels, weights))
+        batch += (jax.random.fold_in(key, index) if parts > 1 else key,)
+        model = nnx.merge(graphdef, params, stats, copy=True)
+        with _watched(model) as bad:
+            loss = model_loss(model, settings)(*batch)
+        if bad:
+            return f"the output of {bad[0]}"
+        if not np.isfinite(loss):
+            return f"the loss ({settings.loss}), after a finite forward pass"
+        grads, stats = jax.grad(make_objective(graphdef, settings), has_aux=True)(params, stats, *batch)
+        found = {tuple(map(str, path)): value[...] for path, value in nnx.to_flat_state(grads)}
+        for entry in reversed(entries(model.config.graph)):  # the graph's order; the backward pass begins at its end
+            if entry.flax in found and not np.isfinite(found[entry.flax]).all():
+                return f"the gradient of {'.'.join(entry.flax)}"
     return "the weights that its update gives, after a finite loss and gradient"
 
 

@@ -2,6 +2,7 @@
 
 run.json      the network, the settings and the data set's name: enough to repeat the run
 log.jsonl     one line a measurement: step, loss, steps per second; or step and scores on the validation data
+              (null: there is none)
 best/         the checkpoint with the highest `select` (a setting: IoU, V_Rand, …) on the validation data
 last/         the checkpoint of the last measurement
 state/        the whole state of the training (Orbax), for resuming
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ FREE = ("steps", "fsdp", "space", "loader", "workers", "learning_rate", "clip")
 """Settings that a resumed run may have otherwise: how long, on which devices, who reads the batches, and what helps
 where the loss was not finite."""
 
+_TEMPORARY = re.compile(r"\.(run|log|report|config|model|README)\.[0-9a-f]{12}\.(jsonl?|html|png|safetensors|md)")
+_UNFINISHED = re.compile(r"\d+\.orbax-checkpoint-tmp(-\d+)?")
 _KEPT = "; the last saved state is kept: make room and go on with --resume"
 
 
@@ -43,7 +48,9 @@ def check_folder(
         return record
     if not resume:
         raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
-    old = read_run(out)
+    old, done = read_run(out), steps_done(out)
+    if done > settings.steps:
+        raise InputError(f"{out} has done {done} steps already, not {settings.steps}; resume it with at least so many")
     for key in ("network", "settings"):
         changed = [
             k for k, v in record[key].items() if k not in FREE and json.loads(json.dumps(v)) != old[key].get(k, v)
@@ -60,12 +67,20 @@ def check_folder(
     return record
 
 
+def steps_done(out: Path) -> int:
+    """Of the last saved state; 0 without one."""
+    return max((int(path.name) for path in (out / "state").glob("*") if path.name.isdecimal()), default=0)
+
+
 def write_record(out: Path, record: dict[str, Any]) -> None:
-    """Makes the folder and run.json. Raises InputError where it cannot be written."""
+    """Makes the folder and run.json; removes what a killed run left half written. Raises InputError where it cannot be
+    written."""
     led(lambda: None)  # all have looked before the first process writes
 
     def write() -> None:
         try:
+            if (out / "run.json").exists():
+                _remove_leftovers(out)
             out.mkdir(parents=True, exist_ok=True)
             with replacing(out / "run.json") as temporary:
                 temporary.write_text(json.dumps(record, indent=2) + "\n")
@@ -73,6 +88,17 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
             raise InputError(f"cannot write the run folder {out}: {e.strerror or e}") from None
 
     led(write)
+
+
+def _remove_leftovers(out: Path) -> None:
+    """The temporary files of `replacing` and the temporary folders of Orbax, by their exact names."""
+    for folder in (out, out / "best", out / "last"):
+        for path in folder.glob(".*"):
+            if _TEMPORARY.fullmatch(path.name) and path.is_file():
+                path.unlink()
+    for path in (out / "state").glob("*.orbax-checkpoint-tmp*"):
+        if _UNFINISHED.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
 
 
 def _digest(data: Dataset) -> str:
@@ -98,8 +124,8 @@ def read_run(out: Path) -> dict[str, Any]:
 
 def next_folder(folder: Path) -> Path:
     """The first of folder-2, folder-3, … that does not exist."""
-    number = 2
-    while (path := folder.with_name(f"{folder.resolve().name}-{number}")).exists():
+    folder, number = folder.resolve(), 2  # "." has no name
+    while (path := folder.with_name(f"{folder.name}-{number}")).exists():
         number += 1
     return path
 
@@ -115,20 +141,26 @@ def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
         except ValueError:
             continue  # a line cut short by the kill
         if record["step"] <= up_to:
-            records.append(record)
+            records.append({name: math.nan if value is None else value for name, value in record.items()})
     return records
 
 
 def write_log(path: Path, log: list[dict[str, Any]]) -> None:
     """Writes all of it anew. Raises InputError, as `append_log`."""
     with telling_of_the_disk(path, _KEPT), replacing(path) as temporary:
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in log))
+        temporary.write_text("".join(map(_line, log)))
 
 
 def append_log(path: Path, record: dict[str, Any]) -> None:
     """Adds one line. Raises InputError where the disk is full or the folder cannot be written."""
     with telling_of_the_disk(path, _KEPT), path.open("a") as file:
-        file.write(json.dumps(record) + "\n")
+        file.write(_line(record))
+
+
+def _line(record: dict[str, Any]) -> str:
+    """Scores that do not exist are NaN here and null in the file: JSON has no NaN."""
+    known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(known, allow_nan=False) + "\n"
 
 
 def clear(out: Path) -> None:

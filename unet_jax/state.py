@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from unet_spec import InputError
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells every step of its work
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells every step of its work, and what it raises too
 
 
 @dataclass(frozen=True)

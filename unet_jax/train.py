@@ -213,15 +213,22 @@ class _Run:
         good = self.state | {"failed": jnp.full_like(self.state["failed"], -1)}
         if failed:
             self.states.save(failed, good, self.saved)
-        state = gathered(self.mesh, {"params": self.state["params"], "stats": self.state["stats"]})
-        images, labels, weights, key = self.prepare(jnp.int32(failed), self.sampler.batch(failed))
-        where = first_not_finite(
-            self.graphdef, self.settings, state["params"], state["stats"], images, labels, weights, key
-        )
         names = ", ".join(self.sampler.dataset.names[index] for index, _ in self.sampler.places(failed))
-        told = f"the loss or its gradient is not finite in step {failed + 1} (batch of {names}): first in {where}; "
+        told = f"the loss or its gradient is not finite in step {failed + 1} (batch of {names})"
+        told += f"{self._first_layer(failed)}; "
         told += f"{self.out / 'state'} keeps the state before it; " if failed else ""
         raise InputError(told + "a lower learning_rate, or clip above 0, usually helps; --resume takes either")
+
+    def _first_layer(self, failed: int) -> str:
+        """Where the numbers of this step are first not finite, to be told; nothing if that cannot be found out, as it
+        takes more memory than the step."""
+        try:
+            state = gathered(self.mesh, {"params": self.state["params"], "stats": self.state["stats"]})
+            batch = self.prepare(jnp.int32(failed), self.sampler.batch(failed))
+            where = first_not_finite(self.graphdef, self.settings, state["params"], state["stats"], *batch)
+        except Exception:
+            return ""
+        return f": first in {where}"
 
     def _measure(self, done: int) -> None:
         """Measures, in the first process, and writes the checkpoints there and the state."""

@@ -16,7 +16,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -50,6 +50,8 @@ class Args:
     """A network as a config .json, instead of a preset; or the run.json of a run that is to be repeated."""
     widths: tuple[int, ...] | None = None
     """Feature maps per level."""
+    norm: Literal["none", "batch", "group", "instance"] | None = None
+    """Normalisation in a U-Net. Default: that of the recipe or the preset."""
     resume: bool = False
     """Go on with the run in --out, with its own network and settings."""
     tensorboard: bool = False
@@ -92,7 +94,8 @@ def run(args: Args) -> int:
     config = _network(args, base)
     check_loader(args.settings)  # before the files are gone through, which may take long
     settings = args.settings
-    dataset = open_data(args.data, config.spatial_dims, settings.seed, settings.loader == "grain", settings.ignore)
+    stored = settings.loader == "grain"
+    dataset = open_data(args.data, config.spatial_dims, settings.seed, stored, settings.ignore, settings.labels)
     if base is None:
         classes = dataset.class_count
         channels = config.out_channels if classes <= config.classes == 2 else classes
@@ -109,7 +112,7 @@ def run(args: Args) -> int:
             for each in reports:
                 each(record)
 
-        result = train(config, args.settings, training, validation, args.out, args.resume, report, args.data)
+        result = train(config, args.settings, training, validation, args.out, args.resume, report, _absolute(args.data))
     if result.stopped:
         notes.print(f"stopped; the state is saved: unet train {args.data} --out {args.out} --resume goes on")
         return 128 + result.stopped
@@ -146,18 +149,31 @@ def _network(args: Args, base: NetworkConfig | None) -> NetworkConfig:
             config = config.replace(**RECIPES[args.recipe].network)
         if base is not None:
             config = config.replace(in_channels=base.in_channels, out_channels=base.out_channels)
-    return config.replace(widths=args.widths) if args.widths else config
+    if args.norm and config.architecture != "unet":
+        raise InputError(f"--norm {args.norm}: {config.architecture} has its own normalisation; leave it out")
+    changes = {"widths": args.widths, "norm": args.norm}
+    return config.replace(**{name: value for name, value in changes.items() if value})
 
 
 def _tell(args: Args, config: NetworkConfig, result: TrainResult, validation: Dataset) -> None:
     best = from_pretrained(result.out / "best")
     objects = measure(JaxRuntime(best).run, config, best.data, validation, objects=True)
+    _print(args, config, result, validation, objects)
     if args.report:
         from unet_tools.run_report import write_run_report
 
-        page = write_run_report(result, config, args.settings, best, validation, objects)
-        if page:
-            notes.print(f"look at {page}")
+        try:
+            page = write_run_report(result, config, args.settings, best, validation, objects)
+        except InputError as e:
+            notes.print(f"warning: {e}", soft_wrap=True)
+        else:
+            if page:
+                notes.print(f"look at {page}", soft_wrap=True)
+
+
+def _print(
+    args: Args, config: NetworkConfig, result: TrainResult, validation: Dataset, objects: dict[str, float]
+) -> None:
     if args.json:
         values = dataclasses.asdict(result) | {"parameters": config.graph.parameter_count, "best": objects}
         print_json({k: v for k, v in values.items() if k not in ("log", "stopped")})
@@ -184,6 +200,11 @@ def _completed(args: Args) -> tuple[Args, NetworkConfig | None]:
     if not args.data or args.out is None:
         raise InputError("give the data and --out: unet train DATA --out RUN (or --config RUN/run.json)")
     return args, config
+
+
+def _absolute(data: str) -> str:
+    """For run.json: a run is repeated from any directory."""
+    return data if data == "synthetic" else str(Path(data).absolute())
 
 
 def _is_run(path: Path) -> bool:
