@@ -6,7 +6,7 @@ python examples/train_own_folder.py my_folder run
 import sys
 from pathlib import Path
 
-from unet_data import open_dataset, read_stack, split, write_stack
+from unet_data import open_dataset, split, write_stack
 from unet_data.check import check_dataset
 from unet_data.evaluate import measure
 from unet_data.predict import labels, predict_image
@@ -28,11 +28,12 @@ recipe = RECIPES["modern"]
 config = preset("paper", widths=(16, 32, 64, 128), **recipe.network)
 config = config.replace(in_channels=dataset.channels, out_channels=dataset.class_count)
 settings = TrainSettings(**{**vars(recipe.settings), "steps": steps, "validate_every": min(250, steps)})
-train(config, settings, training, validation, out, report=print)
+result = train(config, settings, training, validation, out, report=print, path=str(folder.resolve()))
+if result.stopped:  # by Ctrl-C or SIGTERM; the state is saved: unet train --out OUT --resume goes on
+    sys.exit(128 + result.stopped)
 
 model = UNet.from_pretrained(out / "best")
 run = JaxRuntime(model).run
 print(measure(run, config, model.data, validation, objects=True))
-image = validation.images[0]
-write_stack(out / "example.png", labels(predict_image(run, image, config, model.data))[None] * 255)
-assert read_stack(out / "example.png").shape[1:3] == image.shape[:2]
+found = labels(predict_image(run, validation.images[0], config, model.data))
+write_stack(out / "example.png", found[None] * (255 // (dataset.class_count - 1)))

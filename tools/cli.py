@@ -102,7 +102,7 @@ def _run(name: str, arguments: list[str]) -> int:
                     prog=f"unet {name}",
                     description=command.__doc__,
                     args=arguments,
-                    config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                    config=(tyro.conf.OmitArgPrefixes,),
                 )
         except SystemExit as e:
             if e.code == 0:

@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _WIDTH = None if sys.stdout.isatty() else 140  # a file or a pipe has no width of its own
-console = Console(width=_WIDTH, highlight=False)
-notes = Console(stderr=True, highlight=False)
+console = Console(width=_WIDTH, highlight=False, markup=False)  # paths hold brackets
+notes = Console(stderr=True, highlight=False, markup=False)
 """For what is not the result: progress, remarks."""
 
 
@@ -40,7 +41,7 @@ def print_table(title: str | None, columns: Sequence[str], lines: Iterable[Seque
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i in numeric else "left", overflow="fold")
     for line in lines:
-        table.add_row(*(str(cell) for cell in line))
+        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in line))
     console.print(table)
 
 

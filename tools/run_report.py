@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def write_run_report(
         examples.append(example_of(name, shown, label[window], predict_image(run, shown, config, best.data)))
     report = Report(
         title=f"{network_name(config)} trained on {validation.source}",
-        command=shlex.join(["unet", *sys.argv[1:]]),
+        command=shlex.join(["unet", "train", "--config", str(result.out / "run.json")]),
         facts=facts(config, settings.tile_shape(config)),
         log=result.log,
         scores=scores | {"baseline_pixel_accuracy": commonest_class_accuracy(validation)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -102,14 +103,14 @@ class TrainSettings:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         not_negative = ("tile", "learning_rate", "weight_decay", "clip", "seed", "border_weight", "workers")
         for name in (*not_negative, "focal_gamma", "tversky_alpha", "tversky_beta"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}; it must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be a number, and not negative")
         if self.ignore is not None and self.ignore < 0:
             raise InputError(f"ignore is {self.ignore}; it must not be negative")
         for name in ("warmup", "momentum", "smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
-        if self.border_sigma <= 0:
+        if not 0 < self.border_sigma < math.inf:
             raise InputError(f"border_sigma is {self.border_sigma}; it must be above 0")
         for name, allowed in (
             ("optimizer", ("adamw", "sgd")),

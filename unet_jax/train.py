@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -181,7 +182,7 @@ class _Run:
         def make() -> tuple[Any, ...]:
             return put_batch(self.mesh, next(host))
 
-        with closing(host), ThreadPoolExecutor(1) as pool:
+        with closing(host), ThreadPoolExecutor(1, initializer=_leave_signals) as pool:
             coming = pool.submit(make) if first < self.settings.steps else None
             for step in range(first, self.settings.steps):
                 assert coming is not None
@@ -254,3 +255,10 @@ class _Run:
         else:
             self.saved = Saved(scores, self.saved.best)
         self._tell({"step": done, **scores} if scores else {"step": done, "saved": True})
+
+
+def _leave_signals() -> None:
+    """Signals to the whole job are the main thread's; the loader's processes, started from this one, inherit that. They
+    would die of one that comes before they can ignore it, and the training with them."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from rich.text import Text
 
 from unet_data import read_stack
 from unet_data.labels import label_rule, read_labels
@@ -58,7 +59,7 @@ def run(args: Args) -> int:
         print_json({"passed": passed, "findings": [asdict(f) for f in findings]})
     else:
         print_findings(findings)
-        console.print("[green]the same network[/green]" if passed else "[red]NOT the same network[/red]")
+        console.print("the same network" if passed else "NOT the same network", style="green" if passed else "red")
     return 0 if passed else 1
 
 
@@ -91,7 +92,7 @@ def print_findings(findings: list[Finding]) -> None:
         return "" if value is None else f"{value:.1e}"
 
     scored = any(f.dice is not None for f in findings)
-    verdict = {True: "[green]ok[/green]", False: "[red]FAILED[/red]", None: "not run"}
+    verdict = {True: Text("ok", "green"), False: Text("FAILED", "red"), None: "not run"}
     lines = [
         (
             f.runtime,

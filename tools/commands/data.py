@@ -64,7 +64,7 @@ def run(args: Args) -> int:
     console.print(f"classes by share of the pixels: {told or 'no labels'}")
     if problems:
         print_table(None, ("", "where", "what"), [(p.level, p.where, p.what) for p in problems])
-    console.print("[red]not fit for training[/red]" if failed else "[green]fit for training[/green]")
+    console.print(f"{'not ' * failed}fit for training", style="red" if failed else "green")
     return int(failed)
 
 

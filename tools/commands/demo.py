@@ -76,5 +76,6 @@ def run(args: Args) -> int:
     console.print(f"validation: pixel accuracy {accuracy:.4f} (calling all one class: {baseline:.4f}), "
                   f"IoU {result.scores['iou']:.4f}, Dice {result.scores['dice']:.4f}")  # fmt: skip
     console.print(f"{sum(result.seconds.values()):.0f} s in all; look at {result.report}")
-    console.print("[green]all proofs hold[/green]" if result.passed else "[red]a proof FAILED[/red]")
+    passed = result.passed
+    console.print("all proofs hold" if passed else "a proof FAILED", style="green" if passed else "red")
     return 0 if result.passed else 1

@@ -210,5 +210,8 @@ def _targets(args: Args) -> list[Path]:
     for source, target in zip(args.images, targets, strict=True):
         if source.resolve() == target.resolve():
             raise InputError(f"{target} is the image itself; choose another folder for the results")
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise InputError(f"{args.out}: cannot be made: {e.strerror}") from None
     return targets

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +115,8 @@ def run(args: Args) -> int:
 
         result = train(config, args.settings, training, validation, args.out, args.resume, report, _absolute(args.data))
     if result.stopped:
-        notes.print(f"stopped; the state is saved: unet train {args.data} --out {args.out} --resume goes on")
+        again = shlex.join(["unet", "train", args.data, "--out", str(args.out), "--resume"])
+        notes.print(f"stopped; the state is saved: {again} goes on", soft_wrap=True)
         return 128 + result.stopped
     if args.process == 0:
         _tell(args, config, result, validation)
@@ -152,7 +154,7 @@ def _network(args: Args, base: NetworkConfig | None) -> NetworkConfig:
     if args.norm and config.architecture != "unet":
         raise InputError(f"--norm {args.norm}: {config.architecture} has its own normalisation; leave it out")
     changes = {"widths": args.widths, "norm": args.norm}
-    return config.replace(**{name: value for name, value in changes.items() if value})
+    return config.replace(**{name: value for name, value in changes.items() if value is not None})
 
 
 def _tell(args: Args, config: NetworkConfig, result: TrainResult, validation: Dataset) -> None:
@@ -183,7 +185,7 @@ def _print(
         for name, value in objects.items()
     ]
     print_table(f"validation on {len(validation)} images", ("measure", "best", "last"), lines, right="1 2")
-    console.print(f"next: unet predict {result.out / 'best'} IMAGE -o OUT")
+    console.print(f"next: unet predict {shlex.quote(str(result.out / 'best'))} IMAGE -o OUT", soft_wrap=True)
 
 
 def _completed(args: Args) -> tuple[Args, NetworkConfig | None]:
