@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 
 import numpy as np
 
@@ -73,6 +74,14 @@ def _grain_batches(sampler: Sampler, settings: TrainSettings, first: int, rows: 
         yield from iterator
     finally:
         iterator.close()  # ends the processes
+
+
+def leave_signals(settings: TrainSettings) -> None:
+    """In the thread that takes batches: signals to the whole job are the main thread's. The loader's processes are
+    started from this one and inherit that; they would die of a signal that comes before they can ignore it."""
+    if settings.loader == "grain" and hasattr(signal, "pthread_sigmask"):
+        resource_tracker.ensure_running()  # which would take the block away, if it were started later
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
 
 
 def _live_with_the_parent(index: int, count: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from unet_data.normalize import full_scale
 from unet_data.window_weights import window_weights
 from unet_jax.diagnose import first_not_finite
 from unet_jax.interrupt import Stop
-from unet_jax.loader import batches, check_loader
+from unet_jax.loader import batches, check_loader, leave_signals
 from unet_jax.mesh import gathered, make_mesh, own_rows, place, put_batch
 from unet_jax.processes import led
 from unet_jax.run_folder import append_log, check_folder, read_log, write_log, write_record
@@ -182,7 +181,7 @@ class _Run:
         def make() -> tuple[Any, ...]:
             return put_batch(self.mesh, next(host))
 
-        with closing(host), ThreadPoolExecutor(1, initializer=_leave_signals) as pool:
+        with closing(host), ThreadPoolExecutor(1, initializer=leave_signals, initargs=(self.settings,)) as pool:
             coming = pool.submit(make) if first < self.settings.steps else None
             for step in range(first, self.settings.steps):
                 assert coming is not None
@@ -255,10 +254,3 @@ class _Run:
         else:
             self.saved = Saved(scores, self.saved.best)
         self._tell({"step": done, **scores} if scores else {"step": done, "saved": True})
-
-
-def _leave_signals() -> None:
-    """Signals to the whole job are the main thread's; the loader's processes, started from this one, inherit that. They
-    would die of one that comes before they can ignore it, and the training with them."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
