@@ -163,6 +163,26 @@ def test_a_killed_training_leaves_no_process_behind(folder, tmp_path):
     assert not [w for w in workers if os.path.exists(f"/proc/{w}")]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals to a group, as Unix has them")
+@pytest.mark.parametrize("after", [0.5, 2, 4])
+def test_a_signal_to_the_job_saves_also_while_the_processes_start(folder, after, tmp_path):
+    run = ["train", folder, "--out", tmp_path / "run", "--widths", "2", "4", "--tile", "28", "--steps", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unet_tools.cli", *run, "--loader", "grain", "--no-report"],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not (tmp_path / "run" / "run.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGTERM)
+    told = process.communicate(timeout=300)[1]
+    assert process.returncode == 128 + signal.SIGTERM, told
+    assert "the state is saved" in told
+    assert "Traceback" not in told
+
+
 MEMORY = """
 import sys
 from pathlib import Path
