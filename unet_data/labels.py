@@ -66,7 +66,8 @@ class LabelRule:
     def numbers(self, raw: np.ndarray) -> np.ndarray:
         """Of the same label the numbers of the objects, int32; 0, no object, between objects that touch and where
         pixels are ignored."""
-        return separated(self._marked(raw.astype(np.int32), raw, 0))
+        found = self._marked(raw.astype(np.int32), raw, 0)
+        return separated(found) if self.kind == "instance" else found
 
     def _marked(self, values: np.ndarray, raw: np.ndarray, mark: int) -> np.ndarray:
         if self.ignore is not None:
