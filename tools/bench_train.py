@@ -140,6 +140,8 @@ class Args:
     """Tiles a step."""
     rounds: int = 5
     """Measurements of each contestant; the first round is thrown away."""
+    repeats: int = 1
+    """Steps of each contestant in its turn, as a training takes them one after the other."""
     compile: bool = False
     """Also torch.compile (needs a C++ compiler)."""
     profile: bool = False
@@ -171,7 +173,7 @@ def contestants(config: NetworkConfig, args: Args) -> dict[str, Steps]:
 
 def compared(config: NetworkConfig, args: Args, runs: dict[str, Steps]) -> list[dict[str, Any]]:
     """One line a contestant: its seconds and images a second, its speed over PyTorch eager's, its share of the peak."""
-    seconds = in_turns(runs, args.rounds)
+    seconds = in_turns(runs, args.rounds, args.repeats)
     macs = 3 * facts(config, (args.tile, args.tile))["macs"] * args.batch  # backward: two products for each forward
     return [
         {
