@@ -72,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def use_large_pages() -> None:
     """Starts the program anew, once, with memory in pages of 2 MiB, where the system is Linux.
 
-    On a CPU XLA takes the memory of a step from the system and gives it back each time; in pages of 4 KiB that is a
-    good part of a narrow network's step (docs/training.md, Speed). glibc reads the setting when a program starts. One of the user's own
-    stays, an empty one too; where glibc or the system do not know it, it does nothing.
+    On a CPU XLA takes the memory of a step from the system and gives it back each time; in pages of 4 KiB clearing it is
+    a good part of a narrow network's step (docs/training.md, Speed). glibc reads the setting when a program starts. One
+    of the user's own stays, an empty one too; where glibc or the system do not know it, it does nothing.
     """
     if sys.platform == "linux" and LARGE_PAGES[0] not in os.environ:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | dict([LARGE_PAGES]))
