@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def use_large_pages() -> None:
     """Starts the program anew, once, with memory in pages of 2 MiB, where the system is Linux.
 
-    On a CPU XLA takes the memory of a step from the system and gives it back each time; in pages of 4 KiB clearing it is
+    On a CPU XLA takes the memory of a step from the system and gives it back each time; in pages of 4 KiB this is
     a good part of a narrow network's step (docs/training.md, Speed). glibc reads the setting when a program starts. One
     of the user's own stays, an empty one too; where glibc or the system do not know it, it does nothing.
     """
