@@ -18,7 +18,6 @@ import numpy as np
 from unet_data.dataset import Dataset
 from unet_data.labels import IGNORED, class_counts
 from unet_data.thinning import regions
-from unet_data.tiles import bands
 from unet_spec.checkpoint import replacing
 from unet_spec.errors import InputError
 
@@ -69,8 +68,7 @@ def class_weights(labels: Sequence[np.ndarray], classes: int) -> np.ndarray:
     N / (K · N_c): a class of half the pixels of two has weight 1. A class without pixels gets 0. labels: class indices;
     ignored pixels are of no class and not in N.
     """
-    parts = (label[band] for label in labels for band in bands(label.shape))
-    counts = np.sum([class_counts(part, classes) for part in parts], axis=0)
+    counts = np.sum([class_counts(label, classes) for label in labels], axis=0)
     present = counts > 0
     weights = counts.sum() / (max(int(present.sum()), 1) * np.maximum(counts, 1))
     return np.where(present, weights, 0).astype(np.float32)

@@ -54,11 +54,8 @@ def check_dataset(dataset: Dataset, least: int = 0) -> list[Problem]:
 
 def label_counts(dataset: Dataset) -> np.ndarray:
     """How many pixels of each image each class has: (N, K) int64."""
-    counts = np.zeros((len(dataset), dataset.class_count), np.int64)
-    for row, label in zip(counts, dataset.labels or (), strict=True):
-        for band in bands(label.shape):
-            row += class_counts(label[band], dataset.class_count)
-    return counts
+    assert dataset.labels is not None
+    return np.stack([class_counts(label, dataset.class_count) for label in dataset.labels])
 
 
 def _images(dataset: Dataset, least: int) -> Iterator[Problem]:

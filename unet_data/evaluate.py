@@ -141,8 +141,7 @@ def _mean_scores(images: Sequence[_Tables | None], thresholds: Sequence[float]) 
 
 def commonest_class_accuracy(dataset: Dataset) -> float:
     """The pixel accuracy of calling everything by the name of the commonest class: what a network has to beat."""
-    labels = (np.asarray(label) for label in dataset.labels or ())
-    counts = sum(class_counts(label, dataset.class_count) for label in labels)
+    counts = sum(class_counts(label, dataset.class_count) for label in dataset.labels or ())
     return float(np.max(counts) / np.sum(counts))
 
 

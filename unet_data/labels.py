@@ -30,6 +30,7 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from .decode import decode
+from .tiles import bands
 
 LabelKind = Literal["auto", "semantic", "instance"]
 MAX_AUTO_CLASSES = 32
@@ -180,8 +181,12 @@ def to_class_indices(
 
 
 def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
-    """How many pixels each class has: class indices of any shape to (K,) int64. Ignored pixels are of none."""
-    return np.bincount(labels.ravel() - IGNORED, minlength=classes + 1)[1 : classes + 1]
+    """How many pixels each class has: class indices of any shape to (K,) int64. Ignored pixels are of none. Labels
+    that stay in their file are read band by band."""
+    counts = np.zeros(classes, np.int64)
+    for band in bands(labels.shape):
+        counts += np.bincount(labels[band].ravel() - IGNORED, minlength=classes + 1)[1 : classes + 1]
+    return counts
 
 
 def _whole(raw: np.ndarray, path: str | Path) -> np.ndarray:

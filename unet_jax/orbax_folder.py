@@ -20,7 +20,7 @@ import numpy as np
 from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig
 from unet_spec.weight_map import entries, to_flax, to_pytorch
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells every step of its work
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # as in `unet_jax.state`
 STATE, CONFIG = "state", "config"
 
 
