@@ -29,8 +29,7 @@ from unet_spec.summary import facts
 from unet_tools.bench_measure import in_turns, versions
 from unet_tools.bench_profile import profile
 from unet_tools.bench_train import Args as TrainArgs
-from unet_tools.bench_train import compared, jax_steps, matmul_peak
-from unet_tools.bench_train import contestants as trainers
+from unet_tools.bench_train import compared, contestant, contestants, jax_steps, matmul_peak
 from unet_tools.console import console, print_table
 from unet_tools.demo import hardware
 
@@ -226,7 +225,8 @@ def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
 
     for batch in args.batches:
         own = TrainArgs(tile=args.tile, batch=batch, rounds=args.rounds, compile=torch.cuda.is_available())
-        yield from ({"batch": batch} | line for line in compared(config, own, trainers(config, own)))
+        runs = {name: contestant(name, config, own) for name in contestants(own, torch.cuda.is_available())}
+        yield from ({"batch": batch} | line for line in compared(config, own, runs))
 
 
 def profiled(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:

@@ -3,11 +3,11 @@
     python -m unet_tools.bench_train --widths 16 64 --tile 252 --out train_speed.json
 
 Both train the same network on the same tile with SGD and momentum, from device memory: no loading, no augmentation.
-Rounds alternate between the contestants, so that other load on the machine meets all; what counts is the ratio of the
-medians. JAX runs as the trainer runs it (jitted, donated); PyTorch eager, channels_last and, with --compile, compiled.
-On a GPU float32 is multiplied as TF32, which is JAX's default there, and bfloat16 is timed as well. Beside each, the
-share of what a matrix product reaches in the same arithmetic. On Linux all of them take memory in large pages, as
-`unet train` does; `GLIBC_TUNABLES= python -m …` measures without.
+Each contestant has a process of its own, as a training has, and they take turns, so that other load on the machine
+meets all; what counts is the ratio of the medians. JAX runs as the trainer runs it (jitted, donated); PyTorch eager,
+channels_last and, with --compile, compiled. On a GPU float32 is multiplied as TF32, which is JAX's default there, and
+bfloat16 is timed as well. Beside each, the share of what a matrix product reaches in the same arithmetic. On Linux all
+of them take memory in large pages, as `unet train` does; `GLIBC_TUNABLES= python -m …` measures without.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -30,6 +31,7 @@ import tyro
 from unet_spec import NetworkConfig, preset
 from unet_spec.checkpoint import replacing
 from unet_spec.summary import facts
+from unet_tools.bench_apart import Apart
 from unet_tools.bench_measure import in_turns, versions
 from unet_tools.bench_profile import profile
 from unet_tools.cli import LARGE_PAGES, use_large_pages
@@ -101,6 +103,18 @@ def torch_steps(
     return run
 
 
+CONTESTANTS: dict[str, tuple[Callable[..., Steps], tuple[Any, ...]]] = {
+    "jax": (jax_steps, ("float32",)),
+    "torch eager": (torch_steps, (False, False)),
+    "torch channels_last": (torch_steps, (True, False)),
+    "torch compiled": (torch_steps, (False, True)),
+    "jax bfloat16": (jax_steps, ("bfloat16",)),
+    "torch bfloat16": (torch_steps, (True, False, "bfloat16")),
+    "torch compiled bfloat16": (torch_steps, (True, True, "bfloat16")),
+}
+"""By name, which ends in bfloat16 where they compute in it: what makes each, and with which last arguments."""
+
+
 def _batch(config: NetworkConfig, tile: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
     images = np.random.default_rng(0).normal(size=(batch, tile, tile, config.in_channels)).astype(np.float32)
     return images, (images[..., 0] > 0.3).astype(np.int32)
@@ -151,27 +165,18 @@ class Args:
     """A JSON file for the results."""
 
 
-def contestants(config: NetworkConfig, args: Args) -> dict[str, Steps]:
-    """By name. Those of bfloat16 have it in theirs."""
-    import jax
-
-    tile, batch = args.tile, args.batch
-    found = {
-        "jax": jax_steps(config, tile, batch, "float32"),
-        "torch eager": torch_steps(config, tile, batch, False, False),
-        "torch channels_last": torch_steps(config, tile, batch, True, False),
-    }
-    if args.compile:
-        found["torch compiled"] = torch_steps(config, tile, batch, False, True)
-    if jax.default_backend() == "gpu":
-        found["jax bfloat16"] = jax_steps(config, tile, batch, "bfloat16")
-        found["torch bfloat16"] = torch_steps(config, tile, batch, True, False, "bfloat16")
-        if args.compile:
-            found["torch compiled bfloat16"] = torch_steps(config, tile, batch, True, True, "bfloat16")
-    return found
+def contestants(args: Args, gpu: bool) -> list[str]:
+    """Names in `CONTESTANTS`: bfloat16 on a GPU alone."""
+    left_out = {"bfloat16": not gpu, "compiled": not args.compile}
+    return [name for name in CONTESTANTS if not any(left_out.get(word, False) for word in name.split())]
 
 
-def compared(config: NetworkConfig, args: Args, runs: dict[str, Steps]) -> list[dict[str, Any]]:
+def contestant(name: str, config: NetworkConfig, args: Args) -> Steps:
+    make, last = CONTESTANTS[name]
+    return make(config, args.tile, args.batch, *last)
+
+
+def compared(config: NetworkConfig, args: Args, runs: Mapping[str, Steps]) -> list[dict[str, Any]]:
     """One line a contestant: its seconds and images a second, its speed over PyTorch eager's, its share of the peak."""
     seconds = in_turns(runs, args.rounds, args.repeats)
     macs = 3 * facts(config, (args.tile, args.tile))["macs"] * args.batch  # backward: two products for each forward
@@ -189,13 +194,18 @@ def compared(config: NetworkConfig, args: Args, runs: dict[str, Steps]) -> list[
 
 
 def main(args: Args) -> int:
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes share a GPU
+    import jax
+
     lines, profiles = [], {}
     for width in args.widths:
         config = preset("paper", widths=tuple(width * 2**k for k in range(args.levels)), dropout=0.0)
-        runs = contestants(config, args)
-        lines += [{"width": width} | line for line in compared(config, args, runs)]
-        if args.profile:
-            profiles[width] = profile(runs["jax"], args.rounds)
+        with ExitStack() as stack:
+            names = contestants(args, jax.default_backend() == "gpu")
+            runs = {name: stack.enter_context(Apart(contestant, name, config, args)) for name in names}
+            lines += [{"width": width} | line for line in compared(config, args, runs)]
+            if args.profile:
+                profiles[width] = runs["jax"].ask(profile, args.rounds)
     shown = [(str(x["width"]), x["runtime"], *(f"{x[k]:.3f}" for k in list(x)[2:])) for x in lines]
     title = f"tile {args.tile}, batch {args.batch}"
     print_table(title, ("width", "runtime", *list(lines[0])[2:]), shown, right="0 2 3 4 5 6")

@@ -1,0 +1,68 @@
+"""Contestants of a benchmark in processes of their own, and the table of training speeds that is made with them."""
+
+import json
+import os
+
+import pytest
+
+from unet_spec import InputError
+from unet_tools.bench_apart import Apart
+from unet_tools.bench_train import CONTESTANTS, Args, contestants, main
+
+
+def counter(start):
+    """Counts on, and tells the process; `leave` ends it, `fail` raises."""
+    calls = [start]
+
+    def count(by):
+        if by == "leave":
+            os._exit(7)
+        if by == "fail":
+            raise ValueError("no such step")
+        calls[0] += by
+        return calls[0], os.getpid()
+
+    return count
+
+
+def twice(count, by):
+    count(by)
+    return count(by)[0]
+
+
+def test_what_is_made_there_stays_there():
+    with Apart(counter, 10) as one, Apart(counter, 0) as other:
+        assert one(1)[0] == 11
+        assert one(1)[0] == 12
+        assert other(1)[0] == 1
+        assert one.ask(twice, 5) == 22
+        assert len({one(0)[1], other(0)[1], os.getpid()}) == 3
+
+
+def test_what_fails_there_is_one_line_here():
+    with Apart(counter, 0) as one:
+        with pytest.raises(InputError, match="ValueError: no such step"):
+            one("fail")
+        assert one(1)[0] == 1
+        with pytest.raises(InputError, match="exit code 7"):
+            one("leave")
+
+
+def test_a_contestant_that_cannot_be_made_says_so():
+    with Apart(counter) as one, pytest.raises(InputError, match=r"TypeError: .*start"):
+        one(1)
+
+
+def test_contestants_are_those_that_the_device_and_the_flags_allow():
+    assert contestants(Args(), gpu=False) == ["jax", "torch eager", "torch channels_last"]
+    assert contestants(Args(compile=True), gpu=True) == list(CONTESTANTS)
+    assert "torch compiled" in contestants(Args(compile=True), gpu=False)
+
+
+def test_the_table_of_training_speeds(tmp_path):
+    out = tmp_path / "new" / "speed.json"
+    assert main(Args(widths=(2,), levels=2, tile=44, rounds=1, profile=True, out=out)) == 0
+    found = json.loads(out.read_text())
+    assert [line["runtime"] for line in found["lines"]] == ["jax", "torch eager", "torch channels_last"]
+    assert all(line["seconds_per_step"] > 0 for line in found["lines"])
+    assert found["profiles"]["2"]["kinds"]["convolution"] > 0

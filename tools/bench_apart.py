@@ -1,0 +1,60 @@
+"""A contestant of a benchmark in a process of its own: its threads and its memory are its own, as a training's are."""
+
+from __future__ import annotations
+
+import multiprocessing
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from unet_spec import InputError
+
+
+class Apart:
+    """What `make(*arguments)` returns, made and called in a new process. All that is passed must be picklable.
+
+    A context manager; the process ends with it.
+    """
+
+    def __init__(self, make: Callable[..., Callable[..., Any]], *arguments: Any):
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, end = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(end, make, arguments), daemon=True)
+        self._process.start()
+        end.close()  # the child's alone now: if it dies, waiting for its answer ends
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.ask(operator.call, *arguments)
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(made, *arguments)` there. Raises InputError with the last words of what failed there."""
+        try:
+            self._pipe.send((function, arguments))
+            failed, answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            raise InputError(f"a contestant's process ended with exit code {self._process.exitcode}") from None
+        if failed:
+            raise InputError(answer)
+        return answer
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _serve(pipe: Any, make: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...]) -> None:
+    made = None
+    while True:
+        function, given = pipe.recv()
+        try:
+            made = make(*arguments) if made is None else made
+            pipe.send((False, function(made, *given)))
+        except Exception as e:
+            pipe.send((True, f"{type(e).__name__}: {e}"))
