@@ -19,7 +19,7 @@ class Apart:
     def __init__(self, make: Callable[..., Callable[..., Any]], *arguments: Any):
         spawn = multiprocessing.get_context("spawn")
         self._pipe, end = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(end, make, arguments), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(end, make, arguments))
         self._process.start()
         end.close()  # the child's alone now: if it dies, waiting for its answer ends
 
@@ -52,7 +52,10 @@ class Apart:
 def _serve(pipe: Any, make: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...]) -> None:
     made = None
     while True:
-        function, given = pipe.recv()
+        try:
+            function, given = pipe.recv()
+        except EOFError:
+            return  # whoever asked is gone
         try:
             made = make(*arguments) if made is None else made
             pipe.send((False, function(made, *given)))

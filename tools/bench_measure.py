@@ -105,13 +105,15 @@ def bench_bundle(
 def in_turns(runs: Mapping[str, Callable[[int], object]], rounds: int, repeats: int = 1) -> dict[str, float]:
     """Median seconds of one run of each, timed over `repeats` at once. `runs`: run so many times, and wait for the end.
 
-    They take turns, so that other load on the machine meets all; one round before those that count is thrown away."""
+    They take turns, so that other load on the machine meets all. One round before those that count is thrown away, and
+    the first run of each turn: caches, and pages of memory that the system has taken back, are those of others then."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
+            run(1)
             start = time.perf_counter()
-            run(repeats if turn else 1)
             if turn:
+                run(repeats)
                 seconds[name].append((time.perf_counter() - start) / repeats)
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
