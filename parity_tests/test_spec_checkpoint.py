@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
+from unet_spec.checkpoint import leftovers
 
 CONFIG = preset("article", widths=(2, 3))
 
@@ -110,6 +111,33 @@ def test_nothing_is_left_of_a_failed_write(folder, monkeypatch):
     with pytest.raises(InputError, match="No space left on device"):
         Checkpoint.load(folder).save(folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(folder, tmp_path, monkeypatch):
+    new, seen = tmp_path / "new", []
+    write = type(new).write_bytes
+
+    def watched(path, content):
+        seen.append(new.exists())
+        if len(seen) == 2:
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_bytes", watched)
+        with pytest.raises(InputError, match="No space left on device"):
+            Checkpoint.load(folder).save(new)
+    assert seen == [False, False]
+    assert not [path for path in tmp_path.iterdir() if "new" in path.name]
+    Checkpoint.load(folder).save(new)
+    assert Checkpoint.load(new).digest() == Checkpoint.load(folder).digest()
+
+
+def test_what_a_killed_process_left_is_told_by_its_exact_name(tmp_path):
+    left = [".model.0123456789ab.safetensors", ".last.0123456789ab"]
+    for name in [*left, ".model.safetensors", ".model.0123456789ab.txt", ".last.0123456789abc", "last.0123456789ab"]:
+        (tmp_path / name).write_text("")
+    assert sorted(path.name for path in leftovers(tmp_path, ["model.safetensors", "last"])) == sorted(left)
 
 
 def test_tensors_of_another_network_are_not_saved(tmp_path):

@@ -129,7 +129,8 @@ def plant(folder, names):
 
 
 LEFT = ["state/4.orbax-checkpoint-tmp", "state/6.orbax-checkpoint-tmp-17", "best/.model.0123456789ab.safetensors"]
-LEFT += ["last/.config.0123456789ab.json", "last/.README.0123456789ab.md", ".run.0123456789ab.json"]
+LEFT += ["last/.config.0123456789ab.json", "last/.README.0123456789ab.md"]
+LEFT += [".run.0123456789ab.json", ".last.0123456789ab/config.json"]
 OWN = ["state/mine.orbax-checkpoint-tmp", "best/.model.safetensors", "best/model.0123456789ab.safetensors"]
 OWN += ["last/.model.0123456789ab.txt", "other/.model.0123456789ab.safetensors", "2.orbax-checkpoint-tmp"]
 

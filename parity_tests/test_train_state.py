@@ -15,10 +15,11 @@ from safetensors.numpy import load_file
 
 from unet_data import membranes, split
 from unet_export.cuda_device import find_device
+from unet_jax.run_folder import read_run
 from unet_jax.settings import TrainSettings
-from unet_jax.state import StateFolder
+from unet_jax.state import StateFolder, latest_step
 from unet_jax.train import train
-from unet_spec import InputError, preset
+from unet_spec import Checkpoint, InputError, preset
 
 # The run of the tests below, as a script too: everything that a step can carry is in it.
 SCRIPT = """
@@ -99,12 +100,17 @@ def resumed(cache, out, whole):
 
 
 def killed(cache, out, after, pause):
-    """SIGKILL so many records of the log and seconds after the start."""
+    """SIGKILL so many records of the log and seconds after the start; what it leaves can be read."""
     process = start(cache, out)
     wait_for(process, after)
     time.sleep(pause)
     process.kill()
     process.communicate()
+    for name in ("best", "last"):
+        if (out / name).exists():
+            Checkpoint.load(out / name)
+    if (out / "run.json").exists():
+        read_run(out)
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_whole_run(tmp_path, cache, whole):
@@ -144,9 +150,11 @@ def test_sigterm_saves_and_leaves_and_a_full_disk_loses_nothing(tmp_path, cache,
     first.send_signal(signal.SIGTERM)
     told = finish(first)
     assert first.returncode == 128 + signal.SIGTERM, told
+    assert "stopping: the step at hand is finished" in told
     states = StateFolder(out / "state")
     at = states.latest()
     states.close()
+    assert at == latest_step(out / "state")
     assert 3 <= at < 40
 
     full = start(cache, out, NO_LARGE_FILES="1", JAX_ENABLE_COMPILATION_CACHE="0")
@@ -180,6 +188,9 @@ def test_a_log_that_cannot_grow_is_one_line(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full, a file that is always full, as Linux has it")
     (tmp_path / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"the disk is full [^;]*$"):  # nothing is saved yet
+        append_log(tmp_path / "log.jsonl", {"step": 1})
+    (tmp_path / "state" / "1").mkdir(parents=True)
     with pytest.raises(InputError, match=r"the disk is full .*go on with --resume"):
         append_log(tmp_path / "log.jsonl", {"step": 1})
 

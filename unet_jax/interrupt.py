@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
 
 import jax
 
+_STOPPING = b"\nstopping: the step at hand is finished and the state saved; Ctrl-C once more ends at once, unsaved\n"
+
 
 class Stop:
-    """Within the block, SIGTERM and SIGINT (Ctrl-C) set `signal` and the process lives on; a second SIGINT ends it.
+    """Within the block, SIGTERM and SIGINT (Ctrl-C) set `signal`, say so, and the process lives on; a second SIGINT
+    ends it.
 
     Outside of the main thread, where Python takes no signals, it does nothing.
     """
@@ -32,6 +36,8 @@ class Stop:
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self.signal is None:
+            os.write(2, _STOPPING)  # print may be at work when the signal comes
         self.signal = number
 
     def agreed(self, at_log_point: bool) -> bool:

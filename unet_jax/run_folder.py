@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,17 @@ from unet_data.stream_store import telling_of_the_disk
 from unet_data.tiles import bands
 from unet_jax.processes import led
 from unet_jax.settings import TrainSettings
+from unet_jax.state import latest_step, unfinished
 from unet_spec import InputError, NetworkConfig
-from unet_spec.checkpoint import replacing
+from unet_spec.checkpoint import CONFIG, WEIGHTS, leftovers, remove, replacing
+from unet_spec.model_card import CARD
 
 FREE = ("steps", "fsdp", "space", "loader", "workers", "learning_rate", "clip")
 """Settings that a resumed run may have otherwise: how long, on which devices, who reads the batches, and what helps
 where the loss was not finite."""
 
-_TEMPORARY = re.compile(r"\.(run|log|report|config|model|README)\.[0-9a-f]{12}\.(jsonl?|html|png|safetensors|md)")
-_UNFINISHED = re.compile(r"\d+\.orbax-checkpoint-tmp(-\d+)?")
-_KEPT = "; the last saved state is kept: make room and go on with --resume"
+_FILES = ("run.json", "log.jsonl", "report.html", "report.json", "report.png", "best", "last")
+_OF_A_CHECKPOINT = (CONFIG, WEIGHTS, CARD)
 
 
 def check_folder(
@@ -48,7 +48,7 @@ def check_folder(
         return record
     if not resume:
         raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
-    old, done = read_run(out), steps_done(out)
+    old, done = read_run(out), latest_step(out / "state") or 0
     if done > settings.steps:
         raise InputError(f"{out} has done {done} steps already, not {settings.steps}; resume it with at least so many")
     for key in ("network", "settings"):
@@ -65,11 +65,6 @@ def check_folder(
             "other names, sizes or labels: resume it with the same data"
         )
     return record
-
-
-def steps_done(out: Path) -> int:
-    """Of the last saved state; 0 without one."""
-    return max((int(path.name) for path in (out / "state").glob("*") if path.name.isdecimal()), default=0)
 
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
@@ -91,14 +86,12 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """The temporary files of `replacing` and the temporary folders of Orbax, by their exact names."""
-    for folder in (out, out / "best", out / "last"):
-        for path in folder.glob(".*"):
-            if _TEMPORARY.fullmatch(path.name) and path.is_file():
-                path.unlink()
-    for path in (out / "state").glob("*.orbax-checkpoint-tmp*"):
-        if _UNFINISHED.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+    """Temporary files and folders, by their exact names."""
+    for folder, names in ((out, _FILES), (out / "best", _OF_A_CHECKPOINT), (out / "last", _OF_A_CHECKPOINT)):
+        for path in leftovers(folder, names):
+            remove(path)
+    for path in unfinished(out / "state"):
+        remove(path)
 
 
 def _digest(data: Dataset) -> str:
@@ -147,14 +140,20 @@ def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
 
 def write_log(path: Path, log: list[dict[str, Any]]) -> None:
     """Writes all of it anew. Raises InputError, as `append_log`."""
-    with telling_of_the_disk(path, _KEPT), replacing(path) as temporary:
+    with telling_of_the_disk(path, _kept(path)), replacing(path) as temporary:
         temporary.write_text("".join(map(_line, log)))
 
 
 def append_log(path: Path, record: dict[str, Any]) -> None:
     """Adds one line. Raises InputError where the disk is full or the folder cannot be written."""
-    with telling_of_the_disk(path, _KEPT), path.open("a") as file:
+    with telling_of_the_disk(path, _kept(path)), path.open("a") as file:
         file.write(_line(record))
+
+
+def _kept(log: Path) -> str:
+    """What becomes of the run whose log cannot be written."""
+    saved = latest_step(log.parent / "state") is not None
+    return "; the last saved state is kept: make room and go on with --resume" if saved else ""
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,18 @@ class Saved:
 
     scores: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+
+
+def latest_step(folder: Path) -> int | None:
+    """Of the newest whole state, None without one: Orbax names each folder after its step when it is whole."""
+    return max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=None)
+
+
+def unfinished(folder: Path) -> Iterator[Path]:
+    """The folders of states that Orbax had begun to write when the process was killed."""
+    for path in folder.glob("*.orbax-checkpoint-tmp*"):
+        if re.fullmatch(r"\d+\.orbax-checkpoint-tmp(-\d+)?", path.name) and path.is_dir() and not path.is_symlink():
+            yield path
 
 
 class StateFolder:
@@ -86,6 +99,5 @@ class StateFolder:
             yield
         except (OSError, ValueError, RuntimeError) as e:
             told = getattr(e, "strerror", None) or (str(e).splitlines() or [type(e).__name__])[0]
-            raise InputError(
-                f"cannot write the training state to {self.folder}: {told}; what was saved before is kept"
-            ) from None
+            kept = "; what was saved before is kept" if latest_step(self.folder) is not None else ""
+            raise InputError(f"cannot write the training state to {self.folder}: {told}{kept}") from None

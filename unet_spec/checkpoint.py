@@ -11,8 +11,10 @@ import hashlib
 import json
 import math
 import os
+import re
+import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -92,15 +94,19 @@ class Checkpoint:
         arrays = {name: np.ascontiguousarray(self.tensors[name]) for name in self.config.graph.params}
         values = self.config.to_dict() | {"data": {k: list(v) for k, v in asdict(self.data).items()}}
         path = Path(folder)
+        contents = {CONFIG: json.dumps(values, indent=2).encode() + b"\n", WEIGHTS: save(arrays, {"format": "pt"})}
+        contents |= {name: text.encode() for name, text in (extra or {}).items()}
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            for name, content in (
-                (CONFIG, json.dumps(values, indent=2).encode() + b"\n"),
-                (WEIGHTS, save(arrays, {"format": "pt"})),
-                *((name, text.encode()) for name, text in (extra or {}).items()),
-            ):
-                with replacing(path / name) as temporary:
-                    temporary.write_bytes(content)
+            if path.exists():
+                for name, content in contents.items():
+                    with replacing(path / name) as temporary:
+                        temporary.write_bytes(content)
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as fresh:  # a folder appears with all of its files, or not at all
+                fresh.mkdir()
+                for name, content in contents.items():
+                    (fresh / name).write_bytes(content)
         except OSError as e:
             raise InputError(f"cannot write checkpoint {folder}: {e.strerror or e}") from None
 
@@ -161,13 +167,31 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`: renamed to it when the block ends well, removed when it does not."""
+    """A temporary name beside `path`, for a file or for a folder that is not there yet: renamed to it when the block
+    ends well, removed when it does not."""
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
+
+
+def leftovers(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    """What `replacing` has left of these names in the folder where a process was killed in its block."""
+    for name in names:
+        stem, suffix = Path(name).stem, Path(name).suffix
+        for path in folder.glob(f".{stem}.*{suffix}"):
+            if re.fullmatch(r"[0-9a-f]{12}", path.name.removeprefix(f".{stem}.").removesuffix(suffix)):
+                yield path
+
+
+def remove(path: Path) -> None:
+    """A file, or a folder with all that it holds; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _check_data(config: NetworkConfig, data: DataSpec, where: str) -> None:
