@@ -51,7 +51,7 @@ def check(runtime: str, dtype: str, worst: float | None, bound: float, ok: bool 
 @pytest.fixture(scope="module")
 def report() -> Report:
     log: list[dict] = [{"step": s, "loss": 0.7 / s, "steps_per_second": 5.0} for s in range(1, 80)]
-    log += [{"step": s, "pixel_accuracy": 0.9, "iou": 0.8, "dice": 0.89} for s in (40, 79)]
+    log += [{"step": s, "pixel_accuracy": 0.9, "iou": 0.8, "dice": 0.89, "v_rand": 0.61} for s in (40, 79)]
     return Report(
         title="A run",
         command="unet demo --out 'a folder' --seed 7",
@@ -70,6 +70,7 @@ def report() -> Report:
         },
         engine={"backend": "tensorrt_rtx", "bytes": 2481152, "seconds": 12.81, "compute_capabilities": ["8.0", "8.6"],
                 "profile": {"min": [1, 1, 92, 92]}, "dtypes": {"float32": 31}, "note": None},
+        settings={"learning_rate": 0.002, "augmentation.mirror": True, "ignore": None},
         seconds={"data": 0.41, "train": 122.3},
         versions={"jax": "0.7.2"},
         hardware="2 cores",
@@ -105,7 +106,7 @@ def test_page_is_well_formed_and_holds_the_numbers(report, page):
         "8.0, 8.6", "min: 1 × 1 × 92 × 92", "float32: 31", "0.41 s", "2 min 02 s", "2 min 03 s", "0.7.2", "2 cores",
         "92–100 pixels", "92 + 8 k", "44 pixels a side; skips are cropped by 4, 16, 40", "218 × 218 × 8", "21,233,664",
         "no NVIDIA GPU here", "ONNX Runtime float32; 2 of 2 checks pass, 1 not run", "positive: cell",
-        "unet demo --out 'a folder' --seed 7",
+        "unet demo --out 'a folder' --seed 7", "learning_rate 0.002 augmentation.mirror yes ignore –",
     ):  # fmt: skip
         assert number in told, number
     layers = [e for e in tree(page).iter() if e.get("id") == "layers"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from unet_data import Dataset
 from unet_data.evaluate import commonest_class_accuracy
@@ -49,9 +50,18 @@ def write_run_report(
         facts=facts(config, settings.tile_shape(config)),
         log=result.log,
         scores=scores | {"baseline_pixel_accuracy": commonest_class_accuracy(validation)},
+        settings=_flat(settings.to_dict()),
         examples=examples,
         versions=versions(),
         hardware=hardware(),
         class_names=validation.class_names,
     )
     return write_report(report, result.out)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the augmentation among the others, as augmentation.elastic."""
+    found = {}
+    for name, value in settings.items():
+        found |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return found

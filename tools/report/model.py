@@ -74,7 +74,7 @@ class Report:
         command: what was run, so that it can be run again.
         facts: of `unet_spec.summary.facts`: layers, parameters, MACs, margin, crops, receptive field, grid.
         log: training records in order: {"step", "loss", "steps_per_second"} and, where the network was measured,
-            {"step", "pixel_accuracy", "iou", "dice"}.
+            {"step", "pixel_accuracy", "iou", "dice"}, perhaps "v_rand".
         scores: on validation data, 0..1: "pixel_accuracy", "iou", "dice", ...; "baseline_pixel_accuracy" is the share
             of the commonest class, which is what calling every pixel that class would score.
         examples: pictures to show; the first of them is in report.png.
@@ -83,6 +83,7 @@ class Report:
             not run); note.
         tiling: image_size, canvas and tile (pixels per axis), tiles (their number), bound, and per runtime
             worst_deviation (of the stitched from the whole-image result) and seconds: {runtime: number}.
+        settings: of the training, by name.
         engine: backend, version, precision, compute_capabilities, profile, bytes, seconds, dtypes, note; or others.
         seconds: per stage, in the order of the stages.
         versions: of the libraries that ran.
@@ -98,6 +99,7 @@ class Report:
     examples: list[Example] = field(default_factory=list)
     parity: list[dict[str, Any]] = field(default_factory=list)
     tiling: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

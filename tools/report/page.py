@@ -19,7 +19,7 @@ from .pixels import data_uri, panels
 from .plots import WORDS, plot_loss, plot_parity, plot_scores, short
 from .style import require, to_png, to_svg
 
-_NAMES = {"pixel_accuracy": "Pixel accuracy", "iou": "IoU", "dice": "Dice"}
+_NAMES = {"pixel_accuracy": "Pixel accuracy", "iou": "IoU", "dice": "Dice", "v_rand": "V_Rand", "v_info": "V_Info"}
 
 
 def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import BLUE, FAINT, GREEN, INK, MUTED, VERMILLION, axes_at, drawing, fit, new_figure
+from .style import BLUE, FAINT, GREEN, INK, MUTED, PURPLE, VERMILLION, axes_at, drawing, fit, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
     from .model import Report
 
-SCORES = {"pixel_accuracy": ("accuracy", BLUE), "iou": ("IoU", VERMILLION), "dice": ("Dice", GREEN)}
+SCORES = {
+    "pixel_accuracy": ("accuracy", BLUE),
+    "iou": ("IoU", VERMILLION),
+    "dice": ("Dice", GREEN),
+    "v_rand": ("V_Rand", PURPLE),
+}
 WORDS = {True: "pass", False: "FAIL", None: "not run"}
 ROW = 0.24  # inches, of a bar
 VERDICTS = 0.95  # inches, of the numbers and words to the right of the bars
