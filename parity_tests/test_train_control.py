@@ -8,6 +8,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from unet_data import membranes, split
 from unet_jax.settings import TrainSettings
@@ -113,8 +114,10 @@ def test_a_command_repeated_with_resume_goes_on(tmp_path, capsys):
     """As a queue that starts a killed job again does it: the very same flags."""
     out = tmp_path / "run"
     command = ["train", "synthetic", "--out", str(out), "--recipe", "modern", "--preset", "paper", "--widths", "2", "4"]
-    assert main([*command, *FLAGS, "--steps", "1"]) == 0
+    assert main([*command, *FLAGS, "--steps", "1", "--resume"]) == 0
+    assert "run holds no saved state: from the beginning" in capsys.readouterr().err.replace("\n", "")
     assert main([*command, *FLAGS, "--resume"]) == 0, capsys.readouterr().err
+    assert "going on from step 1" in capsys.readouterr().err
     assert json.loads((out / "run.json").read_text())["network"]["norm"] == "batch"
 
 
@@ -139,6 +142,16 @@ def test_a_stored_network_keeps_what_no_flag_changes(tmp_path, capsys):
     capsys.readouterr()
     assert main([*run, "--recipe", "modern"]) == 2
     assert "leave out --recipe" in capsys.readouterr().err
+
+
+def test_a_class_that_cannot_be_learnt_is_told(tmp_path, capsys):
+    data, rng = tmp_path / "data", np.random.default_rng(0)
+    for name, classes in [(f"a{k}", 2) for k in range(5)] + [("b", 3)]:  # the last sixth validates
+        for kind, top in (("images", 256), ("labels", classes)):
+            (data / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, top, (40, 40)).astype(np.uint8)).save(data / kind / f"{name}.png")
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), "--widths", "2", "4", *FLAGS]) == 0
+    assert "class 2 (class 2) has no pixel in the training part" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Images with their labels: the `Dataset`, how it is opened, how it is split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -160,6 +160,7 @@ def open_dataset(
             )
         raw_labels.extend([labels] if spatial_dims == 3 else labels)
         label_paths.extend([label_path] * (1 if spatial_dims == 3 else len(stack)))
+    check_planes(map(len, images), spatial_dims, path)
     if not raw_labels:
         return Dataset(tuple(images), None, tuple(names), (), str(path))
     rule = label_rule(raw_labels, label_paths, kind, ignore)
@@ -173,6 +174,15 @@ def open_dataset(
         instances=tuple(rule.numbers(raw) for raw in raw_labels) if rule.kind == "instance" else None,
         ignore=ignore,
     )
+
+
+def check_planes(lengths: Iterable[int], spatial_dims: int, path: Path) -> None:
+    """lengths: of the images' first axes. Raises InputError where volumes are wanted and all are single planes."""
+    if spatial_dims == 3 and set(lengths) == {1}:
+        raise InputError(
+            f"{path}: every file holds one plane, but the network is 3-D and needs volumes: TIFF files of several "
+            "pages, .npy or .zarr"
+        )
 
 
 def describe(rule: LabelRule, layout: Layout) -> tuple[tuple[str, ...], str]:

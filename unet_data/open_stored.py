@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unet_data.dataset import Dataset, describe, picture_names
+from unet_data.dataset import Dataset, check_planes, describe, picture_names
 from unet_data.labels import LabelKind, label_rule
 from unet_data.layout import find_layout
 from unet_data.stored import Stored, as_array, stored_pictures
@@ -50,6 +50,7 @@ def open_stored(
         names += picture_names(image_path.stem, len(own))
         values.append(_numbers(truth))
         label_paths.append(label_path)
+    check_planes((image.spatial[0] for image in images), spatial_dims, path)
     rule = label_rule(values, label_paths, kind, ignore)
     class_names, told = describe(rule, layout)
 

@@ -19,15 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tyro
 
 from unet_data import Dataset, split
 from unet_data.evaluate import measure
+from unet_data.labels import class_counts
 from unet_jax.loader import check_loader
 from unet_jax.recipes import RECIPES, RecipeName
 from unet_jax.run_folder import next_folder, read_run
 from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
+from unet_jax.state import latest_step
 from unet_jax.train import TrainResult, train
 from unet_jax.zoo import from_pretrained
 from unet_spec import InputError, NetworkConfig
@@ -51,6 +54,10 @@ class Args:
     """A network as a config .json, instead of a preset; or the run.json of a run that is to be repeated."""
     widths: tuple[int, ...] | None = None
     """Feature maps per level."""
+    spatial_dims: Literal[2, 3] | None = None
+    """3: of volumes. Default: that of the preset or the config, 2 in all presets."""
+    padding: Literal["valid", "same"] | None = None
+    """Of the convolutions in a U-Net: none, and the output is smaller, or one zero a side."""
     norm: Literal["none", "batch", "group", "instance"] | None = None
     """Normalisation in a U-Net. Default: that of the recipe or the preset."""
     resume: bool = False
@@ -102,6 +109,7 @@ def run(args: Args) -> int:
         channels = config.out_channels if classes <= config.classes == 2 else classes
         config = config.replace(in_channels=dataset.channels, out_channels=channels)
     training, validation = split(dataset)
+    _announce(args, training)
     with contextlib.ExitStack() as stack:
         reports = [stack.enter_context(TrainingProgress(args.settings.steps, quiet=args.json)).report]
         if args.tensorboard:
@@ -121,6 +129,20 @@ def run(args: Args) -> int:
     if args.process == 0:
         _tell(args, config, result, validation)
     return 0
+
+
+def _announce(args: Args, training: Dataset) -> None:
+    """Where the run goes on, and what it cannot learn; of several processes, the first one says it."""
+    assert args.out is not None
+    if args.process:
+        return
+    if args.resume:
+        step = latest_step(args.out / "state")
+        notes.print(f"going on from step {step}" if step else f"{args.out} holds no saved state: from the beginning")
+    counts = sum(class_counts(label, training.class_count) for label in training.labels or ())
+    for index in np.flatnonzero(np.equal(counts, 0)):
+        name = training.class_names[index]
+        notes.print(f"warning: class {index} ({name}) has no pixel in the training part: it cannot be learnt")
 
 
 def _join(args: Args) -> None:
@@ -151,9 +173,11 @@ def _network(args: Args, base: NetworkConfig | None) -> NetworkConfig:
             config = config.replace(**RECIPES[args.recipe].network)
         if base is not None:
             config = config.replace(in_channels=base.in_channels, out_channels=base.out_channels)
-    if args.norm and config.architecture != "unet":
-        raise InputError(f"--norm {args.norm}: {config.architecture} has its own normalisation; leave it out")
-    changes = {"widths": args.widths, "norm": args.norm}
+    for flag in ("norm", "padding"):
+        if (value := getattr(args, flag)) and config.architecture != "unet":
+            own = "normalisation" if flag == "norm" else flag
+            raise InputError(f"--{flag} {value}: {config.architecture} has its own {own}; leave it out")
+    changes = {name: getattr(args, name) for name in ("widths", "spatial_dims", "padding", "norm")}
     return config.replace(**{name: value for name, value in changes.items() if value is not None})
 
 
