@@ -48,6 +48,7 @@ def same(one, other):
     for a, b in zip(one, other, strict=True):
         for x, y in zip(a, b, strict=True):
             assert x.dtype == y.dtype
+            assert type(y) is np.ndarray  # not grain's, which lies in shared memory
             np.testing.assert_array_equal(x, y)
 
 
@@ -161,6 +162,16 @@ def test_a_killed_training_leaves_no_process_behind(folder, tmp_path):
     while any(os.path.exists(f"/proc/{w}") for w in workers) and time.monotonic() < end:
         time.sleep(0.2)
     assert not [w for w in workers if os.path.exists(f"/proc/{w}")]
+
+
+@pytest.mark.slow
+def test_shared_memory_is_given_back(folder, tmp_path):
+    pytest.importorskip("grain")
+    flags = ["--loader", "grain", "--workers", "1", "--steps", "4", "--tile", "28", "--widths", "2", "4", "--no-report"]
+    command = [sys.executable, "-m", "unet_tools.cli", "train", str(folder), "--out", str(tmp_path / "run"), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr
 
 
 @pytest.mark.slow

@@ -39,6 +39,8 @@ class Apart:
         return answer
 
     def close(self) -> None:
+        self._pipe.close()  # which it takes for the end
+        self._process.join(10)
         self._process.kill()
         self._process.join()
 

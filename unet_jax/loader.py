@@ -6,6 +6,7 @@ however many processes read, and a resumed run goes on by asking for the next nu
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -71,9 +72,11 @@ def _grain_batches(sampler: Sampler, settings: TrainSettings, first: int, rows: 
         ordered = ordered.mp_prefetch(options, worker_init_fn=_live_with_the_parent)
     iterator = iter(ordered)
     try:
-        yield from iterator
+        for batch in iterator:
+            yield tuple(np.array(array) for array in batch)  # grain's lie in shared memory, which must be given back
     finally:
         iterator.close()  # ends the processes
+        gc.collect()  # the last batch hangs in a cycle of grain's StopIteration; Python would warn of its memory
 
 
 def leave_signals(settings: TrainSettings) -> None:
