@@ -24,17 +24,22 @@ def random_labels(seed, low=0):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_against_scikit_image(seed):
-    """Where the proposal gives every pixel to an object, both definitions are one."""
+    """Where the proposal gives every pixel to an object, both count the same pairs, but for those of a pixel with
+    itself: scikit-image has n (n − 1) of n pixels, the article n²."""
     proposal, truth = random_labels(seed, low=1)
     table = overlap(proposal, truth)
-    # scikit-image counts pairs of different pixels, n_ij (n_ij − 1), where the article squares shares.
     counts = np.array([(truth[truth > 0] == j).sum() for j in np.unique(truth[truth > 0])])
     np.testing.assert_allclose(sorted(table.truth * table.pixels), sorted(counts))
     error, precision, recall = skimage_adapted_rand(truth, proposal, ignore_labels=(0,))
     n = table.pixels
-    assert adapted_rand_error(table) == pytest.approx(error, abs=40 / n)
-    assert v_rand(table, 1.0) == pytest.approx(precision, abs=40 / n)
-    assert v_rand(table, 0.0) == pytest.approx(recall, abs=40 / n)
+    both, ours, theirs = (float((x**2).sum()) * n**2 for x in (table.joint, table.proposal, table.truth))
+    # What scikit-image returns as precision is divided by the truth's pairs, whatever its documentation says.
+    assert (both - n) / (theirs - n) == pytest.approx(precision, rel=1e-12)
+    assert (both - n) / (ours - n) == pytest.approx(recall, rel=1e-12)
+    assert 1 - 2 * (both - n) / (ours + theirs - 2 * n) == pytest.approx(error, rel=1e-12)
+    assert adapted_rand_error(table) == pytest.approx(1 - 2 * both / (ours + theirs), rel=1e-12)
+    assert v_rand(table, 1.0) == pytest.approx(both / ours, rel=1e-12)
+    assert v_rand(table, 0.0) == pytest.approx(both / theirs, rel=1e-12)
     split, merge = variation_of_information(truth[truth > 0], proposal[truth > 0])  # in bits
     joint = -(table.joint * np.log2(table.joint)).sum()
     h_s, h_t = (-(x * np.log2(x)).sum() for x in (table.proposal, table.truth))

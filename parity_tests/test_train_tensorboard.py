@@ -119,10 +119,13 @@ def test_a_disk_that_is_full_at_the_end_is_a_note_too(tmp_path, monkeypatch, cap
 def test_overlays_are_compiled_once(tmp_path):
     pytest.importorskip("tensorboardX")
     board = TensorBoard(tmp_path, membranes(2, 48, 0))
+    runtimes = []
     for seed in (0, 1):
         UNet(CONFIG, seed).save_pretrained(tmp_path / "last")
         shown = board._overlay()
-    assert board._runtime._apply._cache_size() == 1
+        runtimes.append(board._runtime)
+    assert runtimes[0] is runtimes[1]
+    assert runtimes[0]._apply._cache_size() == 1
     assert (shown == TensorBoard(tmp_path, membranes(2, 48, 0))._overlay()).all()
 
 

@@ -12,8 +12,7 @@ def compiler_options() -> dict[str, str]:
     """For `jax.jit(…, compiler_options=…)`, on the outermost function.
 
     On a CPU, without the library YNNPACK: newer versions of XLA give it the convolutions that have no padding, and it
-    takes two to three times as long as XLA's own (`python -m unet_tools.bench_train`). Nothing elsewhere, or where this
-    version of XLA does not know the option.
+    takes much longer than XLA's own. Nothing elsewhere, or where this version of XLA does not know the option.
     """
     if jax.default_backend() != "cpu":
         return {}
