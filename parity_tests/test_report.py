@@ -18,7 +18,7 @@ from unet_spec import InputError, preset
 from unet_spec.summary import facts
 from unet_tools.report import Example, Report, plot_network, write_report
 from unet_tools.report.model import plain
-from unet_tools.report.page import render
+from unet_tools.report.page import render, tiles
 from unet_tools.report.pixels import FALSE_NEGATIVE, FALSE_POSITIVE, UNLABELLED, color_classes, color_errors, panels
 from unet_tools.report.plots import series, short
 
@@ -111,6 +111,14 @@ def test_page_is_well_formed_and_holds_the_numbers(report, page):
         assert number in told, number
     layers = [e for e in tree(page).iter() if e.get("id") == "layers"]
     assert len(list(layers[0].iter("{http://www.w3.org/1999/xhtml}tr"))) == len(report.facts["layers"]) + 2
+
+
+def test_a_threshold_is_told_with_its_score():
+    scores = {"pixel_accuracy": 0.9, "pixel_error": 0.1, "v_rand": 0.8, "v_rand_threshold": 0.95, "v_info": 0.7}
+    found = {tile["name"]: tile["note"] for tile in tiles(bare(scores=scores))}
+    assert found["V_Rand"] == "on validation images, at the threshold 0.95"
+    assert found["V_Info"] == found["Pixel accuracy"] == "on validation images"
+    assert not [name for name in found if "threshold" in name or "error" in name]
 
 
 def test_page_needs_nothing_from_outside(page):

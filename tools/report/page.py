@@ -19,7 +19,7 @@ from .pixels import data_uri, panels
 from .plots import WORDS, plot_loss, plot_parity, plot_scores, short
 from .style import require, to_png, to_svg
 
-_NAMES = {"pixel_accuracy": "Pixel accuracy", "iou": "IoU", "dice": "Dice", "v_rand": "V_Rand", "v_info": "V_Info"}
+_NAMES = {"iou": "IoU", "v_rand": "V_Rand", "v_info": "V_Info", "adapted_rand_error": "Adapted Rand error"}
 
 
 def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
@@ -108,11 +108,14 @@ def tiles(report: Report) -> list[dict[str, str]]:
         add(large(facts["macs"]), "Multiply-adds", f"for one image of {size(facts['input'][:-1])}")
     baseline = report.scores.get("baseline_pixel_accuracy")
     for key, value in report.scores.items():
-        if key != "baseline_pixel_accuracy":
-            note = "on validation images"
-            if key == "pixel_accuracy" and baseline is not None:
-                note = f"{share(baseline)} if every pixel were the commonest class"
-            add(share(value), _NAMES.get(key, key.replace("_", " ")), note)
+        if key in ("baseline_pixel_accuracy", "pixel_error") or key.endswith("_threshold"):
+            continue  # told with another number, or by it
+        note = "on validation images"
+        if key == "pixel_accuracy" and baseline is not None:
+            note = f"{share(baseline)} if every pixel were the commonest class"
+        if threshold := report.scores.get(f"{key}_threshold"):
+            note += f", at the threshold {threshold:.2f}"
+        add(share(value), _NAMES.get(key, key.replace("_", " ").capitalize()), note)
     if report.parity:
         ran = [row for row in report.parity if row.get("ok") is not None]
         failed = sum(not row["ok"] for row in ran)
