@@ -175,6 +175,7 @@ def test_a_wrong_network_fails_the_check(checkpoint, tmp_path, monkeypatch, caps
 
 BAD = {
     "no such command": (["trian"], "did you mean 'train'"),
+    "no such flag": (["train", "{data}", "--lerning-rate", "1"], "did you mean --learning-rate?"),
     "size off the grid": (["info", "--input", "512"], "nearest valid: 508 or 524"),
     "too many sizes": (["info", "--input", "572", "572", "572"], "3 numbers"),
     "unknown preset": (["info", "--preset", "papre"], "unknown preset"),

@@ -129,7 +129,7 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def one_line(box: str) -> str:
-    """What tyro tells in a box of several lines, up to its first rule, as one line."""
+    """What tyro tells in a box of several lines, up to its first rule, as one line; and the flag that it suggests."""
     import re
 
     lines: list[str] = []
@@ -139,7 +139,9 @@ def one_line(box: str) -> str:
             break
         if text and not text.startswith(("╭", "╰", "──")):
             lines.append(text)
-    return re.sub(r"^Error parsing [a-z]\w*: ", "", " ".join(lines))
+    meant = re.search(r"Perhaps you meant:[│\s]*(--[\w.-]+)", box)
+    hint = f"; did you mean {meant[1]}?" if meant else ""
+    return re.sub(r"^Error parsing [a-z]\w*: ", "", " ".join(lines)) + hint
 
 
 if __name__ == "__main__":
