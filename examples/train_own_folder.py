@@ -28,7 +28,7 @@ recipe = RECIPES["modern"]
 config = preset("paper", widths=(16, 32, 64, 128), **recipe.network)
 config = config.replace(in_channels=dataset.channels, out_channels=dataset.class_count)
 settings = TrainSettings(**{**vars(recipe.settings), "steps": steps, "validate_every": min(250, steps)})
-result = train(config, settings, training, validation, out, report=print, path=str(folder.resolve()))
+result = train(config, settings, training, validation, out, report=print)
 if result.stopped:  # by Ctrl-C or SIGTERM; the state is saved: unet train --out OUT --resume goes on
     sys.exit(128 + result.stopped)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from unet_data import membranes, split, write_stack
+from unet_data import membranes, open_dataset, split, write_stack
 from unet_jax.run_folder import append_log, read_log, write_log
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
@@ -48,6 +48,16 @@ def test_a_run_is_repeated_from_within_its_folder(home, monkeypatch):
     monkeypatch.chdir(home / "run")
     assert main(["train", "--config", "run.json", "--no-report", "--json"]) == 0
     assert (home / "run-2" / "log.jsonl").read_text().count("\n") == 2
+
+
+def test_a_run_made_in_python_is_resumed_and_repeated_by_the_command(home, capsys):
+    train(CONFIG, replace(SETTINGS, steps=2), *split(open_dataset("data")), home / "run")
+    assert main(["train", "--out", "run", "--resume", "--steps", "3", "--no-report", "--json"]) == 0
+    assert main(["train", "--config", "run/run.json", "--steps", "2", "--no-report", "--json"]) == 0
+    train(CONFIG, replace(SETTINGS, steps=2), *split(membranes(4, 40, 0)), home / "none")
+    capsys.readouterr()
+    assert main(["train", "--out", "none", "--resume", "--no-report", "--json"]) == 2
+    assert "images that are in no files; give the data" in capsys.readouterr().err
 
 
 def test_a_run_that_has_its_data_by_a_relative_path_goes_on(home):

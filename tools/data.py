@@ -30,7 +30,7 @@ def open_data(
     ignore: the label number of pixels that do not count. kind: what the others mean. Raises InputError."""
     if name == "synthetic":
         made = membranes(24, 384, seed) if spatial_dims == 2 else membranes(6, 96, seed, spatial_dims=3)
-        return replace(made, ignore=ignore)
+        return replace(made, ignore=ignore, path=name)
     if stored is None:
         stored = _by_windows(Path(name))
     return (open_stored if stored else open_dataset)(name, spatial_dims, kind, ignore)

@@ -26,7 +26,7 @@ class Dataset:
     file names. class_names: K of them, or () without labels. source: where the images came from, for reports.
     instances: where the label files number objects, these numbers (0 is background), of the labels' shapes; else None.
     ignore: the number that marks, in the label files, pixels that do not count: their label is IGNORED, −1. None: all
-    pixels count.
+    pixels count. path: where they can be opened again, absolute; "" for images that are in no files.
 
     Raises InputError where these do not fit together, naming the image.
     """
@@ -38,6 +38,7 @@ class Dataset:
     source: str
     instances: tuple[np.ndarray, ...] | None = None
     ignore: int | None = None
+    path: str = ""
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -162,7 +163,7 @@ def open_dataset(
         label_paths.extend([label_path] * (1 if spatial_dims == 3 else len(stack)))
     check_planes(map(len, images), spatial_dims, path)
     if not raw_labels:
-        return Dataset(tuple(images), None, tuple(names), (), str(path))
+        return Dataset(tuple(images), None, tuple(names), (), str(path), path=str(path.absolute()))
     rule = label_rule(raw_labels, label_paths, kind, ignore)
     class_names, told = describe(rule, layout)
     return Dataset(
@@ -173,6 +174,7 @@ def open_dataset(
         source=str(path) + told,
         instances=tuple(rule.numbers(raw) for raw in raw_labels) if rule.kind == "instance" else None,
         ignore=ignore,
+        path=str(path.absolute()),
     )
 
 

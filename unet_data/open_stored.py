@@ -65,6 +65,7 @@ def open_stored(
         source=str(path) + told,
         instances=arrays(labels, convert=rule.numbers, reach=rule.reach) if rule.kind == "instance" else None,
         ignore=ignore,
+        path=str(path.absolute()),
     )
 
 

@@ -38,11 +38,11 @@ _OF_A_CHECKPOINT = (CONFIG, WEIGHTS, CARD)
 
 
 def check_folder(
-    out: Path, config: NetworkConfig, settings: TrainSettings, data: Dataset, resume: bool, path_of_data: str = ""
+    out: Path, config: NetworkConfig, settings: TrainSettings, data: Dataset, resume: bool
 ) -> dict[str, Any]:
     """What run.json will say. Raises InputError where the folder holds a run; with `resume`, where it is of another
     network, of other settings than FREE, or of other images."""
-    record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": path_of_data}
+    record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": data.path}
     record["images"] = [len(data), _digest(data)]
     if not (out / "run.json").exists():
         return record

@@ -66,10 +66,8 @@ def train(
     out: Path,
     resume: bool = False,
     report: Report = lambda record: None,
-    path: str = "",
 ) -> TrainResult:
-    """Trains and writes the run folder `out`, on every device of every process (`jax.distributed`) there is. `path`
-    is kept in run.json as where the data can be opened again.
+    """Trains and writes the run folder `out`, on every device of every process (`jax.distributed`) there is.
 
     With `resume`, goes on from its last saved state, on a CPU bit for bit as if it had never stopped, or starts where
     there is none. SIGTERM and SIGINT save and leave. Raises InputError: data that do not fit the network, a folder that
@@ -88,7 +86,7 @@ def train(
         )
     measure_for(settings, config, training)
     check_loader(settings)
-    record = check_folder(out, config, settings, training, resume, path)
+    record = check_folder(out, config, settings, training, resume)
     with Stop() as stop:
         run = _Run(config, settings, training, validation, out, stop, report)  # refuses what cannot be trained
         write_record(out, record)

@@ -121,7 +121,7 @@ def run(args: Args) -> int:
             for each in reports:
                 each(record)
 
-        result = train(config, args.settings, training, validation, args.out, args.resume, report, _absolute(args.data))
+        result = train(config, args.settings, training, validation, args.out, args.resume, report)
     if result.stopped:
         again = shlex.join(["unet", "train", args.data, "--out", str(args.out), "--resume"])
         notes.print(f"stopped; the state is saved: {again} goes on", soft_wrap=True)
@@ -214,23 +214,20 @@ def _print(
 
 def _completed(args: Args) -> tuple[Args, NetworkConfig | None]:
     """With data and out filled in from a run, and that run's network, where there is one."""
+    config = None
     if args.resume and args.out and (args.out / "run.json").exists():
         config, _, data = _stored(args.out)
-        return dataclasses.replace(args, data=args.data or data), config
-    config = None
-    if args.config and _is_run(args.config):
+        args = dataclasses.replace(args, data=args.data or data)
+    elif args.config and _is_run(args.config):
         if args.recipe:
             raise InputError(f"{args.config} has its own settings; leave out --recipe, or change them by their flags")
         config, _, data = _stored(args.config.parent)
         args = dataclasses.replace(args, data=args.data or data, out=args.out or next_folder(args.config.parent))
+    if config is not None and not args.data:
+        raise InputError("the run was made of images that are in no files; give the data: unet train DATA …")
     if not args.data or args.out is None:
         raise InputError("give the data and --out: unet train DATA --out RUN (or --config RUN/run.json)")
     return args, config
-
-
-def _absolute(data: str) -> str:
-    """For run.json: a run is repeated from any directory."""
-    return data if data == "synthetic" else str(Path(data).absolute())
 
 
 def _is_run(path: Path) -> bool:
@@ -244,5 +241,5 @@ def _stored(folder: Path) -> tuple[NetworkConfig, TrainSettings, str]:
     return (
         NetworkConfig.from_dict(record["network"], where),
         TrainSettings.from_dict(record["settings"], where),
-        record.get("path") or record["data"],
+        record["path"],
     )
