@@ -10,13 +10,10 @@ the start of a kernel does not count. What cannot run here is a line that says w
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,14 +21,13 @@ import numpy as np
 import tyro
 
 from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, preset, random_tensors
-from unet_spec.checkpoint import replacing
 from unet_spec.summary import facts
-from unet_tools.bench_measure import in_turns, versions
+from unet_tools.bench_measure import in_turns
 from unet_tools.bench_profile import profile
+from unet_tools.bench_record import record_of, write_record
 from unet_tools.bench_train import Args as TrainArgs
 from unet_tools.bench_train import compared, contestant, contestants, jax_steps, matmul_peak
 from unet_tools.console import console, print_table
-from unet_tools.demo import hardware
 
 Runs = Callable[[int], None]
 """Runs so many batches, and waits for them."""
@@ -259,13 +255,7 @@ def main(args: Args) -> int:
         "inference": lambda: inference(config, tensors, args),
         "engines": lambda: engines(config, tensors, image, args),
     }
-    document: dict[str, Any] = {
-        "command": shlex.join(["python", "-m", "unet_tools.bench_gpu", *sys.argv[1:]]),
-        "hardware": hardware(),
-        "versions": versions(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "tile": args.tile,
-    }
+    document = record_of("bench_gpu", tile=args.tile)
     for name in args.sections:
         document[name] = rows = []
         try:
@@ -277,9 +267,7 @@ def main(args: Args) -> int:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         print_table(name, tuple(columns), [tuple(_cell(row.get(c)) for c in columns) for row in rows])
         if args.out:  # after each section: a run that is cut short leaves what it has
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(args.out) as temporary:
-                temporary.write_text(json.dumps(document, indent=1) + "\n")
+            write_record(args.out, document)
     console.print(document["hardware"])
     return 0
 

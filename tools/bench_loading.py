@@ -9,26 +9,22 @@ training process holds after a tenth of its steps and after the last one; worker
 
 from __future__ import annotations
 
-import json
-import shlex
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import tyro
 
-from unet_spec.checkpoint import replacing
 from unet_tools.bench_apart import Apart
-from unet_tools.bench_measure import versions
+from unet_tools.bench_record import record_of, write_record
 from unet_tools.cli import LARGE_PAGES, use_large_pages
 from unet_tools.console import print_table
-from unet_tools.demo import hardware
 from unet_tools.memory import resident
 
 Loader = Literal["memory", "grain"]
@@ -124,17 +120,8 @@ def main(args: Args) -> int:
     title = f"tile {args.tile}, images of {args.size} pixels per axis"
     print_table(title, tuple(columns), shown, right="1 2 3 4 5 6 7")
     if args.out:
-        document = {
-            "command": shlex.join(["python", "-m", "unet_tools.bench_loading", *sys.argv[1:]]),
-            LARGE_PAGES[0]: LARGE_PAGES[1],
-            "hardware": hardware(),
-            "versions": versions(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "lines": lines,
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(args.out) as temporary:
-            temporary.write_text(json.dumps(document, indent=1) + "\n")
+        pages = {LARGE_PAGES[0]: os.environ.get(LARGE_PAGES[0])}
+        write_record(args.out, record_of("bench_loading", **pages, lines=lines))
     return 0
 
 

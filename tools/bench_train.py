@@ -12,15 +12,12 @@ of them take memory in large pages, as `unet train` does; `GLIBC_TUNABLES= pytho
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -29,14 +26,13 @@ import numpy as np
 import tyro
 
 from unet_spec import NetworkConfig, preset
-from unet_spec.checkpoint import replacing
 from unet_spec.summary import facts
 from unet_tools.bench_apart import Apart
-from unet_tools.bench_measure import in_turns, versions
+from unet_tools.bench_measure import in_turns
 from unet_tools.bench_profile import profile
+from unet_tools.bench_record import record_of, write_record
 from unet_tools.cli import LARGE_PAGES, use_large_pages
 from unet_tools.console import print_table
-from unet_tools.demo import hardware
 
 Steps = Callable[[int], None]
 """Trains so many steps, and waits for them."""
@@ -213,19 +209,8 @@ def main(args: Args) -> int:
         kinds = [(kind, f"{seconds:.4f}") for kind, seconds in found["kinds"].items()]
         print_table(f"kernels of the JAX step, width {width}", ("kind", "seconds_per_step"), kinds, right="1")
     if args.out:
-        document = {
-            "command": shlex.join(["python", "-m", "unet_tools.bench_train", *sys.argv[1:]]),
-            LARGE_PAGES[0]: os.environ.get(LARGE_PAGES[0]),
-            "hardware": hardware(),
-            "versions": versions(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "lines": lines,
-        }
-        if profiles:
-            document["profiles"] = profiles
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(args.out) as temporary:
-            temporary.write_text(json.dumps(document, indent=1) + "\n")
+        record = record_of("bench_train", **{LARGE_PAGES[0]: os.environ.get(LARGE_PAGES[0])}, lines=lines)
+        write_record(args.out, record | ({"profiles": profiles} if profiles else {}))
     return 0
 
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from unet_spec.checkpoint import replacing
 from unet_tools.console import print_table
 
 MESHES = {
@@ -140,20 +137,10 @@ def main(args: Args) -> int:
     print_table(None, ("mesh", "losses", "temporary MiB", "share of a weight", "collectives"), lines, right="2 3")
     print(f"largest relative difference of a loss from the first line's: {worst:.1e}")
     if args.out:
-        from unet_tools.bench_measure import versions
-        from unet_tools.demo import hardware
+        from unet_tools.bench_record import record_of, write_record
 
-        document = {
-            "command": shlex.join(["python", "-m", "unet_tools.scaling", *sys.argv[1:]]),
-            "hardware": f"{hardware()}; eight simulated devices",
-            "versions": versions(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "worst_relative_difference": worst,
-            "lines": found,
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(args.out) as temporary:
-            temporary.write_text(json.dumps(document, indent=1) + "\n")
+        record = record_of("scaling", worst_relative_difference=worst, lines=found)
+        write_record(args.out, record | {"hardware": f"{record['hardware']}; eight simulated devices"})
     return 0
 
 
