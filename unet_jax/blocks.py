@@ -18,6 +18,7 @@ from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
+from unet_jax.convolution import Conv, channel_mean, spread
 from unet_jax.windows import UpConv, max_pool
 from unet_spec import UNetConfig
 from unet_spec.ops import Upsample as UpsampleOp
@@ -89,6 +90,8 @@ class BatchNorm(nnx.Module):
     one (n − 1) and statistics have the parameters' dtype. With `use_scale` False there is a bias only.
     """
 
+    cpu_step = False  # see `unet_jax.convolution`
+
     def __init__(self, features: int, eps: float, momentum: float, dtype: DTypeLike, use_scale: bool = True):
         self.eps, self.momentum = eps, momentum
         self.scale = nnx.Param(jnp.ones(features, dtype)) if use_scale else None
@@ -101,26 +104,28 @@ class BatchNorm(nnx.Module):
         if self.use_running_average:
             mean, var = self.mean[...], self.var[...]
         else:
-            axes, count = tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
-            stats = x.astype(self.mean.dtype)
-            mean, var = stats.mean(axes), stats.var(axes)
+            stats, count = x.astype(self.mean.dtype), math.prod(x.shape[:-1])
+            mean = channel_mean(stats, self.cpu_step)
+            centred = stats - spread(mean, x, self.cpu_step)
+            var = channel_mean(jnp.square(centred), self.cpu_step)
             keep, unbiased = 1 - self.momentum, count / max(count - 1, 1)
             self.mean[...] = keep * self.mean[...] + self.momentum * mean
             self.var[...] = keep * self.var[...] + self.momentum * var * unbiased
         factor = jax.lax.rsqrt(var + self.eps)
         if self.scale is not None:
             factor = factor * self.scale[...]
-        y = (x - mean) * factor + self.bias[...]
+        mean, factor, bias = (spread(v, x, self.cpu_step) for v in (mean, factor, self.bias[...]))
+        y = (x - mean) * factor + bias
         return y.astype(x.dtype)
 
 
 def conv(
     config: UNetConfig, channels_in: int, channels_out: int, kernel: int, bias: bool, rngs: nnx.Rngs, dtype: DTypeLike
-) -> nnx.Conv:
+) -> Conv:
     """A convolution with stride 1; "same" padding is (kernel − 1) / 2 zeros a side."""
     window, pad = (kernel,) * config.spatial_dims, (kernel - 1) // 2 if config.padding == "same" else 0
     padding = [(pad, pad)] * config.spatial_dims
-    return nnx.Conv(
+    return Conv(
         channels_in,
         channels_out,
         window,

@@ -46,11 +46,12 @@ def model_loss(model: Network, settings: TrainSettings) -> Callable[..., Array]:
     return run
 
 
-def make_objective(graphdef: Any, settings: TrainSettings) -> Callable[..., tuple[Array, Any]]:
+def make_objective(graphdef: Any, settings: TrainSettings, cpu_step: bool = False) -> Callable[..., tuple[Array, Any]]:
     """(params, stats, images, labels, weights or None, dropout key) to (loss, new stats); differentiable in params.
 
     In bfloat16 the float32 weights are rounded at each use, so gradients arrive in float32. With `remat`, only the
-    outputs of the blocks are kept for the backward pass, and what lies between is computed again.
+    outputs of the blocks are kept for the backward pass, and what lies between is computed again. cpu_step: with
+    what is faster on one CPU (`unet_jax.convolution`).
     """
 
     def objective(
@@ -59,6 +60,8 @@ def make_objective(graphdef: Any, settings: TrainSettings) -> Callable[..., tupl
         if settings.precision == "bfloat16":
             params, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, images))
         model = nnx.merge(graphdef, params, stats, copy=True)  # its statistics change at this trace level
+        if cpu_step:
+            model.set_attributes(cpu_step=True, raise_if_not_found=False)
         loss = model_loss(model, settings)(images, labels, weights, key)
         return loss, nnx.state(model, nnx.BatchStat)
 

@@ -101,7 +101,8 @@ def make_step(
     as `state_shardings` lays it out.
     """
     update, prepare = optimizer(settings), make_prepare(settings, tile, mean, std)
-    gradient = jax.value_and_grad(make_objective(graphdef, settings), has_aux=True)
+    cpu_step = mesh is None and jax.default_backend() == "cpu"
+    gradient = jax.value_and_grad(make_objective(graphdef, settings, cpu_step), has_aux=True)
 
     def gradients(state: TrainState, images: Array, labels: Array, weights: Array | None, key: Array) -> Any:
         """(loss, stats, gradient), the parts of the batch one after the other."""

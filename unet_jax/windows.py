@@ -15,6 +15,8 @@ from flax import nnx
 from jax import Array
 from jax.typing import DTypeLike
 
+from unet_jax.convolution import spread
+
 
 def max_pool(x: Array, window: Sequence[int]) -> Array:
     """The maximum of each window, (N, *spatial, C) to (N, *spatial // window, C). What fills no window is left out.
@@ -36,6 +38,8 @@ class UpConv(nnx.ConvTranspose):
 
     Kernel (*window, out, in), as PyTorch's with its axes moved: y[s·i + k] = Σ_c x[i, c] · kernel[k, :, c] + bias.
     """
+
+    cpu_step = False  # see `unet_jax.convolution`
 
     def __init__(
         self,
@@ -69,4 +73,4 @@ class UpConv(nnx.ConvTranspose):
         order = [axis for d in range(dims) for axis in (1 + d, 1 + dims + d)]
         sizes = [n * w for n, w in zip(x.shape[1:-1], window, strict=True)]
         y = painted.transpose(0, *order, 1 + 2 * dims).reshape(x.shape[0], *sizes, features)
-        return y if bias is None else y + bias
+        return y if bias is None else y + spread(bias, y, self.cpu_step)

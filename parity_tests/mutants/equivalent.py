@@ -53,7 +53,7 @@ EQUIVALENT: dict[str, Mutant] = {
             NETWORK,
             Edit(
                 UpConv.__call__,
-                "return y if bias is None else y + bias",
+                "return y if bias is None else y + spread(bias, y, self.cpu_step)",
                 "return nnx.ConvTranspose.__call__(self, inputs)",
             ),
         ),

@@ -9,6 +9,7 @@ from parity_tests.mutants.registry import NETWORK, add
 from unet_jax import blocks, unet, windows
 
 _BATCH_NORM = blocks.BatchNorm.__call__
+_VARIANCE = "channel_mean(jnp.square(centred), self.cpu_step)"
 _HEAD = unet.UNet.__call__
 
 
@@ -28,7 +29,7 @@ add(
     "training normalises by the variance divided by n − 1",
     "crop-batch",
     NETWORK,
-    Edit(_BATCH_NORM, "stats.var(axes)", "stats.var(axes) * count / (count - 1)"),
+    Edit(_BATCH_NORM, _VARIANCE, f"{_VARIANCE} * count / (count - 1)"),
 )
 add(
     "jax-norm-momentum-default",
@@ -56,7 +57,7 @@ add(
     "the variance as E[x²] − E[x]², which cancels where the mean is large",
     "crop-batch",
     (*NETWORK, "gradients.float32"),
-    Edit(_BATCH_NORM, "stats.var(axes)", "(stats * stats).mean(axes) - stats.mean(axes) ** 2"),
+    Edit(_BATCH_NORM, _VARIANCE, "channel_mean(stats * stats, self.cpu_step) - mean**2"),
 )
 add(
     "jax-statistics-in-float32",

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from unet_jax.blocks import BatchNorm
+from unet_jax.convolution import Conv, conv_axes
 from unet_jax.windows import UpConv
 from unet_spec.ops import DropBlock as DropBlockOp
 from unet_spec.ops import PositionEmbedding as PositionEmbeddingOp
@@ -27,9 +28,9 @@ class Layers:
 
     def conv(
         self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, pad: int | None = None, bias=True
-    ) -> nnx.Conv:
+    ) -> Conv:
         """A convolution; `pad` zeros a side: (kernel − 1) / 2 or, in a valid network, none, unless given."""
-        return self._conv(nnx.Conv, channels_in, channels_out, kernel, stride, pad, bias)
+        return self._conv(Conv, channels_in, channels_out, kernel, stride, pad, bias)
 
     def std_conv(self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> StdConv:
         """A weight-standardised convolution without bias, padded by (kernel − 1) / 2 zeros a side."""
@@ -121,14 +122,9 @@ class StdConv(nnx.Conv):
         axes = tuple(range(kernel.ndim - 1))
         centred = kernel - kernel.mean(axes, keepdims=True)
         kernel = centred * jax.lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + 1e-5)
-        axes, dtype = _conv_axes(x.ndim), jnp.promote_types(x.dtype, kernel.dtype)  # as nnx.Conv has it
+        axes, dtype = conv_axes(x.ndim), jnp.promote_types(x.dtype, kernel.dtype)  # as nnx.Conv has it
         x, kernel = x.astype(dtype), kernel.astype(dtype)
         return jax.lax.conv_general_dilated(x, kernel, self.strides, self.padding, dimension_numbers=axes)  # type: ignore[arg-type]
-
-
-def _conv_axes(ndim: int) -> tuple[str, str, str]:
-    spatial = "DHW"[-(ndim - 2) :]
-    return f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"
 
 
 class PReLU(nnx.Module):

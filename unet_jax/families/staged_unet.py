@@ -25,6 +25,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from unet_jax.blocks import BatchNorm, Identity, kept
+from unet_jax.convolution import Conv
 from unet_jax.families.layers import NearestUpsample, pad_end
 from unet_jax.network import Loss, Network
 from unet_jax.windows import UpConv, max_pool
@@ -49,10 +50,10 @@ class StageLayers:
         stride: Sizes | None = None,
         bias: bool = True,
         pad: Sizes | None = None,
-    ) -> nnx.Conv:
+    ) -> Conv:
         """A convolution; `pad` zeros a side, half of the kernel unless given."""
         pad = tuple(k // 2 for k in kernel) if pad is None else pad
-        return nnx.Conv(
+        return Conv(
             channels_in,
             channels_out,
             kernel,

@@ -1,0 +1,110 @@
+"""3x3 convolutions by Winograd's minimal filtering: 16 products for 2x2 outputs, where the sum as written has 36.
+
+F(2x2, 3x3) of Lavin and Gray 2016, arXiv 1509.09308: y = Aᵀ [(G g Gᵀ) ∘ (Bᵀ d B)] A for tiles d of 4x4 inputs that
+overlap by two, with ∘ a matrix product over the channels. It is the same convolution in exact arithmetic, and in
+float32 about as far from it as the direct sum is (`parity_tests/test_train_winograd.py`).
+
+The gradient for the input is again such a convolution; the one for the kernel is XLA's, which has long sums and gains
+nothing from it. Both come from a rule (`jax.custom_vjp`), so that forward-mode derivatives do not exist.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Grid = list[list[Array]]
+"""Arrays by row and column."""
+
+_IN_CACHE = 8 * 2**20
+"""Bytes of an input whose transformed tiles, four times as many, stay in a CPU's last cache."""
+_SAVED, _SAVED_IN_MEMORY = 20, 60
+"""The least channels_in · channels_out / (channels_in + channels_out), that is products saved per value moved, with
+which it is faster: where the tiles stay in the cache, and where they do not."""
+_SMALLEST = 5e6
+"""The least products in one of its sixteen matrix products; below, starting sixteen costs more than they save."""
+
+
+def suits(shape: Sequence[int], channels_out: int) -> bool:
+    """Whether a valid 3x3 convolution of images (N, H, W, C) can be computed so, and is faster so on a CPU."""
+    images, height, width, channels = shape
+    if height % 2 or width % 2 or min(height, width) < 4:
+        return False
+    tiles = images * (height // 2 - 1) * (width // 2 - 1)
+    saved = channels * channels_out / (channels + channels_out)
+    enough = _SAVED if 4 * math.prod(shape) <= _IN_CACHE else _SAVED_IN_MEMORY
+    return saved >= enough and tiles * channels * channels_out >= _SMALLEST
+
+
+def direct(x: Array, kernel: Array) -> Array:
+    """XLA's own valid convolution, (N, H, W, C) by (h, w, C, K)."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@jax.custom_vjp
+def conv3x3(x: Array, kernel: Array) -> Array:
+    """The valid convolution of (N, H, W, C) by (3, 3, C, K), H and W even and at least 4: (N, H − 2, W − 2, K)."""
+    return _convolve(x, [[kernel[i, j] for j in range(3)] for i in range(3)], channels=0)
+
+
+def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return conv3x3(x, kernel), (x, kernel)
+
+
+def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    _, of_kernel = jax.vjp(lambda k: direct(x, k), kernel)
+    padded = (*g.shape[:1], *(n + 4 for n in g.shape[1:3]), g.shape[3])
+    if suits(padded, x.shape[3]):
+        turned = [[kernel[2 - i, 2 - j] for j in range(3)] for i in range(3)]
+        return _convolve(jnp.pad(g, ((0, 0), (2, 2), (2, 2), (0, 0))), turned, channels=1), of_kernel(g)[0]
+    _, of_input = jax.vjp(lambda x: direct(x, kernel), x)
+    return of_input(g)[0], of_kernel(g)[0]
+
+
+conv3x3.defvjp(_forward, _backward)
+
+
+def _convolve(x: Array, kernel: Grid, channels: int) -> Array:
+    """`kernel`: three by three matrices, which are summed over their axis `channels`."""
+    n, height, width, _ = x.shape
+    tiles_down, tiles_across = height // 2 - 1, width // 2 - 1
+    parts = x.reshape(n, height // 2, 2, width // 2, 2, -1)
+
+    def of_tiles(i: int, j: int) -> Array:  # value (i, j) of every tile, (N, tiles down, tiles across, C)
+        return parts[:, i // 2 : i // 2 + tiles_down, i % 2, j // 2 : j // 2 + tiles_across, j % 2]
+
+    tiles = _both_axes(_of_input, [[of_tiles(i, j) for j in range(4)] for i in range(4)])
+    weights = _both_axes(_of_kernel, kernel)
+    dims, exact = (((3,), (channels,)), ((), ())), jax.lax.Precision.HIGHEST
+    products = [
+        [jax.lax.dot_general(t, w, dims, exact) for t, w in zip(*rows, strict=True)]
+        for rows in zip(tiles, weights, strict=True)
+    ]
+    y = _both_axes(_of_output, products)
+    return jnp.stack([jnp.stack(row, 3) for row in y], 2).reshape(n, height - 2, width - 2, -1)
+
+
+def _of_input(d: Sequence[Array]) -> list[Array]:
+    """Bᵀ d."""
+    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+
+
+def _of_kernel(g: Sequence[Array]) -> list[Array]:
+    """G g."""
+    return [g[0], (g[0] + g[1] + g[2]) / 2, (g[0] - g[1] + g[2]) / 2, g[2]]
+
+
+def _of_output(m: Sequence[Array]) -> list[Array]:
+    """Aᵀ m."""
+    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
+
+
+def _both_axes(transform: Callable[[Sequence[Array]], list[Array]], grid: Grid) -> Grid:
+    """A transform of columns, then of rows."""
+    columns = [transform(column) for column in zip(*grid, strict=True)]
+    return [transform(row) for row in zip(*columns, strict=True)]
