@@ -16,6 +16,7 @@ from flax import nnx
 from jax import Array
 
 from unet_jax.compiling import compiler_options
+from unet_jax.convolution import conv_axes
 from unet_jax.windows import max_pool
 from unet_spec.ops import Conv, Crop, MaxPool, Pad, Upsample
 from unet_spec.strips import Step, check_strips, plan_strips
@@ -92,13 +93,12 @@ class StripRuntime:
         for part in step.name.split("."):
             module = module[int(part)] if part.isdigit() else getattr(module, part)
         if isinstance(op, Conv):
-            letters = "DHW"[-self.config.spatial_dims :]
             y = jax.lax.conv_general_dilated(
                 x,
                 module.kernel[...],
                 op.stride,
                 [step.pads[0], *((p, p) for p in op.padding[1:])],
-                dimension_numbers=(f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+                dimension_numbers=conv_axes(x.ndim),
             )
             return y if module.bias is None else y + module.bias[...]
         return module(x)[:, step.drop : step.drop + step.rows]

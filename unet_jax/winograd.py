@@ -24,7 +24,8 @@ _IN_CACHE = 8 * 2**20
 """Bytes of an input whose transformed tiles, four times as many, stay in a CPU's last cache."""
 _SAVED, _SAVED_IN_MEMORY = 20, 60
 """The least channels_in · channels_out / (channels_in + channels_out), that is products saved per value moved, with
-which it is faster: where the tiles stay in the cache, and where they do not."""
+which it is faster: where the tiles stay in the cache, and where they do not. These limits are from timing single layers
+on two cores of x86-64; `python -m unet_tools.bench_train` times them all together."""
 _SMALLEST = 5e6
 """The least products in one of its sixteen matrix products; below, starting sixteen costs more than they save."""
 
