@@ -27,15 +27,17 @@ class Conv(nnx.Conv):
     cpu_step = False
 
     def __call__(self, inputs: Array) -> Array:
+        if not self.cpu_step:
+            return super().__call__(inputs)
         bias = None if self.bias is None else self.bias[...]
         x, kernel, bias = self.promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
         y = self._convolved(x, kernel)
-        return y if bias is None else y + spread(bias, y, self.cpu_step)
+        return y if bias is None else y + spread(bias, y, True)
 
     def _convolved(self, x: Array, kernel: Array) -> Array:
         window, strides = kernel.shape[:-2], np.broadcast_to(self.strides or 1, kernel.ndim - 2).tolist()
         zeros = cast(Sequence[tuple[int, int]], self.padding)
-        if self.cpu_step and set(strides) == {1}:
+        if set(strides) == {1}:
             sizes = [n + low + high for n, (low, high) in zip(x.shape[1:-1], zeros, strict=True)]
             if set(window) == {1} and sizes == list(x.shape[1:-1]):
                 return jnp.tensordot(x, kernel.reshape(kernel.shape[-2:]), 1, precision=jax.lax.Precision.HIGHEST)
