@@ -1,6 +1,7 @@
 """The speed of training: the JAX step beside the PyTorch twin's, forward and backward, side by side on one machine.
 
     python -m unet_tools.bench_train --widths 16 64 --tile 252 --out train_speed.json
+    python -m unet_tools.bench_train --widths 16 --spatial-dims 3 --padding same --levels 3 --tile 64
 
 Both train the same network on the same tile with SGD and momentum, from device memory: no loading, no augmentation.
 Each contestant has a process of its own, as a training has, and they take turns, so that other load on the machine
@@ -53,7 +54,7 @@ def jax_steps(config: NetworkConfig, tile: int, batch: int, precision: Literal["
     )
     settings = replace(settings, precision=precision)
     graphdef, state = initial_state(create(config, 0), settings)
-    step = make_step(graphdef, settings, (tile, tile), jnp.zeros(1), jnp.ones(1))
+    step = make_step(graphdef, settings, (tile,) * config.spatial_dims, jnp.zeros(1), jnp.ones(1))
     images, labels = (jax.device_put(a) for a in _batch(config, tile, batch))
 
     def run(count: int) -> None:
@@ -80,8 +81,8 @@ def torch_steps(
     images, labels = (torch.from_numpy(a).to(device) for a in _batch(config, tile, batch))
     images = images.movedim(-1, 1).contiguous()
     if channels_last:
-        model = model.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if config.spatial_dims == 2 else torch.channels_last_3d
+        model, images = model.to(memory_format=layout), images.contiguous(memory_format=layout)
     forward: Any = torch.compile(model, dynamic=False) if compiled else model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.99)
 
@@ -112,7 +113,8 @@ CONTESTANTS: dict[str, tuple[Callable[..., Steps], tuple[Any, ...]]] = {
 
 
 def _batch(config: NetworkConfig, tile: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    images = np.random.default_rng(0).normal(size=(batch, tile, tile, config.in_channels)).astype(np.float32)
+    shape = (batch, *(tile,) * config.spatial_dims, config.in_channels)
+    images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     return images, (images[..., 0] > 0.3).astype(np.int32)
 
 
@@ -144,6 +146,10 @@ class Args:
     """Width of the finest level; each level below has twice as many."""
     levels: int = 5
     """Levels of the network."""
+    spatial_dims: Literal[2, 3] = 2
+    """Images or volumes."""
+    padding: Literal["valid", "same"] = "valid"
+    """Of the convolutions."""
     tile: int = 572
     """Input pixels per axis."""
     batch: int = 1
@@ -175,7 +181,9 @@ def contestant(name: str, config: NetworkConfig, args: Args) -> Steps:
 def compared(config: NetworkConfig, args: Args, runs: Mapping[str, Steps]) -> list[dict[str, Any]]:
     """One line a contestant: its seconds and images a second, its speed over PyTorch eager's, its share of the peak."""
     seconds = in_turns(runs, args.rounds, args.repeats)
-    macs = 3 * facts(config, (args.tile, args.tile))["macs"] * args.batch  # backward: two products for each forward
+    macs = (
+        3 * facts(config, (args.tile,) * config.spatial_dims)["macs"] * args.batch
+    )  # backward: two products for each forward
     return [
         {
             "runtime": name,
@@ -195,7 +203,8 @@ def main(args: Args) -> int:
 
     lines, profiles = [], {}
     for width in args.widths:
-        config = preset("paper", widths=tuple(width * 2**k for k in range(args.levels)), dropout=0.0)
+        widths = tuple(width * 2**k for k in range(args.levels))
+        config = preset("paper", widths=widths, dropout=0.0, spatial_dims=args.spatial_dims, padding=args.padding)
         with ExitStack() as stack:
             names = contestants(args, jax.default_backend() == "gpu")
             runs = {name: stack.enter_context(Apart(contestant, name, config, args)) for name in names}
@@ -203,7 +212,7 @@ def main(args: Args) -> int:
             if args.profile:
                 profiles[width] = runs["jax"].ask(profile, args.rounds)
     shown = [(str(x["width"]), x["runtime"], *(f"{x[k]:.3f}" for k in list(x)[2:])) for x in lines]
-    title = f"tile {args.tile}, batch {args.batch}"
+    title = f"tile {args.tile}, {args.spatial_dims}-D, {args.padding} padding, batch {args.batch}"
     print_table(title, ("width", "runtime", *list(lines[0])[2:]), shown, right="0 2 3 4 5 6")
     for width, found in profiles.items():
         kinds = [(kind, f"{seconds:.4f}") for kind, seconds in found["kinds"].items()]

@@ -1,10 +1,10 @@
 """The convolution of all networks, and what a training step on a CPU does differently.
 
-XLA's CPU code is slow in three places of a U-Net's step: 3x3 convolutions of many channels (`unet_jax.winograd`), sums
-over all pixels of a channel, which are the gradient of every bias and the statistics of every norm, and the gradient of
-a 1x1 convolution's kernel. `make_step` therefore sets the attribute `cpu_step` of these layers, where it compiles for
-one CPU: `model.set_attributes(cpu_step=True)`. The numbers are the same to float32 rounding. Everywhere else the layers
-are XLA's own operations, in training and in evaluation.
+XLA's CPU code is slow in three places of a U-Net's step: convolutions (`unet_jax.cpu_convolution`), sums over all
+pixels of a channel, which are the gradient of every bias and the statistics of every norm, and the gradient of a 1x1
+convolution's kernel. `make_step` therefore sets the attribute `cpu_step` of these layers, where it compiles for one
+CPU: `model.set_attributes(cpu_step=True)`. The numbers are the same to float32 rounding. Everywhere else the layers are
+XLA's own operations and `Conv` is `nnx.Conv`, in training and in evaluation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from unet_jax.winograd import conv3x3, suits
+from unet_jax.cpu_convolution import convolve
 
 
 class Conv(nnx.Conv):
@@ -41,8 +41,8 @@ class Conv(nnx.Conv):
             sizes = [n + low + high for n, (low, high) in zip(x.shape[1:-1], zeros, strict=True)]
             if set(window) == {1} and sizes == list(x.shape[1:-1]):
                 return jnp.tensordot(x, kernel.reshape(kernel.shape[-2:]), 1, precision=jax.lax.Precision.HIGHEST)
-            if window == (3, 3) and x.dtype != jnp.bfloat16 and suits((len(x), *sizes, x.shape[-1]), kernel.shape[-1]):
-                return conv3x3(jnp.pad(x, ((0, 0), *zeros, (0, 0))), kernel)
+            if len(window) in (2, 3) and x.dtype != jnp.bfloat16:
+                return convolve(jnp.pad(x, ((0, 0), *zeros, (0, 0))), kernel)
         return jax.lax.conv_general_dilated(x, kernel, strides, zeros, dimension_numbers=conv_axes(x.ndim))
 
 

@@ -1,6 +1,6 @@
 """Layers whose windows touch and do not overlap, without XLA's operations for windows that do.
 
-A max-pool and a transposed convolution by such windows are reshapes around a maximum and around one matrix product. The
+A max-pool and a transposed convolution by such windows are reshapes around a maximum and around matrix products. The
 arithmetic is the same; on a CPU the step is much faster, since XLA computes the general ones, and their gradients,
 value by value (`python -m unet_tools.bench_train` measures the step).
 """
@@ -67,10 +67,18 @@ class UpConv(nnx.ConvTranspose):
         """(N, *spatial, in) to (N, *spatial · window, out)."""
         bias = None if self.bias is None else self.bias[...]
         x, kernel, bias = self.promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
-        *window, features, _ = kernel.shape
-        painted = jnp.tensordot(x, kernel, (-1, -1), precision=self.precision)  # (N, *spatial, *window, out)
-        dims = len(window)
-        order = [axis for d in range(dims) for axis in (1 + d, 1 + dims + d)]
-        sizes = [n * w for n, w in zip(x.shape[1:-1], window, strict=True)]
-        y = painted.transpose(0, *order, 1 + 2 * dims).reshape(x.shape[0], *sizes, features)
+        y = self._painted(x, kernel)
         return y if bias is None else y + spread(bias, y, self.cpu_step)
+
+    def _painted(self, x: Array, kernel: Array, axis: int = 1) -> Array:
+        """(N, *spatial, in) by (*window, out, in), the window beginning at this axis of `x`: without bias.
+
+        One matrix product for each row of the window, since rows lie in memory as they do in the result. With one for
+        the whole window, the gradient must be put into another order first.
+        """
+        *window, features, channels = kernel.shape
+        if len(window) > 1:
+            y = jnp.stack([self._painted(x, part, axis + 1) for part in kernel], axis + 1)
+            return y.reshape(*y.shape[:axis], -1, *y.shape[axis + 2 :])
+        y = jnp.matmul(x.reshape(-1, channels), kernel.reshape(-1, channels).T, precision=self.precision)
+        return y.reshape(*x.shape[:-2], -1, features)

@@ -2,10 +2,10 @@
 
 F(2x2, 3x3) of Lavin and Gray 2016, arXiv 1509.09308: y = Aᵀ [(G g Gᵀ) ∘ (Bᵀ d B)] A for tiles d of 4x4 inputs that
 overlap by two, with ∘ a matrix product over the channels. It is the same convolution in exact arithmetic, and in
-float32 about as far from it as the direct sum is (`parity_tests/test_train_winograd.py`).
+float32 about as far from it as the direct sum is (`parity_tests/test_train_cpu_step.py`).
 
-The gradient for the input is again such a convolution; the one for the kernel is XLA's, which has long sums and gains
-nothing from it. Both come from a rule (`jax.custom_vjp`), so that forward-mode derivatives do not exist.
+The gradient for the input is such a convolution, too (`unet_jax.cpu_convolution`); the one for the kernel has long sums
+and gains nothing from it.
 """
 
 from __future__ import annotations
@@ -41,37 +41,11 @@ def suits(shape: Sequence[int], channels_out: int) -> bool:
     return saved >= enough and tiles * channels * channels_out >= _SMALLEST
 
 
-def direct(x: Array, kernel: Array) -> Array:
-    """XLA's own valid convolution, (N, H, W, C) by (h, w, C, K)."""
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def winograd(x: Array, kernel: Grid, channels: int) -> Array:
+    """The valid convolution of images (N, H, W, C), H and W even and at least 4: (N, H − 2, W − 2, K).
 
-
-@jax.custom_vjp
-def conv3x3(x: Array, kernel: Array) -> Array:
-    """The valid convolution of (N, H, W, C) by (3, 3, C, K), H and W even and at least 4: (N, H − 2, W − 2, K)."""
-    return _convolve(x, [[kernel[i, j] for j in range(3)] for i in range(3)], channels=0)
-
-
-def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return conv3x3(x, kernel), (x, kernel)
-
-
-def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    _, of_kernel = jax.vjp(lambda k: direct(x, k), kernel)
-    padded = (*g.shape[:1], *(n + 4 for n in g.shape[1:3]), g.shape[3])
-    if suits(padded, x.shape[3]):
-        turned = [[kernel[2 - i, 2 - j] for j in range(3)] for i in range(3)]
-        return _convolve(jnp.pad(g, ((0, 0), (2, 2), (2, 2), (0, 0))), turned, channels=1), of_kernel(g)[0]
-    _, of_input = jax.vjp(lambda x: direct(x, kernel), x)
-    return of_input(g)[0], of_kernel(g)[0]
-
-
-conv3x3.defvjp(_forward, _backward)
-
-
-def _convolve(x: Array, kernel: Grid, channels: int) -> Array:
-    """`kernel`: three by three matrices, which are summed over their axis `channels`."""
+    kernel: three by three matrices, which are summed over their axis `channels`: (C, K) for 0, (K, C) for 1.
+    """
     n, height, width, _ = x.shape
     tiles_down, tiles_across = height // 2 - 1, width // 2 - 1
     parts = x.reshape(n, height // 2, 2, width // 2, 2, -1)

@@ -141,14 +141,14 @@ add(
     "the kernel of a convolution: input and output channels change places",
     "equal-widths",
     NETWORK,
-    Edit(windows.UpConv.__call__, "kernel, (-1, -1)", "kernel, (-1, -2)"),
+    Edit(windows.UpConv.__call__, "(x, kernel)", "(x, kernel.swapaxes(-1, -2))"),
 )
 add(
     "jax-up-convolution-turned",
     "the kernel upside down, as a convolution's gradient has it",
     "crop-batch",
     NETWORK,
-    Edit(windows.UpConv.__call__, "kernel, (-1, -1)", "kernel[::-1], (-1, -1)"),
+    Edit(windows.UpConv.__call__, "(x, kernel)", "(x, kernel[::-1])"),
 )
 add(
     "jax-average-pool",

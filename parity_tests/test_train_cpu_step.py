@@ -1,4 +1,4 @@
-"""What a training step on one CPU does differently: Winograd's products, and sums over pixels in two steps."""
+"""What a training step on one CPU does differently: its convolutions, and sums over pixels in two steps."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 from unet_jax import convolution, winograd
 from unet_jax.augment import NONE
 from unet_jax.blocks import BatchNorm
-from unet_jax.convolution import Conv, channel_mean, spread
+from unet_jax.convolution import Conv, channel_mean, conv_axes, spread
+from unet_jax.cpu_convolution import convolve
 from unet_jax.objective import make_objective
 from unet_jax.settings import TrainSettings
 from unet_jax.step import initial_state, make_step
@@ -18,14 +19,18 @@ from unet_jax.unet import UNet
 from unet_jax.windows import UpConv
 from unet_spec import preset
 
-DIRECT = winograd.direct
+
+def direct(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1,) * (x.ndim - 2), "VALID", dimension_numbers=conv_axes(x.ndim), precision="highest"
+    )
 
 
-def case(shape=(2, 12, 18, 5), features=7, dtype=np.float64):
+def case(shape=(2, 12, 18, 5), features=7, window=(3, 3), dtype=np.float64):
     rng = np.random.default_rng(0)
-    x, kernel = rng.normal(size=shape), rng.normal(size=(3, 3, shape[-1], features))
-    g = rng.normal(size=(shape[0], shape[1] - 2, shape[2] - 2, features))
-    return [jnp.asarray(a, dtype) for a in (x, kernel, g)]
+    x, kernel = rng.normal(size=shape), rng.normal(size=(*window, shape[-1], features))
+    sizes = (n - w + 1 for n, w in zip(shape[1:], window, strict=False))
+    return [jnp.asarray(a, dtype) for a in (x, kernel, rng.normal(size=(shape[0], *sizes, features)))]
 
 
 def everywhere(monkeypatch):
@@ -43,23 +48,41 @@ def far(a, b):
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 4, 1), (2, 12, 18, 5), (1, 6, 40, 3)])
-def test_it_is_the_convolution_and_its_gradients(monkeypatch, shape):
+@pytest.mark.parametrize(
+    ("shape", "window", "features", "convolutions", "products"),
+    [
+        ((2, 12, 18, 5), (3, 3), 7, 1, 16),  # Winograd's
+        ((1, 4, 4, 2), (3, 3), 1, 1, 16),
+        ((2, 13, 18, 5), (3, 3), 7, 1, 0),  # an odd size
+        ((2, 12, 18, 5), (5, 2), 7, 1, 0),  # another window
+        ((2, 12, 18, 5), (1, 1), 7, 1, 0),
+        ((2, 12, 18, 1), (3, 3), 7, 0, 0),  # shifted images
+        ((2, 13, 9, 1), (2, 4), 1, 0, 0),
+        ((2, 13, 9, 1), (2, 5), 1, 1, 0),  # too many of them
+        ((2, 5, 12, 8, 3), (3, 3, 3), 4, 3, 48),  # a volume by planes
+        ((2, 5, 7, 8, 3), (2, 1, 3), 4, 2, 0),
+        ((1, 4, 6, 8, 1), (3, 3, 3), 4, 0, 0),
+    ],
+)
+def test_it_is_the_convolution_and_its_gradients(monkeypatch, shape, window, features, convolutions, products):
     everywhere(monkeypatch)
     with jax.enable_x64(True):
-        given = case(shape)
-        assert "conv_general" not in str(jax.make_jaxpr(winograd.conv3x3)(*given[:2]))
-        found, wanted = (value_and_gradients(f, *given) for f in (winograd.conv3x3, DIRECT))
+        given = case(shape, features, window)
+        found, wanted = (value_and_gradients(f, *given) for f in (convolve, direct))
+        text = str(jax.make_jaxpr(convolve)(*given[:2]))
     assert max(far(a, b) for a, b in zip(found, wanted, strict=True)) < 1e-14
+    if products:
+        convolutions = 0
+    assert (text.count("conv_general_dilated["), text.count("dot_general[")) == (convolutions, products)
 
 
 def test_the_gradient_for_the_input_is_such_a_convolution_or_xlas(monkeypatch):
     x, kernel, g = case(dtype=np.float32)
 
     def products():
-        return str(jax.make_jaxpr(lambda x: jax.vjp(lambda x: winograd.conv3x3(x, kernel), x)[1](g))(x)).count("dot_g")
+        return str(jax.make_jaxpr(lambda x: jax.vjp(lambda x: convolve(x, kernel), x)[1](g))(x)).count("dot_general[")
 
-    assert products() == 16  # of the forward pass
+    assert products() == 0
     everywhere(monkeypatch)
     assert products() == 32
 
@@ -68,11 +91,10 @@ def test_in_float32_it_is_about_as_near_as_the_direct_sum(monkeypatch):
     everywhere(monkeypatch)
     with jax.enable_x64(True):
         given = case((1, 34, 34, 64), 48)
-        exact = value_and_gradients(DIRECT, *given)
+        exact = value_and_gradients(direct, *given)
         small = [a.astype(jnp.float32) for a in given]
         errors = [
-            [far(a, b) for a, b in zip(value_and_gradients(f, *small), exact, strict=True)]
-            for f in (winograd.conv3x3, DIRECT)
+            [far(a, b) for a, b in zip(value_and_gradients(f, *small), exact, strict=True)] for f in (convolve, direct)
         ]
     assert all(mine < 4 * theirs for mine, theirs in zip(*errors, strict=True)), errors
     assert max(errors[0]) < 2e-6
@@ -103,25 +125,28 @@ def layer(channels, features, kernel, strides, pad, bias=True):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "strides", "pad", "size", "winograds"),
+    ("kernel", "strides", "pad", "size", "ours"),
     [
         ((3, 3), 1, 0, (12, 10), True),
         ((3, 3), (1, 1), 1, (12, 10), True),
-        ((3, 3), 1, 1, (13, 10), False),
+        ((3, 3), 1, 1, (13, 10), True),
         ((3, 3), (2, 2), 1, (12, 10), False),
         ((3, 3), (1, 2), 1, (12, 10), False),
         ((1, 1), 1, 0, (12, 10), False),
         ((1, 1), 2, 0, (12, 10), False),
-        ((1, 1), 1, 1, (12, 10), False),
-        ((5, 3), 1, 1, (12, 10), False),
-        ((3, 3, 3), 1, 1, (6, 6, 6), False),
+        ((1, 1), 1, 1, (12, 10), True),
+        ((5, 3), 1, 1, (12, 10), True),
+        ((3, 3, 3), 1, 1, (6, 6, 6), True),
+        ((3, 3, 3), 1, 0, (6, 7, 6), True),
+        ((3, 3, 3), 2, 1, (6, 6, 6), False),
+        ((3,), 1, 1, (12,), False),
         ((1, 1, 1), 1, 0, (6, 6, 6), False),
     ],
 )
-def test_a_layer_is_the_same_in_a_cpu_step(monkeypatch, kernel, strides, pad, size, winograds):
+def test_a_layer_is_the_same_in_a_cpu_step(monkeypatch, kernel, strides, pad, size, ours):
     everywhere(monkeypatch)
     used = []
-    monkeypatch.setattr(convolution, "conv3x3", lambda *a: used.append(1) or winograd.conv3x3(*a))
+    monkeypatch.setattr(convolution, "convolve", lambda *a: used.append(1) or convolve(*a))
     with jax.enable_x64(True):
         conv = layer(4, 6, kernel, strides, pad)
         conv.bias[...] = jnp.arange(6.0)
@@ -135,14 +160,14 @@ def test_a_layer_is_the_same_in_a_cpu_step(monkeypatch, kernel, strides, pad, si
         assert not used
         conv.set_attributes(cpu_step=True)
         found = nnx.value_and_grad(run, argnums=(0, 1))(conv, x)
-    assert bool(used) is winograds
+    assert bool(used) is ours
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_bfloat16_is_left_to_xla(monkeypatch):
     everywhere(monkeypatch)
-    monkeypatch.setattr(convolution, "conv3x3", None)
+    monkeypatch.setattr(convolution, "convolve", None)
     conv = Conv(4, 6, (3, 3), padding=[(0, 0)] * 2, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     conv.set_attributes(cpu_step=True)
     assert conv(jnp.ones((1, 12, 12, 4))).dtype == jnp.bfloat16
