@@ -228,6 +228,16 @@ def test_only_the_step_of_one_cpu_has_it(monkeypatch, mesh):
     assert asked == [mesh is None and jax.default_backend() == "cpu"]
 
 
+@pytest.mark.parametrize(("dims", "long_vectors"), [(2, True), (3, False)])
+def test_steps_of_images_ask_for_long_vectors(monkeypatch, dims, long_vectors):
+    asked = []
+    monkeypatch.setattr("unet_jax.step.compiler_options", lambda long_vectors: asked.append(long_vectors) or {})
+    settings = TrainSettings(steps=1, tile=28, batch=1, augmentation=NONE)
+    graphdef, _ = initial_state(UNet(preset("paper", widths=(2, 4), spatial_dims=dims), 0), settings)
+    make_step(graphdef, settings, (28,) * dims, jnp.zeros(1), jnp.ones(1))
+    assert asked == [long_vectors]
+
+
 def test_every_layer_that_knows_a_cpu_step_is_told(monkeypatch):
     told = []
     for cls in (Conv, UpConv, BatchNorm):

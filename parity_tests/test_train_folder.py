@@ -60,6 +60,21 @@ def test_a_run_made_in_python_is_resumed_and_repeated_by_the_command(home, capsy
     assert "images that are in no files; give the data" in capsys.readouterr().err
 
 
+def test_a_run_goes_on_with_its_own_recipe_or_not_at_all(home, capsys):
+    flags = ["--preset", "paper", "--widths", "2", "4", "--tile", "36", "--no-report", "--json"]
+    paper, modern = ["--recipe", "paper-2015"], ["--recipe", "modern"]
+    assert main(["train", "data", "--out", "run", *flags, *paper, "--steps", "2", "--seed", "3"]) == 0
+    before, again = stored(home / "run"), ["train", "--out", "run", "--resume", "--no-report", "--json", "--steps"]
+    capsys.readouterr()
+    assert main([*again, "3", *modern]) == 2
+    told = capsys.readouterr().err
+    assert "run was trained with batch 1, not 4; resume it with the same settings, or name none" in told
+    assert main([*again, "3", *paper]) == 0
+    after = stored(home / "run")
+    assert after["network"] == before["network"]
+    assert after["settings"] == before["settings"] | {"steps": 3}
+
+
 def test_a_run_that_has_its_data_by_a_relative_path_goes_on(home):
     """As run.json had it before."""
     assert main(["train", "data", "--out", "run", "--no-report", *FLAGS]) == 0

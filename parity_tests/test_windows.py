@@ -9,7 +9,7 @@ import pytest
 import torch
 from flax import nnx
 
-from unet_jax import compiler_options
+from unet_jax import compiler_options, compiling
 from unet_jax.windows import UpConv, max_pool
 
 
@@ -61,3 +61,21 @@ def test_no_slow_convolutions_are_compiled():
         return jax.lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     assert "ynn" not in jax.jit(conv, compiler_options=compiler_options()).lower(x, w).compile().as_text()
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the option is for CPUs")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_long_vectors_are_asked_for_where_they_are_wanted(wanted, tmp_path):
+    options = {**compiler_options(long_vectors=wanted), "xla_dump_to": str(tmp_path)}
+    jax.jit(lambda x: jnp.exp(x) + 1, compiler_options=options).lower(jnp.ones((64, 64))).compile()
+    code = [file.read_text() for file in tmp_path.glob("*with-opt.ll")]
+    assert code
+    assert any('"prefer-vector-width"="512"' in each for each in code) == wanted
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are for CPUs")
+def test_an_option_that_xla_does_not_know_is_left_out_alone(monkeypatch):
+    known = compiler_options(long_vectors=True)
+    assert len(known) == 2
+    monkeypatch.setattr(compiling, "_VECTORS", {"xla_cpu_no_such_option": "1"})
+    assert compiler_options.__wrapped__(long_vectors=True) == compiler_options()

@@ -222,7 +222,7 @@ def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
     for batch in args.batches:
         own = TrainArgs(tile=args.tile, batch=batch, rounds=args.rounds, compile=torch.cuda.is_available())
         runs = {name: contestant(name, config, own) for name in contestants(own, torch.cuda.is_available())}
-        yield from ({"batch": batch} | line for line in compared(config, own, runs))
+        yield from ({"batch": batch} | line for line in compared(config, own, in_turns(runs, own.rounds, own.repeats)))
 
 
 def profiled(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:

@@ -5,10 +5,11 @@
 
 Both train the same network on the same tile with SGD and momentum, from device memory: no loading, no augmentation.
 Each contestant has a process of its own, as a training has, and they take turns, so that other load on the machine
-meets all; what counts is the ratio of the medians. JAX runs as the trainer runs it (jitted, donated); PyTorch eager,
-channels_last and, with --compile, compiled. On a GPU float32 is multiplied as TF32, which is JAX's default there, and
-bfloat16 is timed as well. Beside each, the share of what a matrix product reaches in the same arithmetic. On Linux all
-of them take memory in large pages, as `unet train` does; `GLIBC_TUNABLES= python -m …` measures without.
+meets all; what counts is the ratio of the medians, with --starts over several starts of the processes. JAX runs as the
+trainer runs it (jitted, donated); PyTorch eager, channels_last and, with --compile, compiled. On a GPU float32 is
+multiplied as TF32, which is JAX's default there, and bfloat16 is timed as well. Beside each, the share of what a matrix
+product reaches in the same arithmetic. On Linux all of them take memory in large pages, as `unet train` does;
+`GLIBC_TUNABLES= python -m …` measures without.
 """
 
 from __future__ import annotations
@@ -158,6 +159,9 @@ class Args:
     """Measurements of each contestant; the first round is thrown away."""
     repeats: int = 1
     """Steps of each contestant in its turn, as a training takes them one after the other."""
+    starts: int = 1
+    """How often all of that is done, in new processes. On a CPU one process may be some percent faster than the next of
+    the same program, for all of its life."""
     compile: bool = False
     """Also torch.compile (needs a C++ compiler)."""
     profile: bool = False
@@ -178,9 +182,11 @@ def contestant(name: str, config: NetworkConfig, args: Args) -> Steps:
     return make(config, args.tile, args.batch, *last)
 
 
-def compared(config: NetworkConfig, args: Args, runs: Mapping[str, Steps]) -> list[dict[str, Any]]:
-    """One line a contestant: its seconds and images a second, its speed over PyTorch eager's, its share of the peak."""
-    seconds = in_turns(runs, args.rounds, args.repeats)
+def compared(config: NetworkConfig, args: Args, *starts: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One line a contestant: its seconds and images a second, its speed over PyTorch eager's, its share of the peak.
+    starts: the seconds of each contestant, by name, of each time that the processes were started; of more than one, the
+    line has the medians, and the speeds over eager's one by one."""
+    seconds = {name: float(np.median([start[name] for start in starts])) for name in starts[0]}
     macs = (
         3 * facts(config, (args.tile,) * config.spatial_dims)["macs"] * args.batch
     )  # backward: two products for each forward
@@ -193,6 +199,7 @@ def compared(config: NetworkConfig, args: Args, runs: Mapping[str, Steps]) -> li
             "speed_relative_to_torch_eager": seconds["torch eager"] / median,
             "share_of_matmul_peak": macs / median / matmul_peak("bfloat16" if "bfloat16" in name else "tf32"),
         }
+        | ({"speeds": [start["torch eager"] / start[name] for start in starts]} if len(starts) > 1 else {})
         for name, median in seconds.items()
     ]
 
@@ -205,15 +212,19 @@ def main(args: Args) -> int:
     for width in args.widths:
         widths = tuple(width * 2**k for k in range(args.levels))
         config = preset("paper", widths=widths, dropout=0.0, spatial_dims=args.spatial_dims, padding=args.padding)
-        with ExitStack() as stack:
-            names = contestants(args, jax.default_backend() == "gpu")
-            runs = {name: stack.enter_context(Apart(contestant, name, config, args)) for name in names}
-            lines += [{"width": width} | line for line in compared(config, args, runs)]
-            if args.profile:
-                profiles[width] = runs["jax"].ask(profile, args.rounds)
-    shown = [(str(x["width"]), x["runtime"], *(f"{x[k]:.3f}" for k in list(x)[2:])) for x in lines]
+        starts = []
+        for _ in range(args.starts):
+            with ExitStack() as stack:
+                names = contestants(args, jax.default_backend() == "gpu")
+                runs = {name: stack.enter_context(Apart(contestant, name, config, args)) for name in names}
+                starts.append(in_turns(runs, args.rounds, args.repeats))
+                if args.profile:
+                    profiles[width] = runs["jax"].ask(profile, args.rounds)
+        lines += [{"width": width} | line for line in compared(config, args, *starts)]
+    columns = [name for name, value in lines[0].items() if isinstance(value, float)]
+    shown = [(str(x["width"]), x["runtime"], *(f"{x[k]:.3f}" for k in columns)) for x in lines]
     title = f"tile {args.tile}, {args.spatial_dims}-D, {args.padding} padding, batch {args.batch}"
-    print_table(title, ("width", "runtime", *list(lines[0])[2:]), shown, right="0 2 3 4 5 6")
+    print_table(title, ("width", "runtime", *columns), shown, right="0 2 3 4 5 6")
     for width, found in profiles.items():
         kinds = [(kind, f"{seconds:.4f}") for kind, seconds in found["kinds"].items()]
         print_table(f"kernels of the JAX step, width {width}", ("kind", "seconds_per_step"), kinds, right="1")

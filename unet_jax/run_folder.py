@@ -58,7 +58,9 @@ def check_folder(
         if changed:
             name = changed[0]
             was, now = old[key].get(name), record[key][name]
-            raise InputError(f"{out} was trained with {name} {was}, not {now}; resume it with the same settings")
+            raise InputError(
+                f"{out} was trained with {name} {was}, not {now}; resume it with the same settings, or name none"
+            )
     if old["images"] and old["images"] != record["images"]:
         raise InputError(
             f"{out} was trained on {old['images'][0]} images of {old['data']}; the {len(data)} of {data.source} have "

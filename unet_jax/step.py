@@ -148,6 +148,6 @@ def make_step(
         return kept | {"failed": failed}, loss
 
     if mesh is None:
-        return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
+        return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(long_vectors=len(tile) == 2))
     layout = state_shardings(mesh, state, settings.fsdp)
     return jax.jit(step, donate_argnums=0, out_shardings=(layout, None), compiler_options=compiler_options())

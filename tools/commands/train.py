@@ -26,8 +26,8 @@ from unet_data import Dataset, split
 from unet_data.evaluate import measure
 from unet_data.labels import class_counts
 from unet_jax.loader import check_loader
-from unet_jax.recipes import RECIPES, RecipeName
-from unet_jax.run_folder import next_folder, read_run
+from unet_jax.recipes import RECIPES, Recipe, RecipeName
+from unet_jax.run_folder import FREE, next_folder, read_run
 from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
 from unet_jax.state import latest_step
@@ -61,7 +61,7 @@ class Args:
     norm: Literal["none", "batch", "group", "instance"] | None = None
     """Normalisation in a U-Net. Default: that of the recipe or the preset."""
     resume: bool = False
-    """Go on with the run in --out, with its own network and settings."""
+    """Go on with the run in --out, with its own network and settings; others are refused, but for some."""
     tensorboard: bool = False
     """Also write losses, scores and overlays for TensorBoard to OUT/tensorboard."""
     report: bool = True
@@ -87,12 +87,21 @@ def defaults(arguments: Sequence[str]) -> Args:
         known, _ = early.parse_known_args(list(arguments))
     except argparse.ArgumentError:
         return Args()  # tyro tells it better
+    recipe = RECIPES.get(known.recipe)
     if known.resume and known.out and (Path(known.out) / "run.json").exists():
-        return Args(settings=_stored(Path(known.out))[1])
+        stored = _stored(Path(known.out))[1]
+        return Args(settings=_with_recipe(stored, recipe) if recipe else stored)
     if known.config and _is_run(Path(known.config)):
         return Args(settings=_stored(Path(known.config).parent)[1])
-    recipe = RECIPES.get(known.recipe)
     return Args(settings=recipe.settings) if recipe else Args()
+
+
+def _with_recipe(stored: TrainSettings, recipe: Recipe) -> TrainSettings:
+    """A run's settings with those that recipes are about as this one has them: another than the run's is seen so."""
+    plain, recipes = TrainSettings(), [each.settings for each in RECIPES.values()]
+    names = [f.name for f in dataclasses.fields(TrainSettings) if f.name not in FREE]
+    chosen = [n for n in names if any(getattr(each, n) != getattr(plain, n) for each in recipes)]
+    return dataclasses.replace(stored, **{name: getattr(recipe.settings, name) for name in chosen})
 
 
 def run(args: Args) -> int:
