@@ -3,14 +3,18 @@
 import json
 import os
 import signal
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from unet_data import membranes, split
+from unet_jax.memory import that_fits
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
 from unet_spec import InputError, preset
@@ -93,8 +97,26 @@ def test_memory_that_is_used_up_is_one_line(tmp_path, monkeypatch):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
 
     monkeypatch.setattr("unet_jax.train.make_step", lambda *_: step)
+    monkeypatch.setattr("unet_jax.train.that_fits", lambda step, *_: step)
     with pytest.raises(InputError, match=r"out of memory with 1 tile\(s\) of 28x28 pixels .* accumulate"):
         train(CONFIG, SETTINGS, *data(), tmp_path / "run")
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu" or sys.platform != "linux", reason="of CPUs under Linux")
+def test_a_step_that_a_cpu_has_no_memory_for_is_refused_before_the_run_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr("unet_jax.memory.available", lambda: 2**10)
+    with pytest.raises(InputError, match=r"^a step of 3 tile\(s\) of 100x100 pixels, .* and 0\.0 GiB are available"):
+        train(CONFIG, replace(SETTINGS, batch=3), *data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu" or sys.platform != "linux", reason="of CPUs under Linux")
+@pytest.mark.parametrize(("gib", "fits"), [(0.5, False), (2.0, True)])
+def test_what_a_step_needs_is_told_by_the_compiler(monkeypatch, gib, fits):
+    step = jax.jit(lambda state, x: (state, (jnp.sort(x, 0) * x).sum()))  # keeps a copy of 1 GiB
+    monkeypatch.setattr("unet_jax.memory.available", lambda: int(gib * 2**30))
+    with nullcontext() if fits else pytest.raises(InputError, match=r"takes 1\.0 GiB of memory, and 0\.5 GiB are"):
+        that_fits(step, {}, [jax.ShapeDtypeStruct((8, 512, 1024, 64), jnp.float32)])
 
 
 @pytest.mark.parametrize("loss", ["dice", "tversky", "focal"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from unet_data.memory import available
 from unet_spec import InputError
 from unet_spec.planner import Plan, mebibytes, plan_image
 from unet_spec.strips import check_strips, plan_bands, strip_memory
 from unet_spec.tiling import plan_tiles
-from unet_tools.memory import available, resident
+from unet_tools.memory import resident
 from unet_tools.runtimes import Network
 
 DEFAULT_BUDGET = 2 * 2**30

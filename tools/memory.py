@@ -1,9 +1,8 @@
-"""How much memory this process has, and may have."""
+"""How much memory this process has; amounts of memory in words."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import resource
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 from unet_spec import InputError
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def parse_bytes(text: str) -> int:
@@ -38,20 +36,6 @@ def restart_peak() -> None:
     """Lets `peak_resident` begin anew, where the system can do that (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def available() -> int:
-    """Bytes that could be had without swapping: of the machine, or of the container, whichever is less."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-        free = int(re.search(r"MemAvailable:\s+(\d+)", text)[1]) * 1024  # type: ignore[index]
-    except (OSError, TypeError):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    try:
-        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return free if limit == "max" else min(free, int(limit) - int(used))
-    except (OSError, ValueError):
-        return free
 
 
 def _status(key: str) -> int:

@@ -24,6 +24,7 @@ from unet_data.window_weights import window_weights
 from unet_jax.diagnose import first_not_finite
 from unet_jax.interrupt import Stop
 from unet_jax.loader import batches, check_loader, leave_signals
+from unet_jax.memory import that_fits
 from unet_jax.mesh import gathered, make_mesh, own_rows, place, put_batch
 from unet_jax.processes import led
 from unet_jax.run_folder import append_log, check_folder, read_log, write_log, write_record
@@ -142,6 +143,10 @@ class _Run:
             weights = maps(training, settings.border_weight, settings.border_sigma, settings.balance)
         inner, window = config.geometry.output_shape(tile), settings.augmentation.window(tile)
         self.sampler = Sampler(training, window, inner, settings.batch, settings.seed, weights)
+        if self.mesh is None:
+            one = jax.eval_shape(lambda *arrays: arrays, *self.sampler.batch(0, slice(1)))
+            batch = [jax.ShapeDtypeStruct((settings.batch, *x.shape[1:]), x.dtype) for x in one]
+            self.step = that_fits(self.step, self.state, batch)
 
     def go(self, states: StateFolder, resume: bool) -> TrainResult:
         settings, self.states = self.settings, states
