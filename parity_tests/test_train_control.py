@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from unet_data import membranes, split
+from unet_data.memory import available
 from unet_jax.memory import that_fits
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
@@ -117,6 +118,18 @@ def test_what_a_step_needs_is_told_by_the_compiler(monkeypatch, gib, fits):
     monkeypatch.setattr("unet_jax.memory.available", lambda: int(gib * 2**30))
     with nullcontext() if fits else pytest.raises(InputError, match=r"takes 1\.0 GiB of memory, and 0\.5 GiB are"):
         that_fits(step, {}, [jax.ShapeDtypeStruct((8, 512, 1024, 64), jnp.float32)])
+
+
+@pytest.mark.parametrize(("limit", "room"), [("3000", 3000 - 2500 + 700), ("max", None)])
+def test_files_that_a_container_has_read_are_no_memory_in_use(tmp_path, monkeypatch, limit, room):
+    for name, text in {
+        "max": limit,
+        "current": "2500",
+        "stat": "anon 1500\nactive_file 300\ninactive_file 700\n",
+    }.items():
+        (tmp_path / f"memory.{name}").write_text(text + "\n")
+    monkeypatch.setattr("unet_data.memory._CGROUP", tmp_path)
+    assert available() == room if room else available() > 2**20
 
 
 @pytest.mark.parametrize("loss", ["dice", "tversky", "focal"])
