@@ -46,6 +46,35 @@ def test_each_runtime_is_measured_or_says_why_not(bundle, tmp_path, monkeypatch,
     assert "onnx fp32" in capsys.readouterr().out
 
 
+CPUS = """processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 25
+model\t\t: 17
+model name\t: AMD EPYC
+
+processor\t: 1
+model\t\t: 99
+model name\t: another
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        (CPUS, "x86_64 (AMD EPYC, family 25 model 17)"),
+        ("processor\t: 0\nmodel name\t: ARMv8: a core\n", "x86_64 (ARMv8: a core)"),
+        ("processor\t: 0\nCPU part\t: 0xd0c\n", "x86_64"),
+        ("", "x86_64"),
+        (None, "x86_64"),
+    ],
+)
+def test_the_processor_is_named_as_far_as_the_system_tells(told, name, tmp_path, monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    assert bench_measure.processor(tmp_path / "cpuinfo") == name
+
+
 @pytest.mark.slow
 def test_every_contender_runs_or_says_why(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(bench_measure, "measured_peak", lambda: 1e9)

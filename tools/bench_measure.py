@@ -190,6 +190,22 @@ def versions() -> dict[str, str]:
     return found
 
 
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Such as "x86_64 (AMD EPYC, family 25 model 17)"; of what Linux does not tell, the machine type alone.
+
+    Makers sell many generations under one name, which family and model tell apart.
+    """
+    try:
+        lines = cpuinfo.read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return platform.machine()
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if not (name := told.get("model name")):
+        return platform.machine()
+    generation = f", family {told['cpu family']} model {told['model']}" if {"cpu family", "model"} <= set(told) else ""
+    return f"{platform.machine()} ({name}{generation})"
+
+
 class _Child:
     """One runtime in its process."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from unet_jax.train import train
 from unet_spec import Checkpoint, NetworkConfig
 from unet_spec.summary import facts
 from unet_spec.tiling import least_tile, plan_tiles
-from unet_tools.bench_measure import versions
+from unet_tools.bench_measure import processor, versions
 from unet_tools.checking import check_bundle, check_checkpoint
 from unet_tools.findings import Finding
 from unet_tools.networks import network_name
@@ -203,5 +202,5 @@ def gpus() -> list[str]:
 
 
 def hardware() -> str:
-    """Such as "x86_64, 2 cores, no GPU"."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, {', '.join(gpus()) or 'no GPU'}"
+    """Such as "x86_64 (AMD EPYC, family 25 model 17), 2 cores, no GPU"."""
+    return f"{processor()}, {os.cpu_count()} cores, {', '.join(gpus()) or 'no GPU'}"

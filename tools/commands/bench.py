@@ -16,7 +16,7 @@ import tyro
 
 from unet_spec import InputError
 from unet_spec.checkpoint import replacing
-from unet_tools.bench_measure import CONTENDERS, Timing, bench_bundle, versions
+from unet_tools.bench_measure import CONTENDERS, Timing, bench_bundle, processor, versions
 from unet_tools.console import console, finite, notes, print_json, print_table
 
 
@@ -100,9 +100,7 @@ def write(path: Path, values: dict[str, Any], timings: list[Timing]) -> None:
 
 
 def hardware() -> str:
-    """Such as "x86_64, 2 cores, no GPU", asked of the driver: no framework is loaded for it."""
-    import platform
-
+    """Such as "x86_64 (AMD EPYC, family 25 model 17), 2 cores, no GPU". No framework is loaded to ask for the GPU."""
     from unet_export.cuda_device import find_device
     from unet_export.onnx_runtime import usable_cores
 
@@ -110,4 +108,4 @@ def hardware() -> str:
         gpu = find_device().name
     except InputError:
         gpu = "no GPU"
-    return f"{platform.machine()}, {usable_cores()} cores, {gpu}"
+    return f"{processor()}, {usable_cores()} cores, {gpu}"
