@@ -40,20 +40,20 @@ def test_an_unknown_variant_is_refused(tmp_path):
 
 
 def test_a_line_of_the_table_is_mean_and_deviation_of_its_seeds():
-    def run(seed, v_rand, steps=3, gpu=None):
+    def run(seed, v_rand, steps=3, gpu=None, tile=252):
         scores = dict.fromkeys(SHOWN, 0.5) | {"v_rand": v_rand, "seconds": 90.0, "cores": 2, "gpu": gpu}
         return {
             "recipe": "modern",
             "variant": WHOLE,
             "seed": seed,
             "steps": steps,
-            "tile": 92,
+            "tile": tile,
             "widths": [2, 4],
             "precision": "float32",
             **scores,
         }
 
-    lines = table([run(0, 0.8), run(1, 0.9, gpu="a GPU"), run(0, 0.7, steps=9)])
+    lines = table([run(0, 0.8), run(1, 0.9, gpu="a GPU"), run(0, 0.7, steps=9), run(0, 0.6, tile=572)])
     assert lines[0] == (
         "modern",
         WHOLE,
@@ -63,7 +63,8 @@ def test_a_line_of_the_table_is_mean_and_deviation_of_its_seeds():
         *["0.5000 ± 0.0000"] * (len(SHOWN) - 1),
         "3.0 one core, 1.5 a GPU",
     )
-    assert lines[1][:5] == ("modern", WHOLE, "2 … 4, 9", "1", "0.7000")
+    assert lines[1][:5] == ("modern", WHOLE, "2 … 4, 3, tiles of 572", "1", "0.6000")
+    assert lines[2][:5] == ("modern", WHOLE, "2 … 4, 9", "1", "0.7000")
 
 
 @pytest.mark.slow

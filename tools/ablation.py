@@ -257,7 +257,7 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         groups.setdefault(key, []).append(r)
     order = [name for variants in VARIANTS.values() for name in variants]
     for key in sorted(groups, key=lambda k: (list(VARIANTS).index(k[0]), *k[1:5], order.index(k[5]))):
-        own, (recipe, widths, steps, _, precision, variant) = groups[key], key
+        own, (recipe, widths, steps, tile, precision, variant) = groups[key], key
         cells = []
         for m in SHOWN:
             values = [r[m] for r in own]
@@ -266,7 +266,8 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         for r in own:
             spent.setdefault(r["gpu"] or "one core", []).append(r["seconds"] * (1 if r["gpu"] else r["cores"]) / 60)
         costs = ", ".join(f"{np.mean(minutes):.1f} {device}" for device, minutes in spent.items())
-        size = f"{widths[0]} … {widths[-1]}, {steps}" + (f", {precision}" if precision != "float32" else "")
+        size = f"{widths[0]} … {widths[-1]}, {steps}" + (f", tiles of {tile}" if tile != Args.tile else "")
+        size += f", {precision}" if precision != "float32" else ""
         lines.append((recipe, variant, size, str(len(own)), *cells, costs))
     return lines
 
