@@ -61,6 +61,9 @@ def test_the_table_of_rules(raw, kind, expected, classes):
         (mask(0, 1, 2, 255), "semantic", ("255 is too large", "ignore")),
         (mask(0, -1, dtype=np.int16), "auto", ("-1, 0", "0 or larger")),
         (mask(0, -1, dtype=np.int16), "instance", ("-1, 0",)),
+        (mask(0, 2**31, dtype=np.uint32), "auto", ("2147483648 is too large", "at most 2147483647", "anew, from 1")),
+        (mask(0, 2**32, dtype=np.uint64), "instance", ("4294967296 is too large",)),
+        (mask(0, 2**64 - 1, dtype=np.uint64), "semantic", ("18446744073709551615 is too large", "--ignore 1844")),
         (mask(0, 0.5, dtype=np.float32), "auto", ("float32", "0 to 0.5", "threshold")),
         (mask(0, np.nan, dtype=np.float32), "auto", ("float32",)),
         (mask(0, 1), "panoptic", ("auto, semantic, instance",)),
@@ -132,3 +135,11 @@ def test_32_bit_instance_numbers_survive_reading(tmp_path):
     raw = np.array([[0, 2**24 + 1], [2**24, 7]], np.uint32)
     tifffile.imwrite(tmp_path / "m.tif", raw)
     np.testing.assert_array_equal(read_labels(tmp_path / "m.tif")[0], raw)
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64])
+def test_the_largest_numbers_of_objects_stay_objects(dtype):
+    raw = np.array([[0, 7, 0, 2**31 - 1, 2**32 - 1]], dtype)
+    rule = label_rule([raw], ["m"], "auto", ignore=2**32 - 1)
+    np.testing.assert_array_equal(rule.apply(raw), [[0, 1, 0, 1, IGNORED]])
+    np.testing.assert_array_equal(rule.numbers(raw), [[0, 7, 0, 2**31 - 1, 0]])

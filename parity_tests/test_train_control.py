@@ -14,11 +14,14 @@ import pytest
 from PIL import Image
 
 from unet_data import membranes, split
+from unet_data.evaluate import measure
 from unet_data.memory import available
 from unet_jax.memory import that_fits
 from unet_jax.settings import TrainSettings
+from unet_jax.state import latest_step
 from unet_jax.train import train
-from unet_spec import InputError, preset
+from unet_spec import Checkpoint, InputError, preset
+from unet_spec.checkpoint import WEIGHTS
 from unet_tools.cli import main
 
 CONFIG = preset("paper", widths=(2, 4))
@@ -67,6 +70,8 @@ def test_a_run_goes_on_with_its_own_data_only(tmp_path, other):
     train(CONFIG, replace(SETTINGS, steps=3), *data(), tmp_path / "run")
     with pytest.raises(InputError, match=r"was trained on 3 images of .* resume it with the same data"):
         train(CONFIG, SETTINGS, *other, tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match=r"was measured on 1 images of .* resume it with the same data"):
+        train(CONFIG, SETTINGS, data()[0], other[1], tmp_path / "run", resume=True)
     assert train(CONFIG, SETTINGS, *data(), tmp_path / "run", resume=True).log[-1]["step"] == 6
 
 
@@ -101,6 +106,50 @@ def test_memory_that_is_used_up_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("unet_jax.train.that_fits", lambda step, *_: step)
     with pytest.raises(InputError, match=r"out of memory with 1 tile\(s\) of 28x28 pixels .* accumulate"):
         train(CONFIG, SETTINGS, *data(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("step", [3, 6])
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "as it measured the validation images after step"),
+        (InputError("2.tif: is cut short"), "2.tif: is cut short"),
+        (RuntimeError("else"), "else"),
+    ],
+    ids=["memory", "a damaged file", "anything"],
+)
+def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, problem, told):
+    """It is made when the run goes on, which then is the run that nothing befell."""
+    calls = []
+
+    def failing(*arguments):
+        calls.append(0)
+        if len(calls) == step // 3:
+            raise problem
+        return measure(*arguments)
+
+    whole = train(CONFIG, SETTINGS, *data(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("unet_jax.train.measure", failing)
+        with pytest.raises((InputError, RuntimeError), match=told):
+            train(CONFIG, SETTINGS, *data(), tmp_path / "run")
+    assert latest_step(tmp_path / "run" / "state") == step
+    for _ in range(2):
+        resumed = train(CONFIG, SETTINGS, *data(), tmp_path / "run", resume=True)
+        assert (resumed.scores, resumed.best) == (whole.scores, whole.best)
+        assert without_speed(resumed.log) == without_speed(whole.log)
+        weights = [(tmp_path / name / "best" / WEIGHTS).read_bytes() for name in ("run", "whole")]
+        assert weights[0] == weights[1]
+
+
+def without_speed(log):
+    return [{k: v for k, v in record.items() if k != "steps_per_second"} for record in log]
+
+
+def test_a_network_may_tell_more_classes_apart_than_the_data_have(tmp_path):
+    train(CONFIG.replace(out_channels=4), replace(SETTINGS, select="iou"), *data(), tmp_path / "run")
+    point = Checkpoint.load(tmp_path / "run" / "best")
+    assert point.data.class_names == (*data()[0].class_names, "class 2", "class 3")
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu" or sys.platform != "linux", reason="of CPUs under Linux")
@@ -164,6 +213,38 @@ def test_the_norm_is_chosen_by_a_flag(tmp_path, capsys):
     capsys.readouterr()
     assert main([*command[:4], "--preset", "unet++", "--norm", "group"]) == 2
     assert "unet++ has its own normalisation" in capsys.readouterr().err
+
+
+def test_a_resumed_run_takes_no_other_network(tmp_path, capsys):
+    out, other, net = tmp_path / "run", tmp_path / "other", tmp_path / "net.json"
+    net.write_text(json.dumps(CONFIG.to_dict()))
+    command = ["train", "synthetic", "--out", str(out), "--config", str(net), *FLAGS]
+    assert main([*command, "--steps", "1"]) == 0
+    assert main([*command, "--resume"]) == 0, capsys.readouterr().err  # the very same flags
+    assert main(["train", "synthetic", "--out", str(other), "--widths", "3", "5", *FLAGS]) == 0
+    again = ["train", "--out", str(out), "--resume", *FLAGS, "--config"]
+    net.write_text(json.dumps(CONFIG.replace(widths=(3, 6)).to_dict()))
+    for config, told in [
+        (net, "was trained with widths [2, 4], not [3, 6]"),
+        (other / "run.json", "was trained with widths [2, 4], not [3, 5]"),
+        (tmp_path / "none.json", "none.json"),
+    ]:
+        capsys.readouterr()
+        assert main([*again, str(config)]) == 2
+        assert told in capsys.readouterr().err
+    assert main([*again, str(out / "run.json")]) == 0
+
+
+def test_a_repetition_goes_on_where_one_says_which(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "synthetic", "--out", str(out), "--widths", "2", "4", *FLAGS]) == 0
+    capsys.readouterr()
+    assert main(["train", "--config", str(out / "run.json"), "--resume", "--json"]) == 2
+    assert "--resume needs --out: the run to go on with" in capsys.readouterr().err
+    assert not (tmp_path / "run-2").exists()
+    repeat = ["train", "--config", str(out / "run.json"), "--out", str(tmp_path / "again"), "--resume", "--json"]
+    assert [main(repeat), main(repeat)] == [0, 0]
+    assert "going on from step 2" in capsys.readouterr().err
 
 
 def test_a_stored_network_keeps_what_no_flag_changes(tmp_path, capsys):

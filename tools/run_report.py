@@ -54,7 +54,7 @@ def write_run_report(
         examples=examples,
         versions=versions(),
         hardware=hardware(),
-        class_names=validation.class_names,
+        class_names=best.data.class_names,
     )
     return write_report(report, result.out)
 

@@ -35,6 +35,8 @@ from .tiles import bands
 LabelKind = Literal["auto", "semantic", "instance"]
 MAX_AUTO_CLASSES = 32
 MAX_CLASSES = 255
+LARGEST = 2**31 - 1
+"""The largest number of an object: they are kept as int32."""
 
 IGNORED = -1
 """The class index of a pixel that counts in no loss and in no score."""
@@ -118,7 +120,8 @@ def label_rule(
 
     raws: integer or boolean arrays of any shape, as `read_labels` gives them; paths: their files, for messages. ignore:
     the number of pixels that do not count; it may occur in some arrays, or in none.
-    Raises InputError where no rule of the table above fits, for a negative `ignore`, and where no pixel counts.
+    Raises InputError where no rule of the table above fits, for a negative `ignore`, for numbers above LARGEST, and
+    where no pixel counts.
     """
     if kind not in get_args(LabelKind):
         raise InputError(f"label kind {kind!r} is not known; use one of {', '.join(get_args(LabelKind))}")
@@ -129,7 +132,13 @@ def label_rule(
     found = []
     for raw, path in zip(raws, paths, strict=True):
         values = np.unique(_whole(raw, path))
-        values = (values if ignore is None else values[values != ignore]).astype(np.int64)
+        values = values if ignore is None else values[values != ignore]
+        if len(values) and values[-1] > LARGEST:
+            raise InputError(
+                f"{path}: label value {values[-1]} is too large; numbers of objects are at most {LARGEST}: number them "
+                f"anew, from 1; {_to_ignore(values[-1])}"
+            )
+        values = values.astype(np.int64)
         if len(values) and values[0] < 0:
             raise InputError(f"{path}: label values must be 0 or larger; found {_listed(values)}")
         found.append(values)

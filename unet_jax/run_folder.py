@@ -38,12 +38,18 @@ _OF_A_CHECKPOINT = (CONFIG, WEIGHTS, CARD)
 
 
 def check_folder(
-    out: Path, config: NetworkConfig, settings: TrainSettings, data: Dataset, resume: bool
+    out: Path,
+    config: NetworkConfig,
+    settings: TrainSettings,
+    data: Dataset,
+    validation: Dataset | None,
+    resume: bool,
 ) -> dict[str, Any]:
     """What run.json will say. Raises InputError where the folder holds a run; with `resume`, where it is of another
-    network, of other settings than FREE, or of other images."""
+    network, of other settings than FREE, or of other images, those that it is measured on among them."""
     record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": data.path}
     record["images"] = [len(data), _digest(data)]
+    record["validation"] = None if validation is None else [len(validation), _digest(validation)]
     if not (out / "run.json").exists():
         return record
     if not resume:
@@ -61,11 +67,13 @@ def check_folder(
             raise InputError(
                 f"{out} was trained with {name} {was}, not {now}; resume it with the same settings, or name none"
             )
-    if old["images"] and old["images"] != record["images"]:
-        raise InputError(
-            f"{out} was trained on {old['images'][0]} images of {old['data']}; the {len(data)} of {data.source} have "
-            "other names, sizes or labels: resume it with the same data"
-        )
+    for key, use in (("images", "trained"), ("validation", "measured")):
+        was, now = old[key], record[key]
+        if was and now and was != now:  # a run of an earlier version, or one without validation, has nothing to compare
+            raise InputError(
+                f"{out} was {use} on {was[0]} images of {old['data']}; the {now[0]} of {data.source} have other names, "
+                "sizes or labels: resume it with the same data"
+            )
     return record
 
 
@@ -110,7 +118,7 @@ def read_run(out: Path) -> dict[str, Any]:
     try:
         record = json.loads((out / "run.json").read_text())
         found = {key: record[key] for key in ("network", "settings", "data")}
-        return found | {"path": record.get("path", ""), "images": record.get("images")}
+        return found | {"path": record.get("path", "")} | {k: record.get(k) for k in ("images", "validation")}
     except OSError:
         raise InputError(f"{out} is no run folder: it has no readable run.json") from None
     except (ValueError, KeyError, TypeError) as e:

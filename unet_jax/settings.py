@@ -105,6 +105,8 @@ class TrainSettings:
         for name in (*not_negative, "focal_gamma", "tversky_alpha", "tversky_beta"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be a number, and not negative")
+        if self.seed >= 2**63:  # JAX takes 64 bits with a sign
+            raise InputError(f"seed is {self.seed}; it must be below 2**63")
         if self.ignore is not None and self.ignore < 0:
             raise InputError(f"ignore is {self.ignore}; it must not be negative")
         for name in ("warmup", "momentum", "smoothing", "ema"):

@@ -21,10 +21,12 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells every step o
 
 @dataclass(frozen=True)
 class Saved:
-    """What is kept beside the arrays: the scores of the last and of the best checkpoint so far."""
+    """What is kept beside the arrays: the scores of the last and of the best checkpoint so far, and the step of the
+    last one (−1: not known, in states of earlier versions)."""
 
     scores: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    measured: int = -1
 
 
 def latest_step(folder: Path) -> int | None:

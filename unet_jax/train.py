@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def train(
         )
     measure_for(settings, config, training)
     check_loader(settings)
-    record = check_folder(out, config, settings, training, resume)
+    record = check_folder(out, config, settings, training, validation, resume)
     with Stop() as stop:
         run = _Run(config, settings, training, validation, out, stop, report)  # refuses what cannot be trained
         write_record(out, record)
@@ -123,13 +123,14 @@ class _Run:
         self.stop, self._report = stop, report
         self.config, self.leads = config, jax.process_index() == 0
         self.select = measure_for(settings, config, training)
-        self.saved, self.log = Saved(), []
+        self.saved, self.log = Saved(measured=0), []
 
         self.tile = tile = settings.tile_shape(config)
         self.mesh: Mesh | None = make_mesh(settings, tile)
         model = create(config, settings.seed)
         normal = Normalization.from_dataset(training)
-        self.data = DataSpec(normal.mean, normal.std, training.class_names)
+        more = tuple(f"class {index}" for index in range(training.class_count, config.classes))
+        self.data = DataSpec(normal.mean, normal.std, training.class_names + more)
         self.graphdef, state = initial_state(model, settings)
         unit = full_scale(training.images[0].dtype)
         mean, std = (jnp.asarray(np.multiply(v, unit), jnp.float32) for v in (normal.mean, normal.std))
@@ -154,8 +155,13 @@ class _Run:
             self.state, self.saved = self.states.restore(self.state)
         first = int(self.state["step"])
         self.log = read_log(self.out / "log.jsonl", up_to=first) if resume else []
+        again = self._measures(first) and self.saved.measured not in (first, -1)  # the run ended before it was done
+        if again:
+            self.log = [r for r in self.log if r["step"] < first or "loss" in r]
         if self.leads:
             write_log(self.out / "log.jsonl", self.log)
+        if again:
+            self._measure(first)
         since, done = time.perf_counter(), first
         with closing(self._batches(first)) as coming:
             for done, batch in coming:
@@ -164,8 +170,7 @@ class _Run:
                 logs = done % settings.log_every == 0 or ends
                 if logs:
                     since = self._log_loss(done, since, first)
-                measures = done % settings.validate_every == 0 or ends
-                if measures:
+                if measures := self._measures(done):
                     self._measure(done)
                     since = time.perf_counter()
                 if not ends and self.stop.agreed(logs or measures):
@@ -233,12 +238,27 @@ class _Run:
             return ""
         return f": first in {where}"
 
+    def _measures(self, done: int) -> bool:
+        """Whether a measurement comes after so many steps."""
+        return done > 0 and (done % self.settings.validate_every == 0 or done == self.settings.steps)
+
     def _measure(self, done: int) -> None:
-        """Measures, in the first process, and writes the checkpoints there and the state."""
+        """Measures, in the first process, and writes the checkpoints there and the state: this one also where measuring
+        fails, so that a resumed run has no step to repeat."""
         self._check_finite(done)
         shown = gathered(self.mesh, self.state.get("ema", {name: self.state[name] for name in ("params", "stats")}))
-        led(lambda: self._measure_and_write(done, shown))
-        self.states.save(done, self.state, self.saved)
+        try:
+            led(lambda: self._measure_and_write(done, shown))
+            self.saved = replace(self.saved, measured=done)
+        except jax.errors.JaxRuntimeError as e:
+            if "RESOURCE_EXHAUSTED" not in str(e):
+                raise
+            raise InputError(
+                f"the device ran out of memory as it measured the validation images after step {done}; {self.out} "
+                "keeps the state of that step, and --resume goes on where more is free"
+            ) from None
+        finally:
+            self.states.save(done, self.state, self.saved)
 
     def _measure_and_write(self, done: int, shown: dict[str, Any]) -> None:
         """last/, perhaps best/, and a line of the log. shown: params and stats of the network to measure."""
@@ -253,7 +273,6 @@ class _Run:
         model.save_pretrained(self.out / "last")
         if is_best(self.select, scores, self.saved.best):
             model.save_pretrained(self.out / "best")
-            self.saved = Saved(scores, scores)
-        else:
-            self.saved = Saved(scores, self.saved.best)
+            self.saved = replace(self.saved, best=scores)
+        self.saved = replace(self.saved, scores=scores)
         self._tell({"step": done, **scores} if scores else {"step": done, "saved": True})

@@ -173,12 +173,15 @@ def _join(args: Args) -> None:
 
 
 def _network(args: Args, base: NetworkConfig | None) -> NetworkConfig:
-    """That of a new run; or `base`, a stored run's, with what the flags change."""
-    if base is not None and args.preset is None:
+    """That of a new run; or `base`, a stored run's, with what the flags change. Where they name a network beside it,
+    that one: another than the run's is seen so."""
+    if base is not None and args.preset is None and args.config is None:
         config = base
+    elif args.config is not None and args.preset is None and _is_run(args.config):
+        config = _stored(args.config.parent)[0]
     else:
-        config = choose_config(args.preset, args.config if base is None else None)
-        if args.recipe and (base is not None or args.config is None) and config.architecture == "unet":
+        config = choose_config(args.preset, args.config)
+        if args.recipe and args.config is None and config.architecture == "unet":
             config = config.replace(**RECIPES[args.recipe].network)
         if base is not None:
             config = config.replace(in_channels=base.in_channels, out_channels=base.out_channels)
@@ -228,10 +231,13 @@ def _completed(args: Args) -> tuple[Args, NetworkConfig | None]:
         config, _, data = _stored(args.out)
         args = dataclasses.replace(args, data=args.data or data)
     elif args.config and _is_run(args.config):
+        if args.resume and args.out is None:
+            raise InputError(f"--resume needs --out: the run to go on with, {args.config.parent} or a repetition of it")
         if args.recipe:
             raise InputError(f"{args.config} has its own settings; leave out --recipe, or change them by their flags")
         config, _, data = _stored(args.config.parent)
-        args = dataclasses.replace(args, data=args.data or data, out=args.out or next_folder(args.config.parent))
+        out = args.out or next_folder(args.config.parent)
+        args = dataclasses.replace(args, data=args.data or data, out=out, config=None)
     if config is not None and not args.data:
         raise InputError("the run was made of images that are in no files; give the data: unet train DATA …")
     if not args.data or args.out is None:
