@@ -16,6 +16,8 @@ from unet_jax.runtime import JaxRuntime
 from unet_jax.settings import TrainSettings
 from unet_jax.train import train
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 steps = int(sys.argv[3]) if len(sys.argv) > 3 else 2000
 

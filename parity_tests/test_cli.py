@@ -191,6 +191,7 @@ BAD = {
     "unreadable image": (["predict", "{checkpoint}", "{text}", "-o", "{tmp}/o.png"], "text.png"),
     "unwritable kind": (["predict", "{checkpoint}", "{png}", "-o", "{tmp}/o.bmp"], "use .tif or .png"),
     "a folder over itself": (["predict", "{checkpoint}", "{png}", "-o", "{tmp}"], "is the image itself"),
+    "a folder of images": (["predict", "{checkpoint}", "{rgb}", "-o", "{tmp}/o"], "is a folder; name the images in it"),
     "no runtime for it": (
         ["predict", "{checkpoint}", "{png}", "-o", "{tmp}/o.png", "--runtime", "tensorrt"],
         "engines",

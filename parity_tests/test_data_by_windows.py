@@ -11,7 +11,7 @@ import unet_tools.data
 from unet_data import membranes, open_dataset, open_stored, write_stack
 from unet_data.check import check_dataset
 from unet_data.window_weights import connected_cells
-from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 from unet_tools.cli import main
 from unet_tools.data import open_data
 
@@ -111,6 +111,8 @@ def test_what_is_opened_by_windows(tmp_path, monkeypatch, capsys):
     assert not open_data(str(plain / "images"), stored=None).stored  # without labels
     assert not open_data("synthetic", stored=None).stored
     (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"images: holds \.npy or \.zarr, .* --loader grain"):
+        open_data(str(write(tmp_path / "npy", "npy", GREY, LABELS)))
     assert main(["data", "check", str(tmp_path / "empty")]) == 2
     assert "has no images" in capsys.readouterr().err
 

@@ -87,6 +87,7 @@ def test_image_and_label_show_the_same_window(shapes, window, target):
     sampler = Sampler(aligned(*shapes), window, target, batch=4, seed=3)
     for step in range(5):
         images, labels = sampler.batch(step)
+        assert [(x.shape, x.dtype) for x in (images, labels)] == sampler.shapes()
         assert images.shape == (4, *window, 1)
         assert images.dtype == np.uint16
         assert labels.shape == (4, *window)

@@ -77,6 +77,7 @@ def test_the_batches_are_those_of_the_data_in_memory(kind, tmp_path, monkeypatch
         for a, b in zip(*(s.batch(step) for s in samplers), strict=True):
             assert a.dtype == b.dtype
             np.testing.assert_array_equal(a, b)
+    assert [(a.shape, a.dtype) for a in samplers[1].batch(0)] == samplers[0].shapes() == samplers[1].shapes()
 
 
 def test_validation_reads_one_image_at_a_time_and_scores_the_same(tmp_path):

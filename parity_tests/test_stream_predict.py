@@ -287,6 +287,22 @@ def test_bad_input_is_one_line_and_leaves_nothing(what, case, tmp_path, capsys):
     assert (tmp_path / "in.npy.old.npy").read_bytes() == b"old"
 
 
+def test_an_image_that_is_mended_is_predicted(case, tmp_path, capsys):
+    """The folder of the tiles would hold another run's otherwise; one that holds a tile is kept."""
+    image = case[1].astype(np.float32)
+    command = [*case[2], "-o", str(tmp_path / "o.npy"), "--tile", "76"]
+    for y, kept in ((0, False), (-1, True)):
+        spoilt = image.copy()
+        spoilt[y, 0] = np.nan
+        np.save(tmp_path / "in.npy", spoilt)
+        assert main(command) == 2
+        assert (tmp_path / "o.npy.part").exists() == kept
+    __import__("shutil").rmtree(tmp_path / "o.npy.part")
+    np.save(tmp_path / "in.npy", image)
+    assert main(command) == 0
+    capsys.readouterr()
+
+
 def test_the_record_says_what_was_planned_and_measured(case, tmp_path, capsys):
     assert main([*case[2], "-o", str(tmp_path / "o.npy"), "--tile", "60", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)["images"][0]

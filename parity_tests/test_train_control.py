@@ -77,8 +77,10 @@ def test_a_run_goes_on_with_its_own_data_only(tmp_path, other):
 
 def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
     wild = replace(SETTINGS, optimizer="sgd", schedule="constant", learning_rate=1e30, clip=0.0)
-    with pytest.raises(InputError, match="--resume takes either"):
+    with pytest.raises(InputError, match="its weights are too large already: begin anew, with a lower learning_rate"):
         train(CONFIG, wild, *data(), tmp_path / "run")
+    with pytest.raises(InputError, match="its weights are too large already"):  # as was told
+        train(CONFIG, replace(wild, learning_rate=1e-3, clip=1.0), *data(), tmp_path / "run", resume=True)
     # What huge steps have left is finite, yet nothing to learn from; a run that only just failed is.
     train(CONFIG, replace(wild, steps=1, learning_rate=1e-3), *data(), tmp_path / "mild")
     for changes in ({"learning_rate": 1e-4}, {"clip": 1.0}):
@@ -161,6 +163,22 @@ def test_a_step_that_a_cpu_has_no_memory_for_is_refused_before_the_run_begins(tm
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu" or sys.platform != "linux", reason="of CPUs under Linux")
+def test_a_tile_larger_than_the_memory_is_refused_before_it_is_cut(tmp_path):
+    with pytest.raises(InputError, match=r"^a step of 1 tile\(s\) of 1\d{6}x1\d{6} pixels, "):
+        train(CONFIG, replace(SETTINGS, tile=1_000_000), *data(), tmp_path / "run")
+
+
+def test_a_state_that_is_damaged_is_one_line(tmp_path):
+    train(CONFIG, SETTINGS, *data(), tmp_path / "run")
+    for path in (tmp_path / "run" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"state: the state of step 6 is damaged or of .*; bring back its files") as e:
+        train(CONFIG, replace(SETTINGS, steps=9), *data(), tmp_path / "run", resume=True)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu" or sys.platform != "linux", reason="of CPUs under Linux")
 @pytest.mark.parametrize(("gib", "fits"), [(0.5, False), (2.0, True)])
 def test_what_a_step_needs_is_told_by_the_compiler(monkeypatch, gib, fits):
     step = jax.jit(lambda state, x: (state, (jnp.sort(x, 0) * x).sum()))  # keeps a copy of 1 GiB
@@ -179,6 +197,13 @@ def test_files_that_a_container_has_read_are_no_memory_in_use(tmp_path, monkeypa
         (tmp_path / f"memory.{name}").write_text(text + "\n")
     monkeypatch.setattr("unet_data.memory._CGROUP", tmp_path)
     assert available() == room if room else available() > 2**20
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_jax_does_not_take_is_refused(seed):
+    with pytest.raises(InputError, match=f"seed is {seed}; it must be"):
+        TrainSettings(seed=seed)
+    assert jax.random.key(TrainSettings(seed=2**63 - 1).seed).shape == ()
 
 
 @pytest.mark.parametrize("loss", ["dice", "tversky", "focal"])

@@ -48,8 +48,9 @@ def named(config, layer):
     told = first_not_finite(
         graphdef, settings, state["params"], state["stats"], images, labels, None, jax.random.key(0)
     )
-    assert told.startswith("the gradient of ")
-    return told.removeprefix("the gradient of ").rpartition(".")[0]
+    assert told.where.startswith("the gradient of ")
+    assert not told.forward
+    return told.where.removeprefix("the gradient of ").rpartition(".")[0]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_it_is_looked_for_in_the_parts_of_the_step(monkeypatch):
     images = jax.random.normal(jax.random.key(0), (6, 28, 28, 1), jnp.float32)
     labels = jnp.arange(6)[:, None, None] * jnp.ones((28, 28), jnp.int32) % 2
     arguments = (graphdef, settings, state["params"], state["stats"], images, labels)
-    assert first_not_finite(*arguments, None, key).startswith("the weights that its update gives")
+    assert first_not_finite(*arguments, None, key).where.startswith("the weights that its update gives")
     parts = [x.reshape(-1, 3, *x.shape[1:]).swapaxes(0, 1) for x in (images, labels)]
     assert len(seen) == 3
     for index, (x, y, weights, drop) in enumerate(seen):
@@ -96,5 +97,5 @@ def test_it_is_looked_for_in_the_parts_of_the_step(monkeypatch):
         assert drop == jax.random.fold_in(key, index)
     weights = jnp.ones((6, 28, 28)).at[4].set(jnp.inf)  # in the second part
     seen.clear()
-    assert first_not_finite(*arguments, weights, key).startswith("the loss")
+    assert first_not_finite(*arguments, weights, key).where.startswith("the loss")
     assert len(seen) == 2

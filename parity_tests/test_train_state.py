@@ -180,6 +180,8 @@ def test_an_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write the run folder"):
         train(CONFIG, SETTINGS, *data(), tmp_path / "file" / "run")
+    with pytest.raises(InputError, match="file is a file; name a folder for the run"):
+        train(CONFIG, SETTINGS, *data(), tmp_path / "file")
 
 
 def test_a_log_that_cannot_grow_is_one_line(tmp_path):
@@ -243,9 +245,9 @@ def test_the_layer_that_is_named_is_the_one_that_overflows():
         module.bias[...] = jnp.full_like(module.bias[...], 3e38)
         graphdef, state = initial_state(model, SETTINGS)
         arguments = (state["params"], state["stats"], images, labels, None, jax.random.key(0))
-        assert first_not_finite(graphdef, SETTINGS, *arguments) == f"the output of {layer}"
+        assert first_not_finite(graphdef, SETTINGS, *arguments) == (f"the output of {layer}", True)
     bad = (state["params"], state["stats"], images.at[0, 3, 3].set(jnp.nan), labels, None, jax.random.key(0))
-    assert first_not_finite(graphdef, SETTINGS, *bad) == "the images themselves"
+    assert first_not_finite(graphdef, SETTINGS, *bad) == ("the images themselves", True)
 
 
 def test_another_run_is_not_overwritten(tmp_path):

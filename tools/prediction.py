@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -135,7 +136,7 @@ def run_job(job: Job, network: Network) -> Done:
     total, left = _pixels(store, numbers), _pixels(store, missing)
     restart_peak()
     before, start = resident(), time.perf_counter()
-    with PixelProgress(job.target.name, total, total - left, job.quiet) as bar:
+    with _without_trace(job, store), PixelProgress(job.target.name, total, total - left, job.quiet) as bar:
         if not missing:
             pass
         elif job.strips:
@@ -155,6 +156,17 @@ def run_job(job: Job, network: Network) -> Done:
         store.remove()
     shape = (*((pages,) if pages > 1 else ()), *size, *values)
     return Done(plan, shape, len(missing), len(numbers), left, seconds, finished, before, peak)
+
+
+@contextmanager
+def _without_trace(job: Job, store: TileStore) -> Iterator[None]:
+    """Removes the tiles' folder where the run is refused before a tile is done: what is mended may be another run."""
+    try:
+        yield
+    except InputError:
+        if job.part is None and not store.done():
+            store.remove()
+        raise
 
 
 def _tiles(job: Job, network: Network, size: tuple[int, ...], folder: Path, asked: dict[str, Any]) -> Plan:

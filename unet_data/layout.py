@@ -92,6 +92,11 @@ def _stack_pairs(volumes: dict[str, Path], labels: dict[str, Path]) -> tuple[tup
 
 def _folder_pairs(path: Path, arrays: bool) -> tuple[tuple[Path, Path | None], ...]:
     images = _by_stem(_image_files(path / "images", arrays), path / "images")
+    if not images and _image_files(path / "images", arrays=True):
+        raise InputError(
+            f"{path / 'images'}: holds .npy or .zarr, which are read by windows: add --loader grain (in Python, "
+            "open_stored)"
+        )
     if not images:
         raise InputError(f"{path / 'images'}: has no images; put {' '.join(IMAGE_SUFFIXES)} files there")
     folders = [path / name for name in LABEL_FOLDERS if (path / name).is_dir()]

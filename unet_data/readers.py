@@ -61,6 +61,11 @@ class Picture:
         return _as_image(native, self.where) if native.size else native
 
 
+def is_zarr(path: Path) -> bool:
+    """By its name, or by what lies in it."""
+    return path.suffix == ".zarr" or (path.is_dir() and any((path / n).exists() for n in ("zarr.json", ".zarray")))
+
+
 def open_pictures(path: str | Path, spatial_dims: int, channels: int, whole_below: int = WHOLE_BELOW) -> list[Picture]:
     """The pictures of a file, all of one shape (*spatial, C).
 
@@ -71,7 +76,7 @@ def open_pictures(path: str | Path, spatial_dims: int, channels: int, whole_belo
     Raises InputError where the file is missing, damaged, cut short, of another format, or has other axes or channels.
     """
     path = Path(path)
-    if path.suffix == ".zarr" or (path.is_dir() and any((path / n).exists() for n in ("zarr.json", ".zarray"))):
+    if is_zarr(path):
         pictures = _open_zarr(path, spatial_dims, channels)
     elif path.suffix == ".npy":
         pictures = _open_npy(path, spatial_dims, channels)

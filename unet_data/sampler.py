@@ -67,6 +67,12 @@ class Sampler:
             places.append((chosen, corner))
         return places
 
+    def shapes(self) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of each array that `batch` returns, without reading any image."""
+        image, places = self.dataset.images[0], (self.batch_size, *self.window)
+        found = [((*places, image.shape[-1]), image.dtype), (places, np.dtype(np.int32))]
+        return found if self.weights is None else [*found, (places, np.dtype(np.float32))]
+
     def batch(self, step: int, rows: slice = slice(None)) -> tuple[np.ndarray, ...]:
         """images (B, *window, C) in the images' dtype, labels (B, *window) int32 and, where there are weights, these,
         (B, *window) float32, of one training step >= 0.

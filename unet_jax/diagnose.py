@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,14 @@ from unet_jax.settings import TrainSettings
 from unet_spec.weight_map import entries
 
 
+class NotFinite(NamedTuple):
+    """What is first not finite, in words, and whether the forward pass is, the loss included: then the weights are to
+    blame, or the batch, rather than the update."""
+
+    where: str
+    forward: bool
+
+
 def first_not_finite(
     graphdef: Any,
     settings: TrainSettings,
@@ -26,17 +34,17 @@ def first_not_finite(
     labels: Array,
     weights: Array | None,
     key: Array,
-) -> str:
-    """In words: what is first not finite when this batch goes through the network, forward and then backward.
+) -> NotFinite:
+    """What is first not finite when this batch goes through the network, forward and then backward.
 
     Arguments as those of `objective.make_objective`. Computed layer by layer, without jit, and in the parts that the
     step has (`accumulate`), one after the other.
     """
     if not np.isfinite(images).all():
-        return "the images themselves"
+        return NotFinite("the images themselves", forward=True)
     for path, value in nnx.to_flat_state(params):
         if not np.isfinite(value[...]).all():
-            return f"the weights {'.'.join(map(str, path))}"
+            return NotFinite(f"the weights {'.'.join(map(str, path))}", forward=True)
     parts = settings.accumulate
     for index in range(parts):
         batch = tuple(x if x is None else x[index::parts] for x in (images, labels, weights))
@@ -45,15 +53,15 @@ def first_not_finite(
         with _watched(model) as bad:
             loss = model_loss(model, settings)(*batch)
         if bad:
-            return f"the output of {bad[0]}"
+            return NotFinite(f"the output of {bad[0]}", forward=True)
         if not np.isfinite(loss):
-            return f"the loss ({settings.loss}), after a finite forward pass"
+            return NotFinite(f"the loss ({settings.loss}), after a finite forward pass", forward=True)
         grads, stats = jax.grad(make_objective(graphdef, settings), has_aux=True)(params, stats, *batch)
         found = {tuple(map(str, path)): value[...] for path, value in nnx.to_flat_state(grads)}
         for entry in reversed(entries(model.config.graph)):  # the graph's order; the backward pass begins at its end
             if entry.flax in found and not np.isfinite(found[entry.flax]).all():
-                return f"the gradient of {'.'.join(entry.flax)}"
-    return "the weights that its update gives, after a finite loss and gradient"
+                return NotFinite(f"the gradient of {'.'.join(entry.flax)}", forward=False)
+    return NotFinite("the weights that its update gives, after a finite loss and gradient", forward=False)
 
 
 @contextmanager

@@ -50,6 +50,8 @@ def check_folder(
     record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": data.path}
     record["images"] = [len(data), _digest(data)]
     record["validation"] = None if validation is None else [len(validation), _digest(validation)]
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder for the run")
     if not (out / "run.json").exists():
         return record
     if not resume:

@@ -81,7 +81,11 @@ class StateFolder:
             items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), saved=ocp.args.JsonRestore())
             found: Any = self._manager.restore(self.latest(), args=items)
         except (OSError, ValueError, KeyError) as e:
-            raise InputError(f"cannot resume from {self.folder}: {str(e).splitlines()[0]}") from None
+            told = (str(e).splitlines() or [type(e).__name__])[0]
+            raise InputError(
+                f"cannot resume from {self.folder}: the state of step {self.latest()} is damaged or of another network "
+                f"({told}); bring back its files, or begin another run"
+            ) from None
         return found.state, Saved(**json.loads(json.dumps(found.saved)))
 
     def check(self) -> None:

@@ -21,7 +21,7 @@ from unet_data.border_weights import weight_maps
 from unet_data.evaluate import check_fits, measure
 from unet_data.normalize import full_scale
 from unet_data.window_weights import window_weights
-from unet_jax.diagnose import first_not_finite
+from unet_jax.diagnose import NotFinite, first_not_finite
 from unet_jax.interrupt import Stop
 from unet_jax.loader import batches, check_loader, leave_signals
 from unet_jax.memory import that_fits
@@ -145,9 +145,9 @@ class _Run:
         inner, window = config.geometry.output_shape(tile), settings.augmentation.window(tile)
         self.sampler = Sampler(training, window, inner, settings.batch, settings.seed, weights)
         if self.mesh is None:
-            one = jax.eval_shape(lambda *arrays: arrays, *self.sampler.batch(0, slice(1)))
-            batch = [jax.ShapeDtypeStruct((settings.batch, *x.shape[1:]), x.dtype) for x in one]
-            self.step = that_fits(self.step, self.state, batch)
+            self.step = that_fits(
+                self.step, self.state, [jax.ShapeDtypeStruct(*each) for each in self.sampler.shapes()]
+            )
 
     def go(self, states: StateFolder, resume: bool) -> TrainResult:
         settings, self.states = self.settings, states
@@ -223,20 +223,24 @@ class _Run:
             self.states.save(failed, good, self.saved)
         names = ", ".join(self.sampler.dataset.names[index] for index, _ in self.sampler.places(failed))
         told = f"the loss or its gradient is not finite in step {failed + 1} (batch of {names})"
-        told += f"{self._first_layer(failed)}; "
+        found = self._first_layer(failed)
+        told += f": first in {found.where}; " if found else "; "
         told += f"{self.out / 'state'} keeps the state before it; " if failed else ""
+        if failed and found and found.forward:  # from there, a lower rate would come to the same batch and weights
+            raise InputError(
+                told + "its weights are too large already: begin anew, with a lower learning_rate or clip above 0"
+            )
         raise InputError(told + "a lower learning_rate, or clip above 0, usually helps; --resume takes either")
 
-    def _first_layer(self, failed: int) -> str:
-        """Where the numbers of this step are first not finite, to be told; nothing if that cannot be found out, as it
-        takes more memory than the step."""
+    def _first_layer(self, failed: int) -> NotFinite | None:
+        """Where the numbers of this step are first not finite; None if that cannot be found out, as it takes more
+        memory than the step."""
         try:
             state = gathered(self.mesh, {"params": self.state["params"], "stats": self.state["stats"]})
             batch = self.prepare(jnp.int32(failed), self.sampler.batch(failed))
-            where = first_not_finite(self.graphdef, self.settings, state["params"], state["stats"], *batch)
+            return first_not_finite(self.graphdef, self.settings, state["params"], state["stats"], *batch)
         except Exception:
-            return ""
-        return f": first in {where}"
+            return None
 
     def _measures(self, done: int) -> bool:
         """Whether a measurement comes after so many steps."""

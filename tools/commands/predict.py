@@ -25,6 +25,7 @@ import tyro
 
 from unet_data.nnunet import Recipe
 from unet_data.predict import Output, OutputKind, OutputType
+from unet_data.readers import is_zarr
 from unet_spec import InputError
 from unet_tools.console import notes, print_json
 from unet_tools.memory import parse_bytes
@@ -198,6 +199,8 @@ def _part(text: str | None) -> tuple[int, int] | None:
 
 def _targets(args: Args) -> list[Path]:
     """Where each result goes, decided before anything is computed."""
+    if folder := next((path for path in args.images if path.is_dir() and not is_zarr(path)), None):
+        raise InputError(f"{folder} is a folder; name the images in it, such as {folder}/*.png")
     if len(args.images) == 1 and args.out.suffix and (not args.out.is_dir() or args.out.suffix == ".zarr"):
         return [args.out]
     if args.out.is_file():
