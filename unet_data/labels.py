@@ -10,7 +10,7 @@ set decide, once, by these rules, and what none of them covers is refused with t
     auto       8-bit, all of 0..K-1 and K <= 32        as they are             ("semantic")
     semantic   {0, 255}                                0, 1
     semantic   0..K-1, K <= 255, gaps allowed          as they are, K = largest + 1
-    instance   any integers >= 0                       > 0 becomes 1
+    instance   any integers from 0 to 2**31 - 1        > 0 becomes 1
 
 Where two numbered objects touch, a line one pixel wide becomes background (`separated`): a network of classes could not
 tell them apart otherwise, and the paper's border weights lie on the background.
