@@ -144,6 +144,12 @@ def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, pro
         assert weights[0] == weights[1]
 
 
+def test_a_finished_run_is_not_measured_again(tmp_path, monkeypatch):
+    done = train(CONFIG, SETTINGS, *data(), tmp_path / "run")
+    monkeypatch.setattr("unet_jax.train.measure", None)
+    assert train(CONFIG, SETTINGS, *data(), tmp_path / "run", resume=True).scores == done.scores
+
+
 def without_speed(log):
     return [{k: v for k, v in record.items() if k != "steps_per_second"} for record in log]
 
