@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -108,6 +109,18 @@ def test_train_resume_evaluate_predict_and_check(data, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["images"] == 1
     assert main(["check", str(run / "last"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["passed"]
+
+
+def test_training_tells_what_it_does(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("unet_tools.progress.LINE_EVERY", 0.0)
+    flags = ["--widths", "2", "4", "--steps", "3", "--tile", "36", "--log-every", "1", "--no-report"]
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), *flags]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    told = r"U-Net, \d+ parameters, on \d+ x .+; 3 image\(s\) to train on, 1 to measure on; a step takes 1 of 36x36"
+    assert re.fullmatch(told, lines[0])
+    assert re.fullmatch(r"step 1 of 3: loss \d+\.\d{4}  .* steps/s", lines[1])
+    assert lines[4].startswith("step 3: pixel_accuracy ")
+    assert "  dice " in lines[4]
 
 
 def test_evaluate_augmented_is_of_the_views_mean(data, tmp_path, capsys):

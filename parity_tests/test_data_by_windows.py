@@ -87,6 +87,8 @@ def test_the_commands_open_arrays(kind, tmp_path, capsys):
     plain, arrays = (write(tmp_path / k, k, GREY, LABELS) for k in ("png", kind))
     (code, wanted), (other, found) = (told(capsys, "data", "check", path) for path in (plain, arrays))
     assert (other, found) == (code, wanted) == (0, wanted)
+    assert main(["data", "check", str(arrays)]) == 0
+    assert capsys.readouterr().out.endswith("\nfit for training with --loader grain\n")
     (code, wanted), (other, found) = (told(capsys, "evaluate", tmp_path / "net", path) for path in (plain, arrays))
     assert (other, found) == (code, wanted) == (0, wanted)
 

@@ -11,7 +11,8 @@ from unet_tools.console import notes
 
 
 class TrainingProgress:
-    """A bar with step, loss, steps per second and time left; a line for each measurement on validation data."""
+    """A bar with step, loss, steps per second and time left, or a line of them now and then where there is no terminal;
+    and a line for each measurement on validation data."""
 
     def __init__(self, steps: int, quiet: bool = False):
         self._bar = Progress(
@@ -24,7 +25,7 @@ class TrainingProgress:
             disable=quiet or not notes.is_terminal,  # a file has no use for a bar
         )
         self._task = self._bar.add_task("training", total=steps, told="compiling")
-        self._quiet = quiet
+        self._steps, self._quiet, self._told = steps, quiet, time.perf_counter()
 
     def __enter__(self) -> TrainingProgress:
         self._bar.start()
@@ -38,9 +39,12 @@ class TrainingProgress:
         if "loss" in record:
             told = f"loss {record['loss']:.4f}  {record['steps_per_second']:.1f} steps/s"
             self._bar.update(self._task, completed=record["step"], told=told)
+            if self._bar.disable and not self._quiet and (now := time.perf_counter()) - self._told > LINE_EVERY:
+                self._told = now
+                notes.print(f"step {record['step']} of {self._steps}: {told}", soft_wrap=True)
         elif not self._quiet and "pixel_accuracy" in record:
             scores = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if k != "step")
-            notes.print(f"step {record['step']}: {scores}")
+            notes.print(f"step {record['step']}: {scores}", soft_wrap=True)
 
 
 LINE_EVERY = 60.0

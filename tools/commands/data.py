@@ -1,7 +1,8 @@
 """Look at a data set before training on it.
 
 check finds the usual mistakes: masks of 255 among masks of 1, unequal sizes, unpaired files, empty images, classes
-without a pixel, pictures that occur twice or in training and validation alike. Exit code 1 where something is wrong.
+without a pixel, pictures that occur twice or in training and validation alike. Exit code 1 where something is wrong,
+2 where the files cannot be taken for a data set; the first of them is named then.
 What unet train --loader grain reads by windows (.npy, .zarr, files too large for memory) is gone through band by band.
 
 Example: unet data check data/isbi2012
@@ -64,7 +65,8 @@ def run(args: Args) -> int:
     console.print(f"classes by share of the pixels: {told or 'no labels'}")
     if problems:
         print_table(None, ("", "where", "what"), [(p.level, p.where, p.what) for p in problems])
-    console.print(f"{'not ' * failed}fit for training", style="red" if failed else "green")
+    how = " with --loader grain" if dataset.stored else ""
+    console.print(f"{'not ' * failed}fit for training{how}", style="red" if failed else "green")
     return int(failed)
 
 

@@ -36,7 +36,7 @@ from unet_jax.zoo import from_pretrained
 from unet_spec import InputError, NetworkConfig
 from unet_tools.console import console, notes, print_json, print_table
 from unet_tools.data import open_data
-from unet_tools.networks import choose_config
+from unet_tools.networks import choose_config, network_name
 from unet_tools.progress import TrainingProgress
 
 
@@ -118,7 +118,7 @@ def run(args: Args) -> int:
         channels = config.out_channels if classes <= config.classes == 2 else classes
         config = config.replace(in_channels=dataset.channels, out_channels=channels)
     training, validation = split(dataset)
-    _announce(args, training)
+    _announce(args, config, training, validation)
     with contextlib.ExitStack() as stack:
         reports = [stack.enter_context(TrainingProgress(args.settings.steps, quiet=args.json)).report]
         if args.tensorboard:
@@ -140,11 +140,22 @@ def run(args: Args) -> int:
     return 0
 
 
-def _announce(args: Args, training: Dataset) -> None:
-    """Where the run goes on, and what it cannot learn; of several processes, the first one says it."""
+def _announce(args: Args, config: NetworkConfig, training: Dataset, validation: Dataset) -> None:
+    """What is trained on what, where the run goes on, and what it cannot learn; of several processes, the first one
+    says it."""
+    import jax
+
     assert args.out is not None
     if args.process:
         return
+    if not args.json:
+        device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+        size = "x".join(map(str, args.settings.tile_shape(config)))
+        notes.print(
+            f"{network_name(config)}, {config.graph.parameter_count:,} parameters, on {device}; {len(training)} "
+            f"image(s) to train on, {len(validation)} to measure on; a step takes {args.settings.batch} of {size}",
+            soft_wrap=True,
+        )
     if args.resume:
         step = latest_step(args.out / "state")
         notes.print(f"going on from step {step}" if step else f"{args.out} holds no saved state: from the beginning")
