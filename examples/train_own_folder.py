@@ -18,8 +18,7 @@ from unet_jax.train import train
 
 if len(sys.argv) < 3:
     sys.exit(__doc__)
-folder, out = Path(sys.argv[1]), Path(sys.argv[2])
-steps = int(sys.argv[3]) if len(sys.argv) > 3 else 2000
+folder, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), int([*sys.argv, 2000][3])
 
 dataset = open_dataset(folder)
 for problem in check_dataset(dataset):
