@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,7 +298,7 @@ def test_an_image_that_is_mended_is_predicted(case, tmp_path, capsys):
         np.save(tmp_path / "in.npy", spoilt)
         assert main(command) == 2
         assert (tmp_path / "o.npy.part").exists() == kept
-    __import__("shutil").rmtree(tmp_path / "o.npy.part")
+    shutil.rmtree(tmp_path / "o.npy.part")
     np.save(tmp_path / "in.npy", image)
     assert main(command) == 0
     capsys.readouterr()

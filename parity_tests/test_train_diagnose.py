@@ -49,7 +49,7 @@ def named(config, layer):
         graphdef, settings, state["params"], state["stats"], images, labels, None, jax.random.key(0)
     )
     assert told.where.startswith("the gradient of ")
-    assert not told.forward
+    assert not told.spoilt
     return told.where.removeprefix("the gradient of ").rpartition(".")[0]
 
 

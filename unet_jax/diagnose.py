@@ -18,11 +18,11 @@ from unet_spec.weight_map import entries
 
 
 class NotFinite(NamedTuple):
-    """What is first not finite, in words, and whether the forward pass is, the loss included: then the weights are to
-    blame, or the batch, rather than the update."""
+    """What is first not finite, in words, and whether the weights as they were before the step are to blame: then no
+    other update would have helped."""
 
     where: str
-    forward: bool
+    spoilt: bool
 
 
 def first_not_finite(
@@ -41,10 +41,10 @@ def first_not_finite(
     step has (`accumulate`), one after the other.
     """
     if not np.isfinite(images).all():
-        return NotFinite("the images themselves", forward=True)
+        return NotFinite("the images themselves", spoilt=False)
     for path, value in nnx.to_flat_state(params):
         if not np.isfinite(value[...]).all():
-            return NotFinite(f"the weights {'.'.join(map(str, path))}", forward=True)
+            return NotFinite(f"the weights {'.'.join(map(str, path))}", spoilt=True)
     parts = settings.accumulate
     for index in range(parts):
         batch = tuple(x if x is None else x[index::parts] for x in (images, labels, weights))
@@ -53,15 +53,15 @@ def first_not_finite(
         with _watched(model) as bad:
             loss = model_loss(model, settings)(*batch)
         if bad:
-            return NotFinite(f"the output of {bad[0]}", forward=True)
+            return NotFinite(f"the output of {bad[0]}", spoilt=True)
         if not np.isfinite(loss):
-            return NotFinite(f"the loss ({settings.loss}), after a finite forward pass", forward=True)
+            return NotFinite(f"the loss ({settings.loss}), after a finite forward pass", spoilt=True)
         grads, stats = jax.grad(make_objective(graphdef, settings), has_aux=True)(params, stats, *batch)
         found = {tuple(map(str, path)): value[...] for path, value in nnx.to_flat_state(grads)}
         for entry in reversed(entries(model.config.graph)):  # the graph's order; the backward pass begins at its end
             if entry.flax in found and not np.isfinite(found[entry.flax]).all():
-                return NotFinite(f"the gradient of {'.'.join(entry.flax)}", forward=False)
-    return NotFinite("the weights that its update gives, after a finite loss and gradient", forward=False)
+                return NotFinite(f"the gradient of {'.'.join(entry.flax)}", spoilt=False)
+    return NotFinite("the weights that its update gives, after a finite loss and gradient", spoilt=False)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Whether a training step fits into a CPU's memory, before it is taken.
+"""Memory that does not suffice, in one line: on a CPU, before a training step is taken.
 
 A GPU refuses what it does not have. A CPU's system gives it out, and kills the process once it is used.
 """
@@ -6,7 +6,8 @@ A GPU refuses what it does not have. A CPU's system gives it out, and kills the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -35,3 +36,14 @@ def that_fits(step: Callable[..., Any], state: Any, batch: Sequence[jax.ShapeDty
             "batch or network needs less, and so does accumulate"
         )
     return compiled
+
+
+@contextmanager
+def telling_of_memory(what: str) -> Iterator[None]:
+    """Turns a device that runs out of memory into an InputError: "the device ran out of memory", and `what`."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as e:
+        if "RESOURCE_EXHAUSTED" not in str(e):
+            raise
+        raise InputError(f"the device ran out of memory {what}") from None

@@ -47,11 +47,11 @@ def check_folder(
 ) -> dict[str, Any]:
     """What run.json will say. Raises InputError where the folder holds a run; with `resume`, where it is of another
     network, of other settings than FREE, or of other images, those that it is measured on among them."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder for the run")
     record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": data.path}
     record["images"] = [len(data), _digest(data)]
     record["validation"] = None if validation is None else [len(validation), _digest(validation)]
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; name a folder for the run")
     if not (out / "run.json").exists():
         return record
     if not resume:

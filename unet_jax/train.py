@@ -24,7 +24,7 @@ from unet_data.window_weights import window_weights
 from unet_jax.diagnose import NotFinite, first_not_finite
 from unet_jax.interrupt import Stop
 from unet_jax.loader import batches, check_loader, leave_signals
-from unet_jax.memory import that_fits
+from unet_jax.memory import telling_of_memory, that_fits
 from unet_jax.mesh import gathered, make_mesh, own_rows, place, put_batch
 from unet_jax.processes import led
 from unet_jax.run_folder import append_log, check_folder, read_log, write_log, write_record
@@ -92,18 +92,13 @@ def train(
         run = _Run(config, settings, training, validation, out, stop, report)  # refuses what cannot be trained
         write_record(out, record)
         states = StateFolder(out / "state")
-        try:
+        told = (
+            f"with {settings.batch} tile(s) of {'x'.join(map(str, run.tile))} pixels a step; more space, also with "
+            "--resume, or in a new run a smaller tile or batch, accumulate, remat or precision bfloat16 needs less; "
+            f"{out} keeps what was saved"
+        )
+        with closing(states), telling_of_memory(told):
             return run.go(states, resume)
-        except jax.errors.JaxRuntimeError as e:
-            if "RESOURCE_EXHAUSTED" not in str(e):
-                raise
-            raise InputError(
-                f"the device ran out of memory with {settings.batch} tile(s) of {'x'.join(map(str, run.tile))} pixels "
-                "a step; more space, also with --resume, or in a new run a smaller tile or batch, accumulate, remat or "
-                f"precision bfloat16 needs less; {out} keeps what was saved"
-            ) from None
-        finally:
-            states.close()
 
 
 class _Run:
@@ -226,7 +221,7 @@ class _Run:
         found = self._first_layer(failed)
         told += f": first in {found.where}; " if found else "; "
         told += f"{self.out / 'state'} keeps the state before it; " if failed else ""
-        if failed and found and found.forward:  # from there, a lower rate would come to the same batch and weights
+        if failed and found and found.spoilt:  # from there, a lower rate would come to the same batch and weights
             raise InputError(
                 told + "its weights are too large already: begin anew, with a lower learning_rate or clip above 0"
             )
@@ -251,16 +246,14 @@ class _Run:
         fails, so that a resumed run has no step to repeat."""
         self._check_finite(done)
         shown = gathered(self.mesh, self.state.get("ema", {name: self.state[name] for name in ("params", "stats")}))
+        told = (
+            f"as it measured the validation images after step {done}; {self.out} keeps the state of that step, and "
+            "--resume goes on where more is free"
+        )
         try:
-            led(lambda: self._measure_and_write(done, shown))
+            with telling_of_memory(told):
+                led(lambda: self._measure_and_write(done, shown))
             self.saved = replace(self.saved, measured=done)
-        except jax.errors.JaxRuntimeError as e:
-            if "RESOURCE_EXHAUSTED" not in str(e):
-                raise
-            raise InputError(
-                f"the device ran out of memory as it measured the validation images after step {done}; {self.out} "
-                "keeps the state of that step, and --resume goes on where more is free"
-            ) from None
         finally:
             self.states.save(done, self.state, self.saved)
 
