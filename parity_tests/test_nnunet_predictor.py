@@ -60,7 +60,8 @@ class Stored:
 
 @pytest.mark.parametrize("name", ["2d", "3d_fullres"])
 def test_pytorch_gives_nnunets_result(name):
-    """Labels and probabilities: in the same PyTorch kernels, bit for bit but for the softmax."""
+    """Labels, and probabilities: of one thread within the rounding of the softmax; of more, whose sums are split
+    otherwise, some of nnU-Net's sums in float16 round the other way."""
     stored = Stored(name)
     runs = [open_checkpoint(c, "torch").run for c in stored.checkpoints()]
     labels = predict_case(runs, stored.image, SPACING, stored.recipe)
@@ -133,7 +134,9 @@ def test_the_command_goes_from_nifti_to_nifti(tmp_path, capsys):
     one = [str(images / "case_0000.nii.gz"), "-o", str(tmp_path / "p.nii")]
     assert main(["predict", str(model), *one, "--output", "probabilities", "--json"]) == 0  # in PyTorch
     chances = np.asarray(nibabel.load(tmp_path / "p.nii").dataobj).T
-    assert np.abs(chances - stored.probabilities).max() <= 1e-6
+    runs = [open_checkpoint(c, "torch").run for c in stored.checkpoints()]
+    direct = predict_case(runs, stored.image, SPACING, stored.recipe, "probabilities")
+    assert np.abs(chances - direct).max() <= 1e-6  # how near nnU-Net's are depends on the threads: see above
     done = json.loads(capsys.readouterr().out)["images"][0]
     assert (done["case"], done["runtime"]) == ("case", "torch")
     assert main([*command[:3], "-o", str(tmp_path / "planes.nii.gz"), "--runtime", "onnx"]) == 0
@@ -144,6 +147,21 @@ def test_the_command_goes_from_nifti_to_nifti(tmp_path, capsys):
     (images / "case_0001.nii.gz").unlink()
     assert main([*command, "--overwrite"]) == 2
     assert "case_0001.nii.gz is missing" in capsys.readouterr().err
+
+
+def test_a_case_that_is_refused_keeps_no_other_from_its_result(tmp_path, capsys):
+    stored = Stored("2d")
+    model, images = stored.save(tmp_path / "model"), stored.write_images(tmp_path / "images")
+    for number in range(2):
+        (images / f"bad_{number:04d}.nii.gz").write_bytes(b"not NIfTI")
+    command = ["predict", str(model), str(images), "-o", str(tmp_path / "out"), "--runtime", "torch", "--json"]
+    assert main(command) == 2
+    told = capsys.readouterr()
+    assert "1 of 2 were not segmented: bad;" in told.err
+    assert {r["case"]: "error" in r for r in json.loads(told.out)["images"]} == {"bad": True, "case": False}
+    np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "out/case.nii.gz").dataobj).T, stored.labels)
+    assert main([*command, "--skip-existing"]) == 2
+    assert "case.nii" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -167,6 +167,7 @@ def _apart(distance: np.ndarray) -> tuple[str, str]:
 def worker(model: Path, images: Path, out: Path, runtime: RuntimeName, accumulate: str | None = None) -> None:
     """Labels as NIfTI into the folder `out`, or, with `accumulate`, probabilities into the .npz file `out`."""
     from unet_data.nnunet import find_cases, predict_case, read_nifti
+    from unet_tools.many import refuse
     from unet_tools.nnunet_folder import find_recipe, open_folds, predict_cases
     from unet_tools.nnunet_rounding import probabilities_and_bounds
 
@@ -174,6 +175,7 @@ def worker(model: Path, images: Path, out: Path, runtime: RuntimeName, accumulat
     assert recipe is not None
     if accumulate is None:
         done = predict_cases(model, recipe, [images], out, runtime, overwrite=True)
+        refuse("case", done)
         found = {key: sum(case[key] for case in done) for key in ("seconds", "cpu_seconds")}
         print("RESULT " + json.dumps(found | {"peak_bytes": peak_resident()}))
         return

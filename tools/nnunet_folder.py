@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from unet_data.nnunet.sliding import mirrored_views
 from unet_spec import Checkpoint, InputError, is_checkpoint
 from unet_spec.sources import Origin
 from unet_tools import source_files
+from unet_tools.many import Record, do_all
 from unet_tools.runtimes import Network, RuntimeName, installed, open_network
 
 
@@ -85,35 +87,28 @@ def predict_cases(
     kind: Literal["labels", "probabilities"] = "labels",
     mirror: bool = True,
     overwrite: bool = False,
-) -> list[dict[str, Any]]:
-    """NIfTI files, or folders of them, to NIfTI files; what was done, for each case. Raises InputError."""
+    skip_existing: bool = False,
+) -> list[Record]:
+    """NIfTI files, or folders of them, to NIfTI files; what was done, for each case, or why not (see `do_all`). With
+    skip_existing, cases whose results exist are left out. Raises InputError where nothing can be done."""
     cases = find_cases(images, len(recipe.channel_names), recipe.file_ending)
     targets = _targets(list(cases), out, recipe.file_ending)
-    if not overwrite and (there := [t for t in targets if t.exists()]):
+    todo = [(name, t) for name, t in zip(cases, targets, strict=True) if not (skip_existing and t.exists())]
+    if not skip_existing and not overwrite and (there := [t for t in targets if t.exists()]):
         raise InputError(f"{there[0]} exists already; add --overwrite to replace it")
     networks = open_folds(folder, recipe, runtime)
-    done = []
-    for (name, files), target in zip(cases.items(), targets, strict=True):
+
+    def one(name: str, target: Path) -> Record:
         start, worked = time.perf_counter(), time.process_time()
-        try:
-            image = read_nifti(files, recipe.reorient)
-            result = predict_case(
-                [network.runtime.run for network in networks],
-                image.values,
-                image.spacing,
-                recipe,
-                kind,
-                mirror=mirror,
-                batch=_batch(networks),
-            )
-        except InputError as e:
-            told = str(e)
-            raise InputError(told if str(files[0].parent) in told else f"{files[0]}: {told}") from None
+        image = read_nifti(cases[name], recipe.reorient)
+        runs = [network.runtime.run for network in networks]
+        batch = _batch(networks)
+        result = predict_case(runs, image.values, image.spacing, recipe, kind, mirror=mirror, batch=batch)
         write_nifti(target, result, image)
         record = {"case": name, "runtime": networks[0].name, "out": str(target), "shape": list(result.shape)}
-        record |= {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - worked}
-        done.append(record)
-    return done
+        return record | {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - worked}
+
+    return do_all("case", {name: (cases[name], partial(one, name, target)) for name, target in todo})
 
 
 def _batch(networks: Sequence[Network]) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from unet_data.predict import Output, default_plan, predict_image, sample_image
-from unet_data.prepare import prepare
+from unet_data.prepare import looks_foreign, prepare
 from unet_data.readers import Picture, open_pictures
 from unet_data.stitch import predict_blended
 from unet_data.stream import Written, segment, shard
@@ -121,6 +121,8 @@ def run_job(job: Job, network: Network) -> Done:
     size, rows = pictures[0].shape[:-1], 0
     folder = job.target.with_name(job.target.name + ".part")
     check_room(folder, pages * math.prod((*size, *values)) * dtype.itemsize)
+    if odd := looks_foreign(pictures[0], network.data):
+        notes.print(f"warning: {job.source}: {odd}", soft_wrap=True)
     asked = _asked(job, network, pictures)
     if job.strips:
         rows, plan = plan_by_strips(network, size, job.memory)

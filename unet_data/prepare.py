@@ -5,7 +5,36 @@ from __future__ import annotations
 import numpy as np
 
 from unet_data.normalize import Normalization, full_scale
+from unet_data.readers import Picture
 from unet_spec import DataSpec, InputError, NetworkConfig
+
+_MIDDLE = {2: 512, 3: 64}
+"""Pixels per axis that are looked at."""
+
+
+def looks_foreign(image: np.ndarray | Picture, data: DataSpec) -> str | None:
+    """What is odd, to the network, about the values in the middle of an image (*spatial, C); None where nothing is.
+
+    Trained on, images have mean 0 and standard deviation 1 over all. A mean beyond ±10, or a standard deviation above
+    10 or below 0.1 (but not 0, as of a constant window), is nearly always another unit: 12 bits in a file of 16, or
+    floats of 0 to 255 where they were 0 to 1. Without mean and std nothing is odd.
+    """
+    *size, channels = image.shape
+    if len(data.mean) != channels:
+        return None
+    most = _MIDDLE[len(size)]
+    window = image[tuple(slice(max(0, n - most) // 2, max(0, n - most) // 2 + min(n, most)) for n in size)]
+    seen = Normalization(data.mean, data.std).apply(window).reshape(-1, channels).astype(np.float64)
+    means, spreads = seen.mean(0), seen.std(0)
+    odd = (np.abs(means) > 10) | (spreads > 10) | ((spreads > 0) & (spreads < 0.1))
+    if not odd.any():
+        return None
+    c = int(np.argmax(odd))
+    unit = f"divided by {full_scale(window.dtype):g}" if window.dtype.kind == "u" else "as it is"
+    return (
+        f"values unlike those trained on: channel {c} ({window.dtype}, {unit}) has mean {means[c]:.3g} and standard "
+        f"deviation {spreads[c]:.3g} where the training images have 0 and 1; are they of the same unit?"
+    )
 
 
 def prepare(images: np.ndarray, config: NetworkConfig, data: DataSpec) -> np.ndarray:

@@ -22,9 +22,10 @@ import tyro
 from unet_data import Dataset
 from unet_data.evaluate import commonest_class_accuracy, measure, measure_samples
 from unet_data.labels import LabelKind
+from unet_data.prepare import looks_foreign
 from unet_data.test_time import Symmetry, augmented
 from unet_spec import InputError
-from unet_tools.console import print_json, print_table
+from unet_tools.console import notes, print_json, print_table
 from unet_tools.data import Subset, choose, open_data
 from unet_tools.runtimes import RuntimeName, open_network
 
@@ -46,7 +47,7 @@ class Args:
     samples: int = 0
     """Hypotheses to draw of each image, for the energy distance."""
     seed: int = 0
-    """Of the samples."""
+    """Of the samples, and of synthetic data (that of unet train)."""
     runtime: RuntimeName | None = None
     """What runs it. Default: onnx, torch or jax, whichever is installed."""
     json: bool = False
@@ -55,10 +56,12 @@ class Args:
 
 def run(args: Args) -> int:
     network = open_network(args.checkpoint, args.runtime)
-    dataset = open_data(args.data, network.config.spatial_dims, stored=None, ignore=args.ignore, kind=args.labels)
+    dataset = open_data(args.data, network.config.spatial_dims, args.seed, None, ignore=args.ignore, kind=args.labels)
     dataset = choose(dataset, args.subset)
     if args.samples and args.augment:
         raise InputError("--samples draws whole segmentations: leave out --augment")
+    if odd := looks_foreign(dataset.images[0], network.data):
+        notes.print(f"warning: {dataset.names[0]}: {odd}", soft_wrap=True)
     views = network.runtime.run if args.augment is None else augmented(network.runtime.run, args.augment)
     scores = measure(views, network.config, network.data, dataset, objects=True, warp=True)
     if args.samples:

@@ -5,6 +5,7 @@ BigTIFF, OME-TIFF, .npy or .zarr; results are TIFF (large ones tiled, with a pyr
 Labels are class numbers, 0 to K - 1. Probabilities are those of class 1 where there are two, else one channel a class;
 float32, or 0 to 255 in a PNG or with --dtype uint8.
 
+Of several images, one that cannot be segmented is told and does not keep the others from it; exit code 2 at the end.
 Finished tiles are kept in OUT.part until the result is written. After a kill, the same command goes on from there.
 Job arrays: unet predict ... --shard 1/8 to 8/8, then the same command without --shard joins the parts.
 
@@ -18,8 +19,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -28,6 +30,7 @@ from unet_data.predict import Output, OutputKind, OutputType
 from unet_data.readers import is_zarr
 from unet_spec import InputError
 from unet_tools.console import notes, print_json
+from unet_tools.many import do_all, refuse
 from unet_tools.memory import parse_bytes
 from unet_tools.nnunet_folder import find_recipe, predict_cases
 from unet_tools.prediction import Done, Job, check_job, run_job
@@ -73,6 +76,8 @@ class Args:
     """i/n: compute the i-th of n parts only."""
     overwrite: bool = False
     """Replace results that exist."""
+    skip_existing: bool = False
+    """Leave out images whose results exist."""
     json: bool = False
     """Print JSON."""
 
@@ -82,6 +87,8 @@ def run(args: Args) -> int:
         raise InputError(f"--samples is {args.samples} and --seed {args.seed}; neither may be negative")
     if not args.images:
         raise InputError("no image given; unet predict CHECKPOINT IMAGE... -o OUT")
+    if args.skip_existing and args.overwrite:
+        raise InputError("--skip-existing keeps the results that exist, --overwrite replaces them: leave out one")
     if (recipe := find_recipe(args.checkpoint)) is not None:
         return _predict_nnunet(args, recipe)
     targets = _targets(args)
@@ -101,6 +108,8 @@ def run(args: Args) -> int:
         )
     jobs = []
     for source, target in zip(args.images, targets, strict=True):
+        if args.skip_existing and target.exists():
+            continue
         png = target.suffix.lower() == ".png" and args.output == "probabilities"
         output = Output(args.output, "uint8" if png else args.dtype)
         job = Job(
@@ -122,18 +131,17 @@ def run(args: Args) -> int:
         )
         check_job(job, network)
         jobs.append(job)
-    records = []
-    for job in jobs:
-        try:
-            done = run_job(job, network)
-        except InputError as e:
-            told = str(e)
-            raise InputError(told if str(job.source) in told else f"{job.source}: {told}") from None
-        records.append(_record(job, done))
+
+    def one(job: Job) -> dict[str, Any]:
+        done = run_job(job, network)
         if not args.json:
             notes.print(_told(job, done, network.name), soft_wrap=True)
+        return _record(job, done)
+
+    records = do_all("image", {str(job.source): ([job.source], partial(one, job)) for job in jobs})
     if args.json:
         print_json({"runtime": network.name, "output": args.output, "images": records})
+    refuse("image", records)
     return 0
 
 
@@ -146,13 +154,23 @@ def _predict_nnunet(args: Args, recipe: Recipe) -> int:
     if args.output == "logits" or args.dtype != "float32":
         raise InputError("a model of nnU-Net gives labels or probabilities in float32")
     done = predict_cases(
-        args.checkpoint, recipe, args.images, args.out, args.runtime, args.output, args.mirror, args.overwrite
+        args.checkpoint,
+        recipe,
+        args.images,
+        args.out,
+        args.runtime,
+        args.output,
+        args.mirror,
+        args.overwrite,
+        args.skip_existing,
     )
     if args.json:
         print_json({"output": args.output, "images": done})
     for case in () if args.json else done:
-        shape = "x".join(map(str, case["shape"]))
-        notes.print(f"{case['case']} → {case['out']} ({shape}, {case['runtime']}, {case['seconds']:.1f} s)")
+        if "error" not in case:
+            shape = "x".join(map(str, case["shape"]))
+            notes.print(f"{case['case']} → {case['out']} ({shape}, {case['runtime']}, {case['seconds']:.1f} s)")
+    refuse("case", done)
     return 0
 
 
