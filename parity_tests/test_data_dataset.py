@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_data import Dataset, open_dataset, split, write_stack
+from unet_data import Dataset, open_dataset, open_stored, split, write_stack
 from unet_data.labels import separated
 from unet_spec.errors import InputError
 
@@ -124,6 +124,18 @@ def test_one_class_only_is_allowed(pairs):
     for file in (pairs / "labels").iterdir():
         png(file, np.zeros_like(np.asarray(Image.open(file))))
     assert open_dataset(pairs).class_count == 2
+
+
+@pytest.mark.parametrize("opener", [open_dataset, open_stored])
+def test_all_files_that_cannot_be_read_are_named_at_once(opener, pairs):
+    (pairs / "images" / "a.png").write_bytes(b"no PNG")
+    told = refused(opener, pairs)
+    assert "a.png" in told
+    assert "more cannot" not in told
+    png(pairs / "labels" / "c.png", noise(8, 11, 3))  # a colour mask
+    told = refused(opener, pairs)
+    assert "images/a.png" in told
+    assert told.endswith("; 1 more cannot be used either: c.png")
 
 
 def test_multi_page_pairs_become_many_images(tmp_path):

@@ -146,12 +146,13 @@ def open_dataset(
     path = Path(path)
     layout = find_layout(path)
     images, raw_labels, label_paths, names = [], [], [], []
-    for image_path, label_path in layout.pairs:
+
+    def read(image_path: Path, label_path: Path | None) -> None:
         stack = read_stack(image_path)
         images.extend([stack] if spatial_dims == 3 else stack)
         names.extend(picture_names(image_path.stem, 1 if spatial_dims == 3 else len(stack)))
         if label_path is None:
-            continue
+            return
         labels = read_labels(label_path)
         if labels.shape != stack.shape[:-1]:
             first = 1 if len(labels) == len(stack) == 1 else 0  # a single picture needs no page count
@@ -161,6 +162,8 @@ def open_dataset(
             )
         raw_labels.extend([labels] if spatial_dims == 3 else labels)
         label_paths.extend([label_path] * (1 if spatial_dims == 3 else len(stack)))
+
+    layout.for_each(read)
     check_planes(map(len, images), spatial_dims, path)
     if not raw_labels:
         return Dataset(tuple(images), None, tuple(names), (), str(path), path=str(path.absolute()))

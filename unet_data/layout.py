@@ -1,6 +1,7 @@
 """Which files of a folder are images, which are labels, and which belong together."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,20 @@ class Layout:
 
     pairs: tuple[tuple[Path, Path | None], ...]
     stacks: bool = False
+
+    def for_each(self, read: Callable[[Path, Path | None], None]) -> None:
+        """Calls read(image file, label file) for each pair. Raises InputError where it refuses any: what it says of the
+        first one, and the names of the others, so that all can be mended at once."""
+        first, names = "", []
+        for image, label in self.pairs:
+            try:
+                read(image, label)
+            except InputError as e:
+                first = first or str(e)
+                names.append(image.name)
+        if first:
+            more = ", ".join(names[1:6]) + (", ..." if len(names) > 6 else "")
+            raise InputError(first + (f"; {len(names) - 1} more cannot be used either: {more}" if more else ""))
 
 
 def find_layout(path: Path, arrays: bool = False) -> Layout:

@@ -38,18 +38,21 @@ def open_stored(
     names: list[str] = []
     values: list[np.ndarray] = []  # the label numbers of each file, once each
     label_paths = []
-    for image_path, label_path in layout.pairs:
+
+    def read(image_path: Path, label_path: Path | None) -> None:
         if label_path is None:
             raise InputError(f"{image_path}: has no label; what is read by windows is for training")
         own = stored_pictures(image_path, spatial_dims, "image")
         truth = stored_pictures(label_path, spatial_dims, "label")
         if len(own) != len(truth):
             raise InputError(f"{image_path}: has {len(own)} pictures but its label {label_path} has {len(truth)}")
-        images += own
-        labels += truth
-        names += picture_names(image_path.stem, len(own))
+        images.extend(own)
+        labels.extend(truth)
+        names.extend(picture_names(image_path.stem, len(own)))
         values.append(_numbers(truth))
         label_paths.append(label_path)
+
+    layout.for_each(read)
     check_planes((image.spatial[0] for image in images), spatial_dims, path)
     rule = label_rule(values, label_paths, kind, ignore)
     class_names, told = describe(rule, layout)
