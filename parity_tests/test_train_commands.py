@@ -30,8 +30,26 @@ def test_the_norm_is_chosen_by_a_flag(tmp_path, capsys):
     assert main([*command, "--norm", "group"]) == 0
     assert json.loads((out / "run.json").read_text())["network"]["norm"] == "group"
     capsys.readouterr()
-    assert main([*command[:4], "--preset", "unet++", "--norm", "group"]) == 2
-    assert "unet++ has its own normalisation" in capsys.readouterr().err
+    for flags in (["--norm", "group"], ["--norm-groups", "2"]):
+        assert main([*command[:4], "--preset", "unet++", *flags]) == 2
+        assert f"{' '.join(flags)}: unet++ has its own normalisation" in capsys.readouterr().err
+    narrow = [*command[:3], str(tmp_path / "narrow"), "--widths", "4", "8", "--norm", "group", *FLAGS]
+    assert main(narrow) == 2
+    assert "norm_groups is 8; it must be a divisor of every width" in capsys.readouterr().err
+    assert main([*narrow, "--norm-groups", "2"]) == 0
+    assert json.loads((tmp_path / "narrow" / "run.json").read_text())["network"]["norm_groups"] == 2
+
+
+def test_a_run_of_synthetic_images_is_evaluated_on_its_own_validation_images(tmp_path, capsys):
+    assert (
+        main(["train", "synthetic", "--out", str(tmp_path / "run"), "--widths", "2", "4", *FLAGS, "--seed", "5"]) == 0
+    )
+    best = json.loads(capsys.readouterr().out)["best"]
+    command = ["evaluate", str(tmp_path / "run" / "best"), "synthetic", "--subset", "validation", "--runtime", "jax"]
+    for flags, same in (["--seed", "5"], True), ([], False):
+        assert main([*command, "--json", *flags]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (abs(found["pixel_error"] - best["pixel_error"]) < 1e-9) == same
 
 
 def test_a_resumed_run_takes_no_other_network(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,27 @@ def test_a_run_that_has_its_data_by_a_relative_path_goes_on(home):
     (home / "run" / "run.json").write_text(json.dumps(stored(home / "run") | {"path": "data"}))
     assert main(["train", "--out", "run", "--resume", "--steps", "3", "--no-report", "--json"]) == 0
     assert stored(home / "run")["path"] == str(home / "data")
+
+
+def test_a_run_without_its_state_does_not_begin_anew_over_its_checkpoints(home, capsys):
+    command = ["train", "data", "--out", "run", "--no-report", *FLAGS]
+    assert main(command) == 0
+    kept = [(home / "run" / name / "model.safetensors").read_bytes() for name in ("best", "last")]
+    shutil.rmtree(home / "run" / "state")
+    capsys.readouterr()
+    assert main([*command, "--resume", "--steps", "3"]) == 2
+    assert "run has checkpoints but no state/, so it cannot go on" in capsys.readouterr().err
+    assert kept == [(home / "run" / name / "model.safetensors").read_bytes() for name in ("best", "last")]
+    (home / "run" / "state").mkdir()  # as where it was killed before its first state was whole
+    assert main([*command, "--resume", "--steps", "3"]) == 0
+
+
+def test_a_finished_run_is_not_compiled_to_learn_its_memory(home, monkeypatch):
+    asked = []
+    monkeypatch.setattr("unet_jax.train.that_fits", lambda step, *_: asked.append(0) or step)
+    for steps, times in [(2, 1), (2, 1), (3, 2)]:
+        train(CONFIG, replace(SETTINGS, steps=steps), *data(), home / "run", resume=True)
+        assert len(asked) == times
 
 
 def test_a_report_that_cannot_be_written_loses_no_scores(home, monkeypatch, capsys):

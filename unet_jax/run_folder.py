@@ -56,6 +56,11 @@ def check_folder(
         return record
     if not resume:
         raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
+    if (out / "last").exists() and not (out / "state").exists():  # a run begins by making state/
+        raise InputError(
+            f"{out} has checkpoints but no state/, so it cannot go on; train into another folder (unet train --config "
+            f"{out / 'run.json'} repeats the run)"
+        )
     old, done = read_run(out), latest_step(out / "state") or 0
     if done > settings.steps:
         raise InputError(f"{out} has done {done} steps already, not {settings.steps}; resume it with at least so many")

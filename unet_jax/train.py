@@ -31,7 +31,7 @@ from unet_jax.run_folder import append_log, check_folder, read_log, write_log, w
 from unet_jax.runtime import JaxRuntime
 from unet_jax.selection import OBJECTS, is_best, measure_for
 from unet_jax.settings import TrainSettings
-from unet_jax.state import Saved, StateFolder
+from unet_jax.state import Saved, StateFolder, latest_step
 from unet_jax.step import TrainState, initial_state, make_prepare, make_step
 from unet_jax.zoo import create
 from unet_spec import DataSpec, InputError, NetworkConfig
@@ -139,7 +139,7 @@ class _Run:
             weights = maps(training, settings.border_weight, settings.border_sigma, settings.balance)
         inner, window = config.geometry.output_shape(tile), settings.augmentation.window(tile)
         self.sampler = Sampler(training, window, inner, settings.batch, settings.seed, weights)
-        if self.mesh is None:
+        if self.mesh is None and (latest_step(out / "state") or 0) < settings.steps:
             self.step = that_fits(
                 self.step, self.state, [jax.ShapeDtypeStruct(*each) for each in self.sampler.shapes()]
             )

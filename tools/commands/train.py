@@ -60,6 +60,8 @@ class Args:
     """Of the convolutions in a U-Net: none, and the output is smaller, or one zero a side."""
     norm: Literal["none", "batch", "group", "instance"] | None = None
     """Normalisation in a U-Net. Default: that of the recipe or the preset."""
+    norm_groups: int | None = None
+    """Groups of a group norm; a divisor of every width. Default: 8, or that of the config."""
     resume: bool = False
     """Go on with the run in --out, with its own network and settings; others are refused, but for some."""
     tensorboard: bool = False
@@ -158,11 +160,15 @@ def _announce(args: Args, config: NetworkConfig, training: Dataset, validation: 
         )
     if args.resume:
         step = latest_step(args.out / "state")
-        notes.print(f"going on from step {step}" if step else f"{args.out} holds no saved state: from the beginning")
+        told = f"going on from step {step}" if step else f"{args.out} holds no saved state: from the beginning"
+        notes.print(told, soft_wrap=True)
     counts = sum(class_counts(label, training.class_count) for label in training.labels or ())
     for index in np.flatnonzero(np.equal(counts, 0)):
         name = training.class_names[index]
-        notes.print(f"warning: class {index} ({name}) has no pixel in the training part: it cannot be learnt")
+        notes.print(
+            f"warning: class {index} ({name}) has no pixel in the training part: it cannot be learnt",
+            soft_wrap=True,
+        )
 
 
 def _join(args: Args) -> None:
@@ -196,11 +202,11 @@ def _network(args: Args, base: NetworkConfig | None) -> NetworkConfig:
             config = config.replace(**RECIPES[args.recipe].network)
         if base is not None:
             config = config.replace(in_channels=base.in_channels, out_channels=base.out_channels)
-    for flag in ("norm", "padding"):
-        if (value := getattr(args, flag)) and config.architecture != "unet":
-            own = "normalisation" if flag == "norm" else flag
-            raise InputError(f"--{flag} {value}: {config.architecture} has its own {own}; leave it out")
-    changes = {name: getattr(args, name) for name in ("widths", "spatial_dims", "padding", "norm")}
+    for name, own in (("norm", "normalisation"), ("norm_groups", "normalisation"), ("padding", "padding")):
+        if (value := getattr(args, name)) and config.architecture != "unet":
+            flag = f"--{name.replace('_', '-')} {value}"
+            raise InputError(f"{flag}: {config.architecture} has its own {own}; leave it out")
+    changes = {name: getattr(args, name) for name in ("widths", "spatial_dims", "padding", "norm", "norm_groups")}
     return config.replace(**{name: value for name, value in changes.items() if value is not None})
 
 
