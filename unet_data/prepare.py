@@ -6,6 +6,7 @@ import numpy as np
 
 from unet_data.normalize import Normalization, full_scale
 from unet_data.readers import Picture
+from unet_data.tiles import middle
 from unet_spec import DataSpec, InputError, NetworkConfig
 
 _MIDDLE = {2: 512, 3: 64}
@@ -22,8 +23,7 @@ def looks_foreign(image: np.ndarray | Picture, data: DataSpec) -> str | None:
     *size, channels = image.shape
     if len(data.mean) != channels:
         return None
-    most = _MIDDLE[len(size)]
-    window = image[tuple(slice(max(0, n - most) // 2, max(0, n - most) // 2 + min(n, most)) for n in size)]
+    window = image[middle(size, _MIDDLE[len(size)])]
     seen = Normalization(data.mean, data.std).apply(window).reshape(-1, channels).astype(np.float64)
     means, spreads = seen.mean(0), seen.std(0)
     odd = (np.abs(means) > 10) | (spreads > 10) | ((spreads > 0) & (spreads < 0.1))

@@ -157,17 +157,17 @@ class _Run:
             write_log(self.out / "log.jsonl", self.log)
         if again:
             self._measure(first)
-        since, done = time.perf_counter(), first
+        done, since = first, (first, time.perf_counter())  # from where speed is measured
         with closing(self._batches(first)) as coming:
             for done, batch in coming:
                 self.state, _ = self.step(self.state, *batch)
                 ends = done == settings.steps
                 logs = done % settings.log_every == 0 or ends
                 if logs:
-                    since = self._log_loss(done, since, first)
+                    since = self._log_loss(done, *since)
                 if measures := self._measures(done):
                     self._measure(done)
-                    since = time.perf_counter()
+                    since = done, time.perf_counter()
                 if not ends and self.stop.agreed(logs or measures):
                     if not measures:
                         self._check_finite(done)
@@ -198,15 +198,14 @@ class _Run:
             append_log(self.out / "log.jsonl", record)
             self._report(record)
 
-    def _log_loss(self, done: int, since: float, first: int) -> float:
-        """The only place, between measurements, where the host waits for the device."""
-        every = self.settings.log_every
-        loss = self._check_finite(done) / ((done - 1) % every + 1)
+    def _log_loss(self, done: int, step: int, then: float) -> tuple[int, float]:
+        """The only place, between measurements, where the host waits for the device. (step, then): since when the
+        speed is measured; returned as it is from now on."""
+        loss = self._check_finite(done) / ((done - 1) % self.settings.log_every + 1)
         self.states.check()
         now = time.perf_counter()
-        steps = min((done - 1) % every + 1, done - first)
-        self._tell({"step": done, "loss": loss, "steps_per_second": steps / (now - since)})
-        return now
+        self._tell({"step": done, "loss": loss, "steps_per_second": (done - step) / (now - then)})
+        return done, now
 
     def _check_finite(self, done: int) -> float:
         """The sum of the losses since the last line of the log. Raises InputError if one failed, and saves."""
