@@ -14,6 +14,8 @@ from unet_data import Normalization, Sampler, open_dataset, split
 from unet_jax.weights import tensors as jax_tensors
 from unet_torch.losses import cross_entropy
 
+if len(sys.argv) < 4:
+    sys.exit(__doc__)
 checkpoint, folder, out = sys.argv[1:4]
 steps = int(sys.argv[4]) if len(sys.argv) > 4 else 200
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unet_data import Sampler, membranes, split
-from unet_jax.augment import NONE, Augmentation, augment
+from unet_jax.augment import NONE, Augmentation, _coordinates, augment
 from unet_jax.objective import make_objective
 from unet_jax.settings import TrainSettings
 from unet_jax.step import initial_state, make_prepare, make_step
@@ -75,18 +75,12 @@ def test_the_angle_says_nothing_of_the_mirror_images():
 def test_what_a_warp_needs_lies_in_the_window():
     """Three standard deviations: hardly a pixel comes from beyond the window's edge."""
     how = Augmentation(elastic=10.0, rotation=0.0, mirror=False, contrast=0.0, brightness=0.0)
-    size = how.window((33, 33))
-    edge = np.pad(
-        np.zeros([n - 2 for n in size], np.float32), 1, constant_values=1
-    )  # mirrored: beyond it, 1 comes back
-    count = np.cumsum(edge[:, 0]).astype(np.float32)  # rows by number: those beyond are numbered backwards
-    rows = np.broadcast_to(count[:, None], size)
-    images = np.broadcast_to(rows[..., None], (100, *size, 1))
-    found, _, _ = jax.jit(lambda i, n: augment(jax.random.key(0), i, n, (33, 33), how))(
-        images, np.zeros((100, *size), int)
-    )
-    outside = np.asarray(found)[..., 0] < 1.5
-    assert outside.mean() < 0.01
+    tile, window = (33, 65), how.window((33, 65))
+    keys = jax.random.split(jax.random.key(0), 100)
+    found = np.asarray(jax.jit(jax.vmap(lambda key: _coordinates(key, how, tile, window)))(keys))
+    last = np.array(window).reshape(2, 1, 1) - 1
+    assert ((found < 0) | (found > last)).mean() < 0.001
+    assert found.max() > max(tile)  # and more than the tile is needed
 
 
 def test_steps_of_different_seeds_share_no_places():
@@ -140,7 +134,8 @@ def test_the_weights_of_a_part_are_those_of_its_images():
     images, labels = batch(4)
     weights = RNG.uniform(0, 3, labels.shape).astype(np.float32) * np.array([1, 5, 0.1, 9], np.float32)[:, None, None]
     parts = [a[[0, 2, 1, 3]].reshape(2, 2, *a.shape[1:]) for a in (images, labels, weights)]
-    losses = [float(objective(state["params"], state["stats"], *part, jax.random.key(0))[0]) for part in zip(*parts)]
+    both = zip(*parts, strict=True)
+    losses = [float(objective(state["params"], state["stats"], *part, jax.random.key(0))[0]) for part in both]
     assert float(step(state, images, labels, weights)[1]) == pytest.approx(np.mean(losses), rel=1e-5)
 
 

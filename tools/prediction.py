@@ -121,6 +121,8 @@ def run_job(job: Job, network: Network) -> Done:
     size, rows = pictures[0].shape[:-1], 0
     folder = job.target.with_name(job.target.name + ".part")
     check_room(folder, pages * math.prod((*size, *values)) * dtype.itemsize)
+    if len(size) == 3 and size[0] == 1:
+        notes.print(f"warning: {job.source}: one plane, where the network takes volumes", soft_wrap=True)
     if odd := looks_foreign(pictures[0], network.data):
         notes.print(f"warning: {job.source}: {odd}", soft_wrap=True)
     asked = _asked(job, network, pictures)

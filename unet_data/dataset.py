@@ -168,7 +168,7 @@ def open_dataset(
     if not raw_labels:
         return Dataset(tuple(images), None, tuple(names), (), str(path), path=str(path.absolute()))
     rule = label_rule(raw_labels, label_paths, kind, ignore)
-    class_names, told = describe(rule, layout)
+    class_names, told = describe(rule, layout, kind)
     return Dataset(
         images=tuple(images),
         labels=tuple(rule.apply(raw) for raw in raw_labels),
@@ -190,18 +190,19 @@ def check_planes(lengths: Iterable[int], spatial_dims: int, path: Path) -> None:
         )
 
 
-def describe(rule: LabelRule, layout: Layout) -> tuple[tuple[str, ...], str]:
-    """The names of the classes, and what a report says of the rule after the data's name."""
+def describe(rule: LabelRule, layout: Layout, kind: LabelKind) -> tuple[tuple[str, ...], str]:
+    """The names of the classes, and what a report says of the rule after the data's name. kind: what was asked for."""
     if rule.classes > 2:
         names = tuple(f"class {index}" for index in range(rule.classes))
     else:
         names = MEMBRANE_CLASSES if layout.stacks and rule.kind == "binary" else BINARY_CLASSES
-    told = {
-        "binary": "",
-        "semantic": " (labels read as class indices)",
-        "instance": " (labels read as numbers of objects; if they are classes, pass --labels semantic)",
-    }
-    return names, told[rule.kind]
+    if rule.kind == "binary":
+        return names, ""
+    read, other, flag = {
+        "semantic": ("class indices", "number objects", "instance"),
+        "instance": ("numbers of objects", "are classes", "semantic"),
+    }[rule.kind]
+    return names, f" (labels read as {read}{f'; if they {other}, pass --labels {flag}' * (kind == 'auto')})"
 
 
 def split(dataset: Dataset, validation: float = 1 / 6) -> tuple[Dataset, Dataset]:

@@ -146,8 +146,8 @@ def commonest_class_accuracy(dataset: Dataset) -> float:
 
 
 def check_fits(config: NetworkConfig, dataset: Dataset) -> None:
-    """Raises InputError where a data set has other axes, channels or classes than the network, or where all pixels of
-    its labels are ignored."""
+    """Raises InputError where a data set has other axes, channels or more classes than the network, labels that number
+    objects where it tells more than two classes apart, or labels of which all pixels are ignored."""
     source = dataset.source
     if dataset.spatial_dims != config.spatial_dims:
         raise InputError(f"{source} holds {dataset.spatial_dims}-D images, the network is {config.spatial_dims}-D")
@@ -155,6 +155,8 @@ def check_fits(config: NetworkConfig, dataset: Dataset) -> None:
         raise InputError(f"{source} has {dataset.channels} channels, the network takes {config.in_channels}")
     if dataset.labels is not None and dataset.class_count > config.classes:
         raise InputError(f"{source} has {dataset.class_count} classes, the network tells {config.classes} apart")
+    if dataset.instances is not None and config.classes > 2:
+        raise InputError(f"{source}: the labels number objects of one class, the network tells {config.classes} apart")
     if dataset.labels is None or dataset.ignore is None:
         return
     if all((label[band] == IGNORED).all() for label in dataset.labels for band in bands(label.shape)):

@@ -55,7 +55,7 @@ def open_stored(
     layout.for_each(read)
     check_planes((image.spatial[0] for image in images), spatial_dims, path)
     rule = label_rule(values, label_paths, kind, ignore)
-    class_names, told = describe(rule, layout)
+    class_names, told = describe(rule, layout, kind)
 
     def arrays(pictures: list[Stored], **changes: Any) -> tuple[np.ndarray, ...]:
         return tuple(as_array(replace(picture, **changes)) for picture in pictures)

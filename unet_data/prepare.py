@@ -16,8 +16,8 @@ _MIDDLE = {2: 512, 3: 64}
 def looks_foreign(image: np.ndarray | Picture, data: DataSpec) -> str | None:
     """What is odd, to the network, about the values in the middle of an image (*spatial, C); None where nothing is.
 
-    Trained on, images have mean 0 and standard deviation 1 over all. A mean beyond ±10, or a standard deviation above
-    10 or below 0.1 (but not 0, as of a constant window), is nearly always another unit: 12 bits in a file of 16, or
+    Trained on, images have mean 0 and standard deviation 1 over all. A mean beyond ±5, or a standard deviation above 5
+    or below 0.1 (but not 0, as of a constant window), is nearly always another unit: 12 bits in a file of 16, or
     floats of 0 to 255 where they were 0 to 1. Without mean and std nothing is odd.
     """
     *size, channels = image.shape
@@ -26,7 +26,7 @@ def looks_foreign(image: np.ndarray | Picture, data: DataSpec) -> str | None:
     window = image[middle(size, _MIDDLE[len(size)])]
     seen = Normalization(data.mean, data.std).apply(window).reshape(-1, channels).astype(np.float64)
     means, spreads = seen.mean(0), seen.std(0)
-    odd = (np.abs(means) > 10) | (spreads > 10) | ((spreads > 0) & (spreads < 0.1))
+    odd = (np.abs(means) > 5) | (spreads > 5) | ((spreads > 0) & (spreads < 0.1))
     if not odd.any():
         return None
     c = int(np.argmax(odd))

@@ -1,6 +1,7 @@
 """The folder of a training run.
 
-run.json      the network, the settings and the data set's name: enough to repeat the run
+run.json      the network, the settings and the data set's name: enough to repeat the run, unless it went on with
+              another number of steps, learning rate or clipping, which it lists under "changed"
 log.jsonl     one line a measurement: step, loss, steps per second; or step and scores on the validation data
               (null: there is none)
 best/         the checkpoint with the highest `select` (a setting: IoU, V_Rand, …) on the validation data
@@ -29,7 +30,10 @@ from unet_spec import InputError, NetworkConfig
 from unet_spec.checkpoint import CONFIG, WEIGHTS, leftovers, remove, replacing
 from unet_spec.model_card import CARD
 
-FREE = ("steps", "fsdp", "space", "loader", "workers", "learning_rate", "clip")
+STRETCHES = ("steps", "learning_rate", "clip")
+"""Those of FREE that change the numbers."""
+
+FREE = (*STRETCHES, "fsdp", "space", "loader", "workers")
 """Settings that a resumed run may have otherwise: how long, on which devices, who reads the batches, and what helps
 where the loss was not finite."""
 
@@ -52,6 +56,7 @@ def check_folder(
     record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": data.path}
     record["images"] = [len(data), _digest(data)]
     record["validation"] = None if validation is None else [len(validation), _digest(validation)]
+    record["changed"] = []
     if not (out / "run.json").exists():
         return record
     if not resume:
@@ -81,6 +86,11 @@ def check_folder(
                 f"{out} was {use} on {was[0]} images of {old['data']}; the {now[0]} of {data.source} have other names, "
                 "sizes or labels: resume it with the same data"
             )
+    if done == settings.steps:  # nothing is left to do, so nothing to say of how
+        return json.loads((out / "run.json").read_text())
+    before, after = old["settings"], record["settings"]
+    changed = {name: [before.get(name), after[name]] for name in STRETCHES if before.get(name) != after[name]}
+    record["changed"] = old["changed"] + ([{"after": done} | changed] if done and changed else [])
     return record
 
 
@@ -121,11 +131,13 @@ def _digest(data: Dataset) -> str:
 
 
 def read_run(out: Path) -> dict[str, Any]:
-    """The run.json of a run folder: network, settings, data, images. Raises InputError."""
+    """The run.json of a run folder: network, settings, data, images, and what changed as it went on (as
+    {"after": steps, "steps": [before, since], …}). Raises InputError."""
     try:
         record = json.loads((out / "run.json").read_text())
         found = {key: record[key] for key in ("network", "settings", "data")}
-        return found | {"path": record.get("path", "")} | {k: record.get(k) for k in ("images", "validation")}
+        found |= {"path": record.get("path", ""), "changed": record.get("changed", [])}
+        return found | {key: record.get(key) for key in ("images", "validation")}
     except OSError:
         raise InputError(f"{out} is no run folder: it has no readable run.json") from None
     except (ValueError, KeyError, TypeError) as e:

@@ -31,14 +31,19 @@ Batch = tuple[Any, ...]
 """images (N, *window, C) as read, labels (N, *window) and, perhaps, weights (N, *window) float32."""
 
 
+def learning_rate(settings: TrainSettings) -> float | optax.Schedule:
+    """One number, or, under the cosine schedule, of the number of steps taken: rising in a line from 0 to the peak,
+    then (1 + cos) / 2 of it down to 0."""
+    peak = settings.learning_rate or 1e-3
+    if settings.schedule == "constant":
+        return peak
+    warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
+    return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, settings.steps)
+
+
 def optimizer(settings: TrainSettings) -> optax.GradientTransformation:
     """Clipping, then AdamW or SGD with momentum, under the schedule. Weights decay; biases and norms do not."""
-    peak = settings.learning_rate or 1e-3
-    if settings.schedule == "cosine":
-        warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
-        rate = optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, settings.steps)
-    else:
-        rate = peak
+    rate = learning_rate(settings)
 
     def kernels(params: Any) -> Any:
         return jax.tree.map(lambda p: p.ndim > 1, params)

@@ -69,11 +69,13 @@ def run(args: Args) -> int:
         scores |= measure_samples(network.runtime.run, network.config, network.data, whole, args.samples, args.seed)  # type: ignore[arg-type]
     baseline = commonest_class_accuracy(dataset)
     if args.json:
-        print_json({"images": len(dataset), "runtime": network.name, **scores, "baseline_pixel_accuracy": baseline})
+        found = {"data": dataset.source, "images": len(dataset), "runtime": network.name}
+        print_json(found | scores | {"baseline_pixel_accuracy": baseline})
     else:
         lines = [(name, f"{value:.4f}") for name, value in scores.items()]
         lines.append(("pixel accuracy of the commonest class", f"{baseline:.4f}"))
-        print_table(f"{len(dataset)} images, {network.name}", ("measure", "value"), lines, right="1")
+        title = f"{len(dataset)} images of {dataset.source}, {network.name}"
+        print_table(title, ("measure", "value"), lines, right="1")
     return 0
 
 

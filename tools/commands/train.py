@@ -19,12 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import tyro
 
 from unet_data import Dataset, split
 from unet_data.evaluate import measure
-from unet_data.labels import class_counts
 from unet_jax.loader import check_loader
 from unet_jax.recipes import RECIPES, Recipe, RecipeName
 from unet_jax.run_folder import FREE, next_folder, read_run
@@ -34,6 +32,7 @@ from unet_jax.state import latest_step
 from unet_jax.train import TrainResult, train
 from unet_jax.zoo import from_pretrained
 from unet_spec import InputError, NetworkConfig
+from unet_tools.before_training import another_schedule, warnings, what_is_learnt
 from unet_tools.console import console, notes, print_json, print_table
 from unet_tools.data import open_data
 from unet_tools.networks import choose_config, network_name
@@ -158,17 +157,15 @@ def _announce(args: Args, config: NetworkConfig, training: Dataset, validation: 
             f"image(s) to train on, {len(validation)} to measure on; a step takes {args.settings.batch} of {size}",
             soft_wrap=True,
         )
+        notes.print(what_is_learnt(training), soft_wrap=True)
     if args.resume:
-        step = latest_step(args.out / "state")
+        step = latest_step(args.out / "state") or 0
         told = f"going on from step {step}" if step else f"{args.out} holds no saved state: from the beginning"
         notes.print(told, soft_wrap=True)
-    counts = sum(class_counts(label, training.class_count) for label in training.labels or ())
-    for index in np.flatnonzero(np.equal(counts, 0)):
-        name = training.class_names[index]
-        notes.print(
-            f"warning: class {index} ({name}) has no pixel in the training part: it cannot be learnt",
-            soft_wrap=True,
-        )
+        if step and (told := another_schedule(args.settings, _stored(args.out)[1], step)):
+            notes.print(told, soft_wrap=True)
+    for warning in warnings(config, args.settings, training, validation):
+        notes.print(f"warning: {warning}", soft_wrap=True)
 
 
 def _join(args: Args) -> None:
@@ -253,6 +250,13 @@ def _completed(args: Args) -> tuple[Args, NetworkConfig | None]:
         if args.recipe:
             raise InputError(f"{args.config} has its own settings; leave out --recipe, or change them by their flags")
         config, _, data = _stored(args.config.parent)
+        if changed := read_run(args.config.parent)["changed"]:
+            told = "; ".join(f"{n} {v[0]} → {v[1]}" for n, v in changed[0].items() if n != "after")
+            notes.print(
+                f"{args.config.parent} went on with other settings ({told} after step {changed[0]['after']}); this run "
+                "has the last ones from its beginning, so that its numbers will differ",
+                soft_wrap=True,
+            )
         out = args.out or next_folder(args.config.parent)
         args = dataclasses.replace(args, data=args.data or data, out=out, config=None)
     if config is not None and not args.data:
