@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import unet_data.check
-from unet_data import Dataset, membranes, split, write_stack
+from unet_data import Dataset, membrane_instances, membranes, split, write_stack
 from unet_data.check import ALIKE, check_dataset
 from unet_tools.cli import main
 
@@ -42,6 +42,18 @@ VOLUME = membranes(1, 24, 0, spatial_dims=3)
 VOLUME_LABEL = np.where(np.arange(24)[:, None, None] < 20, 0, VOLUME.labels[0]).astype(np.int32)
 
 
+NUMBERS = membrane_instances(8, 40, 0)
+COUNT = max(int(numbers.max()) for numbers in NUMBERS) + 1
+
+
+def with_numbers(*extra):
+    """Cells by number, read as classes; extra: (image, pixel, class) that belongs to no cell."""
+    labels = [numbers.copy() for numbers in NUMBERS]
+    for index, pixel, number in extra:
+        labels[index][pixel] = number
+    return replace(CLEAN, labels=tuple(labels), class_names=tuple(map(str, range(COUNT))))
+
+
 def nearly(image):
     return np.clip(image.astype(int) + np.indices(image.shape).sum(0) % 2, 0, 255).astype(np.uint8)
 
@@ -63,6 +75,7 @@ PLANTED = {
     "ignored": (with_ignored(7), "error", "every pixel of the validation part is ignored"),
     "no labels": (replace(CLEAN, labels=None, class_names=()), "error", "no labels"),
     "small": (CLEAN, "warning", "smaller than the 64 pixels"),
+    "numbered": (with_numbers(), "warning", "if they number objects, pass --labels instance"),
     "grey as colour": (
         replace(CLEAN, images=tuple(i.repeat(3, -1) for i in CLEAN.images)), "warning", "three equal channels"
     ),
@@ -78,6 +91,13 @@ def test_a_planted_mistake_is_found(name):
     dataset, level, words = PLANTED[name]
     found = check_dataset(dataset, 64 if name == "small" else 0)
     assert any(p.level == level and words in p.what for p in found), found
+
+
+def test_classes_in_several_places_are_no_numbers():
+    """One pixel of a class apart from its region is enough; of two classes nothing is said."""
+    far = np.argwhere((NUMBERS[3] == 0) & (np.indices((40, 40)).sum(0) > 60))[0]
+    assert any("number objects" in p.what for p in check_dataset(with_numbers()))
+    assert not any("number objects" in p.what for p in check_dataset(with_numbers((3, tuple(far), 1))))
 
 
 def test_a_clean_set_passes():

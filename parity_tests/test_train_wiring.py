@@ -1,6 +1,8 @@
 """What the training loop hands on: settings to the parts that need them, the right weights to the checkpoints, and
 numbers to the log."""
 
+import os
+import signal
 from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import get_args
@@ -16,6 +18,7 @@ from unet_data import Sampler, membranes, split
 from unet_data.border_weights import weight_maps
 from unet_data.evaluate import measure
 from unet_jax.augment import NONE
+from unet_jax.interrupt import Stop
 from unet_jax.mesh import state_shardings
 from unet_jax.run_folder import FREE
 from unet_jax.settings import TrainSettings
@@ -201,6 +204,18 @@ def test_weights_are_cut_along_their_longest_axis():
         patch.setattr("unet_jax.mesh.NamedSharding", lambda _, spec: made.append(tuple(spec)))
         state_shardings(mesh, [np.zeros((4, 8)), np.zeros((8, 4)), np.zeros((3, 3, 2, 6)), np.zeros((3, 5))], True)
     assert made == [(None, "data"), ("data",), (None, None, None, "data"), ()]
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_ctrl_c_ends_at_once(first):
+    with Stop() as stop:
+        os.kill(os.getpid(), first)
+        assert stop.signal == first
+        os.kill(os.getpid(), signal.SIGTERM)  # asked for twice, it is not hurried
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.sigtimedwait([], 5)  # until the handler has run
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_all_choices_of_a_measure_are_measured():

@@ -16,6 +16,7 @@ import numpy as np
 
 from unet_data.dataset import Dataset, split
 from unet_data.labels import IGNORED, class_counts
+from unet_data.thinning import regions
 from unet_data.tiles import bands
 from unet_spec.errors import InputError
 
@@ -27,6 +28,9 @@ ALIKE = 0.98
 
 BLOCKS = 64 * 64
 """So many blocks of an image are compared before the image itself is."""
+
+SEEN = 8
+"""Images that are looked at for whether their labels number objects."""
 
 ROUNDING = 1e-3
 """More than float32 can be wrong by in a comparison of blocks."""
@@ -99,6 +103,9 @@ def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
             yield Problem(
                 "warning", dataset.source, f"class {index} ({name}) has {share:.2%} of the pixels: weigh or balance it"
             )
+    if _seem_numbered(dataset):
+        what = "each class is one connected region: if they number objects, pass --labels instance"
+        yield Problem("warning", dataset.source, what)
     if len(parts) == 2:
         yield from _absent(dataset, *(part.sum(0) for part in rows))
     for name, row in zip((name for part in parts for name in part.names), counts, strict=True):
@@ -109,6 +116,19 @@ def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
     for name, image, label in zip(dataset.names, dataset.images, dataset.labels, strict=True):
         if image.shape[-1] == 1 and _is_mask(image, label):
             yield Problem("error", name, "the image is its own label")
+
+
+def _seem_numbered(dataset: Dataset) -> bool:
+    """Whether labels that were read as classes look like numbers of objects: in the first images, every class but 0 is
+    one region (neighbours share an edge or a face), and there are three or more in some."""
+    most = 0
+    for label in (dataset.labels or ())[:SEEN] if dataset.class_count > 3 else ():
+        label = np.asarray(label)
+        found = [c for c in range(1, dataset.class_count) if (label == c).any()]
+        if any(regions(label == c).max() > 1 for c in found):
+            return False
+        most = max(most, len(found))
+    return most >= 3
 
 
 def _absent(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -> Iterator[Problem]:
