@@ -136,10 +136,10 @@ def test_border_weights_in_one_cache_are_of_their_own_w0(tmp_path):
 
 
 def test_a_window_sees_cells_as_far_as_they_weigh(tmp_path):
-    """Both cells within 30 pixels of the background that the window holds, and outside of it."""
-    label = np.zeros((1, 90), np.int32)
-    label[0, 10], label[0, 60] = 1, 1
-    data = Dataset((np.zeros((1, 90, 1), np.uint8),), (label,), ("a",), ("background", "foreground"), "here")
+    """One just outside of it, the other 36 pixels away, where the farthest that weigh are 60."""
+    label = np.zeros((1, 99), np.int32)
+    label[0, 28], label[0, 75] = 1, 1
+    data = Dataset((np.zeros((1, 99, 1), np.uint8),), (label,), ("a",), ("background", "foreground"), "here")
     whole = weight_maps(data, 1e6, 10, False, tmp_path)[0]
     window = (slice(0, 1), slice(30, 40))
     found = window_weights(data, 1e6, 10, False, tmp_path)[0][window]
