@@ -95,7 +95,7 @@ def _coordinates(key: Array, how: Augmentation, tile: tuple[int, ...], window: t
         turned = [jnp.cos(angle) * y - jnp.sin(angle) * x, jnp.sin(angle) * y + jnp.cos(angle) * x]
         grid = jnp.stack([*grid[:-2], *turned])
     if how.mirror:
-        signs = jnp.where(jax.random.bernoulli(flip, shape=(dims,)), -1.0, 1.0)
+        signs = jnp.where(jax.random.bernoulli(flip, jnp.float32(0.5), (dims,)), -1.0, 1.0)
         grid = grid * signs.reshape(dims, *(1,) * dims)
     middle = (np.asarray(window, np.float32) - 1) / 2
     return grid + middle.reshape(dims, *(1,) * dims)
