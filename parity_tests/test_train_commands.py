@@ -10,6 +10,7 @@ from unet_spec import preset
 from unet_tools.cli import main
 
 CONFIG = preset("paper", widths=(2, 4))
+NARROW = ["--widths", "2", "4"]
 FLAGS = ["--steps", "2", "--tile", "28", "--no-report", "--json"]
 
 
@@ -30,14 +31,25 @@ def test_the_norm_is_chosen_by_a_flag(tmp_path, capsys):
     assert main([*command, "--norm", "group"]) == 0
     assert json.loads((out / "run.json").read_text())["network"]["norm"] == "group"
     capsys.readouterr()
-    for flags in (["--norm", "group"], ["--norm-groups", "2"]):
+    for flags in (["--norm", "group"], ["--norm-groups", "2"], ["--dropout", "0.0"]):
         assert main([*command[:4], "--preset", "unet++", *flags]) == 2
-        assert f"{' '.join(flags)}: unet++ has its own normalisation" in capsys.readouterr().err
+        own = "dropout" if "--dropout" in flags else "normalisation"
+        assert f"{' '.join(flags)}: unet++ has its own {own}" in capsys.readouterr().err
     narrow = [*command[:3], str(tmp_path / "narrow"), "--widths", "4", "8", "--norm", "group", *FLAGS]
     assert main(narrow) == 2
     assert "norm_groups is 8; it must be a divisor of every width" in capsys.readouterr().err
     assert main([*narrow, "--norm-groups", "2"]) == 0
     assert json.loads((tmp_path / "narrow" / "run.json").read_text())["network"]["norm_groups"] == 2
+
+
+def test_dropout_is_the_recipes_or_what_a_flag_says(tmp_path, capsys):
+    for flags, rate in ([], 0.5), (["--dropout", "0"], 0.0), (["--dropout", "0.2"], 0.2):
+        out = tmp_path / str(rate)
+        assert main(["train", "synthetic", "--out", str(out), "--recipe", "paper-2015", *flags, *NARROW, *FLAGS]) == 0
+        assert json.loads((out / "run.json").read_text())["network"]["dropout"] == rate
+    capsys.readouterr()
+    assert main(["train", "synthetic", "--out", str(tmp_path / "x"), "--dropout", "1.5", *NARROW, *FLAGS]) == 2
+    assert "dropout is 1.5" in capsys.readouterr().err
 
 
 def test_a_run_of_synthetic_images_is_evaluated_on_its_own_validation_images(tmp_path, capsys):

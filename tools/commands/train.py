@@ -61,6 +61,8 @@ class Args:
     """Normalisation in a U-Net. Default: that of the recipe or the preset."""
     norm_groups: int | None = None
     """Groups of a group norm; a divisor of every width. Default: 8, or that of the config."""
+    dropout: float | None = None
+    """Share of the features that a U-Net drops at the end of the contracting path. Default: as for norm."""
     resume: bool = False
     """Go on with the run in --out, with its own network and settings; others are refused, but for some."""
     tensorboard: bool = False
@@ -199,11 +201,12 @@ def _network(args: Args, base: NetworkConfig | None) -> NetworkConfig:
             config = config.replace(**RECIPES[args.recipe].network)
         if base is not None:
             config = config.replace(in_channels=base.in_channels, out_channels=base.out_channels)
-    for name, own in (("norm", "normalisation"), ("norm_groups", "normalisation"), ("padding", "padding")):
-        if (value := getattr(args, name)) and config.architecture != "unet":
+    of_a_unet = {"norm": "normalisation", "norm_groups": "normalisation", "padding": "padding", "dropout": "dropout"}
+    for name, own in of_a_unet.items():
+        if (value := getattr(args, name)) is not None and config.architecture != "unet":
             flag = f"--{name.replace('_', '-')} {value}"
             raise InputError(f"{flag}: {config.architecture} has its own {own}; leave it out")
-    changes = {name: getattr(args, name) for name in ("widths", "spatial_dims", "padding", "norm", "norm_groups")}
+    changes = {name: getattr(args, name) for name in ("widths", "spatial_dims", *of_a_unet)}
     return config.replace(**{name: value for name, value in changes.items() if value is not None})
 
 
