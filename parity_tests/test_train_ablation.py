@@ -72,9 +72,13 @@ def test_a_table_in_two_sittings_repeats_nothing(tmp_path, capsys):
     out = tmp_path / "results" / "a.json"
     small = Args("synthetic", out, (2, 4), 2, 60, seeds=(0,), recipes=("modern",), only=(WHOLE, "no EMA"))
     assert main(dataclasses.replace(small, only=(WHOLE,))) == 0
-    first = json.loads(out.read_text())["runs"]
+    document = json.loads(out.read_text())
+    first, here = document["runs"], document["hardware"]
+    out.write_text(json.dumps(document | {"hardware": "a large one; no GPU"}))
     assert main(dataclasses.replace(small, jobs=min(2, len(os.sched_getaffinity(0))))) == 0
-    runs = json.loads(out.read_text())["runs"]
+    document = json.loads(out.read_text())
+    runs = document["runs"]
+    assert document["hardware"] == f"a large one; no GPU; {here}"
     assert runs[0] == first[0]
     assert [r["variant"] for r in runs] == [WHOLE, "no EMA"]
     assert "no EMA" in out.with_suffix(".md").read_text()

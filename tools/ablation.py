@@ -222,7 +222,9 @@ def main(args: Args) -> int:
     about = {
         "commands": list(dict.fromkeys([*document.get("commands", ()), command])),
         "data": f"{name}: {len(training)} images to train, {len(validation)} to validate",
-        "hardware": hardware(),
+        "hardware": "; ".join(dict.fromkeys([*document.get("hardware", "").split("; "), hardware()])).removeprefix(
+            "; "
+        ),
         "versions": versions(),
         "date": datetime.now(UTC).date().isoformat(),
     }
