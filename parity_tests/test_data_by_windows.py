@@ -90,6 +90,7 @@ def test_the_commands_open_arrays(kind, tmp_path, capsys):
     assert main(["data", "check", str(arrays)]) == 0
     assert capsys.readouterr().out.endswith("\nfit for training with --loader grain\n")
     (code, wanted), (other, found) = (told(capsys, "evaluate", tmp_path / "net", path) for path in (plain, arrays))
+    assert [scores.pop("data") for scores in (wanted, found)] == [str(plain), str(arrays)]
     assert (other, found) == (code, wanted) == (0, wanted)
 
 
@@ -98,6 +99,7 @@ def test_samples_of_arrays(tmp_path, capsys):
     Checkpoint(config, random_tensors(config.graph, 0), DataSpec()).save(tmp_path / "net")
     paths = [write(tmp_path / kind, kind, GREY[:2], LABELS[:2]) for kind in ("png", "npy")]
     wanted, found = (told(capsys, "evaluate", tmp_path / "net", path, "--samples", 2) for path in paths)
+    assert [scores.pop("data") for _, scores in (wanted, found)] == [str(path) for path in paths]
     assert found == wanted
     assert "energy_distance" in found[1]
 
