@@ -118,9 +118,10 @@ def test_training_tells_what_it_does(data, tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().err.splitlines()
     told = r"U-Net, \d+ parameters, on \d+ x .+; 3 image\(s\) to train on, 1 to measure on; a step takes 1 of 36x36"
     assert re.fullmatch(told, lines[0])
-    assert re.fullmatch(r"step 1 of 3: loss \d+\.\d{4}  .* steps/s", lines[1])
-    assert lines[4].startswith("step 3: pixel_accuracy ")
-    assert "  dice " in lines[4]
+    assert lines[1] == f"{data}: 2 classes: background, foreground"
+    assert re.fullmatch(r"step 1 of 3: loss \d+\.\d{4}  .* steps/s", lines[2])
+    assert lines[5].startswith("step 3: pixel_accuracy ")
+    assert "  dice " in lines[5]
 
 
 def test_evaluate_augmented_is_of_the_views_mean(data, tmp_path, capsys):
