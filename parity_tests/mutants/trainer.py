@@ -135,9 +135,10 @@ add(
     "the learning rate of the next step: the first one is not that of step 0",
     "crop-batch",
     ("training.schedule",),
-    _optimizer(
-        "rate = optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, settings.steps)",
-        "rate = lambda count: optax.warmup_cosine_decay_schedule("
+    Edit(
+        step.learning_rate,
+        "return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, settings.steps)",
+        "return lambda count: optax.warmup_cosine_decay_schedule("
         "0.0 if warmup else peak, peak, warmup, settings.steps)(count + 1)",
     ),
 )
