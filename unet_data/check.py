@@ -120,10 +120,10 @@ def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
 
 def _seem_numbered(dataset: Dataset) -> bool:
     """Whether labels that were read as classes look like numbers of objects: in the first images, every class but 0 is
-    one region (neighbours share an edge or a face), and there are three or more in some."""
+    one region (neighbours share an edge or a face), and there are three or more in some. Labels that stay in their
+    files are not looked at, since a region has to be seen as a whole."""
     most = 0
-    for label in (dataset.labels or ())[:SEEN] if dataset.class_count > 3 else ():
-        label = np.asarray(label)
+    for label in (dataset.labels or ())[:SEEN] if dataset.class_count > 3 and not dataset.stored else ():
         found = [c for c in range(1, dataset.class_count) if (label == c).any()]
         if any(regions(label == c).max() > 1 for c in found):
             return False
