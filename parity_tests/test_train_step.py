@@ -193,6 +193,19 @@ def test_after_a_bad_step_the_state_stays_the_last_good_one():
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_variance_that_overflows_fails_the_step_though_its_loss_does_not():
+    """The normalised map is then 0, and so is the gradient: only the running statistics would be lost."""
+    graphdef, state, step = started(PLAIN, CONFIG.replace(norm="batch"))
+    images, labels = batch()
+    given = images * np.float32(1e20), labels
+    (loss, stats), grads = objective(graphdef, PLAIN, state, *given)
+    assert all(np.isfinite(a).all() for a in (np.asarray(loss), *arrays(grads)))
+    assert not all(np.isfinite(a).all() for a in arrays(stats))
+    state, _ = step(state, *given)
+    assert int(state["failed"]) == 0
+    assert all(np.isfinite(a).all() for a in arrays(state["stats"]))
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_image_label_and_weight_share_one_warp(dims):
     how = Augmentation(elastic=2.0, rotation=180.0, mirror=True, contrast=0.0, brightness=0.0)
