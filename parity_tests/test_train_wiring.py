@@ -21,11 +21,12 @@ from unet_jax.augment import NONE
 from unet_jax.interrupt import Stop
 from unet_jax.mesh import state_shardings
 from unet_jax.run_folder import FREE
-from unet_jax.settings import TrainSettings
+from unet_jax.selection import measure_for
+from unet_jax.settings import Measure, TrainSettings
 from unet_jax.state import StateFolder
 from unet_jax.step import optimizer
 from unet_jax.train import train
-from unet_spec import Checkpoint, InputError, preset
+from unet_spec import Checkpoint, DataSpec, InputError, preset
 
 CONFIG = preset("paper", widths=(2, 4), dropout=0.0)
 SETTINGS = TrainSettings(steps=3, tile=28, log_every=1, validate_every=9, learning_rate=0.01, augmentation=NONE)
@@ -219,15 +220,9 @@ def test_the_second_ctrl_c_ends_at_once(first):
 
 
 def test_all_choices_of_a_measure_are_measured():
-    from unet_jax.selection import measure_for
-    from unet_jax.settings import Measure
+    def nothing(images):
+        return np.zeros((len(images), *CONFIG.geometry.output_shape(images.shape[1:3]), 2))
 
-    scores = measure(lambda x: np.zeros((*CONFIG.geometry.output_shape(x.shape[1:3]), 2))[None], CONFIG, *_nothing())
-    for name in get_args(Measure):
-        assert measure_for(replace(SETTINGS, select=name), CONFIG, data()[0]) in scores
-
-
-def _nothing():
-    from unet_spec import DataSpec
-
-    return DataSpec(), data()[1], True
+    training, validation = data()
+    scores = measure(nothing, CONFIG, DataSpec(), validation, objects=True)
+    assert {measure_for(replace(SETTINGS, select=name), CONFIG, training) for name in get_args(Measure)} <= set(scores)
