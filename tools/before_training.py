@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
 from unet_data import Dataset
-from unet_data.check import label_counts
+from unet_data.check import absence, label_counts
 from unet_data.tiles import bands
 from unet_jax.settings import TrainSettings
 from unet_jax.step import learning_rate
@@ -28,17 +29,18 @@ def warnings(
     config: NetworkConfig, settings: TrainSettings, training: Dataset, validation: Dataset | None
 ) -> Iterator[str]:
     """What training will not be able to learn or to tell, one line each."""
-    for dataset, part, then in (
-        (training, "training", "it cannot be learnt"),
-        (validation, "validation", "no score tells of it"),
-    ):
+    parts: tuple[tuple[Dataset | None, Literal["training", "validation"]], ...] = (
+        (training, "training"),
+        (validation, "validation"),
+    )
+    for dataset, part in parts:
         counts = label_counts(dataset).sum(0) if dataset is not None and dataset.labels is not None else ()
         for index in np.flatnonzero(np.equal(counts, 0)):
-            yield f"class {index} ({training.class_names[index]}) has no pixel in the {part} part: {then}"
+            yield absence(training, int(index), part)
     if all(_constant(image) for image in training.images):
         yield "every image of the training part is constant: there is nothing to learn from"
-    part = settings.batch // settings.accumulate
-    if part == 1 and any(isinstance(node.op, BatchNorm) for node in config.graph.nodes):
+    together = settings.batch // settings.accumulate
+    if together == 1 and any(isinstance(node.op, BatchNorm) for node in config.graph.nodes):
         yield (
             "batch norm of one tile at a time normalises each by itself in training, and not in use: let batch be "
             "twice accumulate or more, or take another norm"

@@ -131,18 +131,24 @@ def _seem_numbered(dataset: Dataset) -> bool:
     return most >= 3
 
 
+def absence(dataset: Dataset, index: int, part: Literal["training", "validation"]) -> str:
+    """What is told of a class without a pixel in that part of the data."""
+    then = "it cannot be learnt" if part == "training" else "no score tells of it"
+    return f"class {index} ({dataset.class_names[index]}) has no pixel in the {part} part: {then}"
+
+
 def _absent(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -> Iterator[Problem]:
     """Classes that the whole has but one of its parts has not; all of a part where every pixel of it is ignored."""
     whole = training + validation
-    for part, counts in (("training", training), ("validation", validation)):
+    parts: tuple[tuple[Literal["training", "validation"], np.ndarray], ...]
+    parts = ("training", training), ("validation", validation)
+    for part, counts in parts:
         if whole.any() and not counts.any():
             yield Problem("error", dataset.source, f"every pixel of the {part} part is ignored")
             continue
         level = "error" if part == "training" else "warning"
-        then = "it cannot be learnt" if part == "training" else "no score tells of it"
         for index in np.flatnonzero((whole > 0) & (counts == 0)):
-            what = f"class {index} ({dataset.class_names[index]}) has no pixel in the {part} part: {then}"
-            yield Problem(level, dataset.source, what)
+            yield Problem(level, dataset.source, absence(dataset, int(index), part))
 
 
 def _is_mask(image: np.ndarray, label: np.ndarray) -> bool:
