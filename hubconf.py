@@ -25,9 +25,10 @@ def unet(preset: str = "paper", seed: int | None = 0, **changes: Any) -> Network
     return create(_preset(preset, **changes), seed)
 
 
-def from_pretrained(source: str, revision: str | None = None) -> Network:
-    """The network of a checkpoint folder or of a repository "owner/name" of the Hugging Face hub, for evaluation."""
-    return _from_pretrained(source, revision=revision)
+def from_pretrained(source: str, revision: str | None = None, **changes: Any) -> Network:
+    """The network of a checkpoint folder or of a repository "owner/name" of the Hugging Face hub, for evaluation.
+    changes: in_channels, out_channels, class_names, for other images or classes."""
+    return _from_pretrained(source, revision=revision, **changes)
 
 
 def _entry(name: str) -> Callable[..., Network]:

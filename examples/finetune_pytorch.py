@@ -11,8 +11,7 @@ import torch
 import unet_jax
 import unet_torch
 from unet_data import Normalization, Sampler, open_dataset, split
-from unet_jax.weights import tensors as jax_tensors
-from unet_torch.losses import cross_entropy
+from unet_torch import losses
 
 if len(sys.argv) < 4:
     sys.exit(__doc__)
@@ -24,14 +23,14 @@ training, _ = split(open_dataset(folder))
 normal = Normalization(model.data.mean, model.data.std)
 tile = tuple(grid.below(252) or grid.minimum for grid in model.config.geometry.grids)
 inner = model.config.geometry.output_shape(tile)
-sampler = Sampler(training, tile, inner, batch=4, seed=0)  # batch norm wants more than one tile
+sampler = Sampler(training, tile, inner, batch=4, seed=0)  # batch norm needs more than one tile
 
 model.train()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 for step in range(steps):
     images, labels = sampler.batch(step)
     x = torch.from_numpy(np.moveaxis(normal.apply(images), -1, 1).copy())
-    loss = cross_entropy(model(x), torch.from_numpy(labels))
+    loss = losses.cross_entropy(model(x), torch.from_numpy(labels))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -40,7 +39,7 @@ for step in range(steps):
 model.eval()
 model.save_pretrained(out)
 
-back = jax_tensors(unet_jax.UNet.from_pretrained(out))
+back = unet_jax.tensors(unet_jax.UNet.from_pretrained(out))
 for name, tensor in model.state_dict().items():
     assert np.array_equal(back[name], tensor.numpy()), name
 print(f"{out}: the same {len(back)} tensors in JAX")

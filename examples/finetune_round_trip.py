@@ -1,9 +1,9 @@
-"""One network, four homes: PyTorch trains it, JAX goes on, PyTorch goes on again, and an engine is built from it.
+"""One network in four frameworks: PyTorch trains it, JAX continues, PyTorch continues, and an engine is built from it.
 
-python examples/finetune_round_trip.py out [../shared/data/dsb2018] [steps]
+python examples/finetune_round_trip.py out [data/dsb2018] [steps]
 
-Each step opens the folder that the step before saved. The accuracy is measured after each, on images that none has
-seen, in the framework that has just trained, and in the other one too: it must be the same.
+Each step opens the folder that the step before saved. After each, the accuracy is measured on images that were not
+trained on, in both frameworks: it must be the same.
 """
 
 import os
@@ -19,16 +19,13 @@ from flax import nnx
 import unet_export
 import unet_jax
 import unet_torch
-from unet_data import Normalization, Sampler, open_dataset, split
-from unet_data.evaluate import measure
-from unet_jax.losses import cross_entropy as jax_cross_entropy
-from unet_jax.runtime import JaxRuntime
+from unet_data import Normalization, Sampler, measure, open_dataset, split
+from unet_jax import JaxRuntime
 from unet_spec import Checkpoint, DataSpec, InputError, preset
-from unet_torch.losses import cross_entropy as torch_cross_entropy
-from unet_torch.runtime import TorchRuntime
+from unet_torch import TorchRuntime
 
 out = Path(sys.argv[1])
-source = sys.argv[2] if len(sys.argv) > 2 else Path(os.environ.get("UNET_DATA", "../shared/data")) / "dsb2018"
+source = sys.argv[2] if len(sys.argv) > 2 else Path(os.environ.get("UNET_DATA", "data")) / "dsb2018"
 steps = int(sys.argv[3]) if len(sys.argv) > 3 else 150
 
 dataset = open_dataset(source)
@@ -49,7 +46,8 @@ def batches(first: int):
 def train_in_torch(model: unet_torch.Network, first: int) -> unet_torch.Network:
     optimizer = torch.optim.AdamW(model.train().parameters(), 3e-3)
     for images, labels in batches(first):
-        loss = torch_cross_entropy(model(torch.from_numpy(np.moveaxis(images, -1, 1).copy())), torch.from_numpy(labels))
+        logits = model(torch.from_numpy(np.moveaxis(images, -1, 1).copy()))
+        loss = unet_torch.losses.cross_entropy(logits, torch.from_numpy(labels))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -62,7 +60,7 @@ def train_in_jax(model: unet_jax.Network, first: int) -> unet_jax.Network:
 
     @nnx.jit
     def step(model, optimizer, images, labels):
-        loss, grads = nnx.value_and_grad(lambda m: jax_cross_entropy(m(images), labels))(model)
+        loss, grads = nnx.value_and_grad(lambda m: unet_jax.losses.cross_entropy(m(images), labels))(model)
         optimizer.update(model, grads)
         return loss
 
@@ -72,7 +70,7 @@ def train_in_jax(model: unet_jax.Network, first: int) -> unet_jax.Network:
     return model
 
 
-def tell(what: str, run, where: str) -> None:
+def report(what: str, run, where: str) -> None:
     scores = measure(run, config, data, validation)
     print(f"{what:<28} in {where:<12} accuracy {scores['pixel_accuracy']:.5f}, IoU {scores['iou']:.5f}")
 
@@ -82,21 +80,21 @@ data = DataSpec(normal.mean, normal.std, dataset.class_names)
 model = unet_torch.create(config, seed=0)
 model.data = data
 train_in_torch(model, 0).save_pretrained(out / "1-torch")
-tell(f"1. {steps} steps of PyTorch", TorchRuntime(unet_torch.from_pretrained(out / "1-torch")).run, "PyTorch")
-tell("", JaxRuntime(unet_jax.from_pretrained(out / "1-torch")).run, "JAX")
+report(f"1. {steps} steps of PyTorch", TorchRuntime(unet_torch.from_pretrained(out / "1-torch")).run, "PyTorch")
+report("", JaxRuntime(unet_jax.from_pretrained(out / "1-torch")).run, "JAX")
 
 train_in_jax(unet_jax.from_pretrained(out / "1-torch"), steps).save_pretrained(out / "2-jax")
-tell(f"2. {steps} more of JAX", JaxRuntime(unet_jax.from_pretrained(out / "2-jax")).run, "JAX")
-tell("", TorchRuntime(unet_torch.from_pretrained(out / "2-jax")).run, "PyTorch")
+report(f"2. {steps} more of JAX", JaxRuntime(unet_jax.from_pretrained(out / "2-jax")).run, "JAX")
+report("", TorchRuntime(unet_torch.from_pretrained(out / "2-jax")).run, "PyTorch")
 
 train_in_torch(unet_torch.from_pretrained(out / "2-jax"), 2 * steps).save_pretrained(out / "3-torch")
-tell(f"3. {steps} more of PyTorch", TorchRuntime(unet_torch.from_pretrained(out / "3-torch")).run, "PyTorch")
-tell("", JaxRuntime(unet_jax.from_pretrained(out / "3-torch")).run, "JAX")
+report(f"3. {steps} more of PyTorch", TorchRuntime(unet_torch.from_pretrained(out / "3-torch")).run, "PyTorch")
+report("", JaxRuntime(unet_jax.from_pretrained(out / "3-torch")).run, "JAX")
 
 bundle = unet_export.write_bundle(Checkpoint.load(out / "3-torch"), out / "4-bundle")
 print(f"4. engines built: {', '.join(engine.file for engine in bundle.engines) or 'none'}")
-tell("", unet_export.load(bundle, "onnx").runtime.run, "ONNX Runtime")
+report("", unet_export.load(bundle, "onnx").runtime.run, "ONNX Runtime")
 try:
-    tell("", unet_export.load(bundle, "tensorrt").runtime.run, "TensorRT")
+    report("", unet_export.load(bundle, "tensorrt").runtime.run, "TensorRT")
 except InputError as reason:
     print(f"{'':<28} in TensorRT     not run: {reason}")

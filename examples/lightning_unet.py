@@ -10,11 +10,9 @@ import lightning
 import numpy as np
 import torch
 
-from unet_data import Normalization, Sampler, membranes, split
-from unet_data.metrics import confusion, iou
+from unet_data import Normalization, Sampler, confusion, iou, membranes, split
 from unet_spec import DataSpec
-from unet_torch import UNet, preset
-from unet_torch.losses import cross_entropy, dice_loss
+from unet_torch import UNet, losses, preset
 
 
 class Segmentation(lightning.LightningModule):
@@ -28,7 +26,7 @@ class Segmentation(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         image, labels = batch
         logits = self.network(image)
-        loss = cross_entropy(logits, labels) + dice_loss(logits, labels)
+        loss = losses.cross_entropy(logits, labels) + losses.dice_loss(logits, labels)
         self.log("loss", loss)
         return loss
 

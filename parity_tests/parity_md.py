@@ -1,11 +1,13 @@
-"""Writes PARITY.md: what was measured, what was allowed, and what was not run and why.
+"""Writes PARITY.md and its details: what was measured, what was allowed, and what was not run and why.
 
-    python -m parity_tests.parity_md                       run the whole battery (some ten minutes), write PARITY.md
+    python -m parity_tests.parity_md                       run what the default tests compare, write both files
     python -m parity_tests.parity_md --from RECORD         the same from what a test run measured (PARITY_RECORD=RECORD)
-    python -m parity_tests.parity_md --from RECORD --check compare with PARITY.md instead: exit code 1 where it is stale
+    python -m parity_tests.parity_md --from RECORD --check compare with both files: exit code 1 where one is stale
 
-Stale is a page whose rows are not those of today: a case, check, runtime or dtype that came or went, or a reason that
-changed. Measured numbers differ from machine to machine and are not compared; each must keep its bound.
+PARITY.md is for readers: a row for each check and dtype, and the reasons why comparisons were left out. The details, in
+`parity_tests/fixtures/parity.json`, are every comparison of every network. A file is stale where a case, check,
+runtime or dtype came or went, or a reason changed. Measured numbers differ from machine to machine and are not
+compared; each must keep its bound.
 """
 
 from __future__ import annotations
@@ -20,11 +22,32 @@ import sys
 from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from parity_tests.battery import CASES, Measurement, plan
-from unet_spec.checkpoint import replacing
+from unet_spec.files import replacing
 
-PAGE = Path(__file__).parent.parent / "PARITY.md"
+from . import FIXTURES, ROOT
+from .battery import CASES, CHECKS, Measurement, plan
+
+PAGE = ROOT / "PARITY.md"
+DETAILS = FIXTURES / "parity.json"
+INTRODUCTION = """# Parity
+
+What was compared between the twins, the float64 NumPy reference and the ONNX graphs; the worst error; and the bound
+that it must keep. A runtime alone was compared with the reference, two runtimes with each other.
+
+- An error is the largest difference, relative to the largest magnitude of the tensor. Where tensors must be the same
+  bits, those that differ are counted, and the bound is 0.
+- A float32 bound follows from the noise floor measured in the same run, so it differs from network to network.
+- Each row shows the network and runtime nearest to the bound. All others: `parity_tests/fixtures/parity.json`.
+
+Written by `python -m parity_tests.parity_md`; compared with a new run by `.ci/run`."""
+ELSEWHERE = (
+    ("no GPU was present", "engines of TensorRT and TensorRT-RTX", "all"),
+    ("no GPU was present", "JAX and PyTorch on a GPU, with TF32 off and on, in bfloat16", "all"),
+)
+"""Why, what and on which networks: comparisons that the battery does not have."""
+SLOW = "runs with `-m slow`, which holds its bound in every CI run and is not recorded here"
 _NUMBER = re.compile(r"\b\d(\.\d+)?e[-+]\d+\b|(?<= )0(?= )")
 
 
@@ -38,13 +61,13 @@ def record(measurements: list[Measurement]) -> None:
 
 def read_record(path: Path) -> list[Measurement]:
     """What `record` wrote; of the comparisons of a check between the same runtimes, the one nearest its bound."""
-    found: dict[tuple, Measurement] = {}
+    nearest: dict[tuple[str, ...], Measurement] = {}
     for line in path.read_text().splitlines():
         m = Measurement(**json.loads(line))
         key = (m.case, m.check, m.runtime, m.dtype, m.where if not m.bound else "")
-        if key not in found or _share(m) >= _share(found[key]):
-            found[key] = m
-    return list(found.values())
+        if key not in nearest or _share(m) >= _share(nearest[key]):
+            nearest[key] = m
+    return list(nearest.values())
 
 
 def _share(m: Measurement) -> float:
@@ -56,123 +79,155 @@ def _share(m: Measurement) -> float:
 
 def render(measurements: list[Measurement]) -> str:
     """The page, in Markdown."""
-    lines = [
-        "# Parity",
-        "",
-        "What was measured between the twins, the float64 NumPy reference and the ONNX graphs, and what was allowed.",
-        "Errors are relative to the largest magnitude of the tensor compared; counts of differing tensors are whole",
-        "numbers with a bound of 0. float32 bounds are derived from the noise floor measured in the same run, so they",
-        "differ from case to case; each row shows the case that comes nearest to its bound.",
-        "",
-        "Written by `python -m parity_tests.parity_md`; compared with a new run by `.ci/run`.",
-        f"Measured on {platform.machine()}, {os.cpu_count()} cores, no GPU; "
-        + ", ".join(f"{p} {version(p)}" for p in ("jax", "flax", "torch", "onnxruntime", "numpy")),
-        "",
-        f"{len(measurements)} comparisons on {len({m.case for m in measurements})} networks, "
-        f"{sum(not m.passed for m in measurements)} over their bound.",
-        "",
-        *_table(measurements),
-    ]
-    lines += ["", "## By network", "", *_matrix(measurements), "", "## By architecture", ""]
-    kinds: dict[str, list[Measurement]] = defaultdict(list)
-    for m in measurements:
-        kinds[CASES[m.case].config.architecture].append(m)
-    for kind, found in kinds.items():
-        cases = sorted({m.case for m in found})
-        title = f"{kind}: {len(found)} comparisons on {', '.join(cases)}"
-        lines += [f"<details><summary>{title}</summary>", "", *_table(found), "", "</details>", ""]
-    lines += ["## Not run, and why", "", *_not_run(measurements)]
-    return "\n".join(lines) + "\n"
+    failed = sum(not m.passed for m in measurements)
+    counts = f"{len(measurements)} comparisons on {len({m.case for m in measurements})} networks"
+    lines = [INTRODUCTION, _machine(), "", f"{counts}, {failed} over their bound.", "", *_table(measurements)]
+    return "\n".join([*lines, "", "## Not run, and why", "", *_not_run(measurements), ""])
+
+
+def _machine() -> str:
+    packages = ("jax", "flax", "torch", "onnxruntime", "numpy")
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    return f"Measured on {platform.machine()}, {os.cpu_count()} cores, no GPU; {versions}"
 
 
 def _table(measurements: list[Measurement]) -> list[str]:
-    """A row for each check, runtime and dtype: the case that comes nearest to its bound."""
-    rows: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
+    """A row for each check and dtype: the comparison nearest to its bound, and how many networks there are."""
+    rows: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for m in measurements:
-        rows[m.check, m.runtime, m.dtype].append(m)
-    lines = ["| check | runtime | dtype | networks | worst error | bound |", "|---|---|---|---:|---:|---:|"]
-    for (check, runtime, dtype), found in sorted(rows.items()):
-        worst = max(found, key=_share)
-        cases = len({m.case for m in found})
-        lines.append(f"| {check} | {runtime} | {dtype} | {cases} | {_number(worst.worst)} | {_number(worst.bound)} |")
+        rows[m.check, m.dtype].append(m)
+    lines = ["| check | what was compared | runtimes | dtype | networks | worst error | bound |"]
+    lines += ["|---|---|---|---|---:|---:|---:|"]
+    before = ""
+    for (check, dtype), of_row in sorted(rows.items()):
+        worst = max(of_row, key=_share)
+        first = (check, _what(check)) if check != before else ("", "")
+        runtimes = "; ".join(sorted({m.runtime for m in of_row if m.runtime}))
+        counts = len({m.case for m in of_row}), _number(worst.worst), _number(worst.bound)
+        lines.append("| " + " | ".join(map(str, (*first, runtimes, dtype, *counts))) + " |")
+        before = check
     return lines
+
+
+def _what(check: str) -> str:
+    """The first line of a check's docstring."""
+    return (CHECKS[check].function.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
 def _number(value: float) -> str:
     return "0" if value == 0 else f"{value:.1e}"
 
 
-def _matrix(measurements: list[Measurement]) -> list[str]:
-    """Worst float64 error of each group of checks on each network."""
-    groups = sorted({m.check.split(".")[0] for m in measurements})
-    worst: dict[tuple[str, str], float] = defaultdict(float)
-    for m in measurements:
-        key = (m.case, m.check.split(".")[0])
-        worst[key] = max(worst[key], _share(m))
-    lines = ["The share of its bound that the worst comparison of each group takes up (1 would be at the bound).", ""]
-    lines += ["| network | " + " | ".join(groups) + " |", "|---|" + "---:|" * len(groups)]
-    for case in CASES:
-        if any((case, g) in worst for g in groups):
-            cells = [_number(worst[case, g]) if (case, g) in worst else "" for g in groups]
-            lines.append(f"| {case} | " + " | ".join(cells) + " |")
-    return lines
+def left_out(measurements: list[Measurement]) -> dict[str, dict[str, list[str]]]:
+    """Reason to check to the names of the networks on which it was not run for that reason."""
+    ran = {(m.case, m.check) for m in measurements}
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for (case, name, reason), (_, _, slow) in zip(plan(slow=True), plan(), strict=True):
+        if (case.name, name) not in ran:
+            why = reason or (SLOW if slow else "this run left it out")
+            reasons.setdefault(why, {}).setdefault(name, []).append(case.name)
+    return reasons
 
 
 def _not_run(measurements: list[Measurement]) -> list[str]:
-    ran = {(m.case, m.check) for m in measurements}
-    reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for case, name, reason in plan(slow=True):
-        if (case.name, name) not in ran:
-            reasons[name, reason or "this run left it out"].append(case.name)
-    lines = [
-        "| check | why | networks |",
-        "|---|---|---|",
-        "| engines of TensorRT and TensorRT-RTX | they run on a GPU, and there was none | all |",
-        "| JAX and PyTorch on a GPU (TF32 off and on, bfloat16) | there was none | all |",
-    ]
-    lines += [f"| {name} | {why} | {', '.join(cases)} |" for (name, why), cases in sorted(reasons.items())]
+    """A row for each reason."""
+    lines = ["| why | checks | networks |", "|---|---|---:|"]
+    lines += [f"| {why} | {what} | {networks} |" for why, what, networks in ELSEWHERE]
+    for why, by_check in sorted(left_out(measurements).items()):
+        networks = {name for names in by_check.values() for name in names}
+        lines.append(f"| {why} | {_joined(by_check)} | {len(networks)} |")
     return lines
 
 
-def shape_of(page: str) -> list[str]:
+def _joined(names: Any) -> str:
+    """Names of checks; a group that is whole is named once, as `group.*`."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for name in CHECKS:
+        groups[name.split(".")[0]].add(name)
+    whole = {group for group, members in groups.items() if members <= set(names)}
+    return ", ".join(sorted({f"{n.split('.')[0]}.*" if n.split(".")[0] in whole else n for n in names}))
+
+
+def details(measurements: list[Measurement]) -> dict[str, Any]:
+    """Every comparison: network to check to a list of [runtime, dtype, worst error, bound, where]; and what was not
+    run: reason to check to networks."""
+    networks: dict[str, dict[str, list[list[Any]]]] = {}
+    order = {name: i for i, name in enumerate(CASES)}
+    for m in sorted(measurements, key=lambda m: (order[m.case], m.check, m.runtime, m.dtype, m.where)):
+        numbers = float(f"{m.worst:.2e}"), float(f"{m.bound:.2e}")
+        row = [m.runtime, m.dtype, *numbers, m.crash or m.where]
+        networks.setdefault(m.case, {}).setdefault(m.check, []).append(row)
+    return {"measured": _machine(), "comparisons": networks, "not run": left_out(measurements)}
+
+
+def write_details(values: dict[str, Any]) -> str:
+    """JSON with a line for each comparison."""
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    return re.sub(
+        r"\[\s+((?:[^\[\]\"]|\"(?:[^\"\\]|\\.)*\")*?)\s+\]", lambda m: "[" + re.sub(r"\n\s+", " ", m[1]) + "]", text
+    )
+
+
+def shape_of(page: str) -> set[str]:
     """The lines of a page without what differs from run to run: measured numbers, machine and versions."""
     lines = [line for line in page.splitlines() if not line.startswith("Measured on ")]
-    return [_NUMBER.sub("#", line) for line in lines]
+    return {_NUMBER.sub("#", line) for line in lines}
+
+
+def shape_of_details(values: dict[str, Any]) -> set[str]:
+    """What was compared, and what was not run and why, as lines."""
+    compared = {
+        f"{case} {check} [{runtime}, {dtype}]"
+        for case, checks in values.get("comparisons", {}).items()
+        for check, rows in checks.items()
+        for runtime, dtype, *_ in rows
+    }
+    reasons = values.get("not run", {})
+    return compared | {f"{c} {n}: {why}" for why, by_check in reasons.items() for n, cs in by_check.items() for c in cs}
+
+
+def stale(page: str, values: dict[str, Any]) -> list[str]:
+    """What differs between the files and a page and details made anew."""
+    old_page = PAGE.read_text() if PAGE.exists() else ""
+    old_values = json.loads(DETAILS.read_text()) if DETAILS.exists() else {}
+    lines = [f"{PAGE.name} is stale: {line}" for line in sorted(shape_of(page) ^ shape_of(old_page))]
+    differing = shape_of_details(values) ^ shape_of_details(old_values)
+    return lines + [f"{DETAILS.name} is stale: {line}" for line in sorted(differing)]
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m parity_tests.parity_md", description=__doc__.splitlines()[0])
     parser.add_argument("--from", dest="source", type=Path, help="what a test run measured, instead of measuring")
-    parser.add_argument("--check", action="store_true", help="compare with PARITY.md and write nothing")
-    given = parser.parse_args(arguments)
-    measurements = read_record(given.source) if given.source else _measure()
-    page = render(measurements)
+    parser.add_argument("--check", action="store_true", help="compare with both files and write nothing")
+    args = parser.parse_args(arguments)
+    measurements = read_record(args.source) if args.source else _measure()
+    page, values = render(measurements), details(measurements)
     failed = [m for m in measurements if not m.passed]
     for m in failed:
         print(m, file=sys.stderr)
-    if given.check:
-        old = PAGE.read_text() if PAGE.exists() else ""
-        stale = set(shape_of(page)) ^ set(shape_of(old))
-        for line in sorted(stale):
-            print(f"PARITY.md is stale: {line}", file=sys.stderr)
-        return 1 if failed or stale else 0
-    with replacing(PAGE) as temporary:
-        temporary.write_text(page)
-    print(f"{PAGE.name}: {len(measurements)} comparisons, {len(failed)} over their bound")
+    if args.check:
+        lines = stale(page, values)
+        for line in lines:
+            print(line, file=sys.stderr)
+        return 1 if failed or lines else 0
+    for path, text in ((PAGE, page), (DETAILS, write_details(values) + "\n")):
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+    print(f"{PAGE.name}, {DETAILS.name}: {len(measurements)} comparisons, {len(failed)} over their bound")
     return 1 if failed else 0
 
 
 def _measure() -> list[Measurement]:
     import jax
 
-    from parity_tests.battery import run_battery
+    from .battery import run_battery
 
     jax.config.update("jax_enable_x64", True)
-    found: list[Measurement] = []
+    measurements: list[Measurement] = []
     for name in CASES:
         print(name, file=sys.stderr)
-        found += run_battery(name, slow=True)
-    return found
+        measurements += run_battery(name)
+    return measurements
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from . import ROOT
+
 ROOMS = {"unet_spec": "unet_spec", "unet_data": "unet_data", "unet_jax": "unet_jax", "unet_torch": "unet_torch",
-         "unet_export": "export", "unet_tools": "tools"}  # fmt: skip
+         "unet_export": "export/unet_export", "unet_tools": "tools/unet_tools"}  # fmt: skip
 ALLOWED = {
     "unet_spec": set(),
     "unet_data": {"unet_spec"},
@@ -69,13 +70,51 @@ def test_an_import_pulls_in_no_framework_of_others(module, absent):
     assert result.stdout.strip() == "[]"
 
 
-def test_every_package_is_in_the_wheel():
-    """A folder that setuptools is not told of works in a clone and is missing from an installation."""
-    import tomllib
+def test_every_file_of_a_package_is_in_the_wheel():
+    """A file that setuptools does not take works in a clone and is missing from an installation."""
+    from setuptools import Distribution
+    from setuptools.config.pyprojecttoml import apply_configuration
 
-    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    found = set()
+    distribution = Distribution()
+    apply_configuration(distribution, str(ROOT / "pyproject.toml"))
+    distribution.set_defaults()
+    packages = distribution.packages or []
+    suffixes = {pattern[1:] for pattern in distribution.package_data[""]}
     for name, folder in ROOMS.items():
-        for init in (ROOT / folder).rglob("__init__.py"):
-            found.add(".".join((name, *init.parent.relative_to(ROOT / folder).parts)))
-    assert found == listed
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.name != "README.md" and "__pycache__" not in path.parts:
+                assert ".".join((name, *path.parent.relative_to(ROOT / folder).parts)) in packages, path
+                assert path.suffix == ".py" or path.suffix in suffixes or path.name == "py.typed", path
+
+
+def test_imports_are_relative_inside_a_package():
+    """And absolute between packages: what a file needs of its own package is seen at once."""
+    for name, folder in ROOMS.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            assert name not in imported(path), path
+
+
+FLOORS = (
+    {"memory", "regions", "windows"},
+    {"io"},
+    {"labels", "folders"},
+    {"datasets"},
+    {"normalize", "objects"},
+    {"inference"},
+    {"metrics", "nnunet"},
+)
+"""The parts of unet_data; each imports those of the floors before it, and its own."""
+
+
+def test_imports_inside_unet_data_point_one_way():
+    room, below = ROOT / "unet_data", set()
+    for floor in FLOORS:
+        for part in floor:
+            files = [room / f"{part}.py"] if (room / f"{part}.py").is_file() else list((room / part).rglob("*.py"))
+            assert files
+            for path in files:
+                depth = len(path.relative_to(room).parts)
+                for node in ast.walk(ast.parse(path.read_text())):
+                    if isinstance(node, ast.ImportFrom) and node.level == depth:
+                        assert (node.module or "").split(".")[0] in below | {part}, f"{path}: {node.module}"
+        below |= floor

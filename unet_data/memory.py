@@ -1,9 +1,12 @@
-"""How much memory there is to be had."""
+"""Memory: what is available on this machine, what this process uses."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import resource
+import sys
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -14,8 +17,8 @@ def available() -> int:
     Linux only keeps in memory until somebody needs it count as available in both."""
     try:
         text = Path("/proc/meminfo").read_text()
-        free = int(re.search(r"MemAvailable:\s+(\d+)", text)[1]) * 1024  # type: ignore[index]
-    except (OSError, TypeError):
+        free = int(re.findall(r"MemAvailable:\s+(\d+)", text)[0]) * 1024
+    except (OSError, IndexError):
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     try:
         limit, used, stat = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current", "stat"))
@@ -23,3 +26,28 @@ def available() -> int:
         return free if limit == "max" else min(free, int(limit) - int(used) + (int(kept[1]) if kept else 0))
     except (OSError, ValueError):
         return free
+
+
+def resident() -> int:
+    """Bytes that this process has in memory now (elsewhere than on Linux: had, at the most)."""
+    return _status("VmRSS") or peak_resident()
+
+
+def peak_resident() -> int:
+    """The most bytes that this process had in memory so far, or since `restart_peak`."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _status("VmHWM") or used * (1 if sys.platform == "darwin" else 1024)
+
+
+def restart_peak() -> None:
+    """Lets `peak_resident` begin anew, where the system can do that (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(key: str) -> int:
+    try:
+        found = re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0

@@ -1,30 +1,65 @@
-"""From pixel values to what a network sees: per channel, mean 0 and standard deviation 1 over the training images."""
+"""From pixel values to what a network sees: by the training images' statistics, by each image's own, or as in CT."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unet_spec import DataSpec
 from unet_spec.errors import InputError
+from unet_spec.weights.data_spec import NormalizationName
 
-from .dataset import Dataset
-from .tiles import bands
+from .datasets.dataset import Dataset
+from .io.facts import void
+from .windows import Windowed, bands
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Shaped
 
 # A channel whose standard deviation is this small beside its mean is constant but for rounding.
-_CONSTANT = 1e-6
+CONSTANT = 1e-6
+
+SAMPLES = 2**22
+"""Pixels of an image, about, from which percentiles are taken; every one of an image of up to so many."""
+
+PERCENTILES = (1.0, 99.0)
+"""Of an image normalised by "percentile": they become 0 and 1."""
+
+CT_PERCENTILES = (0.5, 99.5)
+"""Of the pixels of all classes but the first, where "ct" clips (Isensee et al. 2021)."""
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """One mean and one standard deviation per channel, in units of full scale.
+    """One mean and one standard deviation per channel.
 
     Integer images count as value / largest value of the dtype (uint8 / 255, uint16 / 65535), so that the same picture
-    in 8 and 16 bits has the same statistics; float images count as they are. mean: finite. std: finite, > 0.
+    in 8 and 16 bits has the same statistics; float images count as they are.
 
-    Raises InputError for empty or unequal lengths and values outside these ranges.
+    Attributes:
+        mean: of each channel, finite.
+        std: of each channel, finite, > 0.
+        low, high: of each channel, where values are clipped before that; empty: they are not.
+        nodata: the value, as stored, of pixels that hold no data; they become 0. None: every pixel counts.
+
+    Raises:
+        InputError: empty or unequal lengths, or values outside these ranges.
+
+    Example:
+        >>> from unet_data import Normalization, membranes
+        >>> normalization = Normalization.from_dataset(membranes(2, 64, seed=0))
+        >>> normalization.apply(np.zeros((8, 8, 1), np.uint8)).shape
+        (8, 8, 1)
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std):
@@ -34,40 +69,172 @@ class Normalization:
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(value) and value > 0 for value in self.std):
             raise InputError(f"a normalization needs finite means and stds > 0, not {self.mean} and {self.std}")
 
-    def apply(self, image: np.ndarray) -> np.ndarray:
-        """(image - m mean) / (m std), with m the largest value of an integer dtype and 1 for floats, in float32.
+    def apply(self, image: Shaped[np.ndarray, "*n c"]) -> Float32[np.ndarray, "*n c"]:
+        """(image - m mean) / (m std), with m the largest value of an integer dtype and 1 for floats.
 
-        image: (..., C), unsigned integer or floating. Result: a new array of the same shape, float32.
-        Raises InputError where C differs from the number of means, and for other dtypes.
+        Args:
+            image: (..., C), uint8, uint16 or floating.
+
+        Returns:
+            A new array.
+
+        Raises:
+            InputError: C differs from the number of means, or another dtype.
         """
         if image.ndim < 1 or image.shape[-1] != len(self.mean):
             given = image.shape[-1] if image.ndim else 0
             raise InputError(f"the image has {given} channel(s) but the normalization is for {len(self.mean)}")
         # Written in the image's own units, integers are exact in float32 and the subtraction rounds only once.
         scale = full_scale(image.dtype)
+        missing = None if self.nodata is None else void(image, self.nodata)
         result = image.astype(np.float32)
+        if missing is not None:
+            result[missing] = 0  # the arithmetic with a value such as -3.4e38 would overflow
+        if self.low:
+            low, high = (np.asarray([v * scale for v in values], np.float32) for values in (self.low, self.high))
+            np.clip(result, low, high, out=result)
         result -= np.asarray([value * scale for value in self.mean], np.float32)
         result /= np.asarray([value * scale for value in self.std], np.float32)
+        if missing is not None:
+            result[missing] = 0
         return result
 
     @classmethod
-    def from_dataset(cls, dataset: Dataset) -> "Normalization":
-        """Mean and (population) standard deviation of every channel over all pixels of all images.
+    def from_dataset(cls, dataset: Dataset) -> Normalization:
+        """Mean and (population) standard deviation of every channel over all pixels of all images that hold data.
 
         Band by band of each image in float64, joined by the pairwise update of Chan, Golub and LeVeque 1979, which
         does not cancel where the mean is large. A constant channel gets std 1, so that it becomes 0 rather than noise.
         """
-        count, mean, spread = 0, np.zeros(dataset.channels), np.zeros(dataset.channels)
-        for image, band in ((i, band) for i in dataset.images for band in bands(i.shape[:-1])):
-            pixels = image[band].reshape(-1, dataset.channels).astype(np.float64) / full_scale(image.dtype)
+        return cls(*_moments(dataset.images, dataset.channels, dataset.nodata), nodata=dataset.nodata)
+
+    @classmethod
+    def of(cls, data: DataSpec, image: Windowed) -> Normalization:
+        """How an image (*spatial, C) is normalised by a network with this data spec; by "image" and "percentile", from
+        the image's own values."""
+        channels = image.shape[-1]
+        if data.normalization == "image":
+            return cls(*_moments([image], channels, data.nodata), nodata=data.nodata)
+        if data.normalization == "percentile":
+            low, high = _percentiles(sample(image, data.nodata), PERCENTILES)
+            return cls(low, tuple(b - a if b > a else 1.0 for a, b in zip(low, high, strict=True)), nodata=data.nodata)
+        mean, std = data.mean or (0.0,) * channels, data.std or (1.0,) * channels
+        return cls(mean, std, data.low, data.high, data.nodata)
+
+
+def normalization_of(dataset: Dataset, name: NormalizationName = "dataset") -> DataSpec:
+    """The data spec, but for class names, of a network that is trained on a data set.
+
+    Args:
+        dataset: of which "dataset" takes mean and standard deviation, and "ct" the statistics of all classes but the
+            first (of all pixels, where there is no other class).
+        name: see `unet_spec.DataSpec`.
+
+    Example:
+        >>> from unet_data import membranes
+        >>> from unet_data.normalize import normalization_of
+        >>> normalization_of(membranes(1, 32, seed=0), "image").mean
+        ()
+    """
+    if name == "dataset":
+        normal = Normalization.from_dataset(dataset)
+        return DataSpec(normal.mean, normal.std, nodata=dataset.nodata)
+    if name != "ct":
+        return DataSpec(normalization=name, nodata=dataset.nodata)
+    found: list[list[np.ndarray]] = [[] for _ in range(dataset.channels)]
+    for index, image in enumerate(dataset.images):
+        label = None if dataset.labels is None else dataset.labels[index]
+        for channel, values in enumerate(sample(image, dataset.nodata, label, SAMPLES // len(dataset))):
+            found[channel].append(values)
+    values = [np.concatenate(parts) for parts in found]
+    if not all(len(each) for each in values):
+        return normalization_of(replace(dataset, labels=None, class_names=(), instances=None), "ct")
+    low, high = _percentiles(values, CT_PERCENTILES)
+    high = tuple(b if b > a else a + 1.0 for a, b in zip(low, high, strict=True))
+    mean, std = tuple(float(v.mean()) for v in values), tuple(float(v.std()) or 1.0 for v in values)
+    return DataSpec(mean, std, normalization="ct", low=low, high=high, nodata=dataset.nodata)
+
+
+def resolved(data: DataSpec, image: Windowed, nodata: float | None = None) -> DataSpec:
+    """The data spec with which every window of an image is normalised as the whole image is.
+
+    Args:
+        data: of the network.
+        image: (*spatial, C), read in bands where its own values decide.
+        nodata: what the image's file declares; None: as in the training.
+    """
+    data = data if nodata is None else replace(data, nodata=nodata)
+    if data.normalization not in ("image", "percentile"):
+        return data
+    normal = Normalization.of(data, image)
+    return replace(data, normalization="dataset", mean=normal.mean, std=normal.std)
+
+
+def sample(
+    image: Windowed, nodata: float | None = None, label: np.ndarray | None = None, pixels: int = SAMPLES
+) -> list[np.ndarray]:
+    """Values of each channel in units of full scale: every k-th pixel, with data, and of a class above 0 if there is a
+    label.
+
+    Args:
+        image: (*spatial, C), read in bands.
+        nodata: value of pixels without data.
+        label: (*spatial).
+        pixels: about how many; k follows from it.
+    """
+    step = max(1, int(np.prod(image.shape[:-1], dtype=np.int64)) // max(1, pixels))
+    found: list[list[np.ndarray]] = [[] for _ in range(image.shape[-1])]
+    before = 0
+    for band in bands(image.shape[:-1]):
+        window = image[band]
+        taken = window.reshape(-1, window.shape[-1])[-before % step :: step]
+        known = np.ones(taken.shape, bool) if nodata is None else ~void(taken, nodata)
+        if label is not None:
+            known &= (label[band].reshape(-1)[-before % step :: step] > 0)[:, None]
+        scaled = taken.astype(np.float64) / full_scale(window.dtype)
+        for channel, values in enumerate(found):
+            values.append(scaled[known[:, channel], channel])
+        before += window[..., 0].size
+    return [np.concatenate(parts) for parts in found]
+
+
+def _percentiles(values: Iterable[np.ndarray], which: tuple[float, float]) -> tuple[tuple[float, ...], ...]:
+    pairs = [np.percentile(each, which) if len(each) else (0.0, 1.0) for each in values]
+    return tuple(tuple(float(v) for v in side) for side in zip(*pairs, strict=True))
+
+
+def _moments(
+    images: Iterable[Windowed], channels: int, nodata: float | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel; see `Normalization.from_dataset`."""
+    count, mean, spread = np.zeros(channels), np.zeros(channels), np.zeros(channels)
+    for here, around, number in _band_moments(images, channels, nodata):
+        delta, total = here - mean, count + number
+        safe = np.maximum(total, 1)
+        spread += around + delta**2 * (count * number / safe)
+        mean += delta * (number / safe)
+        count = total
+    std = np.sqrt(spread / np.maximum(count, 1))
+    std = np.where(std <= CONSTANT * np.abs(mean), 1.0, std)
+    return tuple(float(value) for value in mean), tuple(float(value) for value in std)
+
+
+def _band_moments(
+    images: Iterable[Windowed], channels: int, nodata: float | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each band: the mean of each channel, the sum of squares around it, and the number of pixels with data."""
+    for image, band in ((i, band) for i in images for band in bands(i.shape[:-1])):
+        window = image[band]
+        pixels = window.reshape(-1, channels)
+        known = None if nodata is None else ~void(pixels, nodata)
+        pixels = pixels.astype(np.float64) / full_scale(window.dtype)
+        if known is None:
             here = pixels.mean(axis=0)
-            delta, total = here - mean, count + len(pixels)
-            spread += ((pixels - here) ** 2).sum(axis=0) + delta**2 * (count * len(pixels) / total)
-            mean += delta * (len(pixels) / total)
-            count = total
-        std = np.sqrt(spread / count)
-        std = np.where(std <= _CONSTANT * np.abs(mean), 1.0, std)
-        return cls(tuple(float(value) for value in mean), tuple(float(value) for value in std))
+            yield here, ((pixels - here) ** 2).sum(axis=0), np.full(channels, float(len(pixels)))
+            continue
+        number = known.sum(axis=0).astype(np.float64)
+        here = np.where(known, pixels, 0).sum(axis=0) / np.maximum(number, 1)
+        yield here, (np.where(known, pixels - here, 0) ** 2).sum(axis=0), number
 
 
 def full_scale(dtype: np.dtype) -> float:

@@ -1,8 +1,16 @@
-"""What XLA is told when it compiles a step or a forward pass."""
+"""XLA, which compiles a step or a forward pass: its options, its programs on the disk, and how long it took."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -11,18 +19,27 @@ _VECTORS = {"xla_cpu_prefer_vector_width": "512"}
 
 
 @cache
-def compiler_options(long_vectors: bool = False) -> dict[str, str]:
-    """For `jax.jit(…, compiler_options=…)`, on the outermost function.
+def compiler_options(platform: str | None = None, long_vectors: bool = False) -> dict[str, str]:
+    """Options for `jax.jit(…, compiler_options=…)` on the outermost function; empty on other backends than CPU.
 
-    On a CPU, without the library YNNPACK: newer versions of XLA give it the convolutions that have no padding, and it
-    takes much longer than XLA's own. `long_vectors`: and with vectors as long as the CPU has them, up to 512 bits; XLA
-    stops at 256. A training step of images is some 2 % faster so, one of volumes 5 % slower (two cores of x86-64 with
-    AVX-512). Nothing elsewhere, and of these what this version of XLA knows.
+    They exclude the library YNNPACK, which newer versions of XLA use for convolutions without padding and which is much
+    slower than XLA's own code. Options that this version of XLA does not know are left out.
+
+    Args:
+        platform: what is compiled for: "cpu", "gpu" or "tpu"; None: JAX's default.
+        long_vectors: use vectors as long as the CPU has them, up to 512 bits; XLA stops at 256. A training step of
+            images becomes some 2 % faster, one of volumes 5 % slower (two cores of x86-64 with AVX-512).
+
+    Example:
+        >>> import jax
+        >>> from unet_jax import compiler_options
+        >>> float(jax.jit(lambda x: 2 * x, compiler_options=compiler_options())(1.5))
+        3.0
     """
-    if jax.default_backend() != "cpu":
+    if (platform or jax.default_backend()) != "cpu":
         return {}
-    wanted = _CONVOLUTIONS | (_VECTORS if long_vectors else {})
-    return {name: value for name, value in wanted.items() if _known(name, value)}
+    options = _CONVOLUTIONS | (_VECTORS if long_vectors else {})
+    return {name: value for name, value in options.items() if _known(name, value)}
 
 
 def _known(name: str, value: str) -> bool:
@@ -31,3 +48,96 @@ def _known(name: str, value: str) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+LARGEST_CACHE = 2 * 2**30
+"""Bytes of compiled programs that `compilation_cache` leaves in a folder; the oldest go first."""
+
+_taken: list[str] = []
+"""One entry for each program that JAX took from its cache on the disk."""
+
+
+def _listen(event: str, **_: Any) -> None:
+    if event == "/jax/compilation_cache/cache_hits":
+        _taken.append(event)
+
+
+jax.monitoring.register_event_listener(_listen)
+
+
+@contextlib.contextmanager
+def compilation_cache(folder: Path | None) -> Iterator[None]:
+    """Within the block, JAX keeps what it compiles for a second or more in a folder, and takes it from there.
+
+    A folder that cannot be used is left alone, with a warning: one that cannot be written, or where others may write,
+    since what lies there is run as machine code.
+
+    Args:
+        folder: created if missing; above 2 GiB, the oldest programs are removed. None: nothing is kept.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import jax
+        >>> from unet_jax import compilation_cache
+        >>> with compilation_cache(Path("programs")):
+        ...     float(jax.jit(lambda x: 2 * x)(1.5))
+        3.0
+    """
+    from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+    if folder is not None and (reason := _unusable(folder)):
+        warnings.warn(f"compiled programs are not kept in {folder}: {reason}", stacklevel=3)
+        folder = None
+    if folder is not None:
+        _remove_oldest(folder)
+    before = getattr(jax.config, "jax_compilation_cache_dir", None)
+    reset_cache()  # JAX opens its folder once
+    jax.config.update("jax_compilation_cache_dir", None if folder is None else str(folder))
+    try:
+        yield
+    finally:
+        reset_cache()
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
+def _unusable(folder: Path) -> str | None:
+    """Creates the folder. Why it cannot be used; None where it can."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except OSError as e:
+        return e.strerror or str(e)
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH):
+        return "it belongs to another user, or all may write there"
+    return None if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written"
+
+
+def _remove_oldest(folder: Path) -> None:
+    files = sorted((file for file in folder.glob("*-cache") if file.is_file()), key=lambda f: f.stat().st_mtime)
+    total = sum(file.stat().st_size for file in files)
+    for file in files:
+        if total <= LARGEST_CACHE:
+            break
+        total -= file.stat().st_size
+        file.unlink(missing_ok=True)
+
+
+class Compiling:
+    """Reports that something is compiled and, once, how long it took.
+
+    Args:
+        what: in words. step: of the training, for the reports. report: receives {"step", "compiling"} at once and
+            {"step", "compiled": seconds, "kept": whether it came from the disk} at `end`.
+    """
+
+    def __init__(self, what: str, step: int, report: Callable[[dict[str, Any]], None]):
+        self._step, self._report, self._ended = step, report, False
+        self._start, self._before = time.perf_counter(), len(_taken)
+        report({"step": step, "compiling": what})
+
+    def end(self) -> None:
+        """To be called when it is compiled; a second call does nothing."""
+        if not self._ended:
+            self._ended = True
+            seconds = time.perf_counter() - self._start
+            self._report({"step": self._step, "compiled": seconds, "kept": len(_taken) > self._before})

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import jax.numpy as jnp
 from flax import nnx
-from jax import Array
 from jax.typing import DTypeLike
 
-from unet_jax import weights
-from unet_spec import Checkpoint, DataSpec, NetworkConfig, initial_tensors
-from unet_spec.hub import find_folder, push
-from unet_spec.model_card import CARD, model_card
+from unet_spec import Checkpoint, DataSpec, NetworkConfig
+from unet_spec.weights.adapt import open_adapted
+from unet_spec.weights.data_spec import warn_of_empty
+from unet_spec.weights.hub import find_folder, push
+from unet_spec.weights.model_card import CARD, model_card
 
-Loss = Callable[[Array, Array, Array | None], Array]
+from . import weights
+from .shapes import Image, Labels, Logits, Scalar, Weights
+
+Loss = Callable[[Logits, Labels, Weights | None], Scalar]
 """(logits (N, *spatial, K), labels (N, *spatial), weights as labels or None) to a scalar."""
 
 
 class Network(nnx.Module):
     """The base of every network: its config, and its weights' way in and out.
+
+    Arguments as for `UNet`. A network makes its layers, then calls `initialize`.
 
     Attributes:
         config: the network.
@@ -31,16 +37,24 @@ class Network(nnx.Module):
     updates of the batch norms.
     """
 
-    def __init__(self, config: NetworkConfig):
+    def __init__(self, config: NetworkConfig, seed: int | None = 0, *, dtype: DTypeLike = jnp.float32):
         self.config = config
         self.data = DataSpec()
 
     def initialize(self, seed: int | None, dtype: DTypeLike) -> None:
         """Fills every weight with `unet_spec.initial_tensors`; with None, leaves all to be loaded."""
         if seed is not None:
-            weights.load_tensors(self, initial_tensors(self.config.graph, seed, dtype))
+            weights.initialize(self, seed, dtype)
 
-    def loss(self, of: Loss, image: Array, labels: Array, weights: Array | None, rngs: nnx.Rngs) -> Array:
+    def __call__(self, image: Image, rngs: nnx.Rngs | None = None) -> Logits:
+        """The logits; `rngs`: the source of dropout's masks, in training mode."""
+        raise NotImplementedError
+
+    def check(self, image: Image) -> None:
+        """Raises InputError on wrong axes or channels, or a size that does not fit; it names the nearest that do."""
+        self.config.graph.check_image(image.shape)
+
+    def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None, rngs: nnx.Rngs) -> Scalar:
         """What training minimises: here `of` the logits. Networks with several outputs, or a latent, have their own.
 
         Args:
@@ -50,21 +64,32 @@ class Network(nnx.Module):
             weights: as labels, or None.
             rngs: with a stream "dropout".
         """
-        return of(self(image, rngs), labels, weights)  # type: ignore[operator]
+        return of(self(image, rngs), labels, weights)
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str], *, revision: str | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        in_channels: int | None = None,
+        out_channels: int | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> Self:
         """The network of a checkpoint folder, or of a repository "owner/name" of the Hugging Face hub (which needs the
         extra "hub"), in evaluation mode, in the dtype of its file. Raises InputError.
 
         revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
+        in_channels, out_channels, class_names: of other images or classes, as of `unet_spec.adapt`: layers that do not
+        fit begin anew, which a warning says in one line.
         """
-        return cls.from_checkpoint(Checkpoint.load(find_folder(source, revision)))
+        changes = {"in_channels": in_channels, "out_channels": out_channels, "class_names": class_names}
+        return cls.from_checkpoint(open_adapted(find_folder(source, revision), **changes))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
         """The network of a loaded checkpoint, in evaluation mode, in the dtype of its tensors, which are copied."""
-        model = nnx.eval_shape(lambda: cls(checkpoint.config, None))  # type: ignore[call-arg]
+        model = nnx.eval_shape(lambda: cls(checkpoint.config, None))
         weights.load_tensors(model, checkpoint.tensors)
         model.data = checkpoint.data
         model.eval()
@@ -73,12 +98,14 @@ class Network(nnx.Module):
     def save_pretrained(self, folder: str | os.PathLike[str], *, licence: str | None = None) -> None:
         """Writes a checkpoint folder with a model card, which the PyTorch twin loads too.
 
-        licence: of the weights, for the card, such as "cc-by-4.0". Raises InputError if it cannot be written.
+        Warns where `data` is empty. licence: of the weights, for the card, such as "cc-by-4.0". Raises InputError if
+        the folder cannot be written.
         """
+        warn_of_empty(self.data)
         card = model_card(self.config, self.data, licence)
         Checkpoint(self.config, weights.tensors(self), self.data).save(folder, {CARD: card})
 
     def push_to_hub(self, repository: str, *, licence: str | None = None, **options: Any) -> str:
-        """Uploads what `save_pretrained` writes to the hub's repository "owner/name"; see `unet_spec.hub.push` for the
-        options. Returns the address of the commit. Raises InputError."""
+        """Uploads what `save_pretrained` writes to the hub's repository "owner/name"; see `unet_spec.weights.hub.push`
+        for the options. Returns the address of the commit. Raises InputError."""
         return push(lambda folder: self.save_pretrained(folder, licence=licence), repository, **options)

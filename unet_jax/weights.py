@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
+from jax.typing import DTypeLike
 
-from unet_spec import InputError
-from unet_spec.weight_map import to_flax, to_pytorch
+from unet_spec import InputError, initial_tensors
+from unet_spec.weights.weight_map import entries, to_flax, to_pytorch
 
 if TYPE_CHECKING:
-    from unet_jax.network import Network
+    from .network import Network
 
 
 def variables(model: Network) -> dict[tuple[str, ...], nnx.Variable]:
@@ -24,13 +26,54 @@ def variables(model: Network) -> dict[tuple[str, ...], nnx.Variable]:
 
 
 def tensors(model: Network) -> dict[str, np.ndarray]:
-    """Copies of every parameter and buffer: PyTorch names and axis order, dtype kept."""
+    """Copies of every parameter and buffer: PyTorch names and axis order, dtype kept.
+
+    Args:
+        model: any network.
+
+    Example:
+        >>> from unet_jax import UNet, preset, tensors
+        >>> tensors(UNet(preset("paper", widths=(2, 4))))["encoder.0.conv1.weight"].shape  # O I H W
+        (2, 1, 3, 3)
+    """
     return to_pytorch(model.config.graph, {p: np.asarray(v[...]) for p, v in variables(model).items()})
 
 
+def initialize(model: Network, seed: int, dtype: DTypeLike) -> None:
+    """Fills the model with `unet_spec.initial_tensors`. A traced seed gives the same values when the program runs, so
+    that `nnx.vmap` makes several networks at once."""
+    graph = model.config.graph
+    if not isinstance(seed, Tracer):
+        load_tensors(model, initial_tensors(graph, seed, dtype))
+        return
+    lines = entries(graph)
+
+    def draw(number: np.ndarray) -> list[np.ndarray]:
+        flax = to_flax(graph, initial_tensors(graph, int(number), dtype))
+        return [flax[e.flax] for e in lines]
+
+    shapes = [jax.ShapeDtypeStruct(e.flax_shape, dtype) for e in lines]
+    drawn = jax.pure_callback(draw, shapes, seed, vmap_method="sequential")
+    arrays = {e.flax: array for e, array in zip(lines, drawn, strict=True)}
+    flat = nnx.to_flat_state(nnx.state(model, (nnx.Param, nnx.BatchStat)))
+    nnx.update(model, nnx.from_flat_state([(path, v.replace(arrays[tuple(map(str, path))])) for path, v in flat]))
+
+
 def load_tensors(model: Network, tensors: Mapping[str, np.ndarray]) -> None:
-    """Replaces every parameter and buffer by a copy, dtype kept. Raises InputError unless they are the model's, or
-    where they are float64 and JAX is not allowed to hold that."""
+    """Replaces every parameter and buffer by a copy, dtype kept.
+
+    Args:
+        model: any network.
+        tensors: arrays in PyTorch's axis order, by PyTorch's names.
+
+    Raises:
+        InputError: names or shapes that are not the model's, or float64 where JAX does not have `jax_enable_x64`.
+
+    Example:
+        >>> from unet_jax import UNet, load_tensors, preset, tensors
+        >>> first, second = (UNet(preset("paper", widths=(2, 4)), seed) for seed in (0, 1))
+        >>> load_tensors(second, tensors(first))
+    """
     if any(jax.dtypes.canonicalize_dtype(t.dtype) != t.dtype for t in tensors.values()):
         raise InputError("these weights are float64; call jax.config.update('jax_enable_x64', True) before loading")
     # jnp.array copies; jnp.asarray may share memory with NumPy and so with a PyTorch model (jax issue 37830).

@@ -1,19 +1,24 @@
 """What a network is: config, layer graph, geometry, weight map, checkpoint. Needs NumPy and safetensors only."""
 
-from unet_spec.checkpoint import Checkpoint, DataSpec, is_checkpoint
-from unet_spec.config import PRESETS, UNetConfig, preset, preset_names
-from unet_spec.errors import InputError
-from unet_spec.families import FAMILY_PRESETS
-from unet_spec.geometry import Field, Geometry, Grid
-from unet_spec.graph import Graph, Node, check_tensors
-from unet_spec.network import NetworkConfig
-from unet_spec.randomize import initial_tensors, random_tensors
+from .errors import InputError
+from .families.unet import UNetConfig
+from .geometry import Field, Geometry
+from .graph import Graph, Node
+from .grid import Grid
+from .network import Family, NetworkConfig
+from .registry import FAMILIES, PRESETS, narrow, preset, preset_names
+from .weights.adapt import adapt, take_weights
+from .weights.check import check_tensors
+from .weights.checkpoint import Checkpoint, is_checkpoint
+from .weights.data_spec import DataSpec
+from .weights.randomize import initial_tensors, random_tensors
 
 __all__ = [
-    "FAMILY_PRESETS",
+    "FAMILIES",
     "PRESETS",
     "Checkpoint",
     "DataSpec",
+    "Family",
     "Field",
     "Geometry",
     "Graph",
@@ -22,10 +27,13 @@ __all__ = [
     "NetworkConfig",
     "Node",
     "UNetConfig",
+    "adapt",
     "check_tensors",
     "initial_tensors",
     "is_checkpoint",
+    "narrow",
     "preset",
     "preset_names",
     "random_tensors",
+    "take_weights",
 ]

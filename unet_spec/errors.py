@@ -1,9 +1,50 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and what its messages share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .untrusted.text import one_line
 
 
 class InputError(ValueError):
-    """Something that was given to us is wrong: a file, a size, a dtype, a setting.
+    """An input is wrong: a file, a size, a dtype, a setting.
 
     The message is one line that says what is wrong, where, and what would be right. The command line prints it
-    without a traceback and ends with exit code 2; anything else that escapes is a bug of ours.
+    without a traceback and ends with exit code 2; anything else that escapes is a bug of ours. As text, it is one line
+    of at most 300 characters, in which control characters are visible escapes: names in files are quoted in it.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> try:
+        ...     preset("papers")
+        ... except InputError as e:
+        ...     print(e)
+        unknown preset 'papers'; there are paper, ...; did you mean 'paper'?
     """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
+
+class OutputError(InputError):
+    """A result cannot be written: a full disk, a place that is read-only or gone. The command ends with exit code 1.
+
+    Example:
+        >>> raise OutputError("cannot write out.tif: No space left on device")
+        Traceback (most recent call last):
+        unet_spec.errors.OutputError: cannot write out.tif: No space left on device
+    """
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the known one that is most like it, if any.
+
+    Example:
+        >>> suggestion("papers", ["paper", "same"])
+        "; did you mean 'paper'?"
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(name), known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,35 +1,22 @@
 """A network as data: named operations in the order in which they run.
 
-Everything about a network that needs no framework is a walk over its graph: shapes, parameters, multiply-adds, and the
-float64 forward pass that the twins are held against. What concerns sizes and positions is in `geometry`.
+Everything about a network that needs no framework is a walk over its graph: shapes, sizes that fit, parameters,
+multiply-adds, and the float64 forward pass that the twins are held against. `geometry` has the receptive fields.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from unet_spec.errors import InputError
-from unet_spec.ops import Input, LatentInput, Op, Param, SizeError
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operation under the name of the layer that performs it: the module's path in both twins.
-
-    Attributes:
-        name: dotted path; parameters are called `name.weight`, `name.bias`, ...
-        op: the operation with its attributes.
-        inputs: the names of the nodes whose outputs it takes.
-    """
-
-    name: str
-    op: Op
-    inputs: tuple[str, ...]
+from .errors import InputError
+from .grid import Grid, check_size, find_grid
+from .ops import Node, Param, SizeError, noise_input
+from .ops.base import Value
 
 
 @dataclass(frozen=True)
@@ -40,14 +27,23 @@ class Graph:
         nodes: the operations. There may be more inputs, such as a latent variable's noise, and nodes that the output
             does not depend on, which serve training only.
         spatial_dims: 2 or 3.
-        sides: names of further outputs, such as the heads of deep supervision.
+        auxiliary: names of further outputs, such as the heads of deep supervision.
 
-    Raises ValueError where a name is taken twice or an input does not come before its use.
+    Raises:
+        ValueError: a name is taken twice, or an input does not come before its use.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> graph = preset("paper").graph
+        >>> graph.parameter_count, graph["head"].op.summary(), graph.shapes((572, 572))["head"]
+        (31030658, '1x1', (388, 388, 2))
+        >>> f"{sum(graph.macs((572, 572)).values()):,} multiply-adds"
+        '150,428,424,448 multiply-adds'
     """
 
     nodes: tuple[Node, ...]
     spatial_dims: int
-    sides: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -57,8 +53,8 @@ class Graph:
             if missing := [i for i in node.inputs if i not in seen]:
                 raise ValueError(f"{node.name!r} uses {missing} before they are computed")
             seen.add(node.name)
-        if missing := [name for name in self.sides if name not in seen]:
-            raise ValueError(f"there are no side outputs {missing}")
+        if missing := [name for name in self.auxiliary if name not in seen]:
+            raise ValueError(f"there are no nodes for the auxiliary outputs {missing}")
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -72,17 +68,19 @@ class Graph:
 
     @property
     def input(self) -> Node:
+        """The node of the image."""
         return self.nodes[0]
 
     @property
     def output(self) -> Node:
+        """The node of the logits."""
         return self.nodes[-1]
 
     @cached_property
     def inference(self) -> Graph:
         """The part that the output depends on: what is computed, and exported, when nothing is trained."""
         nodes = self.ancestors(self.output.name)
-        return self if nodes == self.nodes and not self.sides else Graph(nodes, self.spatial_dims)
+        return self if nodes == self.nodes and not self.auxiliary else Graph(nodes, self.spatial_dims)
 
     def ancestors(self, *names: str) -> tuple[Node, ...]:
         """The named nodes and all that they depend on, in order."""
@@ -110,18 +108,38 @@ class Graph:
         """Weights, trained or fixed; running statistics are not counted."""
         return sum(math.prod(p.shape) for p in self.params.values() if p.role != "buffer")
 
-    def extents(self, axis: int, size: int) -> dict[str, int]:
-        """Length of every node's output along one axis, for an input of `size`. Raises SizeError."""
+    @property
+    def buffer_count(self) -> int:
+        """Values of running statistics."""
+        return sum(math.prod(p.shape) for p in self.params.values() if p.role == "buffer")
+
+    def sizes(self, axis: int, size: int) -> dict[str, int]:
+        """Size of every node's output along one axis, for an image of `size` pixels. Raises SizeError."""
         sizes: dict[str, int] = {}
         for node in self.nodes:
-            given = (size,) if isinstance(node.op, Input) else tuple(sizes[i] for i in node.inputs)
-            sizes[node.name] = node.op.extent(axis, *given)
+            sizes[node.name] = node.op.output_size(axis, *(sizes[i] for i in node.inputs) if node.inputs else (size,))
         return sizes
 
     def shapes(self, size: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Shape (*spatial, C) of every node's output for an image of `size` pixels per axis. Raises SizeError."""
-        axes = [self.extents(axis, n) for axis, n in enumerate(size)]
-        return {n.name: (*(extents[n.name] for extents in axes), self.channels[n.name]) for n in self.nodes}
+        axes = [self.sizes(axis, n) for axis, n in enumerate(size)]
+        return {n.name: (*(sizes[n.name] for sizes in axes), self.channels[n.name]) for n in self.nodes}
+
+    @cached_property
+    def total_strides(self) -> tuple[int, ...]:
+        """The product of all strides on the way down, per axis."""
+        return tuple(self._total_stride(axis) for axis in range(self.spatial_dims))
+
+    def _total_stride(self, axis: int) -> int:
+        stride: dict[str, int] = {}
+        for node in self.nodes:
+            stride[node.name] = max((stride[i] for i in node.inputs), default=1) * node.op.downsampling(axis)
+        return max(stride.values())
+
+    @cached_property
+    def grids(self) -> tuple[Grid, ...]:
+        """The sizes that fit, per axis. Raises InputError where none does."""
+        return tuple(_grid(self, axis) for axis in range(self.spatial_dims))
 
     def macs(self, size: tuple[int, ...]) -> dict[str, int]:
         """Multiply-adds of every node for one image: convolutions and matrix products; no bias, norm, interpolation.
@@ -135,6 +153,32 @@ class Graph:
             for n in self.nodes
         }
 
+    def check_image(self, shape: tuple[int, ...], channels_last: bool = True) -> None:
+        """Raises InputError unless a batch of images fits the network: axes, channels and sizes.
+
+        Args:
+            shape: (N, *spatial, C), or (N, C, *spatial) without `channels_last`.
+            channels_last: whether the channels are the last axis.
+
+        Example:
+            >>> from unet_spec import preset
+            >>> preset("paper").graph.check_image((1, 512, 512, 1))
+            Traceback (most recent call last):
+            unet_spec.errors.InputError: input 512x512 does not fit this network; nearest valid: 508 or 524 ...
+        """
+        layout = "N H W C" if self.spatial_dims == 2 else "N D H W C"
+        if not channels_last:
+            layout = layout.replace(" C", "").replace("N", "N C")
+        if len(shape) != self.spatial_dims + 2:
+            raise InputError(f"an image batch of shape {tuple(shape)} has {len(shape)} axes; expected ({layout})")
+        channels = shape[-1] if channels_last else shape[1]
+        if channels != self.channels["input"]:
+            raise InputError(
+                f"the image has {channels} channels, the network takes {self.channels['input']}"
+                f" (shape {tuple(shape)}, read as {layout})"
+            )
+        check_size(tuple(shape[1:-1] if channels_last else shape[2:]), self.grids)
+
     def forward(
         self,
         tensors: Mapping[str, np.ndarray],
@@ -144,10 +188,21 @@ class Graph:
     ) -> np.ndarray:
         """The logits (N, *spatial, classes) for an image (N, *spatial, C), in the arrays' own dtype.
 
-        `tensors` holds every entry of `params`, in PyTorch's axis order; with `training`, batch norm uses the batch's
-        statistics and a dropout node takes its mask from "<name>.mask". `inputs` are the further inputs, by name;
-        a latent variable's noise that is not given is zero, and with S of them for one image, S logits come out. Raises
-        InputError on a wrong shape or size.
+        Args:
+            tensors: every entry of `params`, in PyTorch's axis order.
+            image: any float dtype; float64 makes the result the reference for all runtimes.
+            training: batch norm uses the batch's statistics, and a dropout node takes its mask from "<name>.mask".
+            inputs: the further inputs, by name. A latent variable's noise is zero by default; with S noise maps for one
+                image, the result has S hypotheses.
+
+        Raises:
+            InputError: a wrong shape, size or input.
+
+        Example:
+            >>> from unet_spec import preset, random_tensors
+            >>> graph = preset("same", widths=(4, 8)).graph
+            >>> graph.forward(random_tensors(graph, 0, np.float64), np.zeros((1, 6, 8, 1))).shape
+            (1, 6, 8, 2)
         """
         return self.activations(tensors, image, training, (self.output.name,), inputs)[self.output.name]
 
@@ -159,45 +214,48 @@ class Graph:
         keep: tuple[str, ...] | None = None,
         inputs: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
-        """The outputs (N, *spatial, C) of the nodes named in `keep`, by name; others are freed early.
+        """The outputs (N, *spatial, C) of nodes, by name.
 
-        None keeps all that can be computed from the inputs that are given.
+        Args:
+            tensors, image, training, inputs: as in `forward`.
+            keep: names of nodes, for which the outputs of others are freed early; None: all nodes that can be computed
+                from the given inputs.
+
+        Raises:
+            InputError: as `forward`.
         """
-        from unet_spec.geometry import check_image  # it needs Graph
-
-        check_image(self, image.shape)
+        self.check_image(image.shape)
         fed = self._fed(image, inputs or {})
         nodes = self._computable(fed) if keep is None else self.ancestors(*keep)
-        if missing := [n.name for n in nodes if isinstance(n.op, Input) and n.name not in fed]:
+        if missing := [n.name for n in nodes if n.is_input and n.name not in fed]:
             raise InputError(f"{', '.join(keep or ())} cannot be computed without the input {', '.join(missing)}")
-        last_use = {i: node.name for node in nodes for i in node.inputs}
-        values: dict[str, np.ndarray] = {}
-        for node in nodes:
-            given = (fed[node.name],) if isinstance(node.op, Input) else tuple(values[i] for i in node.inputs)
-            own = [*node.op.parameters(), *(["mask"] if f"{node.name}.mask" in tensors else [])]
-            local = {key: tensors[f"{node.name}.{key}"] for key in own}
-            values[node.name] = node.op.compute(local, *given, training=training)
-            for used in node.inputs:
-                if keep is not None and used not in keep and last_use[used] == node.name:
-                    values.pop(used, None)
-        return values
+
+        def compute(node: Node, given: list[np.ndarray]) -> np.ndarray:
+            mask = {"mask": tensors[name]} if (name := f"{node.name}.mask") in tensors else {}
+            return node.op.compute(node.select(tensors) | mask, *given, training=training)
+
+        return evaluate(nodes, fed, compute, keep)
+
+    def default_inputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """What enters for an image (N, *spatial, C) alone: the image, and zero noise for a latent variable."""
+        if (node := noise_input(self)) is None:
+            return {self.input.name: image}
+        noise = np.zeros((len(image), *[1] * self.spatial_dims, node.op.channels()), image.dtype)
+        return {self.input.name: image, node.name: noise}
 
     def _fed(self, image: np.ndarray, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What enters at each input. Raises InputError on an input that there is not, or of another number of
-        channels."""
-        known = {node.name: node.op for node in self.nodes if isinstance(node.op, Input)}
-        fed = {self.input.name: image}
-        for name, op in known.items():
-            if isinstance(op, LatentInput):
-                fed[name] = np.zeros((len(image), *[1] * self.spatial_dims, op.features), image.dtype)
+        """What enters at each input. Raises InputError on an unknown input, and on one of another shape."""
+        known = {node.name: node.op for node in self.nodes if node.is_input}
+        fed = self.default_inputs(image)
+        latent = set(fed) - {self.input.name}
         for name, array in inputs.items():
             if name not in known:
                 raise InputError(f"the network has no input {name!r}; it has {', '.join(known)}")
             like = fed.get(name, image[..., :1]).shape[:-1]
-            if isinstance(known[name], LatentInput) and len(image) == 1 <= len(array):
+            if name in latent and len(image) == 1 <= len(array):
                 like = (len(array), *like[1:])  # as many hypotheses of the one image
-            if array.shape != (wanted := (*like, known[name].channels())):
-                raise InputError(f"the input {name!r} has shape {array.shape}; expected {wanted}")
+            if array.shape != (expected := (*like, known[name].channels())):
+                raise InputError(f"the input {name!r} has shape {array.shape}; expected {expected}")
             fed[name] = array
         return fed
 
@@ -209,25 +267,40 @@ class Graph:
         return tuple(node for node in self.nodes if node.name in known)
 
 
-def check_tensors(graph: Graph, tensors: Mapping[str, np.ndarray], where: str) -> None:
-    """Raises InputError unless `tensors` are exactly the graph's: none missing, none extra, none misshapen."""
-    wanted = {name: param.shape for name, param in graph.params.items()}
-    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
-    problems = [
-        ("missing", [n for n in wanted if n not in shapes]),
-        ("not part of this network", [n for n in shapes if n not in wanted]),
-        (
-            "of another shape",
-            [f"{n} {shapes[n]}, not {wanted[n]}" for n in wanted if n in shapes and shapes[n] != wanted[n]],
-        ),
-    ]
-    told = [f"{len(names)} {what}: {_some(names)}" for what, names in problems if names]
-    if told:
-        raise InputError(f"{where}: the tensors are not those of the config; {'; '.join(told)}")
+def evaluate(
+    nodes: Iterable[Node],
+    inputs: Mapping[str, Value],
+    compute: Callable[[Node, list[Value]], Value],
+    keep: Collection[str] | None,
+) -> dict[str, Value]:
+    """The values of the nodes named in `keep`, by name; others are freed after their last use. None keeps all.
+
+    Args:
+        nodes: in order.
+        inputs: the values of the input nodes, by name.
+        compute: a node's value from those of its inputs.
+        keep: names of nodes.
+    """
+    last_use = {i: node.name for node in nodes for i in node.inputs}
+    values: dict[str, Value] = {}
+    for node in nodes:
+        values[node.name] = inputs[node.name] if node.is_input else compute(node, [values[i] for i in node.inputs])
+        for used in set(node.inputs):
+            if keep is not None and used not in keep and last_use[used] == node.name:
+                del values[used]
+    return values
 
 
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+@lru_cache(maxsize=256)
+def _grid(graph: Graph, axis: int) -> Grid:
+    def fits(size: int) -> bool:
+        try:
+            graph.sizes(axis, size)
+        except SizeError:
+            return False
+        return True
+
+    return find_grid(fits, graph.total_strides[axis], f"axis {axis}")
 
 
-__all__ = ["Graph", "Node", "SizeError", "check_tensors"]
+__all__ = ["Graph", "Node", "evaluate"]

@@ -1,17 +1,20 @@
-"""What the configs of all networks have in common, and the table of architectures that a config.json may name."""
+"""What all architectures have in common: the base of their configs, and what their files say of them."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
-from unet_spec.errors import InputError
-
-if TYPE_CHECKING:
-    from unet_spec.geometry import Geometry
-    from unet_spec.graph import Graph
+from .errors import InputError, suggestion
+from .geometry import Geometry
+from .graph import Graph
+from .untrusted.strict_json import parse_json
 
 ARCHITECTURES: dict[str, type[NetworkConfig]] = {}
 """Every kind of network, by the name that config.json has for it. A subclass of NetworkConfig enters itself."""
@@ -28,9 +31,16 @@ class NetworkConfig:
         in_channels: channels of the image.
         out_channels: channels of the logits. One channel is the logit of class 1 against class 0; K > 1 are K classes.
         spatial_dims: 2 for images, 3 for volumes.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> config = preset("paper")
+        >>> NetworkConfig.from_json(config.to_json()) == config, config.replace(out_channels=1).classes
+        (True, 2)
     """
 
     architecture: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
     in_channels: int
     out_channels: int
     spatial_dims: int
@@ -41,8 +51,8 @@ class NetworkConfig:
         ARCHITECTURES[architecture] = cls
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        hints = _type_hints(type(self))
+        for field in dataclasses.fields(self):
             if isinstance(value := getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(tuple(v) if isinstance(v, list) else v for v in value))
             _check_type(field.name, getattr(self, field.name), hints[field.name])
@@ -71,23 +81,22 @@ class NetworkConfig:
     @cached_property
     def geometry(self) -> Geometry:
         """Sizes that fit, margins, receptive field."""
-        from unet_spec.geometry import Geometry
-
         return Geometry(self.graph)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with other values. Raises InputError as the constructor does."""
         self._check_keys(changes, type(self).__name__)
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it: `architecture` first, tuples as lists."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {"architecture": self.architecture} | {
             k: list(v) if isinstance(v, tuple) else v for k, v in values.items()
         }
 
     def to_json(self) -> str:
+        """The content of config.json."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     @classmethod
@@ -102,7 +111,8 @@ class NetworkConfig:
         values = dict(values)
         allowed = {name: kind for name, kind in ARCHITECTURES.items() if issubclass(kind, cls)}
         if (name := values.pop("architecture", "unet")) not in list(allowed):
-            raise InputError(f"{where}: unknown architecture {name!r}; allowed: {', '.join(map(repr, allowed))}")
+            known = ", ".join(map(repr, allowed))
+            raise InputError(f"{where}: unknown architecture {name!r}; allowed: {known}{suggestion(name, allowed)}")
         kind = allowed[name]
         kind._check_keys(values, where)
         try:
@@ -113,17 +123,49 @@ class NetworkConfig:
     @classmethod
     def from_json(cls, text: str, where: str = "config") -> Self:
         """The inverse of `to_json`. Raises InputError also where the text is no JSON."""
-        try:
-            values = json.loads(text)
-        except ValueError as e:
-            raise InputError(f"{where}: not valid JSON ({e})") from None
-        return cls.from_dict(values, where)
+        return cls.from_dict(parse_json(text, where), where)
 
     @classmethod
     def _check_keys(cls, values: dict[str, Any], where: str) -> None:
-        known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        known = [f.name for f in dataclasses.fields(cls)]
         if unknown := [key for key in values if key not in known]:
             raise InputError(f"{where}: unknown key {', '.join(map(repr, unknown))}; known: {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a file of `unet_spec.families` says of its architecture, beside its config and its graph.
+
+    Commands, tables, documentation and tests are derived from this; `unet_spec.registry` collects it.
+
+    Attributes:
+        config: class of the configs. The docstring of its module is the figure.
+        when: when to choose this architecture, in a sentence or two.
+        image_size: pixels per axis of the images that the reference implementation works on.
+        presets: configs by name. The first is the reference.
+        narrow: presets that train within minutes on a CPU, by name. Where one is left out, `preset(name, widths=(8, 16,
+            32, 64))` is it.
+        tests: networks for tests, by case: as small as they can be. The first goes through every check.
+        test_size: minimum of pixels per axis of the tests' images.
+
+    Example:
+        >>> from unet_spec import FAMILIES
+        >>> FAMILIES["unet++"].config.__name__, list(FAMILIES["unet++"].presets)
+        ('UNetPPConfig', ['unet++', 'unet++-deep'])
+    """
+
+    config: type[NetworkConfig]
+    when: str
+    image_size: int
+    presets: Mapping[str, NetworkConfig]
+    narrow: Mapping[str, NetworkConfig] = dataclasses.field(default_factory=dict)
+    tests: Mapping[str, NetworkConfig] = dataclasses.field(default_factory=dict)
+    test_size: int = 1
+
+    @property
+    def figure(self) -> str:
+        """What the architecture's file begins with: the source, the figure and where the reference departs from it."""
+        return inspect.cleandoc(sys.modules[self.config.__module__].__doc__ or "")
 
 
 def require(holds: bool, name: str, value: object, allowed: str) -> None:
@@ -132,9 +174,14 @@ def require(holds: bool, name: str, value: object, allowed: str) -> None:
         raise InputError(f"{name} is {value}; it must be {allowed}")
 
 
+LEVELS = 12
+"""Most levels of a network: of so many, an image must have 2,048 pixels along each axis."""
+
+
 def require_widths(widths: tuple[int, ...]) -> None:
-    """Raises InputError unless there are two levels at least, each with a channel."""
+    """Raises InputError unless there are two to `LEVELS` levels, each with a channel."""
     require(len(widths) >= 2, "widths", widths, "two levels or more, such as 64 128 256")
+    require(len(widths) <= LEVELS, "widths", f"{len(widths)} numbers", f"at most {LEVELS}, one for each level")
     require(all(w >= 1 for w in widths), "widths", widths, "at least 1 at every level")
 
 
@@ -142,6 +189,11 @@ def require_norm(eps: float, momentum: float) -> None:
     """Raises InputError unless a batch norm can work with these."""
     require(eps > 0, "norm_eps", eps, "above 0")
     require(0 < momentum <= 1, "norm_momentum", momentum, "in (0, 1]")
+
+
+@cache
+def _type_hints(kind: type[NetworkConfig]) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _check_type(name: str, value: object, hint: Any) -> None:

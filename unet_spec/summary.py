@@ -1,14 +1,15 @@
-"""A network on one page: its layers and its sizes. And the same as torchinfo prints it, which the article shows."""
+"""A network on one page: its layers, blocks and sizes; and the table that torchinfo prints for it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
-from unet_spec.graph import Graph, Node
-from unet_spec.network import NetworkConfig
-from unet_spec.ops import Conv, ConvTranspose
+from .graph import Graph, Node
+from .network import NetworkConfig
+from .ops import Op
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def own_parameters(node: Node) -> int:
 def rows(graph: Graph, size: tuple[int, ...]) -> list[Row]:
     """The layers in the order in which they run, for an image of `size` pixels per axis that fits. Raises SizeError."""
     shapes, macs = graph.shapes(size), graph.macs(size)
-    return [Row(n.name, n.op.kind, n.op.hyper(), shapes[n.name], own_parameters(n), macs[n.name]) for n in graph]
+    return [Row(n.name, n.op.kind, n.op.summary(), shapes[n.name], own_parameters(n), macs[n.name]) for n in graph]
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,14 @@ class Block:
 
 
 def block_of(name: str) -> str:
-    """The block that a node belongs to: its path up to the first index, or its first part; a layer of its own takes its
-    norm, activation and dropout in."""
+    """The block that a node belongs to: its path up to the first index, or its first part.
+
+    A top-level layer is grouped with its norm, activation and dropout.
+
+    Example:
+        >>> block_of("encoder.0.conv1"), block_of("stem_norm"), block_of("head")
+        ('encoder.0', 'stem', 'head')
+    """
     parts = name.split(".")
     for end in range(1, len(parts)):
         if parts[end].isdigit() and parts[end - 1] not in ("convs", "acts"):
@@ -81,25 +88,39 @@ def blocks(graph: Graph) -> tuple[Block, ...]:
 
 
 def facts(config: NetworkConfig, size: tuple[int, ...]) -> dict[str, Any]:
-    """Everything that follows from a config and an image size, ready for JSON. Raises InputError if it does not fit."""
+    """Everything that follows from a config and an image size, ready for JSON.
+
+    Args:
+        config: the network.
+        size: pixels per axis.
+
+    Raises:
+        InputError: the size does not fit.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> values = facts(preset("paper"), (572, 572))
+        >>> values["output"], values["parameters"], values["convolutions"]
+        ([388, 388, 2], 31030658, 23)
+    """
     graph, geometry = config.graph, config.geometry
     geometry.check(size)
     layers = rows(graph, size)
-    field_, shapes = geometry.field(), graph.shapes(size)
+    field, shapes = geometry.field(), graph.shapes(size)
     return {
         "config": config.to_dict(),
         "input": [*size, config.in_channels],
         "output": list(layers[-1].shape),
         "parameters": graph.parameter_count,
-        "buffers": sum(math.prod(p.shape) for p in graph.params.values() if p.role == "buffer"),
+        "buffers": graph.buffer_count,
         "macs": sum(row.macs for row in layers),
-        "convolutions": sum(isinstance(n.op, Conv | ConvTranspose) for n in graph),
+        "convolutions": sum(n.op.convolution for n in graph),
         "grid": {"minimum": geometry.grid().minimum, "step": geometry.grid().step},
         "margin": geometry.margin(),
         "crops": geometry.crops(),
         "receptive_field": None
-        if field_ is None
-        else {"widths": field_.widths, "reach": list(field_.reach), "period": field_.period},
+        if field is None
+        else {"widths": field.widths, "reach": list(field.reach), "period": field.period},
         "tiles_exactly": geometry.shift_invariant,
         "layers": [
             {"name": r.name, "kind": r.kind, "detail": r.detail, "output": list(r.shape), "parameters": r.parameters,
@@ -113,60 +134,21 @@ def facts(config: NetworkConfig, size: tuple[int, ...]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@dataclass
-class _Module:
-    """A node of torchinfo's tree: a class name, its children, or the layer that it is."""
-
-    name: str
-    children: list[_Module] = field(default_factory=list)
-    node: Node | None = None
-
-    def leaves(self) -> list[Node]:
-        return [self.node] if self.node else [leaf for child in self.children for leaf in child.leaves()]
+def _torch_class(op: Op, dims: int) -> str:
+    if op.kind == "activation":
+        return {"relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"}[op.summary()]
+    with_dims = op.kind in ("conv", "conv_transpose", "batch_norm", "instance_norm", "max_pool")
+    return type(op).__name__ + f"{dims}d" * with_dims
 
 
-_TORCH_NAMES = {
-    "conv": "Conv{d}d",
-    "conv_transpose": "ConvTranspose{d}d",
-    "batch_norm": "BatchNorm{d}d",
-    "instance_norm": "InstanceNorm{d}d",
-    "group_norm": "GroupNorm",
-    "max_pool": "MaxPool{d}d",
-    "upsample": "Upsample",
-    "dropout": "Dropout",
-}
-_ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"}
-
-
-def _leaf(node: Node, dims: int) -> _Module:
-    name = _ACTIVATIONS[node.op.hyper()] if node.op.kind == "activation" else _TORCH_NAMES[node.op.kind].format(d=dims)
-    return _Module(name, node=node)
-
-
-def _article_tree(graph: Graph) -> _Module:
-    """The layers in the modules of the article's code: DoubleConv, Down, Up and OutConv, each around a Sequential."""
-    dims = graph.spatial_dims
-    groups: dict[str, list[Node]] = {}
-    for node in graph.nodes[1:]:
-        if node.op.kind not in ("crop", "pad", "concat"):  # functions there, not modules
-            parts = node.name.split(".")
-            groups.setdefault(".".join(parts[:2]), []).append(node)
-    root = _Module("UNet")
-    for name, nodes in groups.items():
-        leaves = [_leaf(n, dims) for n in nodes]
-        if name == "head":
-            root.children.append(_Module("OutConv", leaves))
-        elif name == "encoder.0":
-            root.children.append(_double_conv(leaves))
-        elif name.startswith("encoder"):
-            root.children.append(_Module("Down", [_Module("Sequential", [leaves[0], _double_conv(leaves[1:])])]))
-        else:
-            root.children.append(_Module("Up", [leaves[0], _double_conv(leaves[1:])]))
-    return root
-
-
-def _double_conv(leaves: list[_Module]) -> _Module:
-    return _Module("DoubleConv", [_Module("Sequential", leaves)])
+def _article_modules(name: str) -> tuple[str, ...]:
+    """The classes of the article's modules around a layer, outermost first."""
+    if name == "head":
+        return ("OutConv",)
+    double_conv = () if name.endswith((".pool", ".up")) else ("DoubleConv", "Sequential")
+    if name.startswith("encoder.0."):
+        return double_conv
+    return ("Down", "Sequential", *double_conv) if name.startswith("encoder.") else ("Up", *double_conv)
 
 
 @dataclass(frozen=True)
@@ -180,7 +162,7 @@ class TorchinfoRow:
 
 
 def torchinfo(graph: Graph, size: tuple[int, ...], batch: int = 1, depth: int = 3) -> dict[str, Any]:
-    """The table and the totals that torchinfo 1.8 prints for the article's modules, from the graph alone.
+    """The table and the totals that torchinfo 1.8 prints for the article's modules, from the graph of a U-Net.
 
     Its multiply-adds count a bias and a norm's parameters once a position, and every weight of a transposed convolution
     once an *output* position, which is 2^dims times what is computed; `graph.macs` has the true number. Its
@@ -188,34 +170,39 @@ def torchinfo(graph: Graph, size: tuple[int, ...], batch: int = 1, depth: int = 
 
     Returns:
         rows: list of TorchinfoRow; total_parameters; mult_adds; forward_backward_bytes; parameter_bytes.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> table = torchinfo(preset("article").graph, (572, 572))
+        >>> table["rows"][1], table["mult_adds"]
+        (TorchinfoRow(layer='DoubleConv', index='1-1', shape=(1, 64, 568, 568), parameters=None), 233389361040)
     """
     shapes = graph.shapes(size)
-    counts: dict[int, int] = {}
-    table: list[TorchinfoRow] = []
-
-    def visit(module: _Module, level: int) -> None:
-        counts[level] = counts.get(level, 0) + 1
-        leaves = module.leaves()
-        *spatial, channels = shapes[leaves[-1].name]
-        shown = module.node is not None or level == depth
-        parameters = sum(map(own_parameters, leaves)) if shown else 0
+    modules: dict[tuple[str, ...], list[Node]] = {}  # depth first; the key is the path to a module or layer
+    for node in graph.nodes[1:]:
+        if node.op.kind not in ("crop", "pad", "concat"):  # functions there, not modules
+            path = (block_of(node.name), *_article_modules(node.name), node.name)
+            for level in range(len(path)):
+                modules.setdefault(path[: level + 1] if level else (), []).append(node)
+    counts: Counter[int] = Counter()
+    rows: list[TorchinfoRow] = []
+    for path, nodes in modules.items():
+        level = max(len(path) - 1, 0)
+        if level > depth:
+            continue
+        counts[level] += 1
+        *spatial, channels = shapes[nodes[-1].name]
+        layer, shown = path[-1] if path else "UNet", level == depth
+        if layer == nodes[0].name:
+            layer, shown = _torch_class(nodes[0].op, graph.spatial_dims), True
+        parameters = sum(map(own_parameters, nodes)) if shown else 0
         index = f"{level}-{counts[level]}" if level else "0"
-        table.append(TorchinfoRow(module.name, index, (batch, channels, *spatial), parameters or None))
-        if level < depth:
-            for child in module.children:
-                visit(child, level + 1)
-
-    visit(_article_tree(graph), 0)
-    mult_adds = output_bytes = 0
-    for node in graph:
-        own = own_parameters(node)
-        positions = math.prod(shapes[node.name][:-1]) if isinstance(node.op, Conv | ConvTranspose) else 1
-        mult_adds += own * positions * batch
-        output_bytes += 2 * 4 * batch * math.prod(shapes[node.name]) if own else 0
+        rows.append(TorchinfoRow(layer, index, (batch, channels, *spatial), parameters or None))
+    trained = [(own_parameters(n), n.op.convolution, shapes[n.name]) for n in graph if own_parameters(n)]
     return {
-        "rows": table,
+        "rows": rows,
         "total_parameters": graph.parameter_count,
-        "mult_adds": mult_adds,
-        "forward_backward_bytes": output_bytes,
+        "mult_adds": batch * sum(n * (math.prod(shape[:-1]) if kernel else 1) for n, kernel, shape in trained),
+        "forward_backward_bytes": 2 * 4 * batch * sum(math.prod(shape) for _, _, shape in trained),
         "parameter_bytes": 4 * graph.parameter_count,
     }

@@ -1,8 +1,8 @@
-"""The PyTorch twin. Tensors are channels-first, (N, C, *spatial)."""
+"""The PyTorch twin. Tensors are channels-first, (N, C, *spatial).
 
-from unet_spec import UNetConfig, preset
-from unet_torch.network import Network
-from unet_torch.unet import UNet
-from unet_torch.zoo import NETWORKS, create, from_checkpoint, from_pretrained
+The public names are listed in `__init__.pyi` and imported when first used.
+"""
 
-__all__ = ["NETWORKS", "Network", "UNet", "UNetConfig", "create", "from_checkpoint", "from_pretrained", "preset"]
+from unet_spec.door import attach
+
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unet_spec import Checkpoint, DataSpec, NetworkConfig
-from unet_spec.geometry import check_image
-from unet_spec.hub import find_folder, push
-from unet_spec.model_card import CARD, model_card
-from unet_torch import weights
+from unet_spec.weights.adapt import open_adapted
+from unet_spec.weights.data_spec import warn_of_empty
+from unet_spec.weights.hub import find_folder, push
+from unet_spec.weights.model_card import CARD, model_card
 
-Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+from . import weights
+from .shapes import Image, Labels, Logits, Scalar, Weights
+
+Loss = Callable[[Logits, Labels, Weights | None], Scalar]
 """(logits (N, K, *spatial), labels (N, *spatial), weights as labels or None) to a scalar."""
 
 
 class Network(nn.Module):
     """The base of every network: its config, and its weights' way in and out.
+
+    Arguments as for `UNet`. A network makes its layers, then calls `initialize`.
 
     Attributes:
         config: the network.
@@ -29,7 +34,7 @@ class Network(nn.Module):
     A new network is in training mode, as PyTorch has it; one from `from_pretrained` is in evaluation mode.
     """
 
-    def __init__(self, config: NetworkConfig):
+    def __init__(self, config: NetworkConfig, seed: int | None = 0):
         super().__init__()
         self.config = config
         self.data = DataSpec()
@@ -40,13 +45,13 @@ class Network(nn.Module):
         if seed is not None:
             weights.initialize(self, seed)
 
-    def check(self, image: Tensor) -> None:
+    def check(self, image: Image) -> None:
         """Raises InputError on wrong axes or channels, or a size that does not fit; it names the nearest that do."""
         if not self._fits(image.shape):
-            check_image(self.config.graph, tuple(image.shape), channels_last=False)
+            self.config.graph.check_image(tuple(image.shape), channels_last=False)
 
     def _fits(self, shape: torch.Size) -> bool:
-        """The test of `check_image` in plain arithmetic, which torch.compile and torch.export can follow."""
+        """The test of `Graph.check_image` in plain arithmetic, which torch.compile and torch.export can follow."""
         return (
             len(shape) == len(self._grids) + 2
             and shape[1] == self.config.in_channels
@@ -55,7 +60,7 @@ class Network(nn.Module):
             )
         )
 
-    def loss(self, of: Loss, image: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None = None) -> Scalar:
         """What training minimises: here `of` the logits. Networks with several outputs, or a latent, have their own.
 
         Args:
@@ -67,19 +72,30 @@ class Network(nn.Module):
         return of(self(image), labels, weights)
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str], *, revision: str | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        in_channels: int | None = None,
+        out_channels: int | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> Self:
         """The network of a checkpoint folder, or of a repository "owner/name" of the Hugging Face hub (which needs the
         extra "hub"), in evaluation mode, in the dtype of its file. Raises InputError.
 
         revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
+        in_channels, out_channels, class_names: of other images or classes, as of `unet_spec.adapt`: layers that do not
+        fit begin anew, which a warning says in one line.
         """
-        return cls.from_checkpoint(Checkpoint.load(find_folder(source, revision)))
+        changes = {"in_channels": in_channels, "out_channels": out_channels, "class_names": class_names}
+        return cls.from_checkpoint(open_adapted(find_folder(source, revision), **changes))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> Self:
         """The network of a loaded checkpoint, in evaluation mode, in the dtype of its tensors, which are copied."""
         with torch.device("meta"):  # nothing is allocated only to be replaced
-            model = cls(checkpoint.config, None)  # type: ignore[call-arg]
+            model = cls(checkpoint.config, None)
         weights.load_tensors(model, checkpoint.tensors)
         model.data = checkpoint.data
         return model.eval()
@@ -87,12 +103,14 @@ class Network(nn.Module):
     def save_pretrained(self, folder: str | os.PathLike[str], *, licence: str | None = None) -> None:
         """Writes a checkpoint folder with a model card, which the Flax twin loads too.
 
-        licence: of the weights, for the card, such as "cc-by-4.0". Raises InputError if it cannot be written.
+        Warns where `data` is empty. licence: of the weights, for the card, such as "cc-by-4.0". Raises InputError if
+        the folder cannot be written.
         """
+        warn_of_empty(self.data)
         card = model_card(self.config, self.data, licence)
         Checkpoint(self.config, weights.tensors(self), self.data).save(folder, {CARD: card})
 
     def push_to_hub(self, repository: str, *, licence: str | None = None, **options: Any) -> str:
-        """Uploads what `save_pretrained` writes to the hub's repository "owner/name"; see `unet_spec.hub.push` for the
-        options. Returns the address of the commit. Raises InputError."""
+        """Uploads what `save_pretrained` writes to the hub's repository "owner/name"; see `unet_spec.weights.hub.push`
+        for the options. Returns the address of the commit. Raises InputError."""
         return push(lambda folder: self.save_pretrained(folder, licence=licence), repository, **options)

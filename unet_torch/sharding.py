@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from unet_torch.network import Network
+from .network import Network
 
 
 def sharding_units(model: Network) -> Iterator[nn.Module]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from ml_dtypes import bfloat16
 
-from unet_spec import InputError, check_tensors, initial_tensors
+from unet_spec import check_tensors, initial_tensors
 
 if TYPE_CHECKING:
-    from unet_torch.network import Network
+    from .network import Network
 
 
 def initialize(model: Network, seed: int) -> None:
@@ -22,21 +23,34 @@ def initialize(model: Network, seed: int) -> None:
 
 
 def tensors(model: Network) -> dict[str, np.ndarray]:
-    """Copies of every parameter and buffer: PyTorch names, axis order and dtype. Raises InputError on bfloat16."""
-    state = model.state_dict()
-    check_tensors(model.config.graph, state, "the PyTorch model")  # type: ignore[arg-type]
-    if brief := [name for name, t in state.items() if t.dtype == torch.bfloat16]:
-        raise InputError(f"{brief[0]} is bfloat16, which NumPy does not have; convert the model with .float() first")
+    """Copies of every parameter and buffer: PyTorch names, axis order and dtype; the counters that batch norms have
+    after a conversion to SyncBatchNorm are left out."""
+    state = {name: t for name, t in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    check_tensors(model.config.graph, cast("dict[str, Any]", state), "the PyTorch model")
+    return {name: to_array(t) for name, t in state.items()}
+
+
+def to_array(tensor: torch.Tensor) -> np.ndarray:
+    """A contiguous copy, dtype kept; bfloat16 is that of ml_dtypes."""
+    tensor = tensor.detach().cpu()
     # A copy: tensors on the CPU share their memory with .numpy(), and training would go on changing it.
-    return {name: np.array(t.detach().cpu().numpy(), order="C", copy=True) for name, t in state.items()}
+    if tensor.dtype == torch.bfloat16:
+        return np.array(tensor.contiguous().view(torch.int16).numpy(), order="C", copy=True).view(bfloat16)
+    return np.array(tensor.numpy(), order="C", copy=True)
+
+
+def to_tensor(array: np.ndarray) -> torch.Tensor:
+    """A copy, dtype kept."""
+    array = np.array(array, order="C", copy=True)
+    if array.dtype == bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def load_tensors(model: Network, tensors: Mapping[str, np.ndarray]) -> None:
     """Replaces every parameter and buffer by a copy, dtype kept. Raises InputError unless they are the model's."""
     check_tensors(model.config.graph, tensors, "the PyTorch model")
-    state = {
-        name: torch.from_numpy(np.array(tensors[name], order="C", copy=True)) for name in model.config.graph.params
-    }
+    state = {name: to_tensor(tensors[name]) for name in model.config.graph.params}
     model.load_state_dict(state, strict=True, assign=True)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(model.config.graph.params[name].role == "parameter")

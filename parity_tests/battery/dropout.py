@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from parity_tests.battery.layers import dropout_nodes, features_last
 from unet_spec import Graph, NetworkConfig
 from unet_spec.families.probabilistic_unet import NOISE
 from unet_spec.ops import DropBlock as DropBlockOp
-from unet_torch.families.layers import DropBlock
 from unet_torch.network import Network
+from unet_torch.nn.spatial import DropBlock
+
+from .layers import dropout_nodes, features_last
 
 Draws = dict[str, np.ndarray]
 """Masks (N, *spatial, C; 1 = kept) by the names of their layers, the squares' centres of each DropBlock as

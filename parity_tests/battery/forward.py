@@ -12,29 +12,33 @@ import numpy as np
 import torch
 from flax import nnx
 
-from parity_tests.battery import noise, outputs, pair
-from parity_tests.battery.capture import nnx_calls, nnx_modules, torch_calls
-from parity_tests.battery.cases import Case
-from parity_tests.battery.dropout import jax_draws, reference_masks, squares, torch_draws
-from parity_tests.battery.layers import dropout_nodes, features_last, has
-from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance, farthest
 from unet_spec import NetworkConfig
 from unet_spec.ops import BatchNorm, DropBlock, Dropout
 
+from . import noise, outputs, pair
+from .capture import nnx_calls, nnx_modules, torch_calls
+from .cases import Case
+from .dropout import jax_draws, reference_masks, squares, torch_draws
+from .layers import dropout_nodes, features_last, has
+from .measure import FORWARD_BOUND, Reading, check, distance, farthest
 
-@check("forward.eval", runs="all")
+
+@check("forward.eval")
 def evaluation(case: Case) -> Iterator[Reading]:
-    """Non-square, odd batch; a large mean. In float64, then in float32. Every output."""
+    """Every output in evaluation, on a non-square image in an odd batch and on one with a large mean."""
     kinds = ("oblong", "offset")
-    if case.only:  # full width: one image, as small as it may be
+    if case.tier == "full":  # one image, as small as it may be
         kinds = ("oblong",) if case.extra else ("smallest",)
     for dtype in ("float64", "float32"):
-        yield from _forward(case, dtype, kinds, 1 if case.only else 3)
+        yield from _forward(case, dtype, kinds, 1 if case.tier == "full" else 3)
 
 
-@check("forward.smallest", runs="all")
+@check("forward.smallest")
 def smallest(case: Case) -> Iterator[Reading]:
-    """The least size that fits: one pixel, where it can be, at the deepest level or in the output."""
+    """Every output on an image of the smallest size that fits.
+
+    One pixel, where that is possible, at the deepest level or in the output.
+    """
     for dtype in ("float64", "float32"):
         yield from _forward(case, dtype, ("smallest",), 1)
 
@@ -49,7 +53,7 @@ def _forward(case: Case, dtype: str, kinds: tuple[str, ...], batch: int) -> Iter
         if dtype == "float64":
             bounds = dict.fromkeys(wanted, FORWARD_BOUND)
         else:
-            bounds = noise.forward_bounds(twins, image, eager=case.core and not case.quick and kind != "smallest")
+            bounds = noise.forward_bounds(twins, image, eager=case.tier in ("core", "trained") and kind != "smallest")
         for runtime, values in found.items():
             missing = set(wanted) ^ set(values)
             yield Reading(runtime, dtype, len(missing), 0, f"outputs that one side lacks: {sorted(missing)}")
@@ -66,7 +70,7 @@ def _at(kind: str, output: str) -> str:
     return kind if output == "logits" else f"{kind}, {output}"
 
 
-@check("forward.layers", runs="all")
+@check("forward.layers")
 def layers(case: Case) -> Iterator[Reading]:
     """The output of every layer that is a module, under the name of its node."""
     twins = pair.build(case.config)
@@ -126,9 +130,9 @@ def masked_training_pass(twins: pair.Pair, image: np.ndarray) -> tuple[dict[str,
     return found, draws
 
 
-@check("forward.train", runs="all", unless=_same_in_both_modes)
+@check("forward.train", unless=_same_in_both_modes)
 def training(case: Case) -> Iterator[Reading]:
-    """Batch statistics and dropout, one mask for all three. Every output."""
+    """Every output in training, with batch statistics and one dropout mask for all."""
     twins = pair.build(case.config)
     for kind in ("oblong", "offset"):
         image = pair.image(case, kind)
@@ -148,7 +152,7 @@ def _draws_nothing(config: NetworkConfig) -> str:
 
 @check("forward.dropout", unless=_draws_nothing)
 def dropout(case: Case) -> Iterator[Reading]:
-    """Each twin's own random numbers: the share of values kept is what the rate says, in standard deviations."""
+    """The share of values that each twin's own dropout keeps, in standard deviations from the rate."""
     twins, image = pair.build(case.config).train(), pair.image(case)
     nodes = {name: twins.graph[name].op for name in dropout_nodes(twins.graph)}
     plain = [name for name, op in nodes.items() if isinstance(op, Dropout)]

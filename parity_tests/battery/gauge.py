@@ -10,17 +10,7 @@ error. It is held against the gradient of the layer's weight instead.
 from __future__ import annotations
 
 from unet_spec import Graph, Node
-from unet_spec.ops import (
-    Attention,
-    BatchNorm,
-    Concat,
-    Conv,
-    Crop,
-    GroupNorm,
-    InstanceNorm,
-    MaxPool,
-    Upsample,
-)
+from unet_spec.ops import Attention, BatchNorm, Concat, Conv, Crop, GroupNorm, InstanceNorm, MaxPool, Upsample
 
 
 def gauge_parameters(graph: Graph, training: bool = True) -> dict[str, tuple[str, ...]]:

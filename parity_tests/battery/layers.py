@@ -52,4 +52,4 @@ def with_float32_attributes(graph: Graph) -> Graph:
         return dataclasses.replace(op, **{name: float(np.float32(getattr(op, name))) for name in fields})
 
     nodes = tuple(dataclasses.replace(node, op=rounded(node.op)) for node in graph)
-    return Graph(nodes, graph.spatial_dims, graph.sides)
+    return Graph(nodes, graph.spatial_dims, graph.auxiliary)

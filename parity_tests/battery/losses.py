@@ -11,9 +11,10 @@ import torch
 
 import unet_jax.losses
 import unet_torch.losses
-from parity_tests.battery import noise, oracle, pair
-from parity_tests.battery.cases import Case
-from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance
+
+from . import noise, oracle, pair
+from .cases import Case
+from .measure import FORWARD_BOUND, ONCE, Reading, check, distance
 
 VARIANTS: dict[str, dict] = {
     "plain": {},
@@ -40,9 +41,12 @@ def _data(
     return logits, labels, rng.uniform(0, 3, wide).astype(np.float32).astype(dtype) if weights else None
 
 
-@check("losses.cross_entropy", runs="once")
+@check("losses.cross_entropy", only=ONCE)
 def cross_entropy(case: Case) -> Iterator[Reading]:
-    """Every argument; one channel and three; values in both dtypes, gradients at the logits in float64."""
+    """The cross entropy with every argument, against the formula, and its gradients at the logits.
+
+    One channel and three; values in both dtypes, gradients in float64.
+    """
     dims = case.config.spatial_dims
     for channels in (1, 3):
         for name, options in VARIANTS.items():
@@ -62,10 +66,12 @@ def cross_entropy(case: Case) -> Iterator[Reading]:
                     yield Reading("jax, torch", dtype, distance(grad, other), bound, f"gradient, {where}")
 
 
-@check("losses.others", runs="once")
+@check("losses.others", only=ONCE)
 def others(case: Case) -> Iterator[Reading]:
-    """Focal, Dice and Tversky loss of the twins against each other, values and gradients. (Against their formulas:
-    test_losses_twins.py.)"""
+    """Focal, Dice and Tversky loss of the twins, values and gradients.
+
+    Against their formulas: test_losses.py.
+    """
     for channels in (1, 3):
         for name, data in (("plain", {}), ("all", {"weights": True, "ignore": 250, "margin": 3})):
             logits, labels, weights = _data(channels, case.config.spatial_dims, "float64", **data)
@@ -79,9 +85,12 @@ def others(case: Case) -> Iterator[Reading]:
                 yield Reading("jax, torch", "float64", distance(grad, other), FORWARD_BOUND, f"gradient, {where}")
 
 
-@check("losses.edges", runs="once")
+@check("losses.edges", only=ONCE)
 def edges(case: Case) -> Iterator[Reading]:
-    """A label that no class has gives NaN; no pixel that counts gives 0 and no gradient. Wrong answers, counted."""
+    """Wrong answers of the losses at their edges, counted.
+
+    A label that no class has gives NaN; no pixel that counts gives 0 and no gradient.
+    """
     logits, labels, _ = _data(3, case.config.spatial_dims, "float64")
     for runtime, run in (("jax", _jax), ("torch", _torch)):
         for bad in (-1, 3, 255):

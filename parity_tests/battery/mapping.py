@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from flax import nnx
 
+import unet_jax.registry
 import unet_jax.weights
-import unet_jax.zoo
+import unet_torch.registry
 import unet_torch.weights
-import unet_torch.zoo
-from parity_tests.battery import pair
-from parity_tests.battery.cases import Case
-from parity_tests.battery.measure import Reading, check, differing
-from unet_jax.families.layers import Fixed
-from unet_spec import Checkpoint, Graph, InputError, weight_map
+from unet_jax.nn.convolution import Fixed
+from unet_spec import Checkpoint, Graph, InputError
+from unet_spec.weights import weight_map
+
+from . import pair
+from .cases import Case
+from .measure import Reading, check, differing
 
 DTYPES = ("float16", "float32", "float64")
 
@@ -38,9 +40,12 @@ def random_bits(graph: Graph, dtype: str, seed: int = 0) -> dict[str, np.ndarray
     return found
 
 
-@check("mapping.bijection", runs="all")
+@check("mapping.bijection")
 def bijection(case: Case) -> Iterator[Reading]:
-    """Names, shapes and roles of the graph's tensors are those of each twin; errors name what is wrong. Counts."""
+    """Names, shapes and roles of tensors that differ between graph and twins, counted.
+
+    Errors name what is wrong.
+    """
     graph = case.config.graph
     twins = pair.build(case.config, "float32")
     lines = weight_map.entries(graph)
@@ -50,10 +55,11 @@ def bijection(case: Case) -> Iterator[Reading]:
     named = {
         (n, tuple(p.shape), "parameter" if p.requires_grad else "fixed") for n, p in twins.torch.named_parameters()
     }
-    named |= {(n, tuple(p.shape), "buffer") for n, p in twins.torch.named_buffers()}
+    kept = twins.torch.state_dict()  # without the counters of batch norms
+    named |= {(n, tuple(p.shape), "buffer") for n, p in twins.torch.named_buffers() if n in kept}
     yield Reading("torch", "any", len(wanted ^ named), 0, str(sorted(wanted ^ named)[:2]))
     roles = {nnx.Param: "parameter", nnx.BatchStat: "buffer", Fixed: "fixed"}
-    made = nnx.eval_shape(lambda: unet_jax.zoo.create(case.config, None))  # as built: loading replaces shapes
+    made = nnx.eval_shape(lambda: unet_jax.registry.create(case.config, None))  # as built: loading replaces shapes
     flat = nnx.to_flat_state(nnx.state(made))
     leaves = {(tuple(map(str, path)), tuple(v.shape), roles.get(type(v), str(type(v)))) for path, v in flat}
     ours = {(e.flax, e.flax_shape, e.role) for e in lines}
@@ -86,9 +92,12 @@ def _unrefused(load: Callable[[dict], None], tensors: dict[str, np.ndarray]) -> 
     return count
 
 
-@check("mapping.round_trip", runs="all")
+@check("mapping.round_trip")
 def round_trip(case: Case) -> Iterator[Reading]:
-    """Random bit patterns through map and models and back, each way and in each dtype. Tensors changed, counted."""
+    """Tensors of random bits that change on the way through map and models and back, counted.
+
+    Each way and in each dtype.
+    """
     graph = case.config.graph
     for dtype in DTYPES:
         bits = random_bits(graph, dtype)
@@ -106,7 +115,10 @@ def round_trip(case: Case) -> Iterator[Reading]:
 
 @check("mapping.checkpoint")
 def checkpoint(case: Case) -> Iterator[Reading]:
-    """A folder written by one twin, read and written by the other: the same bytes. Strided views are stored right."""
+    """Files and tensors of a checkpoint that change when the twins read and write it, counted.
+
+    Strided views are stored right.
+    """
     tensors = random_bits(case.config.graph, "float32", 3)
     strided = {n: np.repeat(t[..., None], 2, -1)[..., 0] for n, t in tensors.items()}
     strided = {n: np.asfortranarray(t) if t.ndim > 1 else t for n, t in strided.items()}
@@ -116,16 +128,16 @@ def checkpoint(case: Case) -> Iterator[Reading]:
         yield Reading(
             "file", "float32", differing(Checkpoint.load(a).tensors, tensors), 0, "views that are not contiguous"
         )
-        unet_torch.zoo.from_pretrained(a).save_pretrained(b)
-        unet_jax.zoo.from_pretrained(b).save_pretrained(c)
+        unet_torch.registry.from_pretrained(a).save_pretrained(b)
+        unet_jax.registry.from_pretrained(b).save_pretrained(c)
         for name in ("config.json", "model.safetensors"):
             same = (a / name).read_bytes() == (b / name).read_bytes() == (c / name).read_bytes()
             yield Reading("file", "float32", int(not same), 0, f"{name}: file → torch → jax")
 
 
-@check("mapping.aliasing", runs="all")
+@check("mapping.aliasing")
 def aliasing(case: Case) -> Iterator[Reading]:
-    """Whatever is done to one copy of the weights in place, the others stay as they were. Tensors that moved, counted.
+    """Tensors that move when another copy of the weights is changed in place, counted.
 
     The copies: the arrays that were loaded, the twins, the arrays that were read from them.
     """

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity_tests.battery.cases import Case
 from unet_spec import NetworkConfig
+
+from .cases import Case
 
 FORWARD_BOUND = 1e-12
 """Float64: relative to the largest magnitude of the tensor. Some 4500 roundings; measured values are below 5e-15."""
@@ -64,16 +65,14 @@ class Check:
     Attributes:
         name: "group.what".
         function: case to readings. Builds its twins anew, so that a change to any of their parts is seen.
-        runs: where it is run. By default: "all" cases, "core" ones, those that "trains", or "once" (on one case, since
-            nothing in it depends on the network). Only when slow checks are wanted: "slow" (all cases), "slow-core",
-            "slow-trains", and "once" on a 3-D case too.
         unless: config to the reason why the check has nothing to say about it, or "".
+        only: names of the only cases that it runs on; empty: all. Where it runs by default is in `run.PLAN`.
     """
 
     name: str
     function: Callable[[Case], Iterable[Reading]]
-    runs: str
     unless: Callable[[NetworkConfig], str]
+    only: tuple[str, ...] = ()
 
     def __call__(self, case: Case) -> list[Measurement]:
         """The measurements; nothing is asserted. Errors of the networks under test are raised."""
@@ -86,13 +85,17 @@ class Check:
 
 
 CHECKS: dict[str, Check] = {}
+ONCE = ("paper", "3d-valid")
+"""Cases of a check in which nothing depends on the network."""
 
 
-def check(name: str, runs: str = "core", unless: Callable[[NetworkConfig], str] = lambda config: "") -> Callable:
-    """Registers a function from a case to readings under `name`."""
+def check(
+    name: str, unless: Callable[[NetworkConfig], str] = lambda config: "", only: tuple[str, ...] = ()
+) -> Callable[[Callable[[Case], Iterator[Reading]]], Check]:
+    """Registers a function from a case to readings under `name`, which needs a row in `run.PLAN`."""
 
     def register(function: Callable[[Case], Iterator[Reading]]) -> Check:
-        CHECKS[name] = Check(name, function, runs, unless)
+        CHECKS[name] = Check(name, function, unless, only)
         return CHECKS[name]
 
     return register

@@ -13,10 +13,6 @@ import torch
 from flax import nnx
 
 import unet_jax.weights
-from parity_tests.battery import noise, pair
-from parity_tests.battery.cases import Case
-from parity_tests.battery.layers import has, without_dropout
-from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance, farthest
 from unet_spec import Graph, NetworkConfig
 from unet_spec.ops import (
     AvgPool,
@@ -38,10 +34,18 @@ from unet_spec.ops import (
     WindowMaxPool,
 )
 
+from . import noise, pair
+from .cases import Case
+from .layers import has, without_dropout
+from .measure import FORWARD_BOUND, Reading, check, distance, farthest
+
 
 @check("modes.jax")
 def jax_modes(case: Case) -> Iterator[Reading]:
-    """Eager, `nnx.jit`, `jax.jit` over the split state; and the statistics that `nnx.jit` leaves behind."""
+    """JAX eager, under `nnx.jit`, and under `jax.jit` over the split state.
+
+    And the statistics that `nnx.jit` leaves behind.
+    """
     for dtype in ("float64", "float32"):
         twins = pair.build(case.config, dtype)
         image = pair.image(case, dtype=dtype)
@@ -74,9 +78,12 @@ def layouts(case: Case) -> Iterator[Reading]:
         yield Reading("torch channels_last", dtype, distance(pair.from_torch(logits), twins.reference(image)), bound)
 
 
-@check("modes.compile", runs="slow-core")
+@check("modes.compile", only=("paper", "crop-batch"))
 def compiled(case: Case) -> Iterator[Reading]:
-    """`torch.compile(fullgraph=True)`: the whole network in one graph, in both dtypes."""
+    """`torch.compile(fullgraph=True)`: the whole network in one graph.
+
+    In both dtypes.
+    """
     for dtype in ("float64", "float32"):
         torch.compiler.reset()
         twins = pair.build(case.config, dtype)
@@ -142,11 +149,11 @@ def _not_in_bfloat16(config: NetworkConfig) -> str:
 
 @check("modes.bfloat16", unless=_not_in_bfloat16)
 def bfloat16(case: Case) -> Iterator[Reading]:
-    """Both twins with weights and image in bfloat16, against float64.
+    """Weights and image in bfloat16 against float64.
 
     The bound is FACTOR times what rounding every stored value costs the reference. It must itself be in reach of
-    theory: roundings of relative size u = 2⁻⁸ at each of L operations in a row add up to L · u at most, to first order,
-    where no operation amplifies.
+    theory: roundings of relative size u = 2⁻⁸ at each of L operations in a row add up to L · u at most, to first
+    order, where no operation amplifies.
     """
     twins, image = pair.build(case.config, "float32"), pair.image(case, dtype="float32")
     wanted = twins.reference(image)

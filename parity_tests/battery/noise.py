@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from parity_tests.battery import outputs
-from parity_tests.battery.measure import distance
-from parity_tests.battery.pair import Pair, channels_last, double, jax_runner, torch_outputs
+from . import outputs
+from .measure import distance
+from .pair import Pair, channels_last, double, jax_runner, torch_outputs
 
 FACTOR = 4.0
 CAP = 4.0

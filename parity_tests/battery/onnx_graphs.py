@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from flax import nnx
 
-from parity_tests.battery import noise, outputs, pair
-from parity_tests.battery.capture import nnx_modules
-from parity_tests.battery.cases import Case
-from parity_tests.battery.layers import has, with_float32_attributes
-from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance
-from unet_jax import blocks
-from unet_jax.families import layers
+from unet_jax.nn import spatial
 from unet_spec import NetworkConfig
 from unet_spec.families.probabilistic_unet import NOISE
 from unet_spec.ops import ACTIVATIONS, ConvTranspose, WindowMaxPool
+
+from . import noise, outputs, pair
+from .capture import nnx_modules
+from .cases import Case
+from .layers import has, with_float32_attributes
+from .measure import FORWARD_BOUND, Reading, check, distance
 
 
 def run_onnx(content: bytes, image: np.ndarray, **further: np.ndarray) -> np.ndarray:
@@ -52,16 +52,16 @@ def missing(*packages: str):
     return lambda config: f"{', '.join(absent)} not installed" if absent else ""
 
 
-@check("onnx.ours", runs="all", unless=missing("onnx", "onnxruntime"))
+@check("onnx.ours", unless=missing("onnx", "onnxruntime"))
 def ours(case: Case) -> Iterator[Reading]:
-    """Our emitter, at three sizes of one model."""
-    from unet_export import onnx_emitter
+    """Our ONNX file at three sizes of the image."""
+    from unet_export.onnx import emitter as onnx_emitter
 
     twins = pair.build(case.config, "float32")
     content = onnx_emitter.onnx_bytes(onnx_emitter.emit_onnx(case.config, twins.tensors))
-    kinds = (("oblong",) if case.extra else ("smallest",)) if case.only else ("oblong", "offset", "smallest")
+    kinds = (("oblong",) if case.extra else ("smallest",)) if case.tier == "full" else ("oblong", "offset", "smallest")
     for kind in kinds:
-        image = pair.image(case, kind, "float32", 1 if case.only else 3)
+        image = pair.image(case, kind, "float32", 1 if case.tier == "full" else 3)
         wanted, bounds = twins.references(image), noise.forward_bounds(twins, image)
         for name, further in _inputs(case, image).items():
             logits = np.moveaxis(run_onnx(content, channels_first(image), **further), 1, -1)
@@ -79,14 +79,14 @@ def _inputs(case: Case, image: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
 
 @check("onnx.evaluator", unless=missing("onnx"))
 def evaluator(case: Case) -> Iterator[Reading]:
-    """Our emitter in float64, in ONNX's own evaluator.
+    """Our ONNX graph in float64, in ONNX's own evaluator.
 
-    ONNX keeps attributes, and the evaluator the values of erf, in float32. The reference is given what float32 holds of
-    them: otherwise the bound would have to hide mistakes of their size, such as a norm's epsilon.
+    ONNX keeps attributes, and the evaluator the values of erf, in float32. The reference is given what float32
+    holds of them: otherwise the bound would have to hide mistakes of their size, such as a norm's epsilon.
     """
     from onnx.reference import ReferenceEvaluator
 
-    from unet_export import onnx_emitter
+    from unet_export.onnx import emitter as onnx_emitter
 
     twins = pair.build(case.config)
     image = pair.image(case, batch=1)
@@ -104,10 +104,10 @@ IN_FLOAT32 = {
 """Activations with their constants, and the values of erf, as float32 holds them."""
 
 
-@check("onnx.lowered", runs="all", unless=missing("onnx"))
+@check("onnx.lowered", unless=missing("onnx"))
 def lowered(case: Case) -> Iterator[Reading]:
-    """The graph that is deployed, batch norms folded and transposed convolutions split, against the one trained."""
-    from unet_export.lowering import lower
+    """The deployed graph, with norms folded and transposed convolutions split, against the trained one."""
+    from unet_export.onnx.lowering import lower
 
     twins, image = pair.build(case.config), pair.image(case)
     for split in (False, True):
@@ -116,9 +116,9 @@ def lowered(case: Case) -> Iterator[Reading]:
         yield Reading("lowered graph", "float64", worst, FORWARD_BOUND, "split" if split else "folded")
 
 
-@check("onnx.torch", runs="slow", unless=missing("onnx", "onnxruntime", "onnxscript"))
+@check("onnx.torch", unless=missing("onnx", "onnxruntime", "onnxscript"))
 def from_torch(case: Case) -> Iterator[Reading]:
-    """torch.onnx.export of the PyTorch twin."""
+    """The ONNX file that torch.onnx.export writes of the PyTorch twin."""
     twins, image = pair.build(case.config, "float32"), pair.image(case, dtype="float32")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # the exporter's own deprecations
@@ -139,15 +139,14 @@ class _NoDropout(nnx.Module):
 class _Pool(nnx.Module):
     """Ours, with all arguments by keyword, the only way in which jax2onnx's replacement of nnx's pooling takes them."""
 
-    def __init__(self, ours: blocks.MaxPool | layers.AvgPool | layers.WindowMaxPool):
+    def __init__(self, ours: spatial.MaxPool | spatial.AvgPool | spatial.WindowMaxPool):
         self.ours = ours
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        ours = self.ours
-        pool = nnx.avg_pool if isinstance(ours, layers.AvgPool) else nnx.max_pool
-        if not isinstance(ours, layers.WindowMaxPool):
-            return pool(x, window_shape=(2,) * ours.dims, strides=(2,) * ours.dims)
-        return pool(x, window_shape=(ours.window,) * ours.dims, strides=(ours.stride,) * ours.dims)
+        ours, dims = self.ours, x.ndim - 2
+        pool = nnx.avg_pool if isinstance(ours, spatial.AvgPool) else nnx.max_pool
+        stride = ours.stride if isinstance(ours, spatial.WindowMaxPool) else ours.window
+        return pool(x, window_shape=spatial.per_axis(ours.window, dims), strides=spatial.per_axis(stride, dims))
 
 
 def _not_for_jax2onnx(config: NetworkConfig) -> str:
@@ -158,15 +157,15 @@ def _not_for_jax2onnx(config: NetworkConfig) -> str:
     return missing("onnx", "onnxruntime", "jax2onnx")(config)
 
 
-@check("onnx.jax", runs="slow", unless=_not_for_jax2onnx)
+@check("onnx.jax", unless=_not_for_jax2onnx)
 def from_jax(case: Case) -> Iterator[Reading]:
-    """jax2onnx of the Flax twin."""
+    """The ONNX file that jax2onnx writes of the Flax twin."""
     twins, image = pair.build(case.config, "float32"), pair.image(case, dtype="float32")
     for block in nnx_modules(twins.jax).values():
         for name, part in list(vars(block).items()):
             if isinstance(part, nnx.Dropout):
                 setattr(block, name, _NoDropout())
-            elif isinstance(part, blocks.MaxPool | layers.AvgPool | layers.WindowMaxPool):
+            elif isinstance(part, spatial.MaxPool | spatial.AvgPool | spatial.WindowMaxPool):
                 setattr(block, name, _Pool(part))
     graphdef, state = nnx.split(twins.jax)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

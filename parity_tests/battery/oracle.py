@@ -69,7 +69,7 @@ def network_loss(
     if "reconstruction" in outputs:
         p, q = ((outputs[f"{name}.mean"], outputs[f"{name}.log_std"]) for name in ("posterior", "prior"))
         return of(outputs["reconstruction"], one) + config.beta / pixels * divergence(p, q).mean()  # type: ignore[attr-defined]
-    heads = [outputs[name] for name in ("logits", *reversed(config.graph.sides))]
+    heads = [outputs[name] for name in ("logits", *reversed(config.graph.auxiliary))]
     size = heads[0].shape[1:-1]
     strides = [tuple(n // m for n, m in zip(size, z.shape[1:-1], strict=True)) for z in heads]
     shares = [0.5**k if strides[-1] != one else 1.0 for k in range(len(heads))]

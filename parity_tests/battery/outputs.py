@@ -31,7 +31,7 @@ def further_inputs(config: NetworkConfig, image: np.ndarray) -> dict[str, np.nda
 
 def heads(graph: Graph) -> tuple[str, ...]:
     """The nodes that `outputs()` of a network with side heads gives: all heads, not their average."""
-    return graph.sides if isinstance(graph.output.op, Average) else (*graph.sides, graph.output.name)
+    return graph.auxiliary if isinstance(graph.output.op, Average) else (*graph.auxiliary, graph.output.name)
 
 
 def of_model(model: Any, image: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def one_pass(model: Any, image: Any, inputs: Mapping[str, Any], *rngs: Any) -> d
     if inputs:
         logits, posterior, prior = model.reconstruct(image, inputs[SEGMENTATION], inputs[NOISE][0])
         return {"reconstruction": logits} | _distribution("posterior", posterior) | _distribution("prior", prior)
-    if graph.sides:
+    if graph.auxiliary:
         return dict(zip(heads(graph), model.outputs(image, *rngs), strict=True))
     return {"logits": model(image, *rngs)}
 
@@ -65,9 +65,9 @@ def of_reference(
 ) -> dict[str, np.ndarray]:
     """The same in NumPy, channels last, in the dtype of the tensors; masks of dropout are among these."""
     if not inputs:
-        keep = (*graph.sides, graph.output.name)
+        keep = (*graph.auxiliary, graph.output.name)
         values = graph.activations(tensors, image, training, keep)
-        sides = {name: values[name] for name in heads(graph)} if graph.sides else {}
+        sides = {name: values[name] for name in heads(graph)} if graph.auxiliary else {}
         return {"logits": values[graph.output.name]} | sides
     wanted = {"logits": graph.forward(tensors, image, training)}
     for i, noise in enumerate(inputs[NOISE]):

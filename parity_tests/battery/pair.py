@@ -17,16 +17,17 @@ import torch
 from flax import nnx
 
 import unet_jax.network
+import unet_jax.registry
 import unet_jax.weights
-import unet_jax.zoo
 import unet_torch.network
+import unet_torch.registry
 import unet_torch.weights
-import unet_torch.zoo
-from parity_tests.battery import outputs
-from parity_tests.battery.cases import Case
 from unet_spec import Graph, NetworkConfig
 from unet_spec.ops import InstanceNorm
-from unet_spec.randomize import random_tensors
+from unet_spec.weights.randomize import random_tensors
+
+from . import outputs
+from .cases import Case
 
 LARGE_MEAN = 30.0
 """Of an image with unit variance. E[x²] − E[x]² in float32 loses ten bits at this mean; two passes lose five."""
@@ -83,7 +84,7 @@ def build(config: NetworkConfig, dtype: str = "float64", seed: int = 0) -> Pair:
 def jax_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet_jax.network.Network:
     """The Flax twin with these tensors, in evaluation mode."""
     # Shapes only, and no arrays to be replaced: building them one by one takes most of the time.
-    model = nnx.eval_shape(lambda: unet_jax.zoo.create(config, None))
+    model = nnx.eval_shape(lambda: unet_jax.registry.create(config, None))
     unet_jax.weights.load_tensors(model, tensors)
     model.eval()
     return model
@@ -91,7 +92,7 @@ def jax_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet_j
 
 def torch_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet_torch.network.Network:
     """The PyTorch twin with these tensors, in evaluation mode."""
-    model = unet_torch.zoo.create(config, None)
+    model = unet_torch.registry.create(config, None)
     unet_torch.weights.load_tensors(model, tensors)
     return model.eval()
 

@@ -1,45 +1,72 @@
-"""The whole battery on a case, with failures recorded and not raised."""
+"""What the battery runs on which case, and the whole battery on a case, with failures recorded and not raised."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from parity_tests.battery.cases import CASES, Case, one_of_each
-from parity_tests.battery.measure import CHECKS, Measurement
+from .cases import CASES, Case
+from .measure import CHECKS, Measurement
 
-_ELSEWHERE = {"modes.compile": "too slow; that each family compiles as one graph is tested in test_home_torch.py"}
-_BY_FAMILY = (
-    *("onnx.torch", "onnx.jax", "onnx.evaluator", "modes.jax", "modes.channels_last", "modes.bfloat16"),
-    *("gradients.float32", "gradients.reference", "mapping.aliasing", "forward.smallest"),
-)
-"""Checks that another size or dimension of a family adds little to."""
+TIERS = ("core", "trained", "narrow", "family", "variant", "full", "converted")
+PLAN: dict[str, str] = {
+    # A column for each tier of `Case.tier`, in the order of TIERS: + by default, s with `-m slow` only, - never.
+    "mapping.bijection":    "+++++s+",
+    "mapping.round_trip":   "+++ss-s",
+    "mapping.checkpoint":   "++s+sss",
+    "mapping.aliasing":     "+++s--s",
+    "forward.eval":         "++++sss",
+    "forward.smallest":     "+++s--s",
+    "forward.layers":       "+++ss-s",
+    "forward.train":        "+++ss-s",
+    "forward.dropout":      "++sss-s",
+    "gradients.float64":    "++++s-s",
+    "gradients.reference":  "+++s--s",
+    "gradients.float32":    "++ss--s",
+    "statistics.network":   "++sss-s",
+    "statistics.layer":     "++sss-s",
+    "losses.cross_entropy": "+-s----",
+    "losses.others":        "+-s----",
+    "losses.edges":         "+-s----",
+    "training.sgd":         "s+ss---",
+    "training.adamw":       "s+ss---",
+    "training.schedule":    "-s-s---",
+    "training.plain":       "-s-s---",
+    "training.float32":     "-s-s---",
+    "training.clip":        "+-s----",
+    "onnx.ours":            "+++++s+",
+    "onnx.evaluator":       "++ss--s",
+    "onnx.lowered":         "+++ss-s",
+    "onnx.torch":           "ssss--s",
+    "onnx.jax":             "ssss--s",
+    "modes.jax":            "++ss--s",
+    "modes.channels_last":  "++ss--s",
+    "modes.bfloat16":       "++ss--s",
+    "modes.compile":        "ss-----",
+}  # fmt: skip
+_NEVER = {
+    "core": "training takes long; run on the networks that train by default",
+    "trained": "",
+    "narrow": "too slow for every network; run on the core ones or on those that train",
+    "family": "too slow for every network; run on the U-Nets only",
+    "variant": "too slow for every network; run on one of its architecture",
+    "full": "full width: only the checks that its memory and time allow",
+    "converted": "too slow for every network; training is compared on the other architectures",
+}
+"""By tier: why a check never runs on it."""
 
 
 def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
-    """Why a check is not run on a case, or ""; `slow` says whether slow cases and checks are wanted."""
-    check = CHECKS[name]
-    if case.only and name not in case.only:
-        return "full width: only the checks that its memory and time allow"
+    """Why a check is not run on a case, or ""; `slow`: whether to include what runs with `-m slow`."""
+    check, runs = CHECKS[name], PLAN[name][TIERS.index(case.tier)]
+    if case.tier == "full" and runs == "-":
+        return _NEVER["full"]
     if reason := check.unless(case.config):
         return reason
-    if check.runs == "once" and case.name not in ("paper", "3d-valid"):
-        return "does not depend on the network; run on paper and 3d-valid"
-    if check.runs == "slow-core" and not case.core:
-        return "too slow for every case; run on the core ones"
-    if check.runs == "slow-trains" and not case.trains:
-        return "too slow for every case; run on those that train"
-    if case.quick and name in _ELSEWHERE:
-        return _ELSEWHERE[name]
-    if case.quick and name in _BY_FAMILY and case.name not in one_of_each():
-        return "too slow for every case; run on one network of each family"
-    if check.runs == "trains" and case.quick and not case.trains:
-        return "too slow for every case; run on one network of each family"
-    wanted = {"all": True, "once": case.core, "core": case.core, "trains": case.trains}.get(check.runs, False)
-    if case.quick:
-        wanted = name in case.quick
-    if not slow and (case.slow or not wanted):
-        return "slow"
-    return ""
+    if check.only and case.name not in check.only:
+        return f"does not depend on the network, or takes long; run on {' and '.join(check.only)}"
+    if runs == "-":
+        return _NEVER[case.tier]
+    return "slow" if runs == "s" and not slow else ""
 
 
 def plan(slow: bool = False) -> list[tuple[Case, str, str]]:

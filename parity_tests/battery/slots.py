@@ -16,7 +16,8 @@ import optax
 import torch
 from flax import nnx
 
-from unet_spec import Graph, weight_map
+from unet_spec import Graph
+from unet_spec.weights import weight_map
 
 SLOTS = {"momentum_buffer": "trace", "exp_avg": "mu", "exp_avg_sq": "nu"}
 """PyTorch's name of a slot to optax's."""

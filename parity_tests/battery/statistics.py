@@ -12,19 +12,20 @@ from flax import nnx
 
 import unet_jax.weights
 import unet_torch.weights
-from parity_tests.battery import noise, pair
-from parity_tests.battery.capture import nnx_modules
-from parity_tests.battery.cases import Case
-from parity_tests.battery.dropout import jax_draws, reference_masks, torch_draws
-from parity_tests.battery.layers import without_batch_norm
-from parity_tests.battery.measure import FORWARD_BOUND, Reading, check, distance, farthest
 from unet_spec import Node
 from unet_spec.ops import BatchNorm
+
+from . import noise, pair
+from .capture import nnx_modules
+from .cases import Case
+from .dropout import jax_draws, reference_masks, torch_draws
+from .layers import without_batch_norm
+from .measure import FORWARD_BOUND, Reading, check, distance, farthest
 
 
 @check("statistics.network", unless=without_batch_norm)
 def network(case: Case) -> Iterator[Reading]:
-    """Three training passes over different images; after them, evaluation with the statistics that they left."""
+    """Running statistics after three training passes, and evaluation with them."""
     twins = pair.build(case.config).train()
     images = [pair.image(case) * (i + 1) + i for i in range(3)]
     expected = dict(twins.tensors)
@@ -73,8 +74,10 @@ FLAX = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var"
 
 @check("statistics.layer", unless=without_batch_norm)
 def layer(case: Case) -> Iterator[Reading]:
-    """One layer of each kind by itself, five steps, over 2 to 24576 values a channel: n against n − 1 is half of it or
-    nothing."""
+    """Running statistics of one layer of each kind after five steps.
+
+    Over 2 to 24576 values a channel: n against n − 1 is half of it or nothing.
+    """
     kinds = {type(n.op): n for n in reversed(case.config.graph.nodes) if isinstance(n.op, BatchNorm)}
     for dtype in ("float64", "float32"):
         twins = pair.build(case.config, dtype).train()

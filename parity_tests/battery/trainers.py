@@ -1,7 +1,7 @@
 """The same stretch of training in either framework.
 
-On the side of JAX it is the trainer's own step (`unet_jax.step.make_step`), with the augmentation off; on the side of
-PyTorch the loop that a reader would write with torch.optim.
+On the side of JAX it is the trainer's own step (`unet_jax.training.step.make_step`), with the augmentation off; on the
+side of PyTorch the loop that a reader would write with torch.optim.
 """
 
 from __future__ import annotations
@@ -19,34 +19,32 @@ import numpy as np
 import torch
 from flax import nnx
 
-import unet_jax.step
+import unet_jax.training.step
 import unet_jax.weights
 import unet_torch.losses
 import unet_torch.weights
-from parity_tests.battery import pair, slots
-from parity_tests.battery.cases import Case
-from unet_jax.augment import NONE
-from unet_jax.settings import TrainSettings
+from unet_jax.training.augmentation.augment import NONE
+from unet_jax.training.settings import OptimisationSettings, TrainSettings
 from unet_spec import NetworkConfig
 
-_BASE = TrainSettings(steps=100, smoothing=0.1, augmentation=NONE)
+from . import pair, slots
+from .cases import Case
+
+_BASE = TrainSettings().replace(steps=100, smoothing=0.1, augmentation=NONE)
 SETTINGS: dict[str, TrainSettings] = {
     # The clip is below the norm of most gradients here, and above that of some.
-    "sgd": dataclasses.replace(
-        _BASE, optimizer="sgd", learning_rate=0.02, momentum=0.9, weight_decay=1e-2, clip=0.5, schedule="constant"
+    "sgd": _BASE.replace(
+        optimizer="sgd", learning_rate=0.02, momentum=0.9, weight_decay=1e-2, clip=0.5, schedule="constant"
     ),
-    "adamw": dataclasses.replace(
-        _BASE, optimizer="adamw", learning_rate=3e-3, weight_decay=5e-2, clip=0.5, schedule="constant"
+    "adamw": _BASE.replace(optimizer="adamw", learning_rate=3e-3, weight_decay=5e-2, clip=0.5, schedule="constant"),
+    "plain": _BASE.replace(
+        optimizer="sgd", learning_rate=0.02, momentum=0.0, weight_decay=0.0, clip=None, schedule="constant"
     ),
-    "plain": dataclasses.replace(
-        _BASE, optimizer="sgd", learning_rate=0.02, momentum=0.0, weight_decay=0.0, clip=0.0, schedule="constant"
-    ),
-    "cosine": dataclasses.replace(
-        _BASE,
+    "cosine": _BASE.replace(
         optimizer="adamw",
         learning_rate=3e-3,
         weight_decay=0.0,
-        clip=0.0,
+        clip=None,
         schedule="cosine",
         warmup=0.25,
         steps=16,
@@ -56,7 +54,7 @@ SETTINGS: dict[str, TrainSettings] = {
 MEAN, STD = 0.25, 2.0
 
 
-def rate(settings: TrainSettings, step: int) -> float:
+def rate(settings: OptimisationSettings, step: int) -> float:
     """The learning rate of step 0, 1, …: a straight line up from 0, then half a cosine down to 0 at the last step."""
     if settings.schedule == "constant":
         return settings.learning_rate
@@ -99,14 +97,14 @@ class JaxTrainer:
         self.model.train()
         channels = case.config.in_channels
         mean, std = jnp.full(channels, MEAN, jnp.float32), jnp.full(channels, STD, jnp.float32)
-        graphdef, _ = unet_jax.step.initial_state(self.model, settings)
-        self.step = unet_jax.step.make_step(graphdef, settings, self.data[0][1].shape[1:], mean, std)
+        graphdef, _ = unet_jax.training.step.initial_state(self.model, settings)
+        self.step = unet_jax.training.step.make_step(graphdef, settings, self.data[0][1].shape[1:], mean, std)
 
     def __call__(self, start: Run, count: int) -> Run:
         """`count` steps from `start` on."""
         graph = self.case.config.graph
         unet_jax.weights.load_tensors(self.model, start.tensors)
-        _, state = unet_jax.step.initial_state(self.model, self.settings)
+        _, state = unet_jax.training.step.initial_state(self.model, self.settings)
         state["opt"] = slots.load_optax_slots(graph, state["opt"], start.slots, start.steps)
         state["step"] = jnp.asarray(start.steps, jnp.int32)
         losses = []
@@ -118,7 +116,7 @@ class JaxTrainer:
         return Run(losses, unet_jax.weights.tensors(self.model), found, int(state["step"]))
 
 
-def torch_optimizer(model: torch.nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+def torch_optimizer(model: torch.nn.Module, settings: OptimisationSettings) -> torch.optim.Optimizer:
     """torch.optim's, as a run of the trainer with `settings` needs it: decay for kernels, none for biases and norms."""
     kernels = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
@@ -144,7 +142,7 @@ def clip_gradients(model: torch.nn.Module, largest: float) -> float:
 
 def step_noise(settings: TrainSettings, step: int, *shape: int, dtype: torch.dtype, device: Any) -> torch.Tensor:
     """What the trainer draws in a step for a latent variable, (N, latent), in float32; in place of torch.randn."""
-    key = jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), step))[1]
+    key = jax.random.split(jax.random.fold_in(jax.random.key(settings.optimisation.seed), step))[1]
     noise = jax.random.normal(nnx.Rngs(dropout=key).dropout(), shape, jnp.float32)
     return torch.from_numpy(np.array(noise)).to(device, dtype)
 
@@ -152,27 +150,27 @@ def step_noise(settings: TrainSettings, step: int, *shape: int, dtype: torch.dty
 def torch_run(case: Case, start: Run, settings: TrainSettings, count: int, layout: Any = lambda t: t) -> Run:
     """The same in PyTorch."""
     model = layout(pair.torch_twin(case.config, start.tensors)).train()
-    optimizer = torch_optimizer(model, settings)
+    optimizer = torch_optimizer(model, settings.optimisation)
     if start.steps:
         slots.load_torch_slots(model, optimizer, start.slots, start.steps)
     data = batches(case)
     dtype = next(model.parameters()).dtype
 
     def of(z: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
-        return unet_torch.losses.cross_entropy(z, y, w, smoothing=settings.smoothing)
+        return unet_torch.losses.cross_entropy(z, y, w, smoothing=settings.loss.smoothing)
 
     losses = []
     for i in range(start.steps, start.steps + count):
         image, labels = data[i % len(data)]
         for group in optimizer.param_groups:
-            group["lr"] = rate(settings, i)
+            group["lr"] = rate(settings.optimisation, i)
         optimizer.zero_grad()
         x = layout(pair.to_torch((image - np.float32(MEAN)) / np.float32(STD)).to(dtype))
         with mock.patch.object(torch, "randn", partial(step_noise, settings, i)):
             loss = model.loss(of, x, torch.from_numpy(labels))
         loss.backward()
-        if settings.clip:
-            clip_gradients(model, settings.clip)
+        if settings.optimisation.clip:
+            clip_gradients(model, settings.optimisation.clip)
         optimizer.step()
         losses.append(float(loss.detach()))
     found, _ = slots.torch_slots(model, optimizer)

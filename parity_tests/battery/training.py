@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from parity_tests.battery import noise, pair
-from parity_tests.battery.cases import Case
-from parity_tests.battery.gauge import gauge_parameters
-from parity_tests.battery.layers import without_dropout
-from parity_tests.battery.measure import FORWARD_BOUND, TRAJECTORY_BOUND, Reading, check, farthest
-from parity_tests.battery.trainers import SETTINGS, JaxTrainer, Run, batches, clip_gradients, start_of, torch_run
-from unet_jax.settings import TrainSettings
-from unet_spec import Graph
+from unet_jax.training.settings import TrainSettings
+from unet_spec import Graph, NetworkConfig
+
+from . import noise, pair
+from .cases import Case
+from .gauge import gauge_parameters
+from .layers import without_dropout
+from .measure import FORWARD_BOUND, ONCE, TRAJECTORY_BOUND, Reading, check, farthest
+from .trainers import SETTINGS, JaxTrainer, Run, batches, clip_gradients, start_of, torch_run
 
 
 def undetermined(graph: Graph, settings: TrainSettings) -> set[str]:
@@ -25,7 +26,7 @@ def undetermined(graph: Graph, settings: TrainSettings) -> set[str]:
     direction. Batch norm takes the walk out of the logits; the running mean that follows it keeps it. SGD moves such a
     bias by the noise itself, so there all tensors are compared.
     """
-    if settings.optimizer != "adamw":
+    if settings.optimisation.optimizer != "adamw":
         return set()
     found = gauge_parameters(graph)
     return set(found) | {f"{norm}.running_mean" for norms in found.values() for norm in norms}
@@ -80,41 +81,61 @@ def _optimizer(case: Case, name: str, long: int, handed_at: int) -> Iterator[Rea
         yield from readings(runtime, f"handed over at {handed_at}", handed, unbroken, TRAJECTORY_BOUND)
 
 
-@check("training.sgd", runs="trains")
+def _chaotic(config: NetworkConfig) -> str:
+    """Why trajectories of this network prove nothing. Of the ResNet U-Net: initial weights moved by half a unit in the
+    last place of float64 change the weights after 100 steps of AdamW by 1.3 %, in one twin alone."""
+    if config.architecture == "resnet-unet":
+        return "chaotic: half a unit in the last place of the initial weights changes as much as the other twin does"
+    return ""
+
+
+@check("training.sgd")
 def sgd(case: Case) -> Iterator[Reading]:
-    """Momentum, decay, clipping: losses, weights, statistics and momentum over 100 steps; a hand-over each way."""
+    """100 steps of SGD with momentum, decay and clipping, and a hand-over each way.
+
+    Losses, weights, statistics and momentum.
+    """
     yield from _optimizer(case, "sgd", 100, 6)
 
 
-@check("training.adamw", runs="trains")
+@check("training.adamw", unless=_chaotic)
 def adamw(case: Case) -> Iterator[Reading]:
-    """The same for AdamW, with its two moments and its count of steps."""
+    """100 steps of AdamW, and a hand-over each way.
+
+    Losses, weights, statistics, both moments and the count of steps.
+    """
     yield from _optimizer(case, "adamw", 100, 6)
 
 
-@check("training.schedule", runs="slow-trains")
+@check("training.schedule")
 def schedule(case: Case) -> Iterator[Reading]:
-    """A whole run under the schedule, warm-up to the last step. Optax computes the rate in float32, whatever the
-    weights: each step is off by a few units in its last place, and so is their sum."""
+    """A whole run under the schedule, from warm-up to the last step.
+
+    Optax computes the rate in float32, whatever the weights: each step is off by a few units in its last place, and
+    so is their sum.
+    """
     case, settings = dataclasses.replace(case, config=without_dropout(case.config)), SETTINGS["cosine"]
-    start, count = start_of(case.config), settings.steps
+    start, count = start_of(case.config), settings.optimisation.steps
     found, wanted = JaxTrainer(case, settings)(start, count), torch_run(case, start, settings, count)
     worst, where = compare(case, settings, found, wanted)["weights"]
     moved, _ = farthest(start.tensors, wanted.tensors)
     yield Reading("jax, torch", "float64", worst, noise.FACTOR * noise.ULP * moved, where)
 
 
-@check("training.plain", runs="slow-trains")
+@check("training.plain")
 def plain(case: Case) -> Iterator[Reading]:
-    """SGD without momentum, decay or clipping."""
+    """20 steps of SGD without momentum, decay or clipping, and a hand-over each way."""
     yield from _optimizer(case, "plain", 20, 3)
 
 
-@check("training.float32", runs="slow-trains")
+@check("training.float32", unless=_chaotic)
 def single(case: Case) -> Iterator[Reading]:
-    """Ten steps in float32 against float64. The noise floor: contiguous against channels_last; what half a unit in the
-    last place in every initial weight has become by then; and what keeping weights, after every step, and layers'
-    outputs in float32 has; of the loss, also what adding its pixels one by one loses."""
+    """Ten steps in float32 against float64.
+
+    The noise floor: contiguous against channels_last; what half a unit in the last place in every initial weight
+    has become by then; and what keeping weights, after every step, and layers' outputs in float32 has; of the loss,
+    also what adding its pixels one by one loses.
+    """
     case = dataclasses.replace(case, config=without_dropout(case.config))
     for name in ("sgd", "adamw"):
         settings = SETTINGS[name]
@@ -136,9 +157,12 @@ def single(case: Case) -> Iterator[Reading]:
                 yield Reading(runtime, "float32", worst, noise.FACTOR * floor, f"{name}, {what}, {where}")
 
 
-@check("training.clip", runs="once")
+@check("training.clip", only=ONCE)
 def clip(case: Case) -> Iterator[Reading]:
-    """PyTorch's own clipping is the one compared here but for a factor of norm / (norm + 1e-6)."""
+    """Our clipping of gradients against PyTorch's own, but for its 1e-6.
+
+    PyTorch's factor is norm / (norm + 1e-6).
+    """
     config = without_dropout(case.config)
     ours, theirs = (pair.torch_twin(config, pair.random_tensors(config.graph, 0, "float64")) for _ in range(2))
     rng = np.random.default_rng(1)

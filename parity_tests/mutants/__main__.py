@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from parity_tests.mutants import MUTANTS, Verdict, judge
+from . import MUTANTS, Verdict, judge
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from parity_tests.mutants.plant import Edit, Entries, Plant
-from parity_tests.mutants.registry import ONNX, add
-from unet_export import lowering, onnx_ops
+from unet_export.onnx import lowering
+from unet_export.onnx import ops as onnx_ops
 from unet_spec import ops
+
+from .plant import Edit, Entries, Plant
+from .registry import ONNX, add
 
 
 def _emit(op: type, old: str, new: str) -> Plant:
     """A line of the function that emits one operation."""
-    return Edit(onnx_ops.emit.dispatch(op), old, new, f"unet_export.onnx_ops.emit({op.__name__})")
+    return Edit(onnx_ops.emit.dispatch(op), old, new, f"unet_export.onnx.ops.emit({op.__name__})")
 
 
 _SLICE = """op.margin, np.int64)
@@ -20,7 +22,7 @@ _SLICE = """op.margin, np.int64)
 def _activation(name: str, op_type: str, **attributes: object) -> Plant:
     change = f"{name}: {op_type}({', '.join(f'{k}={v}' for k, v in attributes.items())})"
     values = {name: (op_type, attributes)}
-    return Entries("unet_export.onnx_ops._ACTIVATIONS", change, lambda: onnx_ops._ACTIVATIONS, values)
+    return Entries("unet_export.onnx.ops._ACTIVATIONS", change, lambda: onnx_ops._ACTIVATIONS, values)
 
 
 add(

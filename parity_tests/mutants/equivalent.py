@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 
 import unet_jax.weights
-from parity_tests.mutants.plant import Attributes, Edit
-from parity_tests.mutants.registry import MAPPING, NETWORK, ONNX, Mutant
-from unet_export import onnx_ops
-from unet_jax import blocks as jax_blocks
-from unet_jax.windows import UpConv
+from unet_export.onnx import ops as onnx_ops
+from unet_jax.nn import spatial as jax_spatial
+from unet_jax.nn.convolution import UpConv
 from unet_spec import ops
-from unet_torch import blocks as torch_blocks
+from unet_torch.nn import spatial as torch_spatial
+
+from .plant import Attributes, Edit
+from .registry import MAPPING, NETWORK, ONNX, Mutant
 
 EQUIVALENT: dict[str, Mutant] = {
     m.name: m
@@ -26,7 +27,11 @@ EQUIVALENT: dict[str, Mutant] = {
             "pooling rounds sizes up: every size on a U-Net's grid is even at every pooling, and others are refused",
             "crop-batch",
             NETWORK,
-            Edit(torch_blocks.MaxPool.forward, "F.max_pool2d(x, 2)", "F.max_pool2d(x, 2, ceil_mode=True)"),
+            Edit(
+                torch_spatial.MaxPool.forward,
+                "F.max_pool2d(x, self.window)",
+                "F.max_pool2d(x, self.window, ceil_mode=True)",
+            ),
         ),
         Mutant(
             "jax-pool-same",
@@ -34,9 +39,9 @@ EQUIVALENT: dict[str, Mutant] = {
             "same",
             NETWORK,
             Edit(
-                jax_blocks.MaxPool.__call__,
-                "max_pool(x, (2,) * self.dims)",
-                'nnx.max_pool(x, *[(2,) * self.dims] * 2, "SAME")',
+                jax_spatial.MaxPool.__call__,
+                "max_pool(x, per_axis(self.window, x.ndim - 2))",
+                'nnx.max_pool(x, *[per_axis(self.window, x.ndim - 2)] * 2, "SAME")',
             ),
         ),
         Mutant(
@@ -53,7 +58,7 @@ EQUIVALENT: dict[str, Mutant] = {
             NETWORK,
             Edit(
                 UpConv.__call__,
-                "return y if bias is None else y + spread(bias, y, self.cpu_step)",
+                "return y if bias is None else y + broadcast_channels(bias, y, self.cpu_step)",
                 "return nnx.ConvTranspose.__call__(self, inputs)",
             ),
         ),

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from parity_tests.mutants.plant import Edit
-from parity_tests.mutants.registry import NETWORK, add
-from unet_jax.families import (
-    attention_unet,
-    fcn8s,
-    layers,
-    m_net,
-    multiresunet,
-    probabilistic_unet,
-    sa_unet,
-    transunet,
-    unetpp,
-)
+from unet_jax.families import attention_unet, fcn8s, m_net, multiresunet, probabilistic_unet, sa_unet, transunet, unetpp
+from unet_jax.nn import convolution, layers, spatial
+
+from .plant import Edit
+from .registry import NETWORK, add
 
 _GATE = attention_unet.AttentionGate.__call__
 
@@ -45,14 +37,14 @@ add(
     "a row is cut at the wrong end of the transposed convolution",
     "attention-unet-3d",
     NETWORK,
-    Edit(layers.Layers.up_conv, "kernel - 1 - cut[0], kernel - 1 - cut[1]", "kernel - 1 - cut[1], kernel - 1 - cut[0]"),
+    Edit(layers.Layers.up_conv, "n - 1 - cut[0], n - 1 - cut[1]", "n - 1 - cut[1], n - 1 - cut[0]"),
 )
 add(
     "jax-plain-instance-norm-eps",
     "Flax's own epsilon, a tenth of the config's",
     "attention-unet",
     NETWORK,
-    Edit(layers.Layers.instance_norm, "epsilon=self.eps, ", ""),
+    Edit(layers.Layers.norm, '"epsilon": eps', '"epsilon": 1e-6 if kind == "plain" else eps'),
 )
 add(
     "jax-attention-scale",
@@ -81,7 +73,7 @@ add(
     "transunet",
     NETWORK,
     Edit(
-        layers.PositionEmbedding.__call__,
+        spatial.PositionEmbedding.__call__,
         "self.embedding[...].reshape(*self.op.grid, -1)",
         "self.embedding[...].reshape(*self.op.grid[::-1], -1).swapaxes(0, 1)",
     ),
@@ -91,21 +83,21 @@ add(
     "kernels are standardised by the variance divided by n − 1",
     "transunet",
     NETWORK,
-    Edit(layers.StdConv.__call__, "jnp.square(centred).mean(axes, keepdims=True)", "kernel.var(axes, ddof=1)"),
+    Edit(convolution.StdConv.__call__, "jnp.square(centred).mean(axes, keepdims=True)", "kernel.var(axes, ddof=1)"),
 )
 add(
     "jax-drop-block-rescale",
     "what DropBlock keeps is not scaled up",
     "sa-unet-drop",
     ("forward.train", "statistics.network"),
-    Edit(layers.DropBlock.__call__, " * (mask.size / jnp.maximum(mask.sum(), 1))", ""),
+    Edit(spatial.DropBlock.__call__, " * (mask.size / jnp.maximum(mask.sum(), 1))", ""),
 )
 add(
     "jax-drop-block-gamma",
     "squares are drawn with the probability of single pixels",
     "sa-unet-drop",
     ("forward.dropout",),
-    Edit(layers.DropBlock.mask, "self.op.gamma(size)", "1 - self.op.keep"),
+    Edit(spatial.DropBlock.mask, "self.op.gamma(size)", "1 - self.op.keep"),
 )
 add(
     "jax-spatial-attention-order",
@@ -170,7 +162,7 @@ add(
     "m-net",
     NETWORK,
     Edit(
-        layers.NearestUpsample.__call__,
+        spatial.NearestUpsample.__call__,
         "jnp.repeat(x, self.scale, axis)",
         "jnp.concatenate([x] * self.scale, axis)",
     ),
@@ -181,7 +173,7 @@ add(
     "fcn-8s",
     NETWORK,
     Edit(
-        layers.crop_like,
+        spatial.crop_like,
         "offset, offset + like.shape[axis]",
         "offset - 1, offset - 1 + like.shape[axis]",
     ),
@@ -191,7 +183,7 @@ add(
     "the fixed interpolation is a parameter like any other",
     "fcn-8s",
     ("mapping.bijection",),
-    Edit(fcn8s.FCN8s.__init__, "if not config.learn_upsampling:", "if False:"),
+    Edit(fcn8s.FCN8s.__init__, "trained=config.learn_upsampling", "trained=True"),
 )
 add(
     "jax-divergence-direction",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from parity_tests.mutants.plant import Edit, Plant
-from parity_tests.mutants.registry import NETWORK, ONNX, add
-from unet_export import onnx_ops, onnx_ops_families  # noqa: F401  the second registers
+from unet_export.onnx.ops_families import emit
 from unet_spec import ops
+
+from .plant import Edit, Plant
+from .registry import NETWORK, ONNX, add
 
 
 def _emit(op: type, old: str, new: str) -> Plant:
-    return Edit(onnx_ops.emit.dispatch(op), old, new, f"unet_export.onnx_ops_families.emit({op.__name__})")
+    return Edit(emit.dispatch(op), old, new, f"unet_export.onnx.ops_families.emit({op.__name__})")
 
 
 add(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from parity_tests.mutants.plant import Edit
-from parity_tests.mutants.registry import NETWORK, add
 from unet_torch.families import (
     attention_unet,
     fcn8s,
-    layers,
     m_net,
     multiresunet,
     probabilistic_unet,
@@ -15,6 +12,10 @@ from unet_torch.families import (
     transunet,
     unetpp,
 )
+from unet_torch.nn import convolution, layers, spatial
+
+from .plant import Edit
+from .registry import NETWORK, add
 
 add(
     "torch-gate-on-gating",
@@ -39,7 +40,7 @@ add(
     "PyTorch's own epsilon, ten times the network's",
     "transunet",
     NETWORK,
-    Edit(layers.Layers.layer_norm, "nn.LayerNorm(features, eps)", "nn.LayerNorm(features)"),
+    Edit(layers.Layers.norm, "nn.LayerNorm(features, eps)", "nn.LayerNorm(features)"),
 )
 add(
     "torch-projection-eps",
@@ -47,9 +48,9 @@ add(
     "transunet",
     NETWORK,
     Edit(
-        transunet.ResidualUnit.__init__,
-        "layers.group_norm(width, width, PROJECTION_EPS)",
-        "layers.group_norm(width, width, GROUP_EPS)",
+        transunet.StdBottleneck.__init__,
+        "eps=PROJECTION_EPS",
+        "eps=GROUP_EPS",
     ),
 )
 add(
@@ -57,21 +58,21 @@ add(
     "position vectors are resized by the other convention of where pixels lie",
     "transunet-drop",
     NETWORK,
-    Edit(layers.PositionEmbedding.forward, "align_corners=True", "align_corners=False"),
+    Edit(spatial.PositionEmbedding.forward, "align_corners=True", "align_corners=False"),
 )
 add(
     "torch-standardised-eps-outside-root",
     "epsilon is added to the kernels' standard deviation, not to their variance",
     "transunet",
     NETWORK,
-    Edit(layers.StdConv.forward, "* torch.rsqrt(variance + 1e-5)", "/ (torch.sqrt(variance) + 1e-5)"),
+    Edit(convolution.StdConv.forward, "* torch.rsqrt(variance + 1e-5)", "/ (torch.sqrt(variance) + 1e-5)"),
 )
 add(
     "torch-pad-start",
     "the row of zeros that completes a skip lies at the wrong end",
     "transunet",
     NETWORK,
-    Edit(layers.pad_end, "[0, 1]", "[1, 0]"),
+    Edit(spatial.pad_end, "[0, 1]", "[1, 0]"),
 )
 add(
     "torch-dropout-before-position",
@@ -89,14 +90,14 @@ add(
     "squares lie one pixel beside their centres",
     "sa-unet-drop",
     ("forward.train", "statistics.network"),
-    Edit(layers.DropBlock.mask, "[block - 1] * 2 * len(size)", "[block - 2, block] * len(size)"),
+    Edit(spatial.DropBlock.mask, "[block - 1] * 2 * len(size)", "[block - 2, block] * len(size)"),
 )
 add(
     "torch-drop-block-for-all-channels",
     "all channels lose the same squares",
     "sa-unet-drop",
     ("forward.train", "statistics.network"),
-    Edit(layers.DropBlock.mask, "*x.shape[:2], ", "len(x), 1, "),
+    Edit(spatial.DropBlock.mask, "*x.shape[:2], ", "len(x), 1, "),
 )
 add(
     "torch-spatial-attention-late",
@@ -105,8 +106,8 @@ add(
     NETWORK,
     Edit(
         sa_unet.Bottleneck.forward,
-        "self.second(self.attention(self.first(self.pool(x))))",
-        "self.attention(self.second(self.first(self.pool(x))))",
+        "self.second(self.attention(self.first(x)))",
+        "self.attention(self.second(self.first(x)))",
     ),
 )
 add(
@@ -114,7 +115,11 @@ add(
     "residual paths lack their last unit",
     "multiresunet-deep",
     NETWORK,
-    Edit(multiresunet.MultiResUNet.forward, "for step in path:", "for step in list(path)[: max(len(path) - 1, 1)]:"),
+    Edit(
+        multiresunet.MultiResUNet.forward,
+        "for step in path.children():",
+        "for step in list(path)[: max(len(path) - 1, 1)]:",
+    ),
 )
 add(
     "torch-shift-norm-momentum",
@@ -122,7 +127,9 @@ add(
     "multiresunet",
     ("forward.train", "statistics.network"),
     Edit(
-        layers.Layers.shift_norm, "BatchNorm(features, self.eps, self.momentum)", "BatchNorm(features, self.eps, 0.1)"
+        layers.Layers.norm,
+        "batch_norm(features, eps, self.momentum",
+        'batch_norm(features, eps, 0.1 if kind == "shift" else self.momentum',
     ),
 )
 add(
@@ -162,7 +169,7 @@ add(
     "windows that overhang the map do not count",
     "fcn-8s",
     NETWORK,
-    Edit(layers.WindowMaxPool.forward, ", ceil_mode=self.ceil", ""),
+    Edit(spatial.WindowMaxPool.forward, ", ceil_mode=self.ceil", ""),
 )
 add(
     "torch-fcn-score-scaled",
@@ -201,7 +208,7 @@ add(
     "the sample comes before the features, not after them",
     "probabilistic-unet",
     NETWORK,
-    Edit(probabilistic_unet.Combiner.forward, "[features, z]", "[z, features]"),
+    Edit(probabilistic_unet.join, "[features, z], dim", "[z, features], dim"),
 )
 add(
     "torch-samples-without-mean",
@@ -217,7 +224,7 @@ add(
     ("forward.eval", "gradients.float64"),
     Edit(
         probabilistic_unet.ProbabilisticUNet.reconstruct,
-        "self.fcomb(self.unet(image), mean + torch.exp(log_std) * noise)",
+        "self.fcomb(join(self.unet(image), mean + torch.exp(log_std) * noise))",
         "self(image, noise)",
     ),
 )

@@ -6,8 +6,8 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 
-from parity_tests.battery import CASES, CHECKS, Measurement, run_check
-from parity_tests.mutants.registry import Mutant
+from ..battery import CASES, CHECKS, Measurement, run_check
+from .registry import Mutant
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import unet_jax.losses.targets as jax_targets
 import unet_torch.losses.entropy as torch_entropy
 import unet_torch.losses.targets as torch_targets
 import unet_torch.losses.tversky as torch_tversky
-from parity_tests.mutants.plant import Edit
-from parity_tests.mutants.registry import LOSSES, add
+
+from .plant import Edit
+from .registry import LOSSES, add
 
 add(
     "loss-labels-off-centre",

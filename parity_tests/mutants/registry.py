@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parity_tests.mutants.plant import Plant
+from .plant import Plant
 
 NETWORK = (
     "forward.eval",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import optax.tree
 
-from parity_tests.mutants.plant import Attributes, Edit, Plant
-from parity_tests.mutants.registry import add
-from unet_jax import objective, step
+from unet_jax.training import objective, step
+
+from .plant import Attributes, Edit, Plant
+from .registry import add
 
 _SGD = ("training.sgd",)
 _ADAMW = ("training.adamw",)
@@ -170,7 +171,7 @@ add(
     _SGD,
     Edit(
         objective.loss_function,
-        "cross_entropy(z, y, w, ignore, settings.smoothing)\n",
+        "cross_entropy(z, y, w, ignore, chosen.smoothing)\n",
         "cross_entropy(z, y, w, ignore)\n",
     ),
 )

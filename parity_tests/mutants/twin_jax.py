@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import jax
 
-from parity_tests.mutants.plant import Edit, Entries, Plant
-from parity_tests.mutants.registry import NETWORK, add
-from unet_jax import blocks, unet, windows
+from unet_jax.families import unet
+from unet_jax.nn import blocks, convolution, layers, norm, pointwise, spatial
 
-_BATCH_NORM = blocks.BatchNorm.__call__
+from .plant import Edit, Entries, Plant
+from .registry import NETWORK, add
+
+_BATCH_NORM = norm.BatchNorm.__call__
 _VARIANCE = "channel_mean(jnp.square(centred), self.cpu_step)"
 _HEAD = unet.UNet.__call__
 
 
 def _activation(name: str, change: str, function) -> Plant:
-    return Entries("unet_jax.blocks.ACTIVATIONS", f"{name}: {change}", lambda: blocks.ACTIVATIONS, {name: function})
+    return Entries(
+        "unet_jax.nn.pointwise.ACTIVATIONS", f"{name}: {change}", lambda: pointwise.ACTIVATIONS, {name: function}
+    )
 
 
 add(
@@ -36,14 +40,14 @@ add(
     "momentum 0.99, Flax's default, not the config's",
     "crop-batch",
     NETWORK,
-    Edit(blocks.BatchNorm.__init__, "self.eps, self.momentum = eps, momentum", "self.eps, self.momentum = eps, 0.01"),
+    Edit(norm.BatchNorm.__init__, "self.eps, self.momentum = eps, momentum", "self.eps, self.momentum = eps, 0.01"),
 )
 add(
     "jax-norm-eps",
     "epsilon is a hundredth too large",
     "crop-batch",
     NETWORK,
-    Edit(blocks.BatchNorm.__init__, "self.eps, self.momentum = eps,", "self.eps, self.momentum = 1.01 * eps,"),
+    Edit(norm.BatchNorm.__init__, "self.eps, self.momentum = eps,", "self.eps, self.momentum = 1.01 * eps,"),
 )
 add(
     "jax-norm-eps-outside-root",
@@ -92,28 +96,28 @@ add(
     "the number of groups is taken for their size",
     "group-elu",
     NETWORK,
-    Edit(blocks.norm, "config.norm_groups,", "features // config.norm_groups,"),
+    Edit(layers.Layers.norm, "groups or self.groups", "features // (groups or self.groups)"),
 )
 add(
     "jax-group-norm-eps",
     "epsilon 1e-6, Flax's default",
     "group-elu",
     NETWORK,
-    Edit(blocks.norm, "epsilon=config.norm_eps,\n", "epsilon=1e-6,\n"),
+    Edit(layers.Layers.norm, '"epsilon": eps', '"epsilon": 1e-6'),
 )
 add(
     "jax-instance-norm-fast-variance",
     "the variance as E[x²] − E[x]², Flax's default",
     "valid-instance",
     (*NETWORK, "gradients.float32"),
-    Edit(blocks.norm, "config.norm_eps, use_fast_variance=False", "config.norm_eps, use_fast_variance=True"),
+    Edit(layers.Layers.norm, '"use_fast_variance": False', '"use_fast_variance": True'),
 )
 add(
     "jax-leaky-slope",
     "slope 0.2",
     "instance-leaky-relu",
     NETWORK,
-    _activation("leaky_relu", "slope 0.2", lambda x: jax.nn.leaky_relu(x, 0.2)),
+    _activation("leaky_relu", "slope 0.2", lambda x, slope: jax.nn.leaky_relu(x, 0.2)),
 )
 add(
     "jax-elu-alpha",
@@ -141,28 +145,32 @@ add(
     "the kernel of a convolution: input and output channels change places",
     "equal-widths",
     NETWORK,
-    Edit(windows.UpConv.__call__, "(x, kernel)", "(x, kernel.swapaxes(-1, -2))"),
+    Edit(convolution.UpConv.__call__, "(x, kernel)", "(x, kernel.swapaxes(-1, -2))"),
 )
 add(
     "jax-up-convolution-turned",
     "the kernel upside down, as a convolution's gradient has it",
     "crop-batch",
     NETWORK,
-    Edit(windows.UpConv.__call__, "(x, kernel)", "(x, kernel[::-1])"),
+    Edit(convolution.UpConv.__call__, "(x, kernel)", "(x, kernel[::-1])"),
 )
 add(
     "jax-average-pool",
     "the mean of a window, not its maximum",
     "pad-none",
     NETWORK,
-    Edit(blocks.MaxPool.__call__, "max_pool(x, (2,) * self.dims)", "nnx.avg_pool(x, *[(2,) * self.dims] * 2)"),
+    Edit(
+        spatial.MaxPool.__call__,
+        "max_pool(x, per_axis(self.window, x.ndim - 2))",
+        "nnx.avg_pool(x, *[per_axis(self.window, 2)] * 2)",
+    ),
 )
 add(
     "jax-align-corners-ignored",
     "half-pixel interpolation, which is all that jax.image.resize has",
     "article-bilinear",
     NETWORK,
-    Edit(blocks.Upsample.__init__, "UpsampleOp(2, align_corners)", "UpsampleOp(2, False)"),
+    Edit(spatial.Upsample.__init__, "UpsampleOp(scale, align_corners)", "UpsampleOp(scale, False)"),
 )
 add(
     "jax-upsampling-in-bfloat16",
@@ -170,7 +178,7 @@ add(
     "same-bilinear",
     NETWORK,
     Edit(
-        blocks.Upsample.__call__,
+        spatial.Upsample.__call__,
         "(self.op.matrix(x.shape[axis]), x.dtype)",
         "(self.op.matrix(x.shape[axis]), jnp.bfloat16)",
     ),
@@ -180,7 +188,7 @@ add(
     "the skip is cropped one pixel too far on",
     "crop-batch",
     NETWORK,
-    Edit(blocks.center_crop, "// 2\n", "// 2 + 1\n"),
+    Edit(spatial.center_crop, "// 2\n", "// 2 + 1\n"),
 )
 add(
     "jax-concat-interleaved",
@@ -189,7 +197,7 @@ add(
     NETWORK,
     Edit(
         blocks.UpBlock.__call__,
-        "jnp.concatenate([skip, x], axis=-1)",
+        "jnp.concatenate([skip, x] if self.skip_first else [x, skip], axis=-1)",
         "jnp.stack([skip, x], axis=-1).reshape(*x.shape[:-1], -1)",
     ),
 )
@@ -198,21 +206,21 @@ add(
     '"same" convolutions pad twice on the low side',
     "same",
     NETWORK,
-    Edit(blocks.conv, "[(pad, pad)]", "[(2 * pad, 0)]"),
+    Edit(layers.Layers._conv, "[(n, n) for", "[(2 * n, 0) for"),
 )
 add(
     "jax-dropout-rate",
     "the rate is taken for the share that is kept",
     "gelu",
     NETWORK,
-    Edit(blocks.ConvBlock.__init__, "nnx.Dropout(dropout)", "nnx.Dropout(dropout and 1 - dropout)"),
+    Edit(layers.Layers.dropout, "nnx.Dropout(rate)", "nnx.Dropout(rate and 1 - rate)"),
 )
 add(
     "jax-dropout-of-channels",
     "whole channels are dropped, not single values",
     "gelu",
     NETWORK,
-    Edit(blocks.ConvBlock.__init__, "nnx.Dropout(dropout)", "nnx.Dropout(dropout, broadcast_dims=(1, 2))"),
+    Edit(layers.Layers.dropout, "nnx.Dropout(rate)", "nnx.Dropout(rate, broadcast_dims=(1, 2))"),
 )
 add(
     "jax-dropout-in-eval",
@@ -220,7 +228,7 @@ add(
     "gelu",
     NETWORK,
     Edit(
-        blocks.ConvBlock.__call__,
+        blocks.TwoConvs.convolve,
         "self.dropout(x, rngs=rngs)",
         "self.dropout(x, deterministic=False, rngs=rngs or nnx.Rngs(0))",
     ),

@@ -7,11 +7,13 @@ from functools import partial
 from torch import nn
 from torch.nn import functional as F
 
-from parity_tests.mutants.plant import Attributes, Edit, Entries
-from parity_tests.mutants.registry import NETWORK, add
-from unet_torch import blocks, unet
+from unet_torch.families import unet
+from unet_torch.nn import blocks, layers, norm, pointwise, spatial
 
-_CONV_BLOCK = blocks.ConvBlock.forward
+from .plant import Attributes, Edit, Entries
+from .registry import NETWORK, add
+
+_CONV_BLOCK = blocks.TwoConvs.convolve
 _UP_BLOCK = blocks.UpBlock.forward
 _ORIGINAL_CONV = nn.Conv2d._conv_forward
 
@@ -56,28 +58,28 @@ add(
     "both norms of a block are one module",
     "crop-batch",
     ("mapping.bijection", "mapping.round_trip", *NETWORK),
-    Edit(blocks.ConvBlock.__init__, "self.norm2 = norm(config, widths[2])", "self.norm2 = self.norm1"),
+    Edit(blocks.TwoConvs.__init__, "self.norm2 = layers.norm(channels_out)", "self.norm2 = self.norm1"),
 )
 add(
     "torch-norm-eps",
     "batch norm with the default epsilon, not the config's",
     "crop-batch",
     NETWORK,
-    Edit(blocks.BatchNorm.__init__, "(features, eps, momentum)", "(features, 1e-5, momentum)"),
+    Edit(norm.BatchNorm.__init__, "(features, eps, momentum)", "(features, 1e-5, momentum)"),
 )
 add(
     "torch-norm-momentum-convention",
     "momentum is the share of the old statistics, Flax's convention",
     "crop-batch",
     NETWORK,
-    Edit(blocks.BatchNorm.__init__, "(features, eps, momentum)", "(features, eps, 1 - momentum)"),
+    Edit(norm.BatchNorm.__init__, "(features, eps, momentum)", "(features, eps, 1 - momentum)"),
 )
 add(
     "torch-statistics-frozen",
     "training leaves the running statistics as they were",
     "crop-batch",
     NETWORK,
-    Edit(blocks.BatchNorm.__init__, "(features, eps, momentum)", "(features, eps, 0.0)"),
+    Edit(norm.BatchNorm.__init__, "(features, eps, momentum)", "(features, eps, 0.0)"),
 )
 add(
     "torch-batch-statistics-in-eval",
@@ -85,7 +87,7 @@ add(
     "crop-batch",
     NETWORK,
     Attributes(
-        blocks.BatchNorm,
+        norm.BatchNorm,
         "F.batch_norm(training=True) in both modes",
         {
             "forward": lambda self, x: F.batch_norm(
@@ -111,9 +113,9 @@ add(
     "gelu",
     NETWORK,
     Entries(
-        "unet_torch.blocks.ACTIVATIONS",
+        "unet_torch.nn.pointwise.ACTIVATIONS",
         'gelu: approximate="tanh"',
-        lambda: blocks.ACTIVATIONS,
+        lambda: pointwise.ACTIVATIONS,
         {"gelu": partial(F.gelu, approximate="tanh")},
     ),
 )
@@ -122,35 +124,35 @@ add(
     "the mean of a window, not its maximum",
     "crop-batch",
     NETWORK,
-    Edit(blocks.MaxPool.forward, "F.max_pool2d(x, 2)", "F.avg_pool2d(x, 2)"),
+    Edit(spatial.MaxPool.forward, "F.max_pool2d(x, self.window)", "F.avg_pool2d(x, self.window)"),
 )
 add(
     "torch-pool-stride-1",
     "pooling windows overlap; the padding that follows crops the result to the right size",
     "pad-none",
     NETWORK,
-    Edit(blocks.MaxPool.forward, "F.max_pool2d(x, 2)", "F.max_pool2d(x, 2, stride=1)"),
+    Edit(spatial.MaxPool.forward, "F.max_pool2d(x, self.window)", "F.max_pool2d(x, self.window, stride=1)"),
 )
 add(
     "torch-align-corners",
     "interpolation by the other convention of where pixels lie",
     "same-bilinear",
     NETWORK,
-    Edit(blocks.Upsample.forward, "align_corners=self.align_corners", "align_corners=not self.align_corners"),
+    Edit(spatial.Upsample.forward, "align_corners=self.align_corners", "align_corners=not self.align_corners"),
 )
 add(
     "torch-upsampling-nearest",
     "the nearest pixel, not an interpolation",
     "half-pixel-silu",
     NETWORK,
-    Edit(blocks.Upsample.forward, "mode=self.mode, align_corners=self.align_corners", 'mode="nearest"'),
+    Edit(spatial.Upsample.forward, "mode=mode, align_corners=self.align_corners", 'mode="nearest"'),
 )
 add(
     "torch-up-bias-dropped",
     "the up-convolution's bias, zero at initialisation, is not added",
     "equal-widths",
     NETWORK,
-    Edit(_UP_BLOCK, "x = self.up(x)", "x = F.conv_transpose2d(x, self.up.weight, stride=2)"),
+    Edit(_UP_BLOCK, "x = self.up(x)", "x = torch.conv_transpose2d(x, self.up.weight, stride=2)"),
 )
 add(
     "torch-concat-order",
@@ -171,35 +173,35 @@ add(
     "the skip is cropped from its first pixel on, not about its centre",
     "crop-batch",
     NETWORK,
-    Edit(blocks.center_crop, "x.narrow(axis, margin,", "x.narrow(axis, 0,"),
+    Edit(spatial.center_crop, "x.narrow(axis, start,", "x.narrow(axis, 0,"),
 )
 add(
     "torch-pad-instead-of-crop",
     "the upsampled map is padded to the skip's size, not the skip cropped",
     "crop-batch",
     NETWORK,
-    Edit(_UP_BLOCK, 'self.merge == "crop"', "False"),
+    Edit(_UP_BLOCK, "skip = center_crop(skip, like=x)", "x = center_pad(x, like=skip)"),
 )
 add(
     "torch-pad-on-one-side",
     "all zeros on the low side",
     "pad-none",
     NETWORK,
-    Edit(blocks.center_pad, "[total // 2, total - total // 2]", "[total, 0]"),
+    Edit(spatial.center_pad, "[total // 2, total - total // 2]", "[total, 0]"),
 )
 add(
     "torch-pad-repeats-border",
     "the upsampled map is continued by its border, not by zeros",
     "pad-none",
     NETWORK,
-    Edit(blocks.center_pad, "F.pad(x, pads)", 'F.pad(x, pads, mode="replicate")'),
+    Edit(spatial.center_pad, "F.pad(x, pads)", 'F.pad(x, pads, mode="replicate")'),
 )
 add(
     "torch-conv-repeats-border",
     '"same" convolutions see the border repeated, not zeros',
     "same",
     NETWORK,
-    Edit(blocks.conv, "padding=padding,", 'padding=padding, padding_mode="replicate",'),
+    Edit(layers.Layers.conv, "bias=bias)", 'bias=bias, padding_mode="replicate")'),
 )
 add(
     "torch-head-bias-dropped",
@@ -220,7 +222,7 @@ add(
     "dropout goes on in evaluation",
     "gelu",
     NETWORK,
-    Edit(_CONV_BLOCK, "self.dropout(x)", 'F.dropout(x, getattr(self.dropout, "p", 0.0), True)'),
+    Edit(_CONV_BLOCK, "self.dropout(x)", 'torch.dropout(x, getattr(self.dropout, "p", 0.0), True)'),
 )
 add(
     "torch-dropout-unscaled",

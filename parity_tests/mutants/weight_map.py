@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 import unet_jax.weights
-import unet_spec.checkpoint
-import unet_spec.weight_map
+import unet_spec.weights.checkpoint
+import unet_spec.weights.weight_map
 import unet_torch.weights
-from parity_tests.mutants.plant import Attributes, Edit, Entries, Plant
-from parity_tests.mutants.registry import MAPPING, add
-from unet_spec.weight_map import FlaxTensors, table, to_flax, to_pytorch
+from unet_spec.weights.weight_map import FlaxTensors, table, to_flax, to_pytorch
+
+from .plant import Attributes, Edit, Entries, Plant
+from .registry import MAPPING, add
 
 
 def _line(kind: str, name: str, **values: str) -> Plant:
@@ -112,7 +113,7 @@ add(
     "crop-batch",
     MAPPING,
     Edit(
-        unet_spec.weight_map.rearrange,
+        unet_spec.weights.weight_map.rearrange,
         "array.transpose(order)",
         "array.reshape([array.shape[axis] for axis in order])",
     ),
@@ -221,9 +222,9 @@ add(
     "crop-batch",
     MAPPING,
     Edit(
-        unet_torch.weights.tensors,
-        'np.array(t.detach().cpu().numpy(), order="C", copy=True)',
-        "t.detach().cpu().numpy()",
+        unet_torch.weights.to_array,
+        'np.array(tensor.numpy(), order="C", copy=True)',
+        "tensor.numpy()",
     ),
 )
 add(
@@ -232,6 +233,8 @@ add(
     "crop-batch",
     MAPPING,
     Attributes(
-        unet_spec.checkpoint, "np.ascontiguousarray → np.asarray", {"np": SimpleNamespace(ascontiguousarray=np.asarray)}
+        unet_spec.weights.checkpoint,
+        "np.ascontiguousarray → np.asarray",
+        {"np": SimpleNamespace(ascontiguousarray=np.asarray)},
     ),
 )

@@ -2,19 +2,23 @@
 (doi 10.1038/s41592-020-01008-z) and the behaviour of nnunetv2 2.8, whose results it reproduces."""
 
 from .case import Prepared, labels_of, prepare_case, probabilities_of, restore_logits
-from .nifti import Image, find_cases, read_nifti, write_nifti
-from .predict import predict_case
-from .recipe import Recipe, is_nnunet
-from .sliding import predict_volume
+from .nifti import Image, case_targets, find_cases, read_nifti, write_nifti
+from .plans import NnunetPlans, find_plans
+from .predict import CaseResult, predict_case, predict_nifti
+from .sliding import SlidingWindow, predict_volume
 
 __all__ = [
+    "CaseResult",
     "Image",
+    "NnunetPlans",
     "Prepared",
-    "Recipe",
+    "SlidingWindow",
+    "case_targets",
     "find_cases",
-    "is_nnunet",
+    "find_plans",
     "labels_of",
     "predict_case",
+    "predict_nifti",
     "predict_volume",
     "prepare_case",
     "probabilities_of",

@@ -15,7 +15,7 @@ EPSILON = 1e-8
 def normalize(image: np.ndarray, scheme: str, mask: np.ndarray | None, measured: Mapping[str, float]) -> np.ndarray:
     """One channel (z, y, x) float32, changed in place and returned.
 
-    scheme: one of `recipe.SCHEMES`.
+    scheme: one of `plans.SCHEMES`.
         ZScore: (x − mean) / std of the image, or of `mask` alone, which leaves the rest as it is.
         CT: clipped to the 0.5 and 99.5 percentiles, then (x − mean) / std, all as `measured` in training.
         RescaleTo01: (x − min) / (max − min). RGBTo01: x / 255.

@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_spec.checkpoint import replacing
 from unet_spec.errors import InputError
+from unet_spec.files import first_line, writing
+
+from ..io.budget import check_memory
+from ..io.decode import one_line
 
 ENDINGS = (".nii.gz", ".nii")
 _DEFLATE = 1040
@@ -46,21 +49,16 @@ def read_nifti(paths: Sequence[Path], reorient: bool = False) -> Image:
     if not paths:
         raise InputError("a case without files")
     opened = [_open(path) for path in paths]
-    images = [_to_ras(image) for image in opened] if reorient else opened
     arrays, spacings = [], []
-    for path, image in zip(paths, images, strict=True):
-        if not 2 <= image.ndim <= 4 or image.get_data_dtype().kind not in "buif":
-            raise InputError(
-                f"{path}: shape {image.shape} of {image.get_data_dtype()}; expected scalars with 2 to 4 axes"
-            )
-        claimed = math.prod(image.shape) * image.get_data_dtype().itemsize
-        if claimed > _DEFLATE * path.stat().st_size:  # before any of it is allocated
-            raise InputError(f"{path}: cut short or damaged: its header promises {claimed} bytes of voxels")
+    for path, image in zip(paths, opened, strict=True):
+        _check(path, image)
         try:
+            if reorient:
+                image = _to_ras(image)
             # As scaled by the header, in float64 first: the file's own precision.
             values = np.asanyarray(image.dataobj).T
         except Exception as e:  # zlib, EOF, ValueError and others, from damaged bytes
-            raise InputError(f"{path}: cannot be read, cut short or damaged ({e})") from None
+            raise InputError(f"{path}: cannot be read, cut short or damaged ({one_line(e)})") from None
         zooms = [abs(float(z)) for z in image.header.get_zooms()[:3]][::-1]
         if values.ndim == 2:
             values, zooms = values[None], [max(zooms) * 999, *zooms]
@@ -72,7 +70,8 @@ def read_nifti(paths: Sequence[Path], reorient: bool = False) -> Image:
         if not np.allclose(zooms, spacings[0], rtol=1e-5):
             raise InputError(f"{path}: spacing {zooms}, but {paths[0].name} has {spacings[0]}")
     stacked = np.concatenate(arrays).astype(np.float32)
-    return Image(stacked, tuple(spacings[0]), opened[0], reorient)  # type: ignore[arg-type]
+    z, y, x = spacings[0]
+    return Image(stacked, (z, y, x), opened[0], reorient)
 
 
 def write_nifti(path: Path, values: np.ndarray, like: Image) -> None:
@@ -97,12 +96,8 @@ def write_nifti(path: Path, values: np.ndarray, like: Image) -> None:
     content = nibabel.Nifti1Image.to_bytes(image)
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=6, mtime=0)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as e:
-        raise InputError(f"cannot write {path}: {e.strerror or e}") from None
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def find_cases(sources: Sequence[Path], channels: int, ending: str = ".nii.gz") -> dict[str, list[Path]]:
@@ -144,6 +139,22 @@ def _case(file: Path, channels: int) -> tuple[str, list[Path]]:
     return found[1], paths
 
 
+def case_targets(names: Iterable[str], out: Path, ending: str = ".nii.gz") -> dict[str, Path]:
+    """Case names to the files of their results: `out` itself if it is a NIfTI file, else files in the folder `out`.
+
+    Raises:
+        InputError: `out` is one file for several cases, or another file.
+    """
+    names = list(names)
+    if out.name.endswith(ENDINGS) and not out.is_dir():
+        if len(names) != 1:
+            raise InputError(f"{out} is one file; {len(names)} cases need a folder")
+        return {names[0]: out}
+    if out.is_file():
+        raise InputError(f"{out} is a file, but no NIfTI file; give a folder, or a name that ends with {ENDINGS[0]}")
+    return {name: out / f"{name}{ending}" for name in names}
+
+
 def import_nibabel() -> Any:
     """The package nibabel. Raises InputError where it is not installed."""
     try:
@@ -160,10 +171,25 @@ def _open(path: Path) -> Any:
     try:
         image = nibabel.load(path)
     except Exception as e:  # its readers raise many kinds on bytes that are no NIfTI
-        raise InputError(f"{path}: cannot be read as NIfTI ({str(e).splitlines()[0]})") from None
+        raise InputError(f"{path}: cannot be read as NIfTI ({first_line(e)})") from None
     if not isinstance(image, nibabel.Nifti1Image):
         raise InputError(f"{path}: {type(image).__name__}, not NIfTI")
     return image
+
+
+def _check(path: Path, image: Any) -> None:
+    """Raises InputError where voxels are no scalars with 2 to 4 axes, or do not fit the file or the memory."""
+    shape, dtype = image.shape, image.get_data_dtype()
+    if not 2 <= len(shape) <= 4 or dtype.kind not in "buif" or not all(n > 0 for n in shape):
+        raise InputError(f"{path}: shape {shape} of {dtype}; expected scalars with 2 to 4 axes")
+    claimed, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if claimed > _DEFLATE * stored:
+        raise InputError(f"{path}: cut short or damaged: its header promises {claimed} bytes of voxels")
+    check_memory(path, math.prod(shape) * 16, stored, "its voxels take")  # float64, then float32
+    try:
+        type(image)(np.zeros((1, 1, 1), np.uint8), image.affine, image.header)
+    except Exception as e:  # a place in space that a result could not have
+        raise InputError(f"{path}: its affine matrix or header is damaged ({one_line(e)})") from None
 
 
 def _to_ras(image: Any) -> Any:

@@ -2,51 +2,98 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from unet_data.nnunet.case import labels_of, prepare_case, probabilities_of, restore_logits
-from unet_data.nnunet.recipe import Recipe
-from unet_data.nnunet.sliding import Accumulate, predict_volume
-from unet_data.stitch import Run
+from ..inference.network import OpenNetwork
+from ..inference.stitch import Run
+from ..io.writers import check_not_input
+from .case import labels_of, prepare_case, probabilities_of, restore_logits
+from .nifti import read_nifti, write_nifti
+from .plans import NnunetPlans
+from .sliding import SlidingWindow, predict_volume
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 Kind = Literal["labels", "probabilities"]
 
 
+@dataclass(frozen=True)
+class CaseResult:
+    """What became of a case.
+
+    Attributes:
+        shape: of the result, (z, y, x) or (K, z, y, x).
+        seconds, cpu_seconds: from reading to writing; of the process on all cores.
+    """
+
+    shape: tuple[int, ...]
+    seconds: float
+    cpu_seconds: float
+
+
 def predict_case(
     runs: Sequence[Run],
-    image: np.ndarray,
+    image: Shaped[np.ndarray, "c z y x"],
     spacing: tuple[float, ...],
-    recipe: Recipe,
+    plans: NnunetPlans,
     kind: Kind = "labels",
-    *,
-    mirror: bool = True,
-    step: float = 0.5,
-    batch: int = 1,
-    accumulate: Accumulate = "half",
-) -> np.ndarray:
-    """Labels (z, y, x) uint8 or uint16, or probabilities (K, z, y, x) float32, of an image as nnU-Net predicts it.
+    window: SlidingWindow | None = None,
+) -> Shaped[np.ndarray, "*k z y x"]:
+    """What nnU-Net predicts of an image.
 
     Args:
         runs: one a fold, each from tiles (N, *patch, C) float32 to logits (N, *patch, K).
-        image: (C, z, y, x), as the file has it. spacing: millimetres per voxel (z, y, x).
-        mirror: average over the flips that the network was trained with; False is 4 (2-D) or 8 (3-D) times as fast.
-        step, batch, accumulate: see `predict_volume`.
+        image: (C, z, y, x), as the file has it.
+        spacing: millimetres per voxel (z, y, x).
+        plans: of the network.
+        kind: what to give.
+        window: None: `plans.window()`.
 
-    Raises InputError as `prepare_case` and `predict_volume`.
+    Returns:
+        Labels (z, y, x) uint8 or uint16, or probabilities (K, z, y, x) float32.
+
+    Raises:
+        InputError: as `prepare_case` and `predict_volume`.
     """
-    case = prepare_case(image, spacing, recipe)
-    logits = predict_volume(
-        runs,
-        case.volume,
-        recipe.patch,
-        recipe.heads,
-        mirror_axes=recipe.mirror_axes if mirror else (),
-        step=step,
-        batch=batch,
-        accumulate=accumulate,
-    )
-    logits = restore_logits(logits, case, recipe)
-    return labels_of(logits, case, recipe) if kind == "labels" else probabilities_of(logits, case, recipe)
+    case = prepare_case(image, spacing, plans)
+    logits = restore_logits(predict_volume(runs, case.volume, window or plans.window()), case, plans)
+    return labels_of(logits, case, plans) if kind == "labels" else probabilities_of(logits, case, plans)
+
+
+def predict_nifti(
+    networks: Sequence[OpenNetwork],
+    files: Sequence[Path],
+    target: Path,
+    plans: NnunetPlans,
+    kind: Kind = "labels",
+    mirror: bool = True,
+) -> CaseResult:
+    """Segments a case as nnU-Net does, from NIfTI to NIfTI.
+
+    Args:
+        networks: one a fold.
+        files: one a channel, or one file with the channels along its fourth axis.
+        target: .nii or .nii.gz; replaced if it exists.
+        plans: of the networks.
+        kind: what to write.
+        mirror: average over the flips that the network was trained with; False is 4 (2-D) or 8 (3-D) times as fast.
+
+    Raises:
+        InputError: a file cannot be read or written, is not of the network's kind, or is the target, too.
+    """
+    start, cpu_start = time.perf_counter(), time.process_time()
+    check_not_input(target, files)
+    image = read_nifti(files, plans.reorient)
+    # As many tiles at once as an engine takes; one on a CPU, where more only cost memory.
+    batch = min((network.sizes[1][0] for network in networks if network.sizes is not None), default=1)
+    runs, window = [network.run for network in networks], plans.window(mirror, batch=batch)
+    result = predict_case(runs, image.values, image.spacing, plans, kind, window)
+    write_nifti(target, result, image)
+    return CaseResult(result.shape, time.perf_counter() - start, time.process_time() - cpu_start)

@@ -13,15 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from unet_data.nnunet.recipe import Resampling
+from unet_spec.errors import InputError
 
+from .plans import Resampling
+
+_MOST = 2**31
 ANISOTROPY = 3.0
 """Ratio of the largest to the smallest spacing beyond which the axis of low resolution is resampled apart."""
 
 
 def new_shape(shape: tuple[int, ...], spacing: tuple[float, ...], target: tuple[float, ...]) -> tuple[int, ...]:
-    """Voxels per axis of a volume of `shape` at `spacing`, once it is at `target` (both in millimetres)."""
-    return tuple(round(old / new * n) for old, new, n in zip(spacing, target, shape, strict=True))
+    """Voxels per axis of a volume of `shape` at `spacing`, once it is at `target` (both in millimetres). Raises
+    InputError where there is no such number."""
+    lengths = [old / new * n if new > 0 else np.inf for old, new, n in zip(spacing, target, shape, strict=True)]
+    if not all(length < _MOST for length in lengths):  # nor NaN
+        raise InputError(f"an image of {shape} voxels at {spacing} mm cannot be had at {target} mm")
+    return tuple(map(round, lengths))
 
 
 def resample(

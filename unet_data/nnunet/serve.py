@@ -11,16 +11,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_data.nnunet.predict import predict_case
-from unet_data.nnunet.recipe import Recipe
-from unet_data.nnunet.sliding import mirrored_views
 from unet_spec.errors import InputError
+
+from .plans import NnunetPlans
+from .predict import predict_case
 
 IMAGE, SPACING, LABELS, LOGITS = "image", "spacing", "labels", "logits"
 
@@ -36,19 +37,20 @@ class TritonModel:
     folder: Path
 
     def initialize(self, args: dict[str, str]) -> None:
-        self.recipe = Recipe.load(self.folder)
-        self.runs = [partial(_ask, network_name(fold)) for fold in self.recipe.folds]
-        self.batch = len(mirrored_views(self.recipe.mirror_axes))
+        self.plans = NnunetPlans.load(self.folder)
+        self.runs = [partial(_ask, network_name(fold)) for fold in self.plans.folds]
+        window = self.plans.window()
+        self.window = replace(window, batch=len(window.views))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """One response a request; what is wrong with a case is told in its response."""
+        """One response a request; what is wrong with a case is reported in its response."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         utils = _backend()
         image, spacing = (utils.get_input_tensor_by_name(request, name).as_numpy() for name in (IMAGE, SPACING))
         try:
-            found = predict_case(self.runs, image, tuple(map(float, spacing)), self.recipe, batch=self.batch)
+            found = predict_case(self.runs, image, tuple(map(float, spacing)), self.plans, window=self.window)
         except InputError as e:
             return utils.InferenceResponse(error=utils.TritonError(str(e)))
         return utils.InferenceResponse([utils.Tensor(LABELS, found.astype(np.uint16))])

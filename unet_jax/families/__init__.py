@@ -1,29 +1,13 @@
-"""The other architectures in Flax, one file each; `unet_torch.families` mirrors them."""
+"""The architectures in Flax NNX, one file each, as in `unet_spec.families` and `unet_torch.families`.
+
+Every class can be imported from here; its file is read when it is first asked for.
+"""
 
 from __future__ import annotations
 
-from unet_jax.families.attention_unet import AttentionUNet
-from unet_jax.families.fcn8s import FCN8s
-from unet_jax.families.m_net import MNet
-from unet_jax.families.monai_unet import MonaiUNet
-from unet_jax.families.multiresunet import MultiResUNet
-from unet_jax.families.probabilistic_unet import ProbabilisticUNet
-from unet_jax.families.resnet_unet import ResNetUNet
-from unet_jax.families.sa_unet import SAUNet
-from unet_jax.families.staged_unet import StagedUNet
-from unet_jax.families.transunet import TransUNet
-from unet_jax.families.unetpp import UNetPP
+from ..network import Network
+from ..registry import NETWORKS
 
-__all__ = [
-    "AttentionUNet",
-    "FCN8s",
-    "MNet",
-    "MonaiUNet",
-    "MultiResUNet",
-    "ProbabilisticUNet",
-    "ResNetUNet",
-    "SAUNet",
-    "StagedUNet",
-    "TransUNet",
-    "UNetPP",
-]
+
+def __getattr__(name: str) -> type[Network]:
+    return NETWORKS.called(name)

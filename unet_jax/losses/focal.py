@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
-from unet_jax.losses.targets import pixel_targets, weighted_mean
+from ..shapes import Labels, Logits, Scalar, Weights
+from .targets import pixel_targets, weighted_mean
 
 
 def focal_loss(
-    logits: Array, labels: Array, weights: Array | None = None, ignore: int | None = None, gamma: float = 2.0
-) -> Array:
-    """Mean over pixels of w · (1 − p)^γ · (−log p), with p the probability of the label (Lin et al. 2017, equation 4).
+    logits: Logits, labels: Labels, weights: Weights | None = None, ignore: int | None = None, gamma: float = 2.0
+) -> Scalar:
+    """Focal loss, the mean over pixels, with p the probability of the label:
 
-    `gamma` 0 is `cross_entropy`. Arguments and result as there.
+        Σ w · (1 − p)^γ · (−log p) / Σ w
+
+    Args:
+        logits, labels, weights, ignore: as for `cross_entropy`.
+        gamma: γ ≥ 0, how much less the pixels count that are right already; 0 is `cross_entropy`.
+
+    Returns:
+        A scalar ≥ 0 in the dtype of the logits; 0 where no pixel counts, NaN for a label out of range.
+
+    Raises:
+        InputError: labels or weights smaller than the logits.
+
+    Example:
+        >>> logits = jnp.array([[[0.0, 2.0], [2.0, 0.0]]])  # an image of two pixels, two classes
+        >>> print(f"{focal_loss(logits, jnp.array([[1, 1]])):.4f}")
+        0.8259
+
+    References:
+        Lin et al. 2017, arXiv 1708.02002, equation 4.
     """
     logits, labels, weights, known = pixel_targets(logits, labels, weights, ignore)
     log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)[..., 0]

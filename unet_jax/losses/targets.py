@@ -5,24 +5,46 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Bool, Float, Shaped
 
-from unet_jax.blocks import center_crop
+from unet_spec import InputError
+
+from ..nn.spatial import center_crop
+from ..shapes import Labels, Logits, Scalar, Weights
+
+Values = Float[Array, " n *out"]
+Mask = Bool[Array, " n *out"]
+Classes = Shaped[Array, " n *out"]
+Counts = Float[Array, "n k"]
+"""One number for each image and class."""
 
 
-def class_logits(logits: Array) -> Array:
-    """Logits with one channel a class, (..., K ≥ 2): a single channel z is the logit of class 1 against class 0."""
+def class_logits(logits: Float[Array, "*shape k"]) -> Float[Array, "*shape classes"]:
+    """Logits with one channel a class, K ≥ 2: a single channel z is the logit of class 1 against class 0.
+
+    Example:
+        >>> class_logits(jnp.array([[[3.0]]])).tolist()
+        [[[0.0, 3.0]]]
+    """
     return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1) if logits.shape[-1] == 1 else logits
 
 
-def crop_labels(labels: Array, logits: Array) -> Array:
-    """The centre of `labels` (N, *spatial) that the logits (N, *spatial, K) of a valid network speak of."""
+def crop_labels(labels: Shaped[Array, " n *spatial"], logits: Logits) -> Classes:
+    """The centre of `labels` that the logits of a valid network speak of. Raises InputError: labels are smaller.
+
+    Example:
+        >>> crop_labels(jnp.arange(5)[None], jnp.zeros((1, 3, 2))).tolist()
+        [[1, 2, 3]]
+    """
+    if any(n < m for n, m in zip(labels.shape[1:], logits.shape[1:-1], strict=True)):
+        raise InputError(f"labels of size {labels.shape[1:]} are smaller than the logits, {logits.shape[1:-1]}")
     return center_crop(labels[..., None], like=logits)[..., 0]
 
 
 def pixel_targets(
-    logits: Array, labels: Array, weights: Array | None, ignore: int | None
-) -> tuple[Array, Array, Array, Array]:
-    """Logits (N, *spatial, K ≥ 2), and labels, weights (0 where ignored) and known (bool), all (N, *spatial).
+    logits: Logits, labels: Labels, weights: Weights | None, ignore: int | None
+) -> tuple[Float[Array, "n *out classes"], Classes, Values, Mask]:
+    """Logits (N, *out, K ≥ 2), and labels, weights (0 where ignored) and known (bool), all (N, *out).
 
     Pixels that count but whose label is no class are not `known`; their label is given as 0.
     """
@@ -35,15 +57,15 @@ def pixel_targets(
     return logits, jnp.where(inside, labels, 0), jnp.where(counted, weights.astype(logits.dtype), 0.0), known
 
 
-def weighted_mean(loss: Array, weights: Array, known: Array) -> Array:
-    """Σ w·loss / Σ w, a scalar; 0 where no pixel counts, NaN where a counted pixel has a label that is no class."""
+def weighted_mean(loss: Values, weights: Values, known: Mask) -> Scalar:
+    """Σ w·loss / Σ w; 0 where no pixel counts, NaN where a counted pixel has a label that is no class."""
     loss = jnp.where(known, jnp.where(weights > 0, loss, 0.0), jnp.nan)
     total = weights.sum()
     return jnp.where(total > 0, (loss * weights).sum() / jnp.where(total > 0, total, 1.0), 0.0)
 
 
-def overlaps(logits: Array, labels: Array, weights: Array, known: Array) -> tuple[Array, Array, Array]:
-    """Per image and class, (N, K): Σ w·p·t, Σ w·p·(1 − t) and Σ w·(1 − p)·t, with p = softmax and t the target.
+def overlaps(logits: Logits, labels: Classes, weights: Values, known: Mask) -> tuple[Counts, Counts, Counts]:
+    """Per image and class: Σ w·p·t, Σ w·p·(1 − t) and Σ w·(1 − p)·t, with p = softmax and t the target.
 
     These are the soft counts of true positives, false positives and false negatives.
     """
@@ -54,8 +76,8 @@ def overlaps(logits: Array, labels: Array, weights: Array, known: Array) -> tupl
     return (w * p * t).sum(axes), (w * p * (1 - t)).sum(axes), (w * (1 - p) * t).sum(axes)
 
 
-def present_mean(score: Array, size: Array) -> Array:
-    """The mean of `score` (N, K) over the classes of each image that occur (`size` > 0); 0 where none does."""
+def present_mean(score: Counts, size: Counts) -> Scalar:
+    """The mean of `score` over the classes of each image that occur (`size` > 0); 0 where none does."""
     present = jnp.where(jnp.isnan(size), True, size > 0)
     count = present.sum()
     return jnp.where(count > 0, jnp.where(present, score, 0.0).sum() / jnp.maximum(count, 1), 0.0)

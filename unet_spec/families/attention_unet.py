@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require_norm, require_widths
-from unet_spec.ops import Add, Multiply, PlainInstanceNorm, PReLU, Sigmoid
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require_norm, require_widths
+from ..ops import Add, Multiply, PReLU, Sigmoid
+from .builder import Builder
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,19 @@ def build(config: AttentionUNetConfig) -> Graph:
         gate = b.add(f"{name}.gate.sigmoid", Sigmoid(), gate)
         gated = b.add(f"{name}.gate.multiply", Multiply(), skip, gate)
         x = b.conv(f"{name}.merge", b.concat(f"{name}.concat", gated, up), width)
-        x = b.add(f"{name}.merge_norm", PlainInstanceNorm(width, config.norm_eps), x)
+        x = b.norm("plain", f"{name}.merge_norm", x, config.norm_eps)
         x = b.add(f"{name}.merge_act", PReLU(), x)
     b.conv("head", x, config.out_channels, 1)
     return b.graph()
 
 
-PRESETS = {"attention-unet": AttentionUNetConfig()}
+FAMILY = Family(
+    AttentionUNetConfig,
+    when="Small structures in a large field, where most of a skip is background.",
+    image_size=256,
+    presets={"attention-unet": AttentionUNetConfig()},
+    tests={
+        "attention-unet": AttentionUNetConfig(widths=(4, 6), in_channels=2),
+        "attention-unet-3d": AttentionUNetConfig(widths=(4, 5), spatial_dims=3),
+    },
+)

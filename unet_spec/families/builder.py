@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unet_spec.graph import Graph, Node
-from unet_spec.ops import (
+from ..graph import Graph, Node
+from ..ops import (
     Activation,
     AvgPool,
     BatchNorm,
@@ -12,11 +12,17 @@ from unet_spec.ops import (
     ConvTranspose,
     Crop,
     CroppedConvTranspose,
+    GroupNorm,
     Input,
+    InstanceNorm,
     MaxPool,
     Op,
+    PlainInstanceNorm,
     Upsample,
 )
+
+Sizes = tuple[int, ...]
+"""One number for each spatial axis."""
 
 
 class Builder:
@@ -39,11 +45,17 @@ class Builder:
         self.channels[name] = op.channels(*(self.channels[i] for i in inputs))
         return name
 
-    def conv(self, name: str, x: str, out: int, kernel: int = 3, stride: int = 1, bias: bool = True) -> str:
+    def sizes(self, size: int | Sizes) -> Sizes:
+        """One number for each axis: `size` itself, or a single number for all."""
+        return (size,) * self.dims if isinstance(size, int) else size
+
+    def conv(
+        self, name: str, x: str, out: int, kernel: int | Sizes = 3, stride: int | Sizes = 1, bias: bool = True
+    ) -> str:
         """Padded by (kernel − 1) / 2 zeros a side, unless all are valid."""
-        pad = 0 if self.valid else (kernel - 1) // 2
-        window, strides, pads = ((n,) * self.dims for n in (kernel, stride, pad))
-        return self.add(name, Conv(self.channels[x], out, window, strides, pads, bias), x)
+        window = self.sizes(kernel)
+        pads = tuple(0 if self.valid else (k - 1) // 2 for k in window)
+        return self.add(name, Conv(self.channels[x], out, window, self.sizes(stride), pads, bias), x)
 
     def up_conv(self, name: str, x: str, out: int, kernel: int = 2, cut: tuple[int, int] = (0, 0)) -> str:
         """A transposed convolution, stride 2, with `cut` pixels cut from the low and the high end."""
@@ -55,17 +67,33 @@ class Builder:
     def batch_norm(self, name: str, x: str, eps: float = 1e-5, momentum: float = 0.1) -> str:
         return self.add(name, BatchNorm(self.channels[x], eps, momentum), x)
 
+    def norm(self, kind: str, name: str, x: str, eps: float = 1e-5, momentum: float = 0.1, groups: int = 8) -> str:
+        """The norm of a kind: "batch", "group", "instance" or "plain" (an instance norm without scale and shift); with
+        "none" there is no such node, and x is returned."""
+        channels = self.channels[x]
+        match kind:
+            case "batch":
+                return self.batch_norm(name, x, eps, momentum)
+            case "group":
+                return self.add(name, GroupNorm(channels, eps, groups), x)
+            case "instance":
+                return self.add(name, InstanceNorm(channels, eps), x)
+            case "plain":
+                return self.add(name, PlainInstanceNorm(channels, eps), x)
+        return x
+
     def relu(self, name: str, x: str) -> str:
         return self.add(name, Activation("relu"), x)
 
-    def max_pool(self, name: str, x: str) -> str:
-        return self.add(name, MaxPool((2,) * self.dims), x)
+    def max_pool(self, name: str, x: str, size: int | Sizes = 2) -> str:
+        return self.add(name, MaxPool(self.sizes(size)), x)
 
-    def avg_pool(self, name: str, x: str) -> str:
-        return self.add(name, AvgPool((2,) * self.dims), x)
+    def avg_pool(self, name: str, x: str, size: int | Sizes = 2) -> str:
+        return self.add(name, AvgPool(self.sizes(size)), x)
 
-    def upsample(self, name: str, x: str, align_corners: bool = True) -> str:
-        return self.add(name, Upsample(2, align_corners), x)
+    def upsample(self, name: str, x: str, scale: int = 2, align_corners: bool = True) -> str:
+        """Linear interpolation to `scale` times the size."""
+        return self.add(name, Upsample(scale, align_corners), x)
 
     def crop(self, name: str, x: str, margin: int) -> str:
         """Cuts `margin` pixels from every side; with 0 there is no such node, and x is returned."""
@@ -74,5 +102,5 @@ class Builder:
     def concat(self, name: str, *inputs: str) -> str:
         return self.add(name, Concat(), *inputs)
 
-    def graph(self, *sides: str) -> Graph:
-        return Graph(tuple(self.nodes), self.dims, sides)
+    def graph(self, *auxiliary: str) -> Graph:
+        return Graph(tuple(self.nodes), self.dims, auxiliary)

@@ -18,10 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require
-from unet_spec.ops import Add, BilinearConvTranspose, Conv, CropLike, Dropout, WindowMaxPool
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require
+from ..ops import Add, BilinearConvTranspose, Conv, CropLike, Dropout, WindowMaxPool
+from .builder import Builder
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 """3x3 convolutions of the five stages of VGG-16 (Simonyan and Zisserman 2015, configuration D)."""
@@ -46,7 +46,7 @@ class FCN8sConfig(NetworkConfig, architecture="fcn-8s"):
         learn_upsampling: whether the transposed convolutions, which start as interpolation, are trained.
     """
 
-    spatial_dims: ClassVar[int] = 2
+    spatial_dims: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride]
     in_channels: int = 3
     out_channels: int = 21
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
@@ -97,4 +97,17 @@ def build(config: FCN8sConfig) -> Graph:
     return b.graph()
 
 
-PRESETS = {"fcn-8s": FCN8sConfig()}
+FAMILY = Family(
+    FCN8sConfig,
+    when="The comparison: class scores added, where the U-Net concatenates features.",
+    image_size=500,
+    presets={"fcn-8s": FCN8sConfig()},
+    narrow={"fcn-8s": FCN8sConfig(widths=(8, 16, 32, 64, 64), hidden=128)},
+    tests={
+        "fcn-8s": FCN8sConfig(widths=(2, 3, 4, 4, 5), hidden=6, out_channels=3, dropout=0.0),
+        "fcn-8s-learned": FCN8sConfig(
+            widths=(2, 2, 3, 3, 3), hidden=4, out_channels=2, in_channels=1, learn_upsampling=True
+        ),
+    },
+    test_size=33,
+)

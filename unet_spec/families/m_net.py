@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require_widths
-from unet_spec.ops import Average, NearestUpsample
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require_widths
+from ..ops import Average, NearestUpsample
+from .builder import Builder
 
 
 @dataclass(frozen=True)
@@ -78,4 +78,13 @@ def build(config: MNetConfig) -> Graph:
     return b.graph(*sides)
 
 
-PRESETS = {"m-net": MNetConfig()}
+FAMILY = Family(
+    MNetConfig,
+    when="Objects whose outline shows at low resolution already; side outputs to look at.",
+    image_size=400,
+    presets={"m-net": MNetConfig()},
+    tests={
+        "m-net": MNetConfig(widths=(3, 4, 5, 6)),
+        "m-net-3d": MNetConfig(widths=(2, 3, 4), spatial_dims=3, in_channels=1),
+    },
+)

@@ -15,10 +15,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require, require_norm, require_widths
-from unet_spec.ops import Add, BatchNorm, CroppedConvTranspose, InstanceNorm, PlainInstanceNorm, PReLU
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require, require_norm, require_widths
+from ..ops import Add, CroppedConvTranspose, PReLU
+from .builder import Builder
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,10 @@ def up_cut(kernel: int, stride: int) -> tuple[int, int]:
 def build(config: MonaiUNetConfig) -> Graph:
     # Without this, the first strided convolution would take an odd size, and the output would be one larger.
     b = Builder(config.in_channels, config.spatial_dims, multiple=math.prod(config.strides))
-    dims = config.spatial_dims
 
     def norm_act(name: str, x: str) -> str:
-        width = b.channels[x]
-        match config.norm:
-            case "batch":
-                x = b.add(f"{name}.norm", BatchNorm(width, config.norm_eps, config.norm_momentum), x)
-            case "affine":
-                x = b.add(f"{name}.norm", InstanceNorm(width, config.norm_eps), x)
-            case "instance":
-                x = b.add(f"{name}.norm", PlainInstanceNorm(width, config.norm_eps), x)
+        kind = {"instance": "plain", "affine": "instance"}.get(config.norm, config.norm)
+        x = b.norm(kind, f"{name}.norm", x, config.norm_eps, config.norm_momentum)
         return b.add(f"{name}.act", PReLU(), x) if config.activation == "prelu" else b.relu(f"{name}.act", x)
 
     def unit(name: str, x: str, width: int, stride: int = 1, last: bool = False) -> str:
@@ -116,8 +109,8 @@ def build(config: MonaiUNetConfig) -> Graph:
         up = CroppedConvTranspose(
             b.channels[x],
             width,
-            (config.up_kernel,) * dims,
-            (stride,) * dims,
+            b.sizes(config.up_kernel),
+            b.sizes(stride),
             config.bias,
             *up_cut(config.up_kernel, stride),
         )
@@ -128,4 +121,17 @@ def build(config: MonaiUNetConfig) -> Graph:
     return b.graph()
 
 
-PRESETS: dict[str, NetworkConfig] = {"monai-unet": MonaiUNetConfig()}
+FAMILY = Family(
+    MonaiUNetConfig,
+    when="Weights of MONAI's UNet; a light network of residual units that shrinks by strides.",
+    image_size=256,
+    presets={"monai-unet": MonaiUNetConfig()},
+    narrow={"monai-unet": MonaiUNetConfig(widths=(8, 16, 32, 64), strides=(2, 2, 2))},
+    tests={
+        "monai-unet": MonaiUNetConfig(widths=(3, 4, 5), strides=(2, 1), in_channels=2),
+        "monai-unet-plain": MonaiUNetConfig(
+            widths=(2, 3, 4), strides=(2, 2), units=0, norm="batch", activation="relu", bias=False, kernel=5
+        ),
+        "monai-unet-3d": MonaiUNetConfig(spatial_dims=3, widths=(2, 3), strides=(2,), units=1, norm="affine"),
+    },
+)

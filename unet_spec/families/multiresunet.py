@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require, require_norm, require_widths
-from unet_spec.ops import Add, ShiftBatchNorm
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require, require_norm, require_widths
+from ..ops import Add, ShiftBatchNorm
+from .builder import Builder
 
 
 @dataclass(frozen=True)
@@ -113,4 +113,14 @@ def build(config: MultiResUNetConfig) -> Graph:
     return b.graph()
 
 
-PRESETS = {"multiresunet": MultiResUNetConfig()}
+FAMILY = Family(
+    MultiResUNetConfig,
+    when="Textures at several scales, with a quarter of the U-Net's parameters.",
+    image_size=256,
+    presets={"multiresunet": MultiResUNetConfig()},
+    tests={
+        "multiresunet": MultiResUNetConfig(widths=(4, 5)),
+        "multiresunet-deep": MultiResUNetConfig(widths=(4, 5, 7)),
+        "multiresunet-3d": MultiResUNetConfig(widths=(4, 6), spatial_dims=3),
+    },
+)

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require, require_widths
-from unet_spec.ops import ClassNumbers, ExpandLike, GlobalAvgPool, Input, LatentInput, LatentSample, RepeatLike
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require, require_widths
+from ..ops import ClassNumbers, ExpandLike, GlobalAvgPool, Input, LatentInput, LatentSample, RepeatLike
+from .builder import Builder
 
 NOISE, SEGMENTATION = "noise", "segmentation"
 
@@ -102,4 +102,14 @@ def build(config: ProbabilisticUNetConfig) -> Graph:
     return b.graph("prior.head", "posterior.head")
 
 
-PRESETS = {"probabilistic-unet": ProbabilisticUNetConfig()}
+FAMILY = Family(
+    ProbabilisticUNetConfig,
+    when="Annotators disagree: it draws whole segmentations, each consistent in itself.",
+    image_size=128,
+    presets={"probabilistic-unet": ProbabilisticUNetConfig()},
+    narrow={"probabilistic-unet": ProbabilisticUNetConfig(widths=(8, 16, 32, 48))},
+    tests={
+        "probabilistic-unet": ProbabilisticUNetConfig(widths=(4, 5), latent=3, convolutions=2),
+        "probabilistic-unet-3d": ProbabilisticUNetConfig(widths=(2, 3), latent=2, convolutions=1, spatial_dims=3),
+    },
+)

@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require, require_norm
-from unet_spec.ops import Add, NearestUpsample, Pad, WindowMaxPool
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require, require_norm
+from ..ops import Add, NearestUpsample, Pad, WindowMaxPool
+from .builder import Builder
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ResNetUNetConfig(NetworkConfig, architecture="resnet-unet"):
         norm_eps, norm_momentum: of the batch norms (momentum in PyTorch's convention).
     """
 
-    spatial_dims: ClassVar[int] = 2
+    spatial_dims: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride]
     in_channels: int = 3
     out_channels: int = 1
     block: Literal["basic", "bottleneck"] = "basic"
@@ -105,7 +105,18 @@ def build(config: ResNetUNetConfig) -> Graph:
     return b.graph()
 
 
-PRESETS: dict[str, NetworkConfig] = {
-    "resnet34-unet": ResNetUNetConfig(),
-    "resnet50-unet": ResNetUNetConfig(block="bottleneck"),
-}
+_NARROW = ResNetUNetConfig(width=8, depths=(1, 1, 1, 1), decoder=(32, 16, 8, 8, 8))
+
+FAMILY = Family(
+    ResNetUNetConfig,
+    when="Few labelled images, and an encoder that others trained; weights of segmentation_models.pytorch.",
+    image_size=224,
+    presets={"resnet34-unet": ResNetUNetConfig(), "resnet50-unet": ResNetUNetConfig(block="bottleneck")},
+    narrow={"resnet34-unet": _NARROW, "resnet50-unet": _NARROW.replace(block="bottleneck")},
+    tests={
+        "resnet-unet": ResNetUNetConfig(width=2, depths=(1, 2, 1, 1), decoder=(6, 5, 4, 3, 2), out_channels=2),
+        "resnet-unet-bottleneck": ResNetUNetConfig(
+            block="bottleneck", width=2, depths=(1, 1, 2, 1), decoder=(4, 3, 4, 2, 3), in_channels=1
+        ),
+    },
+)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require, require_norm, require_widths
-from unet_spec.ops import ChannelMax, ChannelMean, DropBlock, Multiply, Sigmoid
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require, require_norm, require_widths
+from ..ops import ChannelMax, ChannelMean, DropBlock, Multiply, Sigmoid
+from .builder import Builder
 
 
 @dataclass(frozen=True)
@@ -87,4 +87,15 @@ def build(config: SAUNetConfig) -> Graph:
     return b.graph()
 
 
-PRESETS = {"sa-unet": SAUNetConfig()}
+FAMILY = Family(
+    SAUNetConfig,
+    when="Thin structures such as vessels, few images, half a million parameters.",
+    image_size=592,
+    presets={"sa-unet": SAUNetConfig()},
+    tests={
+        "sa-unet-drop": SAUNetConfig(widths=(3, 4), block=3, out_channels=3),
+        "sa-unet": SAUNetConfig(widths=(3, 4, 6), keep=1.0),
+        "sa-unet-3d": SAUNetConfig(widths=(2, 3), spatial_dims=3, keep=1.0),
+    },
+    test_size=8,  # larger than a square of DropBlock at the deepest level
+)

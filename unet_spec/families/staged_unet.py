@@ -7,7 +7,7 @@
     stage: several blocks, each a convolution, norm, activation; or a residual block, that is
            activation(conv · norm · activation · conv · norm + shortcut), the shortcut a 1x1 convolution where need be
     shrink: the stride of the stage's first block, or max-pooling before it
-    up: a transposed convolution that paints windows of the stride's size, or nearest neighbours and a 2x2 convolution
+    up: a non-overlapping transposed convolution (kernel = stride), or nearest neighbours and a 2x2 convolution
 
 This one network is nnU-Net's PlainConvUNet and ResidualEncoderUNet (Isensee et al. 2021, arXiv 1904.08128, and 2024,
 arXiv 2404.09556), MONAI's DynUNet and BasicUNet, mateuszbuda's brain-segmentation U-Net and the widespread Keras U-Net;
@@ -19,24 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require, require_norm, require_widths
-from unet_spec.ops import (
-    Activation,
-    Add,
-    AvgPool,
-    BatchNorm,
-    Conv,
-    ConvTranspose,
-    InstanceNorm,
-    LeakyReLU,
-    MaxPool,
-    NearestUpsample,
-    PadEnd,
-)
-
-Sizes = tuple[int, ...]
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require, require_norm, require_widths
+from ..ops import Activation, Add, ConvTranspose, LeakyReLU, NearestUpsample, PadEnd
+from .builder import Builder, Sizes
 
 
 @dataclass(frozen=True)
@@ -161,37 +147,29 @@ def stages_of(config: StagedUNetConfig) -> Stages:
 
 def build(config: StagedUNetConfig) -> Graph:
     b, stages = Builder(config.in_channels, config.spatial_dims), stages_of(config)
-    ones = (1,) * config.spatial_dims
+    ones = b.sizes(1)
 
     def act(name: str, x: str) -> str:
         return b.add(name, LeakyReLU(slope=config.slope) if config.activation == "leaky_relu" else Activation(), x)
 
-    def conv(name: str, x: str, width: int, kernel: Sizes, stride: Sizes = ones, bias: bool = True) -> str:
-        return b.add(name, Conv(b.channels[x], width, kernel, stride, tuple(k // 2 for k in kernel), bias), x)
-
     def norm(name: str, x: str) -> str:
-        match config.norm:
-            case "batch":
-                return b.add(name, BatchNorm(b.channels[x], config.norm_eps, config.norm_momentum), x)
-            case "instance":
-                return b.add(name, InstanceNorm(b.channels[x], config.norm_eps), x)
-        return x
+        return b.norm(config.norm, name, x, config.norm_eps, config.norm_momentum)
 
     def conv_block(name: str, x: str, width: int, kernel: Sizes, stride: Sizes = ones) -> str:
-        x = conv(f"{name}.conv", x, width, kernel, stride, config.conv_bias)
+        x = b.conv(f"{name}.conv", x, width, kernel, stride, config.conv_bias)
         return act(f"{name}.act", norm(f"{name}.norm", x))
 
     def shortcut(name: str, x: str, width: int, stride: Sizes) -> str:
         strided = stride if config.residual == "stride" else ones
         if config.residual == "pool" and stride != ones:
-            x = b.add(f"{name}.pool", AvgPool(stride), x)
+            x = b.avg_pool(f"{name}.pool", x, stride)
         if b.channels[x] != width or strided != ones:
-            x = norm(f"{name}.norm", conv(f"{name}.conv", x, width, ones, strided, False))
+            x = norm(f"{name}.norm", b.conv(f"{name}.conv", x, width, 1, strided, bias=False))
         return x
 
     def residual_block(name: str, x: str, width: int, kernel: Sizes, stride: Sizes = ones) -> str:
         y = conv_block(f"{name}.block1", x, width, kernel, stride)
-        y = norm(f"{name}.norm2", conv(f"{name}.conv2", y, width, kernel, ones, config.conv_bias))
+        y = norm(f"{name}.norm2", b.conv(f"{name}.conv2", y, width, kernel, bias=config.conv_bias))
         return act(f"{name}.act2", b.add(f"{name}.add", Add(), y, shortcut(f"{name}.shortcut", x, width, stride)))
 
     block = conv_block if config.residual == "none" else residual_block
@@ -200,7 +178,7 @@ def build(config: StagedUNetConfig) -> Graph:
         x = conv_block("stem", x, config.widths[0], stages.kernels[0])
     for i, (width, kernel, stride) in enumerate(zip(config.widths, stages.kernels, stages.strides, strict=True)):
         if config.downsampling == "max" and stride != ones:
-            x, stride = b.add(f"encoder.{i}.pool", MaxPool(stride), x), ones
+            x, stride = b.max_pool(f"encoder.{i}.pool", x, stride), ones
         for k in range(stages.depths[i]):
             x = block(f"encoder.{i}.blocks.{k}", x, width, kernel, ones if k else stride)
         skips.append(x)
@@ -212,30 +190,90 @@ def build(config: StagedUNetConfig) -> Graph:
             up = b.add(f"{name}.up", ConvTranspose(b.channels[x], up_width, stride, stride, config.up_bias), x)
         else:
             x = b.add(f"{name}.pad", PadEnd(1), b.add(f"{name}.nearest", NearestUpsample(2), x))
-            two, none = (2,) * config.spatial_dims, (0,) * config.spatial_dims
-            up = act(f"{name}.up_act", b.add(f"{name}.up", Conv(b.channels[x], up_width, two, ones, none), x))
+            up = act(f"{name}.up_act", b.conv(f"{name}.up", x, up_width, 2))
         pair = (up, skips.pop())
         x = b.concat(f"{name}.concat", *(pair if config.first == "up" else reversed(pair)))
         for k in range(stages.decoder_depths[i]):
             x = conv_block(f"{name}.blocks.{k}", x, width, kernel)
         if i in stages.side_stages:
-            conv(f"sides.{side}", x, config.out_channels, ones)
+            b.conv(f"sides.{side}", x, config.out_channels, 1)
             side += 1
     if config.last_width:
-        x = act("last_act", conv("last", x, config.last_width, (3,) * config.spatial_dims))
-    conv("head", x, config.out_channels, ones)
+        x = act("last_act", b.conv("last", x, config.last_width))
+    b.conv("head", x, config.out_channels, 1)
     return b.graph(*(f"sides.{k}" for k in range(side)))
 
 
-PRESETS: dict[str, NetworkConfig] = {
-    # nnU-Net's 2-D network for patches of 512 pixels, and its residual encoder "M" (fewer blocks in the decoder).
-    "nnunet": StagedUNetConfig(widths=(32, 64, 128, 256, 512, 512, 512, 512), sides=6),
-    "nnunet-residual": StagedUNetConfig(
-        widths=(32, 64, 128, 256, 512, 512, 512, 512),
-        depths=(1, 3, 4, 6, 6, 6, 6, 6),
-        decoder_depths=(1,) * 7,
-        residual="pool",
-        stem=True,
-        sides=6,
-    ),
-}
+_WIDTHS = (32, 64, 128, 256, 512, 512, 512, 512)
+
+FAMILY = Family(
+    StagedUNetConfig,
+    when="Weights of nnU-Net, DynUNet or the Keras U-Net; volumes whose axes want kernels and strides of their own.",
+    image_size=512,
+    presets={
+        # nnU-Net's 2-D network for patches of 512 pixels, and its residual encoder "M" (fewer blocks in the decoder).
+        "nnunet": StagedUNetConfig(widths=_WIDTHS, sides=6),
+        "nnunet-residual": StagedUNetConfig(
+            widths=_WIDTHS,
+            depths=(1, 3, 4, 6, 6, 6, 6, 6),
+            decoder_depths=(1,) * 7,
+            residual="pool",
+            stem=True,
+            sides=6,
+        ),
+    },
+    narrow={
+        "nnunet": StagedUNetConfig(widths=(8, 16, 32, 64), sides=2),
+        "nnunet-residual": StagedUNetConfig(
+            widths=(8, 16, 32, 64), depths=(1, 2, 2, 2), decoder_depths=(1, 1, 1), residual="pool", stem=True, sides=2
+        ),
+    },
+    tests={
+        # Anisotropic kernels and strides, a head for each stage of the decoder.
+        "nnunet": StagedUNetConfig(
+            in_channels=2,
+            out_channels=3,
+            widths=(4, 6, 5),
+            kernels=((1, 3), (3, 3), (3, 5)),
+            strides=((1, 1), (1, 2), (2, 2)),
+            sides=1,
+        ),
+        "nnunet-residual": StagedUNetConfig(
+            widths=(4, 6, 6), depths=(1, 2, 1), decoder_depths=(1, 2), residual="pool", stem=True, sides=1
+        ),
+        "nnunet-residual-3d": StagedUNetConfig(
+            spatial_dims=3,
+            widths=(2, 3),
+            kernels=((1, 3, 3), (3, 3, 3)),
+            strides=((1, 1, 1), (1, 2, 2)),
+            depths=(1, 1),
+            residual="pool",
+            stem=True,
+            norm="batch",
+        ),
+        # Of two channels: the 1x1 kernel of one would only be a scale, which the norm after it divides out.
+        "dynunet-residual": StagedUNetConfig(
+            in_channels=2, widths=(3, 4, 5), residual="stride", conv_bias=False, up_bias=False, slope=0.05, sides=1
+        ),
+        "staged-max": StagedUNetConfig(
+            in_channels=2,
+            widths=(4, 4, 6),
+            decoder_widths=(5, 3),
+            up_widths=(3, 4),
+            downsampling="max",
+            first="skip",
+            norm="batch",
+            activation="relu",
+        ),
+        "staged-nearest": StagedUNetConfig(
+            out_channels=1,
+            widths=(4, 5, 6),
+            downsampling="max",
+            upsampling="nearest",
+            first="skip",
+            norm="none",
+            activation="relu",
+            last_width=2,
+        ),
+    },
+)

@@ -22,10 +22,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require, require_norm
-from unet_spec.ops import (
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require, require_norm
+from ..ops import (
     Activation,
     Add,
     Attention,
@@ -38,6 +37,7 @@ from unet_spec.ops import (
     StdConv,
     WindowMaxPool,
 )
+from .builder import Builder
 
 STRIDE = 16
 """Pixels of the image per token and axis."""
@@ -63,7 +63,7 @@ class TransUNetConfig(NetworkConfig, architecture="transunet"):
         norm_eps, norm_momentum: of the decoder's batch norms (momentum in PyTorch's convention).
     """
 
-    spatial_dims: ClassVar[int] = 2
+    spatial_dims: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride]
     in_channels: int = 3
     out_channels: int = 9
     width: int = 64
@@ -167,4 +167,34 @@ def build(config: TransUNetConfig) -> Graph:
     return b.graph()
 
 
-PRESETS = {"transunet": TransUNetConfig()}
+_TEST = TransUNetConfig(
+    width=4, groups=2, units=(1, 2, 1), hidden=8, layers=2, heads=2, mlp=12, grid=(2, 3), more=6, decoder=(5, 4, 3, 3)
+)
+"""On the tests' images of 2x3 tokens it has as many position vectors as tokens; with a grid of (3, 2), it has not."""
+
+FAMILY = Family(
+    TransUNetConfig,
+    when="Relations across the whole image, and a pretrained encoder or much data at hand.",
+    image_size=224,
+    presets={"transunet": TransUNetConfig()},
+    narrow={
+        "transunet": TransUNetConfig(
+            width=8,
+            groups=4,
+            units=(1, 2, 2),
+            hidden=64,
+            layers=2,
+            heads=4,
+            mlp=128,
+            grid=(15, 15),
+            more=32,
+            decoder=(32, 16, 8, 8),
+        )
+    },
+    tests={
+        "transunet-drop": _TEST.replace(
+            groups=4, units=(1, 1, 1), hidden=6, layers=1, heads=3, mlp=8, grid=(3, 2), more=4, decoder=(4, 4, 4, 2)
+        ).replace(in_channels=1, out_channels=1, dropout=0.2),
+        "transunet": _TEST.replace(out_channels=3, dropout=0.0),
+    },
+)

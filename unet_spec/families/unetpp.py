@@ -18,10 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from unet_spec.errors import InputError
-from unet_spec.families.builder import Builder
-from unet_spec.graph import Graph
-from unet_spec.network import NetworkConfig, require_norm, require_widths
+from ..errors import InputError
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require_norm, require_widths
+from .builder import Builder
 
 Tensor = TypeVar("Tensor")
 
@@ -84,7 +84,7 @@ def build(config: UNetPPConfig) -> Graph:
             i = diagonal - j
             name, width = f"nodes.{i}.{j}", config.widths[i]
             if j:
-                up = b.upsample(f"{name}.up", maps[i + 1, j - 1], config.align_corners)
+                up = b.upsample(f"{name}.up", maps[i + 1, j - 1], align_corners=config.align_corners)
                 x = b.concat(f"{name}.concat", *(maps[i, k] for k in range(j)), up)
             else:
                 x = b.max_pool(f"{name}.pool", maps[i - 1, 0]) if i else "input"
@@ -100,7 +100,15 @@ def build(config: UNetPPConfig) -> Graph:
     return b.graph(*heads[:-1])
 
 
-PRESETS = {
-    "unet++": UNetPPConfig(),
-    "unet++-deep": UNetPPConfig(deep_supervision=True),
-}
+FAMILY = Family(
+    UNetPPConfig,
+    when="Objects of very different sizes; a network that is to be cut down after training (`pruned`).",
+    image_size=256,
+    presets={"unet++": UNetPPConfig(), "unet++-deep": UNetPPConfig(deep_supervision=True)},
+    tests={
+        "unet++": UNetPPConfig(widths=(3, 4, 5), out_channels=2),
+        "unet++-deep": UNetPPConfig(widths=(2, 3, 4, 5), deep_supervision=True, in_channels=1),
+        "unet++-half-pixel": UNetPPConfig(widths=(4, 4), align_corners=False),
+        "unet++-3d": UNetPPConfig(widths=(2, 3), spatial_dims=3),
+    },
+)

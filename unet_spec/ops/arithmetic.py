@@ -1,4 +1,4 @@
-"""Sums, products and means of maps of one size: FCN's fusion, residual paths, attention gates, side outputs."""
+"""Operations on several maps of one size: sums, products, means, concatenation."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from unet_spec.ops.base import Op, SizeError
+from .base import Op, SizeError
 
 
 @dataclass(frozen=True)
-class _Elementwise(Op):
-    """Of maps of one size; channels agree, or a map of one channel serves all."""
+class Elementwise(Op):
+    """The base of these: all maps have one size and as many channels, or one channel for all."""
 
     def channels(self, *inputs: int) -> int:
         if len(set(inputs) - {1}) > 1:
             raise ValueError(f"maps of {inputs} channels do not go together")
         return max(inputs)
 
-    def extent(self, axis: int, *inputs: int) -> int:
-        if len(set(inputs)) != 1:
-            raise SizeError(f"maps of sizes {', '.join(map(str, inputs))} do not go together")
-        return inputs[0]
+    def output_size(self, axis: int, *sizes: int) -> int:
+        if len(set(sizes)) != 1:
+            raise SizeError(f"maps of sizes {', '.join(map(str, sizes))} do not go together")
+        return sizes[0]
 
 
 @dataclass(frozen=True)
-class Add(_Elementwise):
+class Add(Elementwise):
     """The sum of its inputs, value by value."""
 
     kind: ClassVar[str] = "add"
@@ -38,7 +38,7 @@ class Add(_Elementwise):
 
 
 @dataclass(frozen=True)
-class Multiply(_Elementwise):
+class Multiply(Elementwise):
     """The product of its inputs, value by value. A gate of one channel weighs all channels alike."""
 
     kind: ClassVar[str] = "multiply"
@@ -48,10 +48,24 @@ class Multiply(_Elementwise):
 
 
 @dataclass(frozen=True)
-class Average(_Elementwise):
+class Average(Elementwise):
     """The mean of its inputs, value by value."""
 
     kind: ClassVar[str] = "average"
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return reduce(np.add, inputs) / len(inputs)
+
+
+@dataclass(frozen=True)
+class Concat(Elementwise):
+    """Joins its inputs along the channels, in their order."""
+
+    kind: ClassVar[str] = "concat"
+    rowwise = True
+
+    def channels(self, *inputs: int) -> int:
+        return sum(inputs)
+
+    def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
+        return np.concatenate(inputs, axis=-1)

@@ -1,25 +1,15 @@
-"""The parts of a transformer, on maps: every pixel is a token, and the channels are its features."""
+"""The layers of a transformer, on maps: every pixel is a token, and the channels are its features."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from unet_spec.ops.base import Interval, Op, Param
-from unet_spec.ops.norm import _Norm, _normalize
-
-
-@dataclass(frozen=True)
-class LayerNorm(_Norm):
-    """Over the channels, at each position (Ba et al. 2016)."""
-
-    kind: ClassVar[str] = "layer_norm"
-
-    def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
-        return _normalize(inputs[0], (-1,), self.eps) * params["weight"] + params["bias"]
+from .base import Interval, Op, Param, per_axis
 
 
 @dataclass(frozen=True)
@@ -52,15 +42,15 @@ class Attention(Op):
     """
 
     kind: ClassVar[str] = "attention"
-    bounded: ClassVar[bool] = False
+    bounded = False
     features: int
     heads: int
 
     def macs(self, inputs: int, outputs: int) -> int:
         return 2 * inputs * outputs * self.features  # queries by keys, weights by values
 
-    def needs(self, axis: int, wanted: Interval, *extents: int) -> tuple[Interval, ...]:
-        return (wanted, (0, extents[1] - 1), (0, extents[2] - 1))
+    def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:
+        return (output, (0, sizes[1]), (0, sizes[2]))
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         q, k, v = (x.reshape(len(x), -1, self.heads, self.features // self.heads).swapaxes(1, 2) for x in inputs)
@@ -69,22 +59,25 @@ class Attention(Op):
         weights /= weights.sum(-1, keepdims=True)
         return (weights @ v).swapaxes(1, 2).reshape(inputs[0].shape)
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return f"{self.heads} heads"
 
 
 @dataclass(frozen=True)
 class PositionEmbedding(Op):
-    """Adds a trained vector to each pixel: one for each place of a `grid`, interpolated linearly with aligned corners
-    where the map has another size. Weight shape: (1, places, features), places in reading order."""
+    """Adds a trained vector to each pixel.
+
+    There is one for each place of a `grid`; for a map of another size they are interpolated linearly with aligned
+    corners. Weight shape: (1, places, features), places in reading order.
+    """
 
     kind: ClassVar[str] = "position_embedding"
-    bounded: ClassVar[bool] = False  # its values depend on the size of the whole map
+    bounded = False  # its values depend on the size of the whole map
     features: int
     grid: tuple[int, ...]
 
     def parameters(self) -> dict[str, Param]:
-        return {"weight": Param((1, int(np.prod(self.grid)), self.features), std=0.02)}
+        return {"weight": Param((1, math.prod(self.grid), self.features), std=0.02)}
 
     @staticmethod
     def matrix(places: int, n: int) -> np.ndarray:
@@ -103,5 +96,5 @@ class PositionEmbedding(Op):
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return inputs[0] + self.resized(params["weight"], inputs[0].shape[1:-1])
 
-    def hyper(self) -> str:
-        return "x".join(map(str, self.grid))
+    def summary(self) -> str:
+        return per_axis(self.grid)

@@ -1,24 +1,20 @@
-"""What an operation is: everything that follows from a layer, said once.
-
-An operation is a frozen dataclass whose fields are its attributes. From it follow the parameters that it owns, the
-shape of its output, its multiply-adds, the inputs that one stretch of its output depends on, and how NumPy computes it.
-Arrays here are channels-last, (N, *spatial, C); parameters keep PyTorch's shapes and names.
-"""
+"""The base of all operations: what each must answer. README.md beside this file explains the design."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
+Value = TypeVar("Value")
 Interval = tuple[int, int]
-"""First and last index, both included, along one axis. May reach outside of the axis: that is what padding answers."""
+"""First position along one axis, and one past the last. It may reach outside of the axis, into the padding."""
 
 
 class SizeError(ValueError):
-    """A size that an operation cannot take: an odd one before pooling, or nothing left after a convolution."""
+    """A size that an operation cannot take: an odd one before pooling, or too few pixels for a convolution."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +24,8 @@ class Param:
     Attributes:
         shape: in PyTorch's axis order.
         role: "parameter" (trained), "fixed" (a weight that is not trained) or "buffer" (running statistics).
-        std, constant: standard deviation of a zero-mean normal, or the constant that it starts from.
-        start: "bilinear" where it starts as the kernel of an interpolation instead.
+        std, constant: initial values: the standard deviation of a zero-mean normal, or one constant.
+        start: "bilinear" where the initial values are the kernel of an interpolation instead.
     """
 
     shape: tuple[int, ...]
@@ -43,48 +39,113 @@ class Param:
 class Op:
     """The base of all operations: by itself, a layer that changes nothing.
 
-    `kind` names the operation in tables and in the weight map. `bounded` is False where every output depends on the
-    whole image (a norm over space), so that no tile can reproduce it.
+    A subclass is a frozen dataclass that overrides what differs. Arrays are channels-last, (N, *spatial, C); parameters
+    have PyTorch's names and shapes. Sizes and positions are in pixels along one spatial axis, `axis` counts from 0.
+
+    Attributes:
+        kind: the operation's name in tables and in the weight map.
+        optional_parameters: tensors that the weight map lists for this kind and that a layer may lack, such as a bias.
+        convolution: it multiplies by a trained kernel. Such layers are counted, quantised, and kept in float32 by name.
+        output_axis: of a kernel, the axis of the output channels.
+        bounded: an output depends on a limited part of the image; False for a norm or a mean over space.
+        rowwise: `unet_spec.tiling.strips` can compute it a few rows at a time.
+        zero_padded: positions outside of the map that `input_intervals` names are zeros. Other operations clamp.
+        in_place: a runtime fuses it with the operation before it, or overwrites its input.
+        view: its output is a part of its input, which some runtimes do not copy.
+        float32: it is computed and stored in float32 in every precision.
+
+    Example:
+        >>> from unet_spec.ops import Conv
+        >>> conv = Conv(1, 64, kernel=(3, 3), stride=(1, 1), padding=(0, 0))
+        >>> {name: param.shape for name, param in conv.parameters().items()}
+        {'weight': (64, 1, 3, 3), 'bias': (64,)}
+        >>> conv.output_size(0, 572), conv.input_intervals(0, (0, 10), 572), conv.macs(572**2, 570**2)
+        (570, ((0, 12),), 187142400)
     """
 
     kind: ClassVar[str] = "identity"
+    optional_parameters: ClassVar[frozenset[str]] = frozenset()
+    convolution: ClassVar[bool] = False
+    output_axis: ClassVar[int] = 0
     bounded: ClassVar[bool] = True
+    rowwise: ClassVar[bool] = False
+    zero_padded: ClassVar[bool] = False
+    in_place: ClassVar[bool] = False
+    view: ClassVar[bool] = False
+    float32: ClassVar[bool] = False
+
+    @property
+    def shift_invariant(self) -> bool:
+        """Whether a window of the map gives the same values as the whole map, away from the window's edges."""
+        return self.bounded
 
     def parameters(self) -> dict[str, Param]:
         """Name to tensor, in PyTorch's order."""
         return {}
 
-    def absent(self) -> set[str]:
-        """Tensors that layers of this kind own, but this one does not: a bias, a scale."""
-        return set()
-
     def channels(self, *inputs: int) -> int:
-        """Channels out, from channels in."""
+        """Channels of the output, from those of each input. Raises ValueError where they do not fit together."""
         return inputs[0]
 
-    def extent(self, axis: int, *inputs: int) -> int:
-        """Length of the output along one spatial axis. Raises SizeError where the input does not fit."""
-        return inputs[0]
+    def output_size(self, axis: int, *sizes: int) -> int:
+        """Size of the output, from that of each input. Raises SizeError where they do not fit."""
+        return sizes[0]
 
     def downsampling(self, axis: int) -> int:
-        """How many pixels of the input one step in the output passes over; 1 where the output is the larger one."""
+        """Pixels of the input for one of the output; 1 where the output is larger."""
         return 1
 
     def macs(self, inputs: int, outputs: int) -> int:
-        """Multiply-adds for one image, from the number of input and output positions (products of the extents)."""
+        """Multiply-adds for one image, from the number of input and output positions (products of the sizes)."""
         return 0
 
-    def needs(self, axis: int, wanted: Interval, *extents: int) -> tuple[Interval, ...]:
-        """For each input, the interval of it that the interval `wanted` of the output is computed from."""
-        return (wanted,) * len(extents)
+    def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:
+        """For each input, of the given size, the interval that the interval `output` is computed from; not clipped."""
+        return (output,) * len(sizes)
+
+    def leading_outputs(self, axis: int, first: int, first_input: int) -> int:
+        """Outputs before `first` that also come out where the input is given from `first_input` on."""
+        return 0
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
-        """The operation on arrays (N, *spatial, C), in the dtype that it is given."""
+        """The output (N, *spatial, C) for arrays (N, *spatial, C), in their dtype.
+
+        `params` has the entries of `parameters()`; in training, dropout also takes its "mask" (1 = kept) from there.
+        """
         return inputs[0]
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         """The attributes in a few characters, for tables."""
         return ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation under the name of the layer that performs it: the module's path in both twins.
+
+    Attributes:
+        name: dotted path; parameters are called `name.weight`, `name.bias`, ...
+        op: the operation with its attributes.
+        inputs: the names of the nodes whose outputs it takes.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> preset("paper").graph["decoder.0.concat"].inputs
+        ('decoder.0.crop', 'decoder.0.up')
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+
+    @property
+    def is_input(self) -> bool:
+        """Whether an array enters here: the image, or another input."""
+        return not self.inputs
+
+    def select(self, tensors: Mapping[str, Value]) -> dict[str, Value]:
+        """The node's own tensors out of those of the network, as "weight", "bias", ..."""
+        return {key: tensors[f"{self.name}.{key}"] for key in self.op.parameters()}
 
 
 def per_axis(values: tuple[int, ...]) -> str:

@@ -1,24 +1,25 @@
-"""A latent variable: where its noise enters, how a sample is drawn with it, what its posterior sees of the labels."""
+"""A latent variable: its operations, and the noise that turns one image into many hypotheses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from unet_spec.ops.base import Op
-from unet_spec.ops.pointwise import Input
+from ..errors import InputError
+from .base import Node, Op
+from .pointwise import Input
 
 
 @dataclass(frozen=True)
 class LatentInput(Input):
-    """Where standard normal noise enters, as a map of one pixel with `features` channels. Not given, it is zero."""
+    """The input for standard normal noise: a map of one pixel with `features` channels, zero by default."""
 
     kind: ClassVar[str] = "latent_input"
 
-    def extent(self, axis: int, *inputs: int) -> int:
+    def output_size(self, axis: int, *sizes: int) -> int:
         return 1
 
 
@@ -42,7 +43,7 @@ class LatentSample(Op):
 
 @dataclass(frozen=True)
 class ClassNumbers(Op):
-    """A map of labels as it is, but −1 where a label is no class: pixels to be ignored, by whatever number."""
+    """A map of labels, with −1 in place of every number that is no class: pixels to ignore."""
 
     kind: ClassVar[str] = "class_numbers"
     classes: int
@@ -51,5 +52,55 @@ class ClassNumbers(Op):
         (labels,) = inputs
         return np.where((labels >= 0) & (labels < self.classes), labels, np.asarray(-1, labels.dtype))
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return str(self.classes)
+
+
+def noise_input(graph: Iterable[Node]) -> Node | None:
+    """Where noise enters, or None: most networks have no latent variable."""
+    return next((node for node in graph if isinstance(node.op, LatentInput)), None)
+
+
+def check_noise(graph: Iterable[Node], images: int, noise: np.ndarray) -> str:
+    """The name of the input that the noise is for.
+
+    Args:
+        graph: of a network with a latent variable.
+        images: number of images that the network is given.
+        noise: (images, features), or (samples, features) for a single image.
+
+    Raises:
+        InputError: no latent variable, or noise of another shape.
+    """
+    node = noise_input(graph)
+    if node is None:
+        raise InputError("this network has no latent variable: it makes one hypothesis of an image, and takes no noise")
+    features = node.op.channels()
+    if noise.ndim != 2 or noise.shape[1] != features or not len(noise) or (images != 1 and len(noise) != images):
+        count = "1 or more" if images == 1 else images
+        raise InputError(f"the noise has shape {noise.shape}; expected ({count}, {features})")
+    return node.name
+
+
+def draw_noise(graph: Iterable[Node], samples: int, *seed: int) -> np.ndarray:
+    """(samples, features) float32, standard normal.
+
+    Args:
+        graph: of a network with a latent variable.
+        samples: how many hypotheses to draw, at least 1.
+        seed: one number or several, at least 0; the same ones give the same noise.
+
+    Raises:
+        InputError: no latent variable, or a number below its minimum.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> draw_noise(preset("probabilistic-unet").graph, 8, 0).shape
+        (8, 6)
+    """
+    if samples < 1 or min(seed) < 0:
+        raise InputError(f"samples is {samples} and seed {min(seed)}; they must be at least 1 and 0")
+    node = noise_input(graph)
+    noise = np.random.default_rng(seed).standard_normal((samples, node.op.channels() if node else 0), np.float32)
+    check_noise(graph, 1, noise)
+    return noise

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from unet_spec.ops.base import Op, Param
+from .base import Op, Param
 
 
 def _normalize(x: np.ndarray, axes: tuple[int, ...], eps: float) -> np.ndarray:
@@ -18,7 +18,9 @@ def _normalize(x: np.ndarray, axes: tuple[int, ...], eps: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Norm(Op):
+class Norm(Op):
+    """The base of these: a scale, called weight, and a shift, called bias, for each of `features` channels."""
+
     features: int
     eps: float = 1e-5
 
@@ -27,7 +29,7 @@ class _Norm(Op):
 
 
 @dataclass(frozen=True)
-class BatchNorm(_Norm):
+class BatchNorm(Norm):
     """Over batch and space (Ioffe and Szegedy 2015); in evaluation, the running statistics.
 
     running ← (1 − momentum) · running + momentum · batch, where the batch's variance is the unbiased one (divided by
@@ -35,6 +37,7 @@ class BatchNorm(_Norm):
     """
 
     kind: ClassVar[str] = "batch_norm"
+    rowwise = in_place = True
     momentum: float = 0.1
 
     def parameters(self) -> dict[str, Param]:
@@ -61,11 +64,12 @@ class BatchNorm(_Norm):
 
 
 @dataclass(frozen=True)
-class GroupNorm(_Norm):
+class GroupNorm(Norm):
     """Over space and over the channels of one group (Wu and He 2018). Consecutive channels form a group."""
 
     kind: ClassVar[str] = "group_norm"
-    bounded: ClassVar[bool] = False
+    bounded = False
+    float32 = True  # up to a million squares are summed
     groups: int = 8
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
@@ -74,17 +78,28 @@ class GroupNorm(_Norm):
         axes = (*range(1, x.ndim - 1), x.ndim)
         return _normalize(grouped, axes, self.eps).reshape(x.shape) * params["weight"] + params["bias"]
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return f"{self.groups} groups"
 
 
 @dataclass(frozen=True)
-class InstanceNorm(_Norm):
+class InstanceNorm(Norm):
     """Over space, each channel of each image by itself (Ulyanov et al. 2016), with scale and shift."""
 
     kind: ClassVar[str] = "instance_norm"
-    bounded: ClassVar[bool] = False
+    bounded = False
+    float32 = True
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         x = inputs[0]
         return _normalize(x, tuple(range(1, x.ndim - 1)), self.eps) * params["weight"] + params["bias"]
+
+
+@dataclass(frozen=True)
+class LayerNorm(Norm):
+    """Over the channels, at each position (Ba et al. 2016)."""
+
+    kind: ClassVar[str] = "layer_norm"
+
+    def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
+        return _normalize(inputs[0], (-1,), self.eps) * params["weight"] + params["bias"]

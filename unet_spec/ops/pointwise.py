@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from unet_spec.ops.base import Op, SizeError
+from .base import Op, SizeError
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has none, and SciPy is not among what the spec needs
 
@@ -30,10 +30,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Input(Op):
-    """Where the image, or another input, enters.
-
-    `features` is its number of channels; every extent must be a multiple of `multiple`.
-    """
+    """The image, or another input: `features` channels, and every size a multiple of `multiple`."""
 
     kind: ClassVar[str] = "input"
     features: int
@@ -42,29 +39,35 @@ class Input(Op):
     def channels(self, *inputs: int) -> int:
         return self.features
 
-    def extent(self, axis: int, *inputs: int) -> int:
-        if inputs[0] % self.multiple:
-            raise SizeError(f"{inputs[0]} is no multiple of {self.multiple}")
-        return inputs[0]
+    def output_size(self, axis: int, *sizes: int) -> int:
+        if sizes[0] % self.multiple:
+            raise SizeError(f"{sizes[0]} is no multiple of {self.multiple}")
+        return sizes[0]
 
 
 @dataclass(frozen=True)
 class Activation(Op):
-    """One of ACTIVATIONS, value by value."""
+    """One of ACTIVATIONS, value by value.
+
+    Example:
+        >>> Activation("elu").compute({}, np.array([-1.0, 2.0])).round(3)
+        array([-0.632,  2.   ])
+    """
 
     kind: ClassVar[str] = "activation"
+    rowwise = in_place = True
     function: str = "relu"
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return ACTIVATIONS[self.function](inputs[0])
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return self.function
 
 
 @dataclass(frozen=True)
 class LeakyReLU(Activation):
-    """x where x ≥ 0, else slope · x, with a slope of one's own choice."""
+    """x where x ≥ 0, else slope · x."""
 
     function: str = "leaky_relu"
     slope: float = 0.01
@@ -72,40 +75,27 @@ class LeakyReLU(Activation):
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return np.where(inputs[0] >= 0, inputs[0], np.asarray(self.slope, inputs[0].dtype) * inputs[0])
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return f"leaky_relu {self.slope:g}"
 
 
 @dataclass(frozen=True)
 class Dropout(Op):
-    """In training, zeroes values with probability `rate` and scales the rest by 1 / (1 − rate); else nothing.
+    """Zeroes values with probability `rate` in training and scales the rest by 1 / (1 − rate); the identity in
+    evaluation. `compute` draws no random numbers: it takes the mask (1 = kept) from its parameters, "mask".
 
-    The reference draws no random numbers: in training it takes the mask (1 = kept) as if it were a parameter, "mask".
+    Example:
+        >>> x = np.ones((1, 4, 1))
+        >>> Dropout(0.5).compute({"mask": np.array([1, 0, 0, 1]).reshape(1, 4, 1)}, x, training=True).ravel()
+        array([2., 0., 0., 2.])
     """
 
     kind: ClassVar[str] = "dropout"
+    rowwise = in_place = True
     rate: float = 0.5
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return inputs[0] * params["mask"] / (1 - self.rate) if training else inputs[0]
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return f"{self.rate:g}"
-
-
-@dataclass(frozen=True)
-class Concat(Op):
-    """Joins maps of one size along the channels, in the order of its inputs."""
-
-    kind: ClassVar[str] = "concat"
-
-    def channels(self, *inputs: int) -> int:
-        return sum(inputs)
-
-    def extent(self, axis: int, *inputs: int) -> int:
-        if len(set(inputs)) != 1:
-            raise SizeError(f"maps of sizes {', '.join(map(str, inputs))} cannot be concatenated")
-        return inputs[0]
-
-    def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
-        return np.concatenate(inputs, axis=-1)

@@ -1,4 +1,4 @@
-"""Pooling beyond windows that touch: averages, windows that overlap or overhang, the whole map, the channels."""
+"""Further pooling: averages, windows that overlap or overhang, the whole map, the channels; and nearest upsampling."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from unet_spec.ops.base import Interval, Op, SizeError
-from unet_spec.ops.spatial import MaxPool
+from .base import Interval, Op, SizeError
+from .spatial import MaxPool
 
 
 @dataclass(frozen=True)
 class AvgPool(MaxPool):
-    """The mean of each window. Windows touch and do not overlap: every extent must be a multiple of the window."""
+    """The mean of each window. Windows do not overlap, and every size must be a multiple of the window."""
 
     kind: ClassVar[str] = "avg_pool"
+    rowwise = False
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return sum(self.taps(inputs[0])) / np.prod(self.window).astype(inputs[0].dtype)
@@ -27,8 +28,12 @@ class AvgPool(MaxPool):
 class WindowMaxPool(Op):
     """The maximum of windows that may overlap. out[i] = max over taps t < window of in[i·stride + t].
 
-    With `ceil`, a last window that overhangs the map still counts (its part inside of the map); without, it is left
-    out, and so are the last pixels that no window reaches.
+    With `ceil`, a last window that overhangs the map counts with its part inside of the map; without, it is left out,
+    and so are the last pixels that no window reaches.
+
+    Example:
+        >>> [WindowMaxPool(window=2, stride=2, ceil=ceil).output_size(0, 5) for ceil in (False, True)]
+        [2, 3]
     """
 
     kind: ClassVar[str] = "window_max_pool"
@@ -39,26 +44,26 @@ class WindowMaxPool(Op):
     def downsampling(self, axis: int) -> int:
         return self.stride
 
-    def extent(self, axis: int, *inputs: int) -> int:
-        steps = inputs[0] - self.window
+    def output_size(self, axis: int, *sizes: int) -> int:
+        steps = sizes[0] - self.window
         out = (-(-steps // self.stride) if self.ceil else steps // self.stride) + 1
         if out < 1:
-            raise SizeError(f"a pooling window of {self.window} leaves nothing of a size of {inputs[0]}")
+            raise SizeError(f"a pooling window of {self.window} leaves nothing of a size of {sizes[0]}")
         return out
 
-    def needs(self, axis: int, wanted: Interval, *extents: int) -> tuple[Interval, ...]:
-        return ((wanted[0] * self.stride, wanted[1] * self.stride + self.window - 1),)
+    def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:
+        return ((output[0] * self.stride, (output[1] - 1) * self.stride + self.window),)
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         x, s = inputs[0], self.stride
-        out = [self.extent(axis, n) for axis, n in enumerate(x.shape[1:-1])]
+        out = [self.output_size(axis, n) for axis, n in enumerate(x.shape[1:-1])]
         overhang = [max((m - 1) * s + self.window - n, 0) for m, n in zip(out, x.shape[1:-1], strict=True)]
         x = np.pad(x, [(0, 0), *((0, o) for o in overhang), (0, 0)], constant_values=-np.inf)
         taps = itertools.product(range(self.window), repeat=x.ndim - 2)
         spans = [[slice(t, t + (m - 1) * s + 1, s) for t, m in zip(tap, out, strict=True)] for tap in taps]
         return np.maximum.reduce([x[(slice(None), *span)] for span in spans])
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return f"{self.window} stride {self.stride}" + (", overhanging" if self.ceil else "")
 
 
@@ -67,13 +72,13 @@ class GlobalAvgPool(Op):
     """The mean over the whole map, which becomes one pixel."""
 
     kind: ClassVar[str] = "global_avg_pool"
-    bounded: ClassVar[bool] = False
+    bounded = False
 
-    def extent(self, axis: int, *inputs: int) -> int:
+    def output_size(self, axis: int, *sizes: int) -> int:
         return 1
 
-    def needs(self, axis: int, wanted: Interval, *extents: int) -> tuple[Interval, ...]:
-        return ((0, extents[0] - 1),)
+    def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:
+        return ((0, sizes[0]),)
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return inputs[0].mean(tuple(range(1, inputs[0].ndim - 1)), keepdims=True)
@@ -109,11 +114,11 @@ class NearestUpsample(Op):
     kind: ClassVar[str] = "nearest_upsample"
     scale: int
 
-    def extent(self, axis: int, *inputs: int) -> int:
-        return inputs[0] * self.scale
+    def output_size(self, axis: int, *sizes: int) -> int:
+        return sizes[0] * self.scale
 
-    def needs(self, axis: int, wanted: Interval, *extents: int) -> tuple[Interval, ...]:
-        return ((wanted[0] // self.scale, wanted[1] // self.scale),)
+    def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:
+        return ((output[0] // self.scale, (output[1] - 1) // self.scale + 1),)
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         x = inputs[0]
@@ -121,5 +126,5 @@ class NearestUpsample(Op):
             x = x.repeat(self.scale, axis)
         return x
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return f"x{self.scale} nearest"

@@ -1,4 +1,4 @@
-"""Relatives of convolution, transposed convolution and norms. They are mapped as those are: their kind is the same."""
+"""Variants of convolutions and norms, which share the `kind` of their base and hence its lines of the weight map."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from unet_spec.ops.base import Interval, Op, Param
-from unet_spec.ops.convolution import Conv, ConvTranspose
-from unet_spec.ops.norm import BatchNorm, InstanceNorm
+from .base import Interval, Op, Param
+from .convolution import Conv, ConvTranspose
+from .norm import BatchNorm, InstanceNorm
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class StdConv(Conv):
     weight ← (weight − mean) / sqrt(biased variance + eps), over input channels and taps.
     """
 
+    rowwise = False
     eps: float = 1e-5
 
     def standardised(self, weight: np.ndarray) -> np.ndarray:
@@ -33,38 +34,52 @@ class StdConv(Conv):
         own = {**params, "weight": self.standardised(params["weight"])}
         return super().compute(own, *inputs, training=training)
 
-    def hyper(self) -> str:
-        return super().hyper() + " standardised"
+    def summary(self) -> str:
+        return super().summary() + " standardised"
 
 
 @dataclass(frozen=True)
 class CroppedConvTranspose(ConvTranspose):
-    """A transposed convolution of whose output `low` pixels at the beginning and `high` at the end of each axis are
-    cut: to twice the size with 3x3 windows and stride 2, (0, 1) in Keras ("same") and (1, 0) in PyTorch (padding 1,
-    output_padding 1)."""
+    """A transposed convolution whose output loses `low` pixels at the beginning and `high` at the end of each axis.
+
+    With 3x3 windows and stride 2 it doubles the size for (low, high) = (0, 1), Keras' "same", and for (1, 0), PyTorch's
+    padding 1 and output_padding 1.
+
+    Example:
+        >>> CroppedConvTranspose(8, 4, kernel=(3, 3), stride=(2, 2), low=0, high=1).output_size(0, 14)
+        28
+    """
 
     low: int = 0
     high: int = 0
 
-    def extent(self, axis: int, *inputs: int) -> int:
-        return super().extent(axis, *inputs) - self.low - self.high
+    def output_size(self, axis: int, *sizes: int) -> int:
+        return super().output_size(axis, *sizes) - self.low - self.high
 
-    def needs(self, axis: int, wanted: Interval, *extents: int) -> tuple[Interval, ...]:
-        return super().needs(axis, (wanted[0] + self.low, wanted[1] + self.low), *extents)
+    def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:
+        return super().input_intervals(axis, (output[0] + self.low, output[1] + self.low), *sizes)
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         whole = ConvTranspose(self.in_channels, self.out_channels, self.kernel, self.stride, self.bias)
         y = whole.compute(params, *inputs, training=training)
         return y[(slice(None), *(slice(self.low, n - self.high) for n in y.shape[1:-1]))]
 
-    def hyper(self) -> str:
-        return f"{super().hyper()}, cut {self.low} and {self.high}"
+    def summary(self) -> str:
+        return f"{super().summary()}, cut {self.low} and {self.high}"
 
 
 def bilinear_kernel(channels: int, kernel: tuple[int, ...]) -> np.ndarray:
-    """(channels, channels, *kernel) float64 weights of a transposed convolution that interpolates linearly, each
-    channel by itself: (1 − |t − c| / f), f = ceil(k / 2), c = (2f − 1 − f mod 2) / 2f · f (Long et al. 2015, section
-    3.3)."""
+    """The weights of a transposed convolution that interpolates each channel linearly (Long et al. 2015, section 3.3).
+
+    Per axis (1 − |t − c| / f) for taps t, with f = ceil(k / 2) and the centre c = f − 1 for odd k, f − ½ for even k.
+
+    Returns:
+        (channels, channels, *kernel) float64.
+
+    Example:
+        >>> bilinear_kernel(1, (4,))[0, 0]
+        array([0.25, 0.75, 0.75, 0.25])
+    """
     taps = np.ones(())
     for k in kernel:
         factor = (k + 1) // 2
@@ -75,8 +90,10 @@ def bilinear_kernel(channels: int, kernel: tuple[int, ...]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class BilinearConvTranspose(ConvTranspose):
-    """A transposed convolution that starts as bilinear interpolation, and with `fixed` remains it: then its weights are
-    part of the checkpoint, but are not trained."""
+    """A transposed convolution whose initial weights interpolate linearly.
+
+    With `fixed`, they are part of the checkpoint but are not trained.
+    """
 
     bias: bool = False
     fixed: bool = True
@@ -85,19 +102,18 @@ class BilinearConvTranspose(ConvTranspose):
         weight = super().parameters()["weight"]
         return {"weight": Param(weight.shape, "fixed" if self.fixed else "parameter", weight.std, start="bilinear")}
 
-    def hyper(self) -> str:
-        return f"{super().hyper()} bilinear" + (", fixed" if self.fixed else "")
+    def summary(self) -> str:
+        return f"{super().summary()} bilinear" + (", fixed" if self.fixed else "")
 
 
 @dataclass(frozen=True)
 class ShiftBatchNorm(BatchNorm):
     """A batch norm without a scale: y = (x − mean) / sqrt(variance + eps) + bias (Keras' scale=False)."""
 
+    optional_parameters = frozenset({"weight"})
+
     def parameters(self) -> dict[str, Param]:
         return {name: param for name, param in super().parameters().items() if name != "weight"}
-
-    def absent(self) -> set[str]:
-        return {"weight"}
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return super().compute({**params, "weight": np.ones((), inputs[0].dtype)}, *inputs, training=training)
@@ -107,11 +123,10 @@ class ShiftBatchNorm(BatchNorm):
 class PlainInstanceNorm(InstanceNorm):
     """An instance norm without scale and shift."""
 
+    optional_parameters = frozenset({"weight", "bias"})
+
     def parameters(self) -> dict[str, Param]:
         return {}
-
-    def absent(self) -> set[str]:
-        return {"weight", "bias"}
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         zero = np.zeros((), inputs[0].dtype)
@@ -143,12 +158,12 @@ class Sigmoid(Op):
 
 @dataclass(frozen=True)
 class DropBlock(Op):
-    """In training, zeroes squares of `block` pixels, each channel by itself, and scales the rest so that the sum of the
-    mask is that of ones; else nothing (Ghiasi, Lin and Le 2018, arXiv 1810.12890).
+    """Zeroes squares of `block` pixels in training, each channel by itself; the identity in evaluation.
 
-    A square is centred on each pixel (where it lies wholly inside of the map) with probability
-    gamma = (1 − keep) / block² · Π n / Π (n − block + 1), so that about 1 − keep of the pixels are zeroed. Maps smaller
-    than a block are left alone. The reference takes the mask (1 = kept) as if it were a parameter, "mask".
+    A square is centred on each pixel (where it lies completely inside of the map) with probability
+    gamma = (1 − keep) / block² · Π n / Π (n − block + 1), so that about 1 − keep of the pixels are zeroed (Ghiasi, Lin
+    and Le 2018, arXiv 1810.12890). The rest is scaled by the mask's size over its sum. Maps smaller than a block are
+    unchanged. `compute` takes the mask (1 = kept) from its parameters, "mask".
     """
 
     kind: ClassVar[str] = "drop_block"
@@ -168,5 +183,5 @@ class DropBlock(Op):
         mask = params["mask"]
         return inputs[0] * mask * (mask.size / mask.sum())
 
-    def hyper(self) -> str:
+    def summary(self) -> str:
         return f"{self.block}, keep {self.keep:g}"

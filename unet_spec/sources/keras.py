@@ -1,13 +1,13 @@
-"""The widespread Keras U-Net: which one a file holds, by its kernels' shapes and, where it is there, its JSON."""
+"""The widespread Keras U-Net: the network of a file, from its kernels' shapes and, if the file has it, its JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unet_spec.families.staged_unet import StagedUNetConfig
-from unet_spec.sources.shapes import Shapes
-from unet_spec.sources.table import Constants
+from ..families.staged_unet import StagedUNetConfig
+from .shapes import Shapes
+from .table import Constants
 
 _LAYERS = ("InputLayer", "Conv2D", "MaxPooling2D", "UpSampling2D", "Concatenate", "Dropout")
 

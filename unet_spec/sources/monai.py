@@ -1,16 +1,16 @@
-"""MONAI's U-Nets. Tensors say neither strides (but where a transposed convolution's kernel tells) nor slopes nor eps:
-there MONAI's defaults are taken, which all but a few networks have."""
+"""MONAI's U-Nets. Their tensors do not determine slopes and eps, and strides only by a transposed convolution's kernel:
+elsewhere MONAI's defaults stand in, which all but a few networks have."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from unet_spec.families.attention_unet import AttentionUNetConfig
-from unet_spec.families.monai_unet import MonaiUNetConfig
-from unet_spec.families.staged_unet import StagedUNetConfig, stages_of
-from unet_spec.sources.shapes import Shapes
-from unet_spec.sources.table import Constants
+from ..families.attention_unet import AttentionUNetConfig
+from ..families.monai_unet import MonaiUNetConfig
+from ..families.staged_unet import StagedUNetConfig, stages_of
+from .shapes import Shapes
+from .table import Constants
 
 
 def infer_basic(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
@@ -88,23 +88,16 @@ def infer_attention(shapes: Shapes, metadata: Mapping[str, Any]) -> AttentionUNe
     )
 
 
-def attention_constants(config: AttentionUNetConfig) -> Constants:
-    """The number of the bottleneck's stage."""
-    return {"last": len(config.widths) - 1}
-
-
 def _norm(shapes: Shapes, end: str) -> Any:
-    """Batch norm has statistics; a norm with a scale only is taken for an instance norm. `end`: of a norm's name."""
-    if shapes.any("", f"{end}.running_mean"):
-        return "batch"
-    if not shapes.any("", f"{end}.weight"):
+    norm = shapes.norm("", end)
+    if norm == "none":
         raise shapes.refuse("no norm has a scale; only batch norm and instance norm with a scale are known here")
-    return "instance"
+    return norm
 
 
 def infer_unet(shapes: Shapes, metadata: Mapping[str, Any]) -> MonaiUNetConfig:
-    """UNet, with residual units or without. Every level is taken to halve its input, but where a residual unit's
-    shortcut, 1x1 or none, shows that it does not."""
+    """UNet, with residual units or without. Every level is assumed to halve its input, unless a residual unit's
+    shortcut, 1x1 or absent, shows that it does not."""
     units = shapes.count("model.0.conv.unit{}.conv.weight")
     block = "model.0.conv.unit0" if units else "model.0"
     tail = ".conv.unit0.conv.weight" if units else ".conv.weight"

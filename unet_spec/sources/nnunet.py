@@ -1,14 +1,14 @@
-"""nnU-Net v2: which network a state_dict holds, by its shapes; what the shapes do not say, by the plans."""
+"""nnU-Net v2: the network of a state_dict, from its shapes and, as far as they leave it open, from the plans."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from unet_spec.errors import InputError
-from unet_spec.families.staged_unet import StagedUNetConfig, stages_of
-from unet_spec.sources.shapes import Shapes
-from unet_spec.sources.table import Constants
+from ..errors import InputError
+from ..families.staged_unet import StagedUNetConfig, stages_of
+from .shapes import Shapes
+from .table import Constants
 
 _NORMS = {"InstanceNorm2d": "instance", "InstanceNorm3d": "instance", "BatchNorm2d": "batch", "BatchNorm3d": "batch"}
 _NONLINS = {"LeakyReLU": "leaky_relu", "ReLU": "relu"}
@@ -16,8 +16,8 @@ _NONLINS = {"LeakyReLU": "leaky_relu", "ReLU": "relu"}
 
 def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
     """The network. With `metadata["plans"]` (plans.json) and `metadata["configuration"]` ("2d", "3d_fullres", …), the
-    norm's eps and the activation are the plans', and the tensors are held against them; without, nnU-Net's usual ones
-    (1e-5, leaky ReLU of slope 0.01). Raises InputError."""
+    norm's eps and the activation are the plans', and the tensors must agree with the plans; without, nnU-Net's usual
+    ones (1e-5, leaky ReLU of slope 0.01). Raises InputError."""
     residual = "encoder.stages.0.blocks.0.conv1.conv.weight" in shapes
     first = "encoder.stages.{}.blocks.0.conv1.conv.weight" if residual else "encoder.stages.{}.0.convs.0.conv.weight"
     stages = shapes.count(first)
@@ -35,7 +35,7 @@ def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
     head = shapes.of(f"decoder.seg_layers.{stages - 2}.weight", dims + 2)
     try:
         kwargs = _kwargs(shapes, metadata)
-        told = {} if kwargs is None else _told(shapes, kwargs)
+        planned = {} if kwargs is None else _from_plans(shapes, kwargs)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         raise e if isinstance(e, InputError) else shapes.refuse(f"the plans are not understood ({e!r})") from None
     config = StagedUNetConfig(
@@ -51,20 +51,13 @@ def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
         stem=residual,
         conv_bias=shapes.any("encoder.", ".conv.bias"),
         up_bias=shapes.any("decoder.transpconvs.", ".bias"),
-        norm=_norm(shapes),
+        norm=shapes.norm("encoder.", ".norm"),
         sides=stages - 2,
-        **told,
+        **planned,
     )
     if kwargs is not None:
         _check_plans(config, shapes, kwargs)
     return config
-
-
-def _norm(shapes: Shapes) -> Any:
-    """Batch norm has statistics, instance norm a scale only."""
-    if shapes.any("encoder.", ".norm.running_mean"):
-        return "batch"
-    return "instance" if shapes.any("encoder.", ".norm.weight") else "none"
 
 
 def constants(config: StagedUNetConfig) -> Constants:
@@ -92,15 +85,15 @@ def architecture(plans: Mapping[str, Any], configuration: str, where: str) -> di
 
 def _kwargs(shapes: Shapes, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
     """The plans' arguments of the network; None where there are no plans, or old ones."""
-    told = metadata if metadata.get("plans") else metadata.get("init_args")  # what a checkpoint says of itself
-    if not isinstance(told, Mapping) or not isinstance(told.get("plans"), Mapping) or not told.get("configuration"):
+    known = metadata if metadata.get("plans") else metadata.get("init_args")  # the checkpoint's own record
+    if not isinstance(known, Mapping) or not isinstance(known.get("plans"), Mapping) or not known.get("configuration"):
         return None
-    found = architecture(told["plans"], told["configuration"], shapes.where)
-    return None if found is None else dict(found["arch_kwargs"])
+    network = architecture(known["plans"], known["configuration"], shapes.where)
+    return None if network is None else dict(network["arch_kwargs"])
 
 
-def _told(shapes: Shapes, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What only the plans say."""
+def _from_plans(shapes: Shapes, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that only the plans have."""
     nonlin = str(kwargs.get("nonlin", "LeakyReLU")).rpartition(".")[2]
     if nonlin not in _NONLINS:
         raise shapes.refuse(f"the plans' activation is {nonlin}; only {' and '.join(_NONLINS)} are known here")
@@ -116,10 +109,9 @@ def _told(shapes: Shapes, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_plans(config: StagedUNetConfig, shapes: Shapes, kwargs: Mapping[str, Any]) -> None:
-    """Raises InputError where plans and tensors do not agree."""
+    """Raises InputError where plans and tensors disagree."""
     stages = stages_of(config)
-    norm = kwargs.get("norm_op")
-    found = {
+    actual = {
         "features_per_stage": config.widths,
         "kernel_sizes": stages.kernels,
         "strides": stages.strides,
@@ -127,17 +119,19 @@ def _check_plans(config: StagedUNetConfig, shapes: Shapes, kwargs: Mapping[str, 
         "n_conv_per_stage_decoder": stages.decoder_depths,
         "norm_op": config.norm,
     }
-    told = {key: kwargs.get(key) for key in found}
-    told["norm_op"] = "none" if norm is None else _NORMS.get(str(norm).rpartition(".")[2], str(norm))
-    for key, value in found.items():
-        if not _alike(told[key], value):
-            raise shapes.refuse(f"the plans have {key} {told[key]}, the tensors {value}")
+    norm = kwargs.get("norm_op")
+    norm = "none" if norm is None else _NORMS.get(str(norm).rpartition(".")[2], str(norm))
+    planned = {key: kwargs.get(key) for key in actual} | {"norm_op": norm}
+    for key, value in actual.items():
+        if not _equal(planned[key], value):
+            raise shapes.refuse(f"the plans have {key} {planned[key]}, the tensors {value}")
 
 
-def _alike(told: Any, found: Any) -> bool:
-    """Equal as sequences; one number in the plans stands for as many as there are."""
-    if isinstance(found, tuple):
-        if isinstance(told, int):
-            return all(_alike(told, f) for f in found)
-        return isinstance(told, list | tuple) and len(told) == len(found) and all(map(_alike, told, found))
-    return told == found
+def _equal(planned: Any, actual: Any) -> bool:
+    """Equal as sequences; one number in the plans stands for all of them."""
+    if isinstance(actual, tuple):
+        if isinstance(planned, int):
+            return all(_equal(planned, value) for value in actual)
+        same_length = isinstance(planned, list | tuple) and len(planned) == len(actual)
+        return same_length and all(map(_equal, planned, actual))
+    return planned == actual

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unet_spec.checkpoint import replacing
-from unet_spec.errors import InputError
+from ..errors import InputError
+from ..files import writing
+from ..untrusted.strict_json import read_object
 
 FILE = "source.json"
 
@@ -31,14 +32,14 @@ class Origin:
     absent: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    def to_json(self) -> str:
+        """The content of source.json."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes source.json into a folder that is there. Raises InputError."""
-        path = Path(folder) / FILE
-        try:
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        except OSError as e:
-            raise InputError(f"cannot write {path}: {e.strerror or e}") from None
+        """Writes source.json into a folder. Raises InputError."""
+        with writing(Path(folder) / FILE) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Origin | None:
@@ -47,8 +48,10 @@ class Origin:
         if not path.is_file():
             return None
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_object(path, finite=False)  # a trainer's log of another project may hold NaN
             counters = {str(key): int(value) for key, value in values.get("counters", {}).items()}
             return cls(str(values["source"]), counters, tuple(values.get("absent", ())), dict(values.get("extra", {})))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise InputError(f"{path}: not a readable record of where the weights come from ({e!r})") from None

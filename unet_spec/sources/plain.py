@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unet_spec.config import PRESETS, UNetConfig
-from unet_spec.families.resnet_unet import ResNetUNetConfig
-from unet_spec.families.staged_unet import StagedUNetConfig
-from unet_spec.sources.shapes import Shapes
-from unet_spec.sources.table import Constants
+from ..families.resnet_unet import ResNetUNetConfig
+from ..families.staged_unet import StagedUNetConfig
+from ..families.unet import PRESETS, UNetConfig
+from .shapes import Shapes
+from .table import Constants
 
 
 def infer_milesial(shapes: Shapes, metadata: Mapping[str, Any]) -> UNetConfig:
@@ -49,7 +49,7 @@ def infer_brain(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig
     )
 
 
-def last_stage(config: StagedUNetConfig) -> Constants:
+def last_stage(config: Any) -> Constants:
     """The number of the bottleneck's stage."""
     return {"last": len(config.widths) - 1}
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Literal
 
-from unet_spec.errors import InputError
+from ..errors import InputError
 
 Shape = tuple[int, ...]
 
 
 class Shapes:
-    """Names to shapes of a checkpoint, which says what it lacks.
+    """The shapes of a checkpoint's tensors. A question about a tensor that it lacks raises an error that names it.
 
     Attributes:
-        shapes: name to shape, as the file has them.
-        where: the file and what it was taken for, for messages.
+        shapes: name to shape, as in the file.
+        where: the file and its presumed source, for messages.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], where: str):
@@ -25,7 +26,7 @@ class Shapes:
         return name in self.shapes
 
     def of(self, name: str, axes: int | None = None) -> Shape:
-        """The shape of a tensor that must be there, with so many axes. Raises InputError."""
+        """The shape of a tensor that must exist, with so many axes. Raises InputError."""
         if name not in self.shapes:
             raise InputError(f"{self.where}: the tensor {name} is missing")
         shape = self.shapes[name]
@@ -45,14 +46,21 @@ class Shapes:
         return next(n for n in itertools.count(start) if pattern.format(n) not in self.shapes)
 
     def depth(self, pattern: str) -> int:
-        """How many there are, of which one must be. Raises InputError."""
+        """The count of a pattern that must occur. Raises InputError."""
         self.of(pattern.format(0))
         return self.count(pattern)
 
     def any(self, start: str, end: str) -> bool:
-        """Whether a name begins and ends so: what a variant has, even where one layer of it is missing."""
+        """Whether any name begins and ends so: true of a variant even where one of its layers is missing."""
         return any(name.startswith(start) and name.endswith(end) for name in self.shapes)
 
+    def norm(self, start: str, end: str) -> Literal["batch", "instance", "none"]:
+        """The norm of layers whose names begin and end so: batch norm has statistics, and a norm with a scale only is
+        taken for an instance norm."""
+        if self.any(start, f"{end}.running_mean"):
+            return "batch"
+        return "instance" if self.any(start, f"{end}.weight") else "none"
+
     def refuse(self, why: str) -> InputError:
-        """What to raise where the tensors are of a variant that no network here is."""
+        """The error to raise for a variant that no network here has."""
         return InputError(f"{self.where}: {why}")

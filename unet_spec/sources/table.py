@@ -1,13 +1,13 @@
-"""A rename table: what another project calls the tensors of one of our networks. Data, in one TOML file per project.
+"""A rename table: another project's names of the tensors of one of our networks. Data, in one TOML file per project.
 
     rows = [
       ["encoder.{i}.blocks.{k}.conv", "encoder.stages.{i}.0.convs.{k}.conv", "…all_modules.0"],
     ]
 
-A row is about a layer: first our name, then theirs; its tensors (weight, bias, …) keep their last name. The first row
-that fits a layer counts. A name in braces is a number: in ours, a constant that the network gives (such as `last`) or
-else whatever stands there; in theirs, a sum such as {last-1-i}. {text*n} stands for n times the text, for modules that
-nest level in level. Several names for one layer are names of one and the same tensor: a state_dict has it as often as
+A row names a layer: first our name, then theirs; its tensors (weight, bias, …) keep their last name. The first row that
+matches a layer counts. A name in braces is a number: on our side, a constant of the network (such as `last`), or any
+number, which gets that name; on theirs, a sum such as {last-1-i}. {text*n} repeats the text n times, for modules that
+nest level in level. Several of their names for one layer mean one and the same tensor: a state_dict has it as often as
 modules hold it.
 """
 
@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from unet_spec.graph import Graph
+from ..graph import Graph
 
 Constants = Mapping[str, "int | tuple[int, ...]"]
 """Numbers that a table's rows may name: the number of stages, or one number for each stage."""
@@ -33,13 +33,13 @@ class Table:
     """One project's names.
 
     Attributes:
-        source: how the command line calls the project, or its network.
-        title: what it is, for messages.
+        source: the name of the project, or of its network, on the command line.
+        title: its name in messages.
         marks: tensors that every checkpoint of it has, by which it is recognised; "a|b" is either.
-        layout: "pytorch", or "keras" (kernels lie H W I O).
+        layout: "pytorch", or "keras" (kernels are H W I O).
         rows: pairs of our pattern and theirs.
         leaves: our last names to theirs, where they differ.
-        aliases: pairs of prefixes; whatever begins with the first is there a second time under the other.
+        aliases: pairs of prefixes; every tensor that begins with the first exists a second time under the other.
     """
 
     source: str
@@ -50,23 +50,23 @@ class Table:
     leaves: Mapping[str, str]
     aliases: tuple[tuple[str, str], ...]
 
-    def lacking(self, tensors: Mapping[str, object]) -> list[str]:
+    def missing_marks(self, tensors: Collection[str]) -> list[str]:
         """The marks that are not among the tensors."""
         return [mark for mark in self.marks if not any(name in tensors for name in mark.split("|"))]
 
     def names(self, graph: Graph, constants: Constants) -> dict[str, tuple[str, ...]]:
-        """Every tensor of the graph, by our full name, to the names that they have for it, the usual one first.
+        """Our full name of every tensor of the graph to their names for it, the usual one first.
 
-        Raises ValueError where a layer has no row, or two tensors come to one name.
+        Raises ValueError where a layer has no row, or two tensors get one name.
         """
-        found: dict[str, tuple[str, ...]] = {}
+        names: dict[str, tuple[str, ...]] = {}
         for ours in graph.params:
             layer, _, leaf = ours.rpartition(".")
-            found[ours] = tuple(f"{name}.{self.leaves.get(leaf, leaf)}" for name in self._layer(layer, constants))
-        flat = [name for names in found.values() for name in names]
+            names[ours] = tuple(f"{name}.{self.leaves.get(leaf, leaf)}" for name in self._layer(layer, constants))
+        flat = [name for group in names.values() for name in group]
         if len(set(flat)) != len(flat):
-            raise ValueError(f"{self.source}: two tensors come to one name")
-        return found
+            raise ValueError(f"{self.source}: two tensors get one name")
+        return names
 
     def _layer(self, layer: str, constants: Constants) -> tuple[str, ...]:
         for ours, theirs in self.rows:
@@ -81,7 +81,7 @@ class Table:
 @lru_cache(maxsize=1)
 def tables() -> dict[str, Table]:
     """All tables, by source, in the order in which they are tried."""
-    folder = resources.files("unet_spec.sources")
+    folder = resources.files("unet_spec.sources").joinpath("tables")
     read = [tomllib.loads(f.read_text(encoding="utf-8")) for f in folder.iterdir() if f.name.endswith(".toml")]
     return {t.source: t for t in sorted(map(_table, read), key=lambda t: t.source)}
 
@@ -134,10 +134,4 @@ def _value(term: str, numbers: Constants) -> int:
     return value[_sum(index, numbers)] if isinstance(value, tuple) else value
 
 
-def some(names: Iterable[str], most: int = 3) -> str:
-    """The first few names and how many more there are."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-__all__ = ["Constants", "Table", "some", "tables"]
+__all__ = ["Constants", "Table", "tables"]

@@ -1,42 +1,21 @@
 """Attention U-Net in PyTorch. `unet_jax/families/attention_unet.py` is the same in Flax.
 
-Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as MONAI 1.5 has it (monai.networks.nets.AttentionUnet).
-
-    encoder.0 ────────── skip ─▶ gate ─▶ decoder.1 ─▶ head      gate: skip · σ(psi(ReLU(w_g · g + w_x · skip)))
-      └ stride 2 ▶ encoder.1 ──▶ gate ─▶ decoder.0 ┘ up = g     all three 1x1 convolutions with batch norm
-                     └ stride 2 ▶ encoder.2 ───────┘ up = g
-
-Departures of that implementation from the paper: the gating signal is the upsampled map, so both have one size and the
-gate is not resampled; strided convolutions instead of pooling; 3x3 transposed convolutions with batch norm and ReLU;
-the decoder merges [gated skip, upsampled] by one convolution, an instance norm without scale and shift and a PReLU.
+For the figure and the departures from the paper, see `unet_spec/families/attention_unet.py`.
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from unet_spec.families import AttentionUNetConfig
-from unet_torch.blocks import Activation
-from unet_torch.families.layers import Layers, Sigmoid
-from unet_torch.network import Network
+from unet_spec.families.attention_unet import AttentionUNetConfig
 
-
-class EncoderBlock(nn.Module):
-    """Twice: 3x3 convolution, batch norm, ReLU. The first convolution has the stride."""
-
-    def __init__(self, layers: Layers, channels_in: int, width: int, stride: int):
-        super().__init__()
-        self.conv1 = layers.conv(channels_in, width, stride=stride)
-        self.norm1 = layers.batch_norm(width)
-        self.act1 = Activation("relu")
-        self.conv2 = layers.conv(width, width)
-        self.norm2 = layers.batch_norm(width)
-        self.act2 = Activation("relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.act1(self.norm1(self.conv1(x)))
-        return self.act2(self.norm2(self.conv2(x)))
+from ..network import Network
+from ..nn.blocks import ConvBlock
+from ..nn.layers import Layers
+from ..registry import register
+from ..shapes import Image, Logits
 
 
 class AttentionGate(nn.Module):
@@ -45,63 +24,61 @@ class AttentionGate(nn.Module):
     def __init__(self, layers: Layers, width: int, inner: int):
         super().__init__()
         self.w_g = layers.conv(width, inner, 1)
-        self.norm_g = layers.batch_norm(inner)
+        self.norm_g = layers.norm(inner)
         self.w_x = layers.conv(width, inner, 1)
-        self.norm_x = layers.batch_norm(inner)
-        self.act = Activation("relu")
+        self.norm_x = layers.norm(inner)
+        self.act = layers.act()
         self.psi = layers.conv(inner, 1, 1)
-        self.norm_psi = layers.batch_norm(1)
-        self.sigmoid = Sigmoid()
+        self.norm_psi = layers.norm(1)
+        self.sigmoid = layers.act("sigmoid")
 
-    def forward(self, skip: Tensor, gating: Tensor) -> Tensor:
+    def forward(
+        self, skip: Float[Tensor, "n c *spatial"], gating: Float[Tensor, "n c *spatial"]
+    ) -> Float[Tensor, "n c *spatial"]:
         x = self.act(self.norm_g(self.w_g(gating)) + self.norm_x(self.w_x(skip)))
         return skip * self.sigmoid(self.norm_psi(self.psi(x)))
 
 
-class DecoderBlock(nn.Module):
+class GatedUpBlock(nn.Module):
     """Twice the size; the skip behind its gate; both joined as [skip, upsampled] and merged by one convolution."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int):
         super().__init__()
         self.up = layers.up_conv(channels_in, width, 3, cut=(1, 0))
-        self.up_norm = layers.batch_norm(width)
-        self.up_act = Activation("relu")
+        self.up_norm = layers.norm(width)
+        self.up_act = layers.act()
         self.gate = AttentionGate(layers, width, max(width // 2, 1))
         self.merge = layers.conv(2 * width, width)
-        self.merge_norm = layers.instance_norm(width)
-        self.merge_act = layers.prelu()
+        self.merge_norm = layers.norm(width, "plain")
+        self.merge_act = layers.act("prelu")
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *low"], skip: Float[Tensor, "n k *high"]) -> Float[Tensor, "n k *high"]:
         x = self.up_act(self.up_norm(self.up(x)))
         x = torch.cat([self.gate(skip, x), x], dim=1)
         return self.merge_act(self.merge_norm(self.merge(x)))
 
 
+@register(AttentionUNetConfig)
 class AttentionUNet(Network):
-    """Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as MONAI has it.
-
-    Args:
-        config: the network.
-        seed: of the initial weights; None: left to be loaded.
-    """
+    """Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as MONAI has it. Arguments as for `UNet`."""
 
     config: AttentionUNetConfig
 
     def __init__(self, config: AttentionUNetConfig, seed: int | None = 0):
         super().__init__(config)
-        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
+        layers = Layers(config)
         widths = config.widths
         self.encoder = nn.ModuleList(
-            [EncoderBlock(layers, config.in_channels, widths[0], 1)]
-            + [EncoderBlock(layers, widths[i - 1], widths[i], 2) for i in range(1, len(widths))]
+            [ConvBlock(layers, config.in_channels, widths[0])]
+            + [ConvBlock(layers, widths[i - 1], widths[i], stride=2) for i in range(1, len(widths))]
         )
         self.decoder = nn.ModuleList(
-            [DecoderBlock(layers, widths[i + 1], widths[i]) for i in reversed(range(len(widths) - 1))]
+            [GatedUpBlock(layers, widths[i + 1], widths[i]) for i in reversed(range(len(widths) - 1))]
         )
         self.head = layers.conv(widths[0], config.out_channels, 1)
         self.initialize(seed)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Image) -> Logits:
         """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial)."""
         self.check(image)
         x, skips = image, []

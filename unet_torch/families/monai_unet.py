@@ -1,75 +1,40 @@
 """MONAI's UNet in PyTorch. `unet_jax/families/monai_unet.py` is the same in Flax.
 
-MONAI's UNet (monai.networks.nets.UNet), after Kerfoot et al. 2018 (doi 10.1007/978-3-030-12029-0_40).
-
-    encoder.0 ──────── skip ───────▶ decoder.1 = logits     encoder.i: a strided convolution, norm, activation; with
-      └▶ encoder.1 ─── skip ─▶ decoder.0 ┘                    residual units, several of them and a shortcut added
-           └▶ encoder.2 (stride 1) ┘                        decoder.j: a transposed convolution of [skip, below], norm,
-                                                              activation; with residual units, one more of these
-Its peculiarities, kept: the first convolution is strided, so no skip has the image's size; the shortcut of a strided
-unit is a convolution with the unit's kernel, otherwise a 1x1 convolution or nothing; nothing follows the sum; what
-leaves the last transposed convolution (or the unit after it) are the logits.
+For the figure and the departures from the paper, see `unet_spec/families/monai_unet.py`.
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from unet_spec.families import MonaiUNetConfig
-from unet_spec.families.monai_unet import up_cut
-from unet_torch.blocks import Activation
-from unet_torch.families.layers import Layers
-from unet_torch.network import Network
+from unet_spec.families.monai_unet import MonaiUNetConfig, up_cut
 
+from ..network import Network
+from ..nn.blocks import ConvUnit
+from ..nn.layers import Layers
+from ..registry import register
+from ..shapes import Image, Logits
 
-def norm(layers: Layers, config: MonaiUNetConfig, features: int) -> nn.Module:
-    """The normalisation that the config names."""
-    match config.norm:
-        case "batch":
-            return layers.batch_norm(features)
-        case "affine":
-            cls = nn.InstanceNorm2d if layers.dims == 2 else nn.InstanceNorm3d
-            return cls(features, config.norm_eps, affine=True)
-    return layers.instance_norm(features)
-
-
-def act(layers: Layers, config: MonaiUNetConfig) -> nn.Module:
-    """The activation that the config names."""
-    return layers.prelu() if config.activation == "prelu" else Activation("relu")
-
-
-class ConvUnit(nn.Module):
-    """Convolution, norm, activation; the `last` one of a network is a convolution only."""
-
-    def __init__(
-        self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int, last: bool = False
-    ):
-        super().__init__()
-        self.conv = layers.conv(channels_in, width, config.kernel, stride, bias=config.bias)
-        self.norm = nn.Identity() if last else norm(layers, config, width)
-        self.act = nn.Identity() if last else act(layers, config)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(x)))
+NORMS = {"instance": "plain", "affine": "instance", "batch": "batch"}
+"""The norms of `unet_jax.nn.layers` by their names in the config."""
 
 
 class ResidualUnit(nn.Module):
     """Several units, the first with the stride, and a shortcut that is added."""
 
-    def __init__(self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int):
+    def __init__(self, layers: Layers, count: int, channels_in: int, width: int, kernel: int, stride: int):
         super().__init__()
-        self.units = nn.ModuleList(
-            [
-                ConvUnit(layers, config, width if k else channels_in, width, 1 if k else stride)
-                for k in range(config.units)
-            ]
-        )
-        kernel = 1 if stride == 1 else config.kernel
-        projects = stride != 1 or channels_in != width
-        self.shortcut = layers.conv(channels_in, width, kernel, stride, bias=config.bias) if projects else nn.Identity()
+        self.units = nn.ModuleList([ConvUnit(layers, channels_in, width, kernel, stride)])
+        self.units.extend(ConvUnit(layers, width, width, kernel) for _ in range(count - 1))
+        if stride != 1 or channels_in != width:
+            window = 1 if stride == 1 else kernel
+            self.shortcut = layers.conv(channels_in, width, window, stride, bias=layers.bias)
+        else:
+            self.shortcut = nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n k *out"]:
         y = x
         for unit in self.units:
             y = unit(y)
@@ -77,62 +42,60 @@ class ResidualUnit(nn.Module):
 
 
 class UpUnit(nn.Module):
-    """Transposed convolution, norm, activation; the `last` one of a network is a convolution only."""
+    """Transposed convolution, norm, activation; with `bare`, the convolution only."""
 
-    def __init__(self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int, last: bool):
+    def __init__(self, layers: Layers, channels_in: int, width: int, kernel: int, stride: int, bare: bool):
         super().__init__()
-        cut = up_cut(config.up_kernel, stride)
-        self.conv = layers.up_conv(channels_in, width, config.up_kernel, stride, cut, config.bias)
-        self.norm = nn.Identity() if last else norm(layers, config, width)
-        self.act = nn.Identity() if last else act(layers, config)
+        self.conv = layers.up_conv(channels_in, width, kernel, stride, up_cut(kernel, stride), layers.bias)
+        self.norm = nn.Identity() if bare else layers.norm(width)
+        self.act = nn.Identity() if bare else layers.act()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n k *enlarged"]:
         return self.act(self.norm(self.conv(x)))
 
 
-class DecoderBlock(nn.Module):
-    """[skip, what comes up] enlarged; with residual units, a unit and its input added."""
+class ResidualUpBlock(nn.Module):
+    """[skip, what comes up] enlarged; with residual units, a unit and its input added. `top`: gives the logits."""
 
     def __init__(self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int, top: bool):
         super().__init__()
         self.residual = config.units > 0
-        self.up = UpUnit(layers, config, channels_in, width, stride, last=top and not self.residual)
+        self.up = UpUnit(layers, channels_in, width, config.up_kernel, stride, bare=top and not self.residual)
         if self.residual:
-            self.unit = ConvUnit(layers, config, width, width, 1, last=top)
+            self.unit = ConvUnit(layers, width, width, config.kernel, bare=top)
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "n c *spatial"], skip: Float[Tensor, "n k *spatial"]
+    ) -> Float[Tensor, "n m *enlarged"]:
         x = self.up(torch.cat([skip, x], dim=1))
         return self.unit(x) + x if self.residual else x
 
 
+@register(MonaiUNetConfig)
 class MonaiUNet(Network):
-    """MONAI's UNet.
-
-    Args:
-        config: the network.
-        seed: of the initial weights; None: left to be loaded.
-    """
+    """MONAI's UNet. Arguments as for `UNet`."""
 
     config: MonaiUNetConfig
 
     def __init__(self, config: MonaiUNetConfig, seed: int | None = 0):
         super().__init__(config)
-        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
-        widths, block = config.widths, ResidualUnit if config.units else ConvUnit
-        rows = zip((config.in_channels, *widths[:-1]), widths, (*config.strides, 1), strict=True)
-        self.encoder = nn.ModuleList([block(layers, config, *row) for row in rows])
-        outs = (*reversed(widths[:-2]), config.out_channels)
-        below = (widths[-1], *outs[:-1])  # what each block of the decoder meets besides its skip
-        rows = zip(widths[-2::-1], below, outs, reversed(config.strides), strict=True)
-        self.decoder = nn.ModuleList(
-            [
-                DecoderBlock(layers, config, skip + x, out, stride, top=j == len(config.strides) - 1)
-                for j, (skip, x, out, stride) in enumerate(rows)
-            ]
-        )
+        layers = Layers(config, norm=NORMS[config.norm], bias=config.bias)
+        widths, self.encoder, self.decoder = config.widths, nn.ModuleList(), nn.ModuleList()
+        ins, strides = (config.in_channels, *widths[:-1]), (*config.strides, 1)
+        for channels_in, width, stride in zip(ins, widths, strides, strict=True):
+            if config.units:
+                unit = ResidualUnit(layers, config.units, channels_in, width, config.kernel, stride)
+            else:
+                unit = ConvUnit(layers, channels_in, width, config.kernel, stride)
+            self.encoder.append(unit)
+        below = widths[-1]
+        for i in reversed(range(len(config.strides))):
+            width, stride = widths[i - 1] if i else config.out_channels, strides[i]
+            self.decoder.append(ResidualUpBlock(layers, config, widths[i] + below, width, stride, top=i == 0))
+            below = width
         self.initialize(seed)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Image) -> Logits:
         """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial)."""
         self.check(image)
         x, skips = image, []

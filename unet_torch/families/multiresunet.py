@@ -1,52 +1,48 @@
 """MultiResUNet in PyTorch. `unet_jax/families/multiresunet.py` is the same in Flax.
 
-MultiResUNet (Ibtehaz and Rahman 2019, arXiv 1902.04049).
-
-    encoder.0 ── paths.0 (4 steps) ──▶ decoder.3 ─▶ head       encoder, decoder: MultiRes blocks
-      └ pool ▶ encoder.1 ── paths.1 (3) ─▶ ... ┘ up            paths: residual 3x3 convolutions on the skips
-
-A MultiRes block: three 3x3 convolutions in a row, whose outputs are joined (as of 3x3, 5x5 and 7x7 windows), plus a 1x1
-convolution of the block's input. Of W = α · U channels, α = 1.67, they have W/6, W/3 and W/2.
-
-Follows the authors' Keras code: convolutions without bias, each with a batch norm without scale; full batch norms after
-joining and after adding; the head is normalised too (we leave out its sigmoid: the output are logits). The paper does
-not mention these norms. Batch norm as Keras has it: eps 1e-3, momentum 0.99.
+For the figure and the departures from the paper, see `unet_spec/families/multiresunet.py`.
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from unet_spec.families import MultiResUNetConfig
-from unet_spec.families.multiresunet import block_widths
-from unet_torch.blocks import Activation, MaxPool
-from unet_torch.families.layers import Layers, center_crop
-from unet_torch.network import Network
+from unet_spec.families.multiresunet import MultiResUNetConfig, block_widths
+
+from ..network import Network
+from ..nn.blocks import UpBlock
+from ..nn.layers import Layers
+from ..nn.spatial import center_crop
+from ..registry import register
+from ..shapes import Image, Logits
 
 
 class MultiResBlock(nn.Module):
-    """Three convolutions in a row, their outputs joined, plus a 1x1 convolution of the input."""
+    """Three convolutions in a row, joined, plus a 1x1 convolution of the input; `pool`: at half the size."""
 
-    def __init__(self, layers: Layers, channels_in: int, widths: tuple[int, int, int]):
+    def __init__(self, layers: Layers, channels_in: int, widths: tuple[int, int, int], pool: bool = False):
         super().__init__()
         a, b, c = widths
+        self.pool = layers.max_pool() if pool else nn.Identity()
         self.shortcut = layers.conv(channels_in, a + b + c, 1, bias=False)
-        self.shortcut_norm = layers.shift_norm(a + b + c)
+        self.shortcut_norm = layers.norm(a + b + c, "shift")
         self.conv3 = layers.conv(channels_in, a, bias=False)
-        self.conv3_norm = layers.shift_norm(a)
-        self.conv3_act = Activation("relu")
+        self.conv3_norm = layers.norm(a, "shift")
+        self.conv3_act = layers.act()
         self.conv5 = layers.conv(a, b, bias=False)
-        self.conv5_norm = layers.shift_norm(b)
-        self.conv5_act = Activation("relu")
+        self.conv5_norm = layers.norm(b, "shift")
+        self.conv5_act = layers.act()
         self.conv7 = layers.conv(b, c, bias=False)
-        self.conv7_norm = layers.shift_norm(c)
-        self.conv7_act = Activation("relu")
-        self.norm1 = layers.batch_norm(a + b + c)
-        self.act = Activation("relu")
-        self.norm2 = layers.batch_norm(a + b + c)
+        self.conv7_norm = layers.norm(c, "shift")
+        self.conv7_act = layers.act()
+        self.norm1 = layers.norm(a + b + c)
+        self.act = layers.act()
+        self.norm2 = layers.norm(a + b + c)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n k *out"]:
+        x = self.pool(x)
         x3 = self.conv3_act(self.conv3_norm(self.conv3(x)))
         x5 = self.conv5_act(self.conv5_norm(self.conv5(x3)))
         x7 = self.conv7_act(self.conv7_norm(self.conv7(x5)))
@@ -55,87 +51,60 @@ class MultiResBlock(nn.Module):
         return self.norm2(self.act(shortcut + joined))
 
 
-class DownBlock(MultiResBlock):
-    """Half the size, then a block."""
-
-    def __init__(self, layers: Layers, channels_in: int, widths: tuple[int, int, int]):
-        super().__init__(layers, channels_in, widths)
-        self.pool = MaxPool(layers.dims)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(self.pool(x))
-
-
-class UpBlock(nn.Module):
-    """Twice the size, joined with the skip as [upsampled, skip], then a block."""
-
-    def __init__(self, layers: Layers, channels_in: int, width: int, widths: tuple[int, int, int]):
-        super().__init__()
-        self.up = layers.up_conv(channels_in, width)
-        self.block = MultiResBlock(layers, 2 * width, widths)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = self.up(x)
-        return self.block(torch.cat([x, center_crop(skip, x)], dim=1))
-
-
 class PathStep(nn.Module):
     """A 3x3 convolution plus a 1x1 convolution of the same input."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int):
         super().__init__()
         self.shortcut = layers.conv(channels_in, width, 1, bias=False)
-        self.shortcut_norm = layers.shift_norm(width)
+        self.shortcut_norm = layers.norm(width, "shift")
         self.conv = layers.conv(channels_in, width, bias=False)
-        self.conv_norm = layers.shift_norm(width)
-        self.conv_act = Activation("relu")
-        self.act = Activation("relu")
-        self.norm = layers.batch_norm(width)
+        self.conv_norm = layers.norm(width, "shift")
+        self.conv_act = layers.act()
+        self.act = layers.act()
+        self.norm = layers.norm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n k *out"]:
         y = self.conv_act(self.conv_norm(self.conv(x)))
         shortcut = self.shortcut_norm(self.shortcut(center_crop(x, y)))
         return self.norm(self.act(shortcut + y))
 
 
+@register(MultiResUNetConfig)
 class MultiResUNet(Network):
-    """MultiResUNet (Ibtehaz and Rahman 2019, arXiv 1902.04049).
-
-    Args:
-        config: the network.
-        seed: of the initial weights; None: left to be loaded.
-    """
+    """MultiResUNet (Ibtehaz and Rahman 2019, arXiv 1902.04049). Arguments as for `UNet`."""
 
     config: MultiResUNetConfig
 
     def __init__(self, config: MultiResUNetConfig, seed: int | None = 0):
         super().__init__(config)
-        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum, config.padding == "valid")
+        layers = Layers(config)
         widths, last = config.widths, len(config.widths) - 1
         parts = [block_widths(width, config.alpha) for width in widths]
         out = [sum(part) for part in parts]
-        self.encoder = nn.ModuleList(
-            [MultiResBlock(layers, config.in_channels, parts[0])]
-            + [DownBlock(layers, out[i - 1], parts[i]) for i in range(1, last + 1)]
-        )
+        ins = (config.in_channels, *out)
+        self.encoder = nn.ModuleList([MultiResBlock(layers, ins[i], parts[i], pool=i > 0) for i in range(last + 1)])
         self.paths = nn.ModuleList(
             [
                 nn.ModuleList([PathStep(layers, widths[i] if k else out[i], widths[i]) for k in range(last - i)])
                 for i in range(last)
             ]
         )
-        self.decoder = nn.ModuleList([UpBlock(layers, out[i + 1], widths[i], parts[i]) for i in reversed(range(last))])
+        self.decoder = nn.ModuleList()
+        for i in reversed(range(last)):
+            up, block = layers.up_conv(out[i + 1], widths[i]), MultiResBlock(layers, 2 * widths[i], parts[i])
+            self.decoder.append(UpBlock(up, block, merge="crop"))
         self.head = layers.conv(out[0], config.out_channels, 1, bias=False)
-        self.head_norm = layers.shift_norm(config.out_channels)
+        self.head_norm = layers.norm(config.out_channels, "shift")
         self.initialize(seed)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Image) -> Logits:
         """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial)."""
         self.check(image)
         x, skips = self.encoder[0](image), []
         for down, path in zip(self.encoder[1:], self.paths, strict=True):
             skip = x
-            for step in path:  # type: ignore[attr-defined]
+            for step in path.children():
                 skip = step(skip)
             skips.append(skip)
             x = down(x)

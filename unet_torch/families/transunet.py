@@ -1,35 +1,22 @@
 """TransUNet in PyTorch. `unet_jax/families/transunet.py` is the same in Flax.
 
-TransUNet (Chen et al. 2021, arXiv 2102.04306), R50-ViT-B/16: a ResNet, a transformer on its map, a decoder with
-skips.
-
-    image ─▶ root 7x7/2 ── skip ───────────────────────────────────────▶ decoder.2 ─▶ decoder.3 ─▶ head
-               └ pool ▶ stages.0 ── skip ──────────────────▶ decoder.1 ──┘ up
-                          └▶ stages.1 ── skip ─▶ decoder.0 ──┘ up
-                               └▶ stages.2 ─▶ patch ─▶ + position ─▶ layers ─▶ norm ─▶ more ┘ up
-
-    stages: bottlenecks of weight-standardised convolutions with group norm (3, 4 and 9 of them)
-    layers: x + attention(norm(x)), then x + mlp(norm(x)); every pixel of the 1/16 map is a token
-    decoder: twice the size (bilinear, aligned corners), joined with the skip, twice 3x3 convolution, batch norm, ReLU
-
-Follows the authors' code. Its peculiarities, kept: the pooling after the root has no padding, so the map is one pixel
-short, and one row and column of zeros completes it where it is a skip; the norms of projected shortcuts have a group
-for each channel. Added: at another size than `grid`, the position vectors are interpolated at run time (the authors do
-that once, on loading). A grey image is one channel here, not three copies of it. The paper's figure has no norms in the
-decoder.
+For the figure and the departures from the paper, see `unet_spec/families/transunet.py`.
 """
 
 from __future__ import annotations
 
-import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unet_spec.families import TransUNetConfig
-from unet_spec.families.transunet import GROUP_EPS, LAYER_EPS, PROJECTION_EPS
-from unet_torch.blocks import Activation, Upsample
-from unet_torch.families.layers import Layers, PositionEmbedding, WindowMaxPool, pad_end
-from unet_torch.network import Network
+from unet_spec.families.transunet import GROUP_EPS, LAYER_EPS, PROJECTION_EPS, TransUNetConfig
+
+from ..network import Network
+from ..nn.blocks import ConvUnit, UpConvBlock
+from ..nn.layers import Layers
+from ..nn.spatial import pad_end
+from ..registry import register
+from ..shapes import Image, Logits
 
 
 class Root(nn.Module):
@@ -38,35 +25,35 @@ class Root(nn.Module):
     def __init__(self, config: TransUNetConfig, layers: Layers):
         super().__init__()
         self.conv = layers.std_conv(config.in_channels, config.width, 7, stride=2)
-        self.norm = layers.group_norm(config.width, config.groups, GROUP_EPS)
-        self.act = Activation("relu")
-        self.pool = WindowMaxPool(layers.dims, 3, 2)
+        self.norm = layers.norm(config.width, "group", groups=config.groups, eps=GROUP_EPS)
+        self.act = layers.act()
+        self.pool = layers.window_max_pool(3, 2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h2 w2"]:
         return self.act(self.norm(self.conv(x)))
 
 
-class ResidualUnit(nn.Module):
+class StdBottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolution, standardised, with group norms; plus the input, projected where it must be."""
 
     def __init__(self, config: TransUNetConfig, layers: Layers, channels_in: int, width: int, stride: int):
         super().__init__()
         inner, groups = width // 4, config.groups
         self.conv1 = layers.std_conv(channels_in, inner, 1)
-        self.norm1 = layers.group_norm(inner, groups, GROUP_EPS)
-        self.act1 = Activation("relu")
+        self.norm1 = layers.norm(inner, "group", groups=groups, eps=GROUP_EPS)
+        self.act1 = layers.act()
         self.conv2 = layers.std_conv(inner, inner, 3, stride)
-        self.norm2 = layers.group_norm(inner, groups, GROUP_EPS)
-        self.act2 = Activation("relu")
+        self.norm2 = layers.norm(inner, "group", groups=groups, eps=GROUP_EPS)
+        self.act2 = layers.act()
         self.conv3 = layers.std_conv(inner, width, 1)
-        self.norm3 = layers.group_norm(width, groups, GROUP_EPS)
-        self.act3 = Activation("relu")
+        self.norm3 = layers.norm(width, "group", groups=groups, eps=GROUP_EPS)
+        self.act3 = layers.act()
         self.projects = stride > 1 or channels_in != width
         if self.projects:
             self.project = layers.std_conv(channels_in, width, 1, stride)
-            self.project_norm = layers.group_norm(width, width, PROJECTION_EPS)
+            self.project_norm = layers.norm(width, "group", groups=width, eps=PROJECTION_EPS)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h2 w2"]:
         shortcut = self.project_norm(self.project(x)) if self.projects else x
         x = self.act1(self.norm1(self.conv1(x)))
         x = self.act2(self.norm2(self.conv2(x)))
@@ -74,13 +61,15 @@ class ResidualUnit(nn.Module):
 
 
 class DotProduct(nn.Module):
-    """softmax(q · kᵀ / sqrt(d)) · v for each head of d features, over maps (N, H, W, C) whose pixels are the tokens."""
+    """softmax(q · kᵀ / sqrt(d)) · v for each head of d features, over maps whose pixels are the tokens."""
 
     def __init__(self, heads: int):
         super().__init__()
         self.heads = heads
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(
+        self, query: Float[Tensor, "n h w c"], key: Float[Tensor, "n h w c"], value: Float[Tensor, "n h w c"]
+    ) -> Float[Tensor, "n h w c"]:
         q, k, v = (x.flatten(1, -2).unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (query, key, value))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(query.shape)
 
@@ -96,7 +85,7 @@ class Attention(nn.Module):
         self.product = DotProduct(config.heads)
         self.out = layers.linear(config.hidden, config.hidden)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n h w c"]) -> Float[Tensor, "n h w c"]:
         return self.out(self.product(self.query(x), self.key(x), self.value(x)))
 
 
@@ -106,12 +95,12 @@ class MLP(nn.Module):
     def __init__(self, config: TransUNetConfig, layers: Layers):
         super().__init__()
         self.fc1 = layers.linear(config.hidden, config.mlp)
-        self.act = Activation("gelu")
-        self.drop1 = nn.Dropout(config.dropout)
+        self.act = layers.act("gelu")
+        self.drop1 = layers.dropout(config.dropout)
         self.fc2 = layers.linear(config.mlp, config.hidden)
-        self.drop2 = nn.Dropout(config.dropout)
+        self.drop2 = layers.dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n h w c"]) -> Float[Tensor, "n h w c"]:
         x = self.drop1(self.act(self.fc1(x)))
         return self.drop2(self.fc2(x))
 
@@ -121,56 +110,19 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, config: TransUNetConfig, layers: Layers):
         super().__init__()
-        self.norm1 = layers.layer_norm(config.hidden, LAYER_EPS)
+        self.norm1 = layers.norm(config.hidden, "layer", eps=LAYER_EPS)
         self.attention = Attention(config, layers)
-        self.norm2 = layers.layer_norm(config.hidden, LAYER_EPS)
+        self.norm2 = layers.norm(config.hidden, "layer", eps=LAYER_EPS)
         self.mlp = MLP(config, layers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n h w c"]) -> Float[Tensor, "n h w c"]:
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
 
-class ConvNormAct(nn.Module):
-    """3x3 convolution without bias, batch norm, ReLU."""
-
-    def __init__(self, layers: Layers, channels_in: int, width: int):
-        super().__init__()
-        self.conv = layers.conv(channels_in, width, bias=False)
-        self.norm = layers.batch_norm(width)
-        self.act = Activation("relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.norm(self.conv(x)))
-
-
-class DecoderBlock(nn.Module):
-    """Twice the size, joined with the skip (if any) as [upsampled, skip]; twice 3x3 convolution, batch norm, ReLU."""
-
-    def __init__(self, layers: Layers, channels_in: int, width: int):
-        super().__init__()
-        self.up = Upsample(layers.dims, align_corners=True)
-        self.conv1 = layers.conv(channels_in, width, bias=False)
-        self.norm1 = layers.batch_norm(width)
-        self.act1 = Activation("relu")
-        self.conv2 = layers.conv(width, width, bias=False)
-        self.norm2 = layers.batch_norm(width)
-        self.act2 = Activation("relu")
-
-    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        x = self.up(x)
-        x = x if skip is None else torch.cat([x, skip], dim=1)
-        x = self.act1(self.norm1(self.conv1(x)))
-        return self.act2(self.norm2(self.conv2(x)))
-
-
+@register(TransUNetConfig)
 class TransUNet(Network):
-    """TransUNet (Chen et al. 2021, arXiv 2102.04306).
-
-    Args:
-        config: the network.
-        seed: of the initial weights; None: left to be loaded.
-    """
+    """TransUNet (Chen et al. 2021, arXiv 2102.04306). Arguments as for `UNet`."""
 
     config: TransUNetConfig
     channels_last = ("layers.*", "norm")
@@ -178,36 +130,36 @@ class TransUNet(Network):
 
     def __init__(self, config: TransUNetConfig, seed: int | None = 0):
         super().__init__(config)
-        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
+        layers = Layers(config, bias=False)
         self.root = Root(config, layers)
         self.stages, channels = nn.ModuleList(), [config.width]
         for i, units in enumerate(config.units):
             width = config.width * 4 * 2**i
             ins = [channels[-1], *[width] * (units - 1)]
-            stage = [ResidualUnit(config, layers, c, width, 2 if i and not k else 1) for k, c in enumerate(ins)]
+            stage = [StdBottleneck(config, layers, c, width, 2 if i and not k else 1) for k, c in enumerate(ins)]
             self.stages.append(nn.ModuleList(stage))
             channels.append(width)
         self.patch = layers.conv(channels.pop(), config.hidden, 1)
-        self.position = PositionEmbedding(config.hidden, config.grid)
-        self.dropout = nn.Dropout(config.dropout)
+        self.position = layers.position_embedding(config.hidden, config.grid)
+        self.dropout = layers.dropout(config.dropout)
         self.layers = nn.ModuleList([TransformerLayer(config, layers) for _ in range(config.layers)])
-        self.norm = layers.layer_norm(config.hidden, LAYER_EPS)
-        self.more = ConvNormAct(layers, config.hidden, config.more)
-        ins, skips = (config.more, *config.decoder), [*reversed(channels), 0]
-        self.decoder = nn.ModuleList(
-            [DecoderBlock(layers, ins[i] + skips[i], width) for i, width in enumerate(config.decoder)]
-        )
+        self.norm = layers.norm(config.hidden, "layer", eps=LAYER_EPS)
+        self.more = ConvUnit(layers, config.hidden, config.more)
+        self.decoder, below = nn.ModuleList(), config.more
+        for skip, width in zip((*reversed(channels), 0), config.decoder, strict=True):
+            self.decoder.append(UpConvBlock(layers, layers.upsample(), below + skip, width))
+            below = width
         self.head = layers.conv(config.decoder[-1], config.out_channels)
         self.initialize(seed)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Image) -> Logits:
         """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial)."""
         self.check(image)
         x = self.root(image)
         skips = [x]
         x = self.root.pool(x)
         for i, stage in enumerate(self.stages):
-            for unit in stage:  # type: ignore[attr-defined]
+            for unit in stage.children():
                 x = unit(x)
             skips.append(x if i else pad_end(x))
         skips.pop()

@@ -1,86 +1,50 @@
 """UNet++ in PyTorch. `unet_jax/families/unetpp.py` is the same in Flax.
 
-UNet++ (Zhou et al. 2018, arXiv 1807.10165): skips that are networks themselves.
-
-X00 ─▶ X01 ─▶ X02 ─▶ X03 ─▶ X04 ─▶ head        Xi0 = block(pool(X(i−1, 0)))
-  ↘   ↗  ↘   ↗  ↘   ↗  ↘   ↗                   Xij = block([X(i, 0) … X(i, j−1), up(X(i+1, j−1))])
-  X10 ─▶ X11 ─▶ X12 ─▶ X13                     block: twice 3x3 convolution with bias, batch norm, ReLU
-    ↘   ↗  ↘   ↗  ↘   ↗
-    X20 ─▶ X21 ─▶ X22          With deep supervision, each of X01 … X04 has a head of its own. The logits are
-      ↘   ↗  ↘   ↗             those of the last; training averages the loss over all (the paper, section 3.2).
-      X30 ─▶ X31
-        ↘   ↗                  The map that comes up is interpolated (aligned corners), as in the implementation
-        X40                    that most use; the paper's own has transposed convolutions there.
+For the figure and the departures from the paper, see `unet_spec/families/unetpp.py`.
 """
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from unet_spec.families import UNetPPConfig
-from unet_torch.blocks import Activation, MaxPool, Upsample
-from unet_torch.families.layers import Layers
-from unet_torch.network import Loss, Network
+from unet_spec.families.unetpp import UNetPPConfig
+
+from ..network import Loss, Network
+from ..nn.blocks import ConvBlock, DownBlock, TwoConvs
+from ..nn.layers import Layers
+from ..registry import register
+from ..shapes import Image, Labels, Logits, Scalar, Weights
 
 
-class NestedBlock(nn.Module):
-    """Twice: 3x3 convolution, batch norm, ReLU."""
-
-    def __init__(self, layers: Layers, channels_in: int, width: int):
-        super().__init__()
-        self.conv1 = layers.conv(channels_in, width)
-        self.norm1 = layers.batch_norm(width)
-        self.act1 = Activation("relu")
-        self.conv2 = layers.conv(width, width)
-        self.norm2 = layers.batch_norm(width)
-        self.act2 = Activation("relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.act1(self.norm1(self.conv1(x)))
-        return self.act2(self.norm2(self.conv2(x)))
-
-
-class PooledBlock(NestedBlock):
-    """Half the size, then a block: the first column below the first row."""
-
-    def __init__(self, layers: Layers, channels_in: int, width: int):
-        super().__init__(layers, channels_in, width)
-        self.pool = MaxPool(layers.dims)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(self.pool(x))
-
-
-class JoinedBlock(NestedBlock):
+class JoinedBlock(TwoConvs):
     """All maps of the row so far and the one from below, twice its size, joined; then a block."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int, align_corners: bool):
         super().__init__(layers, channels_in, width)
-        self.up = Upsample(layers.dims, align_corners)
+        self.up = layers.upsample(2, align_corners)
 
-    def forward(self, row: list[Tensor], below: Tensor) -> Tensor:
-        return super().forward(torch.cat([*row, self.up(below)], dim=1))
+    def forward(
+        self, row: list[Float[Tensor, "n c *spatial"]], below: Float[Tensor, "n k *low"]
+    ) -> Float[Tensor, "n c *spatial"]:
+        return self.convolve(torch.cat([*row, self.up(below)], dim=1))
 
 
+@register(UNetPPConfig)
 class UNetPP(Network):
-    """UNet++ (Zhou et al. 2018, arXiv 1807.10165): `nodes[i][j]` is the paper's X(i, j).
-
-    Args:
-        config: the network.
-        seed: of the initial weights; None: left to be loaded.
-    """
+    """UNet++ (Zhou et al. 2018, arXiv 1807.10165): `nodes[i][j]` is the paper's X(i, j). Arguments as for `UNet`."""
 
     config: UNetPPConfig
 
     def __init__(self, config: UNetPPConfig, seed: int | None = 0):
         super().__init__(config)
-        layers = Layers(config.spatial_dims, config.norm_eps, config.norm_momentum)
+        layers = Layers(config)
         widths, levels = config.widths, len(config.widths)
         self.nodes = nn.ModuleList()
         for i in range(levels):
             above = widths[i - 1] if i else config.in_channels
-            first = (PooledBlock if i else NestedBlock)(layers, above, widths[i])
+            first = (DownBlock if i else ConvBlock)(layers, above, widths[i])
             joined = [
                 JoinedBlock(layers, j * widths[i] + widths[i + 1], widths[i], config.align_corners)
                 for j in range(1, levels - i)
@@ -92,30 +56,30 @@ class UNetPP(Network):
             self.head = layers.conv(widths[0], config.out_channels, 1)
         self.initialize(seed)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Image) -> Logits:
         """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial): those of the last head."""
         row = self.features(image)
         return self.heads[-1](row[-1]) if self.config.deep_supervision else self.head(row[-1])
 
-    def outputs(self, image: Tensor) -> list[Tensor]:
+    def outputs(self, image: Image) -> list[Logits]:
         """The logits of every head, the last one last."""
         row = self.features(image)
         if not self.config.deep_supervision:
             return [self.head(row[-1])]
         return [head(x) for head, x in zip(self.heads, row[1:], strict=True)]
 
-    def loss(self, of: Loss, image: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None = None) -> Scalar:
         """The mean of `of` every head's logits (deep supervision; the paper, section 3.2)."""
         losses = [of(logits, labels, weights) for logits in self.outputs(image)]
         return sum(losses[1:], losses[0]) / len(losses)
 
-    def features(self, image: Tensor) -> list[Tensor]:
+    def features(self, image: Image) -> list[Float[Tensor, "n k *spatial"]]:
         """The first row of maps, X(0, 0) … X(0, n − 1)."""
         self.check(image)
-        rows: list[list[Tensor]] = []
-        for i, blocks in enumerate(self.nodes):
-            rows.append([blocks[0](rows[i - 1][0] if i else image)])  # type: ignore[index]
+        nodes, rows = [list(row.children()) for row in self.nodes], []
+        for i, row in enumerate(nodes):
+            rows.append([row[0](rows[i - 1][0] if i else image)])
             for j in range(1, i + 1):
                 k = i - j
-                rows[k].append(self.nodes[k][j](rows[k], rows[k + 1][j - 1]))  # type: ignore[index]
+                rows[k].append(nodes[k][j](rows[k], rows[k + 1][j - 1]))
         return rows[0]

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from ..shapes import Labels, Logits, Scalar, Weights
+from .tversky import tversky_loss
 
-from unet_torch.losses.tversky import tversky_loss
 
+def dice_loss(logits: Logits, labels: Labels, weights: Weights | None = None, ignore: int | None = None) -> Scalar:
+    """Soft Dice loss, the mean over images and classes, with TP, FP and FN as in `tversky_loss`:
 
-def dice_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None, ignore: int | None = None) -> Tensor:
-    """1 − 2 TP / (2 TP + FP + FN) with soft counts, mean over images and classes (Milletari et al. 2016, with the
-    plain sums of Sudre et al. 2017 in the denominator).
+        1 − 2 TP / (2 TP + FP + FN)
 
-    This is `tversky_loss` with α = β = 1/2; arguments and result as there.
+    Args:
+        logits, labels, weights, ignore: as for `cross_entropy`; weights multiply each pixel's counts.
+
+    Returns:
+        A scalar in [0, 1] in the dtype of the logits; 0 where no pixel counts, NaN for a label out of range.
+
+    Raises:
+        InputError: labels or weights smaller than the logits.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[0.0, 2.0], [2.0, 0.0]]])  # an image of two pixels, two classes
+        >>> print(f"{dice_loss(logits, torch.tensor([[1, 1]])):.4f}")
+        0.3333
+
+    References:
+        Milletari et al. 2016, arXiv 1606.04797, with the plain sums of Sudre et al. 2017, arXiv 1707.03237, in the
+        denominator.
     """
     return tversky_loss(logits, labels, weights, ignore, 0.5, 0.5)

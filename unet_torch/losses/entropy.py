@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from torch import Tensor
 from torch.nn import functional as F
 
-from unet_torch.losses.targets import pixel_targets, weighted_mean
+from ..shapes import Labels, Logits, Scalar, Weights
+from .targets import pixel_targets, weighted_mean
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, weights: Tensor | None = None, ignore: int | None = None, smoothing: float = 0.0
-) -> Tensor:
-    """Mean over pixels of w · (−log softmax(logits)[label]) (the paper, equation 1).
+    logits: Logits, labels: Labels, weights: Weights | None = None, ignore: int | None = None, smoothing: float = 0.0
+) -> Scalar:
+    """Weighted cross entropy, the mean over pixels:
 
-    With `smoothing` ε, the target is (1 − ε) at the label and ε / K everywhere (Szegedy et al. 2016, section 7). The
-    mean divides by the sum of the weights, so it does not change its scale with their number; it is 0 where no pixel
-    counts.
+        Σ w · (−log p[label]) / Σ w,  p = softmax(logits)
+
+    The mean divides by the sum of the weights, so that their number does not change its scale.
 
     Args:
         logits: (N, K, *spatial) floating point; K = 1 means two classes, see `class_logits`.
-        labels: (N, *spatial) integers in 0 … K − 1, at the image's or the logits' size; larger ones are cropped about
-            their centre, as valid convolutions crop the image.
+        labels: (N, *spatial) integers in 0 … K − 1, at the logits' size or larger: then they are cropped about their
+            centre, as valid convolutions crop the image.
         weights: as labels, floating point ≥ 0; None: 1 everywhere.
         ignore: a label whose pixels do not count.
+        smoothing: ε in [0, 1): the target is 1 − ε at the label, plus ε / K at every class.
 
     Returns:
-        A scalar in the dtype of the logits. A label out of range gives NaN rather than another class's loss.
+        A scalar ≥ 0 in the dtype of the logits; 0 where no pixel counts. A label out of range gives NaN, not another
+        class's loss.
+
+    Raises:
+        InputError: labels or weights smaller than the logits.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[0.0, 2.0], [2.0, 0.0]]])  # an image of two pixels, two classes
+        >>> labels = torch.tensor([[1, 1]])
+        >>> print(f"{cross_entropy(logits, labels):.4f}")
+        1.1269
+        >>> print(f"{cross_entropy(logits, labels, ignore=1):.4f}")
+        0.0000
+
+    References:
+        Ronneberger et al. 2015, arXiv 1505.04597, equation 1; smoothing: Szegedy et al. 2016, arXiv 1512.00567,
+        section 7.
     """
     logits, labels, weights, known = pixel_targets(logits, labels, weights, ignore)
     log_p = F.log_softmax(logits, dim=1)

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from unet_torch.blocks import center_crop
+from unet_spec import InputError
+
+from ..nn.spatial import center_crop
+from ..shapes import Labels, Logits, Scalar, Weights
+
+Values = Float[Tensor, " n *out"]
+Mask = Bool[Tensor, " n *out"]
+Classes = Shaped[Tensor, " n *out"]
+Counts = Float[Tensor, "n k"]
+"""One number for each image and class."""
 
 
-def class_logits(logits: Tensor) -> Tensor:
-    """Logits with one channel a class, (N, K ≥ 2, *spatial): a single channel z is the logit of class 1 against 0."""
+def class_logits(logits: Logits) -> Float[Tensor, "n classes *out"]:
+    """Logits with one channel a class, K ≥ 2: a single channel z is the logit of class 1 against class 0.
+
+    Example:
+        >>> class_logits(torch.tensor([[[3.0]]])).tolist()
+        [[[0.0], [3.0]]]
+    """
     return torch.cat([torch.zeros_like(logits), logits], dim=1) if logits.shape[1] == 1 else logits
 
 
-def crop_labels(labels: Tensor, logits: Tensor) -> Tensor:
-    """The centre of `labels` (N, *spatial) that the logits (N, K, *spatial) of a valid network speak of."""
+def crop_labels(labels: Shaped[Tensor, " n *spatial"], logits: Logits) -> Classes:
+    """The centre of `labels` that the logits of a valid network speak of. Raises InputError: labels are smaller.
+
+    Example:
+        >>> crop_labels(torch.arange(5)[None], torch.zeros(1, 2, 3)).tolist()
+        [[1, 2, 3]]
+    """
+    if any(n < m for n, m in zip(labels.shape[1:], logits.shape[2:], strict=True)):
+        raise InputError(
+            f"labels of size {tuple(labels.shape[1:])} are smaller than the logits, {tuple(logits.shape[2:])}"
+        )
     return center_crop(labels[:, None], like=logits)[:, 0]
 
 
 def pixel_targets(
-    logits: Tensor, labels: Tensor, weights: Tensor | None, ignore: int | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits (N, K ≥ 2, *spatial), and labels, weights (0 where ignored) and known (bool), all (N, *spatial).
+    logits: Logits, labels: Labels, weights: Weights | None, ignore: int | None
+) -> tuple[Float[Tensor, "n classes *out"], Classes, Values, Mask]:
+    """Logits (N, K ≥ 2, *out), and labels, weights (0 where ignored) and known (bool), all (N, *out).
 
     Pixels that count but whose label is no class are not `known`; their label is given as 0.
     """
@@ -35,15 +59,15 @@ def pixel_targets(
     return logits, torch.where(inside, labels, 0), torch.where(counted, weights.to(logits.dtype), 0.0), known
 
 
-def weighted_mean(loss: Tensor, weights: Tensor, known: Tensor) -> Tensor:
-    """Σ w·loss / Σ w, a scalar; 0 where no pixel counts, NaN where a counted pixel has a label that is no class."""
+def weighted_mean(loss: Values, weights: Values, known: Mask) -> Scalar:
+    """Σ w·loss / Σ w; 0 where no pixel counts, NaN where a counted pixel has a label that is no class."""
     loss = torch.where(known, torch.where(weights > 0, loss, 0.0), torch.nan)
     total = weights.sum()
     return torch.where(total > 0, (loss * weights).sum() / torch.where(total > 0, total, 1.0), 0.0)
 
 
-def overlaps(logits: Tensor, labels: Tensor, weights: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Per image and class, (N, K): Σ w·p·t, Σ w·p·(1 − t) and Σ w·(1 − p)·t, with p = softmax and t the target.
+def overlaps(logits: Logits, labels: Classes, weights: Values, known: Mask) -> tuple[Counts, Counts, Counts]:
+    """Per image and class: Σ w·p·t, Σ w·p·(1 − t) and Σ w·(1 − p)·t, with p = softmax and t the target.
 
     These are the soft counts of true positives, false positives and false negatives.
     """
@@ -54,8 +78,8 @@ def overlaps(logits: Tensor, labels: Tensor, weights: Tensor, known: Tensor) -> 
     return (w * p * t).sum(axes), (w * p * (1 - t)).sum(axes), (w * (1 - p) * t).sum(axes)
 
 
-def present_mean(score: Tensor, size: Tensor) -> Tensor:
-    """The mean of `score` (N, K) over the classes of each image that occur (`size` > 0); 0 where none does."""
+def present_mean(score: Counts, size: Counts) -> Scalar:
+    """The mean of `score` over the classes of each image that occur (`size` > 0); 0 where none does."""
     present = torch.where(torch.isnan(size), True, size > 0)
     count = present.sum()
     return torch.where(count > 0, torch.where(present, score, 0.0).sum() / count.clamp(min=1), 0.0)

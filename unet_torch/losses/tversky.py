@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from unet_torch.losses.targets import overlaps, pixel_targets, present_mean
+from ..shapes import Labels, Logits, Scalar, Weights
+from .targets import overlaps, pixel_targets, present_mean
 
 
 def tversky_loss(
-    logits: Tensor,
-    labels: Tensor,
-    weights: Tensor | None = None,
+    logits: Logits,
+    labels: Labels,
+    weights: Weights | None = None,
     ignore: int | None = None,
     alpha: float = 0.3,
     beta: float = 0.7,
-) -> Tensor:
-    """1 − TP / (TP + α FP + β FN) with soft counts (Salehi et al. 2017, equation 4), mean over images and classes.
+) -> Scalar:
+    """Tversky loss, the mean over images and classes, with p = softmax(logits) and t = 1 at the label, else 0:
+
+        1 − TP / (TP + α FP + β FN),  TP = Σ w·p·t,  FP = Σ w·p·(1 − t),  FN = Σ w·(1 − p)·t
 
     A class that an image has no labelled pixel of is left out of that image's mean, so that a tile without an object
     does not teach to draw none anywhere. β > α makes missed pixels cost more than invented ones.
@@ -28,6 +30,17 @@ def tversky_loss(
 
     Returns:
         A scalar in [0, 1] in the dtype of the logits; 0 where no pixel counts, NaN for a label out of range.
+
+    Raises:
+        InputError: labels or weights smaller than the logits.
+
+    Example:
+        >>> logits = torch.tensor([[[0.0, 2.0], [2.0, 0.0]]])  # an image of two pixels, two classes
+        >>> print(f"{tversky_loss(logits, torch.tensor([[1, 1]])):.4f}")
+        0.4118
+
+    References:
+        Salehi et al. 2017, arXiv 1706.05721, equation 4.
     """
     hit, extra, missed = overlaps(*pixel_targets(logits, labels, weights, ignore))
     size = hit + alpha * extra + beta * missed

@@ -1,0 +1,1 @@
+"""Programs that measure: speed, memory, scores. Their results lie in results/."""

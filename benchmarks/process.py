@@ -1,0 +1,75 @@
+"""Measurements in a process of their own, with threads and memory of their own, as a training has."""
+
+from __future__ import annotations
+
+import multiprocessing
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from unet_spec import InputError
+
+
+def run_apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments) in a new process. Raises InputError where it fails there."""
+    with Apart(_same, function) as made:
+        return made(*arguments)
+
+
+def _same(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+class Apart:
+    """The function that `make(*arguments)` returns, made and called in a new process.
+
+    A context manager; the process ends with it. Everything that is passed must be picklable.
+    """
+
+    def __init__(self, make: Callable[..., Callable[..., Any]], *arguments: Any):
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, end = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(end, make, arguments))
+        self._process.start()
+        end.close()  # only the child holds it now: if it dies, waiting for its answer ends
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.ask(operator.call, *arguments)
+
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(made, *arguments)` there. Raises InputError with the message of an exception there."""
+        try:
+            self._pipe.send((function, arguments))
+            failed, answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            raise InputError(f"the process ended with exit code {self._process.exitcode}") from None
+        if failed:
+            raise InputError(answer)
+        return answer
+
+    def close(self) -> None:
+        self._pipe.close()  # the child ends then
+        self._process.join(10)
+        self._process.kill()
+        self._process.join()
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _serve(pipe: Any, make: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...]) -> None:
+    made = None
+    while True:
+        try:
+            function, given = pipe.recv()
+        except EOFError:
+            return  # the parent has closed the pipe
+        try:
+            made = make(*arguments) if made is None else made
+            pipe.send((False, function(made, *given)))
+        except Exception as e:
+            pipe.send((True, f"{type(e).__name__}: {e}"))

@@ -1,0 +1,57 @@
+"""What every benchmark shares: its start, and the JSON file with its command, hardware, package versions and date."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from unet_spec import InputError
+from unet_spec.files import writing
+from unet_tools.bench.hardware import hardware, versions
+
+Args = TypeVar("Args")
+
+
+def start(name: str, args: type[Args], main: Callable[[Args], int], description: str | None) -> None:
+    """Runs the module `benchmarks.name` as a program: parses its flags, calls main, ends with its exit code.
+
+    Args:
+        name: such as "train".
+        args: the dataclass of its flags.
+        main: takes the flags, returns the exit code. InputError becomes one line and exit code 2.
+        description: of the program, for --help.
+    """
+    try:
+        sys.exit(main(tyro.cli(args, prog=f"python -m benchmarks.{name}", description=description)))
+    except InputError as e:
+        print(f"benchmarks.{name}: {e}", file=sys.stderr)
+        sys.exit(2)
+
+
+def command_of(name: str) -> str:
+    """The command line of the running benchmark, the module `benchmarks.name`."""
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
+
+
+def record_of(name: str, **more: Any) -> dict[str, Any]:
+    """The record of the running benchmark, the module `benchmarks.name`, and what else it reports."""
+    return {
+        "command": command_of(name),
+        "hardware": hardware(),
+        "versions": versions(),
+        "date": datetime.now(UTC).date().isoformat(),
+        **more,
+    }
+
+
+def write_record(path: Path, record: Any) -> None:
+    """Writes JSON, whole or not at all; creates its folder. Raises InputError."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The bundle: the folder that a deployment team receives, written and read."""

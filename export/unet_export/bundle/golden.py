@@ -1,0 +1,55 @@
+"""golden.npz of a bundle: an image, the network's input made from it, and the logits of the float64 reference."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unet_spec import InputError
+from unet_spec.untrusted.archives import read_npz
+from unet_spec.weights.check import all_finite
+
+from .manifest import GOLDEN, Bundle
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What a bundle is checked on.
+
+    Attributes:
+        image: (*spatial, C), as it was read.
+        input: (1, *canvas, C) float32.
+        logits: (1, *out, K) float64, of `input`.
+    """
+
+    image: np.ndarray
+    input: np.ndarray
+    logits: np.ndarray
+
+    def save(self, folder: Path) -> None:
+        """Writes golden.npz into a folder."""
+        content = io.BytesIO()
+        np.savez(content, image=self.image, input=self.input, logits=self.logits)
+        (folder / GOLDEN).write_bytes(content.getvalue())
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> Golden:
+        """Reads a bundle's. Raises InputError where the file is damaged or its arrays are not the network's."""
+        path, config = bundle.folder / GOLDEN, bundle.config
+        found = read_npz(path, ("image", "input", "logits"))
+        image, given, logits = found["image"], found["input"], found["logits"]
+        dims, channels = config.spatial_dims, config.in_channels
+        expected = {
+            "image": image.ndim == dims + 1 and image.shape[-1] == channels,
+            "input": given.ndim == dims + 2 and (len(given), given.shape[-1]) == (1, channels),
+        }
+        if wrong := next((name for name, fits in expected.items() if not fits or not found[name].size), None):
+            raise InputError(f"{path}: {wrong} has the shape {found[wrong].shape}, which is not that of the network's")
+        config.geometry.check(given.shape[1:-1])
+        out = (1, *config.geometry.output_shape(given.shape[1:-1]), config.out_channels)
+        if logits.shape != out or not all(map(all_finite, found.values())):
+            raise InputError(f"{path}: logits of {logits.shape}, expected {out}, or values that are not finite")
+        return cls(image, given, logits)

@@ -1,0 +1,153 @@
+"""README.md of a bundle: what a person needs to know before running it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from unet_spec import DataSpec
+from unet_spec.untrusted.text import code, markdown
+
+_EXTRAS = {
+    "nnunet.json": "nnU-Net's plans: normalisation, resampling, sliding window, labels. `unet predict` follows them."
+    " The preparation above and this folder's `triton/` are of the bare network and do none of it: serve the"
+    " `triton/` beside the folds, whose model `nnunet` does."
+}
+
+
+def model_card(manifest: dict[str, Any], parity: dict[str, Any], extras: Sequence[str] = ()) -> str:
+    """Markdown, from the manifest, the parity record and the names of further files; it adds nothing to those."""
+    layout = "(N, H, W, C)" if manifest["config"].get("spatial_dims", 2) == 2 else "(N, D, H, W, C)"
+    return "\n".join(
+        [
+            "# U-Net bundle",
+            "",
+            f"{_network(manifest['config'])} {_classes(manifest)}",
+            "",
+            "## Input and output",
+            "",
+            *_input_and_output(manifest),
+            "",
+            "## Use",
+            "",
+            "```python",
+            "import unet_export",
+            f'logits = unet_export.load("this/folder")(images)  # {layout}, any size; logits likewise',
+            "```",
+            "",
+            "## Files",
+            "",
+            *_files(manifest),
+            "",
+            "## How far from the reference",
+            "",
+            *_distances(parity),
+            "",
+            "## Limits",
+            "",
+            "- It tells apart what its training images showed; on other stains, microscopes or scales, measure first.",
+            "- An engine runs on the GPUs and the version in its name only; `unet_export.load` says why it skips one.",
+            f"- Licence of the weights: {markdown(manifest['licence'] or 'not stated; ask whoever gave them to you')}.",
+            f"- Weights: checkpoint {manifest['checkpoint_digest'][:16]}…",
+            *(f"- {code(name)}: {_EXTRAS.get(name, 'comes with the checkpoint.')}" for name in extras),
+            "",
+        ]
+    )
+
+
+def _classes(manifest: dict[str, Any]) -> str:
+    names = manifest["class_names"]
+    return f"Classes: {', '.join(map(markdown, names)) if names else manifest['classes']}."
+
+
+def _network(config: dict[str, Any]) -> str:
+    dims = f"{config.get('spatial_dims', 2)}-D"
+    if config["architecture"] == "unet":
+        widths = " ".join(map(str, config["widths"]))
+        return f"A {dims} U-Net with widths {widths}, {config['padding']} convolutions, norm: {config['norm']}."
+    said = {"architecture", "in_channels", "out_channels", "spatial_dims"}
+    values = {key: value for key, value in config.items() if key not in said}
+    text = ", ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in values.items())
+    return f"A {dims} {config['architecture']}: {text}."
+
+
+def _input_and_output(manifest: dict[str, Any]) -> Iterator[str]:
+    image, logits, data = manifest["input"], manifest["output"], manifest["data"]
+    pairs = zip(image["axes"][2:], manifest["sizes"], strict=True)
+    sizes = ", ".join(f"{axis}: {size['minimum']} + {size['step']} k" for axis, size in pairs)
+    yield f"- `{image['name']}`: float32, {_axes(image)}. Sizes that fit: {sizes}."
+    margin = "/".join(map(str, manifest["margin"]))
+    one = "The logit of class 1; its sigmoid is a probability."
+    meaning = one if logits["channels"] == 1 else "Logits; softmax over C."
+    if data.get("overlapping"):
+        meaning = "One logit for each class, which may overlap; the sigmoid of each is its probability."
+    yield f"- `{logits['name']}`: float32, {_axes(logits)}, smaller by {margin} pixels per side. {meaning}"
+    if noise := manifest.get("noise"):
+        yield (
+            f"- `{noise['name']}`: float32, (S, {noise['features']}), standard normal. Left out, it is"
+            f" {noise['default']}. One image with S rows of noise gives S hypotheses."
+        )
+    spec = DataSpec.from_dict(data, "the manifest")
+    yield f"- Preparation: integer images divided by the largest value of their dtype{spec.describe()}."
+    if read := spec.describe_reading():
+        yield f"- Files as read in training: {markdown(read)}."
+    yield f"- Any size: {_tiling(manifest['tiling'])}"
+
+
+def _axes(tensor: dict[str, Any]) -> str:
+    axes = [f"C = {tensor['channels']}" if axis == "C" else axis for axis in tensor["axes"]]
+    return f"({', '.join(axes)})"
+
+
+def _tiling(tiling: dict[str, Any]) -> str:
+    if not tiling["exact"]:
+        return "mirror the border and run the image in one piece; this network sees all of it, so no tile is exact."
+    tile, stride = ("x".join(map(str, tiling[key])) for key in ("tile", "stride"))
+    return f"tiles of {tile} every {stride} pixels, the border mirrored, reproduce the whole image exactly."
+
+
+def _files(manifest: dict[str, Any]) -> Iterator[str]:
+    for entry in manifest["precisions"]:
+        kept = [*entry["kept_float32"], *entry["kept_for_builder"]]
+        exempt = f"; in float32: {', '.join(kept)}." if kept else "."
+        yield f"- {code(entry['file'])}: {entry['precision']}, for any ONNX runtime that has the type{exempt}"
+    fused = manifest["baked"]
+    if fused:
+        image, result = fused["input"], fused["output"]
+        yield (
+            f"- `{fused['file']}`: {fused['precision']} with {', '.join(fused['steps'])} inside: `{image['name']}`"
+            f" {image['dtype']} {_axes(image)} to `{result['name']}` {result['dtype']} ({', '.join(result['axes'])}),"
+            " sizes as above."
+        )
+    for engine in (*manifest["engines"], *(fused["engines"] if fused else ())):
+        target = ", ".join(engine["compute_capabilities"]) or "the GPU that it was built on"
+        smallest, largest = (tuple(engine["profile"][end]) for end in ("min", "max"))
+        yield (
+            f"- {code('engines/' + engine['file'])}: {engine['backend']} {engine['version']} and no other version,"
+            f" {engine['precision']}, compute capability {target}; (batch, size) from {smallest} to {largest}."
+        )
+    yield "- `triton/`: a model repository for NVIDIA Triton: bytes of any size in, labels and probabilities out."
+    yield "- `golden.npz`: an image, the network's input, the logits to expect."
+    yield "- `manifest.json`, `parity.json`: all of this for programs, and every file's SHA-256."
+
+
+def _distances(parity: dict[str, Any]) -> Iterator[str]:
+    yield (
+        "Against the same network in NumPy, float64; errors relative to its largest logit"
+        f" (bound of float32: {parity['bound']:.0e}). A simulation computes what the file says, value by value, on the"
+        " images given to calibrate; it stands in for a GPU."
+    )
+    yield ""
+    yield "| runtime | precision | worst | RMS | same labels | at least |"
+    yield "|---|---|---|---|---|---|"
+    for r in parity["results"]:
+        minimum = f"{r['least_label_agreement']:.1%}" if "least_label_agreement" in r else ""
+        runtime = markdown(f"{r['runtime']} {r.get('version', '')}")
+        yield (
+            f"| {runtime} | {r['precision']} | {r['worst_relative']:.1e}"
+            f" | {r['rms'] / (r['reference_max'] or 1):.1e} | {r['label_agreement']:.3%} | {minimum} |"
+        )
+    yield ""
+    for entry in parity["not_run"]:
+        what = entry.get("file") or f"{entry['runtime']} {entry.get('precision', '')}".strip()
+        yield f"- not run: {markdown(what)} ({markdown(entry['reason'])})"

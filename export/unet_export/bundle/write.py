@@ -1,0 +1,197 @@
+"""Writes a bundle: the folder that a deployment team receives. `unet_export.bundle.manifest` lists its files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unet_data.inference.prepare import prepare
+from unet_spec import Checkpoint, InputError
+from unet_spec.files import replacing_folder
+
+from ..onnx.emitter import emit_onnx, save_onnx
+from ..onnx.fused import Step, check_steps, fuse
+from ..precision.formats import Precision, PrecisionRecipe
+from ..precision.variants import Variant, choose_variants
+from ..reference import FLOAT32_BOUND, compare, default_golden_image, reference_logits, whole_input
+from ..runtimes.onnx_runtime import OnnxRuntime
+from ..serving.repository import FOLDER as TRITON
+from ..serving.triton import write_repository
+from ..tensorrt.child import Progress
+from ..tensorrt.settings import EngineSettings
+from .describe import describe, describe_fused
+from .engines import FOLDER as ENGINES
+from .engines import Built, Source, build_engines
+from .folder import check_target
+from .golden import Golden
+from .manifest import CARD, GOLDEN, MANIFEST, ONNX, PARITY, Bundle, file_sha256, open_bundle
+from .model_card import model_card
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """What a bundle contains.
+
+    Attributes:
+        precisions: In the order in which a runtime should prefer them; float32 is always present.
+        engines: True: an engine for every installed TensorRT, in every precision. None: those that TensorRT for RTX
+            builds, if it is installed; parity.json notes what was not built, and why. False: none.
+        engine_settings: How engines are built.
+        fused_steps: Of "normalize", "softmax" and "argmax", those that a further model of the first precision contains,
+            and its engines.
+        licence: Of the weights, as the readers of the bundle see it.
+
+    Example:
+        >>> from unet_export import BundleSettings, EngineSettings
+        >>> BundleSettings(("fp16", "fp32"), engine_settings=EngineSettings("latency")).precisions
+        ('fp16', 'fp32')
+    """
+
+    precisions: Sequence[Precision] = ("fp32",)
+    engines: bool | None = None
+    engine_settings: EngineSettings = EngineSettings()  # noqa: RUF009  # frozen
+    fused_steps: Sequence[Step] = ()
+    licence: str | None = None
+
+
+def write_bundle(
+    checkpoint: Checkpoint,
+    folder: str | os.PathLike[str],
+    settings: BundleSettings | None = None,
+    *,
+    calibration: Sequence[np.ndarray] | None = None,
+    golden_image: Shaped[np.ndarray, "*spatial c"] | None = None,
+    extras: Mapping[str, str] | None = None,
+    report: Callable[[str], None] = lambda line: None,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Writes a bundle, atomically. An existing bundle is replaced.
+
+    Args:
+        checkpoint: The network.
+        folder: Where to write it; a new or empty folder, or a bundle.
+        settings: None takes the defaults of `BundleSettings`.
+        calibration: Images (*spatial, C), uint8, uint16 or floating, of the kind that will be segmented. int8 and fp8
+            need them, and every narrow precision is compared on them. None: compared on the golden image.
+        golden_image: (*spatial, C), of any size; it is stored in the bundle. None takes the middle of the last
+            calibration image, or a synthetic one.
+        extras: Further text files by name, such as nnunet.json.
+        report: Called with a line per narrow precision.
+        progress: Called by the engine builder with (phase, step, steps).
+
+    Raises:
+        InputError: Where `folder` holds anything but a bundle, weights are not finite, the golden image does not suit
+            the network, an engine was asked for and cannot be built, ONNX Runtime is further from the reference than
+            `reference.FLOAT32_BOUND`, or a precision changes more labels than `precision.formats.AGREEMENT` allows.
+
+    Example:
+        >>> from unet_export import BundleSettings, write_bundle
+        >>> from unet_spec import Checkpoint, preset, random_tensors
+        >>> config = preset("same", widths=(4, 8))
+        >>> checkpoint = Checkpoint(config, random_tensors(config.graph, 0))
+        >>> write_bundle(checkpoint, "bundle", BundleSettings(engines=False)).precisions
+        ('fp32',)
+    """
+    path, settings = Path(folder), settings or BundleSettings()
+    check_target(path)
+    config, data = checkpoint.config, checkpoint.data
+    steps = check_steps(settings.fused_steps)
+    sizes = settings.engine_settings.sizes(config.geometry)
+    sizes[1].check(config)
+    # Before minutes are spent on finding a precision's recipe:
+    settings.engine_settings.check(settings.engines, settings.precisions)
+    image = default_golden_image(checkpoint, calibration) if golden_image is None else np.asarray(golden_image)
+    network_input = whole_input(config.geometry, prepare(image[None], config, data)[0])
+    model = emit_onnx(config, checkpoint.tensors, data)  # refuses weights that are not finite before anything is run
+    golden = (network_input, reference_logits(checkpoint, network_input))
+    variants = choose_variants(checkpoint, settings.precisions, calibration, golden, report)
+
+    with replacing_folder(path, check_target) as new:
+        save_onnx(model, new / ONNX)
+        for variant in variants:
+            if variant.file != ONNX:
+                save_onnx(emit_onnx(config, checkpoint.tensors, data, recipe=variant.recipe), new / variant.file)
+        sources = [Source(v.file, v.precision) for v in variants if v.precision in settings.precisions]
+        if steps:
+            sources.append(_write_fused(new, checkpoint, variants[0], steps))
+        built = build_engines(new, settings.engines, sources, settings.engine_settings, progress)
+        Golden(image, *golden).save(new)
+        parity = _parity(new, checkpoint, variants, built, *golden)
+        _write_json(new / PARITY, parity)
+        plans = [(record, new / ENGINES / record.file) for record in built.engines]
+        write_repository(new / TRITON, config, data, new / ONNX, plans)
+        profile = sizes if built.engines or built.fused else None
+        fused = describe_fused(checkpoint, sources[-1], steps, built.fused) if steps else None
+        manifest = describe(checkpoint, variants, built.engines, profile, fused, settings.licence)
+        for name, text in (extras or {}).items():
+            (new / name).write_text(text, encoding="utf-8")
+        (new / CARD).write_text(model_card(manifest, parity, tuple(extras or ())), encoding="utf-8")
+        files = sorted(p for p in new.rglob("*") if p.is_file())
+        manifest["files"] = {
+            p.relative_to(new).as_posix(): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files
+        }
+        _write_json(new / MANIFEST, manifest)
+        open_bundle(new)  # what is written can be read
+    return open_bundle(path)
+
+
+def _write_fused(folder: Path, checkpoint: Checkpoint, variant: Variant, steps: Sequence[Step]) -> Source:
+    """Writes the model with `steps` fused into it."""
+    # tf32 is a setting of the engine: the file is float32.
+    recipe = PrecisionRecipe() if variant.precision == "tf32" else variant.recipe
+    model = emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data, recipe=recipe)
+    source = Source(f"model-{variant.precision}-baked.onnx", variant.precision, fused=True)
+    save_onnx(fuse(model, checkpoint.config, checkpoint.data, steps), folder / source.file)
+    return source
+
+
+def _parity(
+    folder: Path,
+    checkpoint: Checkpoint,
+    variants: Sequence[Variant],
+    built: Built,
+    network_input: np.ndarray,
+    reference: np.ndarray,
+) -> dict[str, Any]:
+    runtime = OnnxRuntime(folder / ONNX)
+    found = compare([runtime.run(network_input)], [reference])
+    if found.distance.worst_relative > FLOAT32_BOUND:
+        raise InputError(
+            f"ONNX Runtime {runtime.version} is {found.distance.worst_relative:.1e} from the reference, relative to its"
+            f" largest logit; allowed is {FLOAT32_BOUND:.0e}; no bundle was written"
+        )
+    entry: dict[str, Any] = {"runtime": "onnxruntime", "version": runtime.version, "precision": "fp32", "file": ONNX}
+    entry |= {"provider": runtime.provider, **found.to_dict()}
+    results = [entry, *(values for v in variants if (values := v.parity()) is not None)]
+    not_run = list(built.not_built)
+    for record in built.engines:
+        from ..tensorrt.runtime import load_engine
+
+        entry = {"runtime": record.backend, "version": record.version, "precision": record.precision}
+        entry["file"] = f"{ENGINES}/{record.file}"
+        try:
+            engine = load_engine(folder / ENGINES / record.file, record, checkpoint.config)
+            results.append(entry | compare([engine.run(network_input)], [reference]).to_dict())
+        except InputError as e:
+            not_run.append(entry | {"reason": str(e)})
+    return {
+        "reference": "the network's graph in NumPy, float64",
+        "golden": GOLDEN,
+        "input_shape": list(network_input.shape),
+        "bound": FLOAT32_BOUND,
+        "results": results,
+        "not_run": not_run,
+    }
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")

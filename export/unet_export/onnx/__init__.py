@@ -1,0 +1,1 @@
+"""ONNX: emitted from the graph, lowered, checked, with fused pre- and post-processing."""

@@ -1,0 +1,1 @@
+"""A folder of C++ sources that segment images without Python."""

@@ -1,0 +1,1 @@
+"""Number formats of a deployed network: recipes, the search for one that is exact enough, simulation."""

@@ -1,0 +1,165 @@
+"""The precisions of one bundle: for each a recipe that is good enough on the user's images, and its measured error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unet_spec import Checkpoint, InputError
+
+from ..reference import Comparison, compare, reference_logits
+from .calibrate import activation_ranges, windows
+from .formats import AGREEMENT, QUANTIZED, Precision, PrecisionRecipe, kept_for_builder, lower_for
+from .search import Search, smallest_kept
+from .simulation import simulate
+
+_ALLOWANCE = (0.9, 0.7, 0.5)
+"""The share of the allowed disagreement that the searched images may use; the next, where others then have more."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One precision of a bundle.
+
+    Attributes:
+        recipe: What its file computes in which dtype.
+        file: Name of its ONNX file; tf32 is a setting of the engine and shares that of fp32.
+        kept_for_builder: Convolutions in float32 because no builder takes them in this precision.
+        comparison: Of the simulation with the reference, on `compared_on` inputs; None for fp32, which runtimes compute
+            exactly enough.
+        searched_on: Number of inputs that ranges and kept convolutions were chosen by; apart from the others, where
+            there are enough.
+        trials: Number of recipes that the search compared.
+    """
+
+    recipe: PrecisionRecipe
+    file: str
+    kept_for_builder: tuple[str, ...] = ()
+    comparison: Comparison | None = None
+    compared_on: int = 0
+    searched_on: int = 0
+    trials: int = 0
+
+    @property
+    def precision(self) -> str:
+        return self.recipe.precision
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return {
+            "precision": self.precision,
+            "file": self.file,
+            "kept_float32": list(self.recipe.kept),
+            "kept_for_builder": list(self.kept_for_builder),
+            "least_label_agreement": AGREEMENT[self.precision],
+        }
+
+    def parity(self) -> dict[str, Any] | None:
+        """As parity.json holds it; None where nothing was simulated."""
+        if self.comparison is None:
+            return None
+        return {
+            "runtime": "simulation",
+            "precision": self.precision,
+            "file": self.file,
+            **self.comparison.to_dict(),
+            "least_label_agreement": AGREEMENT[self.precision],
+            "inputs": self.compared_on,
+            "searched_on": self.searched_on,
+            "trials": self.trials,
+        }
+
+
+def onnx_name(precision: str) -> str:
+    """model.onnx is float32, and tf32 with another setting of the engine."""
+    return "model.onnx" if precision in ("fp32", "tf32") else f"model-{precision}.onnx"
+
+
+def choose_variants(
+    checkpoint: Checkpoint,
+    precisions: Sequence[Precision],
+    calibration: Sequence[np.ndarray] | None,
+    golden: tuple[np.ndarray, np.ndarray],
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[Variant, ...]:
+    """Chooses a recipe for each precision.
+
+    Args:
+        checkpoint: The network.
+        precisions: Their order is that of the result; fp32 is appended where it is missing.
+        calibration: Images (*spatial, C). Every second one is searched and calibrated on, the others are compared on,
+            and so is the golden input. None: the golden input serves for all.
+        golden: Input (1, *size, C) float32 and reference logits (1, *out, K) float64.
+        report: Called with a line per narrow precision.
+
+    Raises:
+        InputError: An unknown or repeated precision, int8 or fp8 without images, and a precision whose labels do not
+            agree with the reference's.
+    """
+    if len(set(precisions)) != len(precisions):
+        raise InputError(f"a precision is given twice: {' '.join(precisions)}")
+    for precision in precisions:
+        PrecisionRecipe(precision)  # raises for an unknown one
+        if precision in QUANTIZED and calibration is None:
+            raise InputError(
+                f"{precision} must be calibrated on images of the kind that will be segmented; --calibrate DATA"
+            )
+    narrow: list[Precision] = [p for p in precisions if p != "fp32"]
+    variants: dict[str, Variant] = {"fp32": Variant(PrecisionRecipe(), onnx_name("fp32"))}
+    if narrow:
+        inputs, references = [golden[0]], [golden[1]]
+        if calibration is not None:
+            inputs = windows(calibration, checkpoint.config, checkpoint.data)
+            references = [reference_logits(checkpoint, image) for image in inputs]
+        for precision in narrow:
+            variants[precision] = _choose(checkpoint, precision, inputs, references, golden)
+            report(f"{precision}: {_in_words(variants[precision])}")
+    return tuple(variants[p] for p in dict.fromkeys([*precisions, "fp32"]))
+
+
+def _choose(
+    checkpoint: Checkpoint,
+    precision: Precision,
+    inputs: Sequence[np.ndarray],
+    references: Sequence[np.ndarray],
+    golden: tuple[np.ndarray, np.ndarray],
+) -> Variant:
+    held_out = slice(1, None, 2) if len(inputs) > 1 else slice(None)
+    graph = checkpoint.config.graph
+    network = lower_for(precision, graph, checkpoint.tensors)
+    ranges = activation_ranges(network, inputs[::2], precision) if precision in QUANTIZED else {}
+    search = Search(network, PrecisionRecipe(precision, ranges=ranges), inputs[::2], references[::2])
+    recipe = search.recipe
+    agreement = 0.0
+    for share in _ALLOWANCE:
+        if precision != "tf32":  # one setting for the whole engine: there is nothing to search
+            kept = smallest_kept(search, 1 - share * (1 - AGREEMENT[precision]))
+            recipe = PrecisionRecipe(precision, kept, {name: r for name, r in ranges.items() if name not in kept})
+        compared = compare([simulate(network, recipe, image) for image in inputs[held_out]], references[held_out])
+        on_golden = compare([simulate(network, recipe, golden[0])], [golden[1]])
+        agreement = min(compared.label_agreement, on_golden.label_agreement)
+        if agreement >= AGREEMENT[precision]:
+            break
+    else:
+        raise InputError(
+            f"{precision} changes {1 - agreement:.2%} of the labels on images that it was not calibrated"
+            f" on; allowed is {1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or another precision"
+        )
+    return Variant(
+        recipe,
+        onnx_name(precision),
+        kept_for_builder(network.graph, precision),
+        compared,
+        compared_on=len(inputs[held_out]),
+        searched_on=len(inputs[::2]),
+        trials=search.trials,
+    )
+
+
+def _in_words(variant: Variant) -> str:
+    assert variant.comparison is not None
+    kept = ", ".join((*variant.recipe.kept, *variant.kept_for_builder)) or "no layer"
+    return f"{variant.comparison.label_agreement:.4%} of labels agree; {kept} kept in float32"

@@ -1,0 +1,338 @@
+"""A bundle as a function from images to logits, in the best runtime of this machine."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
+
+import numpy as np
+
+from unet_data.inference.output import Output, probabilities
+from unet_data.inference.prepare import looks_foreign, prepare
+from unet_data.inference.stitch import Run, predict_tiled
+from unet_data.io.facts import ReadSettings, stored_reading
+from unet_data.io.readers import open_pictures
+from unet_data.objects.settings import ObjectSettings, settings_for
+from unet_spec import InputError, NetworkConfig
+from unet_spec.tiling.tiles import plan_tiles
+
+from .bundle.manifest import MANIFEST, Bundle, open_bundle
+from .runtimes.onnx_runtime import OnnxRuntime
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64, Shaped, UInt, UInt32
+
+    from .runtimes.openvino_runtime import OpenVinoRuntime
+
+RuntimeName = Literal["auto", "onnx", "openvino", "tensorrt"]
+Tile = int | tuple[int, ...] | None
+Progress = Callable[[int, int], None]
+"""Called with the tiles finished and the tiles in all."""
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """What runs a network: `OnnxRuntime`, `OpenVinoRuntime`, `TensorRTRuntime`. Threads may share one."""
+
+    name: str
+    config: NetworkConfig
+
+    @property
+    def run(self) -> Run:
+        """Images (N, *spatial, C) float32, prepared, of a size on the grid, to logits (N, *out, K) float32."""
+        ...
+
+    def close(self) -> None:
+        """Frees its memory. It cannot run afterwards; closing twice does nothing."""
+        ...
+
+
+class Predictor:
+    """An opened bundle: images in, logits, probabilities, labels or objects out.
+
+    Threads may share one; in a coroutine, `await asyncio.to_thread(predictor.labels, images)`. `close` it, or use it in
+    a with statement.
+
+    Attributes:
+        bundle: The bundle that was opened.
+        runtime: What runs the network.
+        passed_over: For each runtime that was tried before it, why it does not run here.
+
+    Example:
+        >>> import numpy as np
+        >>> from unet_export import BundleSettings, load, write_bundle
+        >>> from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+        >>> config = preset("same", widths=(4, 8))
+        >>> checkpoint = Checkpoint(config, random_tensors(config.graph, 0), DataSpec(class_names=("sky", "cell")))
+        >>> write_bundle(checkpoint, "bundle", BundleSettings(engines=False)).tile
+        (572, 572)
+        >>> images = np.zeros((1, 50, 70, 1), np.uint8)
+        >>> with load("bundle", "onnx") as predictor:
+        ...     predictor(images).shape, predictor.labels(images).shape, predictor.class_names
+        ((1, 50, 70, 2), (1, 50, 70), ('sky', 'cell'))
+    """
+
+    def __init__(self, bundle: Bundle, runtime: Runtime, passed_over: dict[str, str]):
+        self.bundle, self.runtime, self.passed_over = bundle, runtime, passed_over
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, in the order of the class numbers; "class 0", "class 1", … where none were stored."""
+        return self.bundle.data.names(self.bundle.config)
+
+    def __repr__(self) -> str:
+        runtime = self.runtime
+        what = [runtime.name, getattr(runtime, "precision", ""), getattr(runtime, "provider", "")]
+        tile = "tiles of " + " x ".join(map(str, self.bundle.tile)) if self.bundle.tile else "whole images"
+        return (
+            f"<Predictor of {self.bundle.folder.name} ({self.bundle.digest[:12]}): {self.bundle.config.in_channels} "
+            f"channels to {', '.join(self.class_names)}; {tile}; {' '.join(filter(None, what))}>"
+        )
+
+    def __call__(
+        self, images: Shaped[np.ndarray, "n *spatial c"], tile: Tile = None, progress: Progress | None = None
+    ) -> Float32[np.ndarray, "n *spatial k"]:
+        """Computes the logits of every pixel of images of any size.
+
+        Args:
+            images: (N, *spatial, C) uint8, uint16 or floating; normalised here as the manifest says. What the network
+                needs beyond the edges is mirrored.
+            tile: Largest input of the network, in pixels per axis. None takes the bundle's own. Tiles give the result
+                of the whole image, unless the network sees the whole image (a group or instance norm, interpolation
+                with aligned corners): then the bundle's own tile is the whole image, and a smaller one approximates.
+            progress: Called after each tile with the tiles finished and the tiles of all images. An exception that it
+                raises ends the prediction and reaches the caller.
+
+        Returns:
+            Logits (N, *spatial, K) float32.
+
+        Raises:
+            InputError: On wrong axes, channels or dtype, empty or non-finite images, and a tile that is too small.
+
+        Warns:
+            UserWarning: An image lies far outside what the network was trained on, such as floats of 0 to 255 where it
+                was trained on 8-bit images.
+        """
+        config, data = self.bundle.config, self.bundle.data
+        prepared = prepare(images, config, data)
+        if odd := next(filter(None, (looks_foreign(image, data) for image in images)), None):
+            warnings.warn(odd, stacklevel=2)
+        plan = plan_tiles(config.geometry, prepared.shape[1:-1], self.bundle.tile if tile is None else tile)
+        finished = itertools.count(1)
+
+        def tile_finished(_: int) -> None:
+            if progress is not None:
+                progress(next(finished), len(prepared) * len(plan))
+
+        run, channels = self.runtime.run, config.out_channels
+        return np.stack([predict_tiled(run, image, plan, channels, finished=tile_finished) for image in prepared])
+
+    def probabilities(
+        self, images: Shaped[np.ndarray, "n *spatial c"], tile: Tile = None, progress: Progress | None = None
+    ) -> Float32[np.ndarray, "n *spatial classes"]:
+        """Computes each class's probability: the softmax of the logits, or a sigmoid of each where classes overlap.
+
+        Args:
+            images, tile, progress: As in a call.
+
+        Returns:
+            (N, *spatial, classes) float32 in 0..1, in the order of `class_names`.
+
+        Raises:
+            InputError: As a call.
+        """
+        return probabilities(self(images, tile, progress), self.bundle.data.overlapping)
+
+    def labels(
+        self, images: Shaped[np.ndarray, "n *spatial c"], tile: Tile = None, progress: Progress | None = None
+    ) -> UInt[np.ndarray, "*labels"]:
+        """Computes each pixel's class.
+
+        Args:
+            images, tile, progress: As in a call.
+
+        Returns:
+            Class numbers (N, *spatial) uint8, or uint16 beyond 256 classes. Where classes overlap, (N, *spatial,
+            classes) uint8: 1 for each class whose probability is above one half.
+
+        Raises:
+            InputError: As a call.
+        """
+        return Output("labels", overlapping=self.bundle.data.overlapping).of(self(images, tile, progress))
+
+    def objects(
+        self,
+        images: Shaped[np.ndarray, "n *spatial c"],
+        settings: ObjectSettings | None = None,
+        tile: Tile = None,
+        progress: Progress | None = None,
+    ) -> list[tuple[UInt32[np.ndarray, "*spatial"], Int64[np.ndarray, " objects"]]]:
+        """Separates and numbers the objects of each image, as `unet predict --output objects` does.
+
+        Args:
+            images, tile, progress: As in a call.
+            settings: How objects are made of the probabilities. None: as stored with the network, or the defaults.
+
+        Returns:
+            For each image its object numbers (*spatial) uint32, 0 outside of objects, 1 … n in the order of their
+            first pixels; and the class of each object. `unet_data.measure_objects` makes a table of them.
+
+        Raises:
+            InputError: As a call; the classes overlap, or the settings do not fit the network.
+
+        Example:
+            >>> import numpy as np
+            >>> from unet_export import BundleSettings, load, write_bundle
+            >>> from unet_spec import Checkpoint, preset, random_tensors
+            >>> config = preset("same", widths=(4, 8))
+            >>> checkpoint = Checkpoint(config, random_tensors(config.graph, 0))
+            >>> bundle = write_bundle(checkpoint, "objects", BundleSettings(engines=False))
+            >>> [(labels, classes)] = load(bundle, "onnx").objects(np.zeros((1, 50, 70, 1), np.uint8))
+            >>> labels.shape, int(labels.max()) == len(classes)
+            ((50, 70), True)
+        """
+        from unet_data.objects.whole import objects_of  # takes long to import, and not everybody needs it
+
+        config = self.bundle.config
+        chosen = settings_for(self.bundle.data, config, settings)
+        found = self.probabilities(images, tile, progress)
+        return [objects_of(image, chosen, config.spatial_dims) for image in found]
+
+    @property
+    def tile(self) -> tuple[int, ...]:
+        """The network's usual input, pixels per axis: the bundle's tile, or the smallest that fits where only whole
+        images give the right result."""
+        return self.bundle.tile or tuple(grid.minimum for grid in self.bundle.config.geometry.grids)
+
+    def warm_up(self) -> float:
+        """Runs the network once on zeros of the size `tile`, so that the first request does not wait for what a runtime
+        does at its first run.
+
+        Returns:
+            Seconds that it took.
+        """
+        start = time.perf_counter()
+        self.runtime.run(np.zeros((1, *self.tile, self.bundle.config.in_channels), np.float32))
+        return time.perf_counter() - start
+
+    @property
+    def reading(self) -> ReadSettings:
+        """How training read its files: `read_image(path, predictor.reading)` reads another one alike."""
+        return stored_reading(self.bundle.data)
+
+    def read(self, path: str | os.PathLike[str]) -> Shaped[np.ndarray, "n *spatial c"]:
+        """Reads an image file as training read its files.
+
+        Args:
+            path: PNG, JPEG, TIFF, NIfTI or .npy file, .zarr folder, and the others that `unet predict` reads.
+
+        Returns:
+            Images (N, *spatial, C) as stored: the pages of a TIFF are N images in 2-D, one volume in 3-D.
+
+        Raises:
+            InputError: The file is missing, damaged, too large for the memory that is free, or has other axes or
+                channels than the network.
+
+        Example:
+            >>> import numpy as np
+            >>> from unet_export import BundleSettings, load, write_bundle
+            >>> from unet_spec import Checkpoint, preset, random_tensors
+            >>> config = preset("same", widths=(4, 8))
+            >>> checkpoint = Checkpoint(config, random_tensors(config.graph, 0))
+            >>> bundle = write_bundle(checkpoint, "reading", BundleSettings(engines=False))
+            >>> np.save("images.npy", np.zeros((2, 50, 70, 1), np.uint8))
+            >>> load(bundle, "onnx").read("images.npy").shape
+            (2, 50, 70, 1)
+        """
+        config = self.bundle.config
+        pictures = open_pictures(Path(path), config.spatial_dims, config.in_channels, settings=self.reading)
+        return np.stack([picture[tuple(slice(0, n) for n in picture.shape[:-1])] for picture in pictures])
+
+    def __copy__(self) -> Predictor:
+        """Opens the model again, as a pickled or deeply copied predictor does: closing one closes no other."""
+        return Predictor(self.bundle, copy.copy(self.runtime), dict(self.passed_over))
+
+    def close(self) -> None:
+        """Frees the runtime's memory. Closing twice does nothing."""
+        self.runtime.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def load(
+    bundle: str | os.PathLike[str] | Bundle,
+    runtime: RuntimeName = "auto",
+    threads: int | None = None,
+    precision: str | None = None,
+    provider: str | None = None,
+) -> Predictor:
+    """Opens a bundle in the best runtime of this machine.
+
+    Args:
+        bundle: Its folder, or an opened one.
+        runtime: "auto" takes TensorRT where a GPU and an engine for it exist, else ONNX Runtime: on a CUDA device where
+            the installed one can, else on the CPU. "openvino" runs the float32 model.
+        threads: On the CPU. None takes the cores that this process may use.
+        precision: None takes engines in the bundle's order of preference, and float32 in ONNX Runtime, whose CPU
+            kernels gain nothing from another.
+        provider: Execution provider of ONNX Runtime, as `OnnxRuntime` takes it; then no other runtime is tried.
+
+    Raises:
+        InputError: Where the bundle is damaged, and where `runtime` or `provider` does not run here.
+
+    Example:
+        >>> import numpy as np
+        >>> from unet_export import BundleSettings, load, write_bundle
+        >>> from unet_spec import Checkpoint, preset, random_tensors
+        >>> config = preset("paper", widths=(4, 8))
+        >>> checkpoint = Checkpoint(config, random_tensors(config.graph, 0))
+        >>> bundle = write_bundle(checkpoint, "bundle", BundleSettings(engines=False))
+        >>> load(bundle)(np.zeros((2, 50, 70, 1), np.uint8)).shape
+        (2, 50, 70, 2)
+    """
+    if runtime not in get_args(RuntimeName):
+        raise InputError(f"unknown runtime {runtime!r}; allowed: {', '.join(get_args(RuntimeName))}")
+    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    if precision is not None:
+        bundle.onnx_path(precision)  # raises where the bundle does not have it
+    if provider is not None and runtime not in ("auto", "onnx"):
+        raise InputError(f"provider is for the runtime onnx, not for {runtime}; leave one of them out")
+    if runtime == "openvino":
+        if precision not in (None, "fp32"):
+            raise InputError(f"openvino runs a bundle in fp32, not in {precision}; take the runtime onnx")
+        from .runtimes.openvino_runtime import OpenVinoRuntime
+
+        return _predictor(bundle, OpenVinoRuntime(bundle.onnx, threads), bundle.onnx, {})
+    passed_over: dict[str, str] = {}
+    if runtime != "onnx" and provider is None:
+        for record in (record for record in bundle.engines if precision in (None, record.precision)):
+            from .tensorrt.runtime import load_engine
+
+            try:
+                return Predictor(bundle, load_engine(bundle.engine_path(record), record, bundle.config), passed_over)
+            except InputError as e:
+                passed_over[record.file] = str(e)
+        if not passed_over:
+            passed_over["tensorrt"] = "the bundle has no engine" + (f" in {precision}" if precision else "")
+    if runtime == "tensorrt":
+        raise InputError(f"no engine of {bundle.folder} runs here: " + "; ".join(dict.fromkeys(passed_over.values())))
+    path = bundle.onnx if precision is None else bundle.onnx_path(precision)
+    return _predictor(bundle, OnnxRuntime(path, threads, provider), path, passed_over)
+
+
+def _predictor(
+    bundle: Bundle, runtime: OnnxRuntime | OpenVinoRuntime, path: Path, passed_over: dict[str, str]
+) -> Predictor:
+    if runtime.config != bundle.config:
+        raise InputError(f"{path} is another network than {bundle.folder / MANIFEST} says")
+    return Predictor(bundle, runtime, passed_over)

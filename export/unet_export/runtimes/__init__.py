@@ -1,0 +1,1 @@
+"""Runtimes on a CPU or CUDA: ONNX Runtime, MNN, OpenVINO."""

@@ -1,0 +1,94 @@
+"""A model repository for NVIDIA Triton: an ensemble that takes a camera's bytes of any size and gives labels.
+
+triton/
+  unet/                    the ensemble: preprocess → network → postprocess
+  unet_preprocess/         ONNX Runtime: normalised, mirrored, up to a size that fits
+  unet_network/            ONNX Runtime: the network, float32; TensorRT's provider for ONNX Runtime is one line away
+  unet_network_tensorrt/   TensorRT: only where the bundle holds an engine of `tensorrt`, which Triton runs (an engine
+                           of TensorRT for RTX it does not); then unet_tensorrt/ is the ensemble with it
+  unet_postprocess/        ONNX Runtime: cut to the image; labels and probabilities
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unet_spec import DataSpec, NetworkConfig
+from unet_spec.ops import noise_input
+
+from ..onnx.emitter import IR_VERSION, OPSET, save_onnx
+from ..onnx.fused import LABELS, PREPARED, PROBABILITIES, label_channels, postprocess_model, preprocess_model
+from ..onnx.ops import INPUT, OUTPUT
+from ..tensorrt.engine_record import EngineRecord
+from .repository import Word, place, tensor, write_model
+
+_BATCH = 16
+
+
+def write_repository(
+    folder: Path, config: NetworkConfig, data: DataSpec, onnx: Path, engines: Sequence[tuple[EngineRecord, Path]]
+) -> None:
+    """Writes `folder`. onnx: the float32 model; engines: those of the bundle, with their paths."""
+    dims = config.spatial_dims
+    free = [-1] * dims
+    image = tensor(INPUT, "TYPE_UINT8", [*free, config.in_channels])
+    prepared = tensor(PREPARED, "TYPE_FP32", [config.in_channels, *free])
+    logits = tensor(OUTPUT, "TYPE_FP32", [config.out_channels, *free])
+    labels = tensor(LABELS, "TYPE_UINT8", [*free, *label_channels(config, data)])
+    results = [labels, tensor(PROBABILITIES, "TYPE_FP32", [*free, config.out_channels])]
+    network = [{**prepared, "name": INPUT}]
+
+    version = write_model(folder, "unet_preprocess", _model("onnxruntime", [image], [prepared]))
+    save_onnx(preprocess_model(config, data, OPSET, IR_VERSION), version / "model.onnx")
+    version = write_model(folder, "unet_postprocess", _model("onnxruntime", [logits, image], results))
+    save_onnx(postprocess_model(config, data, OPSET, IR_VERSION), version / "model.onnx")
+    smallest = [config.in_channels, *(config.geometry.grid(a).minimum for a in range(dims))]
+    version = write_model(folder, "unet_network", _model("onnxruntime", network, [logits], smallest))
+    place(onnx, version / "model.onnx")
+    _write_ensemble(folder, "unet", "unet_network", [image], results)
+
+    served = next(((r, path) for r, path in engines if r.backend == "tensorrt"), None)
+    # An engine needs its noise with every request; ONNX Runtime has a default for it.
+    if served is None or noise_input(config.graph) is not None:
+        return
+    record, path = served
+    usual, batch = [config.in_channels, *record.profile.opt[1:]], record.profile.max[0]
+    body = _model("tensorrt", network, [logits], usual, batch)
+    place(path, write_model(folder, "unet_network_tensorrt", body) / "model.plan")
+    _write_ensemble(folder, "unet_tensorrt", "unet_network_tensorrt", [image], results, batch)
+
+
+def _model(
+    backend: str, inputs: list[dict], outputs: list[dict], warm: list[int] | None = None, batch: int = _BATCH
+) -> dict[str, Any]:
+    """A model's configuration. warm: the shape of an image that is run before the first request."""
+    body: dict[str, Any] = {"backend": backend, "max_batch_size": batch, "input": inputs, "output": outputs}
+    # Requests of one size that arrive within two milliseconds are computed as one batch.
+    body["dynamic_batching"] = {"max_queue_delay_microseconds": 2000}
+    if warm is not None:
+        entry = {"data_type": Word("TYPE_FP32"), "dims": warm, "zero_data": True}
+        body["model_warmup"] = {"name": "zeros", "batch_size": 1, "inputs": {"key": INPUT, "value": entry}}
+    return body
+
+
+def _write_ensemble(
+    folder: Path, name: str, network: str, inputs: list[dict], outputs: list[dict], batch: int = _BATCH
+) -> None:
+    # The maps read: the model's own name of the tensor → its name in the ensemble.
+    steps = [
+        _step("unet_preprocess", {INPUT: INPUT}, {PREPARED: PREPARED}),
+        _step(network, {INPUT: PREPARED}, {OUTPUT: OUTPUT}),
+        _step("unet_postprocess", {OUTPUT: OUTPUT, INPUT: INPUT}, {LABELS: LABELS, PROBABILITIES: PROBABILITIES}),
+    ]
+    body = {"platform": "ensemble", "max_batch_size": batch, "input": inputs, "output": outputs}
+    version = write_model(folder, name, {**body, "ensemble_scheduling": {"step": steps}})
+    (version / "ensemble").write_text("Triton wants a folder per version.\n", encoding="utf-8")
+
+
+def _step(model: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, Any]:
+    def pairs(names: Mapping[str, str]) -> list[dict[str, str]]:
+        return [{"key": key, "value": value} for key, value in names.items()]
+
+    return {"model_name": model, "model_version": -1, "input_map": pairs(inputs), "output_map": pairs(outputs)}

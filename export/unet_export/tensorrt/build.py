@@ -1,0 +1,151 @@
+"""Building engines with `tensorrt` (10, 11) and `tensorrt_rtx`, whose interfaces are nearly the same.
+
+TensorRT for RTX builds on a machine without a GPU, for the compute capabilities that are given; TensorRT builds on the
+GPU, for that GPU. Both get strongly typed networks, so the precision is the ONNX model's. Three files: this one checks
+the request and the result, `child` runs the process that builds, `builder` is the program of that process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from unet_spec import InputError
+from unet_spec.errors import OutputError
+from unet_spec.files import replacing
+
+from ..onnx.check import border_types, config_of, read_onnx, recipe_of, value_types
+from ..onnx.ops import INPUT
+from .builder import TIMING, wrong_types
+from .child import Progress, run_child
+from .engine_record import EngineRecord
+from .profile import Profile
+from .settings import EngineSettings, Job
+
+_NARROW = {"fp16": "HALF", "bf16": "BF16", "int8": "INT8", "fp8": "FP8"}
+
+
+def build_engine(
+    onnx: bytes | str | os.PathLike[str],
+    out_path: str | os.PathLike[str],
+    settings: EngineSettings | None = None,
+    progress: Progress | None = None,
+) -> EngineRecord:
+    """Builds a TensorRT engine from a model of `emit_onnx`, in a process of its own, and writes it atomically.
+
+    The dtypes of the parsed, strongly typed network are read back, tensor by tensor, and must be the model's. Whether
+    the engine loads and gives the right numbers only a GPU of the right kind can show. Ctrl-C ends the build.
+
+    Args:
+        onnx: A path, or the file's bytes. The engine's precision is the model's.
+        out_path: The file to write.
+        settings: None takes the defaults of `EngineSettings`.
+        progress: Called with (phase, step, steps).
+
+    Returns:
+        What was built.
+
+    Raises:
+        InputError: A model that fails its checks, a profile off the network's grid, a backend or compute capability
+            that is unknown, not installed or lacks the precision, a tensor of another dtype, and an error or a crash
+            of the builder.
+
+    Example:
+        >>> from unet_export import EngineSettings, Profile, available_backends, build_engine, emit_onnx, onnx_bytes
+        >>> from unet_spec import preset, random_tensors
+        >>> config = preset("same", widths=(4, 8))
+        >>> model = onnx_bytes(emit_onnx(config, random_tensors(config.graph, 0)))
+        >>> if "tensorrt_rtx" in available_backends():
+        ...     settings = EngineSettings(Profile.fixed(1, 32, 32), ("89",), backend="tensorrt_rtx")
+        ...     assert build_engine(model, "a.plan", settings).precision == "fp32"
+    """
+    content, model, where = read_onnx(onnx, fused=True)
+    precision = recipe_of(model, where).precision
+    settings = settings or EngineSettings()
+    profile, backend, capabilities = settings.resolve(config_of(model, where), precision)
+    precision = "tf32" if settings.tf32 else precision
+    cache = None if settings.timing_cache is None else Path(settings.timing_cache)
+    for file in (Path(out_path), *([] if cache is None else [cache])):
+        if not file.absolute().parent.is_dir():
+            raise InputError(f"cannot write {file}: there is no folder {file.parent}")
+    settings = replace(settings, profile=profile, backend=backend, compute_capabilities=capabilities)
+    if cache is not None:  # the child has a copy
+        settings = replace(settings, timing_cache=Path(TIMING))
+    job = Job(settings, {INPUT: _image_shapes(profile, model)} | noise_shapes(profile, model))
+    what = f"cannot build {Path(out_path).name} with {backend}"
+    built, plan = run_child(job, _without_defaults(content, model), what, cache, progress)
+    _check_types(built, model, precision, backend)
+    try:
+        with replacing(Path(out_path)) as temporary:
+            temporary.write_bytes(plan)
+    except OSError as e:
+        raise OutputError(f"cannot write {out_path}: {e.strerror or e}") from None
+    return EngineRecord(
+        file=Path(out_path).name,
+        backend=backend,
+        version=built["version"],
+        compute_capabilities=capabilities,
+        precision=precision,
+        reproducible=built["reproducible"],
+        profile=profile,
+        layer_types=built["layer_types"],
+        bytes=len(plan),
+        seconds=built["seconds"],
+        sha256=hashlib.sha256(plan).hexdigest(),
+    )
+
+
+def _image_shapes(profile: Profile, model: onnx.ModelProto) -> list[list[int]]:
+    """The profile's three inputs as the model takes them: channels first, or last where it takes uint8."""
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    last = len(dims) - 1 if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8 else 1
+    shapes = [list(shape) for shape in (profile.min, profile.opt, profile.max)]
+    for shape in shapes:
+        shape.insert(last, dims[last].dim_value)
+    return shapes
+
+
+def noise_shapes(profile: Profile, model: onnx.ModelProto) -> dict[str, list[list[int]]]:
+    """The same for every further input, (rows, features)."""
+    further = {v.name: v.type.tensor_type.shape.dim[1].dim_value for v in list(model.graph.input)[1:]}
+    rows = (1, profile.opt[0], profile.max_hypotheses)
+    return {name: [[n, features] for n in rows] for name, features in further.items()}
+
+
+def _without_defaults(content: bytes, model: onnx.ModelProto) -> bytes:
+    """The model without defaults of its inputs: TensorRT has none, and would compute with them as constants."""
+    inputs = {v.name for v in model.graph.input}
+    defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
+    if not defaults:
+        return content
+    plain = onnx.ModelProto.FromString(content)
+    for tensor in defaults:
+        plain.graph.initializer.remove(tensor)
+    return plain.SerializeToString(deterministic=True)
+
+
+def _check_types(built: dict[str, Any], model: onnx.ModelProto, precision: str, backend: str) -> None:
+    """Rejects an engine that silently fell back to another dtype: raises InputError unless the network that was built
+    has the dtypes of the model, tensor by tensor, and those of the precision."""
+    narrow = _NARROW.get(precision)
+    types = Counter(built["layer_types"])
+    borders, actual = border_types(model), (built["input_type"], built["output_type"])
+    if actual != borders:
+        raise InputError(f"{backend} built {actual} at the border, the model has {borders}; no engine was written")
+    allowed = ("FLOAT", *((narrow,) if narrow else ()), *(("UINT8",) if "UINT8" in borders else ()))
+    if wrong := wrong_types(types, allowed):
+        raise InputError(f"{backend} built {wrong} where {precision} was asked; no engine was written")
+    if narrow is not None and not types[narrow]:
+        raise InputError(f"{backend} built no {narrow} where {precision} was asked; no engine was written")
+    for name, expected in value_types(model).items():
+        if (actual := built["tensor_types"].get(name, expected)) != expected:
+            raise InputError(f"{backend} built {name} in {actual}, the model has {expected}; no engine was written")
+    if built["tf32"] != (precision == "tf32"):
+        asked = precision == "tf32"
+        raise InputError(f"{backend} built with TF32 {built['tf32']}, asked was {asked}; no engine was written")

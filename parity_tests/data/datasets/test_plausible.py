@@ -1,0 +1,73 @@
+"""Wrong units and wrong pairs are warned of; right ones are not: planted one at a time into a clean set."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unet_data import Dataset, membranes
+from unet_data.datasets.check import check_dataset
+from unet_data.datasets.plausible import implausible
+from unet_data.io.facts import FileFacts
+
+CLEAN = membranes(8, 80, 0)
+
+
+def labelled(change):
+    return replace(CLEAN, labels=tuple(np.ascontiguousarray(change(label)) for label in CLEAN.labels))
+
+
+def as_floats(planted, declared=False):
+    images = [image.astype(np.float32) / 255 for image in CLEAN.images]
+    images[0][:10, :10] = planted
+    facts = (FileFacts(nodata=planted),) * 8 if declared else ()
+    labels = [label.copy() for label in CLEAN.labels]
+    if declared:
+        labels[0][:10, :10] = -1
+    return replace(CLEAN, images=tuple(images), facts=facts, labels=tuple(labels))
+
+
+WRONG = {
+    "of the next picture": (replace(CLEAN, labels=CLEAN.labels[1:] + CLEAN.labels[:1]), "do the masks belong"),
+    "upside down": (labelled(lambda a: a[::-1]), "better upside down"),
+    "mirrored": (labelled(lambda a: a[:, ::-1]), "better mirrored"),
+    "transposed": (labelled(lambda a: a.T), "better with rows and columns exchanged"),
+    "turned": (labelled(np.rot90), "better turned by 270°"),
+    "inverted": (labelled(lambda a: np.ones_like(a) - (np.indices(a.shape).sum(0) < 40)), "are the masks inverted?"),
+    "no data that nobody declares": (as_floats(-9999.0), "are -9999, the others"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_warned_of(name):
+    dataset, words = WRONG[name]
+    found = [what for _, what in implausible(dataset)]
+    assert any(words in what for what in found), found
+    assert any(words in p.what and p.level == "warning" for p in check_dataset(dataset))
+
+
+def volumes(change=lambda a: a):
+    images = tuple(image[None].repeat(4, 0) for image in CLEAN.images)
+    labels = tuple(np.ascontiguousarray(change(label))[None].repeat(4, 0) for label in CLEAN.labels)
+    return Dataset(images, labels, CLEAN.names, CLEAN.class_names, "volumes")
+
+
+RIGHT = {
+    "clean": CLEAN,
+    "bright objects in the dark": replace(CLEAN, images=tuple(255 - image for image in CLEAN.images)),
+    "16 bits": replace(CLEAN, images=tuple(image.astype(np.uint16) * 16 for image in CLEAN.images)),
+    "declared": as_floats(-9999.0, declared=True),
+    "floats with a black corner": as_floats(0.0),
+    "volumes": volumes(),
+    "a pixel off": labelled(lambda a: np.roll(a, 1, 0)),
+    "few images": replace(CLEAN.subset([0, 1]), labels=CLEAN.labels[2:4]),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_is_not(name):
+    assert list(implausible(RIGHT[name])) == []
+
+
+def test_the_middle_plane_of_a_volume_is_compared():
+    assert any("better upside down" in what for _, what in implausible(volumes(lambda a: a[::-1])))

@@ -1,0 +1,115 @@
+"""Batches that depend on seed and step alone."""
+
+import numpy as np
+import pytest
+
+from unet_data import Dataset, Sampler, membranes
+from unet_spec import InputError
+
+
+def test_steps_of_different_seeds_share_no_places():
+    data = membranes(8, 64, 0)
+    seen = {}
+    for seed in (5, 6):
+        sampler = Sampler(data, (28, 28), (12, 12), 2, seed)
+        for step in (7, 8):
+            seen[seed, step] = str(sampler.places(step))
+    assert len(set(seen.values())) == 4
+
+
+def test_windows_of_image_label_and_weight_are_one():
+    values = np.arange(20 * 23, dtype=np.int32).reshape(20, 23)
+    data = Dataset((values[..., None].astype(np.uint16),), (values,), ("a",), tuple(map(str, values.ravel())), "here")
+    sampler = Sampler(data, (12, 10), (6, 6), 3, 0, weights=[values.astype(np.float32)])
+    for step in range(4):
+        images, labels, weights = sampler.batch(step)
+        np.testing.assert_array_equal(images[..., 0], labels)
+        np.testing.assert_array_equal(weights, labels)
+        for part, whole in zip(sampler.batch(step, slice(1, 2)), (images, labels, weights), strict=True):
+            np.testing.assert_array_equal(part, whole[1:2])
+
+
+def aligned(*shapes, dtype=np.uint16):
+    """Each pixel's value is its label and unlike every other one's, so that a shift by one pixel shows."""
+    images, labels, first = [], [], 0
+    for shape in shapes:
+        values = np.arange(first, first + int(np.prod(shape)), dtype=np.int32).reshape(shape)
+        first += values.size
+        images.append(values[..., None].astype(dtype))
+        labels.append(values)
+    names = tuple(str(i) for i in range(len(shapes)))
+    return Dataset(tuple(images), tuple(labels), names, tuple(map(str, range(first))), "aligned")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "window", "target"),
+    [
+        ([(20, 23)], (12, 10), (6, 6)),
+        ([(20, 23), (9, 31)], (11, 9), (7, 9)),
+        ([(5, 6)], (16, 18), (8, 10)),
+        ([(4, 30)], (20, 8), (6, 4)),
+        ([(6, 9, 8)], (6, 8, 8), (2, 4, 6)),
+    ],
+)
+def test_image_and_label_show_the_same_window(shapes, window, target):
+    sampler = Sampler(aligned(*shapes), window, target, batch=4, seed=3)
+    for step in range(5):
+        images, labels = sampler.batch(step)
+        assert [(x.shape, x.dtype) for x in (images, labels)] == sampler.shapes()
+        assert images.shape == (4, *window, 1)
+        assert images.dtype == np.uint16
+        assert labels.shape == (4, *window)
+        assert labels.dtype == np.int32
+        for image, label in zip(images, labels, strict=True):
+            np.testing.assert_array_equal(image[..., 0], label)
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    data = aligned((20, 23), (9, 31))
+    one, two = (Sampler(data, (8, 8), (8, 8), 3, seed=5) for _ in range(2))
+    for step in (4, 0, 2):
+        one.batch(step)
+    np.testing.assert_array_equal(one.batch(7)[0], two.batch(7)[0])
+    assert not np.array_equal(one.batch(7)[0], one.batch(8)[0])
+    assert not np.array_equal(one.batch(7)[0], Sampler(data, (8, 8), (8, 8), 3, seed=6).batch(7)[0])
+
+
+def test_every_target_position_and_image_is_drawn():
+    """Corners included, and never beyond the image: a target inside is never mirrored."""
+    sampler = Sampler(aligned((5, 6), (4, 4)), (7, 7), (3, 3), batch=40, seed=0)
+    corners = {int(label[2, 2]) for step in range(20) for label in sampler.batch(step)[1]}
+    first = {row * 6 + column for row in range(3) for column in range(4)}
+    second = {30 + row * 4 + column for row in range(2) for column in range(2)}
+    assert corners == first | second
+
+
+def test_an_image_smaller_than_the_target_is_shown_whole():
+    sampler = Sampler(aligned((3, 4)), (8, 8), (6, 8), batch=30, seed=0)
+    labels = sampler.batch(0)[1]
+    for label in labels:
+        assert set(np.unique(label)) == set(range(12))
+    assert len({int(label[0, 0]) for label in labels}) > 3
+
+
+@pytest.mark.parametrize(
+    ("window", "target", "batch", "seed", "words"),
+    [
+        ((8, 8), (7, 8), 1, 0, "even"),
+        ((8, 8), (10, 8), 1, 0, "no larger"),
+        ((8, 8), (0, 8), 1, 0, "1 or more"),
+        ((8,), (8,), 1, 0, "2 lengths"),
+        ((8, 8), (8, 8), 0, 0, "batch"),
+        ((8, 8), (8, 8), 1, -1, "seed"),
+    ],
+)
+def test_sampler_refusals(window, target, batch, seed, words):
+    with pytest.raises(InputError, match=words):
+        Sampler(aligned((20, 20)), window, target, batch, seed)
+
+
+def test_sampler_needs_labels_and_a_step():
+    data = aligned((20, 20))
+    with pytest.raises(InputError, match="no labels"):
+        Sampler(Dataset(data.images, None, data.names, (), "here"), (8, 8), (8, 8), 1, 0)
+    with pytest.raises(InputError, match="step"):
+        Sampler(data, (8, 8), (8, 8), 1, 0).batch(-1)

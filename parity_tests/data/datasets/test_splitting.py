@@ -1,0 +1,167 @@
+"""Which images validate: the last block, unless it lacks a class; groups stay together; shares, folds and lists."""
+
+import numpy as np
+import pytest
+
+from unet_data import Dataset, open_dataset, read_labels, split, write_stack
+from unet_data.datasets.splitting import divide
+
+from .folders import noise, refused
+
+
+def many(count, spatial_dims=2):
+    images = tuple(np.full((3,) * spatial_dims + (1,), i, np.uint8) for i in range(count))
+    labels = tuple(np.zeros((3,) * spatial_dims, np.int32) for _ in range(count))
+    return Dataset(images, labels, tuple(map(str, range(count))), ("x", "y"), "here")
+
+
+def named(classes):
+    """Images by name; of each, the class that one of its pixels has beside class 0."""
+    labels = []
+    for index in classes.values():
+        labels.append(np.zeros((3, 3), np.int32))
+        labels[-1][1, 1] = index
+    images = tuple(np.full((3, 3, 1), i, np.uint8) for i in range(len(classes)))
+    names = tuple(map(str, range(max(classes.values()) + 1)))
+    return Dataset(images, tuple(labels), tuple(classes), names, "here")
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "held"), [(24, None, 4), (2, 0.01, 1), (2, 0.99, 1), (10, 0.2, 2), (3, 0.5, 2)]
+)
+def test_the_last_block_is_for_validation(count, fraction, held):
+    train, validation = split(many(count)) if fraction is None else split(many(count), fraction)
+    assert train.names == tuple(map(str, range(count - held)))
+    assert validation.names == tuple(map(str, range(count - held, count)))
+
+
+def test_one_volume_is_split_along_its_depth():
+    volume, label = noise(12, 4, 5, 1), noise(12, 4, 5, high=2).astype(np.int32)
+    train, validation = split(Dataset((volume,), (label,), ("v",), ("x", "y"), "here"))
+    np.testing.assert_array_equal(train.images[0], volume[:10])
+    np.testing.assert_array_equal(validation.images[0], volume[10:])
+    np.testing.assert_array_equal(validation.labels[0], label[10:])
+    assert split(many(3, spatial_dims=3))[1].names == ("2",)
+
+
+def test_splits_that_leave_a_side_empty_are_refused():
+    assert "1 image" in refused(split, many(1))
+    for fraction in (0, 1, -0.5, float("nan")):
+        assert "between 0 and 1" in refused(split, many(4), fraction)
+    flat = Dataset((noise(1, 4, 4, 1),), None, ("v",), (), "here")
+    assert "1 plane" in refused(split, flat)
+
+
+DIAGNOSES = {f"{kind} ({i})": int(kind != "normal") for kind, n in (("benign", 5), ("malignant", 5), ("normal", 2))
+             for i in range(n)}  # fmt: skip
+
+
+def test_every_class_is_on_both_sides_where_the_last_block_lacks_one():
+    parts = divide(named(DIAGNOSES))
+    for part in parts[:2]:
+        assert set(np.unique(part.labels)) == {0, 1}
+    assert len(parts.validation) == 2
+    assert "every class is on both sides" in parts.how
+    assert divide(named(DIAGNOSES), "last").validation.names == ("normal (0)", "normal (1)")
+
+
+def test_a_class_of_one_image_is_trained_on_and_named():
+    names = {f"i{i}": 0 for i in range(11)} | {"last": 1}
+    parts = divide(named(names))
+    assert "last" in parts.training.names
+    assert "too few images or groups have 1" in parts.how
+
+
+PATIENTS = {f"patient{p}_slice{s}": int(s == 1) for p in range(5) for s in range(3)}
+
+
+@pytest.mark.parametrize("pattern", [None, r"patient\d+", r"patient(\d+)"])
+def test_groups_stay_together(pattern):
+    parts = divide(named(PATIENTS), group=pattern)
+    assert parts.validation.names == tuple(f"patient4_slice{s}" for s in range(3))
+    assert "5 groups" in parts.how
+    share = divide(named(PATIENTS), 0.4, group=r"patient\d+")
+    assert {name[7] for name in share.validation.names} == {"3", "4"}
+    assert {name[7] for name in share.training.names} == {"0", "1", "2"}
+
+
+def test_a_share_without_a_pattern_is_of_images():
+    assert len(divide(named(PATIENTS), 0.4).validation) == 6
+    assert "together" not in divide(named(PATIENTS), 0.4).how
+
+
+def test_names_that_are_no_groups_do_not_hold_back_most_of_the_data():
+    names = {f"2021_{i}": 0 for i in range(3)} | {f"2022_{i}": 0 for i in range(20)}
+    assert len(divide(named(names)).validation) == 4
+
+
+def test_folds_cover_the_data_once():
+    held = [split(named(PATIENTS), f"{i}/5", r"patient\d+")[1].names for i in range(1, 6)]
+    assert sorted(name for names in held for name in names) == sorted(PATIENTS)
+    assert all(len({name.split("_")[0] for name in names}) == 1 for names in held)
+    assert [len(split(many(7), f"{i}/3")[1]) for i in (1, 2, 3)] == [2, 2, 3]
+
+
+def test_a_list_names_the_images(tmp_path):
+    listed = tmp_path / "validation.txt"
+    listed.write_text("# chosen by hand\npatient1_slice0.png\n\nimages/patient3_slice2.tif\n")
+    parts = divide(named(PATIENTS), str(listed))
+    assert parts.validation.names == ("patient1_slice0", "patient3_slice2")
+    assert len(parts.training) == 13
+    assert "divides the group" in refused(divide, named(PATIENTS), str(listed), r"patient\d+")
+    listed.write_text("patient9\n")
+    assert "'patient9' is no image of here" in refused(split, named(PATIENTS), str(listed))
+    listed.write_text("\n".join(PATIENTS))
+    assert "leaves no image to train on" in refused(split, named(PATIENTS), str(listed))
+
+
+def test_a_stack_can_be_listed_by_its_name(tmp_path):
+    listed = tmp_path / "validation.txt"
+    listed.write_text("b.tif\n")
+    names = dict.fromkeys([f"a-{i:02d}" for i in range(4)] + [f"b-{i:02d}" for i in range(3)], 0)
+    assert divide(named(names), str(listed)).validation.names == ("b-00", "b-01", "b-02")
+
+
+def test_the_first_planes_of_a_volume_validate_where_the_last_ones_lack_a_class():
+    label = np.zeros((12, 4, 5), np.int32)
+    label[:9, 0] = 1
+    volume = Dataset((noise(12, 4, 5, 1),), (label,), ("v",), ("x", "y"), "here")
+    parts = divide(volume)
+    assert "the first 2 of 12 planes" in parts.how
+    np.testing.assert_array_equal(parts.validation.images[0], volume.images[0][:2])
+    np.testing.assert_array_equal(parts.training.labels[0], label[2:])
+    assert "the last 2" in divide(volume, "last").how
+
+
+@pytest.mark.parametrize(
+    ("validate", "group", "words"),
+    [
+        ("6/5", None, "6/5 does not exist"),
+        ("1/99", None, "from 2 to 15"),
+        ("nothing.txt", None, "give auto, last, a share"),
+        ("auto", "(", "no regular expression"),
+        ("auto", "slide", "finds nothing in the name 'patient0_slice0'"),
+        ("auto", "patient", "finds one group, 'patient'"),
+        ("last", "patient.", "give a share or a fold"),
+    ],
+)
+def test_what_does_not_fit_is_refused(validate, group, words):
+    names = PATIENTS if group != "slide" else {"patient0_slice0".replace("slice", "part"): 0, **PATIENTS}
+    assert words.replace("slice", "part" if group == "slide" else "slice") in refused(
+        split, named(names), validate, group
+    )
+
+
+def test_another_folder_validates_and_its_labels_mean_the_same(tmp_path):
+    """One that shows two of three classes is read as class indices, not as a binary mask."""
+    for part, high in (("a", 3), ("b", 2)):
+        for kind in ("images", "labels"):
+            (tmp_path / part / kind).mkdir(parents=True)
+        write_stack(tmp_path / part / "images" / "x.png", noise(1, 8, 9))
+        write_stack(tmp_path / part / "labels" / "x.png", noise(1, 8, 9, high=high))
+    training = open_dataset(tmp_path / "a")
+    parts = divide(training, str(tmp_path / "b"))
+    assert parts.training is training
+    assert parts.validation.class_names == training.class_names
+    np.testing.assert_array_equal(parts.validation.labels[0], read_labels(tmp_path / "b" / "labels" / "x.png")[0])
+    assert "3 classes, the data that train have 2" in refused(divide, open_dataset(tmp_path / "b"), str(tmp_path / "a"))

@@ -1,0 +1,147 @@
+"""What a result takes over from its image, as others read it: georeference, resolution, pixel size, time and depth."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from unet_data import Dataset, open_dataset, open_pictures, open_stored
+from unet_data.io import writers
+from unet_data.io.carried import lost, symbol, volumes
+from unet_data.io.facts import FileFacts
+
+from .formats.bright import predicted
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (20, 24), np.uint8)
+GEO = [
+    (33550, "d", 3, (0.6, 0.5, 0.0), True),
+    (33922, "d", 6, (0.0, 0.0, 0.0, 300057.6, 4100000.0, 0.0), True),
+    (34735, "H", 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32610), True),
+    (34737, "s", 0, "UTM zone 10N|", True),
+]
+
+
+@pytest.fixture(params=["whole", "by windows"])
+def written(request, monkeypatch):
+    """Results are written as small ones are, and as large ones."""
+    if request.param == "by windows":
+        monkeypatch.setattr(writers, "WHOLE_BELOW", 0)
+    return request.param
+
+
+@pytest.mark.parametrize("output", ["labels", "logits"])
+def test_a_georeference_comes_back(output, written, tmp_path):
+    tifffile.imwrite(tmp_path / "t.tif", PICTURE, extratags=GEO, resolution=(0.5, 0.25), resolutionunit=1)
+    assert predicted(tmp_path / "t.tif", tmp_path / "out.tif", output=output) == []
+    with tifffile.TiffFile(tmp_path / "t.tif") as old, tifffile.TiffFile(tmp_path / "out.tif") as new:
+        assert new.pages[0].geotiff_tags == old.pages[0].geotiff_tags
+        assert new.pages[0].geotiff_tags["ProjectedCSTypeGeoKey"] == 32610
+        for code in (33550, 33922, 34735, 34737, 282, 283, 296):
+            assert new.pages[0].tags[code].value == old.pages[0].tags[code].value, code
+        shape = (20, 24) if output == "labels" else (20, 24, 2)
+        assert new.asarray().shape == shape
+
+
+def test_rasterio_reads_the_same_place(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    tifffile.imwrite(tmp_path / "t.tif", PICTURE, extratags=GEO)
+    predicted(tmp_path / "t.tif", tmp_path / "out.tif")
+    with rasterio.open(tmp_path / "t.tif") as old, rasterio.open(tmp_path / "out.tif") as new:
+        assert new.crs == old.crs
+        assert new.crs.to_epsg() == 32610
+        assert new.transform == old.transform
+        np.testing.assert_array_equal(new.read(1), PICTURE > 127)
+
+
+def test_a_calibrated_imagej_picture_stays_calibrated(tmp_path):
+    options = {"imagej": True, "resolution": (4.0, 4.0), "metadata": {"unit": "um", "axes": "YX"}}
+    tifffile.imwrite(tmp_path / "i.tif", PICTURE, **options)
+    predicted(tmp_path / "i.tif", tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as new:
+        assert new.is_imagej
+        assert new.imagej_metadata["unit"] == "um"
+        assert new.pages[0].tags["XResolution"].value == (4, 1)
+
+
+def test_pixel_sizes_of_ome_come_back(written, tmp_path):
+    sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(tmp_path / "o.ome.tif", PICTURE, ome=True, metadata={"axes": "YX", **sizes})
+    assert open_pictures(tmp_path / "o.ome.tif", 2)[0].facts.spacing == (0.5, 0.25)
+    predicted(tmp_path / "o.ome.tif", tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as new:
+        found = tifffile.xml2dict(new.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert {name: found[name] for name in sizes} == sizes
+
+
+STACK = np.random.default_rng(1).integers(0, 256, (3, 4, 20, 24), np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_time_and_depth_come_back(kind, dims, written, tmp_path):
+    """A network of volumes sees one volume a time point: its result is each time point's own."""
+    more = {"PhysicalSizeX": 1.0, "PhysicalSizeY": 1.0, "PhysicalSizeZ": 3.0} if kind == "ome" else {"spacing": 3.0}
+    metadata = {"axes": "TZYX", **more}
+    tifffile.imwrite(tmp_path / "e.tif", STACK, **{kind: True}, metadata=metadata)
+    pictures = open_pictures(tmp_path / "e.tif", dims)
+    assert [p.shape for p in pictures] == ([(4, 20, 24, 1)] * 3 if dims == 3 else [(20, 24, 1)] * 12)
+    predicted(tmp_path / "e.tif", tmp_path / "out.tif", dims)
+    with tifffile.TiffFile(tmp_path / "out.tif") as new:
+        assert new.series[0].axes == "TZYX"
+        np.testing.assert_array_equal(new.asarray(), STACK > 127)
+        if kind == "imagej" and written == "whole":
+            assert new.imagej_metadata["frames"] == 3
+            assert new.imagej_metadata["spacing"] == 3.0
+
+
+@pytest.mark.parametrize("opened", [open_dataset, open_stored])
+def test_a_data_set_has_one_volume_a_time_point(opened, tmp_path):
+    for part, array in (("images", STACK), ("labels", (STACK > 127).astype(np.uint8))):
+        (tmp_path / part).mkdir()
+        tifffile.imwrite(tmp_path / part / "e.tif", array, imagej=True, metadata={"axes": "TZYX"})
+    data: Dataset = opened(tmp_path, 3)
+    assert data.names == ("e-00", "e-01", "e-02")
+    for index, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        np.testing.assert_array_equal(np.asarray(image)[..., 0], STACK[index])
+        np.testing.assert_array_equal(np.asarray(label), STACK[index] > 127)
+
+
+def test_windows_of_volumes_are_of_their_own_time(tmp_path):
+    array = np.moveaxis(STACK, 0, 1)  # Z before T
+    tifffile.imwrite(tmp_path / "z.tif", array, photometric="minisblack", metadata={"axes": "ZTYX"})
+    pictures = open_pictures(tmp_path / "z.tif", 3, whole_below=0)
+    assert len(pictures) == 3
+    np.testing.assert_array_equal(pictures[2][1:3, 4:9, :5][..., 0], STACK[2, 1:3, 4:9, :5])
+
+
+def test_what_says_no_depth_is_one_volume():
+    assert volumes(FileFacts(axes="TYX", sizes=(5, 8, 8)), 5) == [[0, 1, 2, 3, 4]]
+    assert volumes(FileFacts(), 3) == [[0, 1, 2]]
+
+
+def test_a_file_that_cannot_hold_the_place_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / "t.tif", PICTURE, extratags=GEO)
+    [heard] = predicted(tmp_path / "t.tif", tmp_path / "out.png")
+    assert ".png does not hold the georeference of the image; .tif does" in heard
+    turned = FileFacts(turned=True, orientation=6, extra=(("geotiff", ()),))
+    assert "the georeference of the image is left out, since its pixels were turned" in lost(turned, ".tif")
+
+
+@pytest.mark.parametrize(
+    ("kept", "ending", "words"),
+    [
+        ("nifti", ".tif", "the affine of the image; .nii.gz does"),
+        ("nifti", ".nii", None),
+        ("multiscales", ".npy", "the pixel size of the image; .zarr does"),
+        ("multiscales", ".zarr", None),
+        ("imagej", ".zarr", "the pixel size of the image; .tif does"),
+        ("imagej", ".nii.gz", None),
+    ],
+)
+def test_the_ending_that_holds_it_is_named(kept, ending, words):
+    found = lost(FileFacts(spacing=(2.0, 1.0), extra=((kept, b""),)), ending)
+    assert found == (None if words is None else f"{ending} does not hold {words}")
+    assert lost(FileFacts(), ending) is None
+
+
+def test_every_spelling_of_a_unit_is_one():
+    assert {symbol(word) for word in ("micrometer", "micron", "um", "µm", "\u03bcm")} == {"µm"}

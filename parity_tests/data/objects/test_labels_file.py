@@ -1,0 +1,70 @@
+"""Label files: the numbers, and the colours by which Fiji shows them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+
+from unet_data import FileFacts
+from unet_data.io import writers
+from unet_data.objects import labels_file
+from unet_data.objects.labels_file import colours, write_labels
+from unet_spec import InputError
+
+from .test_table import labelled
+
+
+def page(labels, count=None):
+    def window(start, stop, step=1):
+        return labels[tuple(slice(a, b, step) for a, b in zip(start, stop, strict=True))]
+
+    return SimpleNamespace(shape=labels.shape, count=int(labels.max() if count is None else count), window=window)
+
+
+@pytest.mark.parametrize(("count", "shape"), [(1, (61, 83)), (3, (61, 83)), (1, (9, 13, 15))])
+def test_a_tiff_has_the_numbers_and_colours(tmp_path, count, shape):
+    pages = [labelled(shape, seed) for seed in range(count)]
+    assert write_labels(tmp_path / "o.tif", [page(p) for p in pages]) == np.uint16
+    with tifffile.TiffFile(tmp_path / "o.tif") as tiff:
+        assert tiff.is_imagej
+        np.testing.assert_array_equal(tiff.imagej_metadata["LUTs"], colours())
+        assert tiff.imagej_metadata["max"] == max(p.max() for p in pages)
+        assert tiff.series[0].axes == {2: "YX", 3: "ZYX"}[len(shape)] if count == 1 else "TYX"
+        np.testing.assert_array_equal(tiff.asarray(), pages[0] if count == 1 else np.stack(pages))
+
+
+def test_more_objects_than_16_bits(tmp_path):
+    labels = labelled().astype(np.uint32) * 10000
+    assert write_labels(tmp_path / "o.tif", [page(labels)]) == np.uint32
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o.tif"), labels)
+    with pytest.raises(InputError, match="65535"):
+        write_labels(tmp_path / "o.png", [page(labels)])
+
+
+def test_a_large_one_is_written_in_tiles(tmp_path, monkeypatch):
+    for module in (labels_file, writers):
+        monkeypatch.setattr(module, "WHOLE_BELOW", 100)
+    labels = labelled()
+    write_labels(tmp_path / "o.tif", [page(labels)])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "o.tif"), labels)
+
+
+def test_neighbouring_colours_differ():
+    table = colours().astype(int)
+    assert (table[:, 0] == 0).all()
+    assert len({tuple(c) for c in table.T}) == 256
+    assert np.abs(np.diff(table[:, 1:], axis=1)).sum(0).min() > 60
+
+
+def test_the_size_of_pixels_and_a_place_on_the_earth_are_kept(tmp_path):
+    facts = FileFacts(spacing=(0.5, 0.25), unit="um", extra=(("imagej", (("unit", "um"),)), ("resolution", (4, 2, 1))))
+    write_labels(tmp_path / "o.tif", [page(labelled())], facts=facts)
+    with tifffile.TiffFile(tmp_path / "o.tif") as tiff:
+        assert tiff.imagej_metadata["unit"] == "um"
+        assert tiff.pages[0].tags["XResolution"].value == (4, 1)
+        assert "LUTs" in tiff.imagej_metadata
+    place = FileFacts(extra=(("geotiff", ((33550, (2.0, 2.0, 0.0)),)),))
+    write_labels(tmp_path / "o.tif", [page(labelled())], facts=place)
+    with tifffile.TiffFile(tmp_path / "o.tif") as tiff:
+        assert tiff.pages[0].tags[33550].value == (2.0, 2.0, 0.0)

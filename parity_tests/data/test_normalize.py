@@ -1,0 +1,113 @@
+"""Normalisation by all training pixels, by each image, by percentiles, as in CT; pixels without data."""
+
+import numpy as np
+import pytest
+
+import unet_data.windows
+from unet_data import Dataset, Normalization
+from unet_data.io.facts import FileFacts
+from unet_data.normalize import normalization_of, resolved, sample
+from unet_spec import DataSpec, InputError
+
+
+def dataset_of(*images):
+    return Dataset(tuple(images), None, tuple(str(i) for i in range(len(images))), (), "here")
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+def test_statistics_are_those_of_all_pixels(dtype, scale):
+    rng = np.random.default_rng(0)
+    images = [(rng.random((h, w, 3)) * [0.3, 0.9, 1.0] * scale).astype(dtype) for h, w in ((7, 9), (3, 20), (30, 4))]
+    found = Normalization.from_dataset(dataset_of(*images))
+    pixels = np.concatenate([image.reshape(-1, 3) for image in images]).astype(np.float64) / scale
+    np.testing.assert_allclose(found.mean, pixels.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.std, pixels.std(axis=0), rtol=1e-12)
+    normal = found.apply(images[0])
+    assert normal.dtype == np.float32
+    expected = (images[0].astype(np.float64) / scale - found.mean) / found.std
+    np.testing.assert_allclose(normal, expected, atol=2e-6)
+
+
+def test_a_large_mean_does_not_cancel():
+    rng = np.random.default_rng(0)
+    images = [(1e5 + rng.normal(size=(20, 20, 1))).astype(np.float32) for _ in range(3)]
+    pixels = np.concatenate(images).astype(np.float64)
+    np.testing.assert_allclose(Normalization.from_dataset(dataset_of(*images)).std, [pixels.std()], rtol=1e-9)
+
+
+@pytest.mark.parametrize("image", [np.full((4, 5, 1), 77, np.uint8), np.full((4, 5, 1), 0.1, np.float32)])
+def test_a_constant_channel_becomes_zero(image):
+    found = Normalization.from_dataset(dataset_of(image, image))
+    assert found.std == (1.0,)
+    np.testing.assert_allclose(found.apply(image), 0, atol=1e-6)
+    black = Normalization.from_dataset(dataset_of(image * 0))
+    assert (black.apply(image * 0) == 0).all()
+
+
+def test_apply_leaves_its_input_alone():
+    image = np.ones((3, 3, 1), np.float32)
+    Normalization((0.5,), (2.0,)).apply(image)
+    assert (image == 1).all()
+
+
+def test_wrong_channels_and_dtypes_are_refused():
+    norm = Normalization((0.5,), (1.0,))
+    with pytest.raises(InputError, match=r"3 channel.* is for 1"):
+        norm.apply(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(InputError, match="int64"):
+        norm.apply(np.zeros((4, 4, 1), np.int64))
+
+
+def test_what_holds_no_data_takes_no_part_and_becomes_zero():
+    image = np.array([[[0.0], [2.0], [-9999.0]], [[2.0], [np.nan], [0.0]]], np.float32)
+    dataset = Dataset((image,), None, ("a",), (), "here", facts=(FileFacts(nodata=-9999.0),))
+    normal = Normalization.from_dataset(dataset)
+    assert normal.mean == (1.0,)
+    assert normal.std == (1.0,)
+    assert normal.apply(image)[..., 0].tolist() == [[-1, 1, 0], [1, 0, -1]]
+
+
+def test_files_that_declare_different_values_are_refused_by_name():
+    images = (np.zeros((2, 2, 1), np.float32),) * 2
+    facts = FileFacts(nodata=-1.0), FileFacts(nodata=-9999.0)
+    with pytest.raises(InputError, match="a declares -1 as no data but b -9999"):
+        _ = Dataset(images, None, ("a", "b"), (), "here", facts=facts).nodata
+    alike = Dataset(images, None, ("a", "b"), (), "here", facts=(FileFacts(nodata=np.nan),) * 2)
+    assert np.isnan(alike.nodata)
+
+
+@pytest.mark.parametrize("name", ["image", "percentile"])
+def test_half_the_exposure_makes_no_difference(name):
+    image = np.random.default_rng(0).uniform(10, 200, (40, 30, 2)).astype(np.float32)
+    data = normalization_of(Dataset((image,), None, ("a",), (), "here"), name)
+    found = [Normalization.of(data, each).apply(each) for each in (image, image / 2)]
+    np.testing.assert_allclose(*found, atol=1e-5)
+
+
+def test_a_percentile_is_numpys_and_the_bands_do_not_matter(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (50, 31, 1)).astype(np.uint8)
+    low, high = np.percentile(image / 255, (1, 99))
+    data = DataSpec(normalization="percentile")
+    normal = Normalization.of(data, image)
+    np.testing.assert_allclose((normal.mean[0], normal.std[0]), (low, high - low), rtol=1e-12)
+    whole = sample(image, pixels=100)
+    monkeypatch.setattr(unet_data.windows, "BAND", 3 * 31)
+    np.testing.assert_array_equal(sample(image, pixels=100), whole)
+    assert Normalization.of(data, image) == normal
+    assert resolved(data, image) == DataSpec(normal.mean, normal.std)
+
+
+def test_ct_is_of_the_other_classes_than_the_first():
+    image = np.arange(200, dtype=np.float32).reshape(10, 20, 1)
+    label = (image[..., 0] >= 100).astype(np.int32)
+    data = normalization_of(Dataset((image,), (label,), ("a",), ("x", "y"), "here"), "ct")
+    assert data.mean == (149.5,)
+    np.testing.assert_allclose(data.low + data.high, np.percentile(np.arange(100, 200), (0.5, 99.5)))
+    seen = Normalization.of(data, image).apply(image)
+    assert seen.min() == pytest.approx((data.low[0] - 149.5) / data.std[0], abs=1e-5)
+
+
+def test_no_normalisation_leaves_floats_and_divides_integers():
+    data = normalization_of(Dataset((np.zeros((2, 2, 1), np.uint8),), None, ("a",), (), "here"), "none")
+    assert data == DataSpec(normalization="none")
+    assert Normalization.of(data, np.zeros((1, 1, 1))).apply(np.full((1, 1, 1), 255, np.uint8)).item() == 1

@@ -1,0 +1,9 @@
+"""Connected regions."""
+
+import numpy as np
+
+from unet_data.regions import regions
+
+
+def test_regions_touching_at_a_corner_are_two():
+    assert regions(np.eye(3, dtype=bool)).max() == 3

@@ -1,0 +1,24 @@
+"""The example with Lightning."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import unet_torch
+
+from .. import ROOT
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_trains_it(tmp_path):
+    pytest.importorskip("lightning", reason="lightning is not installed")
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        from lightning_unet import run
+    finally:
+        sys.path.remove(str(ROOT / "examples"))
+    before, after = run(tmp_path, steps=30)
+    assert after > before
+    assert isinstance(unet_torch.from_pretrained(tmp_path / "best"), unet_torch.UNet)

@@ -1,0 +1,93 @@
+"""ONNX Runtime against the reference, and models and images that it refuses."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from unet_spec import InputError, random_tensors
+from unet_spec.families.unet import PRESETS
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+from unet_export import OnnxRuntime, emit_onnx, load, onnx_bytes
+from unet_export.runtimes import onnx_runtime
+
+from ...fixtures.onnx_cases import CASES, PAPER, distance, reference, sample
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_onnx_runtime_agrees_with_the_reference_at_two_sizes(name):
+    config = CASES[name]
+    tensors = random_tensors(config.graph, 1)
+    model = emit_onnx(config, tensors)
+    onnx.checker.check_model(model, full_check=True)
+    runtime = OnnxRuntime(onnx_bytes(model))
+    for batch, extra in ((2, 1), (1, 2)):
+        images = sample(config, batch, extra)
+        logits = runtime.run(images)
+        assert logits.dtype == np.float32
+        assert distance(logits, reference(config, tensors, images)) <= 1e-5
+
+
+def test_files_that_are_no_model_are_refused(tmp_path):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(InputError, match=r"cannot read .*model\.onnx: No such file"):
+        OnnxRuntime(path)
+    content = onnx_bytes(emit_onnx(PAPER, random_tensors(PAPER.graph, 0)))
+    for junk, told in (
+        (b"", "is empty"),
+        (b"just some text, no protobuf\n" * 9, "is not an ONNX model|is no ONNX model of ours"),
+        (b"a", "is not an ONNX model|is no ONNX model of ours"),
+        (content[: len(content) // 2], "is not an ONNX model"),
+        (content[:-10], "is not an ONNX model|does not pass"),
+    ):
+        path.write_bytes(junk)
+        with pytest.raises(InputError, match=told) as caught:
+            OnnxRuntime(path)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_images_that_do_not_fit_are_refused():
+    runtime = OnnxRuntime(onnx_bytes(emit_onnx(PAPER, random_tensors(PAPER.graph, 0))), threads=1)
+    with pytest.raises(InputError, match="nearest valid per axis: 48, 48 or 52"):
+        runtime.run(np.zeros((1, 48, 50, 1), np.float32))
+    with pytest.raises(InputError, match="float32 images, not float64"):
+        runtime.run(np.zeros((1, 48, 48, 1)))
+    with pytest.raises(InputError, match="3 channels"):
+        runtime.run(np.zeros((1, 48, 48, 3), np.float32))
+    with pytest.raises(InputError, match="holds no image"):
+        runtime.run(np.zeros((0, 48, 48, 1), np.float32))
+
+
+def test_importing_the_package_imports_no_runtime():
+    code = "import sys, unet_export; print({'onnx', 'onnxruntime', 'tensorrt_rtx', 'torch', 'jax'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+@pytest.mark.slow
+def test_the_full_width_agrees_too():
+    config = PRESETS["article"]
+    tensors = random_tensors(config.graph, 1)
+    images = np.random.default_rng(0).normal(size=(1, 188, 204, 1)).astype(np.float32)
+    logits = OnnxRuntime(onnx_bytes(emit_onnx(config, tensors))).run(images)
+    assert distance(logits, reference(config, tensors, images)) <= 1e-5
+
+
+def image(seed: int, *size: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (1, *size, 1)).astype(np.uint8)
+
+
+def test_memory_that_runs_out_in_onnx_runtime_is_told_in_one_line(bundle, monkeypatch):
+    class Session:
+        def get_providers(self):
+            return ["CUDAExecutionProvider"]
+
+        def run(self, *_):
+            raise RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer\nand more")
+
+    monkeypatch.setattr(onnx_runtime, "open_session", lambda *_: Session())
+    with pytest.raises(InputError, match=r"fails on \{'image': .*Failed to allocate memory for requested buffer$"):
+        load(bundle, "onnx")(image(0, 30, 30))

@@ -1,0 +1,63 @@
+"""ONNX Runtime runs on the provider that was asked for, or says why not."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from unet_spec import InputError
+
+ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+from unet_export import load, preflight
+from unet_export.runtimes.providers import PROVIDERS, chosen_providers, installed_providers
+from unet_tools.cli import main
+
+
+@pytest.fixture
+def everything(monkeypatch):
+    """An ONNX Runtime that claims all providers."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [p.name for p in PROVIDERS.values()])
+
+
+def test_the_first_choice_and_its_options(monkeypatch, everything):
+    assert installed_providers() == tuple(PROVIDERS)
+    assert chosen_providers(None) == [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+    assert chosen_providers("cpu") == ["CPUExecutionProvider"]
+    assert chosen_providers("directml") == ["DmlExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert chosen_providers(None) == ["CPUExecutionProvider"]
+
+
+def test_what_is_not_installed_says_what_to_install(written, monkeypatch):
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(InputError, match=r"has no provider webgpu, only cpu; .* pip install onnxruntime-webgpu"):
+        load(written, provider="webgpu")
+    with pytest.raises(InputError, match="unknown provider 'gpu'; allowed: cpu, cuda, tensorrt"):
+        load(written, provider="gpu")
+    with pytest.raises(InputError, match="provider is for the runtime onnx, not for openvino"):
+        load(written, "openvino", provider="cpu")
+
+
+def test_a_fall_back_to_the_cpu_is_refused(written, monkeypatch, everything):
+    """As ONNX Runtime does where a provider's libraries are missing."""
+    asked = []
+
+    def session(content, options, providers):
+        asked.append(providers)
+        return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    with pytest.raises(InputError, match="the provider tensorrt does not run here: ONNX Runtime took CPUExecutionP"):
+        load(written, provider="tensorrt")
+    assert asked == [["TensorrtExecutionProvider", "CPUExecutionProvider"]]
+    assert load(written, "onnx").runtime.provider == "CPUExecutionProvider"  # nothing was asked for
+
+
+def test_the_cpu_can_be_asked_for(written, capsys):
+    images = np.zeros((1, 30, 30, 2), np.uint8)
+    with load(written, provider="cpu") as chosen, load(written, "onnx") as usual:
+        assert chosen.passed_over == {}
+        np.testing.assert_array_equal(chosen(images), usual(images))
+    assert preflight(written, threads=1, provider="cpu").ok
+    assert main(["check", str(written), "--provider", "cpu"]) == 2
+    assert "--provider is for --preflight" in capsys.readouterr().err

@@ -1,0 +1,161 @@
+"""The Triton repository of an nnU-Net model: its Python model, run as Triton runs it, gives `predict_case`'s labels."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+import onnxruntime
+
+from unet_data.nnunet import predict_case
+from unet_export import OnnxRuntime, emit_onnx, save_onnx
+from unet_export.serving.triton import write_repository
+from unet_export.serving.triton_nnunet import write_nnunet_repository
+from unet_spec import InputError
+
+from ...fixtures.nnunet_cases import SPACING, Stored
+from .protobuf import parse
+
+
+class Tensor:
+    def __init__(self, name, values):
+        self.name, self.values = name, values
+
+    def as_numpy(self):
+        return self.values
+
+
+class Response:
+    def __init__(self, output_tensors=(), error=None):
+        self.outputs, self.told = {t.name: t for t in output_tensors}, error
+
+    def has_error(self):
+        return self.told is not None
+
+    def error(self):
+        return self.told
+
+
+class Error:
+    def __init__(self, message):
+        self.text = message
+
+    def message(self):
+        return self.text
+
+
+class Request:
+    """Of a model of the repository, which ONNX Runtime computes here as there."""
+
+    repository: ClassVar[Path]
+
+    def __init__(self, model_name, requested_output_names, inputs, preferred_memory):
+        self.model, self.names, self.inputs = model_name, requested_output_names, inputs
+
+    def exec(self):
+        path = self.repository / self.model / "1" / "model.onnx"
+        if not path.is_file():
+            return Response(error=Error("unknown model"))
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        found = session.run(self.names, {t.name: t.values for t in self.inputs})
+        return Response([Tensor(name, values) for name, values in zip(self.names, found, strict=True)])
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Triton's module for Python models, as far as it is used; the repository; what was stored of nnU-Net."""
+    stored = Stored("2d")
+    bundles = []
+    for name, checkpoint in zip(stored.folds, stored.checkpoints(), strict=True):
+        bundles.append(tmp_path / name)
+        bundles[-1].mkdir()
+        save_onnx(emit_onnx(checkpoint.config, checkpoint.tensors), bundles[-1] / "model.onnx")
+        write_repository(bundles[-1] / "triton", checkpoint.config, checkpoint.data, bundles[-1] / "model.onnx", ())
+    write_nnunet_repository(tmp_path / "triton", stored.plans, bundles)
+    utils = ModuleType("triton_python_backend_utils")
+    vars(utils).update(
+        Tensor=Tensor,
+        InferenceResponse=Response,
+        InferenceRequest=Request,
+        TritonError=Error,
+        PreferredMemory=lambda kind, device: None,
+        TRITONSERVER_MEMORY_CPU=0,
+        get_input_tensor_by_name=lambda request, name: request.inputs[name],
+        get_output_tensor_by_name=lambda response, name: response.outputs[name],
+    )
+    monkeypatch.setitem(sys.modules, utils.__name__, utils)
+    monkeypatch.setattr(Request, "repository", tmp_path / "triton", raising=False)
+    return tmp_path / "triton", stored
+
+
+def ask(repository, image, spacing=SPACING):
+    """One request to model.py, loaded from where Triton loads it."""
+    spec = importlib.util.spec_from_file_location("model", repository / "nnunet" / "1" / "model.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.TritonPythonModel()
+    model.initialize({})
+    given = {"image": Tensor("image", image), "spacing": Tensor("spacing", np.array(spacing))}
+    (response,) = model.execute([SimpleNamespace(inputs=given)])
+    return response
+
+
+def test_the_model_gives_predict_cases_labels(served):
+    repository, stored = served
+    response = ask(repository, stored.image)
+    labels = response.outputs["labels"].values
+    runs = [OnnxRuntime(repository / f"nnunet_{fold}" / "1" / "model.onnx").run for fold in stored.folds]
+    np.testing.assert_array_equal(labels, predict_case(runs, stored.image, SPACING, stored.plans))
+    assert labels.dtype == np.uint16
+    assert np.mean(labels == stored.labels) > 0.999
+    assert len(stored.folds) > 1
+    other = ask(repository, stored.image, SPACING[::-1]).outputs["labels"].values
+    assert np.mean(other == labels) < 0.99  # the preparation is done there
+
+
+def test_what_is_wrong_is_told_in_the_response(served):
+    repository, stored = served
+    assert "expected (C, z, y, x) with 2 channels" in ask(repository, stored.image[:1]).error().message()
+    assert "the spacing is" in ask(repository, stored.image, (0.0, 1.0, 1.0)).error().message()
+    (repository / "nnunet_fold_1" / "1" / "model.onnx").unlink()
+    assert ask(repository, stored.image).error().message() == "nnunet_fold_1: unknown model"
+
+
+def test_configurations_are_tritons_own(served, protobuf):
+    repository, _ = served
+    models = {path.parent.name: parse(protobuf, path) for path in repository.glob("*/config.pbtxt")}
+    assert set(models) == {"nnunet", "nnunet_fold_0", "nnunet_fold_1"}
+    assert all(config.name == name for name, config in models.items())
+    model = models["nnunet"]
+    assert (model.backend, model.max_batch_size) == ("python", 0)
+    assert [(t.name, list(t.dims)) for t in model.input] == [("image", [2, -1, -1, -1]), ("spacing", [3])]
+    network = models["nnunet_fold_0"]
+    assert ([t.name for t in network.input], [t.name for t in network.output]) == (["image"], ["logits"])
+    own = repository.parent / "fold_0" / "triton" / "unet_network" / "config.pbtxt"
+    assert parse(protobuf, own).name == "unet_network"  # the bundle's own is as it was
+
+
+def test_an_old_repository_is_replaced_and_nothing_else(served, tmp_path):
+    repository, stored = served
+    bundles = [tmp_path / fold for fold in stored.folds]
+    (repository / "nnunet" / "1" / "nnunet.json").unlink()
+    write_nnunet_repository(repository, stored.plans, bundles)
+    assert (repository / "nnunet" / "1" / "nnunet.json").is_file()
+    foreign = tmp_path / "other" / "nnunet"
+    (foreign / "1").mkdir(parents=True)
+    (foreign / "config.pbtxt").write_text('name: "nnunet"\n')
+    (foreign / "1" / "model.py").write_text("class TritonPythonModel: ...\n")
+    with pytest.raises(InputError, match="something else is there; move it away"):
+        write_nnunet_repository(tmp_path / "other", stored.plans, bundles)
+    assert (foreign / "1" / "model.py").read_text() == "class TritonPythonModel: ...\n"
+    (repository / "mine").mkdir()
+    with pytest.raises(InputError, match="it also holds mine; move it away"):
+        write_nnunet_repository(repository, stored.plans, bundles)
+    assert (repository / "mine").is_dir()

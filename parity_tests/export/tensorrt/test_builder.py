@@ -1,0 +1,114 @@
+"""The dtypes of an engine are read from the network that was built."""
+
+import json
+
+import pytest
+
+from unet_spec import InputError, random_tensors
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+from unet_export import (
+    EngineSettings,
+    PrecisionRecipe,
+    Profile,
+    build_engine,
+    emit_onnx,
+    onnx_bytes,
+)
+from unet_export.onnx.check import value_types
+from unet_export.tensorrt import build as tensorrt_build
+from unet_export.tensorrt.builder import first_reason
+
+from ...fixtures.export_cases import CASES, RTX, images_for, recipe_for
+from .tiny import PROFILE, TINY, model_bytes
+
+
+@RTX
+def test_an_engine_that_is_float32_in_name_of_int8_is_refused(tmp_path):
+    """The recipe says int8, the file has no quantisation in it: what others shipped without a word."""
+    config = CASES["paper"]
+    tensors, images = random_tensors(config.graph, 1), images_for(config)
+    model = emit_onnx(config, tensors)
+    for prop in model.metadata_props:
+        if prop.key == "recipe":
+            prop.value = json.dumps(recipe_for("int8", config, tensors, images).to_dict())
+    with pytest.raises(InputError, match="built no INT8 where int8 was asked; no engine was written"):
+        build_engine(onnx_bytes(model), tmp_path / "a.plan", EngineSettings(Profile.fixed(*images.shape[:-1])))
+    assert not list(tmp_path.iterdir())
+
+
+@RTX
+def test_a_tensor_of_another_dtype_is_named(tmp_path, monkeypatch):
+    config = CASES["same"]
+    tensors, images = random_tensors(config.graph, 1), images_for(config)
+    model = onnx_bytes(emit_onnx(config, tensors, recipe=PrecisionRecipe("fp16")))
+    right = tensorrt_build.run_child
+
+    def lie(*job):
+        built, plan = right(*job)
+        built["tensor_types"]["encoder.1.conv1"] = "FLOAT"
+        return built, plan
+
+    monkeypatch.setattr(tensorrt_build, "run_child", lie)
+    with pytest.raises(InputError, match=r"built encoder\.1\.conv1 in FLOAT, the model has HALF"):
+        build_engine(model, tmp_path / "a.plan", EngineSettings(Profile.fixed(*images.shape[:-1])))
+
+
+@RTX
+def test_all_values_of_the_model_are_found_in_the_network_that_was_built(tmp_path, monkeypatch):
+    """Otherwise reading dtypes back by name would prove nothing."""
+    config = CASES["article"]
+    tensors, images = random_tensors(config.graph, 1), images_for(config)
+    model = emit_onnx(config, tensors, recipe=PrecisionRecipe("bf16"))
+    right, seen = tensorrt_build.run_child, {}
+
+    def spy(*job):
+        built, plan = right(*job)
+        seen.update(built["tensor_types"])
+        return built, plan
+
+    monkeypatch.setattr(tensorrt_build, "run_child", spy)
+    build_engine(onnx_bytes(model), tmp_path / "a.plan", EngineSettings(Profile.fixed(*images.shape[:-1])))
+    assert set(value_types(model)) <= set(seen)
+
+
+@RTX
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        ({"layer_types": {"FLOAT": 9, "HALF": 1}}, "built {'HALF': 1} where fp32 was asked"),
+        ({"output_type": "HALF"}, r"built \('FLOAT', 'HALF'\) at the border, the model has \('FLOAT', 'FLOAT'\)"),
+        ({"tf32": True}, "built with TF32 True, asked was False"),
+    ],
+)
+def test_an_engine_of_another_precision_is_not_kept(lie, told, tmp_path, monkeypatch):
+    right = tensorrt_build.run_child
+    monkeypatch.setattr(tensorrt_build, "run_child", lambda *job: (right(*job)[0] | lie, b""))
+    with pytest.raises(InputError, match=told):
+        build_engine(model_bytes(), tmp_path / "a.plan", EngineSettings(PROFILE))
+    assert not list(tmp_path.iterdir())
+
+
+@RTX
+def test_dtypes_are_read_from_the_network_itself(tmp_path):
+    """A float16 model, smuggled past the emitter, is seen in what the builder was given."""
+    import onnx
+    from onnx import TensorProto, numpy_helper
+
+    model = emit_onnx(TINY, random_tensors(TINY.graph, 0))
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.checker.check_model(model, full_check=True)
+    with pytest.raises(InputError, match=r"built \{'HALF': \d+\} where fp32 was asked; no engine was written"):
+        build_engine(onnx_bytes(model), tmp_path / "a.plan", EngineSettings(PROFILE))
+
+
+def test_messages_about_the_missing_driver_do_not_hide_the_reason():
+    messages = ["(cudaError 35: driver too old)", "kOPT violates\n shape constraints. In check at /_src/a.cpp:7)"]
+    assert first_reason(messages) == "kOPT violates shape constraints)"
+    assert first_reason(messages[:1]) == messages[0]
+    assert first_reason([]) == "no reason given"

@@ -1,0 +1,50 @@
+"""One set of options for the builder, its process, bundles and the command."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from unet_export import EngineSettings, Profile
+from unet_export.bundle import engines
+from unet_export.tensorrt.engine_record import EngineRecord
+from unet_export.tensorrt.settings import Job
+from unet_spec import InputError
+
+PROFILE = Profile.fixed(1, 32, 40)
+SETTINGS = EngineSettings(PROFILE, ("86", "89"), 64, Path("timing.cache"), True, True, "tensorrt_rtx", True)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, timing_cache=None, workspace_mib=None)])
+def test_a_job_is_the_same_on_the_other_side(settings):
+    job = Job(settings, {"image": [[1, 1, 32, 40]] * 3})
+    assert Job.from_json(job.to_json()) == job
+
+
+def test_the_command_has_a_flag_for_every_option_that_a_bundle_leaves_open():
+    from unet_tools.commands.export import EngineFlags
+
+    assert [f.name for f in fields(EngineFlags)] == [f.name for f in fields(EngineSettings)]
+
+
+def test_a_workspace_has_a_size():
+    with pytest.raises(InputError, match="workspace_mib is 0; it must be at least 1"):
+        EngineSettings(workspace_mib=0)
+
+
+@pytest.mark.parametrize("backend", [None, "tensorrt"])
+def test_a_bundle_builds_with_each_installed_backend_or_the_one_that_is_named(backend, tmp_path, monkeypatch):
+    asked: list[EngineSettings] = []
+
+    def build(source, target, settings, progress):
+        asked.append(settings)
+        target.write_bytes(b"plan")
+        return EngineRecord(target.name, settings.backend, "1", (), "tf32", True, PROFILE, {}, 4, 0.0, "0" * 64)
+
+    monkeypatch.setattr(engines, "available_backends", lambda: ("tensorrt_rtx", "tensorrt"))
+    monkeypatch.setattr(engines, "build_engine", build)
+    own = EngineSettings(PROFILE, ("89",), backend=backend)
+    engines.build_engines(tmp_path, True, [engines.Source("model.onnx", "tf32")], own)
+    assert [s.backend for s in asked] == (["tensorrt_rtx", "tensorrt"] if backend is None else [backend])
+    assert all(s.tf32 for s in asked)
+    assert all((s.compute_capabilities is None) == (s.backend == "tensorrt") for s in asked)

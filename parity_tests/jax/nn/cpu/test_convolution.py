@@ -1,0 +1,60 @@
+"""Convolutions on a CPU against XLA's own, values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unet_jax.nn.cpu.convolution import convolve
+
+from .cases import case, direct, everywhere, far, value_and_gradients
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "features", "convolutions", "products"),
+    [
+        ((2, 12, 18, 5), (3, 3), 7, 0, 16),  # Winograd's
+        ((1, 4, 4, 2), (3, 3), 1, 0, 16),
+        ((2, 13, 18, 5), (3, 3), 7, 1, 0),  # an odd size
+        ((2, 12, 18, 5), (5, 2), 7, 1, 0),  # another window
+        ((2, 12, 18, 5), (1, 1), 7, 1, 0),
+        ((2, 12, 18, 1), (3, 3), 7, 0, 0),  # shifted images
+        ((2, 13, 9, 1), (2, 4), 1, 0, 0),
+        ((2, 13, 9, 1), (2, 5), 1, 1, 0),  # too many of them
+        ((2, 5, 12, 8, 3), (3, 3, 3), 4, 0, 48),  # a volume by planes
+        ((2, 5, 7, 8, 3), (2, 1, 3), 4, 2, 0),
+        ((1, 4, 6, 8, 1), (3, 3, 3), 4, 0, 0),
+    ],
+)
+def test_it_is_the_convolution_and_its_gradients(monkeypatch, shape, window, features, convolutions, products):
+    everywhere(monkeypatch)
+    with jax.enable_x64(True):
+        given = case(shape, features, window)
+        found, wanted = (value_and_gradients(f, *given) for f in (convolve, direct))
+        text = str(jax.make_jaxpr(convolve)(*given[:2]))
+    assert max(far(a, b) for a, b in zip(found, wanted, strict=True)) < 1e-14
+    assert (text.count("conv_general_dilated["), text.count("dot_general[")) == (convolutions, products)
+
+
+def test_the_gradient_for_the_input_is_such_a_convolution_or_xlas(monkeypatch):
+    x, kernel, g = case(dtype=np.float32)
+
+    def products():
+        return str(jax.make_jaxpr(lambda x: jax.vjp(lambda x: convolve(x, kernel), x)[1](g))(x)).count("dot_general[")
+
+    assert products() == 0
+    everywhere(monkeypatch)
+    assert products() == 32
+
+
+def test_in_float32_it_is_about_as_near_as_the_direct_sum(monkeypatch):
+    everywhere(monkeypatch)
+    with jax.enable_x64(True):
+        given = case((1, 34, 34, 64), 48)
+        exact = value_and_gradients(direct, *given)
+        small = [a.astype(jnp.float32) for a in given]
+        errors = [
+            [far(a, b) for a, b in zip(value_and_gradients(f, *small), exact, strict=True)] for f in (convolve, direct)
+        ]
+    assert all(mine < 4 * theirs for mine, theirs in zip(*errors, strict=True)), errors
+    assert max(errors[0]) < 2e-6

@@ -1,0 +1,88 @@
+"""Blur, low resolution, gamma and noise against other means; each as often as it should be."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+from scipy.stats import kstest
+
+from unet_jax.training.augmentation.greys import blurred, change_greys, coarse, log_factor
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.normal(size=(24, 31, 2)).astype(np.float32)
+COUNT = 400
+
+
+def many(**changes):
+    """IMAGE changed in COUNT ways."""
+    keys = jax.random.split(jax.random.key(0), COUNT)
+    return np.asarray(jax.jit(jax.vmap(lambda key: change_greys(key, jnp.asarray(IMAGE), **changes)))(keys))
+
+
+def changed(**changes):
+    """Whether each of many(…) differs from IMAGE."""
+    return np.abs(many(**changes) - IMAGE).reshape(COUNT, -1).max(1) > 1e-5
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("deviation", [0.4, 1.3])
+def test_blur_is_scipys(axis, deviation):
+    found = blurred(jnp.asarray(IMAGE), axis, jnp.float32(deviation), 5)
+    expected = gaussian_filter1d(IMAGE.astype(np.float64), deviation, axis, mode="mirror", radius=5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(blurred(jnp.asarray(IMAGE), axis, jnp.float32(0), 5), IMAGE)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("factor", [1.0, 1.7, 3.0])
+def test_low_resolution_is_the_nearest_pixels_interpolated(axis, factor):
+    found = np.asarray(coarse(jnp.asarray(IMAGE), axis, jnp.float32(factor)))
+    n = IMAGE.shape[axis]
+    nodes = factor * np.arange(math.ceil(n / factor) + 1)
+    nearest = np.take(IMAGE, np.clip(np.rint(nodes), 0, n - 1).astype(int), axis)
+    for other in range(IMAGE.shape[1 - axis]):
+        line = np.take(found, other, 1 - axis)
+        values = np.take(nearest, other, 1 - axis)
+        for channel in range(2):
+            expected = np.interp(np.arange(n), nodes, values[:, channel])
+            np.testing.assert_allclose(line[:, channel], expected, atol=2e-5)
+
+
+def test_gamma_keeps_the_extremes_and_the_order():
+    found = many(gamma=0.5)
+    low, high = IMAGE.min(), IMAGE.max()
+    scaled, changed = (IMAGE - low) / (high - low), (found - low) / (high - low)
+    inner = (scaled > 0.1) & (scaled < 0.9)
+    exponents = np.log(changed[:, inner]) / np.log(scaled[inner])
+    np.testing.assert_allclose(exponents, exponents[:, :1].repeat(inner.sum(), 1), rtol=1e-3)
+    limit = math.log(1.5)
+    assert kstest(np.log(exponents[:, 0]), "uniform", (-limit, 2 * limit)).pvalue > 0.001
+    np.testing.assert_allclose(found.reshape(COUNT, -1).min(1), low, atol=1e-5)
+    np.testing.assert_allclose(found.reshape(COUNT, -1).max(1), high, atol=1e-5)
+
+
+def test_noise_is_normal_and_of_any_size_up_to_the_largest():
+    noise = many(noise=0.3) - IMAGE
+    deviations = noise.reshape(COUNT, -1).std(1)
+    assert kstest(deviations, "uniform", (0, 0.3)).pvalue > 0.001
+    assert kstest((noise / deviations[:, None, None, None])[::20].ravel(), "norm").pvalue > 0.001
+
+
+CHANGES = {"blur": 3.0, "low_resolution": 0.7, "gamma": 0.7, "noise": 0.7}
+
+
+def test_a_share_of_the_images_is_changed_by_each_independently():
+    """A blur by less than 0.2 pixels does not show in float32."""
+    found = [changed(**{name: most}, share=0.5) for name, most in CHANGES.items()]
+    assert np.abs(np.mean(found, 1) - 0.5).max() < 4 * math.sqrt(0.25 / COUNT)
+    assert np.abs(np.corrcoef(found) - np.eye(len(CHANGES))).max() < 4 / math.sqrt(COUNT)
+    assert np.mean([changed(**{name: most}) for name, most in CHANGES.items()], 1).min() > 0.9
+
+
+def test_a_factor_is_as_likely_to_enlarge_as_to_shrink():
+    drawn = jax.vmap(lambda key: log_factor(key, 0.25))(jax.random.split(jax.random.key(0), COUNT))
+    assert kstest(np.asarray(drawn), "uniform", (-math.log(1.25), 2 * math.log(1.25))).pvalue > 0.001
+    np.testing.assert_array_equal(change_greys(jax.random.key(0), jnp.asarray(IMAGE)), IMAGE)

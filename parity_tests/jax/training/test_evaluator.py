@@ -1,0 +1,86 @@
+"""A measurement that fails loses no step, and a finished run is not measured again."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from unet_data import IGNORED, predict_image
+from unet_data.inference.output import probabilities
+from unet_data.metrics.evaluate import measure
+from unet_jax import JaxRuntime, from_pretrained
+from unet_jax.training.loop import train
+from unet_jax.training.run.train_state_folder import latest_step
+from unet_spec import InputError
+from unet_spec.weights.checkpoint import WEIGHTS
+
+from .small_runs import PAPER, SMALL, data
+
+SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
+
+
+@pytest.mark.parametrize("step", [3, 6])
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "as it measured the validation images after step"),
+        (InputError("2.tif: is cut short"), "2.tif: is cut short"),
+        (RuntimeError("else"), "else"),
+    ],
+    ids=["memory", "a damaged file", "anything"],
+)
+def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, problem, told):
+    """It is made when the run goes on, which then is the run that nothing befell."""
+    calls = []
+
+    def failing(*arguments):
+        calls.append(0)
+        if len(calls) == step // 3:
+            raise problem
+        return measure(*arguments)
+
+    whole = train(PAPER, SIX_STEPS, *data(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("unet_jax.training.evaluator.measure", failing)
+        with pytest.raises((InputError, RuntimeError), match=told):
+            train(PAPER, SIX_STEPS, *data(), tmp_path / "run")
+    assert latest_step(tmp_path / "run" / "state") == step
+    for _ in range(2):
+        resumed = train(PAPER, SIX_STEPS, *data(), tmp_path / "run", resume=True)
+        assert (resumed.scores, resumed.best) == (whole.scores, whole.best)
+        assert without_speed(resumed.log) == without_speed(whole.log)
+        weights = [(tmp_path / name / "best" / WEIGHTS).read_bytes() for name in ("run", "whole")]
+        assert weights[0] == weights[1]
+
+
+def test_a_finished_run_is_not_measured_again(tmp_path, monkeypatch):
+    done = train(PAPER, SIX_STEPS, *data(), tmp_path / "run")
+    monkeypatch.setattr("unet_jax.training.evaluator.measure", None)
+    assert train(PAPER, SIX_STEPS, *data(), tmp_path / "run", resume=True).scores == done.scores
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "dice"])
+def test_the_validation_loss_is_the_mean_of_the_loss_of_predictions(tmp_path, loss):
+    training, validation = data(12)
+    ignored = tuple(np.where(np.indices(label.shape)[0] < 9, IGNORED, label) for label in validation.labels)
+    validation = replace(validation, labels=ignored, ignore=255)
+    settings = SMALL.replace(steps=1, loss=loss, ignore=255, smoothing=0.2 if loss == "cross_entropy" else 0.0)
+    result = train(PAPER, settings, replace(training, ignore=255), validation, tmp_path / "run")
+    network = from_pretrained(tmp_path / "run" / "last")
+    losses = []
+    for image, label in zip(validation.images, validation.labels, strict=True):
+        logits = predict_image(JaxRuntime(network).run, image, PAPER, network.data)
+        chances = probabilities(logits)[9:]
+        true = np.eye(2)[label[9:]]
+        if loss == "dice":
+            losses.append(1 - np.mean(2 * (chances * true).sum((0, 1)) / (chances + true).sum((0, 1))))
+        else:
+            losses.append(-np.log((chances * true).sum(-1)).mean())
+    assert len(losses) == 2
+    assert result.scores["validation_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert [r["validation_loss"] for r in result.log if "iou" in r] == [result.scores["validation_loss"]]
+
+
+def without_speed(log):
+    return [{k: v for k, v in record.items() if k != "steps_per_second"} for record in log]

@@ -1,0 +1,124 @@
+"""What `unet train` and `unet evaluate` tell: how the labels were read, what cannot come of a run, what a run that went
+on is, and which score is whose."""
+
+import os
+import signal
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from unet_data import ReadSettings, membrane_instances, membranes, split
+from unet_data.io.facts import stored_reading
+from unet_jax.training.loop import train
+from unet_jax.training.run.train_state_folder import TrainStateFolder
+from unet_spec import Checkpoint, InputError, preset
+
+from .small_runs import PAPER, SMALL, WITHOUT_DROPOUT, data
+
+NARROW = preset("paper", widths=(2, 4), dropout=0.0)
+TWO_STEPS = SMALL.replace(steps=2)
+
+
+def test_numbers_of_objects_do_not_train_a_network_of_classes(tmp_path):
+    training, validation = (
+        replace(part, instances=membrane_instances(6, 40, 0)[: len(part)]) for part in split(membranes(6, 40, 0))
+    )
+    with pytest.raises(InputError, match="number objects of one class, the network tells 3 apart"):
+        train(NARROW.replace(out_channels=3), TWO_STEPS, training, validation, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
+
+
+def interrupting(after):
+    """A report that sends SIGTERM to this process once a step has been told."""
+
+    def report(record):
+        if record["step"] == after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return report
+
+
+@pytest.mark.parametrize("every", [1, 6])
+def test_a_signal_ends_the_run_however_often_it_measures(tmp_path, every):
+    settings = SIX_STEPS.replace(steps=12, log_every=1, validate_every=every)
+    result = train(PAPER, settings, *data(), tmp_path / "run", report=interrupting(2))
+    assert result.stop_signal == signal.SIGTERM
+    assert max(record["step"] for record in result.log) <= 3
+    whole = train(PAPER, settings, *data(), tmp_path / "whole")
+    resumed = train(PAPER, settings, *data(), tmp_path / "run", resume=True)
+    assert [r for r in resumed.log if "iou" in r] == [r for r in whole.log if "iou" in r]
+
+
+def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
+    wild = SIX_STEPS.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, clip=None)
+    with pytest.raises(InputError, match="its weights are too large already: begin anew, with a lower learning_rate"):
+        train(PAPER, wild, *data(), tmp_path / "run")
+    with pytest.raises(InputError, match="its weights are too large already"):  # as was told
+        train(PAPER, wild.replace(learning_rate=1e-3, clip=1.0), *data(), tmp_path / "run", resume=True)
+    # What huge steps have left is finite, yet nothing to learn from; a run that only just failed is.
+    train(PAPER, wild.replace(steps=1, learning_rate=1e-3), *data(), tmp_path / "mild")
+    for changes in ({"learning_rate": 1e-4}, {"clip": 1.0}):
+        gone_on = train(
+            PAPER, wild.replace(**({"learning_rate": 1e-3} | changes)), *data(), tmp_path / "mild", resume=True
+        )
+        assert np.isfinite(gone_on.log[-2]["loss"])
+
+
+def test_a_layer_that_cannot_be_found_does_not_hide_what_happened(tmp_path, monkeypatch):
+    def search(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
+
+    monkeypatch.setattr("unet_jax.training.trainer.first_not_finite", search)
+    wild = SIX_STEPS.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, clip=None)
+    with pytest.raises(InputError, match=r"not finite in step \d+ \(batch of membranes-\d+\); .*--resume takes either"):
+        train(PAPER, wild, *data(), tmp_path / "run")
+
+
+def test_memory_that_is_used_up_is_one_line(tmp_path, monkeypatch):
+    def step(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
+
+    monkeypatch.setattr("unet_jax.training.trainer.make_step", lambda *_: step)
+    monkeypatch.setattr("unet_jax.training.trainer.compile_within_memory", lambda step, *_: step)
+    with pytest.raises(InputError, match=r"out of memory with 1 tile\(s\) of 28x28 pixels .* accumulate"):
+        train(PAPER, SIX_STEPS, *data(), tmp_path / "run")
+
+
+def test_how_files_were_read_and_classes_that_the_data_do_not_have_are_stored(tmp_path):
+    training, validation = data()
+    training = replace(training, reading=ReadSettings(palette="index"))
+    train(PAPER.replace(out_channels=4), SIX_STEPS.replace(select="iou"), training, validation, tmp_path / "run")
+    point = Checkpoint.load(tmp_path / "run" / "best")
+    assert point.data.class_names == (*data()[0].class_names, "class 2", "class 3")
+    assert stored_reading(point.data) == training.reading  # not the default of the settings
+
+
+EIGHT_STEPS = SMALL.replace(steps=8, log_every=2, validate_every=4)
+
+
+def test_an_infinite_gradient_stops_the_run_and_keeps_the_state_before_it(tmp_path):
+
+    import unet_jax.training.step
+
+    settings = EIGHT_STEPS.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, clip=None)
+    with pytest.raises(InputError, match=r"not finite in step \d+ \(batch of membranes-\d+\): first in the ") as caught:
+        train(WITHOUT_DROPOUT, settings, *data(), tmp_path / "run")
+    told = str(caught.value)
+    step = int(told.split("in step ")[1].split(" ")[0])
+    assert 1 < step <= 8
+    states = TrainStateFolder(tmp_path / "run" / "state")
+    assert states.latest() == step - 1
+    from unet_jax import UNet
+
+    kept, _ = states.restore(unet_jax.training.step.initial_state(UNet(WITHOUT_DROPOUT, 0), settings)[1])
+    states.close()
+    import jax
+
+    assert int(kept["step"]) == step - 1
+    assert int(kept["failed"]) == -1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept["params"]))

@@ -1,0 +1,159 @@
+"""A training step against formulas, in parts, in bfloat16, and after a failure."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from unet_data import Sampler, membranes
+from unet_data.memory import resident
+from unet_jax.training.augmentation.augment import NONE
+from unet_jax.training.objective import make_objective
+from unet_jax.training.settings import TrainSettings
+from unet_jax.training.step import optimizer
+
+from .small_runs import WITHOUT_DROPOUT
+from .steps import PLAIN, arrays, batch, started
+
+
+def objective(graphdef, settings, state, *given):
+    weights = given[2] if len(given) == 3 else None
+    run = make_objective(graphdef, settings)
+    return jax.jit(jax.value_and_grad(run, has_aux=True))(
+        state["params"], state["stats"], jnp.array(given[0]), given[1], weights, jax.random.key(0)
+    )
+
+
+def test_a_step_is_gradient_descent_and_the_averages_are_by_formula():
+    settings = PLAIN.replace(ema=0.5, log_every=2)
+    graphdef, state, step = started(settings, WITHOUT_DROPOUT.replace(norm="batch"))
+    mean, losses = arrays(state["params"]) + arrays(state["stats"]), []
+    for number in range(3):
+        given = batch(seed=number)
+        (loss, stats), grads = objective(graphdef, settings, state, *given)
+        wanted = [p - 0.1 * g for p, g in zip(arrays(state["params"]), arrays(grads), strict=True)]
+        decay = min(0.5, (1 + number) / (10 + number))
+        now = wanted + arrays(stats)
+        mean = [decay * a + (1 - decay) * x for a, x in zip(mean, now, strict=True)]
+        state, found = step(state, *given)
+        losses.append(float(found))
+        assert losses[-1] == pytest.approx(float(loss), rel=1e-5)
+        for one, other in zip(arrays(state["params"]), wanted, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+        averages = arrays(state["ema"]["params"]) + arrays(state["ema"]["stats"])
+        for one, other in zip(averages, mean, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+        # the sum of the losses since the last line of the log, which came after every second step
+        assert float(state["loss"]) == pytest.approx(sum(losses[number - number % 2 :]), rel=1e-5)
+    assert step._cache_size() == 1
+
+
+def test_the_state_is_donated():
+    _, state, step = started(PLAIN)
+    before = jax.tree.leaves(state["params"])
+    after, _ = step(state, *batch())
+    assert all(leaf.is_deleted() for leaf in before)
+    assert int(after["step"]) == 1
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+    """Without a norm, and with as many counted pixels in each part, the gradient is that of the whole batch."""
+    found = []
+    for accumulate in (1, 2):
+        _, state, step = started(PLAIN.replace(batch=4, accumulate=accumulate))
+        state, loss = step(state, *batch(4))
+        found.append([np.array(loss), *arrays(state["params"])])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_keeps_float32_weights_and_follows_float32():
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        settings = PLAIN.replace(precision=precision)
+        graphdef, state, step = started(settings, WITHOUT_DROPOUT.replace(norm="batch"))
+        (loss, _), grads = objective(graphdef, settings, state, *batch())
+        assert loss.dtype == jnp.float32
+        assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {jnp.dtype("float32")}
+        for number in range(3):
+            state, loss = step(state, *batch(seed=number))
+        assert {a.dtype for a in arrays((state["params"], state["stats"]))} == {np.dtype("float32")}
+        losses[precision] = float(loss)
+    assert losses["bfloat16"] != losses["float32"]  # else nothing was rounded
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+
+
+def test_after_a_bad_step_the_state_stays_the_last_good_one():
+    _, state, step = started(PLAIN)
+    state, _ = step(state, *batch())
+    good = arrays((state["params"], state["opt"]))
+    images, labels = batch(seed=1)
+    state, loss = step(state, np.where(images > 3, np.nan, images * np.nan), labels)
+    assert not np.isfinite(loss)
+    state, _ = step(state, *batch(seed=2))
+    assert int(state["failed"]) == 1
+    assert int(state["step"]) == 1
+    for one, other in zip(arrays((state["params"], state["opt"])), good, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_variance_that_overflows_fails_the_step_though_its_loss_does_not():
+    """The normalised map is then 0, and so is the gradient: only the running statistics would be lost."""
+    graphdef, state, step = started(PLAIN, WITHOUT_DROPOUT.replace(norm="batch"))
+    images, labels = batch()
+    given = images * np.float32(1e20), labels
+    (loss, stats), grads = objective(graphdef, PLAIN, state, *given)
+    assert all(np.isfinite(a).all() for a in (np.asarray(loss), *arrays(grads)))
+    assert not all(np.isfinite(a).all() for a in arrays(stats))
+    state, _ = step(state, *given)
+    assert int(state["failed"]) == 0
+    assert all(np.isfinite(a).all() for a in arrays(state["stats"]))
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_two_thousand_steps():
+    """In a process of its own, where nothing else takes or frees memory."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        seen, programs = pool.submit(two_thousand_steps).result()
+    assert seen[-1] - seen[1] < 8 * 2**20, [s / 2**20 for s in seen]
+    assert programs == 1
+
+
+def two_thousand_steps() -> tuple[list[int], int]:
+    """Resident bytes after every 200 steps, and the number of programs that were compiled for them."""
+    _, state, step = started(PLAIN.replace(steps=2000))
+    sampler = Sampler(membranes(4, 64, 0), (28, 28), (12, 12), 2, 0)
+    seen = []
+    for number in range(2000):
+        state, loss = step(state, *sampler.batch(number))
+        if number % 200 == 199:
+            jax.block_until_ready(loss)
+            seen.append(resident())
+    return seen, step._cache_size()
+
+
+SHORT = TrainSettings().replace(steps=3, tile=28, log_every=1, validate_every=9, learning_rate=0.01, augmentation=NONE)
+
+
+def one_step(settings, size=3.0):
+    """What the optimizer makes of a gradient of ones."""
+    update = optimizer(settings.optimisation)
+    params = {"w": jnp.full((2, 2), size)}
+    return np.asarray(update.update({"w": jnp.ones((2, 2))}, update.init(params), params)[0]["w"])
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_the_rate_that_is_taken_where_none_is_given(kind):
+    settings = SHORT.replace(optimizer=kind, schedule="constant", learning_rate=None)
+    np.testing.assert_array_equal(one_step(settings), one_step(settings.replace(learning_rate=1e-3)))
+    assert np.abs(one_step(settings)).max() < 2e-3
+
+
+def test_a_warmup_as_long_as_the_run_leaves_a_step():
+    settings = SHORT.replace(schedule="cosine", warmup=0.99, steps=10)
+    assert np.isfinite(one_step(settings)).all()
+    assert isinstance(optimizer(settings.optimisation), optax.GradientTransformation)

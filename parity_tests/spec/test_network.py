@@ -1,0 +1,38 @@
+"""Configs of every architecture: to JSON and back, and values that are refused."""
+
+import pytest
+
+from unet_spec import PRESETS, InputError, NetworkConfig, preset
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_json_and_back(name):
+    config = preset(name)
+    assert NetworkConfig.from_json(config.to_json()) == config
+    assert type(config).from_json(config.to_json()) == config
+    with pytest.raises(InputError, match="unknown key 'depht'; known: in_channels"):
+        config.replace(depht=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("unet++", {"widths": (8,)}, "two levels or more"),
+        ("multiresunet", {"alpha": 0.1}, "alpha is 0.1"),
+        ("sa-unet", {"block": 4}, "block is 4; it must be odd"),
+        ("probabilistic-unet", {"latent": 0}, "latent is 0"),
+        ("transunet", {"heads": 5}, "a divisor of hidden, 768"),
+        ("transunet", {"spatial_dims": 3}, "unknown key 'spatial_dims'"),
+        ("fcn-8s", {"widths": (1, 2)}, "five numbers"),
+    ],
+)
+def test_a_wrong_value_is_told(name, change, told):
+    with pytest.raises(InputError, match=told):
+        preset(name, **change)
+
+
+def test_an_unknown_architecture_is_told_with_those_that_there_are():
+    with pytest.raises(
+        InputError, match=r"unknown architecture 'u-net'; allowed: 'unet', .*'transunet'.*did you mean 'unet'"
+    ):
+        NetworkConfig.from_dict({"architecture": "u-net"})

@@ -1,0 +1,78 @@
+"""Weights for other channels and classes: what fits is taken, what does not begins anew, and that is said."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+from unet_spec import Checkpoint, DataSpec, InputError, adapt, preset, random_tensors, take_weights
+from unet_spec.weights.data_spec import EmptyDataSpecWarning
+
+from ...fixtures.family_cases import FAMILIES
+
+CONFIG = preset("same", widths=(2, 3))
+CHECKPOINT = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 0), DataSpec((0.5,), (0.2,), ("a", "b")))
+
+
+def test_another_head_keeps_the_rest():
+    adapted = adapt(CHECKPOINT, class_names=("x", "y", "z"))
+    assert adapted.fresh == ("head.weight", "head.bias")
+    assert adapted.note == "32 of 34 tensors taken; 1 layer begins anew (head)"
+    assert adapted.checkpoint.data == DataSpec((0.5,), (0.2,), ("x", "y", "z"))
+    for name, tensor in adapted.checkpoint.tensors.items():
+        if name not in adapted.fresh:
+            np.testing.assert_array_equal(tensor, CHECKPOINT.tensors[name])
+
+
+def test_other_names_of_as_many_classes_are_other_classes():
+    assert adapt(CHECKPOINT, class_names=("x", "y")).fresh == ("head.weight", "head.bias")
+    assert adapt(CHECKPOINT, class_names=("a", "b")).note is None
+
+
+def test_other_channels_drop_the_normalisation():
+    adapted = adapt(CHECKPOINT, in_channels=3)
+    assert adapted.fresh == ("encoder.0.conv1.weight",)
+    assert adapted.checkpoint.data.mean == ()
+    assert adapted.note.endswith("not taken: the normalisation")
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="2 class names for 3 classes"):
+        adapt(CHECKPOINT, out_channels=3, class_names=("a", "b"))
+    with pytest.raises(InputError, match="of the architecture 'unet', the network of 'm-net'"):
+        take_weights(CHECKPOINT, preset("m-net"))
+    with pytest.raises(InputError, match="the widths must be equal"):
+        take_weights(CHECKPOINT, CONFIG.replace(widths=(7, 9), in_channels=2, out_channels=5))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_architecture_takes_another_number_of_classes(name):
+    config = FAMILIES[name]
+    adapted = adapt(Checkpoint(config, random_tensors(config.graph, 0)), out_channels=config.out_channels + 2)
+    assert 0 < len(adapted.fresh) < len(adapted.checkpoint.tensors)
+
+
+@pytest.mark.parametrize("twin", ["unet_torch", "unet_jax"])
+def test_both_twins_open_it_alike_and_say_so(twin, tmp_path):
+    package = importlib.import_module(twin)
+    CHECKPOINT.save(tmp_path)
+    with pytest.warns(UserWarning, match=r"32 of 34 tensors taken; 1 layer begins anew \(head\)"):
+        model = package.from_pretrained(tmp_path, out_channels=3, class_names=("x", "y", "z"))
+    with pytest.warns(UserWarning, match="begins anew"):
+        again = package.UNet.from_pretrained(tmp_path, class_names=("x", "y", "z"))
+    tensors = importlib.import_module(f"{twin}.weights").tensors
+    expected = adapt(CHECKPOINT, class_names=("x", "y", "z")).checkpoint.tensors
+    for loaded in (model, again):
+        assert loaded.data.class_names == ("x", "y", "z")
+        assert all(t.tobytes() == expected[name].tobytes() for name, t in tensors(loaded).items())
+
+
+@pytest.mark.parametrize("twin", ["unet_torch", "unet_jax"])
+def test_saving_without_facts_warns(twin, tmp_path):
+    model = importlib.import_module(twin).create(CONFIG)
+    with pytest.warns(EmptyDataSpecWarning, match="set model.data"):
+        model.save_pretrained(tmp_path)
+    model.data = DataSpec((0.5,), (0.2,))
+    model.save_pretrained(tmp_path)

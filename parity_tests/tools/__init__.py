@@ -1,0 +1,1 @@
+"""Tests of unet_tools."""

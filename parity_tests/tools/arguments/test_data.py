@@ -1,0 +1,49 @@
+"""What is opened by windows, and what is taken into memory."""
+
+import numpy as np
+
+import unet_tools.arguments.data
+from unet_data import membranes
+from unet_tools.arguments.data import account_for, accounted, open_data
+from unet_tools.cli import main
+
+from ...fixtures.pictures import GREY, LABELS, write
+
+SYNTHETIC = unet_tools.arguments.data.SYNTHETIC  # before a fixture makes it small
+
+
+def test_what_is_opened_by_windows(tmp_path, monkeypatch, capsys):
+    plain = write(tmp_path / "png", "png", GREY, LABELS)
+    np.save(plain / "images" / "0_seg.npy", GREY[0])  # of another program: left out, and said
+    assert not open_data(str(plain), stored=None).stored
+    monkeypatch.setattr(unet_tools.arguments.data, "LARGE", 1000)
+    assert open_data(str(plain), stored=None).stored
+    assert not open_data(str(plain / "images"), stored=None).stored  # without labels
+    assert not open_data("synthetic", stored=None).stored
+    (tmp_path / "empty").mkdir()
+    arrays = open_data(str(write(tmp_path / "npy", "npy", GREY, LABELS)))
+    np.testing.assert_array_equal(arrays.images[0][..., 0], np.squeeze(GREY[0]))
+    assert main(["data", "check", str(tmp_path / "empty")]) == 2
+    assert "has no images" in capsys.readouterr().err
+
+
+def test_files_and_decisions_are_accounted_for(tmp_path, capsys):
+    plain = write(tmp_path / "png", "png", GREY, LABELS)
+    (plain / "images" / "notes.txt").touch()
+    data = open_data(str(plain))
+    lines = account_for(data)
+    assert lines == [
+        f"files: {2 * len(GREY)} paired, 1 left out",
+        "left out, an ending that is not read (.txt): " + ("images/notes.txt"),
+    ]
+    left_out = {str(plain / "images" / "notes.txt"): "an ending that is not read (.txt)"}
+    assert accounted(data)["files_left_out"] == left_out
+    assert account_for(open_data("synthetic")) == []
+
+
+def test_the_synthetic_data_set_is_drawn_from_the_seed():
+    assert SYNTHETIC == {2: (24, 384), 3: (6, 96)}
+    for dims, (count, size) in unet_tools.arguments.data.SYNTHETIC.items():
+        opened = open_data("synthetic", dims, seed=7, ignore=255)
+        np.testing.assert_array_equal(opened.images, membranes(count, size, 7, spatial_dims=dims).images)
+        assert (opened.ignore, opened.path) == (255, "synthetic")

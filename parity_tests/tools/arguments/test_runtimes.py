@@ -1,0 +1,108 @@
+"""Weights of every dtype in every runtime, and many hypotheses of one image in one call."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
+from unet_spec.ops import draw_noise
+
+PROBABILISTIC = preset("probabilistic-unet", widths=(4, 6), latent=3, convolutions=1)
+
+
+def checkpoint_of(config, dtype=np.float32):
+    return Checkpoint(config, random_tensors(config.graph, 0, dtype), DataSpec())
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch", "jax"])
+def test_one_image_many_hypotheses_in_one_call(runtime):
+    """Against the graph, sample by sample."""
+    from unet_tools.arguments.runtimes import open_checkpoint
+
+    checkpoint, graph = checkpoint_of(PROBABILISTIC), PROBABILISTIC.graph
+    x = np.random.default_rng(0).normal(size=(1, 8, 12, 1)).astype(np.float32)
+    noise = draw_noise(graph, 3, 0)
+    double = {name: t.astype(np.float64) for name, t in checkpoint.tensors.items()}
+    maps = noise.astype(np.float64).reshape(3, 1, 1, 1, 3)
+    wanted = np.concatenate([graph.forward(double, x.astype(np.float64), inputs={"noise": eps}) for eps in maps])
+    together = graph.forward(double, x.astype(np.float64), inputs={"noise": maps[:, 0]})
+    np.testing.assert_allclose(together, wanted, rtol=1e-12)
+    found = open_checkpoint(checkpoint, runtime).run(x, noise)
+    assert np.abs(wanted[0] - wanted[1]).max() > 1e-3
+    assert np.abs(found - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_weights_of_every_dtype_run_alike_and_that_is_said(dtype, tmp_path, capsys):
+    import torch
+
+    import unet_torch
+    from unet_tools.arguments.runtimes import open_network
+    from unet_tools.cli import main
+
+    config = preset("same", widths=(2, 3))
+    model = unet_torch.create(config).to(getattr(torch, dtype))
+    model.data = DataSpec((0.5,), (0.2,))
+    model.save_pretrained(tmp_path / "c")
+    stored = Checkpoint.load(tmp_path / "c").tensors
+    assert {t.dtype.name for t in stored.values()} == {dtype}
+    x = np.random.default_rng(0).normal(size=(1, 16, 24, 1)).astype(np.float32)
+    exact = config.graph.forward({n: t.astype(np.float64) for n, t in stored.items()}, x.astype(np.float64))
+    for name in ("torch", "jax", "onnx"):
+        logits = open_network(tmp_path / "c", name).run(x)
+        assert logits.dtype == np.float32
+        assert np.abs(logits - exact).max() < 1e-5 * np.abs(exact).max()
+        assert f"its weights are {dtype}; computed in float32" in " ".join(capsys.readouterr().err.split())
+    assert main(["convert", str(tmp_path / "c"), str(tmp_path / "w.pth")]) == 0
+    assert main(["convert", str(tmp_path / "w.pth"), str(tmp_path / "back"), "--preset", "same"]) == 0
+    assert (tmp_path / "back/model.safetensors").read_bytes() == (tmp_path / "c/model.safetensors").read_bytes()
+
+
+def test_a_bfloat16_folder_of_the_flax_twin_is_the_pytorch_twins(tmp_path):
+    import jax.numpy as jnp
+    import torch
+
+    import unet_jax
+    import unet_torch
+
+    first = unet_jax.create(preset("same", widths=(2, 3)), 0, dtype=jnp.bfloat16)
+    first.data = DataSpec((0.5,), (0.2,))
+    first.save_pretrained(tmp_path / "a")
+    second = unet_torch.from_pretrained(tmp_path / "a")
+    assert second.head.weight.dtype == torch.bfloat16
+    second.save_pretrained(tmp_path / "b")
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    assert unet_torch.TorchRuntime(second).run(np.zeros((1, 16, 16, 1), np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch", "jax"])
+@pytest.mark.parametrize("how", ["pickle", "copy"])
+def test_a_runtime_can_be_pickled_and_copied(name, how):
+    import copy
+    import pickle
+
+    from unet_tools.arguments.runtimes import open_checkpoint
+
+    config = preset("same", widths=(2, 3))
+    runtime = open_checkpoint(checkpoint_of(config), name)
+    x = np.random.default_rng(0).normal(size=(1, 16, 24, 1)).astype(np.float32)
+    expected = runtime.run(x)
+    again = pickle.loads(pickle.dumps(runtime)) if how == "pickle" else copy.deepcopy(runtime)
+    np.testing.assert_array_equal(again.run(x), expected)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torch", "jax", "mnn", "mnn-fast"])
+def test_weights_that_are_not_finite_run_nowhere(runtime):
+    from unet_tools.arguments.runtimes import open_checkpoint
+
+    config = preset("same", widths=(2, 4))
+    checkpoint = checkpoint_of(config)
+    name = "decoder.0.block.conv2.weight"
+    bad = np.full_like(checkpoint.tensors[name], np.nan)
+    if runtime not in ("mnn", "mnn-fast"):
+        open_checkpoint(checkpoint, runtime)
+    else:
+        pytest.importorskip("MNN")
+    with pytest.raises(InputError, match=f"{name} holds NaN or infinite values .16 of 16.".replace("16", r"\d+")):
+        open_checkpoint(dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, name: bad}), runtime)

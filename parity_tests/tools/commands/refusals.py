@@ -1,0 +1,34 @@
+"""A checkpoint for the refusals, and the line that the command prints."""
+
+import pytest
+
+from unet_spec import PRESETS, Checkpoint, DataSpec, random_tensors
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+from unet_export.tensorrt.settings import available_backends
+from unet_tools.cli import main
+
+CONFIG = PRESETS["paper"].replace(widths=(4, 8))
+RTX = "tensorrt_rtx" in available_backends()
+
+
+def point(**changes) -> Checkpoint:
+    tensors = random_tensors(CONFIG.graph, 2)
+    for name, value in changes.items():
+        tensors[name.replace("__", ".")].ravel()[0] = value
+    return Checkpoint(CONFIG, tensors, DataSpec((0.5,), (0.2,), ("a", "b")))
+
+
+def refused(capsys, *arguments, code: int = 2) -> str:
+    """Runs the command line, which ends with this exit code; its only line on standard error."""
+    capsys.readouterr()
+    actual = main([str(a) for a in arguments])
+    told = capsys.readouterr()
+    lines = told.err.strip().splitlines()
+    assert actual == code, (actual, told)
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("unet: ")
+    assert "Traceback" not in told.err
+    assert not told.out.strip()
+    return lines[0]

@@ -1,0 +1,48 @@
+"""`unet check` fails for a wrong network."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from unet_tools.checking.findings import Finding
+from unet_tools.cli import main
+
+
+def test_a_wrong_network_fails_the_check(checkpoint, tmp_path, monkeypatch, capsys):
+    """A twin with a bug: exit code 1, and the table says which."""
+    from unet_torch.nn import pointwise
+
+    monkeypatch.setitem(pointwise.ACTIVATIONS, "relu", lambda x: x.clamp(min=-1e-3))
+    assert main(["check", str(checkpoint), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert {f["runtime"] for f in told["findings"] if f["ok"] is False} == {"torch"}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [([True, True], 0), ([True, None], 0), ([True, False], 1), ([False, None], 1), ([None, None], 1), ([], 1)],
+)
+def test_it_passes_where_something_was_compared_and_nothing_failed(checkpoint, monkeypatch, capsys, verdicts, code):
+    findings = [Finding("JAX", "float32", ok=ok) for ok in verdicts]
+    monkeypatch.setattr("unet_tools.commands.check.check_checkpoint", lambda *_: findings)
+    assert main(["check", str(checkpoint)]) == code
+    table = capsys.readouterr().out
+    assert table.splitlines()[-1] == ("NOT the same network" if code else "the same network")
+    assert [table.count(word) for word in ("FAILED", "not run")] == [verdicts.count(False), verdicts.count(None)]
+
+
+def test_each_number_stands_in_its_own_column(checkpoint, monkeypatch, capsys):
+    finding = Finding("JAX", "float32", "NumPy", 1.23e-7, 2.0e-8, 0.98765, 4.5e-5, True, "a note", 0.875, 0.4321)
+    monkeypatch.setattr("unet_tools.commands.check.check_checkpoint", lambda *_: [finding])
+    assert main(["check", str(checkpoint)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(line for line in lines if "worst relative" in line)
+    row = next(line for line in lines if line.strip().startswith("JAX"))
+    shown = dict(zip(head.replace("worst relative", "worst").replace("same labels", "same").replace("at least", "least")
+                     .split(), row.split(), strict=False))  # fmt: skip
+    assert shown == {
+        "runtime": "JAX", "dtype": "float32", "against": "NumPy", "worst": "1.2e-07", "bound": "4.5e-05",
+        "same": "98.7650%", "least": "87.50%", "Dice": "0.4321", "note": "ok",
+    }  # fmt: skip

@@ -1,0 +1,75 @@
+"""`unet evaluate`: arrays as image files, views, samples."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from unet_data import write_stack
+from unet_data.inference.views import augmented
+from unet_data.metrics.evaluate import measure
+from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_tools.arguments.data import open_data
+from unet_tools.arguments.runtimes import open_network
+from unet_tools.cli import main
+
+from ...fixtures.pictures import GREY, LABELS, write
+
+PAPER = preset("paper", widths=(2, 3, 4), dropout=0.0)
+
+
+def test_evaluate_augmented_is_of_the_views_mean(data, tmp_path, capsys):
+    checkpoint = tmp_path / "mixed"  # weights that find half of all pixels to be of either class
+    Checkpoint(PAPER, random_tensors(PAPER.graph, 5), DataSpec((0.5,), (0.2,))).save(checkpoint)
+    network, dataset = open_network(checkpoint), open_data(str(data))
+    plain = measure(network.runtime.run, network.config, network.data, dataset)
+    views = augmented(network.runtime.run, "flips+turns")
+    expected = measure(views, network.config, network.data, dataset, objects=True, warp=True)
+    assert expected["dice"] != plain["dice"]
+    assert main(["evaluate", str(checkpoint), str(data), "--augment", "flips+turns", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {name: printed[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+
+
+def printed(capsys, *arguments):
+    code = main([*map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_samples_of_arrays(tmp_path, capsys):
+    config = preset("probabilistic-unet", widths=(4, 6), latent=3, convolutions=1)
+    Checkpoint(config, random_tensors(config.graph, 0), DataSpec()).save(tmp_path / "net")
+    paths = [write(tmp_path / kind, kind, GREY[:2], LABELS[:2]) for kind in ("png", "npy")]
+    wanted, found = (printed(capsys, "evaluate", tmp_path / "net", path, "--samples", 2) for path in paths)
+    assert [scores.pop("data") for _, scores in (wanted, found)] == [str(path) for path in paths]
+    assert found == wanted
+    assert "energy_distance" in found[1]
+
+
+NARROW = preset("paper", widths=(2, 4), dropout=0.0)
+
+
+def test_samples_are_of_their_own_seed(tmp_path, capsys, monkeypatch):
+    """What --seed reaches, without a network that has a latent variable."""
+    asked = []
+    monkeypatch.setattr("unet_tools.commands.evaluate.measure_samples", lambda *a: asked.append(a[-2:]) or {})
+    Checkpoint(NARROW, random_tensors(NARROW.graph, 0, np.float32), DataSpec((0.5,), (0.2,))).save(tmp_path / "ck")
+    flags = ["--runtime", "jax", "--json", "--subset", "validation", "--samples", "3", "--seed", "9"]
+    assert main(["evaluate", str(tmp_path / "ck"), "synthetic", *flags]) == 0
+    capsys.readouterr()
+    assert asked == [(3, 9)]
+
+
+def test_three_equal_channels_through_a_network_of_grey(tmp_path, capsys):
+    Checkpoint(NARROW, random_tensors(NARROW.graph, 0), DataSpec((0.5,), (0.2,))).save(tmp_path / "net")
+    for name, repeats in (("grey", 1), ("equal", 3)):
+        for folder, array in (("images", np.repeat(GREY[0], repeats, -1)), ("labels", LABELS[0][..., None])):
+            (tmp_path / name / folder).mkdir(parents=True)
+            write_stack(tmp_path / name / folder / "a.png", np.asarray(array, np.uint8)[None])
+    _, grey = printed(capsys, "evaluate", tmp_path / "net", tmp_path / "grey")
+    code, equal = printed(capsys, "evaluate", tmp_path / "net", tmp_path / "equal")
+    assert code == 0
+    assert equal["iou"] == grey["iou"]
+    assert equal["decisions"] == ["three equal channels read as one: 1 of 1 images"]

@@ -1,0 +1,95 @@
+"""`unet export` refuses in one line and leaves nothing."""
+
+import errno
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+from unet_export.tensorrt import child as tensorrt_child
+
+from .refusals import RTX, point, refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--precision", "int8"), "int8 must be calibrated"),
+        (("--precision", "fp8"), "--calibrate DATA"),
+        (("--precision", "fp16", "fp16"), "given twice"),
+        (("--calibrate", "no/such/folder"), "no/such/folder"),
+        (("--bake", "softmax", "argmax"), "not both"),
+        (("--golden", "no.tif"), "no.tif"),
+        (("--workspace-mib", "0"), "must be at least 1"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(arguments, told, work, capsys):
+    before = sorted(p.name for p in work.iterdir())
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False", *arguments)
+    assert told in line
+    assert sorted(p.name for p in work.iterdir()) == before, "no partial bundle"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.torch.onnx", "model.pt2", "model.stablehlo"])
+def test_one_file_takes_no_precision(name, work, capsys):
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / name, "--precision", "fp16")
+    assert "is one file in float32; for precisions, engines or --bake give a folder" in line
+    assert not (work / name).exists()
+
+
+def test_a_checkpoint_with_nan_weights(work, capsys):
+    point(head__weight=np.nan).save(work / "checkpoint")
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False")
+    assert "head.weight holds NaN" in line
+    assert not (work / "new").exists()
+
+
+@pytest.mark.skipif(not RTX, reason="tensorrt_rtx is not installed; pip install 'unet-twins[tensorrt-rtx]'")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--compute-capabilities", "90"), "TensorRT for RTX builds for"),
+        (("--compute-capabilities", "75", "--precision", "bf16"), "75 has no bf16"),
+        (("--version-compatible",), "builds no version-compatible engines"),
+        (("--hardware-compatible",), "name several compute capabilities instead"),
+        (("--timing-cache", "no/such/folder/cache"), "cannot write no/such/folder/cache: there is no folder"),
+    ],
+)
+def test_engines_that_cannot_be_built(arguments, told, work, capsys):
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True", *arguments)
+    assert told in line
+    assert not (work / "new").exists()
+
+
+@pytest.mark.skipif(not RTX, reason="tensorrt_rtx is not installed; pip install 'unet-twins[tensorrt-rtx]'")
+def test_a_builder_that_crashes(work, capsys, monkeypatch):
+    crash = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(tensorrt_child, "_CHILD", crash)
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True")
+    assert "crashed (SIGSEGV)" in line
+    assert not (work / "new").exists()
+
+
+def test_no_tensorrt(work, capsys, monkeypatch):
+    monkeypatch.setattr("unet_export.bundle.engines.available_backends", lambda: ())
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True")
+    assert "no TensorRT is installed; pip install" in line
+    assert not (work / "new").exists()
+
+
+def test_a_disk_that_is_full(work, capsys, monkeypatch):
+    right = Path.write_bytes
+
+    def full(self, content):
+        if self.name.endswith(".npz"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return right(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    before = sorted(p.name for p in work.iterdir())
+    line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False", code=1)
+    assert "No space left on device" in line
+    assert sorted(p.name for p in work.iterdir()) == before

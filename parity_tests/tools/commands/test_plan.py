@@ -1,0 +1,45 @@
+"""`unet plan`: the plan of an image that is not there."""
+
+import json
+
+import pytest
+
+from unet_spec import preset
+from unet_tools.cli import main
+
+NETWORK = ["--preset", "paper", "--widths", "2", "4"]
+
+
+def plan(capsys, *arguments):
+    assert main(["plan", *NETWORK, *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_one_number_is_every_axis_and_less_memory_is_smaller_tiles(capsys):
+    rich, poor = (plan(capsys, "--image", "3000", "--memory", memory) for memory in ("4GiB", "300MiB"))
+    assert rich["image"] == poor["image"] == [3000, 3000]
+    assert rich["exact"]
+    assert poor["exact"]
+    assert poor["tiles"] > rich["tiles"]
+    assert poor["redundancy"] >= rich["redundancy"]
+    work = preset("paper", widths=(2, 4)).graph.macs(tuple(rich["canvas"]))
+    assert sum(work.values()) <= rich["work"]
+
+
+def test_a_smaller_halo_is_approximate_and_says_what_it_saves(capsys):
+    assert (
+        main(["plan", "--preset", "same", "--widths", "2", "4", "--image", "900", "--tile", "160", "--halo", "1"]) == 0
+    )
+    assert "the exact halo would take" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--image", "9", "9", "9"), "--image has 3 numbers; give one, or one for each of the 2 axes"),
+        (("--image", "900", "--memory", "much"), "much"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(arguments, words, capsys):
+    assert main(["plan", *NETWORK, *arguments]) == 2
+    assert words in capsys.readouterr().err

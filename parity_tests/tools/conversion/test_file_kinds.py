@@ -1,0 +1,51 @@
+"""A file is what its content says; what cannot be read is named, with what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from unet_spec import InputError
+from unet_tools.conversion.file_kinds import kind_of
+
+
+def script(path):
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path)
+
+
+REFUSED = {
+    "TorchScript": (script, "a TorchScript program, which is not run here.*torch.jit.load"),
+    "torch.export": (
+        lambda path: torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), path),
+        "a program of torch.export",
+    ),
+    "npz": (lambda path: np.savez(path.open("wb"), a=np.zeros(3)), r"\.npz"),
+    "npy": (lambda path: np.save(path.open("wb"), np.zeros(3)), "one array of NumPy"),
+    "gzip": (lambda path: path.write_bytes(b"\x1f\x8b\x08rest"), "gzip"),
+    "lfs": (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid"), "git lfs pull"),
+    "web page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "web page"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_file_of_weights_is_named(case, tmp_path):
+    write, words = REFUSED[case]
+    path = tmp_path / ("w.pt2" if case == "torch.export" else "w.pt")
+    write(path)
+    with pytest.raises(InputError, match=words):
+        kind_of(path)
+
+
+def test_the_ending_does_not_decide(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.zeros(3, np.float32)}, tmp_path / "a.bin")
+    torch.save({"a": torch.zeros(3)}, tmp_path / "b.safetensors")
+    torch.save({"a": torch.zeros(3)}, tmp_path / "c.weights", _use_new_zipfile_serialization=False)
+    assert [kind_of(tmp_path / n) for n in ("a.bin", "b.safetensors", "c.weights")] == [
+        "safetensors",
+        "pytorch",
+        "pytorch",
+    ]

@@ -1,0 +1,61 @@
+"""The network as one file for other programs."""
+
+from pathlib import Path
+
+import pytest
+
+from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
+
+from ... import ROOT
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+from unet_tools.cli import main
+from unet_tools.conversion.framework_exports import kind_of, write_framework_file
+
+CONFIG = PRESETS["paper"].replace(widths=(4, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model.onnx", "model.torch.onnx", "model.pt2", "model.stablehlo"])
+def test_the_network_as_one_file_is_the_same_network(name, tmp_path):
+    point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2))
+    try:
+        distance = write_framework_file(point, tmp_path / name, (28, 36))
+    except InputError as e:
+        if "is not installed" not in str(e):
+            raise
+        pytest.skip(str(e))
+    assert distance <= 1e-5
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    if name.endswith(".onnx"):
+        onnx.checker.check_model(tmp_path / name, full_check=True)
+        assert str(ROOT).encode() not in (tmp_path / name).read_bytes()
+
+
+def test_names_of_single_files():
+    assert [kind_of(Path(n)) for n in ("m.onnx", "m.torch.onnx", "bundle", "b.v1")] == [
+        ".onnx",
+        ".torch.onnx",
+        None,
+        None,
+    ]
+    point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2))
+    with pytest.raises(InputError, match=r"use \.torch\.onnx, \.onnx, \.pt2, \.stablehlo, or a folder"):
+        write_framework_file(point, Path("model.keras"), (28, 36))
+
+
+@pytest.mark.parametrize(("opset", "preset_name"), [(15, "same"), (17, "paper"), (18, "unet++")])
+def test_an_onnx_file_for_older_runtimes_with_one_size(opset, preset_name, tmp_path, capsys):
+    config = PRESETS[preset_name].replace(widths=(2, 3))
+    checkpoint = Checkpoint(config, random_tensors(config.graph, 0))
+    size = tuple(grid.above(24) for grid in config.geometry.grids)
+    checkpoint.save(tmp_path / "c")
+    options = ["--opset", str(opset), "--size", *map(str, size)]
+    assert main(["export", str(tmp_path / "c"), "-o", str(tmp_path / "a.onnx"), *options]) == 0
+    assert "(bound 1e-05)" in " ".join(capsys.readouterr().out.split())
+    model = onnx.load(tmp_path / "a.onnx")
+    assert model.opset_import[0].version == opset
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, config.in_channels, *size]
+    with pytest.raises(InputError, match=r"--opset and --size are for \.onnx"):
+        write_framework_file(checkpoint, tmp_path / "a.pt2", size, opset)

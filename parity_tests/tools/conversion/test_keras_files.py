@@ -1,0 +1,82 @@
+"""Files of Keras, there and back, and ones that lie."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from unet_spec import InputError
+from unet_tools.cli import main
+from unet_tools.conversion.tensor_files import read_files
+
+from ...fixtures.sources.recorded import arrays
+
+# Keras
+
+
+def keras_h5(path, name="keras_h5"):
+    """A file of the older format, as Keras 2 writes it."""
+    tensors = arrays(name)
+    layers = [f"conv2d_{i}" if i else "conv2d" for i in range(len(tensors) // 2)]
+    with h5py.File(path, "w") as file:
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [layer.encode() for layer in ["input_1", *layers]]
+        group.create_group("input_1").attrs["weight_names"] = np.zeros(0)
+        for i, layer in enumerate(layers):
+            for leaf in ("kernel", "bias"):
+                group.create_dataset(f"{layer}/{layer}/{leaf}:0", data=tensors[f"{i}.{leaf}"])
+    return tensors
+
+
+def test_keras_2_there_and_back(tmp_path):
+    tensors = keras_h5(tmp_path / "w.h5")
+    assert main(["convert", str(tmp_path / "w.h5"), str(tmp_path / "ours")]) == 0
+    assert main(["convert", str(tmp_path / "ours"), str(tmp_path / "back.h5"), "--to", "keras"]) == 0
+    with h5py.File(tmp_path / "w.h5") as a, h5py.File(tmp_path / "back.h5") as b:
+        names: list[str] = []
+        a.visit(names.append)
+        again: list[str] = []
+        b.visit(again.append)
+        assert names == again
+        layers = [
+            [str(n, "utf8") if isinstance(n, bytes) else n for n in f["model_weights"].attrs["layer_names"]]
+            for f in (a, b)
+        ]
+        assert layers[0] == layers[1]
+        place = "model_weights/conv2d_3/conv2d_3/kernel:0"
+        assert a[place][()].tobytes() == b[place][()].tobytes() == tensors["3.kernel"].tobytes()
+
+
+def test_a_keras_file_that_lies_is_refused(tmp_path):
+    keras_h5(tmp_path / "other.h5")
+    place = "model_weights/conv2d/conv2d/kernel:0"
+    keras_h5(tmp_path / "link.h5")
+    with h5py.File(tmp_path / "link.h5", "a") as file:
+        del file[place]
+        file[place] = h5py.ExternalLink("other.h5", place)
+    tensors = read_files(tmp_path / "link.h5").tensors
+    assert "0.kernel" not in tensors  # a link to another file is not followed
+    assert main(["convert", str(tmp_path / "link.h5"), str(tmp_path / "ours")]) == 2
+
+    keras_h5(tmp_path / "huge.h5")
+    with h5py.File(tmp_path / "huge.h5", "a") as file:
+        del file[place]
+        file.create_dataset(place, (3, 3, 1 << 20, 1 << 20), np.float32, chunks=(3, 3, 64, 64))  # 36 TB, none written
+    with pytest.raises(InputError, match="declares more data than the file holds"):
+        read_files(tmp_path / "huge.h5")
+
+    keras_h5(tmp_path / "packed.h5")
+    with h5py.File(tmp_path / "packed.h5", "a") as file:
+        del file[place]
+        file.create_dataset(place, data=np.zeros((3, 3, 1, 3), np.float32), compression="gzip")
+    with pytest.raises(InputError, match="is no plain array of floats"):
+        read_files(tmp_path / "packed.h5")
+
+    content = (tmp_path / "other.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="not a readable Keras file"):
+        read_files(tmp_path / "cut.h5")
+    (tmp_path / "no.keras").write_text("no zip")
+    with pytest.raises(InputError, match="not a readable Keras file"):
+        read_files(tmp_path / "no.keras")

@@ -1,0 +1,85 @@
+"""nnU-Net's folder of a trained model, there and back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from unet_spec import Checkpoint
+from unet_spec.sources import Origin
+from unet_tools.cli import main
+
+from ...fixtures.sources.nnunet_plans import plans
+from ...fixtures.sources.recorded import arrays
+
+
+def model_folder(folder, told, folds=2):
+    for fold in range(folds):
+        (folder / f"fold_{fold}").mkdir(parents=True)
+        weights = {key: torch.from_numpy(t) for key, t in arrays("nnunet_plain_2d", fold).items()}
+        checkpoint = {
+            "network_weights": weights,
+            "optimizer_state": {"state": {0: {"momentum_buffer": torch.zeros(2)}}},
+            "logging": {"train_losses": [np.float32(0.5), np.float64(0.25)], "epochs": [np.int64(3)]},
+            "init_args": {"configuration": "2d", "fold": fold, "device": torch.device("cuda")},
+            "trainer_name": "nnUNetTrainer",
+            "inference_allowed_mirroring_axes": (0, 1),
+        }
+        torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
+    (folder / "plans.json").write_text(json.dumps(told))
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "b": 2, "a": 1}}))
+
+
+def test_a_trained_model_folder_there_and_back(tmp_path):
+    model_folder(tmp_path / "model", plans(norm_op_kwargs={"eps": 1e-3}, nonlin_kwargs={"negative_slope": 0.2}))
+    assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 0
+    ours = [Checkpoint.load(tmp_path / "ours" / f"fold_{i}") for i in (0, 1)]
+    assert ours[0].config == ours[1].config
+    assert (ours[0].config.norm_eps, ours[0].config.slope) == (1e-3, 0.2)
+    assert ours[0].digest() != ours[1].digest()
+    assert ours[0].data.class_names == ("background", "a", "b")
+    origin = Origin.load(tmp_path / "ours" / "fold_1")
+    assert origin is not None
+    assert origin.extra["inference_allowed_mirroring_axes"] == [0, 1]
+    assert origin.extra["logging"] == {"train_losses": [0.5, 0.25], "epochs": [3]}
+    assert "optimizer_state" not in origin.extra
+
+    assert main(["convert", str(tmp_path / "ours"), str(tmp_path / "back"), "--to", "nnunet"]) == 0
+    for fold in (0, 1):
+        back = torch.load(tmp_path / "back" / f"fold_{fold}" / "checkpoint_final.pth", weights_only=True)
+        wanted = arrays("nnunet_plain_2d", fold)
+        assert back["trainer_name"] == "nnUNetTrainer"
+        assert {key: t.numpy().tobytes() for key, t in back["network_weights"].items()} == {
+            key: t.tobytes() for key, t in wanted.items()
+        }
+    assert json.loads((tmp_path / "back" / "plans.json").read_text())["configurations"]["2d"]["inherits_from"] == "base"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"strides": [[1, 1], [2, 2], [2, 2], [1, 2]]}, "the plans have strides"),
+        ({"n_conv_per_stage": [2, 2, 2, 3]}, "the plans have n_conv_per_stage"),
+        ({"norm_op": "torch.nn.BatchNorm2d"}, "the plans have norm_op batch, the tensors instance"),
+        ({"nonlin": "torch.nn.GELU"}, "activation is GELU"),
+    ],
+)
+def test_plans_of_another_network_are_told(changes, told, tmp_path, capsys):
+    model_folder(tmp_path / "model", plans(**changes), folds=1)
+    assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 2
+    message = capsys.readouterr().err.strip()
+    assert told in message
+    assert "\n" not in message
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("told", [{}, {"configurations": {"2d": 3}}, {"configurations": {"2d": {"architecture": 3}}}])
+def test_plans_that_are_none_are_told(told, tmp_path, capsys):
+    model_folder(tmp_path / "model", {"x": 1} | told, folds=1)
+    assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 2
+    message = capsys.readouterr().err.strip()
+    assert "the plans" in message
+    assert "\n" not in message

@@ -1,0 +1,112 @@
+"""Files as training programs save them: the same weights, whatever lies around them; and that is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+import unet_torch
+from unet_spec import Checkpoint, InputError, preset
+from unet_tools.cli import main
+from unet_tools.conversion.unwrap import find_weights
+
+CONFIG = preset("same", widths=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return unet_torch.create(CONFIG, 0)
+
+
+@pytest.fixture(scope="module")
+def state(model):
+    return model.state_dict()
+
+
+def behind(prefix: str, state: dict) -> dict:
+    return {prefix + name: t for name, t in state.items()}
+
+
+def raised(state: dict) -> dict:
+    return {name: t + 1 for name, t in state.items()}
+
+
+WRAPPED = {
+    "a.pth": (lambda s: behind("module.", s), "names begin with 'module.'"),
+    "b.pth.tar": (lambda s: behind("_orig_mod.", s), "names begin with '_orig_mod.'"),
+    "c.ckpt": (
+        lambda s: {
+            "state_dict": behind("model.", s),
+            "pytorch-lightning_version": "2.5",
+            "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
+        },
+        "names begin with 'model.'",
+    ),
+    "d.bin": (
+        lambda s: {"state_dict": behind("net._orig_mod.", s) | {"loss.weight": torch.ones(2)}},
+        "names begin with 'net._orig_mod.'",
+    ),
+    "e.pt": (lambda s: {k.replace("encoder.", "encoder.module."): t for k, t in s.items()}, "34 tensors"),
+    "f.weights": (lambda s: {"model": s, "model_ema": raised(s)}, "also holds model_ema; taken: model; --key"),
+    "g.ckpt": (
+        lambda s: {"state_dict": behind("ema_model.module.", raised(s)) | behind("model.", s)},
+        "also holds state_dict.ema_model.module; taken: state_dict.model",
+    ),
+    "h.pth": (lambda s: {"teacher": raised(s), "student": s, "epoch": 3}, "also holds teacher; taken: student"),
+    "i.pth": (lambda s: {"swa_model": behind("module.", raised(s)), "weights": s}, "also holds swa_model.module"),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_what_lies_around_the_weights_is_removed_and_said(name, state, tmp_path, capsys):
+    wrap, words = WRAPPED[name]
+    torch.save(wrap(state), tmp_path / name)
+    assert main(["convert", str(tmp_path / name), str(tmp_path / "out"), "--preset", "same", "--to", "checkpoint"]) == 0
+    read = capsys.readouterr()
+    assert words in " ".join((read.err + read.out).split())
+    loaded = Checkpoint.load(tmp_path / "out")
+    assert loaded.config.widths == (2, 3)
+    assert all(t.tobytes() == state[key].numpy().tobytes() for key, t in loaded.tensors.items())
+
+
+def test_an_averaged_model(model, state, tmp_path, capsys):
+    average = AveragedModel(model)
+    average.update_parameters(model)
+    torch.save(average.state_dict(), tmp_path / "a.pt")
+    assert main(["convert", str(tmp_path / "a.pt"), str(tmp_path / "out"), "--preset", "same"]) == 0
+    assert "left out, no part of the network: n_averaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["model_ema", "state_dict_ema.module", "state_dict_ema"])
+def test_key_takes_the_average(key, state, tmp_path, capsys):
+    entry = key.partition(".")[0]
+    torch.save(
+        {"model": state, entry: behind("module.", raised(state)) if "dict" in key else raised(state)}, tmp_path / "a"
+    )
+    (tmp_path / "a").rename(tmp_path / "a.pth")
+    out = tmp_path / "out"
+    assert main(["convert", str(tmp_path / "a.pth"), str(out), "--preset", "same", "--key", key]) == 0
+    np.testing.assert_array_equal(Checkpoint.load(out).tensors["head.bias"], state["head.bias"].numpy() + 1)
+    assert main(["convert", str(tmp_path / "a.pth"), str(out), "--preset", "same", "--key", "foo"]) == 2
+    assert "no weights under 'foo'; --key takes model, " in capsys.readouterr().err
+
+
+def test_safetensors_with_a_prefix_and_a_strangers_config(state, tmp_path):
+    from safetensors.numpy import save_file
+
+    arrays = {f"module.{name}": t.numpy() for name, t in state.items()}
+    save_file(arrays, tmp_path / "a.safetensors", {"config": '{"model_type": "other"}', "format": "pt"})
+    assert main(["convert", str(tmp_path / "a.safetensors"), str(tmp_path / "out"), "--preset", "same"]) == 0
+
+
+def test_a_file_without_tensors_says_what_it_has():
+    with pytest.raises(InputError, match="expected a state_dict, a dictionary of tensors; it has epoch"):
+        find_weights({"epoch": 3, "names": ["a"]}, lambda names: False, None, "x")
+
+
+def test_an_unknown_networks_names_are_those_of_the_file_without_usual_beginnings():
+    tensors = {f"module.decoder.{k}.weight": np.zeros(1) for k in range(5)}
+    found = find_weights(tensors, lambda names: False, None, "x")
+    assert (found.prefix, next(iter(found.tensors))) == ("module.", "decoder.0.weight")

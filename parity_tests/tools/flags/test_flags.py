@@ -1,0 +1,42 @@
+"""Every flag arrives, and nothing else changes with it."""
+
+import pytest
+
+from unet_tools.cli import COMMANDS
+
+from ... import ROOT
+from . import reading, training, writing
+from .arrivals import Command, arrivals, difference, flags_in_help
+
+TABLES = {
+    command.words: command
+    for module in (reading, writing, training)
+    for command in vars(module).values()
+    if isinstance(command, Command)
+}
+ROWS = [pytest.param(name, flag, id=f"{name} {flag}") for name, command in TABLES.items() for flag in command.rows]
+
+
+@pytest.mark.parametrize(("name", "flag"), ROWS)
+def test_a_flag_arrives_and_changes_nothing_else(name, flag, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = TABLES[name]
+    assert difference(command, flag) == command.rows[flag][1]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_what_arrives_without_flags(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = arrivals(TABLES[name], "")
+    assert {key: found.get(key) for key in TABLES[name].base} == TABLES[name].base
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_has_a_row(name, capsys):
+    tables = [command for words, command in TABLES.items() if words.split()[0] == name]
+    elsewhere = {flag: file for command in tables for flag, file in command.elsewhere.items()}
+    known = {flag for command in tables for flag in command.rows} | set(elsewhere)
+    assert flags_in_help(name, capsys) == {flag.replace("--no-", "--") for flag in known}
+    for flag, file in elsewhere.items():
+        text = (ROOT / "parity_tests" / file).read_text()
+        assert flag in text or flag[2:].replace("-", "_") in text, (flag, file)

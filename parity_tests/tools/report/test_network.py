@@ -1,0 +1,62 @@
+"""The figure of a network."""
+
+import pytest
+
+from unet_spec import InputError, narrow, preset
+from unet_spec.summary import facts
+from unet_tools.report import plot_network
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("jinja2")
+from .reports import drawn
+
+
+@pytest.mark.parametrize("name", ["transunet", "probabilistic-unet", "fcn-8s"])
+def test_the_picture_of_a_network_that_is_no_u(name):
+    """Every block has a place of its own, and repetitions are told."""
+    from matplotlib.patches import Rectangle
+
+    from unet_tools.report.network import folded, plot_network
+
+    values = facts(narrow(name), (240, 240))
+    figure = plot_network(values)
+    boxes = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
+    assert len(boxes) == len(folded(values["blocks"]))
+    assert len({(round(p.get_x(), 3), round(p.get_y(), 3)) for p in boxes}) == len(boxes)
+    told = {text.get_text() for text in figure.axes[0].texts}
+    assert ("layers ×2" in told) == (name == "transunet")
+
+
+@pytest.mark.parametrize("levels", range(2, 8))
+def test_network_of_any_depth(levels):
+    config = preset("paper", widths=(8, 16, 32, 64, 128, 256, 512)[:levels])
+    size = config.geometry.grid().above(800)
+    told = drawn(plot_network(facts(config, (size, size))))
+    assert [f"crop {n}" in told for n in config.geometry.crops()] == [True] * (levels - 1)
+    assert f"{size}²" in told
+    assert told.count("16") >= 3  # encoder.1 twice; the concatenation of decoder's last level
+    assert f"{config.graph.parameter_count:,} parameters" in told
+
+
+def test_network_of_one_level():
+    values = facts(preset("paper", widths=(8, 16)), (60, 60))
+    values["layers"] = [r for r in values["layers"] if r["name"].startswith(("input", "encoder.0", "head"))]
+    assert "60²" in drawn(plot_network(values))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "changes", "expected"),
+    [
+        ("article", (572, 572), {}, ["pad 8", "conv 3×3 valid + batch norm + ReLU"]),
+        ("same-bilinear", (64, 96), {}, ["64\n×96", "upsample ×2 linear, aligned corners", "copy"]),
+        ("same", (32, 32, 32), {"spatial_dims": 3}, ["32³", "up-conv 2×2×2", "conv 3×3×3 + batch norm + ReLU"]),
+    ],
+)
+def test_network_of_other_kinds(name, size, changes, expected):
+    told = drawn(plot_network(facts(preset(name, **changes), size)))
+    assert set(expected) <= set(told)
+
+
+def test_network_that_is_no_u():
+    with pytest.raises(InputError, match=r"no layers called encoder\.0"):
+        plot_network({"layers": [{"name": "conv", "kind": "conv", "detail": "", "output": [1, 1, 1]}]})

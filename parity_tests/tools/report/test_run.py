@@ -1,0 +1,50 @@
+"""The report of a training run."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unet_data import measure_in_detail, membranes, split
+from unet_data.metrics.evaluate import commonest_class_accuracy
+from unet_data.windows import middle
+from unet_jax import JaxRuntime
+from unet_jax.registry import from_pretrained
+from unet_jax.training.augmentation.augment import NONE
+from unet_jax.training.loop import train
+from unet_jax.training.settings import TrainSettings
+from unet_spec import preset
+from unet_tools.training.verdict import Run, judge
+
+NARROW = preset("paper", widths=(2, 4), dropout=0.0)
+TWO_STEPS = TrainSettings().replace(steps=2, tile=28, augmentation=NONE)
+
+
+def test_the_report_shows_the_same_window_of_image_and_label(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    import unet_tools.training.demo
+    from unet_tools.report.run import write_run_report
+
+    monkeypatch.setattr("unet_tools.report.run.middle", lambda shape: middle(shape, 36))
+    seen, real = [], unet_tools.training.demo.example_of
+    monkeypatch.setattr(unet_tools.training.demo, "example_of", lambda *a: seen.append(a) or real(*a))
+    training, validation = split(membranes(12, 60, 0))
+    result = train(NARROW, TWO_STEPS, training, validation, tmp_path / "run")
+    best = from_pretrained(tmp_path / "run" / "best")
+    measured = measure_in_detail(JaxRuntime(best).run, NARROW, best.data, validation)
+    verdict = replace(judge(result.log, measured, Run("d", tmp_path, 2, "iou")), worst_image=(validation.names[1], 0.1))
+    assert write_run_report(result, NARROW, TWO_STEPS, best, validation, measured, verdict)
+    window = middle((60, 60), 36)
+    _, image, label, logits, overlapping = seen[0]
+    assert not overlapping
+    np.testing.assert_array_equal(image, validation.images[1][window])  # the worst one comes first
+    np.testing.assert_array_equal(label, validation.labels[1][window])
+    assert logits.shape[:2] == (36, 36)
+    written = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert written["verdict"] == [*verdict.lines, f"next: {verdict.next}"]
+    assert written["classes"] == measured.classes
+    scores = written["scores"]
+    assert scores["baseline_pixel_accuracy"] == pytest.approx(commonest_class_accuracy(validation))
+    assert abs(scores["baseline_pixel_accuracy"] - 0.5) > 0.05

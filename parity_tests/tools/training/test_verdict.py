@@ -1,0 +1,108 @@
+"""The verdict on hand-made runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unet_data import Measurement
+from unet_tools.training.verdict import Run, judge
+
+from .test_trend import FALLING, log
+
+RUN = Run("my data", Path("runs/x"), 100, "iou")
+FLAT = [0.4] * 10
+OVER = [1.0, 0.6, 0.4, 0.35, 0.36, 0.4, 0.45, 0.5, 0.56, 0.6]
+LEARNING = [1 / n for n in range(1, 21)]
+LONGER = "unet train 'my data' --out runs/x --resume --steps 200"
+PREDICT = "unet predict runs/x/best IMAGE -o OUT"
+CHECK = "unet data check 'my data'"
+
+
+def measured(matrix, images=None):
+    """Scores follow from the counts of pixels: rows are labels."""
+    matrix = np.array(matrix)
+    right, present = np.diag(matrix), matrix.sum(1) > 0
+    union = matrix.sum(0) + matrix.sum(1) - right
+    scores = {
+        "pixel_accuracy": right.sum() / matrix.sum(),
+        "iou": float(np.mean((right / np.maximum(union, 1))[present])),
+    }
+    names = ("membrane", "cell", "gap")[: len(matrix)]
+    return Measurement(scores, matrix, images or {"a": 0.5, "b": 0.25}, names)
+
+
+GOOD = measured([[18, 2], [3, 77]])
+WORSE = measured([[0, 20], [5, 75]])  # 0.75, all cell 0.80
+WEAK = measured([[15, 5], [25, 55]])  # 0.70 and 0.49, all cell 0.80 and 0.40
+RARE = measured([[9850, 50], [20, 80]])  # 0.993 and 0.76, all membrane 0.99 and 0.495
+RARER = measured([[9800, 100], [10, 90]])  # 0.989 and 0.72
+
+
+@pytest.mark.parametrize(
+    ("found", "validation", "judgement", "useful", "trend", "next"),
+    [
+        (GOOD, FLAT, "better", True, "flat", PREDICT),
+        (GOOD, FALLING, "better", True, "falling", PREDICT),
+        (GOOD, OVER, "better", True, "overfitting", PREDICT),
+        (WORSE, FALLING, "worse", False, "falling", LONGER),
+        (WORSE, FLAT, "worse", False, "flat", CHECK),
+        (WORSE, OVER, "worse", False, "overfitting", CHECK),
+        (WORSE, [0.4, 0.3], "worse", False, "unknown", LONGER),
+        (WEAK, FALLING, "mixed", False, "falling", LONGER),
+        (RARE, FLAT, "better", True, "flat", PREDICT),
+        (RARER, FLAT, "mixed", True, "flat", PREDICT),
+        (None, FLAT, "unmeasured", False, "flat", LONGER),
+    ],
+)
+def test_the_verdict_and_the_next_command(found, validation, judgement, useful, trend, next):
+    verdict = judge([*log(validation, LEARNING), {"step": 100, "loss": 0.1}], found, RUN)
+    assert (verdict.judgement, verdict.useful, verdict.trend) == (judgement, useful, trend)
+    assert verdict.next == next
+    assert verdict.complete
+
+
+def test_the_words_of_a_network_that_is_worse_than_one_class():
+    found = measured([[0, 20, 0], [5, 75, 0], [0, 0, 0]], {"a": 0.5, "b 1": 0.25})
+    records = [{"step": 40, "pixel_accuracy": 0.7, "iou": 0.5}, {"step": 100, "pixel_accuracy": 0.7, "iou": 0.4}]
+    verdict = judge(records, found, RUN)
+    assert verdict.lines == (
+        "worse than calling every pixel 'cell': pixel accuracy 0.750 (0.800), mean IoU 0.375 (0.400)",
+        "the best checkpoint, of step 40, has mean IoU 0.500; the last one, of step 100, is worse: 0.400",
+        "too few measurements to see a trend of the validation loss",
+        "worst image: b 1, mean IoU 0.250",
+        "train longer before anything else is changed",
+    )
+    assert (verdict.best_step, verdict.last_step, verdict.worst_image) == (40, 100, ("b 1", 0.25))
+
+
+def test_classes_that_are_never_predicted_are_named():
+    """Not one that occurs nowhere."""
+    assert judge([], measured([[0, 20], [0, 80]]), RUN).never_predicted == ("membrane",)
+    assert judge([], measured([[0, 20, 0], [0, 70, 0], [0, 10, 0]]), RUN).never_predicted == ("membrane", "gap")
+    assert judge([], measured([[20, 0, 0], [0, 80, 0], [0, 0, 0]]), RUN).never_predicted == ()
+
+
+def test_the_later_of_equal_checkpoints_is_the_best():
+    records = [{"step": s, "pixel_accuracy": 0.9, "iou": 0.5} for s in (10, 20)]
+    verdict = judge(records, GOOD, RUN)
+    assert verdict.lines[2] == "the last checkpoint, of step 20, is the best one by mean IoU"
+    assert (verdict.best_step, verdict.last_step) == (20, 20)
+    nothing = judge([{"step": 10, "pixel_accuracy": 0.9, "iou": float("nan")}], GOOD, RUN)
+    assert nothing.best_step == 10
+
+
+def test_a_run_that_was_cut_short_goes_on():
+    for found in (GOOD, WORSE, None):
+        verdict = judge(log(FALLING), found, Run("d", Path("x"), 101, "iou"))
+        assert verdict.lines[0] == "cut short after step 100 of 101"
+        assert verdict.next == "unet train d --out x --resume"
+        assert not verdict.complete
+
+
+def test_one_class_alone_is_compared_by_accuracy():
+    one = measured([[0, 0], [0, 100]])
+    one.scores["iou"] = float("nan")
+    verdict = judge(log(FLAT), one, RUN)
+    assert verdict.judgement == "worse"  # it cannot be better
+    assert verdict.lines[0] == "worse than calling every pixel 'cell': pixel accuracy 1.000 (1.000)"

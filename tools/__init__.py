@@ -1,1 +1,0 @@
-"""The `unet` command and the benchmarks. Imported as `unet_tools`."""

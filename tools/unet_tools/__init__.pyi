@@ -1,0 +1,1 @@
+from .diff import compare_modules as compare_modules

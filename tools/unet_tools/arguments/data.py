@@ -1,0 +1,91 @@
+"""The data set that a command names: a path, or "synthetic"."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from unet_data import Dataset, ReadSettings, membranes, open_dataset, open_stored
+from unet_data.datasets.label_rule import LabelKind
+from unet_data.datasets.splitting import divide
+from unet_data.folders.layout import find_layout
+from unet_data.folders.listing import account
+
+Subset = Literal["all", "train", "validation"]
+
+LARGE = 2**30
+"""Bytes of image files above which they are read by windows by default."""
+
+SYNTHETIC = {2: (24, 384), 3: (6, 96)}
+"""The data set "synthetic", by spatial dimensions: how many images, and their pixels along each axis."""
+
+
+def open_data(
+    name: str,
+    spatial_dims: int = 2,
+    seed: int = 0,
+    stored: bool | None = False,
+    ignore: int | None = None,
+    kind: LabelKind = "auto",
+    reading: ReadSettings | None = None,
+    class_numbers: str = "",
+) -> Dataset:
+    """Opens the data set that a command names.
+
+    Args:
+        name: a path (see `unet_data.open_dataset`), or "synthetic": 24 images of membranes, 6 volumes in 3-D.
+        spatial_dims: 2 for images, 3 for volumes.
+        seed: of synthetic images.
+        stored: leave a path's images in their files (see `unet_data.datasets.opening`). None: if they are LARGE.
+        ignore: the label number of pixels that do not count.
+        kind: the meaning of the other label numbers.
+        reading: how files are read where they leave a choice.
+        class_numbers: the numbers of the classes, in their order.
+
+    Raises:
+        InputError: the path holds no data set.
+    """
+    if name == "synthetic":
+        made = membranes(*SYNTHETIC[spatial_dims], seed, spatial_dims=spatial_dims)
+        return replace(made, ignore=ignore, path=name)
+    if stored is None:
+        stored = _by_windows(Path(name), kind == "overlapping")
+    return (open_stored if stored else open_dataset)(name, spatial_dims, kind, ignore, reading, class_numbers)
+
+
+def _by_windows(path: Path, masks: bool) -> bool:
+    """Whether a path is for `open_stored`: labelled files that are LARGE."""
+    pairs = find_layout(path, masks).pairs
+    return all(pair.labels for pair in pairs) and sum(_bytes(pair.image) for pair in pairs) > LARGE
+
+
+def _bytes(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
+
+
+def account_for(dataset: Dataset, verbose: bool = False) -> list[str]:
+    """What became of the files, and what was decided when they were read: lines that a command prints once."""
+    return [*account(dataset.entries, verbose), *dataset.decisions] if dataset.entries else []
+
+
+def accounted(dataset: Dataset) -> dict[str, Any]:
+    """The same for `--json` and run.json."""
+    left_out = {str(e.path): e.reason for e in dataset.entries if e.status == "left out"}
+    used = sum(e.status != "left out" for e in dataset.entries)
+    return {"files_used": used, "files_left_out": left_out, "decisions": dataset.decisions}
+
+
+def choose(
+    dataset: Dataset, subset: Subset, validate: str = "auto", group: str | None = None
+) -> tuple[Dataset, str | None]:
+    """All of it, or the part that training learns from or validates on; and how it was divided, if it was.
+
+    validate, group: see `unet_data.split`.
+    """
+    if subset == "all":
+        return dataset, None
+    parts = divide(dataset, validate, group)
+    return parts.training if subset == "train" else parts.validation, parts.how

@@ -1,0 +1,80 @@
+"""How files are read for a network that exists: as in its training, unless a flag says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from unet_data import ReadSettings
+from unet_data.io.facts import FileFacts, stored_reading
+from unet_spec import DataSpec
+
+
+@dataclass(frozen=True)
+class ReadFlags:
+    channels: Literal["auto", "all", "repeat", "grey"] | None = None
+    """"auto" drops alpha of images; "all" keeps it as a channel. "repeat" repeats grey as three equal channels, "grey"
+    converts colour to grey; both drop alpha. Default: as in training."""
+    orientation: Literal["apply", "ignore"] | None = None
+    """"apply" turns images as their orientation tag (EXIF, TIFF) says; "ignore" leaves them as stored. Default: as in
+    training."""
+    white_is_zero: Literal["auto", "stored", "displayed"] | None = None
+    """Files marked "white is zero": "auto" inverts images and 1-bit labels, "displayed" inverts all, "stored" none.
+    Default: as in training."""
+    palette: Literal["auto", "index"] | None = None
+    """Indexed colours: "auto" reads images as RGB and labels as index, "index" every index as its number. Default: as
+    in training."""
+    class_colors: str | None = None
+    """Colours of the classes in label pictures, in the order of the classes: "#000000,#800000" or
+    "road=#804080,car=#00008e". Default: as in training."""
+    axes: str | None = None
+    """Axes of TIFF, .npy and .zarr files, in the order of the file, where these do not say it: TZYX, ZCYX. Default: as
+    in training."""
+
+
+def chosen_reading(flags: ReadFlags, data: DataSpec) -> tuple[ReadSettings, list[str]]:
+    """How files are read: as stored with the network, with the changes of the flags; and what to print of it.
+
+    Args:
+        flags: what the user gave.
+        data: the network's.
+
+    Raises:
+        InputError: what is stored is not known.
+    """
+    stored = stored_reading(data)
+    given = {name: value for name, value in asdict(flags).items() if value is not None}
+    chosen, before = replace(stored, **given), asdict(stored)
+    lines = []
+    if changed := [name for name, value in given.items() if data.reading is not None and value != before[name]]:
+        had = ", ".join(f"{_flag(name)} {before[name]}" for name in changed)
+        lines.append(f"{_listed(chosen, changed)}: unlike training, which had {had}")
+    plain = asdict(ReadSettings())
+    if kept := [name for name, value in before.items() if value != plain[name] and name not in given]:
+        lines.append(f"{_listed(chosen, kept)}: as in training")
+    return chosen, lines
+
+
+def assumed_reading(flags: ReadFlags, data: DataSpec, facts: Iterable[FileFacts], where: str) -> list[str]:
+    """A line where a decision was taken about files and nobody knows how training took it.
+
+    Args:
+        flags: what the user gave.
+        data: the network's.
+        facts: of the files that were read.
+        where: the network's name.
+    """
+    plain = asdict(ReadSettings())
+    missing = [name for name, value in asdict(flags).items() if value is None and plain[name]]
+    if data.reading is not None or not missing or not any(each.settled for each in facts):
+        return []
+    return [f"{where} does not say how training read its files; assumed: {_listed(ReadSettings(), missing)}"]
+
+
+def _listed(settings: ReadSettings, names: Sequence[str]) -> str:
+    return ", ".join(f"{_flag(name)} {getattr(settings, name) or 'none'}" for name in names)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

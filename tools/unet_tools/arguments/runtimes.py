@@ -1,0 +1,115 @@
+"""Opens a checkpoint or a bundle in the runtime that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from unet_data.inference.network import OpenNetwork, Runtime
+from unet_spec import Checkpoint, InputError, is_checkpoint
+from unet_spec.weights.check import check_finite
+
+from ..console import notes
+from ..conversion.assumed import describe
+
+RuntimeName = Literal["jax", "torch", "onnx", "mnn", "mnn-fast", "tensorrt"]
+_MNN = ("mnn", "mnn-fast")
+
+
+def open_network(path: Path, name: RuntimeName | None = None) -> OpenNetwork:
+    """A checkpoint or bundle folder as a network.
+
+    A checkpoint runs in "onnx" (the default where it is installed), "torch", "jax", "mnn" (faster on a CPU) or
+    "mnn-fast" (less exact); a bundle in "onnx", "mnn", "mnn-fast" or "tensorrt" (the default where a GPU fits one of
+    its engines). Raises InputError: neither folder, a runtime that is not installed or cannot run this.
+    """
+    from unet_export import is_bundle
+
+    if is_bundle(path):
+        if name in ("jax", "torch"):
+            raise InputError(
+                f"{path} is a bundle: it runs in onnx or tensorrt; give the checkpoint to run it in {name}"
+            )
+        from unet_export import load
+
+        if name in _MNN:
+            from unet_export import MnnRuntime, open_bundle
+
+            bundle = open_bundle(path)
+            return OpenNetwork(MnnRuntime(bundle.onnx, fast=name == _MNN[1]), bundle.data, path)
+        predictor = load(path, name or "auto")
+        if assumed := describe(predictor.bundle.data, str(path)):
+            notes.print(assumed, soft_wrap=True)
+        return OpenNetwork(predictor.runtime, predictor.bundle.data, path)
+    if name == "tensorrt":
+        raise InputError(f"TensorRT runs engines; unet export {path} -o BUNDLE builds them")
+    checkpoint = said_in_float32(Checkpoint.load(path), path)
+    chosen = name or next((n for n in ("onnx", "torch", "jax") if installed(n)), None)
+    if chosen is None:
+        raise InputError("no runtime is installed; pip install 'unet-twins[onnx]', or [torch] or [jax]")
+    return OpenNetwork(open_checkpoint(checkpoint, chosen), checkpoint.data, path)
+
+
+def said_in_float32(stored: Checkpoint, path: Path) -> Checkpoint:
+    """`in_float32`, after it was printed what was assumed of the checkpoint at `path`, and of which dtype it is."""
+    if assumed := describe(stored.data, str(path)):
+        notes.print(assumed, soft_wrap=True)
+    checkpoint = in_float32(stored)
+    if checkpoint is not stored:
+        dtypes = ", ".join(sorted({t.dtype.name for t in stored.tensors.values()} - {"float32"}))
+        notes.print(f"{path}: its weights are {dtypes}; computed in float32, as in every runtime", soft_wrap=True)
+    return checkpoint
+
+
+def in_float32(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint itself, or one with its weights in float32, which is what every runtime computes in."""
+    if all(t.dtype == np.float32 for t in checkpoint.tensors.values()):
+        return checkpoint
+    return replace(checkpoint, tensors={name: t.astype(np.float32) for name, t in checkpoint.tensors.items()})
+
+
+def installed(name: str) -> bool:
+    """Whether the packages of a runtime are there (not whether a GPU is)."""
+    needs = {"jax": ("jax", "flax"), "torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
+    needs |= dict.fromkeys(_MNN, ("onnx", "MNN"))
+    return all(find_spec(package) is not None for package in needs[name])
+
+
+def open_checkpoint(checkpoint: Checkpoint, name: str) -> Runtime:
+    """Runs loaded weights in any runtime but "tensorrt". Raises InputError where that is not installed, or a weight is
+    not finite."""
+    if name not in get_args(RuntimeName) or name == "tensorrt":
+        raise InputError(f"unknown runtime {name!r} for a checkpoint; there are jax, torch, onnx, mnn and mnn-fast")
+    if not installed(name):
+        raise InputError(f"the runtime {name} is not installed; pip install 'unet-twins[{name.removesuffix('-fast')}]'")
+    check_finite(checkpoint.tensors, f"cannot run the network in {name}")
+    if name == "onnx" or name in _MNN:
+        from unet_export import MnnRuntime, OnnxRuntime, emit_onnx, onnx_bytes
+
+        content = onnx_bytes(emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data))
+        return MnnRuntime(content, fast=name == _MNN[1]) if name in _MNN else OnnxRuntime(content)
+    if name == "jax":
+        import unet_jax
+        from unet_jax.runtime import JaxRuntime
+
+        return JaxRuntime(unet_jax.from_checkpoint(checkpoint))
+    import unet_torch
+    from unet_torch.runtime import TorchRuntime
+
+    return TorchRuntime(unet_torch.from_checkpoint(checkpoint))
+
+
+__all__ = [
+    "OpenNetwork",
+    "Runtime",
+    "RuntimeName",
+    "in_float32",
+    "installed",
+    "is_checkpoint",
+    "open_checkpoint",
+    "open_network",
+]

@@ -1,0 +1,228 @@
+"""How fast each runtime runs a bundle's network: all in one run, taking turns, so that ratios are comparable."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_export import Bundle, default_tile
+from unet_spec import InputError
+from unet_spec.tiling.tiles import tile_below
+
+from .hardware import gpus
+
+RUNTIMES = ("onnx", "tensorrt", "openvino", "torch", "torch-compile", "jax")
+"""What can be measured. onnx and tensorrt in each precision that they compute in; torch is eager, jax is jitted."""
+_CHILD = (sys.executable, "-P", "-m", "unet_tools.bench.worker")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One runtime. Seconds are of one batch (network) or one image (end to end, preparation to labels).
+
+    Attributes:
+        runtime: Such as "onnx fp32".
+        note: Why it was not run; then everything else is None.
+        first: The first batch, compilation included.
+        p50, p99: Of the network alone.
+        images_per_second, megapixels_per_second: Of the network alone; output pixels.
+        end_to_end_p50: Of an image.
+        peak_bytes: Peak memory of its process.
+        peak_share: Share of what a float32 matrix product reaches on this machine; None on one with a GPU.
+    """
+
+    runtime: str
+    note: str = ""
+    first: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+    images_per_second: float | None = None
+    megapixels_per_second: float | None = None
+    end_to_end_p50: float | None = None
+    peak_bytes: int | None = None
+    peak_share: float | None = None
+
+
+def bench_bundle(
+    bundle: Bundle,
+    runtimes: Sequence[str],
+    batch: int,
+    size: int | None,
+    rounds: int,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Times every runtime, in turns.
+
+    Args:
+        bundle: the network.
+        runtimes: names in RUNTIMES.
+        batch: images at once.
+        size: pixels per axis of the network's input. None: the bundle's tile.
+        rounds: turns of each runtime.
+        report: takes one line when a runtime begins.
+
+    Returns:
+        The sizes, and a `Timing` for each runtime.
+
+    Raises:
+        InputError: an unknown runtime, a size that does not fit, a count below 1.
+    """
+    if unknown := [name for name in runtimes if name not in RUNTIMES]:
+        raise InputError(f"unknown runtime {unknown[0]!r}; allowed: {', '.join(RUNTIMES)}")
+    for name, value in (("batch", batch), ("rounds", rounds)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    geometry, dims = bundle.config.geometry, bundle.config.spatial_dims
+    shape = (size,) * dims if size is not None else default_tile(geometry) or tile_below(geometry, 572)
+    geometry.check(shape)
+    out = geometry.output_shape(shape)
+    image = tuple(n + n // 2 for n in out)  # more than one tile: end to end means stitching, too
+    macs = sum(bundle.config.graph.macs(shape).values())
+    peak = measured_peak()
+    children = [_Child(name, bundle, batch, shape, image) for name in _names(runtimes, bundle)]
+    try:
+        for child in children:
+            report(f"{child.name}: {child.begin()}")
+        seconds: dict[str, dict[str, list[float]]] = {c.name: {"network": [], "end_to_end": []} for c in children}
+        for _ in range(rounds):
+            for kind in ("network", "end_to_end"):
+                for child in children:
+                    if not child.error:
+                        seconds[child.name][kind].append(child.run(kind))
+    finally:
+        for child in children:
+            child.end()
+    pixels = batch * math.prod(out)
+    timings = [_timing(child, seconds[child.name], batch, pixels, 2 * macs * batch, peak) for child in children]
+    return {
+        "input": [batch, *shape],
+        "output": [batch, *out],
+        "image": list(image),
+        "rounds": rounds,
+        "multiply_adds": macs,
+        "peak_gflops": None if peak is None else peak / 1e9,
+        "timings": timings,
+    }
+
+
+def in_turns(runs: Mapping[str, Callable[[int], object]], rounds: int, repeats: int = 1) -> dict[str, float]:
+    """Median seconds of one run of each, timed over `repeats` at once. `runs`: run so many times, and wait for the end.
+
+    They take turns, so that other load on the machine slows all of them. A round before those that count is discarded,
+    and so is the first run of each turn, when caches and pages of memory belong to others."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            run(1)
+            start = time.perf_counter()
+            if turn:
+                run(repeats)
+                seconds[name].append((time.perf_counter() - start) / repeats)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def measured_peak(size: int = 2048) -> float | None:
+    """Floating-point operations a second of a float32 matrix product here (NumPy's BLAS): the best of five. None on a
+    machine with a GPU, where every precision has a peak of its own: `benchmarks.gpu` measures those."""
+    if gpus():
+        return None
+    a = np.random.default_rng(0).random((size, size), np.float32)
+    best = math.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        np.matmul(a, a)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def _names(runtimes: Sequence[str], bundle: Bundle) -> list[str]:
+    """onnx and tensorrt per precision. ONNX Runtime's CPU provider computes fp16 in float32, and has no bf16: only what
+    it computes as said is timed."""
+    names: list[str] = []
+    for name in runtimes:
+        if name == "tensorrt":
+            names += [f"tensorrt {p}" for p in bundle.precisions if any(e.precision == p for e in bundle.engines)]
+        elif name == "onnx":
+            names += [f"onnx {p}" for p in bundle.precisions if p in ("fp32", "int8")]
+        else:
+            names.append(name)
+    return names
+
+
+def _timing(
+    child: _Child, seconds: dict[str, list[float]], batch: int, pixels: int, flops: int, peak: float | None
+) -> Timing:
+    if child.error:
+        return Timing(child.name, child.error)
+    network = seconds["network"]
+    p50 = float(np.quantile(network, 0.5))
+    return Timing(
+        child.name,
+        "",
+        child.first,
+        p50,
+        float(np.quantile(network, 0.99)),
+        batch / p50,
+        pixels / p50 / 1e6,
+        float(np.quantile(seconds["end_to_end"], 0.5)),
+        child.peak_bytes,
+        None if peak is None else flops / p50 / peak,
+    )
+
+
+class _Child:
+    """One runtime in its process."""
+
+    def __init__(self, name: str, bundle: Bundle, batch: int, size: Sequence[int], image: Sequence[int]):
+        self.name, self.error, self.first, self.peak_bytes = name, "", None, None
+        self._job = {"runtime": name, "bundle": str(Path(bundle.folder).absolute()), "batch": batch}
+        self._job |= {"size": list(size), "image": list(image)}
+        self._process = subprocess.Popen(
+            _CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def begin(self) -> str:
+        """Loads the network and runs it once. Returns a line to report."""
+        self._send(json.dumps(self._job))
+        answer = self._answer()
+        self.first, self.error = answer.get("first"), answer.get("error", "")
+        return self.error or f"first run {self.first:.1f} s"
+
+    def run(self, kind: str) -> float:
+        self._send(kind)
+        answer = self._answer()
+        if "error" in answer:
+            self.error = answer["error"]
+            return math.nan
+        self.peak_bytes = answer["peak_bytes"]
+        return answer["seconds"]
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died; `_answer` reports its last words
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line:
+            return json.loads(line)
+        assert self._process.stderr is not None
+        last = self._process.stderr.read().strip().splitlines()[-1:] or ["it said nothing"]
+        return {"error": f"its process ended with exit code {self._process.wait()}; last words: {last[0][:200]}"}

@@ -1,0 +1,1 @@
+"""Every available runtime against the float64 reference."""

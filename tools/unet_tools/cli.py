@@ -1,0 +1,149 @@
+"""The command `unet`: finds the subcommand, parses its flags, turns errors into one line and an exit code.
+
+Nothing heavy is imported before a subcommand is known, so that `unet --help` answers at once.
+Exit codes: 0 done; 1 a check failed, or a result cannot be written; 2 bad input.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "info": "layers, sizes, parameters and geometry of a network",
+    "train": "train a network in JAX",
+    "data": "find the usual mistakes in a data set before training on it, or convert annotations",
+    "evaluate": "measure a checkpoint on labelled images",
+    "predict": "segment images of any size, in any runtime",
+    "plan": "tiles, work and memory of an image, or of a training step",
+    "convert": "weights from one format to another, bit for bit",
+    "export": "write a deployable folder: ONNX, TensorRT engines, manifest, parity record",
+    "check": "prove that every runtime at hand computes the same network",
+    "diff": "name the layer where two networks part, forward or backward",
+    "bench": "measure how fast every runtime runs a bundle",
+    "demo": "all of it, end to end, with a report",
+}
+
+LARGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: unet COMMAND ...",
+            "",
+            "One U-Net, written down once, provably the same network in JAX, PyTorch, ONNX and TensorRT.",
+            "",
+            *lines,
+            "",
+            "unet COMMAND --help lists its options.",
+            "Exit codes: 0 done, 1 a check failed or a result cannot be written, 2 bad input.",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line (None: that of the process) and returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"unet-twins {version('unet-twins')}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        import difflib
+
+        from unet_spec.untrusted import text
+
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(COMMANDS)}"
+        print(text.one_line(f"unet: no command {name!r}{hint}"), file=sys.stderr)
+        return 2
+    if argv is None and name == "train" and "--no-large-pages" not in rest:
+        use_large_pages()
+    return _run(name, rest)
+
+
+def use_large_pages() -> None:
+    """On Linux, restarts this program, once, with memory in pages of 2 MiB; not if GLIBC_TUNABLES is set, even to "".
+
+    On a CPU XLA takes the memory of a step from the system and gives it back each time; in pages of 4 KiB this is
+    a good part of a narrow network's step (docs/results/training_speed.md). glibc reads the variable only at the start.
+    """
+    if sys.platform == "linux" and LARGE_PAGES[0] not in os.environ:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | dict([LARGE_PAGES]))
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    import contextlib
+    import io
+    from importlib import import_module
+
+    import tyro
+
+    from unet_spec.door import EXTRAS
+    from unet_spec.errors import InputError, OutputError
+    from unet_spec.untrusted import text
+
+    try:
+        command = import_module(f"unet_tools.commands.{name}")
+        # A command's flags may have other defaults where one of them, such as a recipe, stands for many.
+        default = {"default": command.defaults(arguments)} if hasattr(command, "defaults") else {}
+        errors = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(errors):
+                args = tyro.cli(
+                    command.Args,
+                    **default,
+                    prog=f"unet {name}",
+                    description=command.__doc__,
+                    args=arguments,
+                    config=(tyro.conf.OmitArgPrefixes,),
+                )
+        except SystemExit as e:
+            if e.code == 0:
+                return 0
+            raise InputError(f"{one_line(errors.getvalue())} (unet {name} --help)") from None
+        return command.run(args)
+    except ModuleNotFoundError as e:
+        package = (e.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        print(f"unet: {package} is not installed; pip install 'unet-twins[{EXTRAS[package]}]'", file=sys.stderr)
+    except InputError as e:
+        print(text.one_line(f"unet: {e}"), file=sys.stderr)
+        return 1 if isinstance(e, OutputError) else 2
+    except KeyboardInterrupt:
+        print("unet: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 2
+
+
+def one_line(box: str) -> str:
+    """An error message of tyro, a box of several lines, as one line: up to its first rule, and the suggested flag."""
+    import re
+
+    lines: list[str] = []
+    for line in box.splitlines():
+        text = line.strip("│ ")
+        if text.startswith(("Got errors", "──")) and lines:
+            break
+        if text and not text.startswith(("╭", "╰", "──")):
+            lines.append(text)
+    meant = re.search(r"Perhaps you meant:[│\s]*(--[\w.-]+)", box)
+    hint = f"; did you mean {meant[1]}?" if meant else ""
+    return re.sub(r"^Error parsing [a-z]\w*: ", "", " ".join(lines)) + hint
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Prove that every installed runtime computes the same network: each against the float64 NumPy reference.
+
+A checkpoint is checked in JAX, PyTorch (float64 and float32) and ONNX Runtime; a bundle in every precision, by
+simulation, ONNX Runtime, PyTorch's half types and TensorRT, after every checksum. Exit code 1 where a bound is broken.
+
+Example: unet check bundle --images slices.tif --labels labels.tif
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.text import Text
+
+from unet_data import read_stack
+from unet_data.datasets.label_rule import label_rule
+from unet_data.labels.numbers import read_labels
+from unet_spec import Checkpoint, InputError
+from unet_spec.files import format_bytes
+
+from ..checking.findings import Finding
+from ..checking.runtimes import check_bundle, check_checkpoint, read_prepared
+from ..console import console, print_json, print_table, warnings_as_notes
+
+
+@dataclass(frozen=True)
+class Args:
+    checkpoint: tyro.conf.Positional[Path]
+    """A checkpoint or a bundle."""
+    images: tuple[Path, ...] = ()
+    """Images to check on: the first page of each; for a bundle, up to eight of all pages. Default: random numbers; for
+    a bundle, its golden image."""
+    labels: tuple[Path, ...] = ()
+    """Labels of the images, in their order, for Dice. Bundles only."""
+    ignore: int | None = None
+    """The label number, as the mask files hold it (255, in many), of pixels that do not count."""
+    preflight: bool = False
+    """Instead of comparing every runtime, measure the one that `unet_export.load` takes here: whether the bundle runs,
+    seconds, memory, distance from the reference. Bundles only."""
+    provider: str | None = None
+    """For --preflight: ONNX Runtime's execution provider: cpu, cuda, tensorrt, tensorrt-rtx, openvino, directml, coreml
+    or webgpu. Default: CUDA where it is installed, else the CPU."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> int:
+    with warnings_as_notes():
+        return _check(args)
+
+
+def _check(args: Args) -> int:
+    from unet_export import open_bundle
+    from unet_export.bundle.manifest import MANIFEST
+
+    if args.preflight:
+        return _preflight(args)
+    if args.provider is not None:
+        raise InputError("--provider is for --preflight")
+    if args.labels and len(args.labels) != len(args.images):
+        raise InputError(f"{len(args.images)} images but {len(args.labels)} labels; give one label for each image")
+    if (args.checkpoint / MANIFEST).is_file():  # damaged ones, too: opening it says what is wrong
+        dims = open_bundle(args.checkpoint).config.spatial_dims
+        images = [image for path in args.images for image in _pages(read_stack(path), dims)]
+        findings = check_bundle(args.checkpoint, images or None, _truths(args.labels, dims, args.ignore))
+    elif args.labels:
+        raise InputError("labels are for bundles; unet evaluate measures a checkpoint on labelled images")
+    else:
+        checkpoint = Checkpoint.load(args.checkpoint)
+        findings = check_checkpoint(checkpoint, [read_prepared(path, checkpoint) for path in args.images])
+    passed = all(f.ok is not False for f in findings) and any(f.ok for f in findings)
+    if args.json:
+        print_json({"passed": passed, "findings": [asdict(f) for f in findings]})
+    else:
+        print_findings(findings)
+        console.print("the same network" if passed else "NOT the same network", style="green" if passed else "red")
+    return 0 if passed else 1
+
+
+def _preflight(args: Args) -> int:
+    from unet_export import preflight
+
+    if args.images or args.labels:
+        raise InputError("--preflight measures on the bundle's golden image; leave out --images and --labels")
+    found = preflight(args.checkpoint, provider=args.provider)
+    if args.json:
+        print_json(found.to_dict())
+        return 0 if found.ok else 1
+    bound = "" if found.bound is None else f" (bound {found.bound:.0e})"
+    lines = [
+        ("runs in", " ".join(filter(None, (found.runtime, found.provider, found.precision)))),
+        *((f"not in {name}", reason) for name, reason in found.passed_over.items()),
+        ("opened in", f"{found.load_seconds:.2f} s"),
+        (f"first tile of {' x '.join(map(str, found.tile))}", f"{found.first_seconds:.3f} s"),
+        ("further tiles", f"{found.tile_seconds:.3f} s each, {found.megapixels_per_second:.2f} megapixels a second"),
+        ("memory", format_bytes(found.memory)),
+        ("largest error, relative", f"{found.worst_relative:.1e}{bound}"),
+        ("same labels as the reference", f"{found.label_agreement:.4%} (at least {found.least_agreement:.2%})"),
+    ]
+    print_table(None, ("", str(args.checkpoint)), lines)
+    console.print("fit for this machine" if found.ok else "NOT the same network", style="green" if found.ok else "red")
+    return 0 if found.ok else 1
+
+
+def _pages(stack: np.ndarray, dims: int) -> list[np.ndarray]:
+    """Images (*spatial, C), or labels (*spatial), of one file: its pages, or the volume that they are."""
+    return list(stack) if dims == 2 else [stack]
+
+
+def _truths(paths: tuple[Path, ...], dims: int, ignore: int | None) -> list[np.ndarray] | None:
+    if not paths:
+        return None
+    raw = [page for path in paths for page in _pages(read_labels(path), dims)]
+    rule = label_rule(raw, [paths[0]] * len(raw), "auto", ignore)
+    return [rule.apply(page) for page in raw]
+
+
+def print_findings(findings: list[Finding]) -> None:
+    """The table that `unet check`, `unet export` and `unet demo` end with."""
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.1e}"
+
+    scored = any(f.dice is not None for f in findings)
+    verdict = {True: Text("ok", "green"), False: Text("FAILED", "red"), None: "not run"}
+    lines = [
+        (
+            f.runtime,
+            f.dtype,
+            f.compared_with,
+            number(f.worst_relative),
+            number(f.bound),
+            "" if f.label_agreement is None else f"{f.label_agreement:.4%}",
+            "" if f.least_agreement is None else f"{f.least_agreement:.2%}",
+            *([] if not scored else ["" if f.dice is None else f"{f.dice:.4f}"]),
+            verdict[f.ok],
+            f.note,
+        )
+        for f in findings
+    ]
+    columns = ["runtime", "dtype", "against", "worst relative", "bound", "same labels", "at least", "", "note"]
+    if scored:
+        columns.insert(7, "Dice")
+    print_table(None, columns, lines, right="3 4 5 6 7" if scored else "3 4 5 6")

@@ -1,0 +1,143 @@
+"""Weights from one format to another, bit for bit: every tensor in, every tensor out, or an error that names them.
+
+Formats: checkpoint (our folder), pytorch (a state_dict of ours, .pt or .pth), safetensors, flax (.safetensors with Flax
+names and axes), orbax (a folder), and other projects' own files: nnunet, milesial, brain-segmentation, smp, keras,
+monai-basicunet, monai-unet, monai-attentionunet, monai-dynunet. A file is recognised by its tensors; no code in it is
+run.
+
+A state_dict of ours does not hold padding and the like: give the preset that it was trained as. A trained-model
+folder of nnU-Net becomes a folder with a checkpoint for each fold, and with --to nnunet it becomes one again.
+
+A .zip of the BioImage Model Zoo gives the checkpoint or the ONNX file that unet export put into it, or the PyTorch
+state_dict of another project.
+
+A UNet++ that was trained with deep supervision can be cut down on the way: --prune 2 keeps what its second head needs.
+
+Example: unet convert checkpoint weights.pth --to milesial
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from unet_spec import Checkpoint, InputError
+from unet_spec.families.unetpp import UNetPPConfig
+from unet_spec.sources import Imported
+
+from ..arguments.networks import choose_config
+from ..console import console, notes, print_json
+from ..conversion import formats, nnunet_models
+from ..conversion.assumed import describe, stated
+from ..conversion.zoo_files import is_zoo_model, unpacked_weights
+
+
+@dataclass(frozen=True)
+class Args:
+    source: tyro.conf.Positional[Path]
+    """The file or folder to read."""
+    dest: tyro.conf.Positional[Path]
+    """The file or folder to write; replaced if it exists."""
+    source_format: Annotated[formats.Format | None, tyro.conf.arg(name="from")] = None
+    """Default: recognised."""
+    dest_format: Annotated[formats.Format | None, tyro.conf.arg(name="to")] = None
+    """Default: by the name: .pt and .pth pytorch, .safetensors safetensors, else checkpoint."""
+    preset: str | None = None
+    """The network, where the source does not describe it. Widths, channels and norm are read from the tensors."""
+    config: Path | None = None
+    """The same as a config .json."""
+    key: str | None = None
+    """The entry or the prefix to take of a file with several sets of weights, such as model_ema."""
+    mean: tuple[str, ...] = ()
+    """Normalisation that the weights were trained with: a number a channel, in units of full scale, or imagenet, or
+    none."""
+    std: tuple[str, ...] = ()
+    """The same for the standard deviation."""
+    class_names: tuple[str, ...] = ()
+    """A name for each class."""
+    classes: Literal["exclusive", "overlapping"] | None = None
+    """Whether a pixel has one class (a softmax) or may have several (a sigmoid each)."""
+    set: tuple[str, ...] = ()
+    """NAME=VALUE of the network's config, such as padding=same, where tensors cannot say it."""
+    prune: int | None = None
+    """Keep what this head of a UNet++ with deep supervision needs: 1 is the smallest network."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> int:
+    _check_apart(args.source, args.dest)
+    if nnunet_models.is_model(args.source):
+        if args.prune is not None:
+            raise InputError(f"--prune is for a UNet++ with deep supervision; {args.source} is a model of nnU-Net")
+        record = _convert_folds(args)
+    else:
+        base = choose_config(args.preset, args.config)
+        if is_zoo_model(args.source):
+            with unpacked_weights(args.source) as source:
+                weights = formats.read(source, args.source_format, base, args.key)
+        else:
+            weights = formats.read(args.source, args.source_format, base, args.key)
+        if args.prune is not None:
+            weights = replace(weights, checkpoint=_pruned(weights.checkpoint, args.prune))
+        said = stated(weights.checkpoint, args.mean, args.std, args.class_names, args.classes, args.set)
+        weights = replace(weights, checkpoint=said)
+        for note in weights.notes:
+            notes.print(f"{args.source}: {note}", soft_wrap=True)
+        if assumed := describe(said.data, str(args.source)):
+            notes.print(assumed, soft_wrap=True)
+        form = args.dest_format or formats.implied(args.dest)
+        formats.write(weights, args.dest, form)
+        record = _record(weights.form, form, weights.checkpoint)
+        record |= {"notes": list(weights.notes), "assumed": list(said.data.assumed)}
+    if args.json:
+        print_json(record)
+    else:
+        folds = f" in each of {record['folds']} folds" if "folds" in record else ""
+        source, dest = f"{args.source} ({record['from']})", f"{args.dest} ({record['to']})"
+        console.print(f"{source} → {dest}: {record['tensors']} tensors{folds}")
+    return 0
+
+
+def _check_apart(source: Path, dest: Path) -> None:
+    """Raises InputError where the result would replace what is read."""
+    if source.exists() and dest.exists() and source.samefile(dest):
+        raise InputError(f"{dest} is the source itself; choose another name for the result")
+
+
+def _pruned(checkpoint: Checkpoint, level: int) -> Checkpoint:
+    config = checkpoint.config
+    if not isinstance(config, UNetPPConfig):
+        raise InputError(f"--prune is for a UNet++ with deep supervision; this network is {config.architecture!r}")
+    return replace(checkpoint, config=config.pruned(level), tensors=config.pruned_tensors(checkpoint.tensors, level))
+
+
+def _convert_folds(args: Args) -> dict[str, Any]:
+    """A trained-model folder of nnU-Net to a folder of checkpoints, and back."""
+    if args.dest.is_file():
+        raise InputError(f"{args.dest} is a file; a model of several folds becomes a folder")
+    if nnunet_models.is_converted(args.source):
+        if args.dest_format != "nnunet":
+            raise InputError(
+                f"{args.source} holds a checkpoint for each fold; convert one of them, or give --to nnunet"
+            )
+        folds = nnunet_models.export_converted(args.source, args.dest)
+        return _record("checkpoint", "nnunet", folds[0]) | {"folds": len(folds)}
+    if args.dest_format not in (None, "checkpoint"):
+        raise InputError(f"{args.source} is a model of nnU-Net with several folds; it becomes a folder of checkpoints")
+    model = nnunet_models.read_model(args.source)
+    nnunet_models.save_converted(model, args.dest)
+    return _record("nnunet", "checkpoint", next(iter(model.folds.values()))) | {"folds": len(model.folds)}
+
+
+def _record(source: str, dest: str, weights: Checkpoint | Imported) -> dict[str, Any]:
+    return {
+        "from": source,
+        "to": dest,
+        "tensors": len(weights.tensors),
+        "parameters": weights.config.graph.parameter_count,
+        "config": weights.config.to_dict(),
+    }

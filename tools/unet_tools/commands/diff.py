@@ -1,0 +1,108 @@
+"""Name the first layer where two networks diverge: two checkpoints, or one checkpoint in two runtimes.
+
+Every layer also runs on the other side's input, which separates its own error from what it inherits. A layer differs
+where its own error is more than rounding explains; docs/diff.md derives the bound. Exit code 1 if one does. For modules
+of your own: unet_tools.diff.compare_modules.
+
+Example: unet diff runs/em/best --runtimes jax torch --backward
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from unet_spec import Checkpoint, InputError, NetworkConfig
+
+from ..console import print_json
+from ..diff.checkpoints import DiffRuntime, Dtype
+
+
+@dataclass(frozen=True)
+class Args:
+    a: tyro.conf.Positional[Path]
+    """The checkpoint under test."""
+    b: tyro.conf.Positional[Path | None] = None
+    """The reference. Default: the same checkpoint, in the second runtime."""
+    runtimes: tuple[DiffRuntime, DiffRuntime] | None = None
+    """The runtimes of A and B: jax, torch, onnx, or reference (NumPy, float64). Default: jax and torch for one
+    checkpoint; reference for two, or torch with --backward."""
+    image: Path | None = None
+    """An image to compare on (its first page), cut or mirrored to a small size that fits. Default: random numbers."""
+    backward: bool = False
+    """Also compare gradients, by the input and the parameters of every layer."""
+    train: bool = False
+    """Let batch norms use the statistics of the batch, as in training. Dropout stays off."""
+    dtype: Dtype | None = None
+    """Precision. Default: float64; float32 where ONNX Runtime is one of the two."""
+    tolerance: float | None = None
+    """Relative own error above which a layer differs. Default: derived from dtype, fan-in and conditioning."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Also write a plot: .png or .svg."""
+    overwrite: bool = False
+    """Replace the plot if it exists."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> int:
+    from ..checking.runtimes import check_input, read_prepared
+    from ..diff import compare
+    from ..diff.checkpoints import open_side
+
+    if args.out is not None:
+        from ..diff.plot import check_path
+
+        check_path(args.out)
+        if args.out.exists() and not args.overwrite:
+            raise InputError(f"{args.out} exists; --overwrite replaces it")
+    first = Checkpoint.load(args.a)
+    second = first if args.b is None else Checkpoint.load(args.b)
+    if first.config.in_channels != second.config.in_channels or first.config.spatial_dims != second.config.spatial_dims:
+        raise InputError(f"{args.a} and {args.b} take images of other channels or axes; there is nothing to compare")
+    runtimes = args.runtimes or _default_runtimes(args)
+    dtype = args.dtype or ("float32" if "onnx" in runtimes else "float64")
+    titles = [str(args.a), str(args.b)] if args.b is not None else ["", ""]
+    titles = [f"{title} in {runtime}" if title else runtime for title, runtime in zip(titles, runtimes, strict=True)]
+    if titles[0] == titles[1]:
+        titles[1] += " (again)"
+    sides = [
+        open_side(checkpoint, runtime, dtype, args.train, title)
+        for checkpoint, runtime, title in zip((first, second), runtimes, titles, strict=True)
+    ]
+    config = _with_common_size(first.config, second.config)
+    image = check_input(config, [] if args.image is None else [read_prepared(args.image, first)])
+    inputs = [np.asarray(image, dtype)]
+    comparison = compare(sides[0], sides[1], inputs, backward=args.backward, tolerance=args.tolerance)
+    if args.out is not None:
+        from ..diff.plot import save_plot
+
+        save_plot(comparison, args.out)
+    if args.json:
+        print_json({"dtype": dtype} | comparison.to_dict())
+    else:
+        from ..diff.table import print_comparison
+
+        print_comparison(comparison)
+    return 0 if comparison.same else 1
+
+
+def _with_common_size(first: NetworkConfig, second: NetworkConfig) -> NetworkConfig:
+    """The one of two networks whose small image fits the other, too. Raises InputError."""
+    from ..checking.runtimes import check_input
+
+    for config, other in ((first, second), (second, first)):
+        size = check_input(config, []).shape[1:-1]
+        if all(n in grid for n, grid in zip(size, other.geometry.grids, strict=True)):
+            return config
+    raise InputError("no small image fits both networks: sizes are not on one grid; there is nothing to compare")
+
+
+def _default_runtimes(args: Args) -> tuple[DiffRuntime, DiffRuntime]:
+    if args.b is None:
+        return "jax", "torch"
+    return ("torch", "torch") if args.backward else ("reference", "reference")

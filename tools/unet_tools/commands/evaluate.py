@@ -1,0 +1,157 @@
+"""Measure a checkpoint or a bundle on labelled images.
+
+Over all pixels: pixel error, mean IoU, mean Dice. Of two classes, where class 1 is the inside of objects: V_Rand and
+V_Info after border thinning (ISBI 2012; the mean over the images at the best threshold), the adapted
+Rand error without thinning, and the warping error. With --augment, all of these of the mean probabilities of flipped
+or turned views of each image (the paper's EM scores are of such a mean, over rotations). With --samples, in a network
+with a latent variable (probabilistic-unet): the generalised energy distance of so many hypotheses from the label, in 0
+to 2, and their own mean distance from each other, which is part of it; see unet_data.metrics.energy for several labels
+of one image.
+
+Where the labels number objects: predicted objects are matched with true ones, at an IoU of 0.5 (--json: to 0.95). AP,
+precision, recall, F1 and PQ; the mean AP, also as the 2018 Data Science Bowl ranked; AJI; how many true objects are
+split, how many predicted ones merge several (docs/objects.md).
+
+A sequence in the Cell Tracking Challenge's layout, unet evaluate 01_RES 01_GT: SEG, DET and TRA; no network is run.
+
+Example: unet evaluate runs/em/best data/isbi2012 --subset validation
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from unet_data import Dataset, OpenNetwork, challenge_scores, measure_in_detail, with_border
+from unet_data.datasets.border_class import BORDER_CLASSES
+from unet_data.datasets.label_rule import LabelKind
+from unet_data.inference.prepare import looks_foreign
+from unet_data.inference.stitch import Run
+from unet_data.inference.views import Symmetry, augmented
+from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
+from unet_data.objects.challenge import is_result
+from unet_spec import InputError, is_checkpoint
+from unet_spec.untrusted.strict_json import read_object
+
+from ..arguments.data import Subset, account_for, accounted, choose, open_data
+from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
+from ..arguments.runtimes import RuntimeName, open_network
+from ..console import notes, print_classes, print_json, print_table
+from ..prediction.object_scores import object_lines, score_objects, sequence_lines, store_objects
+
+
+@dataclass(frozen=True)
+class Args:
+    checkpoint: tyro.conf.Positional[Path]
+    """A checkpoint or a bundle; or a folder 01_RES of labels."""
+    data: tyro.conf.Positional[str]
+    """Labelled images, as for unet train; of 01_RES, the folder 01_GT."""
+    subset: Subset = "all"
+    """validation: the images that unet train holds back; train: the rest."""
+    validate: str | None = None
+    """Which these are, as of unet train. Default: as in the run of the checkpoint."""
+    group: str | None = None
+    """Part of a name that says which images belong together, as of unet train."""
+    augment: Symmetry | None = None
+    """Test-time augmentation, as in unet predict."""
+    ignore: int | None = None
+    """The label number, as the mask files hold it (255, in many), of pixels that count in no score."""
+    labels: LabelKind = "auto"
+    """What the other numbers are: of classes (semantic) or of objects (instance); overlapping: masks of classes, of
+    which a pixel may have several. auto: decided by what is found, and by the network."""
+    class_numbers: str = ""
+    """Numbers of the classes in the mask files, the background first, as of unet train."""
+    reading: Annotated[ReadFlags, tyro.conf.arg(name="")] = field(default_factory=ReadFlags)
+    choose_objects: bool = False
+    """Choose how objects are made by these images, and store it with the checkpoint. Give images that were not trained
+    on, such as --subset validation."""
+    samples: int = 0
+    """Hypotheses to draw of each image, for the energy distance."""
+    seed: int = 0
+    """Of the samples, and of synthetic data (that of unet train)."""
+    runtime: RuntimeName | None = None
+    """What runs it. Default: onnx, torch or jax, whichever is installed."""
+    json: bool = False
+    """Print JSON."""
+
+
+def _split(args: Args) -> tuple[str, str | None]:
+    """How the run was split that the checkpoint is of, but for what the flags say."""
+    stored: dict[str, Any] = {}
+    with contextlib.suppress(InputError, KeyError, TypeError):  # no run, or none that can be read
+        stored = {"validate": "last"} | read_object(args.checkpoint.parent / "run.json", finite=False)["settings"]
+    return args.validate or stored.get("validate", "auto"), args.group or stored.get("group")
+
+
+def run(args: Args) -> int:
+    if is_result(args.checkpoint):
+        return _sequence(args)
+    network = open_network(args.checkpoint, args.runtime)
+    dims = network.config.spatial_dims
+    kind = "overlapping" if network.data.overlapping and args.labels == "auto" else args.labels
+    reading, read = chosen_reading(args.reading, network.data)
+    dataset = open_data(args.data, dims, args.seed, None, args.ignore, kind, reading, args.class_numbers)
+    dataset = dataset.for_channels(network.config.in_channels)
+    facts = (*dataset.facts, *dataset.label_facts)
+    assumed = assumed_reading(args.reading, network.data, facts, str(args.checkpoint))
+    for line in () if args.json else [*read, *account_for(dataset), *assumed]:
+        notes.print(line, soft_wrap=True)
+    files = accounted(dataset) | {"reading": asdict(reading)}
+    dataset, how = choose(dataset, args.subset, *_split(args))
+    if how and not args.json:
+        notes.print(how, soft_wrap=True)
+    if args.samples and args.augment:
+        raise InputError("--samples draws whole segmentations: leave out --augment")
+    if odd := looks_foreign(dataset.images[0], network.data):
+        notes.print(f"warning: {dataset.names[0]}: {odd}", soft_wrap=True)
+    if args.choose_objects and (dataset.instances is None or not is_checkpoint(args.checkpoint)):
+        needed = (
+            "labels that number objects" if dataset.instances is None else "a checkpoint; export its bundle afterwards"
+        )
+        raise InputError(f"--choose-objects needs {needed}")
+    if dataset.instances is not None and network.data.class_names == BORDER_CLASSES:
+        dataset = with_border(dataset)
+    views = network.run if args.augment is None else augmented(network.run, args.augment, network.data.overlapping)
+    measured = measure_in_detail(views, network.config, network.data, dataset, objects=True, warp=True)
+    scores = dict(measured.scores)
+    if args.samples:
+        scores |= measure_samples(network.run, network.config, network.data, dataset, args.samples, args.seed)  # type: ignore[arg-type]
+    apart = dataset.instances is not None and not network.data.overlapping
+    objects = _objects(args, network, views, dataset) if apart else {}
+    baseline = {} if dataset.overlapping else {"baseline_pixel_accuracy": commonest_class_accuracy(dataset)}
+    if args.json:
+        found = {"data": dataset.source, "images": len(dataset), "runtime": network.name}
+        print_json(found | files | scores | objects | baseline | {"classes": measured.classes})
+    else:
+        lines = [(name, f"{value:.4f}") for name, value in scores.items()] + object_lines(objects)
+        lines += [("pixel accuracy of the commonest class", f"{value:.4f}") for value in baseline.values()]
+        title = f"{len(dataset)} images of {dataset.source}, {network.name}"
+        print_table(title, ("measure", "value"), lines, right="1")
+        print_classes(measured)
+    return 0
+
+
+def _sequence(args: Args) -> int:
+    """Of labels that exist: SEG, DET and TRA."""
+    scores = challenge_scores(args.checkpoint, args.data)
+    if args.json:
+        print_json({"result": str(args.checkpoint), "truth": args.data} | scores)
+    else:
+        print_table(f"{args.checkpoint} against {args.data}", ("measure", "value"), sequence_lines(scores), right="1")
+    return 0
+
+
+def _objects(args: Args, network: OpenNetwork, run: Run, dataset: Dataset) -> dict[str, float]:
+    """Scores of the objects; made as stored with the network, or as is chosen now."""
+    scores, own, mean = score_objects(network, run, dataset, args.choose_objects)
+    origin = "the defaults; --choose-objects chooses" if network.data.objects is None else "stored with the network"
+    if args.choose_objects:
+        store_objects(args.checkpoint, own)
+        origin = f"chosen by these {len(dataset)} images, mean AP {mean:.4f}, and stored in {args.checkpoint}"
+    if not args.json:
+        notes.print(f"objects are made by {own.described()} ({origin})", soft_wrap=True)
+    return scores

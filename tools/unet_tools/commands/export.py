@@ -1,0 +1,183 @@
+"""Write a deployable folder: ONNX, TensorRT engines, a manifest, and a record of how far each is from the reference.
+
+Engines are built by TensorRT-RTX where it is installed; that needs no GPU. Every narrow precision is compared with the
+reference before it is written: layers that it would spoil stay in float32; where that is not enough, no bundle is
+written.
+
+Example: unet export runs/em/best -o bundle --precision fp16 int8 fp32 --calibrate data/isbi2012
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.progress import BarColumn, Progress, TextColumn
+
+from unet_data import read_image
+from unet_data.nnunet import NnunetPlans, find_plans
+from unet_data.nnunet.plans import FILE as NNUNET
+from unet_export import BundleSettings, EngineSettings, Profile, write_bundle
+from unet_export.onnx.fused import Step
+from unet_export.precision.formats import Precision
+from unet_export.reference import FLOAT32_BOUND
+from unet_export.serving.repository import FOLDER as TRITON
+from unet_export.serving.triton_nnunet import write_nnunet_repository
+from unet_export.tensorrt.profile import ProfileName
+from unet_export.tensorrt.settings import Backend
+from unet_spec import Checkpoint, InputError
+from unet_spec.tiling.tiles import tile_below
+
+from ..arguments.data import open_data
+from ..arguments.runtimes import said_in_float32
+from ..checking.runtimes import check_bundle
+from ..console import console, notes, print_json, print_table
+from ..conversion.framework_exports import kind_of, write_framework_file
+from ..conversion.other_software import Package, PackageFlags, PackageRequest, write_package
+from .check import print_findings
+
+
+@dataclass(frozen=True)
+class EngineFlags(EngineSettings):
+    """How engines are built."""
+
+    profile: ProfileName = "general"
+    """The sizes that engines are for: latency (batch 1), throughput (batch 1 to 16, best at 8), general (1 to 4, best
+    at 1)."""
+    backend: tyro.conf.Suppress[Backend | None] = None
+    tf32: tyro.conf.Suppress[bool] = False
+
+
+@dataclass(frozen=True)
+class Args:
+    checkpoint: tyro.conf.Positional[Path]
+    """A checkpoint folder."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The bundle to write. An existing bundle is replaced; any other folder must be empty. Or one file in float32:
+    .onnx, .torch.onnx (by PyTorch's exporter), .pt2 (torch.export) or .stablehlo (jax.export)."""
+    to: Package | None = None
+    """For other software instead of a bundle. bioimageio: a .zip for the BioImage Model Zoo (ilastik, Fiji, QuPath).
+    web: a folder of static files, a page that segments images in the browser. cpp: a folder of C++ sources."""
+    package: Annotated[PackageFlags, tyro.conf.arg(name="")] = field(default_factory=PackageFlags)
+    precision: tuple[Precision, ...] = ("fp32",)
+    """In the order in which a runtime should prefer them. fp32 is always there, as ONNX."""
+    calibrate: str | None = None
+    """Images of the kind to be segmented, as for unet train. int8 and fp8 need them; all are compared on them."""
+    engines: bool | None = None
+    """True: fail where an engine cannot be built. False: build none. Default: where TensorRT-RTX is installed."""
+    engine: Annotated[EngineFlags, tyro.conf.arg(name="")] = EngineFlags()
+    bake: tuple[Step, ...] = ()
+    """Steps for a further model of the first precision, and its engines: bytes in, labels out."""
+    golden: Path | None = None
+    """An image to compare on and to store in the bundle. Default: the middle of an image of --calibrate, or
+    a synthetic one."""
+    licence: str | None = None
+    """Licence of the weights, for the readers of the bundle, such as CC-BY-4.0."""
+    opset: int | None = None
+    """Of an .onnx file: the ONNX opset, for runtimes older than opset 21 (ONNX Runtime 1.18, OpenCV 4.11)."""
+    size: tuple[int, ...] = ()
+    """Of an .onnx file: the one size in pixels that it takes, one image at a time. Default: every size that fits."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> int:
+    if args.to is not None:
+        return write_package(args.to, _package_request(args), args.json)
+    if given := args.package.given():
+        raise InputError(f"{given} is for --to; a bundle does not hold it")
+    plans = find_plans(args.checkpoint)
+    if plans is not None and plans.folds != (".",):
+        return _export_folds(args, plans)
+    return _export(args, plans)
+
+
+def _export_folds(args: Args, plans: NnunetPlans) -> int:
+    """A bundle for each fold of an nnU-Net model, what its inference needs beside them, and a Triton repository."""
+    if kind := kind_of(args.out):
+        raise InputError(f"{args.checkpoint} has {len(plans.folds)} folds; export one of them to {kind}")
+    alone = replace(plans, folds=(".",))
+    code = 0
+    for fold in plans.folds:
+        code = max(code, _export(replace(args, checkpoint=args.checkpoint / fold, out=args.out / fold), alone))
+    plans.save(args.out)
+    write_nnunet_repository(args.out / TRITON, plans, [args.out / fold for fold in plans.folds])
+    return code
+
+
+def _export(args: Args, plans: NnunetPlans | None) -> int:
+    checkpoint = said_in_float32(Checkpoint.load(args.checkpoint), args.checkpoint)
+    if kind_of(args.out):
+        return _one_file(checkpoint, args)
+    if args.opset is not None or args.size:
+        raise InputError(f"--opset and --size are for one .onnx file, such as -o {args.out}.onnx, not for a bundle")
+    images = None
+    if args.calibrate is not None:
+        images = open_data(args.calibrate, checkpoint.config.spatial_dims).images
+    engine: EngineSettings = args.engine
+    if plans is not None:  # every size that its sliding window asks for
+        smallest, largest = (1, *plans.patch), (len(plans.window().views), *plans.patch)
+        engine = replace(engine, profile=Profile(smallest, smallest, largest))
+    shown = not args.json and notes.is_terminal  # a file has no use for a bar
+    columns = (TextColumn("engine"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=notes, disable=not shown, transient=True) as bar:
+        task = bar.add_task("")
+
+        def progress(phase: str, step: int, steps: int) -> None:
+            bar.update(task, description=phase, completed=step, total=steps or step or 1)
+
+        bundle = write_bundle(
+            checkpoint,
+            args.out,
+            BundleSettings(args.precision, args.engines, engine, args.bake, args.licence),
+            calibration=images,
+            golden_image=None if args.golden is None else read_image(args.golden),
+            extras=None if plans is None else {NNUNET: plans.to_json()},
+            report=lambda line: None if args.json else notes.print(line),
+            progress=progress,
+        )
+    findings = check_bundle(args.out)
+    passed = all(f.ok is not False for f in findings)
+    if args.json:
+        engines = [engine.to_dict() for engine in bundle.engines]
+        print_json(
+            {
+                "bundle": str(args.out),
+                "digest": bundle.digest,
+                "engines": engines,
+                "findings": [asdict(f) for f in findings],
+            }
+        )
+        return 0 if passed else 1
+    files = sorted(p for p in args.out.rglob("*") if p.is_file())
+    lines = [(p.relative_to(args.out).as_posix(), f"{p.stat().st_size:,}") for p in files]
+    print_table(str(args.out), ("file", "bytes"), lines, right="1")
+    console.print()
+    print_findings(findings)
+    console.print(f"digest of the bundle (SHA-256 of manifest.json): {bundle.digest}")
+    return 0 if passed else 1
+
+
+def _package_request(args: Args) -> PackageRequest:
+    if args.precision != ("fp32",) or args.bake or args.engines:
+        raise InputError(f"--to {args.to} writes float32 for any machine; leave out --precision, --bake and --engines")
+    return PackageRequest(args.checkpoint, args.out, args.package, args.licence, args.calibrate, args.golden)
+
+
+def _one_file(checkpoint: Checkpoint, args: Args) -> int:
+    if args.precision != ("fp32",) or args.bake or args.engines or args.calibrate:
+        raise InputError(f"{args.out} is one file in float32; for precisions, engines or --bake give a folder")
+    geometry = checkpoint.config.geometry
+    size = args.size or tile_below(geometry, 252 if checkpoint.config.spatial_dims == 2 else 60)
+    if len(size) != checkpoint.config.spatial_dims:
+        raise InputError(f"--size has {len(size)} numbers; this network takes {checkpoint.config.spatial_dims}")
+    distance = write_framework_file(checkpoint, args.out, size, args.opset, bool(args.size))
+    finding = {"file": str(args.out), "size": list(size), "worst_relative": distance, "bound": FLOAT32_BOUND}
+    if args.json:
+        print_json(finding)
+    else:
+        text = f"{'x'.join(map(str, size))} pixels, {distance:.1e} from the float64 reference"
+        console.print(f"{args.out}: {text} (bound {FLOAT32_BOUND:.0e})")
+    return 0 if distance <= FLOAT32_BOUND else 1

@@ -1,0 +1,137 @@
+"""How an image of some size would be predicted, or what a training step would take. No image is needed.
+
+--image: tiles, work over the whole image's, memory. --train: the step is compiled for --device, which need not be here,
+and the compiler says whether it fits, and how long it takes at least.
+
+Example: unet plan runs/em/best --image 30000 --memory 2GiB
+Example: unet plan --train --preset paper --tile 572 --batch 8 --precision bfloat16 --device tpu-v5e:2x4
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from unet_spec import InputError, NetworkConfig
+from unet_spec.files import format_bytes, parse_bytes
+from unet_spec.tiling.planner import Limits, plan_image
+
+from ..arguments.networks import choose_config, network_name
+from ..console import console, notes, print_json
+from ..training.step_plan import best_of, plan_step, prepare_compiler, print_cost, search
+
+
+@dataclass(frozen=True)
+class StepFlags:
+    device: str = "here"
+    """Devices that the step is compiled for: here, or a TPU topology such as tpu-v5e:2x4 (v4, v5e, v5p, v6e)."""
+    recipe: Literal["paper-2015", "modern"] | None = None
+    """Recipe of the training, as of unet train."""
+    batch: int | None = None
+    """Tiles per step, of all devices together. Default: from the recipe."""
+    accumulate: int | None = None
+    """Parts of a batch that pass through the network one after the other."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Arithmetic of the network."""
+    remat: bool = False
+    """Compute activations again in the backward pass, to save memory."""
+    fsdp: bool = False
+    """Spread weights and optimizer over the devices."""
+    space: int | None = None
+    """Devices that share each image; the others share the batch."""
+    search: bool = False
+    """Try larger batches, both precisions and remat, and report the fastest step that fits."""
+
+
+@dataclass(frozen=True)
+class Args:
+    checkpoint: tyro.conf.Positional[Path | None] = None
+    """A checkpoint folder, or a config .json."""
+    image: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="SIZE [SIZE ...]")] = None
+    """Pixels of an image to predict: one number for all axes, or one per axis."""
+    train: bool = False
+    """Plan a training step instead of an image."""
+    preset: str | None = None
+    """Instead of a checkpoint."""
+    widths: tuple[int, ...] | None = None
+    """Feature maps per level."""
+    runtime: Literal["onnx", "mnn", "mnn-fast", "torch", "jax"] = "onnx"
+    """Runtime whose memory is predicted, with --image."""
+    memory: str = "2GiB"
+    """Memory for the tiles, with --image; the network and its runtime come on top."""
+    tile: int | None = None
+    """Pixels of a tile per axis. Default: chosen by the plan of an image; as of unet train for a training step."""
+    halo: int | None = None
+    """Outputs to drop at inner edges of tiles, with --image. Default: as many as exactness takes."""
+    step: StepFlags = field(default_factory=StepFlags)
+    """The training step, with --train."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> int:
+    if args.train == (args.image is not None):
+        raise InputError("give either --image SIZE, to plan a prediction, or --train, to plan a training step")
+    config = choose_config(args.preset, args.checkpoint, widths=args.widths)
+    return _plan_step(args, config) if args.train else _plan_image(args, config)
+
+
+def _plan_image(args: Args, config: NetworkConfig) -> int:
+    assert args.image is not None
+    dims = config.spatial_dims
+    if len(args.image) not in (1, dims):
+        raise InputError(f"--image has {len(args.image)} numbers; give one, or one for each of the {dims} axes")
+    size = args.image * dims if len(args.image) == 1 else args.image
+    tile = None if args.tile is None else (args.tile,) * dims
+    plan = plan_image(config.geometry, size, args.runtime, Limits(parse_bytes(args.memory), tile=tile, halo=args.halo))
+    if args.json:
+        values = {k: v for k, v in asdict(plan).items() if k != "tiles"}
+        values |= {"redundancy": plan.redundancy, "exact": plan.tiles.exact, "canvas": plan.tiles.canvas}
+        print_json(values | {"image": size, "tile": plan.tiles.tile, "tiles": len(plan.tiles)})
+        return 0
+    console.print(plan.describe())
+    if not plan.tiles.exact:
+        exact = plan_image(config.geometry, size, args.runtime, Limits(tile=plan.tiles.tile))
+        if exact.tiles.exact and exact.work > plan.work:
+            console.print(f"the exact halo would take {exact.work / plan.work - 1:.0%} more work at this tile")
+    console.print(
+        f"memory besides: the network's weights, {format_bytes(4 * config.graph.parameter_count)}, and the runtime"
+    )
+    return 0
+
+
+def _plan_step(args: Args, config: NetworkConfig) -> int:
+    flags = args.step
+    prepare_compiler(flags.device)
+    from unet_jax import RECIPES, TrainSettings
+
+    recipe = RECIPES[flags.recipe] if flags.recipe else None
+    settings = recipe.settings if recipe else TrainSettings()
+    if recipe and config.architecture == "unet" and args.checkpoint is None:
+        config = config.replace(**recipe.network)
+    changes: dict[str, Any] = {"tile": args.tile, "remat": flags.remat, "fsdp": flags.fsdp}
+    changes |= {name: getattr(flags, name) for name in ("batch", "accumulate", "precision", "space")}
+    settings = settings.replace(**{name: value for name, value in changes.items() if value is not None})
+    title = f"a training step of {network_name(config)}, {config.graph.parameter_count:,} parameters"
+    costs = []
+    notes.print("compiling; a network of full width takes minutes")
+    for cost, kept in search(config, settings, flags.device) if flags.search else [_one(config, settings, flags)]:
+        costs.append(cost)
+        if kept:
+            notes.print("from an earlier plan with the same inputs; UNET_CACHE holds it")
+        if not args.json:
+            print_cost(title, cost)
+    if args.json:
+        print_json(costs if flags.search else costs[0])
+    elif flags.search:
+        best = best_of(costs)
+        remat = ", remat" if best["remat"] else ""
+        console.print(f"fastest by its bound: batch {best['batch']}, {best['precision']}{remat}")
+    return 0 if any(cost["fits"] for cost in costs) else 1
+
+
+def _one(config: NetworkConfig, settings: Any, flags: StepFlags) -> tuple[dict[str, Any], bool]:
+    return plan_step(config, settings, flags.device)

@@ -1,0 +1,352 @@
+"""Segment images of any size, also larger than memory: tiles are exact, see unet info and unet plan.
+
+OUT is a file for one image, a folder for several (it receives files of the images' names). Images are PNG, JPEG, TIFF,
+BigTIFF, OME-TIFF, NIfTI, .npy or .zarr, or folders of them; results are TIFF (large ones tiled, with a pyramid), .zarr,
+.npy, PNG or NIfTI. A PNG of labels shows each class in a colour; a TIFF keeps the image's georeference, pixel size and
+axes, a NIfTI the affine, units and time axis of a NIfTI, a .zarr the axes, scale and translation of an OME-Zarr.
+Labels are class numbers, 0 to K - 1. Probabilities are those of class 1 where there are two, else one channel a class;
+float32, or 0 to 255 in a PNG or with --dtype uint8.
+
+Of several images, one that cannot be segmented is reported and does not stop the others; exit code 2 at the end.
+Finished tiles are kept in OUT.part until the result is written. After a kill, the same command goes on from there.
+Job arrays: unet predict ... --shard 1/8 to 8/8, then the same command without --shard joins the parts.
+
+--output objects numbers the objects, such as cells: each pixel has its object's number, 0 of none (docs/objects.md).
+--table adds measurements of each, --outlines their outlines for QuPath, ImageJ or COCO.
+
+A converted nnU-Net model takes NIfTI files, or folders of them, named as nnU-Net names them (case_0000.nii.gz), and
+writes what nnU-Net would: its normalisation, resampling, sliding window, mirroring and folds.
+
+Example: unet predict runs/em/best slide.ome.tif -o labels.tif --memory 2GiB
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from unet_data.folders.layout import find_layout
+from unet_data.folders.listing import account, title
+from unet_data.inference.output import OutputKind, OutputType
+from unet_data.inference.predict_file import PredictResult, Progress, check_prediction, predict_file
+from unet_data.inference.settings import PredictSettings
+from unet_data.io.facts import FileFacts, summary
+from unet_data.io.readers import is_zarr
+from unet_data.io.writers import SUFFIXES, check_not_input, ending
+from unet_data.nnunet import NnunetPlans, find_plans, predict_nifti
+from unet_data.objects.results import ObjectsFound
+from unet_spec import InputError
+from unet_spec.files import parse_bytes
+
+from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
+from ..arguments.runtimes import RuntimeName, installed, open_network
+from ..console import notes, print_json
+from ..prediction.many import do_all, refuse
+from ..prediction.nnunet_folder import choose_cases, open_folds
+from ..prediction.objects import describe, files_of, settings_of
+from ..prediction.overlay import overlay_path, write_overlay
+from ..progress import ImagesProgress, OneOfProgress, PixelProgress
+
+
+@dataclass(frozen=True)
+class Args:
+    checkpoint: tyro.conf.Positional[Path]
+    """A checkpoint or a bundle."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """PNG, TIFF, NIfTI, .npy or .zarr; or folders of them."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The file or folder to write."""
+    runtime: RuntimeName | None = None
+    """What runs it. Default: onnx, torch or jax, whichever is installed; tensorrt for a bundle where a GPU fits. On a
+    CPU mnn is faster; mnn-fast more so, and up to 2e-3 of the largest logit off. Of a model of nnU-Net the default is
+    torch, which gives nnU-Net's very labels."""
+    output: OutputKind = "labels"
+    """What to write."""
+    dtype: OutputType = "float32"
+    """Of probabilities (uint8: 0 to 255) and logits."""
+    memory: str | None = None
+    """The most memory that the process may have, such as 2GiB; the tiles that cost the least work in it are planned."""
+    tile: int | None = None
+    """Input pixels per axis to compute at once, instead of a plan by memory."""
+    halo: int | None = None
+    """Outputs to drop at inner edges of tiles. Default: as many as exactness takes; fewer are faster, approximate."""
+    strips: bool = False
+    """Strip by strip instead of tiles (torch, jax): nothing is computed twice, memory grows with the width only."""
+    augment: Literal["flips", "turns", "flips+turns", "rotations"] | None = None
+    """Average over views of the image; rotations are the paper's 7, of the whole image in memory."""
+    mirror: bool = True
+    """Of nnU-Net's models: average over mirrored views, as nnU-Net does. --no-mirror is 4 to 8 times as fast."""
+    blend: bool = False
+    """Average overlapping tiles, where a network's tiles only approximate; needs the whole image in memory."""
+    samples: int = 0
+    """Hypotheses to draw of each image, in a network with a latent variable (probabilistic-unet): pages of the result.
+    0: the one of the latent distribution's mean."""
+    seed: int = 0
+    """Of the samples."""
+    overlay: bool = False
+    """Also write OUT-overlay.png: the image with the outlines of its classes. For labels."""
+    shard: str | None = None
+    """i/n: compute the i-th of n parts only."""
+    table: Path | None = None
+    """Of objects: write a row for each, to a .csv or .parquet; of several images, one file each, with its name."""
+    outlines: Path | None = None
+    """Of objects: write outlines, to a .geojson (QuPath), .zip (ImageJ ROIs) or .json (COCO); likewise."""
+    object_settings: tuple[str, ...] = ()
+    """How objects are made, such as neck=0.8 minimum_size=30; what is left out is as stored with the network."""
+    reading: Annotated[ReadFlags, tyro.conf.arg(name="")] = field(default_factory=ReadFlags)
+    overwrite: bool = False
+    """Replace results that exist."""
+    skip_existing: bool = False
+    """Leave out images whose results exist."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(args: Args) -> int:
+    if not args.images:
+        raise InputError("no image given; unet predict CHECKPOINT IMAGE... -o OUT")
+    if args.skip_existing and args.overwrite:
+        raise InputError("--skip-existing keeps the results that exist, --overwrite replaces them: leave out one")
+    if (plans := find_plans(args.checkpoint)) is not None:
+        return _predict_nnunet(args, plans)
+    if args.overlay and args.output != "labels":
+        raise InputError("--overlay shows labels: leave out --output")
+    settings = _settings(args)
+    files = [(s, t) for s, t in _targets(args).items() if not (args.skip_existing and t.exists())]
+    by_strips = "torch" if installed("torch") else "jax"
+    network = open_network(args.checkpoint, by_strips if args.strips and args.runtime is None else args.runtime)
+    if network.name == "mnn-fast":
+        from unet_export.runtimes.mnn_runtime import DEVIATION
+
+        notes.print(
+            f"mnn-fast rounds more than the other runtimes: up to {DEVIATION:g} of the largest logit; mnn does not",
+            style="yellow",
+            soft_wrap=True,
+        )
+    reading, read = chosen_reading(args.reading, network.data)
+    settings = replace(settings_of(network, settings, args.object_settings), reading=reading)
+    for line in () if args.json else read:
+        notes.print(line, soft_wrap=True)
+    for source, target in files:
+        check_prediction(network, source, target, settings)
+        if args.overlay:
+            if network.data.overlapping:
+                raise InputError("--overlay shows classes of which a pixel has one; those of this network may overlap")
+            _check_overlay(overlay_path(target), [each for each, _ in files], args.overwrite)
+
+    count = network.data.class_count(network.config)
+    names = network.data.class_names or tuple(f"class {index}" for index in range(count))
+
+    facts: list[FileFacts] = []
+
+    def one(source: Path, target: Path, progress: Progress) -> dict[str, Any]:
+        own = files_of(settings, source, len(files) > 1)
+        done = predict_file(network, source, target, own, progress)
+        facts.append(done.facts)
+        if args.overlay and done.finished:
+            write_overlay(source, target, overlay_path(target), network.config.spatial_dims, reading)
+        return _record(source, target, done, names)
+
+    def tell(record: dict[str, Any], where: str = "") -> None:
+        if "objects" in record:
+            for line in describe(record, network.data.objects is not None, bool(args.object_settings)):
+                notes.print(where + line, soft_wrap=True)
+
+    def alone(source: Path, target: Path) -> dict[str, Any]:
+        with PixelProgress(target.name, args.json) as progress:
+            record = one(source, target, progress)
+        if not args.json:
+            notes.print(_one_line(args, record, network.name), soft_wrap=True)
+            tell(record)
+        return record
+
+    if len(files) == 1:
+        records = do_all("image", {str(s): ([s], partial(alone, s, t)) for s, t in files})
+    else:
+        with ImagesProgress(len(files), args.json) as bar:
+            progress = [OneOfProgress(bar, number) for number in range(len(files))]
+            work = {str(s): ([s], partial(one, s, t, p)) for (s, t), p in zip(files, progress, strict=True)}
+            records = do_all("image", work)
+        if not args.json:
+            notes.print(_all_lines(args, records, network.name), soft_wrap=True)
+            for record in records:
+                tell(record, f"{record['image']}: ")
+    decisions = summary(facts, "image")
+    if args.json:
+        found = {"runtime": network.name, "output": args.output, "images": records, "decisions": decisions}
+        print_json(found | {"reading": asdict(reading)})
+    assumed = assumed_reading(args.reading, network.data, facts, str(args.checkpoint))
+    for line in () if args.json else [*decisions, *assumed]:
+        notes.print(line, soft_wrap=True)
+    refuse("image", records)
+    return 0
+
+
+def _check_overlay(path: Path, sources: Sequence[Path], overwrite: bool) -> None:
+    """Raises InputError where an overlay would replace an image, or a file that is not to be replaced."""
+    check_not_input(path, sources)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; --overwrite replaces it")
+
+
+def _settings(args: Args) -> PredictSettings:
+    if args.object_settings and args.output != "objects":
+        raise InputError("--object-settings are of objects: add --output objects")
+    return PredictSettings(
+        output=args.output,
+        dtype=args.dtype,
+        memory=None if args.memory is None else parse_bytes(args.memory),
+        tile=args.tile,
+        halo=args.halo,
+        strips=args.strips,
+        augment=args.augment,
+        blend=args.blend,
+        shard=_shard(args.shard),
+        samples=args.samples,
+        seed=args.seed,
+        overwrite=args.overwrite,
+        table=args.table,
+        outlines=args.outlines,
+    )
+
+
+def _predict_nnunet(args: Args, plans: NnunetPlans) -> int:
+    tiles = (args.memory, args.tile, args.halo, args.augment, args.shard)
+    if any(value is not None for value in tiles) or args.strips or args.blend:
+        raise InputError(
+            "a model of nnU-Net has its own tiles and views: give no other flags for them than --no-mirror"
+        )
+    if args.output in ("logits", "objects") or args.dtype != "float32":
+        raise InputError("a model of nnU-Net gives labels or probabilities in float32")
+    cases = choose_cases(plans, args.images, args.out, args.overwrite, args.skip_existing)
+    networks = open_folds(args.checkpoint, plans, args.runtime)
+    kind: Literal["labels", "probabilities"] = "labels" if args.output == "labels" else "probabilities"
+
+    def one(name: str, files: list[Path], target: Path) -> dict[str, Any]:
+        done = predict_nifti(networks, files, target, plans, kind, args.mirror)
+        return {"case": name, "runtime": networks[0].name, "out": str(target), **asdict(done)}
+
+    records = do_all("case", {name: (case[0], partial(one, name, *case)) for name, case in cases.items()})
+    if args.json:
+        print_json({"output": args.output, "images": records})
+    for case in () if args.json else records:
+        if "error" not in case:
+            shape = "x".join(map(str, case["shape"]))
+            notes.print(f"{case['case']} → {case['out']} ({shape}, {case['runtime']}, {case['seconds']:.1f} s)")
+    refuse("case", records)
+    return 0
+
+
+def _one_line(args: Args, record: dict[str, Any], runtime: str) -> str:
+    rate = f"{record['seconds']:.1f} s, {record['megapixels_per_second']:.2f} megapixels a second"
+    shape = "x".join(map(str, record["shape"]))
+    if record["finished"]:
+        classes = f": {_percent(record['classes'])}" if record["classes"] else ""
+        return f"{record['image']} → {record['out']} ({shape}, {runtime}, {rate}){classes}"
+    part = str(args.shard).replace("/", " of ")
+    return (
+        f"{record['image']}: part {part}, {record['computed']} of {record['tiles']} tiles computed ({runtime}, {rate})"
+        "; when all parts are done, the same command without --shard joins them"
+    )
+
+
+def _all_lines(args: Args, records: list[dict[str, Any]], runtime: str) -> str:
+    """One line for several images: where they are, how long it took, and the mean share of each class."""
+    done = [record for record in records if "error" not in record]
+    seconds = sum(record["seconds"] for record in done)
+    if any(not record["finished"] for record in done):
+        part = str(args.shard).replace("/", " of ")
+        return f"{len(done)} images: part {part}; the same command without --shard joins the parts ({seconds:.1f} s)"
+    shares = [record["classes"] for record in done if record["classes"]]
+    means = {name: sum(each[name] for each in shares) / len(shares) for name in shares[0]} if shares else {}
+    classes = f": {_percent(means)}" if means else ""
+    return f"{len(done)} of {len(records)} images → {args.out} ({runtime}, {seconds:.1f} s){classes}"
+
+
+def _percent(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+
+
+def _record(source: Path, target: Path, done: PredictResult, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "image": str(source),
+        "out": str(target),
+        "shape": list(done.shape),
+        "seconds": done.seconds,
+        "megapixels_per_second": done.pixels / 1e6 / max(done.seconds, 1e-9),
+        "tiles": done.tiles,
+        "computed": done.computed,
+        "tile": list(done.plan.tiles.tile),
+        "exact": done.plan.tiles.exact,
+        "redundancy": done.plan.redundancy,
+        "predicted_bytes": done.plan.memory,
+        "measured_bytes": done.peak - done.before,
+        "resident_bytes": done.peak,
+        "finished": done.finished,
+        "classes": dict(zip(names, done.shares, strict=False)),
+        **({} if done.objects is None else _objects(done.objects)),
+    }
+
+
+def _objects(found: ObjectsFound) -> dict[str, Any]:
+    return {"objects": found.counts, "object_settings": found.settings.to_dict(), "remarks": list(found.remarks)}
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    if not (found := re.fullmatch(r"(\d+)/(\d+)", text)):
+        raise InputError(f"--shard {text} does not exist; give i/n with i from 1 to n")
+    return int(found[1]), int(found[2])
+
+
+def _files(path: Path) -> list[Path]:
+    """The image itself, or those of a folder."""
+    if not path.is_dir() or is_zarr(path):
+        return [path]
+    layout = find_layout(path)
+    if any(entry.status == "left out" for entry in layout.entries):
+        for line in account(layout.entries):
+            notes.print(f"{path}: {line}", soft_wrap=True)
+    return [pair.image for pair in layout.pairs]
+
+
+def result_name(image: Path) -> str:
+    """The image's own name; another ending where results cannot have its own."""
+    if ending(image) in SUFFIXES:
+        return image.name
+    return f"{title(image)}{'.png' if image.suffix.lower() in _PICTURES else '.tif'}"
+
+
+_PICTURES = (".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx")
+
+
+def _targets(args: Args) -> dict[Path, Path]:
+    """Where the result of each image goes, decided before anything is computed."""
+    folders = any(path.is_dir() and not is_zarr(path) for path in args.images)
+    args = replace(args, images=tuple(file for path in args.images for file in _files(path)))
+    if (
+        len(args.images) == 1
+        and not folders
+        and args.out.suffix
+        and (not args.out.is_dir() or args.out.suffix == ".zarr")
+    ):
+        return {args.images[0]: args.out}
+    if args.out.is_file():
+        raise InputError(f"{args.out} is a file; {len(args.images)} images need a folder")
+    targets = [args.out / result_name(path) for path in args.images]
+    if len(set(targets)) != len(targets):
+        raise InputError(f"two of the images would be written to the same file in {args.out}; rename one")
+    for target in targets:
+        check_not_input(target, args.images)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise InputError(f"{args.out}: cannot be made: {e.strerror}") from None
+    return dict(zip(args.images, targets, strict=True))

@@ -1,0 +1,1 @@
+"""Weights of other projects and formats, read and written."""

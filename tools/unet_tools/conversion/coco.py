@@ -1,0 +1,144 @@
+"""COCO annotations to a folder of images and masks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from unet_data import write_stack
+from unet_spec import InputError
+from unet_spec.files import replacing_folder
+from unet_spec.untrusted.strict_json import read_object
+
+_MOST_PIXELS = 2**30
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written.
+
+    Attributes:
+        images, objects: how many.
+        classes: their names, by number; 0 is the background. Of masks, in the order in which they are read.
+        overlaps: pixels that lie in several annotations; the one that comes later in the file has them.
+    """
+
+    images: int
+    objects: int
+    classes: tuple[str, ...]
+    overlaps: int
+
+
+def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = False, masks: bool = False) -> Converted:
+    """Writes OUT/images (copies) and OUT/labels (PNG: 1, 2, … in the order of the categories' ids, or of the objects).
+
+    Args:
+        annotations: the JSON file.
+        images: the folder that its file names are relative to.
+        out: a new folder.
+        instances: number objects instead of classes.
+        masks: write OUT/labels/CATEGORY instead, a mask of 0/255 for each category, so that categories may overlap.
+
+    Raises:
+        InputError: the file is no COCO file, an image is missing, or `out` exists.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists; name a new folder")
+    content = read_object(annotations)
+    try:
+        names = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+        files = {i["id"]: (str(i["file_name"]), (int(i["height"]), int(i["width"]))) for i in content["images"]}
+        own: dict[Any, list[Any]] = {key: [] for key in files}
+        for annotation in content["annotations"]:
+            own[annotation["image_id"]].append(annotation)
+        number = {key: index for index, key in enumerate(sorted(names), start=1)}
+        folders = _folders(names, annotations) if masks else {}
+        overlaps = 0
+        with replacing_folder(out) as folder:
+            for key, (name, size) in files.items():
+                if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not np.prod(size) > 0:
+                    raise InputError(f"{annotations}: image {name!r} has no file name within a folder, or no pixels")
+                if np.prod(size) > _MOST_PIXELS:
+                    raise InputError(f"{annotations}: image {name!r} of {size} pixels is too large for masks")
+                if not (images / name).is_file():
+                    raise InputError(f"{images / name}: no such file, but {annotations.name} names it")
+                if masks:
+                    own_masks = {key: np.zeros(size, bool) for key in names}
+                    for annotation in own[key]:
+                        own_masks[annotation["category_id"]] |= region_of(annotation["segmentation"], size)
+                    overlaps += int((np.sum(list(own_masks.values()), axis=0) > 1).sum())
+                    _write(folder, name, images, {folders[k]: m * np.uint8(255) for k, m in own_masks.items()})
+                    continue
+                mask, seen = np.zeros(size, np.uint16), np.zeros(size, bool)
+                for index, annotation in enumerate(own[key], start=1):
+                    region = region_of(annotation["segmentation"], size)
+                    overlaps += int((region & seen).sum())
+                    mask[region], seen = (index if instances else number[annotation["category_id"]]), seen | region
+                _write(folder, name, images, {"": mask if instances or len(names) > 255 else mask.astype(np.uint8)})
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as e:
+        raise InputError(f"{annotations}: not COCO annotations of segmentations ({type(e).__name__}: {e})") from None
+    classes = tuple(sorted(folders.values())) or ("background", *(names[key] for key in sorted(names)))
+    return Converted(len(files), sum(map(len, own.values())), classes, overlaps)
+
+
+def _folders(names: dict[int, str], annotations: Path) -> dict[int, str]:
+    """A folder's name for each category. Raises InputError where two would have one, or none is left."""
+    found = {key: re.sub(r"[^\w .+-]+", "_", name).strip(" .") for key, name in names.items()}
+    if not all(found.values()) or len(set(found.values())) < len(found):
+        raise InputError(
+            f"{annotations}: categories need names that differ, fit for folders; found {list(found.values())}"
+        )
+    return found
+
+
+def _write(folder: Path, name: str, images: Path, labels: dict[str, np.ndarray]) -> None:
+    """An image, copied, and its labels, each (H, W) in a folder of labels/ ("": in labels/ itself)."""
+    target = folder / "images" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(images / name, target)
+    for own, label in labels.items():
+        path = (folder / "labels" / own / name).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_stack(path, label[None])
+
+
+def region_of(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
+    """The pixels (H, W) bool of a list of polygons, or of run lengths, compressed or not."""
+    from PIL import Image, ImageDraw
+
+    if isinstance(segmentation, list):
+        image = Image.new("1", (size[1], size[0]))
+        for polygon in segmentation:
+            ImageDraw.Draw(image).polygon([float(value) for value in polygon], fill=1, outline=1)
+        return np.array(image)
+    counts = segmentation["counts"]
+    counts = _unpacked(counts) if isinstance(counts, str) else [int(count) for count in counts]
+    if tuple(segmentation["size"]) != size or min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]:
+        raise ValueError(f"run lengths of {segmentation['size']} for an image of {size}")
+    values = np.arange(len(counts)) % 2 == 1
+    return np.repeat(values, counts).reshape(size[::-1]).T  # column by column
+
+
+def _unpacked(text: str) -> Sequence[int]:
+    """Run lengths from COCO's text: five bits a character, lowest first; from the third on, differences."""
+    counts: list[int] = []
+    at = 0
+    while at < len(text):
+        value = shift = 0
+        more = True
+        while more:
+            bits = ord(text[at]) - 48
+            value |= (bits & 31) << shift
+            more, at, shift = bool(bits & 32), at + 1, shift + 5
+            if not more and bits & 16:
+                value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+    return counts

@@ -1,0 +1,64 @@
+"""What a file is, by its content: its name's ending may be anything."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from unet_spec import InputError
+
+Kind = Literal["pytorch", "safetensors", "keras"]
+_SAVE = "torch.save(model.state_dict(), 'weights.pth')"
+
+_REFUSED = {
+    b"\x1f\x8b": "it is compressed with gzip; unpack it first",
+    b"version https://git-lfs": "it is a pointer of Git LFS, not the file; git lfs pull fetches that",
+    b"<": "it is a web page, not the file that was to be downloaded",
+    b"\x93NUMPY": "it is one array of NumPy, not the weights of a network",
+}
+
+
+def kind_of(path: Path) -> Kind:
+    """The kind of a file of weights. Raises InputError where it is none, naming what it is and what to do."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+            if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    return _of_zip(path, archive.namelist())
+    except zipfile.BadZipFile:
+        return "pytorch"  # its reader says what is damaged
+    except OSError as e:
+        raise InputError(f"cannot read {path}: {e.strerror or e}") from None
+    if head[:4] == b"\x89HDF":
+        return "keras"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
+        return "safetensors"
+    for begins, what in _REFUSED.items():
+        if head.startswith(begins):
+            raise InputError(f"{path}: {what}")
+    if head[257:262] == b"ustar":
+        raise InputError(f"{path}: it is a tar archive; unpack it and convert the file of weights in it")
+    if path.suffix == ".onnx":
+        raise InputError(f"{path}: ONNX holds a graph, not named weights; in the program that made it: {_SAVE}")
+    known: dict[str, Kind] = {".safetensors": "safetensors", ".h5": "keras", ".hdf5": "keras", ".keras": "keras"}
+    kind = known.get(path.suffix)
+    if kind is None and not head.startswith(b"\x80") and path.suffix not in (".pt", ".pth", ".bin", ".ckpt", ".tar"):
+        raise InputError(f"{path}: neither a PyTorch, a safetensors nor a Keras file, by its content")
+    return kind or "pytorch"
+
+
+def _of_zip(path: Path, names: list[str]) -> Kind:
+    if any(name.endswith("model.weights.h5") for name in names):
+        return "keras"
+    if any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names):
+        raise InputError(
+            f"{path}: a TorchScript program, which is not run here. Where it is trusted, save its weights: "
+            f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pth')"
+        )
+    if any(name.endswith(("archive_format", "models/model.json")) for name in names):
+        raise InputError(f"{path}: a program of torch.export, not a file of weights; in its source: {_SAVE}")
+    if names and all(name.endswith(".npy") for name in names):
+        raise InputError(f"{path}: arrays of NumPy (.npz); save them with safetensors.numpy.save_file and convert that")
+    return "keras" if path.suffix == ".keras" else "pytorch"

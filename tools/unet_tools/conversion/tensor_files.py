@@ -1,0 +1,138 @@
+"""Files of named tensors: of PyTorch, safetensors and Keras. Read without running any of it, written whole.
+
+The names and axes are the file's own. `formats` says which network they belong to.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_spec import InputError
+from unet_spec.files import writing
+from unet_spec.untrusted.strict_json import parse_json
+from unet_spec.weights.checkpoint import read_tensors
+
+from .file_kinds import Kind, kind_of
+from .folders import check_smp, weight_files
+from .unwrap import Known, find_weights
+
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read: tensors by name, what the file says besides as far as JSON can say it, and what was decided."""
+
+    tensors: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_files(path: Path, known: Known = lambda names: False, key: str | None = None) -> Read:
+    """The weights of a file, whatever its name's ending, of a folder, or of an index of shards.
+
+    Args:
+        path: The file or folder.
+        known: Recognises a network by the names of its tensors: of several sets, those are found that it knows.
+        key: The entry or prefix to take, where there are several.
+
+    Raises:
+        InputError: No weights, a damaged file, or one that would run a program.
+    """
+    files, config = weight_files(path)
+    notes = check_smp(config, path)
+    contents, metadata = {}, {}
+    for file in files:
+        kind = kind_of(file)
+        if kind == "pytorch" and len(files) == 1:
+            return _read_pytorch(file, known, key, notes)
+        if kind == "pytorch":
+            one = _read_pytorch(file, lambda names: False, None, [])
+            contents |= one.tensors
+        elif kind == "safetensors":
+            contents |= read_tensors(file)
+            metadata |= _our_metadata(file)
+        else:
+            from .keras_files import read_keras
+
+            return Read(*read_keras(file), notes)
+    if "config" in metadata and key is None:
+        return Read(contents, metadata, notes)
+    found = find_weights(contents, known, key, str(path))
+    return Read(found.tensors, metadata, notes + found.notes())
+
+
+def _read_pytorch(path: Path, known: Known, key: str | None, notes: list[str]) -> Read:
+    from unet_torch.pth import read_file
+
+    decided: list[str] = []
+
+    def choose(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = find_weights(values, known, key, str(path))
+        decided.extend(found.notes())
+        beside, entry = dict(values), ".".join(found.entry)
+        for name in found.entry:
+            outer, beside = beside, dict(beside[name])
+            beside |= {k: v for k, v in outer.items() if k != name}
+        beside = {k: v for k, v in beside.items() if not hasattr(v, "shape")}
+        return found.tensors, beside | ({"weights_key": entry} if len(found.entry) == 1 else {})
+
+    file = read_file(path, choose)
+    return Read(file.tensors, file.metadata, notes + decided)
+
+
+def write_file(path: Path, tensors: Tensors, metadata: Mapping[str, Any], kind: Kind | None = None) -> None:
+    """Writes one file, whole or not at all.
+
+    Args:
+        path: the file. Its folder is created if missing.
+        tensors: by name. Names that share an array share a tensor in a PyTorch file.
+        metadata: what the file holds besides; of a safetensors file, text by name.
+        kind: None goes by the name: .safetensors, .h5 or .keras, else a PyTorch file.
+
+    Raises:
+        InputError: the file system refuses, or a .keras file lacks the description of its network.
+    """
+    kinds: dict[str, Kind] = {".safetensors": "safetensors", ".h5": "keras", ".hdf5": "keras", ".keras": "keras"}
+    kind = kind or kinds.get(path.suffix, "pytorch")
+    with writing(path) as temporary:
+        if kind == "keras":
+            from .keras_files import write_keras
+
+            write_keras(tensors, metadata, temporary)
+        elif kind == "safetensors":
+            from safetensors.numpy import save
+
+            temporary.write_bytes(save({name: np.asarray(t, order="C") for name, t in tensors.items()}, dict(metadata)))
+        else:
+            import torch
+
+            from unet_torch.weights import to_tensor
+
+            shared = {id(t): to_tensor(t) for t in tensors.values()}
+            state = {name: shared[id(t)] for name, t in tensors.items()}
+            key = metadata.get("weights_key")
+            rest = {name: value for name, value in metadata.items() if name != "weights_key"}
+            content = io.BytesIO()  # on a full disk, torch.save ends in errors of its own
+            torch.save(state | rest if key is None else {key: state, **rest}, content)
+            temporary.write_bytes(content.getbuffer())
+
+
+def _our_metadata(path: Path) -> dict[str, Any]:
+    """The config that `formats.write` puts into a safetensors file; nothing where it is another program's."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        text = (file.metadata() or {}).get("config")
+    try:
+        values = parse_json(text or "", path)
+    except InputError:
+        return {}
+    ours = isinstance(values, dict) and ("architecture" in values or "widths" in values)
+    return {"config": text} if ours else {}

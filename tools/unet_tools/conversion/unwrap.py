@@ -1,0 +1,166 @@
+"""The weights in what a training program saved: in which entry, behind which prefix, and what else the file holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from unet_spec import InputError
+from unet_spec.weights.check import first_few
+
+ENTRIES = ("network_weights", "state_dict", "model_state_dict", "model")
+"""Where training programs put the weights in a file that holds more; the first is preferred."""
+_AVERAGES = ("ema", "swa", "average", "averaged", "teacher", "shadow")
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_USUAL = ("module", "model", "net", "network")
+_DEPTH = 3  # entries within entries, and parts of a prefix
+
+Known = Callable[[Collection[str]], bool]
+"""Whether names of tensors are those of a network that can be read."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One set of weights in a file.
+
+    Attributes:
+        tensors: By name, without the prefix.
+        entry: Keys that lead to it in the file; empty: the file itself.
+        prefix: What the names began with, such as "module."; of wrappers anywhere in a name, their names.
+        others: Other sets of weights, as `--key` takes them.
+        left_out: Names of tensors beside these that are in no set.
+    """
+
+    tensors: dict[str, Any]
+    entry: tuple[str, ...] = ()
+    prefix: str = ""
+    others: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def label(self) -> str:
+        """As `--key` takes it."""
+        return ".".join([*self.entry, *([self.prefix.rstrip(".")] if self.prefix else [])]) or "."
+
+    def notes(self) -> list[str]:
+        """What was decided, a line each."""
+        lines = []
+        if self.prefix:
+            lines.append(f"the names begin with {self.prefix!r}; it is stripped")
+        if self.others:
+            taken = "those at the top" if self.label == "." else self.label
+            lines.append(f"the file also holds {', '.join(self.others)}; taken: {taken}; --key takes another")
+        if self.left_out:
+            lines.append(f"left out, no part of the network: {first_few(self.left_out)}")
+        return lines
+
+
+def find_weights(values: Mapping[str, Any], known: Known, key: str | None, where: str) -> Found:
+    """Finds the weights by their names.
+
+    Args:
+        values: Contents of a file: tensors (anything with a shape) and mappings of them, by name.
+        known: Recognises a network by its tensors' names.
+        key: The entry or prefix to take; None prefers weights to their averages, then the order of ENTRIES.
+        where: For messages.
+
+    Raises:
+        InputError: No tensors, or no such key.
+    """
+    entries = dict(_entries(values))
+    found = [hit for entry, tensors in entries.items() for hit in _recognised(entry, tensors, known)]
+    if not found:  # nothing is known: the likeliest, for the message of whoever reads it
+        found = [_stripped(entry, tensors) for entry, tensors in entries.items()]
+    if not found:
+        raise InputError(f"{where}: expected a state_dict, a dictionary of tensors; it has {first_few(values, 5)}")
+    chosen = min(found, key=_preference) if key is None else _by_key(found, key, where)
+    rest = tuple(hit.label for hit in found if hit is not chosen and hit.label != chosen.label)
+    return Found(chosen.tensors, chosen.entry, chosen.prefix, rest, chosen.left_out)
+
+
+def _entries(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict]]:
+    """Every mapping that holds tensors, by the keys that lead to it."""
+    if not all(isinstance(name, str) for name in values):
+        return  # an optimizer's state
+    if tensors := {name: value for name, value in values.items() if hasattr(value, "shape")}:
+        yield path, tensors
+    for name, value in values.items():
+        if isinstance(value, Mapping) and len(path) < _DEPTH:
+            yield from _entries(value, (*path, name))
+
+
+def _recognised(entry: tuple[str, ...], tensors: Mapping[str, Any], known: Known) -> list[Found]:
+    """The sets of weights in one mapping, by their prefixes."""
+    bare = {name: ".".join(part for part in name.split(".") if part not in _WRAPPERS) for name in tensors}
+    wrapped = sorted({part for name in tensors for part in name.split(".")} & set(_WRAPPERS))
+    if len(set(bare.values())) < len(bare):
+        bare, wrapped = {name: name for name in tensors}, []
+    shown = "".join(f"{wrapper}." for wrapper in wrapped)
+    hits: list[str] = []
+    for prefix in _prefixes(bare.values()):
+        names = {name.removeprefix(prefix) for name in bare.values() if name.startswith(prefix)}
+        if known(names) or known(_without_modules(names)):
+            hits.append(prefix)
+    found, taken = [], set()
+    for prefix in sorted(hits, key=len, reverse=True):  # of weights within weights, the inner ones first
+        inner = {o: n for o, n in bare.items() if n.startswith(prefix) and o not in taken}
+        names = {n.removeprefix(prefix): tensors[o] for o, n in inner.items()}
+        if not known(names):
+            if not known(_without_modules(names)):
+                continue
+            names = {_without_module(n): t for n, t in names.items()}
+        taken |= set(inner)
+        first, kept = next(iter(inner)), next(iter(names))
+        found.append((first.removesuffix(kept) if first.endswith(kept) else shown + prefix, names))
+    left = tuple(name for name in tensors if name not in taken)
+    return [Found(names, entry, prefix, left_out=left) for prefix, names in found]
+
+
+def _prefixes(names: Collection[str]) -> list[str]:
+    """ "" and what several names begin with, the shortest first."""
+    counts = Counter(
+        ".".join(parts[:n]) + "."
+        for parts in (name.split(".") for name in names)
+        for n in range(1, min(_DEPTH, len(parts) - 1) + 1)
+    )
+    return ["", *sorted((p for p, count in counts.items() if count > 3), key=lambda p: p.count("."))]
+
+
+def _without_modules(names: Collection[str]) -> set[str]:
+    return {_without_module(name) for name in names}
+
+
+def _without_module(name: str) -> str:
+    """Without the parts that DistributedDataParallel put around a part of the network."""
+    return ".".join(part for part in name.split(".") if part != "module")
+
+
+def _stripped(entry: tuple[str, ...], tensors: Mapping[str, Any]) -> Found:
+    """The tensors of no known network, without what programs usually put before all names."""
+    first, prefix = next(iter(tensors)).split("."), ""
+    for part in first[:-1]:
+        if part not in (*_WRAPPERS, *_USUAL) or not all(name.startswith(f"{prefix}{part}.") for name in tensors):
+            break
+        prefix += f"{part}."
+    return Found({name.removeprefix(prefix): t for name, t in tensors.items()}, entry, prefix)
+
+
+def _preference(hit: Found) -> tuple:
+    words = hit.label.lower().replace("_", ".").replace("-", ".").split(".")
+    first = hit.entry[0] if hit.entry else ""
+    order = ENTRIES.index(first) if first in ENTRIES else len(ENTRIES)
+    return any(word in _AVERAGES for word in words), order, -len(hit.tensors)
+
+
+def _by_key(found: list[Found], key: str, where: str) -> Found:
+    key = key.rstrip(".") or "."
+    for fits in (
+        lambda hit: hit.label == key,
+        lambda hit: key in (".".join(hit.entry), hit.prefix.rstrip(".")),
+        lambda hit: key in hit.label.split("."),
+    ):
+        if hits := [hit for hit in found if fits(hit)]:
+            return min(hits, key=_preference)
+    raise InputError(f"{where}: no weights under {key!r}; --key takes {', '.join(hit.label for hit in found)}")

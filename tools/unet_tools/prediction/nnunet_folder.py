@@ -1,0 +1,72 @@
+"""A converted nnU-Net model, or the bundles that were exported from it: its folds in a runtime, its cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from unet_data import OpenNetwork
+from unet_data.io.writers import check_not_input
+from unet_data.nnunet import NnunetPlans, case_targets, find_cases
+from unet_spec import Checkpoint, InputError, is_checkpoint
+
+from ..arguments.runtimes import RuntimeName, installed, open_network
+
+
+def open_folds(folder: Path, plans: NnunetPlans, runtime: RuntimeName | None) -> list[OpenNetwork]:
+    """Every fold, checkpoint or bundle, in a runtime. Raises InputError where one is not the network of the plans."""
+    networks = [_open_fold(folder / fold, plans, runtime) for fold in plans.folds]
+    for fold, network in zip(plans.folds, networks, strict=True):
+        plans.check(network.config, folder / fold)
+    return networks
+
+
+def _open_fold(path: Path, plans: NnunetPlans, runtime: RuntimeName | None) -> OpenNetwork:
+    """A checkpoint or a bundle. A checkpoint runs in PyTorch where that is installed and nothing else is asked for: by
+    nnU-Net's own kernels, and so to its very labels. ONNX Runtime computes volumes by planes, faster on a CPU."""
+    if runtime is None and is_checkpoint(path) and installed("torch"):
+        runtime = "torch"
+    network = open_network(path, runtime)
+    if network.name != "onnx" or network.config.spatial_dims != 3 or len(plans.patch) != 3:
+        return network
+    import onnx
+
+    from unet_export import emit_onnx, open_bundle
+    from unet_export.onnx.planes import PlanesRuntime, can_planes
+
+    if is_checkpoint(path):
+        checkpoint = Checkpoint.load(path)
+        model = emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data)
+    else:
+        model = onnx.load(open_bundle(path).onnx)
+    if getattr(network.runtime, "provider", "") != "CPUExecutionProvider" or not can_planes(model, network.config):
+        return network
+    return replace(network, runtime=PlanesRuntime(model, network.config, plans.patch))
+
+
+def choose_cases(
+    plans: NnunetPlans, images: Sequence[Path], out: Path, overwrite: bool = False, skip_existing: bool = False
+) -> dict[str, tuple[list[Path], Path]]:
+    """The cases to compute: names to the files of their channels and the file to write.
+
+    Args:
+        plans: of the network.
+        images: NIfTI files, or folders of them.
+        out: a NIfTI file for one case, or a folder.
+        overwrite: replace results that exist.
+        skip_existing: leave out cases whose results exist.
+
+    Raises:
+        InputError: there are none, a channel is missing, a result exists, or is one of the images.
+    """
+    cases = find_cases(images, len(plans.channel_names), plans.file_ending)
+    targets = case_targets(cases, out, plans.file_ending)
+    files = [file for case in cases.values() for file in case]
+    for target in targets.values():
+        check_not_input(target, files)
+    if skip_existing:
+        return {name: (cases[name], target) for name, target in targets.items() if not target.exists()}
+    if not overwrite and (existing := [target for target in targets.values() if target.exists()]):
+        raise InputError(f"{existing[0]} exists already; add --overwrite to replace it")
+    return {name: (cases[name], target) for name, target in targets.items()}

@@ -1,0 +1,56 @@
+"""Objects of a network on labelled images: their scores in a table, and how they are made, chosen and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from unet_data import Dataset, ObjectSettings, choose_object_settings, instance_scores, objects_of
+from unet_data.inference.network import OpenNetwork
+from unet_data.inference.stitch import Run
+from unet_data.metrics.instances import object_maps
+from unet_data.objects.settings import settings_for
+from unet_spec import Checkpoint
+
+SHOWN = ("@0.50", "@0.75")
+"""Thresholds that are shown; --json has all."""
+
+
+def score_objects(
+    network: OpenNetwork, run: Run, dataset: Dataset, choose: bool
+) -> tuple[dict[str, float], ObjectSettings, float | None]:
+    """Scores of the objects, how they are made, and the mean AP by which that was chosen.
+
+    Args:
+        network: what computes.
+        run: it, or an average over its views.
+        dataset: with instances.
+        choose: choose how objects are made on these images; else as stored with the network.
+    """
+    assert dataset.instances is not None
+    maps, truths = object_maps(run, network.config, network.data, dataset), [np.asarray(i) for i in dataset.instances]
+    own, score = settings_for(network.data, network.config), None
+    if choose:
+        own, score = choose_object_settings(maps, truths, own)
+    return instance_scores(truths, [objects_of(m, own, network.config.spatial_dims)[0] for m in maps]), own, score
+
+
+def store_objects(folder: Path, settings: ObjectSettings) -> None:
+    """Stores with a checkpoint how objects are made. Raises InputError."""
+    checkpoint = Checkpoint.load(folder)
+    replace(checkpoint, data=replace(checkpoint.data, objects=settings.to_dict())).save(folder)
+
+
+def object_lines(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The scores as lines of a table."""
+    shown = {k: v for k, v in scores.items() if "@" not in k or k.endswith(SHOWN)}
+    counts = ("objects_true", "objects_predicted", "split", "merged")
+    return [(name, f"{value:.0f}" if name in counts else f"{value:.4f}") for name, value in shown.items()]
+
+
+def sequence_lines(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The scores of a sequence as lines of a table: three scores, then counts."""
+    return [(name, f"{v:.4f}" if name in ("seg", "det", "tra") else f"{v:.0f}") for name, v in scores.items()]

@@ -1,0 +1,85 @@
+"""The report page of one training run."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_data import Dataset, Measurement, predict_image
+from unet_data.metrics.evaluate import commonest_class_accuracy
+from unet_data.windows import middle
+from unet_jax import JaxRuntime, Network, TrainResult, TrainSettings
+from unet_spec import NetworkConfig
+from unet_spec.summary import facts
+
+from ..arguments.networks import network_name
+from ..training.verdict import Verdict
+
+EXAMPLES = 2
+
+
+def write_run_report(
+    result: TrainResult,
+    config: NetworkConfig,
+    settings: TrainSettings,
+    best: Network,
+    validation: Dataset,
+    measured: Measurement,
+    verdict: Verdict,
+) -> Path | None:
+    """Writes report.html, .json and .png into the run folder.
+
+    Args:
+        result, config, settings: of the training.
+        best: the network with its best weights.
+        validation: labelled images; the report shows the worst one and the first of the others.
+        measured: `best` against them.
+        verdict: on the run.
+
+    Returns:
+        The path of report.html; None where matplotlib or jinja2 is not installed.
+    """
+    if find_spec("matplotlib") is None or find_spec("jinja2") is None:
+        return None
+    from ..bench.hardware import hardware, versions
+    from ..training.demo import example_of
+    from . import Report, write_report
+
+    run = JaxRuntime(best).run
+    assert validation.labels is not None
+    examples, worst = [], verdict.worst_image[0] if verdict.worst_image else None
+    images = zip(validation.names, validation.images, validation.labels, strict=True)
+    for name, image, label in sorted(images, key=lambda each: each[0] != worst)[:EXAMPLES]:
+        window = middle(image.shape[:-1])
+        shown = image[window]
+        logits = predict_image(run, shown, config, best.data)
+        examples.append(example_of(name, shown, np.asarray(label[window]), logits, best.data.overlapping))
+    names = best.data.class_names
+    baseline = {} if validation.overlapping else {"baseline_pixel_accuracy": commonest_class_accuracy(validation)}
+    report = Report(
+        title=f"{network_name(config)} trained on {validation.source}",
+        command=shlex.join(["unet", "train", "--config", str(result.out / "run.json")]),
+        facts=facts(config, settings.data.tile_shape(config)),
+        log=result.log,
+        scores=measured.scores | baseline,
+        verdict=[*verdict.lines, f"next: {verdict.next}"],
+        classes=measured.classes,
+        settings=_flat(settings.to_dict()),
+        examples=examples,
+        versions=versions(),
+        hardware=hardware(),
+        class_names=("none", *names) if best.data.overlapping else names,
+    )
+    return write_report(report, result.out)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of the augmentation among the others, as augmentation.elastic."""
+    found = {}
+    for name, value in settings.items():
+        found |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return found

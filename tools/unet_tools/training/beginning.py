@@ -1,0 +1,123 @@
+"""Before a training: its processes, its network, its paths, and what is printed of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unet_data import Dataset
+from unet_jax import RECIPES, TrainSettings
+from unet_jax.training.loop import class_names
+from unet_jax.training.run.beginning import given_weights
+from unet_jax.training.run.train_state_folder import latest_step
+from unet_spec import InputError, NetworkConfig
+from unet_spec.files import first_line
+
+from ..arguments.data import account_for
+from ..arguments.networks import choose_config, network_name
+from ..console import notes
+from .describe import changed_schedule, describe_dataset, warnings
+from .flags import ProcessFlags, TrainArgs
+from .stored import is_run_record, stored_run
+
+
+def join_processes(flags: ProcessFlags) -> None:
+    """Joins the other processes, if any. Raises InputError where the flags or the connection fail."""
+    number, count = flags.process, flags.processes
+    if count == 1 and not flags.coordinator and not number:
+        return
+    if not 0 <= number < count or count < 2:
+        raise InputError(
+            f"--processes {count} --process {number}: of several processes, give each its own number "
+            "from 0, below their number (--coordinator host:port --processes N --process I)"
+        )
+    import jax
+
+    try:
+        jax.distributed.initialize(flags.coordinator or None, count, number)
+    except (ValueError, RuntimeError) as e:
+        raise InputError(f"cannot join {count} processes: {first_line(e)} (--coordinator host:port)") from None
+
+
+def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig:
+    """The network of a new run; or `base`, of a stored run, with the changes of the flags. A network that the flags
+    name goes before `base`, so that `--resume` can detect one that differs from the run's."""
+    flags = args.network
+    if base is not None and flags.preset is None and flags.config is None:
+        config = base
+    elif flags.config is not None and flags.preset is None and is_run_record(flags.config):
+        config = stored_run(flags.config.parent)[0]
+    else:
+        weights = args.settings.optimisation.weights
+        begun = None if weights is None or flags.preset or flags.config else Path(weights)
+        if flags.config is not None and (flags.config / "run.json").is_file():
+            raise InputError(
+                f"{flags.config} is the folder of a run: --config with its run.json repeats the run, --weights with "
+                "its best/ begins with its weights"
+            )
+        config = choose_config(flags.preset, flags.config or begun)
+        if flags.config is not None and flags.config.is_dir() and weights is None and base is None:
+            notes.print(
+                f"{flags.config}: its network is taken, not its weights, so that training begins anew; --weights "
+                f"{flags.config} begins with them",
+                soft_wrap=True,
+            )
+        if args.recipe and flags.config is None and begun is None and config.architecture == "unet":
+            config = config.replace(**RECIPES[args.recipe].network)
+        if base is not None:
+            config = config.replace(in_channels=base.in_channels, out_channels=base.out_channels)
+    of_a_unet = {"norm": "normalisation", "norm_groups": "normalisation", "padding": "padding", "dropout": "dropout"}
+    for name, own in of_a_unet.items():
+        if (value := getattr(flags, name)) is not None and config.architecture != "unet":
+            flag = f"--{name.replace('_', '-')} {value}"
+            raise InputError(f"{flag}: {config.architecture} has its own {own}; leave it out")
+    changes = {name: getattr(flags, name) for name in ("widths", "spatial_dims", *of_a_unet)}
+    return config.replace(**{name: value for name, value in changes.items() if value is not None})
+
+
+def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
+    """The settings with the paths of weights and of a list of images such that another folder can repeat the run."""
+    path = Path(settings.validation.validate)
+    if (weights := settings.optimisation.weights) is not None:
+        settings = settings.replace(weights=str(Path(weights).absolute()))
+    return settings.replace(validate=str(path.absolute())) if path.exists() else settings
+
+
+def _beginning(args: TrainArgs, config: NetworkConfig, training: Dataset) -> list[str]:
+    """What a new run takes of the weights that it begins with, what not, and what is frozen."""
+    chosen, lines = args.settings.optimisation, []
+    assert args.out is not None
+    if latest_step(args.out / "state"):
+        return []
+    if (adapted := given_weights(config, args.settings, class_names(config, training))) is not None:
+        lines = [f"weights of {chosen.weights}: {adapted.lines[0]}", f"weights: {adapted.lines[1]}"]
+    return lines + ([f"frozen: {', '.join(chosen.freeze)}"] if chosen.freeze else [])
+
+
+def announce(
+    args: TrainArgs, config: NetworkConfig, whole: Dataset, training: Dataset, validation: Dataset, how: str
+) -> None:
+    """Prints, in process 0, the network, the data, the step that the run continues from, and warnings."""
+    import jax
+
+    assert args.out is not None
+    if args.distributed.process:
+        return
+    if not args.json:
+        device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+        batch, size = args.settings.optimisation.batch, "x".join(map(str, args.settings.data.tile_shape(config)))
+        notes.print(
+            f"{network_name(config)}, {config.graph.parameter_count:,} parameters, on {device}; {len(training)} "
+            f"image(s) to train on, {len(validation)} to measure on; a step takes {batch} of {size}",
+            soft_wrap=True,
+        )
+        notes.print(describe_dataset(training), soft_wrap=True)
+        for line in [how, *account_for(whole), *_beginning(args, config, training)]:
+            notes.print(line, soft_wrap=True)
+    if args.resume:
+        step = latest_step(args.out / "state") or 0
+        start = f"going on from step {step}" if step else f"{args.out} holds no saved state: from the beginning"
+        notes.print(start, soft_wrap=True)
+        if step and (change := changed_schedule(args.settings, stored_run(args.out)[1], step)):
+            notes.print(change, soft_wrap=True)
+    for warning in warnings(config, args.settings, training, validation):
+        notes.print(f"warning: {warning}", soft_wrap=True)

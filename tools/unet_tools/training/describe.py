@@ -1,0 +1,70 @@
+"""Messages printed before training: how the labels were interpreted, and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from unet_data import Dataset
+from unet_data.datasets.check import absence
+from unet_data.windows import bands
+from unet_jax import TrainSettings
+from unet_jax.training.step import learning_rate
+from unet_spec import NetworkConfig
+from unet_spec.ops import BatchNorm
+
+_NAMED = 6
+"""Maximum number of classes that are named."""
+
+
+def describe_dataset(dataset: Dataset) -> str:
+    """The data set, how its labels were read, and the classes."""
+    names = list(dataset.class_names[:_NAMED]) + ["…"] * (dataset.class_count > _NAMED)
+    return f"{dataset.source}: {dataset.class_count} classes: {', '.join(names)}"
+
+
+def warnings(
+    config: NetworkConfig, settings: TrainSettings, training: Dataset, validation: Dataset | None
+) -> Iterator[str]:
+    """What training cannot learn from these data, one line each.
+
+    Args:
+        config, settings: of the training. training, validation: the two parts of the data set.
+    """
+    parts: tuple[tuple[Dataset | None, Literal["training", "validation"]], ...] = (
+        (training, "training"),
+        (validation, "validation"),
+    )
+    for dataset, part in parts:
+        counts = dataset.label_counts().sum(0) if dataset is not None and dataset.labels is not None else ()
+        for index in np.flatnonzero(np.equal(counts, 0)):
+            yield absence(training, int(index), part)
+    if all(_constant(image) for image in training.images):
+        yield "every image of the training part is constant: there is nothing to learn from"
+    together = settings.optimisation.batch // settings.optimisation.accumulate
+    if together == 1 and any(isinstance(node.op, BatchNorm) for node in config.graph.nodes):
+        yield (
+            "batch norm of one tile at a time normalises each by itself in training, and not in use: let batch be "
+            "twice accumulate or more, or take another norm"
+        )
+
+
+def _constant(image: np.ndarray) -> bool:
+    first = image[tuple(slice(0, 1) for _ in image.shape[:-1])]
+    return all(bool((image[band] == first).all()) for band in bands(image.shape[:-1]))
+
+
+def changed_schedule(now: TrainSettings, before: TrainSettings, step: int) -> str | None:
+    """How the learning rate changes where a run is resumed after `step` steps with another number of them."""
+    rates = [learning_rate(settings.optimisation) for settings in (before, now)]
+    steps = now.optimisation.steps
+    schedules = [rate for rate in rates if callable(rate)]
+    if steps == before.optimisation.steps or not step or len(schedules) < 2:
+        return None
+    was, is_ = (float(np.asarray(schedule(step))) for schedule in schedules)
+    return (
+        f"the learning rate's cosine now spans {steps} steps instead of {before.optimisation.steps}: it goes on from "
+        f"{is_:.2g}, where it was {was:.2g}; a run of {steps} steps from the beginning is another one"
+    )

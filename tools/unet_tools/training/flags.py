@@ -1,0 +1,70 @@
+"""The flags of `unet train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from unet_jax import TrainSettings
+from unet_jax.training.recipes import RecipeName
+
+
+@dataclass(frozen=True)
+class NetworkFlags:
+    preset: str | None = None
+    """The network: any preset that unet info knows. Default: paper."""
+    config: Path | None = None
+    """A network as a config .json, instead of a preset; or the run.json of a run to repeat."""
+    widths: tuple[int, ...] | None = None
+    """Feature maps per level."""
+    spatial_dims: Literal[2, 3] | None = None
+    """3: for volumes. Default: from the preset or the config, 2 in all presets."""
+    padding: Literal["valid", "same"] | None = None
+    """Padding of a U-Net's convolutions: "valid" shrinks the output, "same" adds one zero on each side."""
+    norm: Literal["none", "batch", "group", "instance"] | None = None
+    """Normalisation in a U-Net. Default: from the recipe or the preset."""
+    norm_groups: int | None = None
+    """Groups of a group norm; a divisor of every width. Default: 8, or from the config."""
+    dropout: float | None = None
+    """Share of the features that a U-Net drops at the end of its encoder. Default: from the recipe or the preset."""
+
+
+@dataclass(frozen=True)
+class ProcessFlags:
+    coordinator: str = ""
+    """Address of process 0, as host:port."""
+    processes: int = 1
+    """Number of processes."""
+    process: int = 0
+    """Rank of this process, from 0."""
+
+
+@dataclass(frozen=True)
+class TrainArgs:
+    data: tyro.conf.Positional[str] = ""
+    """Labelled images. Default: from the run of --config."""
+    out: Path | None = None
+    """The run folder. Default: beside the run of --config, numbered."""
+    recipe: RecipeName | None = None
+    """Defaults of all settings and, for a U-Net, changes to the network."""
+    resume: bool = False
+    """Continue the run in --out. Options that you leave out keep the run's values."""
+    tensorboard: bool = False
+    """Also write losses, scores and overlays for TensorBoard to OUT/tensorboard."""
+    report: bool = True
+    """Write OUT/report.html, where matplotlib and jinja2 are installed."""
+    json: bool = False
+    """Print the result as JSON."""
+    compilation_cache: str | None = None
+    """Folder that keeps compiled programs, so that a resumed run compiles nothing again; none: nowhere. Default: xla in
+    UNET_CACHE, or what JAX_COMPILATION_CACHE_DIR says."""
+    large_pages: bool = True
+    """On Linux, restart Python with memory in pages of 2 MiB, in which training on a CPU is faster."""
+    network: NetworkFlags = field(default_factory=NetworkFlags)
+    """The network to train."""
+    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = field(default_factory=TrainSettings)
+    distributed: ProcessFlags = field(default_factory=ProcessFlags)
+    """Several processes that train together; all run the same command, but for --process."""

@@ -1,0 +1,33 @@
+"""Where `unet train` keeps what it has compiled."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from unet_spec.files import cache_folder
+
+from ..console import notes
+
+
+def kept_programs(flag: str | None, quiet: bool = False) -> AbstractContextManager[None]:
+    """A block in which compiled programs are kept in a folder, which is printed.
+
+    Args:
+        flag: a folder, or "none". None: `xla` in the cache folder, but where the user has set one for JAX, that one.
+        quiet: prints nothing.
+    """
+    import jax
+
+    from unet_jax import compilation_cache
+
+    own = getattr(jax.config, "jax_compilation_cache_dir", None)
+    if flag is None and own:
+        folder, block = Path(own), nullcontext()
+    else:
+        folder = cache_folder() / "xla" if flag is None else None if flag.lower() == "none" else Path(flag).absolute()
+        block = compilation_cache(folder)
+    if not quiet:
+        where = "are not kept" if folder is None else f"are kept in {folder} (--compilation-cache none: nowhere)"
+        notes.print(f"compiled programs {where}", soft_wrap=True)
+    return block

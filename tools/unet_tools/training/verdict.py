@@ -1,0 +1,185 @@
+"""What came of a training, in a few lines: from its log and the scores of its best checkpoint."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from unet_data import Measurement
+
+from .trend import Trend, trend
+
+Judgement = Literal["better", "mixed", "worse", "unmeasured"]
+
+USEFUL = 0.25
+"""Of a network whose pixel accuracy is below the baseline's: the part of the way from the baseline's mean IoU to 1 from
+which on it is useful, as it finds what is rare."""
+
+_IN_WORDS = {
+    "pixel_accuracy": "pixel accuracy",
+    "iou": "mean IoU",
+    "dice": "mean Dice",
+    "v_rand": "V_Rand",
+    "v_info": "V_Info",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a verdict needs to know of a run beside its log.
+
+    Attributes:
+        data, out: of the command.
+        steps: that were asked for.
+        select: the measure that chooses best/.
+    """
+
+    data: str
+    out: Path
+    steps: int
+    select: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a training.
+
+    Attributes:
+        judgement: against calling every pixel the commonest class: "better", "worse", "mixed" (pixel accuracy and mean
+            IoU disagree), or "unmeasured".
+        useful: whether the network is worth predicting with.
+        trend: see `unet_tools.training.trend.Trend.direction`.
+        complete: whether all steps were taken.
+        best_step, last_step: of the checkpoints best/ and last/; None where nothing was measured.
+        never_predicted: names of classes that are in the labels and in no prediction.
+        worst_image: name and mean IoU; None where nothing was measured.
+        lines: all of that in words.
+        next: the command to run next.
+    """
+
+    judgement: Judgement
+    useful: bool
+    trend: str
+    complete: bool
+    best_step: int | None
+    last_step: int | None
+    never_predicted: tuple[str, ...]
+    worst_image: tuple[str, float] | None
+    lines: tuple[str, ...]
+    next: str
+
+
+def judge(log: Sequence[dict[str, Any]], measured: Measurement | None, run: Run) -> Verdict:
+    """The verdict on a run.
+
+    Args:
+        log: records as of log.jsonl.
+        measured: the best checkpoint against the validation images; None: not measured.
+        run: its data, folder, steps and measure.
+
+    Example:
+        >>> import numpy as np
+        >>> scores = {"pixel_accuracy": 0.6, "iou": 0.375}
+        >>> found = Measurement(scores, np.array([[6, 2], [2, 0]]), {"a": 0.4}, ("hole", "cell"))
+        >>> verdict = judge([], found, Run("DATA", Path("RUN"), 100, "iou"))
+        >>> verdict.judgement, verdict.lines[1]
+        ('worse', "worse than calling every pixel 'hole': pixel accuracy 0.600 (0.800), mean IoU 0.375 (0.400)")
+    """
+    done = max((record["step"] for record in log), default=0)
+    how = trend(log)
+    judgement, useful, against = _against_baseline(measured)
+    best, last, checkpoints = _checkpoints(log, run.select)
+    never = [c["name"] for c in measured.classes if c["share"] and not c["predicted"]] if measured else []
+    worst = min(measured.images.items(), key=lambda item: item[1], default=None) if measured else None
+    complete = done >= run.steps
+    lines = [] if complete else [f"cut short after step {done} of {run.steps}"]
+    lines += [against, *checkpoints, _trend_in_words(how)]
+    if never:
+        lines.append(f"never predicted: {', '.join(never)}")
+    if worst:
+        lines.append(f"worst image: {worst[0]}, mean IoU {worst[1]:.3f}")
+    command, advice = _next(judgement, useful, how, complete, run)
+    return Verdict(
+        judgement, useful, how.direction, complete, best, last, tuple(never), worst, (*lines, *advice), command
+    )
+
+
+def _against_baseline(measured: Measurement | None) -> tuple[Judgement, bool, str]:
+    if measured is None:
+        return "unmeasured", False, "not measured on validation images"
+    base, scores = measured.baseline, measured.scores
+    names = [name for name in ("pixel_accuracy", "iou") if not math.isnan(base[name])]
+    if not names:  # no class is everywhere else's alternative
+        return "unmeasured", True, f"classes overlap, so nothing is compared: mean IoU {scores['iou']:.3f}"
+    above = [scores[name] > base[name] for name in names]
+    judgement: Judgement = "better" if all(above) else "mixed" if any(above) else "worse"
+    useful = judgement == "better" or (
+        judgement == "mixed" and scores["iou"] - base["iou"] >= USEFUL * (1 - base["iou"])
+    )
+    values = ", ".join(f"{_IN_WORDS[name]} {scores[name]:.3f} ({base[name]:.3f})" for name in names)
+    word = "neither better nor worse than" if judgement == "mixed" else f"{judgement} than"
+    return judgement, useful, f"{word} calling every pixel {measured.commonest!r}: {values}"
+
+
+def _checkpoints(log: Sequence[dict[str, Any]], select: str) -> tuple[int | None, int | None, list[str]]:
+    """The steps of best/ and last/, and how they compare."""
+    scores = [(r["step"], float(r.get(select, math.nan))) for r in log if "iou" in r]
+    if not scores:
+        return None, None, []
+    last = scores[-1]
+    finite = [score for score in scores if not math.isnan(score[1])]
+    best = max(finite, key=lambda score: (score[1], score[0]), default=last)
+    name = _IN_WORDS.get(select, select)
+    if best[0] == last[0]:
+        return best[0], last[0], [f"the last checkpoint, of step {last[0]}, is the best one by {name}"]
+    line = f"the best checkpoint, of step {best[0]}, has {name} {best[1]:.3f}; "
+    return best[0], last[0], [f"{line}the last one, of step {last[0]}, is worse: {last[1]:.3f}"]
+
+
+def _trend_in_words(how: Trend) -> str:
+    (step, lowest), now = how.lowest, how.now
+    match how.direction:
+        case "falling":
+            return f"the validation loss is still falling ({now:.3f})"
+        case "flat":
+            return f"the validation loss no longer changes ({now:.3f})"
+        case "overfitting":
+            return (
+                f"overfitting: the validation loss rose from {lowest:.3f} at step {step} to {now:.3f}, and the "
+                "training loss fell"
+            )
+        case "rising":
+            return (
+                f"the validation loss rose from {lowest:.3f} at step {step} to {now:.3f}, and the training loss did "
+                "not fall"
+            )
+    return "too few measurements to see a trend of the validation loss"
+
+
+def _next(judgement: Judgement, useful: bool, how: Trend, complete: bool, run: Run) -> tuple[str, list[str]]:
+    """The next command, and advice in words."""
+    resume = ["unet", "train", run.data, "--out", str(run.out), "--resume"]
+    longer = shlex.join([*resume, "--steps", str(2 * run.steps)])
+    if not complete:
+        return shlex.join(resume), []
+    if useful:
+        predict = shlex.join(["unet", "predict", str(run.out / "best"), "IMAGE", "-o", "OUT"])
+        advice = {
+            "falling": [f"more steps would help: {longer}"],
+            "overfitting": ["more images, or stronger augmentation, would help more than further steps"],
+            "rising": ["a lower --learning-rate, in a new run, would help"],
+        }
+        return predict, advice.get(how.direction, [])
+    if judgement == "unmeasured" or how.direction in ("falling", "unknown"):
+        return longer, ["train longer before anything else is changed"] if judgement != "unmeasured" else []
+    check = shlex.join(["unet", "data", "check", run.data])
+    advice = {
+        "overfitting": "it learns the training images by heart: check that the labels belong to the images, add images",
+        "rising": "a lower --learning-rate, in a new run, is the first thing to try",
+    }
+    nothing = "nothing was learnt that holds for other images: check that the labels belong to the images"
+    return check, [advice.get(how.direction, nothing)]

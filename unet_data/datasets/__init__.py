@@ -1,0 +1,1 @@
+"""Labelled data sets: found in folders, checked, split, sampled; their labels and border weights."""

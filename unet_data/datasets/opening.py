@@ -1,0 +1,349 @@
+"""Opens a folder or file as a `Dataset`: in memory, or as arrays that stay in their files and are read by windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from ..folders.layout import find_layout
+from ..folders.pairing import OVERLAPPING, Layout, Pair
+from ..io.carried import volumes
+from ..io.colours import parse_class_colors
+from ..io.decode import decode
+from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
+from ..io.images import as_image
+from ..io.readers import check_depth
+from ..labels.agreement import check_agreement
+from ..labels.joined import join_objects
+from ..labels.mask_files import MaskReader
+from ..labels.numbers import one_number
+from ..windows import bands
+from .dataset import BINARY_CLASSES, MEMBRANE_CLASSES, Dataset, size_text
+from .label_rule import IGNORED, LabelKind, LabelRule, label_rule
+from .stored import Stored, as_array, stored_pictures
+
+Arrays = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Images (*spatial, C) of a file, label numbers (*spatial) of its label file, and the facts of both."""
+
+    images: Arrays
+    labels: Arrays
+    facts: FileFacts
+    label_facts: FileFacts = PLAIN
+
+
+_PAGES = f"; if each page masks a class, pass {OVERLAPPING}"
+
+Read = Callable[[Pair, int, ReadSettings], Contents]
+"""(files, spatial_dims, settings) to what they hold."""
+
+
+def open_dataset(
+    path: str | Path,
+    spatial_dims: int = 2,
+    kind: LabelKind = "auto",
+    ignore: int | None = None,
+    settings: ReadSettings | None = None,
+    class_numbers: str = "",
+) -> Dataset:
+    """Reads a folder or a file whole.
+
+    What it holds is recognised in this order:
+
+        a file                                    its pictures, without labels
+        a folder with *-volume.tif, *-labels.tif  stacks in name order (ISBI 2012); an unlabelled test-volume.tif is
+                                                  left out; binary labels are called membrane and cell
+        a folder with images/ and labels/, masks/ files paired by stem; the label may end in _mask, -mask, _label,
+                                                  -label; without labels/ and masks/, images only; docs/training.md
+                                                  lists other names of the folders
+        a folder of image files                   in name order, without labels
+
+    Args:
+        path: the folder or file.
+        spatial_dims: with 2, each page of a stack is one image (H, W, C), called stem-00, stem-01, …; with 3, each file
+            is one volume (D, H, W, C).
+        kind: what the label numbers mean, "auto", "semantic" or "instance" (see `label_rule`). It is decided once for
+            all files, and `Dataset.source` says how where labels are no plain 0/1 or 0/255 masks. "overlapping": a
+            pixel may have several classes, each of which has a mask: a file of its own (labels/CLASS/NAME,
+            labels/NAME_CLASS or labels/NAME/CLASS), or a channel or page of one file.
+        ignore: the number of pixels that do not count; it need not occur.
+        settings: how files are read where they leave a choice. `Dataset.decisions` says what was decided.
+        class_numbers: the numbers of the classes in the label files, in their order, where they are not 0, 1, …: "1-3",
+            "255,0"; of objects, the number of the background (see `label_rule`); of classes that overlap, the numbers
+            of each: "whole=1-3;core=2,3".
+
+    Raises:
+        InputError: the folder is missing or empty, an image has no label or the reverse, sizes, channels or dtypes do
+            not match, a file or its labels cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from unet_data import open_dataset, write_stack
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_stack(folder / "train-volume.tif", np.zeros((2, 8, 8), np.uint8))
+        >>> write_stack(folder / "train-labels.tif", np.full((2, 8, 8), 255, np.uint8))
+        >>> data = open_dataset(folder)
+        >>> data.names, data.class_names, data.labels[0].max()
+        (('train-volume-00', 'train-volume-01'), ('membrane', 'cell'), np.int32(1))
+    """
+    return _open(Path(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, _read_whole)
+
+
+def open_stored(
+    path: str | Path,
+    spatial_dims: int = 2,
+    kind: LabelKind = "auto",
+    ignore: int | None = None,
+    settings: ReadSettings | None = None,
+    class_numbers: str = "",
+) -> Dataset:
+    """The data set of `open_dataset`, but its images, labels and instances stay in their files (`Stored`).
+
+    The folder may also hold .npy files and .zarr folders, as images or labels; their axes are (*spatial),
+    (*spatial, C) with C up to 4, (N, *spatial) or (N, *spatial, C), those of an OME-Zarr what it says. Uncompressed or
+    tiled TIFF, .npy and .zarr are read by windows; a PNG or JPEG is decoded whole unless it is one of those used last.
+    What the label numbers mean follows from all of them, which are read band by band. Masks of classes that overlap are
+    kept in memory, 4 bytes a pixel.
+
+    Args:
+        path, spatial_dims, kind, ignore, settings, class_numbers: as in `open_dataset`.
+
+    Raises:
+        InputError: as `open_dataset`; and there are no labels.
+
+    Example:
+        >>> from unet_data import open_stored
+        >>> for name in ("images", "labels"):
+        ...     Path(name).mkdir()
+        ...     np.save(f"{name}/a.npy", np.eye(16, dtype=np.uint8))
+        >>> data = open_stored(".")
+        >>> data.stored, data.images[0][4:6, 4:6].shape
+        (True, (2, 2, 1))
+    """
+    return _open(Path(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, _read_by_windows)
+
+
+def _open(
+    path: Path,
+    spatial_dims: int,
+    kind: LabelKind,
+    ignore: int | None,
+    class_numbers: str,
+    settings: ReadSettings,
+    read: Read,
+) -> Dataset:
+    if spatial_dims not in (2, 3):
+        raise InputError(f"spatial_dims must be 2 (images) or 3 (volumes), not {spatial_dims}")
+    check_depth(settings, spatial_dims)
+    layout = find_layout(path, kind == "overlapping")
+    masks = MaskReader(layout.classes, spatial_dims, settings, ignore, class_numbers) if kind == "overlapping" else None
+    images: Arrays = []
+    labels: Arrays = []
+    numbers: Arrays = []
+    names: list[str] = []
+    label_paths: list[Path] = []
+    facts: list[FileFacts] = []
+    label_facts: list[FileFacts] = []
+    parts: list[str] = []
+
+    def add(pair: Pair) -> None:
+        found = read(pair, spatial_dims, settings) if masks is None else _masked(read, pair, masks)
+        images.extend(found.images)
+        labels.extend(found.labels)
+        numbers.extend(map(_numbers, found.labels))
+        names.extend(_picture_names(pair.name, len(found.images)))
+        label_paths.extend([pair.labels[0]] * len(found.labels) if pair.labels else ())
+        facts.extend([found.facts] * len(found.images))
+        label_facts.extend([found.label_facts] * len(found.labels))
+        parts.extend([pair.part] * len(found.images))
+
+    layout.for_each(add)
+    if spatial_dims == 3 and {len(image) for image in images} == {1}:
+        raise InputError(
+            f"{path}: every file holds one plane, but the network is 3-D and needs volumes: TIFF files of several "
+            "pages, .npy or .zarr"
+        )
+    if not labels:
+        return Dataset(
+            tuple(images),
+            None,
+            tuple(names),
+            (),
+            str(path),
+            path=str(path.absolute()),
+            facts=tuple(facts),
+            entries=layout.entries,
+            reading=settings,
+        )
+    common: dict[str, Any] = {
+        "images": tuple(images),
+        "names": tuple(names),
+        "ignore": ignore,
+        "path": str(path.absolute()),
+        "facts": tuple(facts),
+        "label_facts": tuple(label_facts),
+        "parts": tuple(parts) if any(parts) else (),
+        "entries": layout.entries,
+        "reading": settings,
+    }
+    if masks is not None:
+        masks.check()
+        shown = tuple(_without_void(*each) for each in zip(labels, images, facts, strict=True))
+        source = f"{path} ({masks.note})"
+        return Dataset(labels=shown, class_names=masks.names, source=source, overlapping=True, **common)
+    check_agreement(label_paths, label_facts, numbers, settings)
+    by_colour = parse_class_colors(settings.class_colors)
+    if by_colour and not class_numbers:
+        if kind == "instance":
+            raise InputError("class colors are of classes, not of objects: leave out --labels instance")
+        class_numbers = ",".join(str(number) for number in range(len(by_colour)) if number != ignore)
+    rule = label_rule(numbers, label_paths, kind, ignore, class_numbers)
+    class_names, note = _describe(rule, layout, kind)
+    if by_colour:
+        own = tuple(name for number, (name, _) in enumerate(by_colour) if number != ignore)
+        named = all(own) and rule.class_numbers == tuple(n for n in range(len(by_colour)) if n != ignore)
+        class_names, note = own if named else class_names, " (classes by colour)"
+    instance = rule.kind == "instance"
+    classes = tuple(_converted(label, rule, rule.apply) for label in labels)
+    return Dataset(
+        labels=tuple(_without_void(*each) for each in zip(classes, images, facts, strict=True)),
+        class_names=class_names,
+        source=str(path) + note,
+        instances=tuple(_converted(label, rule, rule.numbers) for label in labels) if instance else None,
+        **common,
+    )
+
+
+def _read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Contents:
+    stack, facts = _whole(pair.image, spatial_dims, "image", settings)
+    pages = volumes(facts, len(stack)) if spatial_dims == 3 else ()
+
+    def parts(array: np.ndarray) -> Arrays:
+        """The pictures of a stack; the volumes of a label are its image's, whose axes may say more."""
+        if spatial_dims == 2:
+            return list(array)
+        return [array] if len(pages) == 1 else [array[each] for each in pages]
+
+    if not pair.labels:
+        return Contents(parts(stack), [], facts)
+    labels, label_facts = _label(pair, spatial_dims, settings)
+    if labels.shape != stack.shape[:-1]:
+        first = 1 if len(labels) == len(stack) == 1 else 0  # a single picture needs no page count
+        sizes = size_text(stack.shape[first:-1]), size_text(labels.shape[first:])
+        turned = " (it was turned by its orientation tag: try --orientation ignore)" * facts.turned
+        pages = _PAGES * (first == 0 and len(stack) == 1 and labels.shape[1:] == stack.shape[1:-1])
+        raise InputError(
+            f"{pair.image}: is {sizes[0]}{turned} but its label {pair.labels[0]} is {sizes[1]}; they must be equal"
+            + pages
+        )
+    return Contents(parts(stack), parts(labels), facts, label_facts)
+
+
+def _masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
+    """The images of a pair, as `read` reads them, with the masks of classes that overlap."""
+    dims, settings = masks.spatial_dims, masks.settings
+    if read is _read_whole:
+        stack, facts = _whole(pair.image, dims, "image", settings)
+        images, spatial = [stack] if dims == 3 else list(stack), stack.shape[:-1]
+    else:
+        stored = stored_pictures(pair.image, dims, "image", settings)
+        images, facts = [as_array(each) for each in stored], stored[0].facts
+        depth, *plane = (1, *stored[0].spatial) if dims == 2 else stored[0].spatial
+        spatial = (len(stored) * depth, *plane)
+    pages = volumes(facts, spatial[0]) if dims == 3 else ()
+    if len(pages) > 1:
+        images = images if len(images) > 1 else [images[0][each] for each in pages]
+    if not pair.labels:
+        return Contents(images, [], facts)
+    packed, label_facts = masks.read(pair.labels, pair.classes, spatial)
+    labels = list(packed) if dims == 2 else [packed] if len(pages) == 1 else [packed[each] for each in pages]
+    return Contents(images, labels, facts, label_facts)
+
+
+def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
+    """All of a file: (N, H, W, C), or a volume (D, H, W, C); labels without C."""
+    if path.suffix in (".npy", ".zarr"):
+        found = stored_pictures(path, spatial_dims, role, settings)
+        if spatial_dims == 3 and len(found) > 1:
+            raise InputError(f"{path}: holds {len(found)} volumes; write each to a file of its own")
+        arrays = [np.asarray(each) for each in found]
+        return arrays[0] if spatial_dims == 3 else np.stack(arrays), found[0].facts
+    pixels, facts = decode(path, role, settings)
+    return as_image(pixels, path, facts.nodata) if role == "image" else one_number(pixels, path, settings), facts
+
+
+def _label(pair: Pair, spatial_dims: int, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
+    """The label numbers of an image, which may have one mask file an object."""
+    if len(pair.labels) == 1:
+        return _whole(pair.labels[0], spatial_dims, "label", settings)
+    return join_objects(pair.labels, lambda path: _whole(path, spatial_dims, "label", settings)[0])
+
+
+def _read_by_windows(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Contents:
+    if not pair.labels:
+        raise InputError(f"{pair.image}: has no label; what is read by windows is for training")
+    images = stored_pictures(pair.image, spatial_dims, "image", settings)
+    arrays = [as_array(each) for each in images]
+    if len(pair.labels) != 1:
+        labels, label_facts = _label(pair, spatial_dims, settings)
+        return Contents(arrays, [labels] if spatial_dims == 3 else list(labels), images[0].facts, label_facts)
+    stored = stored_pictures(pair.labels[0], spatial_dims, "label", settings)
+    if len(images) != len(stored):
+        raise InputError(
+            f"{pair.image}: has {len(images)} pictures but its label {pair.labels[0]} has {len(stored)}"
+            + _PAGES * (len(images) == 1)
+        )
+    return Contents(arrays, [as_array(each) for each in stored], images[0].facts, stored[0].facts)
+
+
+def _numbers(label: np.ndarray) -> np.ndarray:
+    """Numbers that occur in a label, in its dtype: each once of one that stays in its file, read band by band."""
+    if not isinstance(label, Stored):
+        return label
+    return np.unique(np.concatenate([np.unique(label[band]) for band in bands(label.shape)]))
+
+
+def _converted(label: np.ndarray, rule: LabelRule, convert: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    if isinstance(label, Stored):
+        return as_array(replace(label, convert=convert, reach=rule.reach))
+    return convert(label)
+
+
+def _without_void(label: np.ndarray, image: np.ndarray, facts: FileFacts) -> np.ndarray:
+    """The label, IGNORED where the image holds no data."""
+    if facts.nodata is None:
+        return label
+    if isinstance(label, Stored):
+        return as_array(replace(label, image=cast(Stored, image), nodata=facts.nodata))
+    label[void(image, facts.nodata).all(-1)] = IGNORED
+    return label
+
+
+def _describe(rule: LabelRule, layout: Layout, kind: LabelKind) -> tuple[tuple[str, ...], str]:
+    """The names of the classes, and what a report says of the rule after the data's name. kind: what was asked for."""
+    if rule.classes > 2:
+        names = tuple(f"class {index}" for index in range(rule.classes))
+    else:
+        names = MEMBRANE_CLASSES if layout.stacks and rule.kind == "binary" else BINARY_CLASSES
+    if rule.kind == "binary":
+        return names, ""
+    read, other, flag = {
+        "semantic": ("class indices", "number objects", "instance"),
+        "instance": ("numbers of objects", "are classes", "semantic"),
+    }[rule.kind]
+    return names, f" (labels read as {read}{f'; if they {other}, pass --labels {flag}' * (kind == 'auto')})"
+
+
+def _picture_names(stem: str, count: int) -> list[str]:
+    """Of the pictures of one file: stem, or stem-00, stem-01, … where there are several."""
+    digits = max(2, len(str(count - 1)))
+    return [stem] if count == 1 else [f"{stem}-{index:0{digits}d}" for index in range(count)]

@@ -1,0 +1,172 @@
+"""What looks like the wrong unit or the wrong pair in a data set: outliers, inverted masks, masks of other pictures.
+
+Masks are compared with pictures by their edges: the gradient of a picture is larger where its mask has an edge than
+where the same edge lies after it was moved, mirrored or turned. No picture says much alone; the data set does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..io.facts import void
+from ..windows import bands, middle
+from .dataset import Dataset
+from .label_rule import IGNORED
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int, Shaped
+
+LOOKED_AT = 24
+"""Images, spread over the data set, that are compared with their masks."""
+
+SIDE = 384
+"""Pixels per axis, in the middle of an image, of which edges are compared."""
+
+DOMINANT = 0.85
+"""A larger share of class 1, beside a background, is that of inverted masks. (Cells have 0.78 of the ISBI slices.)"""
+
+OUTLYING = 20
+"""So many times the range of the values between the 1st and 99th percentiles lie outliers apart, at the least."""
+
+FEWEST = 4
+"""Images with an edge, from which something is said of all."""
+
+SAMPLES = 2**18
+"""Values of an image, about, among which outliers are looked for."""
+
+_MOVES = ((0.5, 0.5), (0.5, 0.0), (0.0, 0.5), (0.25, 0.75), (0.75, 0.25), (0.25, 0.25))
+_TURNS = {
+    "upside down": lambda a: a[::-1],
+    "mirrored": lambda a: a[:, ::-1],
+    "turned by 180°": lambda a: a[::-1, ::-1],
+    "turned by 90°": lambda a: np.rot90(a),
+    "turned by 270°": lambda a: np.rot90(a, 3),
+    "with rows and columns exchanged": lambda a: a.T,
+}
+
+
+def implausible(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """Findings, each with the image, or the data set, that it is of."""
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset))).round().astype(int))
+    for index in chosen:
+        if what := _outliers(dataset.images[index], dataset.nodata):
+            yield dataset.names[index], what
+            break
+    if dataset.labels is None:
+        return
+    pairs = [_plane(dataset.images[i], dataset.labels[i], dataset.nodata) for i in chosen]
+    inside, counted = (sum(int(found(label).sum()) for _, label in pairs) for found in (_is_one, _counts))
+    share = inside / max(1, counted) if dataset.class_count == 2 and not dataset.overlapping else 0.0
+    if share > DOMINANT:
+        yield (
+            dataset.source,
+            f"class 1 ({dataset.class_names[1]}) has {share:.0%} of the pixels: are the masks inverted?",
+        )
+    if what := _edges_elsewhere([_similarities(image, label) for image, label in pairs]):
+        yield dataset.source, what
+
+
+def _is_one(label: np.ndarray) -> np.ndarray:
+    return label == 1
+
+
+def _counts(label: np.ndarray) -> np.ndarray:
+    return label != IGNORED
+
+
+def _plane(image: np.ndarray, label: np.ndarray, nodata: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of an image (H, W, C) and of its label (H, W); of a volume, that of the plane in the middle."""
+    *depth, height, width = label.shape
+    at = tuple(slice(n // 2, n // 2 + 1) for n in depth) + middle((height, width), SIDE)
+    seen = np.asarray(label[at])
+    shape = seen.shape[-2:]
+    pixels = np.asarray(image[at]).reshape(*shape, -1)
+    if nodata is not None and (missing := void(pixels, nodata)).any():
+        pixels = np.where(missing, np.median(pixels[~missing]) if not missing.all() else 0, pixels)
+    return pixels, seen.reshape(shape)
+
+
+def _outliers(image: np.ndarray, nodata: float | None) -> str | None:
+    """One value, far from all others, that many pixels have: what a program writes where there is no data."""
+    if image.dtype.kind != "f":
+        return None
+    step = max(1, image.size // SAMPLES)
+    values = np.concatenate([np.asarray(image[band]).ravel()[::step] for band in bands(image.shape[:-1])])
+    if nodata is not None:
+        values = values[~void(values, nodata)]
+    if values.size < 100:
+        return None
+    for extreme in (values.min(), values.max()):
+        alike = values == extreme
+        others = values[~alike]
+        if alike.sum() < max(3, values.size / 10000) or not len(others):
+            continue
+        low, high = np.percentile(others, (1, 99))
+        apart = min(abs(extreme - low), abs(extreme - high))
+        if apart > OUTLYING * max(high - low, 1e-6 * max(abs(low), abs(high))):
+            return (
+                f"{alike.mean():.1%} of the pixels are {extreme:g}, the others {low:.3g} to {high:.3g}: if it stands "
+                "for no data, declare it in the files (GDAL_NODATA), or it shifts the normalisation"
+            )
+    return None
+
+
+def _similarities(image: Shaped[np.ndarray, "h w c"], label: Int[np.ndarray, "h w"]) -> dict[str, float] | None:
+    """The correlation of the picture's gradient with the mask's edge: as it is (""), after moves (their mean: "moved")
+    and after each turn. None where the mask has no edge or the picture no gradient."""
+    from scipy.ndimage import gaussian_gradient_magnitude
+
+    edge = _edge(label)
+    if min(edge.shape) < 16 or not 0 < edge.mean() < 0.5:
+        return None
+    channels = np.nan_to_num(image.astype(np.float64))
+    gradient = sum(gaussian_gradient_magnitude(channels[..., c], 1.0) for c in range(channels.shape[-1]))
+    gradient = np.minimum(gradient, np.percentile(gradient, 99))  # a few bright points would decide
+    if not gradient.std():
+        return None
+    gradient = (gradient - gradient.mean()) / gradient.std()
+
+    def similarity(other: np.ndarray) -> float:
+        return float(((other - edge.mean()) * gradient).mean() / edge.std())
+
+    height, width = edge.shape
+    moved = [similarity(np.roll(edge, (int(y * height), int(x * width)), (0, 1))) for y, x in _MOVES]
+    turned = {name: turn(edge) for name, turn in _TURNS.items()}
+    found = {name: similarity(other) for name, other in turned.items() if other.shape == edge.shape}
+    return found | {"": similarity(edge), "moved": float(np.mean(moved))}
+
+
+def _edge(label: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Pixels next to one of another class, both known; wide enough for masks that are a pixel off."""
+    from scipy.ndimage import binary_dilation
+
+    edge = np.zeros(label.shape, bool)
+    for first, second in (((slice(-1),), (slice(1, None),)), ((slice(None), slice(-1)), (slice(None), slice(1, None)))):
+        here, there = label[first], label[second]
+        edge[first] |= (here != there) & (here != IGNORED) & (there != IGNORED)
+    return binary_dilation(edge)
+
+
+def _edges_elsewhere(found: list[dict[str, float] | None]) -> str | None:
+    """What the similarities of all images say, if it is odd."""
+    known = [each for each in found if each is not None]
+    if len(known) < FEWEST:
+        return None
+    gain = np.array([each[""] - each["moved"] for each in known])
+    for name in _TURNS:
+        differences = np.array([each[name] - each[""] for each in known if name in each])
+        if len(differences) < max(FEWEST, len(known) / 2):
+            continue
+        error = differences.std(ddof=1) / np.sqrt(len(differences))
+        if differences.mean() > max(0.05, 4 * error) and differences.mean() > 2 * abs(gain.mean()):
+            return f"the masks fit the pictures better {name}: were they written in another order of rows and columns?"
+    error = gain.std(ddof=1) / np.sqrt(len(gain))
+    if gain.mean() < max(0.01, error):
+        return (
+            f"the edges of the masks meet edges of the pictures no better than those of masks that were moved (by "
+            f"{gain.mean():.2f} in correlation): do the masks belong to these pictures?"
+        )
+    return None

@@ -1,0 +1,323 @@
+"""Which images validate: by default, by share, fold or list; groups of images, as of a patient, stay together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from ..io.facts import ReadSettings
+from .dataset import Dataset
+from .opening import open_dataset, open_stored
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+SHARE = 1 / 6
+"""Of the images that validate where nothing else is said: slices 20-23 of the 24 ISBI slices."""
+
+_FOLD = re.compile(r"(\d+)\s*/\s*(\d+)")
+_LAST_NUMBER = re.compile(r"^(.*\d.*?)[\s_.-]+\D*\d+\D*$")
+
+
+class Parts(NamedTuple):
+    """A data set in two, and how it was divided.
+
+    Attributes:
+        training, validation: no image is in both.
+        how: which images validate, and why these, in words.
+    """
+
+    training: Dataset
+    validation: Dataset
+    how: str
+
+
+def split(dataset: Dataset, validate: str | float = "auto", group: str | None = None) -> tuple[Dataset, Dataset]:
+    """Splits a data set into images that train and images that validate.
+
+    Neighbouring slices are nearly the same picture, and a random split would validate on the training data. So the
+    default is the last sixth, as one block. Where the images of that block and the others share a group, or lack a
+    class, whole groups are chosen instead so that every class is on both sides.
+
+    Args:
+        dataset: one of a single volume is split along its depth.
+        validate: "auto"; a share in 0..1, rounded to whole images; "last", the last sixth, whatever is in it; "i/n",
+            the i-th of n folds, each of which is a block; a text file with the name of an image in each line; or
+            another folder of labelled images.
+        group: a regular expression that is searched in each name: images where it finds the same text (its groups in
+            parentheses, if it has any) stay together. None: numbered images (`p03_slice12`) whose name has another
+            number before the last one are grouped by what precedes the last one (`p03`), with "auto" only.
+
+    Returns:
+        Training and validation data.
+
+    Raises:
+        InputError: there is only one image, plane or group; `validate` or `group` do not fit the data set.
+
+    Example:
+        >>> from unet_data import membranes, split
+        >>> [len(part) for part in split(membranes(6, 32, seed=0))]
+        [5, 1]
+    """
+    return divide(dataset, validate, group)[:2]
+
+
+def divide(
+    dataset: Dataset,
+    validate: str | float = "auto",
+    group: str | None = None,
+    reading: ReadSettings | None = None,
+    class_numbers: str = "",
+) -> Parts:
+    """`split`, with how the data set was divided. reading, class_numbers: as the data set was opened, for a folder that
+    validates."""
+    text = str(validate).strip()
+    if Path(text).is_dir():
+        return _beside(dataset, Path(text), reading, class_numbers)
+    if len(dataset) == 1 and dataset.spatial_dims == 3:
+        return _divide_depth(dataset, text)
+    if len(dataset) < 2:
+        raise InputError(f"{dataset.source}: has 1 image; a split into training and validation needs 2 or more")
+    if text == "last" and group is not None:
+        raise InputError("--validate last is a block of images; with --group, give a share or a fold")
+    by = _group_names(dataset, group) if group is not None or text == "auto" else None
+    units = _units(by) if by else [[index] for index in range(len(dataset))]
+    if len(units) < 2 and group is None:
+        units, by = [[index] for index in range(len(dataset))], None
+    if len(units) < 2:
+        raise InputError(f"{dataset.source}: --group {group} finds one group, {(by or [''])[0]!r}; two are needed")
+    kind = f"groups by {group!r}" if group is not None else "groups by name"
+    kept = f", {len(units)} {kind} kept together" if by and len(units) < len(dataset) else ""
+    if text == "auto" and len(set(dataset.parts)) == 2:
+        chosen = {index for index, part in enumerate(dataset.parts) if part == "validation"}
+        how, by, kept = "by their folders", None, ""
+    elif text == "auto":
+        chosen, how = _automatic(dataset, units)
+        if group is None and by and 3 * len(chosen) > len(dataset) > len(units):  # names that were no groups
+            units, by, kept = [[index] for index in range(len(dataset))], None, ""
+            chosen, how = _automatic(dataset, units)
+    elif text == "last":
+        chosen, how = _last(units, SHARE), "the last sixth"
+    elif fold := _FOLD.fullmatch(text):
+        chosen, how = _fold(units, int(fold[1]), int(fold[2]), dataset.source), f"fold {fold[1]} of {fold[2]}"
+    elif (share := _number(text)) is not None:
+        if not 0 < share < 1:
+            raise InputError(f"the validation fraction must lie between 0 and 1, not {share}")
+        chosen, how = _last(units, share), f"the last {share:.0%}"
+    else:
+        chosen, how = _listed(dataset, Path(text)), f"those that {text} lists"
+    held = sorted(chosen)
+    others = [index for index in range(len(dataset)) if index not in chosen]
+    if not others:
+        raise InputError(f"{dataset.source}: --validate {text} leaves no image to train on")
+    if by and (shared := {by[i] for i in held} & {by[i] for i in others}):
+        raise InputError(f"{dataset.source}: --validate {text} divides the group {min(shared)!r}: leave out --group")
+    names = [dataset.names[i] for i in held]
+    listed = ", ".join(names) if len(names) <= 4 else f"{names[0]} … {names[-1]}"
+    how = f"validation: {len(held)} of {len(dataset)} images, {how} ({listed}){kept}"
+    return Parts(dataset.subset(others), dataset.subset(held), how)
+
+
+def check_validate(text: str, group: str | None) -> None:
+    """Raises InputError where no data set could be split like this: what can be known without one."""
+    if group is not None:
+        try:
+            re.compile(group)
+        except re.error as e:
+            raise InputError(f"group is {group!r}; it must be a regular expression ({e})") from None
+    if (fold := _FOLD.fullmatch(text)) and not (1 <= int(fold[1]) <= int(fold[2]) and int(fold[2]) > 1):
+        raise InputError(f"validate is {text}; a fold is i/n with i from 1 to n, and n of 2 or more")
+    if (share := _number(text)) is not None and not 0 < share < 1:
+        raise InputError(f"validate is {text}; a share lies between 0 and 1")
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _group_names(dataset: Dataset, pattern: str | None) -> list[str]:
+    """The group of each image: what the pattern finds; by default, what precedes the last number of a name, where
+    there is another number in it, else the name."""
+    if pattern is None:
+        found = [_LAST_NUMBER.match(name) for name in dataset.names]
+        return [match[1] if match else name for match, name in zip(found, dataset.names, strict=True)]
+    try:
+        expression = re.compile(pattern)
+    except re.error as e:
+        raise InputError(f"--group {pattern!r} is no regular expression ({e})") from None
+    groups = []
+    for name in dataset.names:
+        if (match := expression.search(name)) is None:
+            raise InputError(f"{dataset.source}: --group {pattern!r} finds nothing in the name {name!r}")
+        groups.append(" ".join(part or "" for part in match.groups()) if expression.groups else match[0])
+    return groups
+
+
+def _units(groups: Sequence[str]) -> list[list[int]]:
+    """The images of each group, in the order in which the groups begin."""
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(groups):
+        found.setdefault(name, []).append(index)
+    return list(found.values())
+
+
+def _last(units: Sequence[Sequence[int]], share: float) -> set[int]:
+    """The images of the last units that have about this share of all images; at least one unit, and not all."""
+    count = sum(map(len, units))
+    aim, chosen = max(1, round(count * share)), []
+    for number, unit in enumerate(reversed(units)):
+        closer = abs(len(chosen) + len(unit) - aim) <= aim - len(chosen)
+        if number and (number == len(units) - 1 or len(chosen) >= aim or not closer):
+            break
+        chosen += unit
+    return set(chosen)
+
+
+def _fold(units: Sequence[Sequence[int]], part: int, parts: int, source: str) -> set[int]:
+    if not 1 <= part <= parts or not 2 <= parts <= len(units):
+        raise InputError(
+            f"{source}: --validate {part}/{parts} does not exist; give i/n with i from 1 to n, and n from 2 to "
+            f"{len(units)}, the number of images or groups"
+        )
+    own = units[len(units) * (part - 1) // parts : len(units) * part // parts]
+    return {index for unit in own for index in unit}
+
+
+def _listed(dataset: Dataset, path: Path) -> set[int]:
+    """The images that a text file names: by their names, those of a stack also by the stack's."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            f"--validate {path}: give auto, last, a share such as 0.2, a fold such as 1/5, a folder, or a text file "
+            "with the name of an image in each line"
+        ) from None
+    chosen: set[int] = set()
+    for line in (line.strip() for line in lines):
+        if not line or line.startswith("#"):
+            continue
+        wanted = {line, Path(line).name, Path(line).stem}
+        own = {i for i, name in enumerate(dataset.names) if name in wanted or re.sub(r"-\d+$", "", name) in wanted}
+        if not own:
+            raise InputError(f"{path}: {line!r} is no image of {dataset.source}, whose first is {dataset.names[0]!r}")
+        chosen |= own
+    if not chosen:
+        raise InputError(f"{path}: lists no image")
+    return chosen
+
+
+def _beside(dataset: Dataset, path: Path, reading: ReadSettings | None, class_numbers: str) -> Parts:
+    """Another folder, whose labels mean what those of the data set do."""
+    kind = "instance" if dataset.instances is not None else "semantic" if dataset.class_count > 2 else "auto"
+    kind = "overlapping" if dataset.overlapping else kind
+    opened = open_stored if dataset.stored else open_dataset
+    held = opened(path, dataset.spatial_dims, kind, dataset.ignore, reading, class_numbers)
+    if held.labels is None or held.class_count > dataset.class_count:
+        raise InputError(
+            f"--validate {path}: has {held.class_count} classes, the data that train have {dataset.class_count}"
+        )
+    if dataset.overlapping and held.class_names != dataset.class_names:
+        raise InputError(
+            f"--validate {path}: has masks of the classes {', '.join(held.class_names)}, the data that train of "
+            f"{', '.join(dataset.class_names)}"
+        )
+    if (held.channels, held.images[0].dtype) != (dataset.channels, dataset.images[0].dtype):
+        raise InputError(
+            f"--validate {path}: its images have {held.channels} channel(s) of {held.images[0].dtype}, those that "
+            f"train {dataset.channels} of {dataset.images[0].dtype}"
+        )
+    return Parts(
+        dataset, replace(held, class_names=dataset.class_names), f"validation: {len(held)} images of the folder {path}"
+    )
+
+
+def _automatic(dataset: Dataset, units: Sequence[Sequence[int]]) -> tuple[set[int], str]:
+    """The last sixth; where that lacks a class or leaves none of it to train on, units spread by class."""
+    chosen = _last(units, SHARE)
+    block = "the last sixth" if all(len(u) == 1 for u in units) else "the last groups"
+    if dataset.labels is None:
+        return chosen, block
+    counts = dataset.label_counts()
+    present = counts.sum(0) > 0
+    if _complete(counts, chosen, present):
+        return chosen, block
+    spread = _spread(np.stack([counts[list(unit)].sum(0) for unit in units]), units, len(dataset))
+    if _complete(counts, spread, present):
+        return spread, "chosen so that every class is on both sides (the last sixth lacks one)"
+    rare = [dataset.class_names[c] for c in np.flatnonzero(present) if not _complete(counts, spread, [int(c)])]
+    return spread, f"spread by class; too few images or groups have {', '.join(rare)} for both sides"
+
+
+def _complete(counts: np.ndarray, chosen: set[int], classes: Sequence[int] | np.ndarray) -> bool:
+    """Whether these classes occur among the chosen images, and among the others."""
+    inside = np.zeros(len(counts), bool)
+    inside[list(chosen)] = True
+    return all(bool((counts[part].sum(0)[classes] > 0).all()) for part in (inside, ~inside))
+
+
+def _spread(counts: Int64[np.ndarray, "units k"], units: Sequence[Sequence[int]], images: int) -> set[int]:
+    """About a sixth of the images, in whole units, with shares of the classes near those of all. The rarest classes
+    are served first, as in the iterative stratification of Sechidis, Tsoumakas and Vlahavas 2011."""
+    has, aim = counts > 0, max(1, round(images * SHARE))
+    whole = counts.sum(0) / max(1, counts.sum())
+    chosen: list[int] = []
+
+    def add(candidates: Sequence[int]) -> bool:
+        """Adds the candidate whose classes bring the shares nearest; the last of equals. It leaves no class behind."""
+        left = np.setdiff1d(np.arange(len(units)), chosen)
+        free = [u for u in candidates if u not in chosen and (has[left[left != u]].any(0) | ~has[left].any(0)).all()]
+        if not free or len(left) < 2:
+            return False
+        sums = counts[chosen].sum(0) + counts[free]
+        distance = np.abs(sums / np.maximum(sums.sum(1, keepdims=True), 1) - whole).sum(1)
+        sizes = np.array([len(units[u]) for u in free]) + sum(len(units[u]) for u in chosen)
+        distance += np.maximum(sizes / aim - 1, 0)
+        chosen.append(free[len(free) - 1 - int(np.argmin(distance[::-1]))])
+        return True
+
+    for index in np.argsort(has.sum(0), kind="stable"):
+        if has[:, index].any() and not has[chosen, index].any():
+            add(np.flatnonzero(has[:, index]).tolist())
+    while sum(len(units[u]) for u in chosen) < aim and add(range(len(units))):
+        pass
+    return {index for u in chosen for index in units[u]} or _last(units, SHARE)
+
+
+def _divide_depth(dataset: Dataset, text: str) -> Parts:
+    """One volume: a block of its last planes, or of the first ones where only those have every class."""
+    depth = len(dataset.images[0])
+    if depth < 2:
+        raise InputError(f"{dataset.source}: has 1 volume of 1 plane; a split into training and validation needs 2")
+    share, fold = _number(text), _FOLD.fullmatch(text)
+    if share is None and (fold or text not in ("auto", "last")):
+        raise InputError(f"{dataset.source}: is one volume, split along its depth: --validate takes a share of it")
+    if share is not None and not 0 < share < 1:
+        raise InputError(f"the validation fraction must lie between 0 and 1, not {share}")
+    held = min(max(1, round(depth * (share or SHARE))), depth - 1)
+
+    def planes(first: int, stop: int, name: str) -> Dataset:
+        part = slice(first, stop)
+        labels, instances = (a and (a[0][part],) for a in (dataset.labels, dataset.instances))
+        name = f"{dataset.names[0]}-{name}"
+        return replace(dataset, images=(dataset.images[0][part],), labels=labels, names=(name,), instances=instances)
+
+    ends = [("last", planes(0, depth - held, "train"), planes(depth - held, depth, "validation"))]
+    if text == "auto" and dataset.labels is not None:
+        ends.append(("first", planes(held, depth, "train"), planes(0, held, "validation")))
+    which, training, validation = ends[0]
+    for end in ends if len(ends) > 1 else ():
+        counts = [part.label_counts()[0] for part in end[1:]]
+        if ((np.stack(counts) > 0).all(0) == (sum(counts) > 0)).all():
+            which, training, validation = end
+            break
+    return Parts(training, validation, f"validation: the {which} {held} of {depth} planes of {dataset.names[0]}")

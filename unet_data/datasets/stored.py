@@ -1,0 +1,173 @@
+"""Arrays that stay in their files: of each, only the windows that are asked for are in memory.
+
+A `Stored` takes the place of an array in a `Dataset` that does not fit in memory. It knows its file, not the file's
+content, so that it travels to another process as a few bytes. Files are opened where a window is read, by the readers
+of `readers`, and kept open, or decoded, as long as they fit into a budget; so memory does not grow with the data.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
+from ..io.readers import Picture, open_pictures
+from ..labels.numbers import one_number
+from ..windows import Slices
+from .label_rule import IGNORED
+
+BUDGET = 2**28
+"""Bytes that a process keeps of open files: decoded pictures, and the caches of those that are read by windows."""
+
+
+def unchanged(window: np.ndarray) -> np.ndarray:
+    return window
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An image (*spatial, C) or a label (*spatial) in a file.
+
+    Attributes:
+        path: the file.
+        number: which of its pictures.
+        role: images become uint8, uint16 or float32 (see `images`); labels keep their numbers (see `label_rule`).
+        spatial: the size in pixels per axis.
+        channels: C of an image, None of a label.
+        dtype: of what is read, after `convert`.
+        convert: applied to each window.
+        reach: pixels after the end of a window, along each axis, that `convert` sees too, where the file has them.
+        first: planes of the first axis that lie before this array's own.
+        settings: how the file is read where it leaves a choice.
+        facts: what the file says of its pixels, and what was decided.
+        image, nodata: of a label, its image and the value that stands for no data there: such pixels are IGNORED.
+    """
+
+    path: Path
+    number: int
+    role: Role
+    spatial: tuple[int, ...]
+    channels: int | None
+    dtype: np.dtype
+    convert: Callable[[np.ndarray], np.ndarray] = unchanged
+    reach: int = 0
+    first: int = 0
+    settings: ReadSettings = DEFAULTS
+    facts: FileFacts = PLAIN
+    image: Stored | None = None
+    nodata: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spatial if self.channels is None else (*self.spatial, self.channels)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return self.spatial[0]
+
+    def __getitem__(self, window: Slices | slice) -> Any:
+        """The pixels of a window: one slice, without step, per spatial axis. As of an array, one slice alone is a view
+        of the first axis: another `Stored`. Raises InputError: damaged, NaN or infinite values."""
+        if isinstance(window, slice):
+            start, stop, _ = window.indices(self.spatial[0])
+            return replace(self, spatial=(stop - start, *self.spatial[1:]), first=self.first + start)
+        ends = [s.indices(n)[:2] for s, n in zip(window, self.spatial, strict=True)]
+        (start, stop), *others = ends
+        at = (slice(start + self.first, stop + self.first), *(slice(*e) for e in others))
+        picture = _files.pictures(self.path, len(self.spatial), self.role, self.settings)[self.number]
+        if self.role == "image":
+            return self.convert(picture[at])
+        wide = tuple(slice(s.start, min(s.stop + self.reach, n)) for s, n in zip(at, picture.shape, strict=False))
+        try:
+            raw = picture.read(wide)
+        except InputError:
+            raise
+        except Exception as e:  # the libraries raise nearly everything on damaged bytes
+            raise InputError(f"{self.path}: the label at {at} cannot be read; the file is damaged ({e})") from None
+        found = self.convert(one_number(raw, self.path, self.settings))[tuple(slice(s.stop - s.start) for s in at)]
+        if self.image is not None and self.nodata is not None:
+            found[void(replace(self.image, first=0, convert=unchanged)[at], self.nodata).all(-1)] = IGNORED
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All of it, in memory."""
+        return np.asarray(self[tuple(slice(0, n) for n in self.spatial)], dtype)
+
+
+def stored_pictures(path: Path, spatial_dims: int, role: Role, settings: ReadSettings | None = None) -> list[Stored]:
+    """The pictures of a file, which stay there.
+
+    Args:
+        path: see `open_pictures`.
+        spatial_dims: with 2, every page of a TIFF is a picture; with 3, they are one volume.
+        role: what they are.
+        settings: how files are read where they leave a choice.
+
+    Raises:
+        InputError: as `open_pictures`.
+    """
+    found, settings = [], settings or DEFAULTS
+    for number, picture in enumerate(_files.pictures(path, spatial_dims, role, settings)):
+        *spatial, channels = picture.shape
+        dtype = picture[tuple(slice(0, 1) for _ in spatial)].dtype if role == "image" else np.dtype(np.int32)
+        own = channels if role == "image" else None
+        facts = picture.facts
+        found.append(Stored(path, number, role, tuple(spatial), own, dtype, settings=settings, facts=facts))
+    return found
+
+
+def as_array(stored: Stored) -> np.ndarray:
+    """The same, where a type says array and a window or the shape is all that is asked of it."""
+    return cast(np.ndarray, stored)
+
+
+def normalised(image: np.ndarray, normalization: Any) -> np.ndarray:
+    """An image as a network sees it, float32; one that stays in its file is normalised window by window.
+
+    normalization: a `unet_data.Normalization`, which depends on this module.
+    """
+    if isinstance(image, Stored):
+        return as_array(replace(image, convert=normalization.apply, dtype=np.dtype(np.float32)))
+    return normalization.apply(image)
+
+
+class _Files:
+    """The open files of this process, those used last."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[tuple, list[Picture]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def pictures(self, path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> list[Picture]:
+        try:
+            key = (path, path.stat().st_mtime_ns, spatial_dims, role, settings)
+        except OSError:
+            raise InputError(f"{path}: no such file") from None
+        with self._lock:
+            if key in self._open:
+                self._open.move_to_end(key)
+                return self._open[key]
+        pictures = open_pictures(path, spatial_dims, whole_below=0, role=role, settings=settings)
+        with self._lock:
+            self._open[key] = pictures
+            while sum(opened[0].held for opened in self._open.values()) > BUDGET and len(self._open) > 1:
+                self._open.popitem(last=False)
+        return pictures
+
+
+_files = _Files()

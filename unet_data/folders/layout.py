@@ -1,0 +1,169 @@
+"""Which files of a folder are images, which are labels, and which belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from unet_spec.errors import InputError
+
+from .listing import Entry, list_folder, title, what_lies_there
+from .pairing import LABEL_ENDING, PARTS, Layout, Pair, made_layout, name_of, paired
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "imagestr", "jpegimages")
+LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "labelstr", "segmentationclass", "gt")
+_EXPECTED = (
+    "expected images/ with labels/ or masks/, train/ and val/ of these, *-volume.tif with *-labels.tif, or image files"
+)
+
+
+def find_layout(path: Path, masks: bool = False) -> Layout:
+    """Recognises what lies at a path; the rules are those of `open_dataset`.
+
+    Args:
+        path: a file or folder.
+        masks: where an image has several label files, each is the mask of a class.
+
+    Raises:
+        InputError: there is nothing, no layout fits, or an image or label has no partner.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if not path.is_dir() or path.suffix == ".zarr":
+        return made_layout([Pair(path, (), title(path))])
+    folders = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_dir() and entry.name[0] != "."}
+    for recognise in (_stacks, _images_and_labels, _parts, _beside, _objects):
+        if (layout := recognise(path, folders, masks)) is not None:
+            return layout
+    return _flat(path)
+
+
+def _unused(path: Path, used: Iterable[Path]) -> list[Entry]:
+    """Entries at the top of a data set that are in none of its folders."""
+    used = set(used)
+    return [
+        Entry(entry, "left out", "hidden" if entry.name.startswith(".") else "beside the folders of the data set")
+        for entry in sorted(path.iterdir())
+        if entry not in used
+    ]
+
+
+def _stacks(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
+    """*-volume.tif with *-labels.tif."""
+    listing = list_folder(path, skip=folders.values())
+    tiffs = {key: file for key, file in listing.files.items() if file.suffix.lower() in (".tif", ".tiff")}
+    volumes, labels = (
+        {key.removesuffix(ending): file for key, file in tiffs.items() if key.endswith(ending)}
+        for ending in ("-volume", "-labels")
+    )
+    if labels and not volumes and len(labels) == len(listing.files):
+        raise InputError(f"{labels[min(labels)]}: has no volume; expected {min(labels)}-volume.tif beside it")
+    if not volumes or not (labels or len(volumes) == len(listing.files)):
+        return None
+    for key in labels:
+        if key not in volumes:
+            raise InputError(f"{labels[key]}: has no volume; expected {key}-volume.tif beside it")
+    for key, volume in volumes.items():
+        # The challenge hands out test-volume.tif without labels in the same folder; it is no training data.
+        if labels and key not in labels and key != "test":
+            raise InputError(f"{volume}: has no labels; expected {key}-labels.tif beside it")
+    chosen = {key: volume for key, volume in volumes.items() if not labels or key in labels}
+    pairs = [Pair(volume, (labels[key],) if labels else (), title(volume)) for key, volume in chosen.items()]
+    used = {file for pair in pairs for file in (pair.image, *pair.labels)}
+    others = [Entry(f, "left out", "no stack of the data set") for f in listing.files.values() if f not in used]
+    beside = [Entry(f, "left out", "beside the stacks of the data set") for f in folders.values()]
+    return made_layout(pairs, [*others, *listing.left_out, *beside], stacks=True)
+
+
+def _images_and_labels(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
+    images = [folders[name] for name in folders if name.lower() in IMAGE_FOLDERS]
+    if not images:
+        return None
+    if len(images) > 1:
+        raise InputError(f"{path}: has both {images[0].name}/ and {images[1].name}/; keep the one to be used")
+    labels = [folders[name] for name in folders if name.lower() in LABEL_FOLDERS]
+    listings = {folder: list_folder(folder) for folder in labels}
+    labels = [folder for folder in labels if listings[folder].files or listings[folder].empty]  # VOC's hold XML
+    if len(labels) > 1:
+        raise InputError(f"{path}: has both {labels[0].name}/ and {labels[1].name}/; keep the one to be used")
+    found = list_folder(images[0])
+    if not found.files:
+        raise InputError(f"{images[0]}: has no images ({what_lies_there(images[0]) or 'it is empty'}); {_EXPECTED}")
+    left = _unused(path, (images[0], *labels))
+    own = listings[labels[0]] if labels else None
+    return paired(found, own, left, lenient=images[0].name == "JPEGImages", masks=masks)
+
+
+def _parts(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
+    """train/ and val/, each of which is laid out by itself."""
+    found = {folder: PARTS[name.lower()] for name, folder in folders.items() if name.lower() in PARTS}
+    if not any(part == "training" for part in found.values()) or f"{_first(found).name}_masks" in folders:
+        return None
+    pairs, left = [], _unused(path, found)
+    for folder, part in found.items():
+        if part == "test":
+            left.append(Entry(folder, "left out", "test data"))
+            continue
+        layout = find_layout(folder, masks)
+        pairs += [replace(pair, name=f"{folder.name}-{pair.name}", part=part) for pair in layout.pairs]
+        left += [entry for entry in layout.entries if entry.status == "left out"]
+    return made_layout(pairs, left)
+
+
+def _beside(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
+    """NAME with NAME_masks, or the Cell Tracking Challenge's 01 with 01_GT/SEG."""
+    pairs: list[Pair] = []
+    left, used = [], []
+    for name, folder in folders.items():
+        suffix = next((s for s in ("_masks", "_mask", "_labels", "_GT", "_ST") if name + s in folders), None)
+        if suffix is None:
+            continue
+        labels = folders[name + suffix]
+        tracked = suffix in ("_GT", "_ST")
+        own = list_folder(labels / "SEG" if tracked else labels)
+        layout = paired(list_folder(folder), own, [], tracked, tracked, masks)
+        pairs += [replace(pair, name=f"{name}-{pair.name}") for pair in layout.pairs]
+        left += [entry for entry in layout.entries if entry.status == "left out"]
+        used += [folder, labels]
+    return made_layout(pairs, [*left, *_unused(path, used)]) if pairs else None
+
+
+def _objects(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
+    """A folder an image, with images/ and masks/ of one object each (DSB-2018)."""
+    own = [f for f in folders.values() if (f / "images").is_dir() and (f / "masks").is_dir()]
+    if not own:
+        return None
+    pairs, left = [], _unused(path, own)
+    for folder in own:
+        images, labels = list_folder(folder / "images"), list_folder(folder / "masks")
+        if len(images.files) != 1 or not labels.files:
+            raise InputError(
+                f"{folder}: has {len(images.files)} images and {len(labels.files)} masks; expected 1 image"
+            )
+        classes = tuple(labels.files) if masks else ()
+        pairs.append(Pair(_first(images.files.values()), tuple(labels.files.values()), folder.name, classes=classes))
+        left += [*images.left_out, *labels.left_out, *_unused(folder, (folder / "images", folder / "masks"))]
+    return made_layout(pairs, left)
+
+
+def _flat(path: Path) -> Layout:
+    """Image files, perhaps in subfolders; labels may lie beside them."""
+    listing = list_folder(path)
+    labels = {key for key in listing.files if (own := LABEL_ENDING.sub("", key)) != key and own in listing.files}
+    if labels:
+        images, masks = (
+            replace(listing, files={k: f for k, f in listing.files.items() if (k in labels) == kind}, left_out=())
+            for kind in (False, True)
+        )
+        return paired(images, masks, list(listing.left_out))
+    top = [file for file in listing.files.values() if file.parent == path]
+    if not top:
+        inside = what_lies_there(path)
+        found = f"found {inside}" if inside else "it is empty"
+        raise InputError(f"{path}: has no images ({found}); {_EXPECTED}")
+    return made_layout([Pair(f, (), name_of(k, f)) for k, f in listing.files.items()], listing.left_out)
+
+
+def _first(values: Iterable[Path]) -> Path:
+    return next(iter(values))

@@ -1,0 +1,1 @@
+"""From an image to labels of its size: preparation, tiles, stitching, streaming."""

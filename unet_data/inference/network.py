@@ -1,0 +1,104 @@
+"""A network that is ready to run, whatever runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from unet_spec import DataSpec, NetworkConfig
+from unet_spec.weights.checkpoint import CONFIG, WEIGHTS
+
+from ..io.facts import ReadSettings, stored_reading
+from .prepare import prepare
+from .stitch import Run
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Shaped
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """Images (N, *spatial, C) float32, prepared and on the grid, to logits (N, *spatial, K) float32.
+
+    A runtime that computes by strips, too, has a method `stream` (see `unet_data.inference.strips`).
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> NetworkConfig: ...
+    @property
+    def run(self) -> Run: ...
+
+
+@dataclass(frozen=True)
+class OpenNetwork:
+    """A network that is ready to run.
+
+    Attributes:
+        runtime: what runs it: `unet_torch.TorchRuntime`, `unet_jax.JaxRuntime`, `unet_export.OnnxRuntime`, …
+        data: how its images are prepared, `DataSpec()` where integers are only divided by their largest value.
+        weights: the folder of its checkpoint or bundle. An interrupted prediction of a file is resumed only by a
+            network with the same weights. None: by the same object only.
+
+    Example:
+        >>> from unet_data import OpenNetwork
+        >>> from unet_spec import DataSpec, preset
+        >>> class Brightness:  # a runtime: images (N, H, W, 1) to logits (N, H, W, 2)
+        ...     name, config = "brightness", preset("same")
+        ...     def run(self, images):
+        ...         return np.concatenate([1 - images, images], -1)
+        >>> OpenNetwork(Brightness(), DataSpec()).config.out_channels
+        2
+    """
+
+    runtime: Runtime
+    data: DataSpec
+    weights: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the runtime."""
+        return self.runtime.name
+
+    @property
+    def config(self) -> NetworkConfig:
+        """The architecture."""
+        return self.runtime.config
+
+    @property
+    def run(self) -> Run:
+        """From prepared images to logits: see `Runtime`."""
+        return self.runtime.run
+
+    @property
+    def sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """The smallest and the largest input (N, *spatial) that the runtime takes, an engine's profile; None: any."""
+        profile = getattr(getattr(self.runtime, "record", None), "profile", None)
+        return None if profile is None else (tuple(profile.min), tuple(profile.max))
+
+    @property
+    def reading(self) -> ReadSettings:
+        """How training read its files: see `stored_reading`."""
+        return stored_reading(self.data)
+
+    def prepare(self, images: Shaped[np.ndarray, "n *spatial c"]) -> Float32[np.ndarray, "n *spatial c"]:
+        """Images as they were read to what `run` takes: see `prepare`."""
+        return prepare(images, self.config, self.data)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of a checkpoint's files, or of a bundle's manifest, which has the checksums of all others."""
+        if self.weights is None:
+            return uuid.uuid4().hex
+        sha = hashlib.sha256()
+        for name in ("manifest.json", CONFIG, WEIGHTS):
+            if (self.weights / name).is_file():
+                sha.update((self.weights / name).read_bytes())
+        return sha.hexdigest()

@@ -1,0 +1,110 @@
+"""How every image of a file will be computed: by tiles or by strips, within the memory that this process may have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unet_spec import InputError
+from unet_spec.files import format_bytes
+from unet_spec.tiling.planner import Limits, Plan, plan_image
+from unet_spec.tiling.strips import check_strips, plan_bands, strip_memory
+from unet_spec.tiling.tiles import plan_tiles
+
+from ..memory import available, resident
+from .network import OpenNetwork
+from .settings import PredictSettings
+from .store import begin
+
+DEFAULT_BUDGET = 2 * 2**30
+"""Bytes that tiles may take by default; half of what is available, if that is less."""
+STRIP_ROWS, BAND_ROWS = (512, 256, 128, 64, 32, 16), 256
+"""Heights of strips, of which the tallest that fits is taken; height of the bands in which their result is kept, which
+must not depend on the memory at hand, so that an interrupted run can go on with another height."""
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """How each image of a file is computed.
+
+    Attributes:
+        work: the tiles (bands, by strips), and what they cost.
+        rows: of the canvas that enter at a time, by strips; 0 by tiles.
+    """
+
+    work: Plan
+    rows: int = 0
+
+
+def plan_file(
+    network: OpenNetwork, image: tuple[int, ...], settings: PredictSettings, folder: Path, asked: dict[str, Any]
+) -> ImagePlan:
+    """Begins a run in `folder` or joins the one that has begun there, whose tiles are kept whatever memory there is.
+
+    Args:
+        network: what computes.
+        image: pixels per axis.
+        settings: what is computed.
+        folder: of the tiles, see `TileStore`.
+        asked: all that the result depends on.
+
+    Raises:
+        InputError: nothing fits into the memory, or the folder holds another run.
+    """
+    if settings.strips:
+        plan = _by_strips(network, image, settings.memory)
+        begin(folder, asked, {})
+        return plan
+    tile = None if settings.tile is None else (settings.tile,) * len(image)
+    work = _by_tiles(network, image, Limits(settings.memory, tile=tile, halo=settings.halo))
+    begun = begin(folder, asked, {"tile": work.tiles.tile, "memory": settings.memory})
+    if (tile := tuple(begun["tile"])) != work.tiles.tile:
+        less = settings.memory is not None and settings.memory < (begun["memory"] or math.inf)
+        try:
+            work = _by_tiles(network, image, Limits(settings.memory if less else None, tile=tile, halo=settings.halo))
+        except InputError as e:
+            raise InputError(f"{folder} was begun with larger tiles: {e}, or delete the folder to begin anew") from None
+    return ImagePlan(work)
+
+
+def _by_tiles(network: OpenNetwork, image: tuple[int, ...], limits: Limits) -> Plan:
+    """limits: with the budget, tile and halo that were asked for."""
+    geometry = network.config.geometry
+    if limits.budget is not None:
+        limits = replace(limits, held=resident())
+    elif limits.tile is None and geometry.shift_invariant:
+        limits = replace(limits, budget=_default_budget())
+    if network.sizes is not None:
+        (_, *minimum), (batch, *maximum) = network.sizes
+        limits = replace(limits, minimum=tuple(minimum), maximum=tuple(maximum), batch=batch)
+    return plan_image(geometry, image, network.name, limits)
+
+
+def _by_strips(network: OpenNetwork, image: tuple[int, ...], memory: int | None) -> ImagePlan:
+    """The tallest strips that fit: fewest calls. memory: None takes the lowest strips if not even they fit."""
+    config, geometry = network.config, network.config.geometry
+    check_strips(config.graph)
+    step = geometry.grid().step
+    canvas = plan_tiles(geometry, image).canvas
+    held = 0 if memory is None else resident()
+    limit = _default_budget() if memory is None else memory - held
+    rows, needed = step, 0
+    for rows in sorted({max(r // step, 1) * step for r in STRIP_ROWS}, reverse=True):
+        height = min(canvas[0], geometry.grid().above(4 * rows + 1024))  # after that, all strips are alike
+        needed = 2 * strip_memory(config.graph, (height, *canvas[1:]), rows)  # a step's operands are copies
+        if needed <= limit:
+            break
+    else:
+        if memory is not None:
+            raise InputError(
+                f"a memory budget of {format_bytes(memory)} is too small for strips of this width; the least that "
+                f"works is {format_bytes(needed + held)}, of which the process has {format_bytes(held)} already"
+            )
+    macs = sum(config.graph.macs(canvas).values())
+    return ImagePlan(Plan(plan_bands(geometry, image, BAND_ROWS), 1, macs, macs, needed, 0.0), rows)
+
+
+def _default_budget() -> int:
+    return max(min(DEFAULT_BUDGET, available() // 2), 2**28)

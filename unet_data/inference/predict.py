@@ -1,0 +1,98 @@
+"""From an image as it was read to logits, probabilities and labels of its size, in whatever runs the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet_spec import DataSpec, NetworkConfig
+from unet_spec.tiling.tiles import TilePlan, plan_tiles, tile_below
+
+from .prepare import prepare
+from .stitch import Run, predict_tiled
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Shaped
+
+# Input pixels of a tile where nobody asked for a size: its activations at full width fit in a few GiB.
+TILE_PIXELS = {2: 1024, 3: 128}
+
+
+def default_plan(config: NetworkConfig, image: tuple[int, ...]) -> TilePlan:
+    """Tiles of some 1024² or 128³ input pixels, or the least that works; one tile where no tiling would be exact."""
+    if not config.geometry.shift_invariant:
+        return plan_tiles(config.geometry, image)
+    return plan_tiles(config.geometry, image, tile_below(config.geometry, TILE_PIXELS[config.spatial_dims]))
+
+
+def predict_image(
+    run: Run,
+    image: Shaped[np.ndarray, "*spatial c"],
+    config: NetworkConfig,
+    data: DataSpec,
+    plan: TilePlan | None = None,
+) -> Float32[np.ndarray, "*spatial k"]:
+    """The logits of an image in memory, of any size: prepared, tiled, stitched.
+
+    Args:
+        run: of a runtime, such as `unet_jax.JaxRuntime(model).run`: images (N, *tile, C) float32 to logits
+            (N, *out, K).
+        image: (H, W, C) or (D, H, W, C), uint8, uint16 or floating, as it was read.
+        config, data: of the network.
+        plan: the tiles. None: of some 1024² or 128³ pixels, or the whole image where no tiling would be exact.
+
+    Returns:
+        K logits of each pixel; see `most_probable` and `probabilities`.
+
+    Raises:
+        InputError: as `prepare`; and the plan is for another size.
+
+    Example:
+        >>> from unet_data import most_probable, predict_image
+        >>> from unet_spec import DataSpec, preset
+        >>> image = np.full((30, 40, 1), 200, np.uint8)
+        >>> bright = lambda images: np.concatenate([1 - images, images], -1)  # stands for a network
+        >>> most_probable(predict_image(bright, image, preset("same"), DataSpec())).min()
+        np.uint8(1)
+    """
+    prepared = prepare(image[None], config, data)[0]
+    return predict_tiled(run, prepared, plan or default_plan(config, prepared.shape[:-1]), config.out_channels)
+
+
+def sample_image(
+    run: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    image: Shaped[np.ndarray, "*spatial c"],
+    config: NetworkConfig,
+    data: DataSpec,
+    noise: Float32[np.ndarray, "s features"],
+    plan: TilePlan | None = None,
+) -> Float32[np.ndarray, "s *spatial k"]:
+    """The logits of S hypotheses of an image, in a network with a latent variable.
+
+    What does not depend on the noise is computed once.
+
+    Args:
+        run: (images (1, *tile, C), noise (S, features)) to (S, *out, K), such as a runtime's `run`.
+        image, config, data: as in `predict_image`.
+        noise: see `unet_spec.ops.draw_noise`.
+        plan: as in `predict_image`; all tiles of a hypothesis have its noise.
+
+    Example:
+        >>> from unet_data import sample_image
+        >>> from unet_spec import DataSpec, preset
+        >>> noisy = lambda images, noise: images + noise[:, :1, None, None]  # one image and S noises to S logits
+        >>> image, noise = np.zeros((32, 32, 1), np.uint8), np.ones((3, 6), np.float32)
+        >>> sample_image(noisy, image, preset("probabilistic-unet"), DataSpec(), noise).shape
+        (3, 32, 32, 1)
+    """
+
+    def together(windows: np.ndarray) -> np.ndarray:
+        hypotheses = np.moveaxis(run(windows, noise), 0, -2)
+        return hypotheses.reshape(1, *hypotheses.shape[:-2], -1)
+
+    prepared = prepare(image[None], config, data)[0]
+    plan = plan or default_plan(config, prepared.shape[:-1])
+    logits = predict_tiled(together, prepared, plan, len(noise) * config.out_channels)
+    return np.moveaxis(logits.reshape(*plan.image, len(noise), config.out_channels), -2, 0)

@@ -1,0 +1,296 @@
+"""One file through a network, from reading to writing.
+
+    open the pictures → check the target → plan tiles or strips within the memory → compute what is missing,
+    tile by tile, into a folder beside the target → write the target → remove the folder
+
+Nothing but a few tiles is in memory, whatever the size of the image. After a kill, the same call goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_spec import InputError
+from unet_spec.files import leftovers, remove
+from unet_spec.ops import draw_noise
+from unet_spec.tiling.planner import Plan
+
+from ..io.budget import memory_limit
+from ..io.carried import lost
+from ..io.facts import DEFAULTS, PLAIN, FileFacts
+from ..io.readers import Picture, open_pictures
+from ..io.writers import check_not_input, check_target, ending
+from ..memory import peak_resident, resident, restart_peak
+from ..normalize import resolved
+from ..objects.results import ObjectFiles, ObjectsFound, write_objects
+from ..objects.settings import ObjectSettings, settings_for
+from .network import OpenNetwork
+from .output import Output
+from .plan import ImagePlan, plan_file
+from .prepare import looks_foreign
+from .results import Results, by_samples, by_strips, by_tiles, whole, write_results
+from .settings import PredictSettings
+from .store import OBJECTS, Mosaic, TileStore, check_room, shard
+from .strips import stream_of
+
+
+class Progress:
+    """Receives what `predict_file` reports while it works. By default, warnings are Python's and nothing else is shown.
+
+    Example:
+        >>> from unet_data import Progress
+        >>> class Printed(Progress):
+        ...     def planned(self, message, total, before):
+        ...         print(message)
+    """
+
+    def warn(self, message: str) -> None:
+        """Something about the image is odd; it is computed anyway."""
+        warnings.warn(message, stacklevel=3)
+
+    def planned(self, message: str, total: int, before: int) -> None:
+        """The plan in words; pixels to compute in total, and those that an earlier run has done."""
+
+    def written(self, number: int, pixels: int) -> None:
+        """A tile is on the disk: its number, its pixels."""
+
+    def labelled(self, number: int, count: int) -> None:
+        """The objects of a block of an image are labelled: its number, the number of blocks."""
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What became of a file.
+
+    Attributes:
+        plan: of the tiles, and what they cost.
+        shape: of the result.
+        computed, tiles: how many tiles were computed now, of how many.
+        pixels, seconds: computed now.
+        finished: whether the result is written; not by a shard.
+        before, peak: bytes in memory before the first tile, and at the most while tiles were computed.
+        shares: of each class in the pixels of a result of labels; else empty.
+        objects: what was found, of the output "objects" when finished.
+        facts: what the file says of its pixels, and what was decided when it was read.
+
+    Example:
+        >>> from unet_data import PredictResult
+        >>> [name for name in PredictResult.__dataclass_fields__][:2]
+        ['plan', 'shape']
+    """
+
+    plan: Plan
+    shape: tuple[int, ...]
+    computed: int
+    tiles: int
+    pixels: int
+    seconds: float
+    finished: bool
+    before: int
+    peak: int
+    shares: tuple[float, ...] = ()
+    objects: ObjectsFound | None = None
+    facts: FileFacts = PLAIN
+
+
+def predict_file(
+    network: OpenNetwork,
+    source: str | Path,
+    target: str | Path,
+    settings: PredictSettings | None = None,
+    progress: Progress | None = None,
+) -> PredictResult:
+    """Segments an image of any size, as `unet predict` does.
+
+    Finished tiles are kept in `target`.part until the result is written, so an interrupted call can be repeated.
+
+    Args:
+        network: what computes.
+        source: PNG, JPEG, TIFF, BigTIFF, OME-TIFF, .npy or .zarr: one or more images of one size (each page of a TIFF),
+            or volumes.
+        target: .tif, .png, .npy, .zarr, .nii or .nii.gz; several images or samples are its pages, or its first axis.
+        settings: what is computed. None: labels, by tiles.
+        progress: what is called on the way.
+
+    Returns:
+        The plan, the shape of the result, time and memory.
+
+    Raises:
+        InputError: the image cannot be read or is not of the network's kind, the target exists or cannot be written,
+            the memory or the disk is too small, or `target`.part holds another run.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from unet_data import OpenNetwork, predict_file, read_labels, write_stack
+        >>> from unet_spec import DataSpec, preset
+        >>> class Brightness:  # a runtime: images (N, H, W, 1) to logits (N, H, W, 2)
+        ...     name, config = "brightness", preset("same")
+        ...     def run(self, images):
+        ...         return np.concatenate([1 - images, images], -1)
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_stack(folder / "image.png", np.full((1, 40, 30), 200, np.uint8))
+        >>> done = predict_file(OpenNetwork(Brightness(), DataSpec()), folder / "image.png", folder / "labels.png")
+        >>> done.shape, int(read_labels(folder / "labels.png").min())
+        ((40, 30), 1)
+    """
+    source, target = Path(source), Path(target)
+    settings, progress = settings or PredictSettings(), progress or Progress()
+    config, output = network.config, replace(settings.written_to(target), overlapping=network.data.overlapping)
+    check_prediction(network, source, target, settings)
+    settings = replace(settings, reading=settings.reading or network.reading)
+    with memory_limit(settings.memory):
+        pictures = open_pictures(source, config.spatial_dims, config.in_channels, settings=settings.reading)
+    values, dtype = output.pixel(config)
+    pages = len(pictures) * max(settings.samples, 1)
+    check_target(target, settings.overwrite, *_of_file(settings, dtype, values), pages, config.spatial_dims)
+    size = pictures[0].shape[:-1]
+    objects = settings_for(network.data, config, settings.objects) if settings.output == "objects" else None
+    files = ObjectFiles(target, settings.table, settings.outlines)
+    if objects is not None:
+        files.check(size, config.classes, objects, settings.memory, settings.overwrite)
+    folder = target.with_name(target.name + ".part")
+    check_room(folder, pages * math.prod((*size, *values)) * dtype.itemsize)
+    for message in _oddities(network, pictures):
+        progress.warn(f"{source}: {message}")
+    if without := lost(pictures[0].facts, ending(target)):
+        progress.warn(f"{source}: {without}")
+
+    plan = plan_file(network, size, settings, folder, _asked(network, source, pictures, settings, output, objects))
+    store = TileStore(folder, plan.work.tiles, pages, values, dtype)
+    numbers = range(len(store)) if settings.shard is None else shard(len(store), *settings.shard)
+    missing = sorted(set(numbers) - store.done())
+    total, left = store.pixels(numbers), store.pixels(missing)
+    shape = "x".join(map(str, size))
+    progress.planned(f"{source}: {len(pictures)} x {shape}: {plan.work.describe()}", total, total - left)
+
+    restart_peak()
+    before, start = resident(), time.perf_counter()
+    with store.joined() as alone:
+        with _removed_if_refused(store, settings):
+            write_results(_results(network, pictures, plan, missing, settings), store, output, progress.written)
+        seconds, peak = time.perf_counter() - start, peak_resident()
+        shares: tuple[float, ...] = ()
+        found = None
+        if finished := settings.shard is None:
+            if objects is None:
+                labels = output.kind == "labels" and not values
+                store.write(target, pictures[0].facts, labels)
+                shares = store.shares(network.data.class_count(config)) if output.kind == "labels" else ()
+            else:
+                maps = [Mosaic(store, page) for page in range(pages)]
+                names = network.data.names(config)
+                found = write_objects(
+                    maps, folder / OBJECTS, objects, files, names, source, pictures, settings.memory, progress.labelled
+                )
+            if alone():  # the last process clears up, also what killed ones left
+                for path in leftovers(target.parent, [target.name]):
+                    remove(path)
+                store.remove()
+    _, values = _of_file(settings, dtype, values)
+    result_shape = (*((pages,) if pages > 1 else ()), *size, *values)
+    done, facts = (len(missing), len(numbers)), pictures[0].facts
+    return PredictResult(plan.work, result_shape, *done, left, seconds, finished, before, peak, shares, found, facts)
+
+
+def check_prediction(network: OpenNetwork, source: Path, target: Path, settings: PredictSettings) -> None:
+    """Checks what can be known of a prediction before the image is opened.
+
+    Raises:
+        InputError: it could not come to an end.
+    """
+    config = network.config
+    values, dtype = replace(settings.written_to(target), overlapping=network.data.overlapping).pixel(config)
+    pixel = _of_file(settings, dtype, values)
+    check_target(target, settings.overwrite, *pixel, max(settings.samples, 1), config.spatial_dims)
+    check_not_input(target, [source])
+    if settings.output == "objects":
+        if network.data.overlapping:
+            raise InputError("objects are of classes of which a pixel has one; those of this network may overlap")
+        settings_for(network.data, config, settings.objects)
+    if settings.strips:
+        stream_of(network)
+    if settings.samples:
+        draw_noise(config.graph, settings.samples, settings.seed)  # raises where there is no latent variable
+        if network.name.startswith("mnn"):
+            raise InputError("mnn takes no noise, so it cannot draw --samples; add --runtime onnx")
+
+
+def _of_file(settings: PredictSettings, dtype: np.dtype, values: tuple[int, ...]) -> tuple[np.dtype, tuple[int, ...]]:
+    """dtype and shape of a pixel of the target, of those of the store."""
+    return (np.dtype(np.uint16), ()) if settings.output == "objects" else (dtype, values)
+
+
+def _oddities(network: OpenNetwork, pictures: Sequence[Picture]) -> Iterator[str]:
+    if len(pictures[0].shape) == 4 and pictures[0].shape[0] == 1:
+        yield "one plane, where the network takes volumes"
+    data = network.data if pictures[0].facts.nodata is None else replace(network.data, nodata=pictures[0].facts.nodata)
+    if odd := looks_foreign(pictures[0], data):
+        yield odd
+
+
+def _results(
+    network: OpenNetwork, pictures: Sequence[Picture], plan: ImagePlan, missing: list[int], settings: PredictSettings
+) -> Results:
+    """The tiles, picture by picture: a picture's own statistics may decide how it is normalised."""
+    tiles = len(plan.work.tiles) * max(settings.samples, 1)
+    for index in sorted({number // tiles for number in missing}):
+        own = [number for number in missing if number // tiles == index]
+        picture = pictures[index]
+        prepared = replace(network, data=resolved(network.data, picture, picture.facts.nodata))
+        yield from _computed(prepared, pictures, plan, own, settings)
+
+
+def _computed(
+    network: OpenNetwork, pictures: Sequence[Picture], plan: ImagePlan, missing: list[int], settings: PredictSettings
+) -> Results:
+    if settings.strips:
+        return by_strips(network, pictures, plan.work, missing, plan.rows)
+    compute = by_samples if settings.samples else whole if settings.whole else by_tiles
+    return compute(network, pictures, plan.work, missing, settings)
+
+
+@contextmanager
+def _removed_if_refused(store: TileStore, settings: PredictSettings) -> Iterator[None]:
+    """Removes the tiles' folder where the run is refused before a tile is done: what is mended may be another run."""
+    try:
+        yield
+    except InputError:
+        if settings.shard is None and not store.done():
+            store.remove()
+        raise
+
+
+def _asked(
+    network: OpenNetwork,
+    source: Path,
+    pictures: Sequence[Picture],
+    settings: PredictSettings,
+    output: Output,
+    objects: ObjectSettings | None,
+) -> dict[str, Any]:
+    """All that the pixels of the result depend on."""
+    stat = source.stat()
+    made = {} if objects is None else {"objects": objects.to_dict()}
+    return made | {
+        "image": [stat.st_size, stat.st_mtime_ns, len(pictures), *pictures[0].shape],
+        "network": network.identity,
+        "runtime": network.name,
+        "output": asdict(output),
+        "tile": settings.tile,
+        "halo": settings.halo,
+        "strips": settings.strips,
+        "augment": settings.augment,
+        "blend": settings.blend,
+        "samples": [settings.samples, settings.seed],
+        **({} if settings.reading in (None, DEFAULTS) else {"reading": asdict(settings.reading)}),
+    }

@@ -1,0 +1,289 @@
+"""Finished tiles on disk: what makes a prediction resumable, and lets several processes share it.
+
+Beside the result lies a folder RESULT.part: run.json says what is computed, and each finished tile is a file
+<image>-<tile>.npy, which appears whole or not at all. So a run that was killed goes on where it was; processes on
+several machines each write tiles of their own, and nothing has to be locked. When all tiles are there, `Mosaic` reads
+them as one array, from which the result is written; the folder is removed after that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_spec.errors import InputError
+from unet_spec.files import format_bytes, remove, replacing, write_errors_as_input_error
+from unet_spec.tiling.tiles import TilePlan
+from unet_spec.untrusted.strict_json import parse_json
+
+from ..io.facts import PLAIN, FileFacts
+from ..io.writers import write_windows
+
+RUN = "run.json"
+OBJECTS = "objects"
+"""The folder, beside the tiles, of the blocks that objects are made in."""
+_OWN = re.compile(r"objects|run\.json|\.run\.json\.[0-9a-f]{12}|\.?\d+-\d+(\.[0-9a-f]{12})?\.npy")
+"""Names of the files in a folder of tiles."""
+
+
+def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
+    """Begins a run in a folder, or joins the one that has begun there.
+
+    Args:
+        folder: of the tiles.
+        asked: all that the result depends on, which must be the same; as JSON has it.
+        planned: how this process would go about it, as JSON has it; of several that start at the same time, the first
+            one's holds for all.
+
+    Returns:
+        How the run is planned.
+
+    Raises:
+        InputError: the folder holds another run (the message names what differs), or cannot be written.
+    """
+    record = json.loads(json.dumps({"asked": asked, "planned": planned}))
+    path = folder / RUN
+    _check_own(folder)
+    with write_errors_as_input_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            temporary = folder / f".{RUN}.{uuid.uuid4().hex[:12]}"
+            try:
+                temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                _link(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        text = path.read_text(encoding="utf-8")
+    try:
+        found = parse_json(text, path)
+        there, how = dict(found["asked"]), dict(found["planned"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}: {RUN} is damaged, or not of a prediction; move the folder away") from None
+    if there != record["asked"]:
+        keys = [k for k in {**record["asked"], **there} if record["asked"].get(k) != there.get(k)]
+        raise InputError(
+            f"{folder} holds tiles of another run, with another {', '.join(keys)}; "
+            "give the same settings to go on, or delete the folder to begin anew"
+        )
+    return how
+
+
+def _check_own(folder: Path) -> None:
+    """Refuses a folder that holds anything but a run: it is somebody's, and would be filled and deleted."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"{folder}: is no folder of tiles; move it away, or choose another name for the result")
+    foreign = sorted(p.name for p in folder.iterdir() if not _OWN.fullmatch(p.name)) if folder.exists() else []
+    if foreign:
+        raise InputError(
+            f"{folder}: holds {foreign[0]}, which no prediction wrote; move it away, or choose another name for the "
+            "result"
+        )
+
+
+def check_room(folder: Path, result: int) -> None:
+    """Raises InputError if the disk has no room for a result of so many bytes and, beside it, for its tiles in
+    `folder`, which need not exist yet."""
+    there = sum(path.stat().st_size for path in folder.glob("*.npy"))
+    if (free := shutil.disk_usage(folder.parent).free) < (needed := 2 * result - there):
+        raise InputError(
+            f"{folder.parent}: the tiles and the result take up to {format_bytes(needed)}, the disk has "
+            f"{format_bytes(free)} left"
+        )
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Gives a finished file its name, unless there is one of that name."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        os.replace(temporary, path)
+
+
+def shard(count: int, part: int, parts: int) -> range:
+    """The numbers of the tiles that part `part` of `parts` (from 1) computes: a stretch of all `count` tiles.
+
+    The stretches of all parts meet exactly.
+
+    Raises:
+        InputError: there is no such part.
+
+    Example:
+        >>> from unet_data.inference.store import shard
+        >>> [shard(10, part, 3) for part in (1, 2, 3)]
+        [range(0, 3), range(3, 6), range(6, 10)]
+    """
+    if parts < 1 or not 1 <= part <= parts:
+        raise InputError(f"--shard {part}/{parts} does not exist; give i/n with i from 1 to n")
+    return range(count * (part - 1) // parts, count * part // parts)
+
+
+@dataclass(frozen=True)
+class TileStore:
+    """The folder of one result.
+
+    Attributes:
+        folder: RESULT.part.
+        plan: of every image.
+        images: how many there are.
+        value_shape, dtype: of a pixel of the result: () or (K,).
+    """
+
+    folder: Path
+    plan: TilePlan
+    images: int
+    value_shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __len__(self) -> int:
+        """Tiles of all images. They are counted through: number = image · tiles of an image + tile."""
+        return self.images * len(self.plan)
+
+    def path(self, number: int) -> Path:
+        image, tile = divmod(number, len(self.plan))
+        return self.folder / f"{image:05d}-{tile:07d}.npy"
+
+    def done(self) -> set[int]:
+        """The numbers of the tiles that are finished."""
+        try:
+            entries = os.listdir(self.folder)
+        except OSError as e:
+            raise InputError(f"{self.folder}: was taken away, or cannot be read ({e.strerror})") from None
+        found = [re.fullmatch(r"(\d+)-(\d+)\.npy", entry) for entry in entries]
+        return {int(name[1]) * len(self.plan) + int(name[2]) for name in found if name}
+
+    def put(self, number: int, pixels: np.ndarray) -> None:
+        """Keeps a finished tile: on the disk, not only in its cache, when this returns. Raises InputError."""
+        kept = f"; the tiles finished so far are kept in {self.folder}: make room and run the same command again"
+        path = self.path(number)
+        with write_errors_as_input_error(path, kept), replacing(path) as temporary, temporary.open("wb") as file:
+            pixels = np.ascontiguousarray(pixels, self.dtype)
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
+            file.write(pixels.tobytes())  # np.save goes around `file`, and a disk that fills up goes unnoticed
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load(self, number: int) -> np.ndarray:
+        """A finished tile, mapped. Raises InputError where its file is missing or damaged."""
+        shape = tuple(s.stop - s.start for s in self.plan[number % len(self.plan)].target) + self.value_shape
+        try:
+            pixels = np.load(self.path(number), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            pixels = None
+        if pixels is None or pixels.shape != shape or pixels.dtype != self.dtype:
+            raise InputError(f"{self.path(number)}: is damaged; delete it and run the same command again")
+        return pixels
+
+    def pixels(self, numbers: Iterable[int]) -> int:
+        """How many pixels these tiles have."""
+        targets = (self.plan[number % len(self.plan)].target for number in numbers)
+        return sum(math.prod(s.stop - s.start for s in target) for target in targets)
+
+    def write(self, path: Path, facts: FileFacts = PLAIN, labels: bool = False) -> None:
+        """Writes all images of a finished store. Raises InputError as `write_windows`, and for a damaged tile.
+
+        facts, labels: of the file that they were computed from, and whether they are class numbers.
+        """
+        kept = f"; the finished tiles are kept in {self.folder}: make room and run the same command again"
+        write_windows(path, [Mosaic(self, image) for image in range(self.images)], kept, facts, labels)
+
+    def shares(self, classes: int) -> tuple[float, ...]:
+        """The share of each class in the pixels of all finished tiles of class numbers, or of masks, one a class."""
+        counts, pixels = np.zeros(classes, np.int64), 0
+        for number in sorted(self.done()):
+            tile = self.load(number)
+            if self.value_shape:  # the masks of classes that may overlap
+                counts += tile.reshape(-1, classes).sum(0, dtype=np.int64)
+            else:
+                counts += np.bincount(tile.ravel(), minlength=classes)
+            pixels += tile.size // (classes if self.value_shape else 1)
+        return tuple(float(share) for share in counts / max(1, pixels))
+
+    @contextmanager
+    def joined(self) -> Iterator[Callable[[], bool]]:
+        """While this process works in the folder: a function that says whether no other one does."""
+        try:
+            lock = os.open(self.folder / RUN, os.O_RDONLY)
+        except OSError as e:
+            raise InputError(f"{self.folder}: cannot be read: {e.strerror}") from None
+
+        def alone() -> bool:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError:  # a file system without locks
+                pass
+            return True
+
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            yield alone
+        finally:
+            os.close(lock)
+
+    def remove(self) -> None:
+        """Deletes the folder, but nothing in it that no prediction wrote."""
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if _OWN.fullmatch(path.name):
+                    remove(path)
+            self.folder.rmdir()
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """All tiles of one image as an array (*spatial) or (*spatial, K) that is read by windows."""
+
+    store: TileStore
+    image: int
+
+    @property
+    def spatial_dims(self) -> int:
+        return len(self.store.plan.image)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.store.plan.image, *self.store.value_shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.store.dtype
+
+    def window(self, start: tuple[int, ...], stop: tuple[int, ...], step: int = 1) -> np.ndarray:
+        """Every `step`-th pixel from `start` (a multiple of `step`) to before `stop`, per spatial axis."""
+        plan, first = self.store.plan, self.image * len(self.store.plan)
+        stop = tuple(min(b, n) for b, n in zip(stop, plan.image, strict=True))
+        lengths = tuple(-(-(b - a) // step) for a, b in zip(start, stop, strict=True))
+        result = np.empty((*lengths, *self.store.value_shape), self.dtype)
+        ranges = []
+        for axis, a, b in zip(plan.axes, start, stop, strict=True):
+            edges = np.array(axis.edges)
+            ranges.append(range(int(np.searchsorted(edges, a, "right")) - 1, int(np.searchsorted(edges, b, "left"))))
+        for index in np.ndindex(*map(len, ranges)):
+            tile = [r[i] for r, i in zip(ranges, index, strict=True)]
+            number = int(np.ravel_multi_index(tile, [len(axis.starts) for axis in plan.axes]))
+            source, target = [], []
+            for axis, k, a, b in zip(plan.axes, tile, start, stop, strict=True):
+                low, high = max(a, axis.edges[k]), min(b, axis.edges[k + 1])
+                low += (a - low) % step
+                high = max(low, high)
+                source.append(slice(low - axis.edges[k], high - axis.edges[k], step))
+                target.append(slice((low - a) // step, (low - a) // step + -(-(high - low) // step)))
+            result[tuple(target)] = self.store.load(first + number)[tuple(source)]
+        return result

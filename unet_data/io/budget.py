@@ -1,0 +1,66 @@
+"""How much memory one image may take, decided from its header: a few bytes can claim terabytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from unet_spec.errors import InputError
+from unet_spec.files import format_bytes, parse_bytes
+
+from ..memory import available
+
+VARIABLE = "UNET_MEMORY"
+PLAUSIBLE = 100
+"""Bytes of memory per byte of a file up to which an image is taken for one that somebody made."""
+DOUBTFUL = 2**30
+"""Bytes that any image may take, even one that unpacks to far more than its file."""
+
+_given: ContextVar[int | None] = ContextVar("memory", default=None)
+
+
+@contextmanager
+def memory_limit(limit: int | None) -> Iterator[None]:
+    """Images that are opened in the block may take `limit` bytes each (None: as without the block)."""
+    token = _given.set(limit or _given.get())
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def check_memory(where: object, needed: int, stored: int, what: str = "its pixels take") -> None:
+    """Refuses an image before any memory is asked for.
+
+    The limit is that of `memory_limit`, else the environment variable UNET_MEMORY, else half of the memory that is
+    available, or DOUBTFUL where the file is less than a hundredth of what it claims.
+
+    Args:
+        where: the file, for the message.
+        needed: bytes of memory.
+        stored: bytes of the file.
+        what: takes them.
+
+    Raises:
+        InputError: more than the limit.
+
+    Example:
+        >>> from unet_data.io.budget import check_memory, memory_limit
+        >>> with memory_limit(2**20):
+        ...     check_memory("a.png", needed=2**19, stored=2**16)
+    """
+    given = _given.get()
+    if given is None and (text := os.environ.get(VARIABLE)):
+        given = parse_bytes(text)
+    limit, why = given, "which is the limit"
+    if limit is None:
+        limit, why = available() // 2, "half of what is free"
+        if needed > PLAUSIBLE * stored and limit > DOUBTFUL:
+            limit, why = DOUBTFUL, f"the limit for a file of {format_bytes(stored)}"
+    if needed > limit:
+        raise InputError(
+            f"{where}: {what} {format_bytes(needed)} of memory, more than {format_bytes(limit)}, {why}; "
+            f"{VARIABLE}={format_bytes(needed).replace(' ', '')} allows it, if the file is not damaged"
+        )

@@ -1,0 +1,168 @@
+"""What a result takes over from the file it was computed from: georeference, resolution, pixel size, time and depth.
+
+Of NIfTI and OME-Zarr, see `formats.encode_nifti` and `formats.ome_zarr`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .facts import FileFacts
+
+GEOTIFF = (33550, 33922, 34264, 34735, 34736, 34737)
+"""ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams."""
+
+_KINDS = {33550: "d", 33922: "d", 34264: "d", 34735: "H", 34736: "d", 34737: "s"}
+_PLANE = "YXSC"
+_CENTIMETRE = 3
+
+
+METRES = {"nm": 1e-9, "Å": 1e-10, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
+"""Of units of length, by their symbols."""
+
+_WORDS = {
+    "nanometer": "nm",
+    "angstrom": "Å",
+    "micrometer": "µm",
+    "micron": "µm",
+    "um": "µm",
+    "μm": "µm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+}
+
+
+def symbol(unit: str) -> str:
+    """The symbol of a unit of length, however a file writes it; a unit that is not known as it is.
+
+    Example:
+        >>> symbol("micrometer"), symbol("micron"), symbol("furlong")
+        ('µm', 'µm', 'furlong')
+    """
+    return _WORDS.get(unit, unit)
+
+
+def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:
+    """Of a TiffFile: the facts `spacing`, `unit` and `extra`, as far as the file says them."""
+    tags = tuple((code, page.tags[code].value) for code in GEOTIFF if code in page.tags)
+    extra: list[tuple[str, Any]] = [("geotiff", tags)] if tags else []
+    steps = [page.tags[name].value for name in ("YResolution", "XResolution") if name in page.tags]
+    pixels = [denominator / numerator for numerator, denominator in steps if numerator and denominator]
+    tag = page.tags.get("ResolutionUnit")
+    resolution = int(tag.value) if tag is not None else 2
+    if len(pixels) == 2 and (resolution != 1 or pixels != [1.0, 1.0]):
+        extra.append(("resolution", (1 / pixels[1], 1 / pixels[0], resolution)))
+    spacing, unit = None, ""
+    if tiff.is_ome and tiff.ome_metadata:
+        spacing, unit = _ome_spacing(tiff.ome_metadata, axes)
+        extra.append(("ome", True))
+    elif tiff.is_imagej:
+        metadata = tiff.imagej_metadata or {}
+        unit = str(metadata.get("unit", ""))
+        if len(pixels) == 2 and unit:
+            depth = (float(metadata.get("spacing", 1)),) if "Z" in axes else ()
+            spacing = (*depth, *pixels)
+        extra.append(("imagej", tuple((k, metadata[k]) for k in ("unit", "spacing", "finterval") if k in metadata)))
+    elif tags and (scale := dict(tags).get(33550)):
+        spacing = (float(scale[1]), float(scale[0]))
+    elif len(pixels) == 2 and resolution == _CENTIMETRE:
+        spacing, unit = tuple(pixels), "cm"
+    return {"spacing": spacing, "unit": unit, "extra": tuple(extra)}
+
+
+def _ome_spacing(text: str, axes: str) -> tuple[tuple[float, ...] | None, str]:
+    found = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
+    values = dict(re.findall(r'PhysicalSize(\w+?)="([^"]*)"', found[0])) if found else {}
+    names = ["Z"] * ("Z" in axes and "Z" in values) + ["Y", "X"]
+    units = {values.get(f"{name}Unit", "µm") for name in names}
+    try:
+        return tuple(float(values[name]) for name in names), units.pop() if len(units) == 1 else ""
+    except (KeyError, ValueError):
+        return None, ""
+
+
+def volumes(facts: FileFacts, pages: int) -> list[list[int]]:
+    """The pages of each volume of a stack: one volume a time point, where the file says which axis is depth; else all.
+
+    Example:
+        >>> volumes(FileFacts(axes="ZTYX", sizes=(2, 3, 8, 8)), 6)
+        [[0, 3], [1, 4], [2, 5]]
+    """
+    counted = [(letter, n) for letter, n in zip(facts.axes, facts.sizes, strict=False) if letter not in _PLANE]
+    letters, lengths = [letter for letter, _ in counted], [n for _, n in counted]
+    if "Z" not in letters or math.prod(lengths) != pages:
+        return [list(range(pages))]
+    depth = letters.index("Z")
+    if lengths[depth] == 1:
+        return [list(range(pages))]
+    return np.moveaxis(np.arange(pages).reshape(lengths), depth, -1).reshape(-1, lengths[depth]).tolist()
+
+
+def counted_axes(facts: FileFacts, pages: int, dims: int) -> tuple[str, tuple[int, ...]] | None:
+    """Letters and lengths of the axes before Y and X of a result of so many pages, Z the last of volumes; None where
+    they are not the file's."""
+    pairs = zip(facts.axes, facts.sizes, strict=False)
+    counted = [(letter, n) for letter, n in pairs if letter in "TZ" and n > 1]
+    if dims == 3:
+        counted.sort(key=lambda pair: pair[0] == "Z")
+    letters, lengths = "".join(letter for letter, _ in counted), tuple(n for _, n in counted)
+    return (letters, lengths) if letters and math.prod(lengths) == pages else None
+
+
+def tiff_tags(facts: FileFacts) -> dict[str, Any]:
+    """Arguments for tifffile: the tags of a georeference, and the resolution. Not where the pixels were turned: they
+    would say that the image lies as it was stored."""
+    extra: Mapping[str, Any] = dict(facts.extra)
+    if facts.turned:
+        return {}
+    found: dict[str, Any] = {}
+    if tags := extra.get("geotiff"):
+        found["extratags"] = [(code, _KINDS[code], _length(code, value), value, True) for code, value in tags]
+    if resolution := extra.get("resolution"):
+        found["resolution"], found["resolutionunit"] = resolution[:2], resolution[2]
+    return found
+
+
+def _length(code: int, value: Any) -> int:
+    return 0 if _KINDS[code] == "s" else len(value) if isinstance(value, Sequence) else 1
+
+
+def tiff_metadata(facts: FileFacts, axes: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What kind of TIFF a result of these axes is, as an argument of tifffile's writer, and its metadata."""
+    extra: Mapping[str, Any] = dict(facts.extra)
+    if "ome" in extra and axes in ("YX", "ZYX", "TYX", "TZYX") and facts.spacing:
+        names = "ZYX"[-len(facts.spacing) :]
+        sizes: dict[str, Any] = {f"PhysicalSize{a}": step for a, step in zip(names, facts.spacing, strict=True)}
+        units = {f"PhysicalSize{a}Unit": symbol(facts.unit) for a in names} if facts.unit else {}
+        return {"ome": True}, {"axes": axes, **sizes, **units}
+    if "imagej" in extra and axes in ("YX", "ZYX", "TYX", "TZYX"):
+        return {"imagej": True}, {"axes": axes, **dict(extra["imagej"])}
+    return {}, {"axes": axes}
+
+
+_TIFF, _NIFTI, _ZARR = (".tif", ".tiff"), (".nii.gz", ".nii"), (".zarr",)
+
+
+def lost(facts: FileFacts, ending: str) -> str | None:
+    """A sentence where a result with this ending cannot hold what the file says of its place and size.
+
+    Example:
+        >>> lost(FileFacts(spacing=(0.5, 0.5), unit="µm", extra=(("ome", True),)), ".png")
+        '.png does not hold the pixel size of the image; .tif does'
+    """
+    extra = dict(facts.extra)
+    places = {"geotiff": ("georeference", _TIFF), "nifti": ("affine", _NIFTI), "multiscales": ("pixel size", _ZARR)}
+    what, held = next((places[key] for key in places if key in extra), ("pixel size", _TIFF))
+    if what == "pixel size":
+        if not facts.spacing:
+            return None
+        held += _NIFTI + (_TIFF if "ome" in extra else ())
+    if facts.turned:
+        return f"the {what} of the image is left out, since its pixels were turned; --orientation ignore keeps both"
+    return None if ending in held else f"{ending} does not hold the {what} of the image; {held[0]} does"

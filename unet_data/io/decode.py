@@ -1,0 +1,143 @@
+"""Files to pixels: what an image file holds, in one axis order, and what was decided on the way (`FileFacts`).
+
+The format is recognised by the first bytes of the file, never by its name. Every failure of a decoding library comes
+out as one line of InputError, because a damaged file is the user's to replace and not ours to debug.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from .budget import check_memory
+from .facts import DEFAULTS, FileFacts, ReadSettings, Role
+from .formats.channels import adapted
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".btf", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx"),
+    *(".nii.gz", ".nii", ".svs", ".ndpi", ".scn", ".bif"),
+)
+"""Endings of files in folders; what a file is, its first bytes say."""
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PILLOW = {
+    PNG_MAGIC: ("PNG",),
+    b"\xff\xd8\xff": ("JPEG", "MPO"),
+    b"BM": ("BMP",),
+    b"GIF8": ("GIF",),
+    b"RIFF": ("WEBP",),
+    b"\0\0\0\x0cjP  ": ("JPEG2000",),
+    b"\xff\x4f\xff\x51": ("JPEG2000",),
+}
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
+_LARGEST_RATIO = 5000  # of values to file bytes; deflate reaches 1032 on a blank picture
+
+
+def check_file(path: str | Path) -> Path:
+    """The path as a Path, if a file that is not empty lies there; else InputError."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the path of one image file (or open the folder as a data set)")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a regular file; give the path of an image file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes); replace it with a complete copy")
+    return path
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF or a BigTIFF does."""
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF_MAGIC
+
+
+def decode(
+    path: str | Path, role: Role = "image", settings: ReadSettings | None = None
+) -> tuple[Shaped[np.ndarray, "n h w c"], FileFacts]:
+    """Every picture of a file, as stored but for what the settings say.
+
+    Args:
+        path: the file.
+        role: "label" reads a mask: a palette index is the class, but a palette of greys only is read as its greys,
+            since image optimisers turn plain 0/255 masks into such palettes; 2- and 4-bit grey PNG keep their stored
+            numbers, which Pillow would stretch to 0..255.
+        settings: see `ReadSettings`.
+
+    Returns:
+        (N, H, W, C), boolean, integer or floating, native byte order; and what was found and decided.
+
+    Raises:
+        InputError: the file is missing, empty, damaged, of another format, or without pixels.
+    """
+    path, settings = check_file(path), settings or DEFAULTS
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+        if formats := next((names for magic, names in _PILLOW.items() if head.startswith(magic)), None):
+            from .formats.decode_pillow import decode_pillow
+
+            pixels, facts = decode_pillow(path, head, formats, role, settings)
+        elif head.startswith(_TIFF_MAGIC):
+            from .formats.decode_tiff import decode_tiff
+
+            pixels, facts = decode_tiff(path, role, settings)
+        elif path.name.lower().endswith((".nii", ".nii.gz")):
+            from .formats.decode_nifti import decode_nifti
+
+            pixels, facts = decode_nifti(path)
+        else:
+            raise InputError(f"{path}: {_unknown(head)}")
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: is too large for the memory of this machine; cut it into smaller files") from None
+    except Exception as error:  # the libraries raise nearly everything on damaged bytes: struct.error, KeyError, ...
+        raise InputError(f"{path}: cannot be read, the file is damaged or incomplete ({one_line(error)})") from None
+    if role == "image":
+        pixels, note = adapted(pixels, settings.channels)
+        facts = replace(facts, read_as=(*facts.read_as, note)) if note else facts
+    if pixels.size == 0:
+        raise InputError(f"{path}: holds no pixels (shape {pixels.shape}); replace it with a complete copy")
+    if pixels.dtype.kind not in "buif":
+        raise InputError(f"{path}: holds {pixels.dtype} values; images must be integer or floating point")
+    return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("=")), facts
+
+
+def _unknown(head: bytes) -> str:
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself; fetch it (git lfs pull)"
+    if head.startswith(b"/annex/") or b".git/annex" in head:
+        return "is a pointer of git-annex, not the file itself; fetch it (git annex get)"
+    return "is not a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or NIfTI file; convert it to one of them"
+
+
+def one_line(error: Exception) -> str:
+    """The type and the text of an error in one line of at most 160 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+def check_claim(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
+    """Refuses, before memory is asked for, a size that the file cannot hold (see `check_ratio`) and one that the memory
+    cannot. itemsize: bytes of an element of that shape as it is stored."""
+    check_ratio(path, shape)
+    needed = math.prod(shape) * (itemsize + min(itemsize, 4))  # as stored, and as they are returned
+    check_memory(path, needed, path.stat().st_size)
+
+
+def check_ratio(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuses a size that the file cannot hold: one damaged field can claim terabytes."""
+    stored = path.stat().st_size
+    if math.prod(shape) > _LARGEST_RATIO * stored:
+        raise InputError(f"{path}: cannot be read, {stored} bytes cannot hold a picture of shape {shape}: damaged")

@@ -1,0 +1,201 @@
+"""What a reader is asked to do with a file, and what it found and did: facts that travel with the pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+
+from unet_spec.errors import InputError
+from unet_spec.weights.data_spec import DataSpec
+
+from .colours import parse_class_colors
+from .formats.axes import check_axes
+
+Role = Literal["image", "label"]
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How files are read where they leave a choice. Every command has these as flags.
+
+    Attributes:
+        channels: "auto" drops alpha of images; "all" keeps it as a channel. "repeat" drops it and repeats grey images
+            as three equal channels, for networks of colour; "grey" drops it and converts colour to grey.
+        orientation: "apply" turns images as their orientation tag (EXIF, TIFF) says; "ignore" leaves them as stored.
+        white_is_zero: Files marked "white is zero": "auto" inverts images, so that larger is brighter, and 1-bit
+            labels, and keeps the stored numbers of other labels; "displayed" inverts all; "stored" inverts none.
+        palette: Indexed colours: "auto" reads images as RGB and labels as index (greys, where a palette has only
+            these), and refuses labels whose palettes differ; "index" reads every index as its number.
+        class_colors: Colours of the classes in label pictures, in the order of the classes, with names or without:
+            "#000000,#800000" or "road=#804080,car=#00008e". Each pixel becomes the place of its colour, from 0.
+        axes: Axes of TIFF, .npy and .zarr files in the order of the file, where these do not say it or say it wrong:
+            TZYX, ZCYX; T is time, Z depth, C channel, Q any other one that is counted.
+
+    Raises:
+        InputError: a value that is not known.
+
+    Example:
+        >>> from unet_data import ReadSettings
+        >>> ReadSettings(channels="all").orientation
+        'apply'
+    """
+
+    channels: Literal["auto", "all", "repeat", "grey"] = "auto"
+    orientation: Literal["apply", "ignore"] = "apply"
+    white_is_zero: Literal["auto", "stored", "displayed"] = "auto"
+    palette: Literal["auto", "index"] = "auto"
+    class_colors: str = ""
+    axes: str = ""
+
+    def __post_init__(self) -> None:
+        check_axes(self.axes)
+        for name, hint in get_type_hints(type(self)).items():
+            value, allowed = getattr(self, name), get_args(hint)
+            if value not in allowed if allowed else not isinstance(value, str):
+                raise InputError(f"{name} is {value!r}; it must be {' or '.join(allowed) or 'text'}")
+        if len(parse_class_colors(self.class_colors)) == 1:
+            raise InputError(f"class colors {self.class_colors!r}: list all classes, the background first")
+        if self.class_colors and self.palette == "index":
+            raise InputError(
+                "class_colors reads colours, palette index the index in their place: leave out one of them"
+            )
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file says of its pixels, and what the reader did with them. "" and None: nothing, or unknown.
+
+    Attributes:
+        dtype: of the stored values, such as "uint16".
+        axes: of the file in its own order, by tifffile's letters: "TZCYX", "YXS".
+        sizes: lengths of these axes.
+        orientation: the tag's value; 1 is upright.
+        turned: whether the pixels were turned by it.
+        alpha: what became of an alpha channel, "dropped" or "kept".
+        white_is_zero: what was done with such a file, "inverted" or "stored".
+        palette: how an index was read, as "index", "grey" or "colour".
+        colours: (red, green, blue) of each number, of a palette read as index.
+        left_out: pictures of the file that were not read, in words.
+        read_as: what axes or channels were taken for, in words.
+        nodata: the value that the file declares to be no data.
+        spacing: pixel size along (z,) y, x, in `unit`.
+        unit: of the spacing, such as "mm" or "micrometer".
+        extra: what the result takes over by its own name: tags of a GeoTIFF, a resolution, an affine.
+
+    Example:
+        >>> from unet_data import FileFacts
+        >>> FileFacts(dtype="uint8", alpha="dropped").turned
+        False
+    """
+
+    dtype: str = ""
+    axes: str = ""
+    sizes: tuple[int, ...] = ()
+    orientation: int = 1
+    turned: bool = False
+    alpha: Literal["", "dropped", "kept"] = ""
+    white_is_zero: Literal["", "inverted", "stored"] = ""
+    palette: Literal["", "index", "grey", "colour"] = ""
+    colours: tuple[tuple[int, int, int], ...] = ()
+    left_out: tuple[str, ...] = ()
+    read_as: tuple[str, ...] = ()
+    nodata: float | None = None
+    spacing: tuple[float, ...] | None = None
+    unit: str = ""
+    extra: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """Whether `ReadSettings` decided anything about the file."""
+        return bool(self.orientation != 1 or self.alpha or self.white_is_zero or self.palette)
+
+    def decisions(self, role: Role) -> Iterator[tuple[str, str]]:
+        """What was decided, each in words, with the option that decides otherwise ("" where there is none)."""
+        if self.turned:
+            yield f"turned by the orientation tag ({self.orientation})", "--orientation ignore leaves them as stored"
+        elif self.orientation != 1:
+            yield f"orientation tag {self.orientation} ignored", "--orientation apply turns them"
+        if self.alpha:
+            option = {"dropped": "--channels all keeps it", "kept": "--channels auto drops it"}[self.alpha]
+            yield f"alpha {self.alpha}", option * (role == "image")
+        if self.white_is_zero == "inverted":
+            yield "white is zero: inverted", "--white-is-zero stored keeps the stored numbers"
+        elif self.white_is_zero:
+            yield "white is zero: stored numbers kept", "--white-is-zero displayed inverts them"
+        if self.palette:
+            other = "" if role == "label" else "--palette index reads the index"
+            yield f"palette read as {self.palette}", "" if self.palette == "index" else other
+        for what in self.left_out:
+            yield f"left out {what}", ""
+        for what in self.read_as:
+            yield what, ""
+        if self.nodata is not None:
+            yield f"declares {self.nodata:g} as no data", ""
+
+
+PLAIN = FileFacts()
+"""Of pixels about which nothing is known."""
+
+DEFAULTS = ReadSettings()
+
+
+def stored_reading(data: DataSpec) -> ReadSettings:
+    """How training read its files, as it is stored with a network; the defaults of what is not stored.
+
+    Raises:
+        InputError: a field or value that this version does not know.
+
+    Example:
+        >>> from unet_data.io.facts import stored_reading
+        >>> from unet_spec import DataSpec
+        >>> stored_reading(DataSpec(reading={"channels": "all"})).channels, stored_reading(DataSpec()) == DEFAULTS
+        ('all', True)
+    """
+    stored = data.reading or {}
+    names = [each.name for each in fields(ReadSettings)]
+    if unknown := [name for name in stored if name not in names]:
+        raise InputError(f"data.reading has {unknown[0]!r}; this version knows {', '.join(names)}")
+    return ReadSettings(**stored)  # type: ignore[arg-type]  # the values are checked there
+
+
+def void(pixels: np.ndarray, nodata: float) -> np.ndarray:
+    """Where pixels, of a stored dtype, have the value that stands for no data.
+
+    Example:
+        >>> from unet_data.io.facts import void
+        >>> void(np.array([1, np.nan, -9999], np.float32), -9999.0).tolist()
+        [False, True, True]
+    """
+    if pixels.dtype.kind != "f":
+        return pixels == nodata if float(nodata).is_integer() else np.zeros(pixels.shape, bool)
+    missing = np.isnan(pixels)
+    if not math.isnan(nodata):
+        limits = np.finfo(pixels.dtype)
+        missing |= pixels == pixels.dtype.type(np.clip(nodata, limits.min, limits.max))
+    return missing
+
+
+def summary(facts: Sequence[FileFacts], role: Role) -> list[str]:
+    """One line a decision: what was decided, of how many, and the option that decides otherwise.
+
+    Args:
+        facts: of each image or label of a set.
+        role: what they are.
+
+    Example:
+        >>> from unet_data.io.facts import summary
+        >>> summary([FileFacts(alpha="dropped"), FileFacts()], "image")
+        ['alpha dropped: 1 of 2 images; --channels all keeps it']
+    """
+    found: dict[tuple[str, str], int] = {}
+    for each in facts:
+        for decision in each.decisions(role):
+            found[decision] = found.get(decision, 0) + 1
+    return [
+        f"{what}: {count} of {len(facts)} {role}s" + f"; {option}" * bool(option)
+        for (what, option), count in found.items()
+    ]

@@ -1,0 +1,1 @@
+"""What decodes each kind of file: `decode` chooses."""

@@ -1,0 +1,57 @@
+"""Axes that the user names, where a file does not say what its axes are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unet_spec.errors import InputError
+
+LETTERS = "TZCYXSQ"
+"""Time, depth, channel, row, column, samples of colour (a channel, too), and any other one that is counted."""
+
+
+def check_axes(axes: str) -> None:
+    """Raises InputError where these are no axes of an image: other letters, one twice, no Y or X, two of channels."""
+    if not axes:
+        return
+    wrong = [letter for letter in axes if letter not in LETTERS]
+    twice = [letter for letter in axes if axes.count(letter) > 1]
+    if wrong or twice or not set("YX") <= set(axes) or set("CS") <= set(axes):
+        problem = (
+            f"{wrong[0]!r} is none of them" if wrong
+            else f"{twice[0]} occurs twice" if twice
+            else "Y and X are needed" if not set("YX") <= set(axes)
+            else "C and S are both channels"
+        )  # fmt: skip
+        raise InputError(
+            f"axes {axes!r}: {problem}; write the letters in the order of the file, of {LETTERS}: TZYX, ZCYX"
+        )
+
+
+def named_axes(
+    wanted: str, shape: Sequence[int], label: bool, where: object, own: str = ""
+) -> tuple[str, tuple[int, ...]]:
+    """The axes that the user names, and their lengths.
+
+    Args:
+        wanted: letters in the order of the file.
+        shape: of the file.
+        label: whether it is a label, which need not have the channels of its image.
+        where: the file, for messages.
+        own: what the file says, for messages.
+
+    Raises:
+        InputError: the file has another number of axes, those of length 1 left out or not.
+
+    Example:
+        >>> named_axes("TZYX", (4, 1, 3, 8, 8), False, "a.tif")
+        ('TZYX', (4, 3, 8, 8))
+    """
+    longer = tuple(n for n in shape if n > 1)
+    letters = [wanted, *(wanted.translate({ord("C"): None, ord("S"): None}) for _ in range(label))]
+    for axes in letters:
+        for lengths in (tuple(shape), longer):
+            if len(axes) == len(lengths):
+                return axes, lengths
+    said = f" ({own})" if own else ""
+    raise InputError(f"{where}: --axes {wanted} names {len(wanted)} axes, but the file has shape {tuple(shape)}{said}")

@@ -1,0 +1,107 @@
+"""Pictures that Pillow decodes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from ..budget import check_memory
+from ..decode import PNG_MAGIC, check_claim
+from ..facts import FileFacts, ReadSettings, Role
+from ..orientation import TAG, turned
+
+_GREY_OR_RGB = ("1", "L", "RGB", "I", "I;16", "I;16B")
+
+
+def decode_pillow(
+    path: Path, head: bytes, formats: tuple[str, ...], role: Role, settings: ReadSettings
+) -> tuple[np.ndarray, FileFacts]:
+    """See `decode`. head: the first 26 bytes of the file, which is of one of these formats of Pillow."""
+    from PIL import Image
+
+    depth, colour_type = (head[24], head[25]) if head.startswith(PNG_MAGIC) else (8, None)
+    if depth == 16 and colour_type != 0:
+        raise InputError(f"{path}: is a 16-bit colour PNG, which would lose half its bits here; save it as TIFF")
+    facts: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large slide is not an attack
+        with Image.open(path, formats=formats) as image:
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format == "MPO":
+                facts["left_out"] = ("the previews of an MPO file (a camera's JPEG)",)
+            elif frames > 1:
+                raise InputError(f"{path}: is an animation; save its pictures as separate files or as a TIFF stack")
+            size = 4 if image.mode == "I" else 2 if image.mode.startswith("I;16") else len(image.getbands())
+            if formats[0] in ("PNG", "JPEG", "BMP"):
+                check_claim(path, (image.height, image.width), size)
+            else:  # reach any ratio with blank pictures
+                check_memory(path, 2 * size * image.height * image.width, path.stat().st_size)
+            image.load()
+            orientation = _orientation(image)
+            pixels = _pixels(path, image, role, settings, facts)
+            mode = image.mode
+    if mode == "I":  # how Pillow before 11 hands out 16-bit grey PNG
+        pixels = pixels.astype(np.uint16)
+    if role == "label" and colour_type == 0 and depth in (2, 4):
+        pixels = pixels // (255 // (2**depth - 1))
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if orientation != 1:
+        facts |= {"orientation": orientation, "turned": settings.orientation == "apply"}
+        pixels = turned(pixels, orientation) if facts["turned"] else pixels
+    dtype = "bool" if mode == "1" else str(pixels.dtype)
+    axes = "YXS" if pixels.shape[-1] > 1 else "YX"
+    return pixels[None], FileFacts(dtype, axes, pixels.shape[: len(axes)], **facts)
+
+
+def _pixels(path: Path, image: Any, role: Role, settings: ReadSettings, facts: dict[str, Any]) -> np.ndarray:
+    mode, alpha = image.mode, image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+    keep = alpha and settings.channels == "all" and role == "image"
+    if alpha:
+        facts["alpha"] = "kept" if keep else "dropped"
+    if mode in ("P", "PA"):
+        index = np.asarray(image.getchannel(0))
+        palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        look_up, facts["palette"] = choose_palette(palette, role, settings)
+        facts["colours"] = colours(palette, facts["palette"])
+        if facts["palette"] != "colour":
+            fits = len(palette) > index.max()
+            return np.asarray(look_up(index) if fits else index)
+        if image.format == "GIF" and (palette == palette[:, :1]).all():  # has no other way to be grey
+            facts["palette"] = "grey"
+            return np.asarray(image.convert("L"))
+        return np.asarray(image.convert("RGBA"))[..., : 4 if keep else 3]
+    if mode in ("LA", "RGBA"):
+        return np.asarray(image)[..., : None if keep else -1]
+    if mode not in _GREY_OR_RGB:
+        raise InputError(f"{path}: has colour mode {mode}; convert it to grey or RGB")
+    return np.asarray(image.convert("LA" if mode in ("1", "L") else "RGBA") if keep and mode[0] != "I" else image)
+
+
+def _orientation(image: Any) -> int:
+    """The tag's value; 1 where there is none, or one that means nothing."""
+    try:
+        value = image.getexif().get(TAG, 1)
+    except Exception:  # damaged EXIF data raise nearly everything, and say nothing about the pixels
+        return 1
+    return cast(int, value) if value in range(1, 9) else 1
+
+
+def choose_palette(palette: np.ndarray, role: Role, settings: ReadSettings) -> tuple[Any, Any]:
+    """What turns an index (*n) into a number or a colour, and its name. palette: (P, 3) uint8. See `decode`."""
+    if settings.palette == "index":
+        return (lambda index: index), "index"
+    if role == "image" or settings.class_colors:
+        return palette.__getitem__, "colour"
+    if (palette == palette[:, :1]).all():
+        return palette[:, 0].__getitem__, "grey"
+    return (lambda index: index), "index"
+
+
+def colours(palette: np.ndarray, read_as: str) -> tuple[tuple[int, int, int], ...]:
+    """The first 256 colours of a palette that is read as index, by number."""
+    return tuple((int(r), int(g), int(b)) for r, g, b in palette[:256]) if read_as == "index" else ()

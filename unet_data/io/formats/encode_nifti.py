@@ -1,0 +1,116 @@
+"""Results as NIfTI: of a NIfTI, in its place in space, with its units and time axis."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from ...windows import Windows
+from ..carried import METRES, symbol
+from ..facts import FileFacts
+
+KEY = "nifti"
+"""Of `FileFacts.extra`: the bytes of a header of NIfTI-1 (348) or NIfTI-2 (540), little-endian."""
+
+ENDINGS = (".nii", ".nii.gz")
+_UNITS = {"mm": "mm", "µm": "micron", "m": "meter"}
+_LONGEST = 32767
+"""Values along an axis, of NIfTI-1."""
+
+
+def import_nibabel() -> Any:
+    """The package nibabel. Raises InputError where it is not installed."""
+    try:
+        import nibabel
+    except ModuleNotFoundError:
+        raise InputError("NIfTI files need nibabel; pip install 'unet-twins[nifti]'") from None
+    return nibabel
+
+
+def write_nifti_windows(path: Path, images: Sequence[Windows], facts: FileFacts, compressed: bool) -> None:
+    """Writes images of one shape and dtype: (x, y, z, t, K) in the file's order, z, t and K where there are several.
+
+    Args:
+        path: the file.
+        images: one or several, (*spatial) or (*spatial, K); of a 2-D network, the slices of a volume.
+        facts: of the file that they were computed from.
+        compressed: by gzip; the same bytes for the same values.
+    """
+    part, dims = images[0], images[0].spatial_dims
+    values, dtype = part.shape[dims:], np.dtype(np.float32) if part.dtype == np.float16 else part.dtype
+    order, (times, depth) = _in_order(facts, len(images), dims)
+    shape = [*part.shape[dims - 2 : dims][::-1], part.shape[0] if dims == 3 else depth, times, *values]
+    if times == 1:  # the fourth axis is then of values, as nnU-Net has it
+        del shape[3]
+        if not values and shape[2] == 1 and dims == 2 and "Z" not in facts.axes:
+            del shape[2]
+    header = result_header(facts, tuple(shape), dtype)
+    with ExitStack() as stack:
+        file: Any = stack.enter_context(path.open("wb"))
+        if compressed:
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, file, 0))
+        file.write(header.binaryblock + bytes(4))  # no extensions
+        for value in range(math.prod(values)):
+            for block in _blocks([images[i] for i in order]):
+                chosen = block[..., value] if values else block
+                file.write(np.ascontiguousarray(chosen, dtype.newbyteorder("<")).tobytes())
+
+
+def _in_order(facts: FileFacts, count: int, dims: int) -> tuple[list[int], tuple[int, int]]:
+    """The images in a NIfTI's order, depth before time, samples last; and the lengths of time (with samples) and depth
+    that they make up."""
+    pairs = zip(facts.axes, facts.sizes, strict=False)
+    counted = [(letter, n) for letter, n in pairs if letter in ("TZ" if dims == 2 else "T")]
+    letters, lengths = [letter for letter, _ in counted], [n for _, n in counted]
+    if count % (math.prod(lengths) or 1) or (KEY not in dict(facts.extra) and not letters and dims == 2):
+        letters, lengths = ["Z"] if dims == 2 else ["T"], [count]  # pages that say nothing of themselves
+    numbers = np.arange(count).reshape(*lengths, -1)
+    numbers = np.moveaxis(numbers, -1, 0)
+    if letters == ["Z", "T"]:
+        numbers = numbers.swapaxes(1, 2)
+    depth = dict(zip(letters, lengths, strict=True)).get("Z", 1)
+    return numbers.ravel().tolist(), (count // depth, depth)
+
+
+def _blocks(images: Sequence[Windows]) -> Iterator[np.ndarray]:
+    """All pixels in order, a few rows or planes at a time."""
+    for image in images:
+        size = image.shape[: image.spatial_dims]
+        step = max(1, 2**24 // max(1, math.prod(image.shape[1:]) * image.dtype.itemsize))
+        for low in range(0, size[0], step):
+            yield image.window((low, *(0 for _ in size[1:])), (min(low + step, size[0]), *size[1:]))
+
+
+def result_header(facts: FileFacts, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """The image's own header, or one with its pixel size, for a result of this shape (x, y, z, …) and dtype."""
+    nibabel = import_nibabel()
+    stored = dict(facts.extra).get(KEY, b"")
+    kind = nibabel.Nifti2Header if len(stored) == 540 or max(shape) > _LONGEST else nibabel.Nifti1Header
+    if stored:
+        source = (nibabel.Nifti2Header if len(stored) == 540 else nibabel.Nifti1Header)(stored)
+        header = kind.from_header(source, check=False)
+    else:
+        header = kind(endianness="<")
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_slope_inter(1, 0)
+    header["pixdim"][4:] = np.where(header["pixdim"][4:] > 0, header["pixdim"][4:], 1)
+    header["cal_min"], header["cal_max"] = 0, 0  # the range in which the image was shown
+    header["vox_offset"] = header.single_vox_offset
+    header["magic"] = header.single_magic
+    if not stored and facts.spacing:
+        name = symbol(facts.unit)
+        unit = _UNITS.get(name, "micron" if name in METRES else "unknown")
+        factor = 1.0 if name in _UNITS or name not in METRES else METRES[name] / METRES["µm"]
+        steps = [step * factor for step in facts.spacing[::-1]]
+        header["pixdim"][1 : 1 + len(steps)] = steps
+        header.set_xyzt_units(unit)
+    return header

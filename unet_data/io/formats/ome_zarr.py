@@ -1,0 +1,105 @@
+"""Multiscales metadata of OME-Zarr (0.1 to 0.5): what a level of a pyramid says of its axes, and what a result says."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..facts import FileFacts
+
+KEY = "multiscales"
+"""Of `FileFacts.extra`: axes, scale and translation of the level that was read, as JSON."""
+
+VERSION = "0.5"
+SPATIAL = ("z", "y", "x")
+
+
+def level_facts(scales: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Of an image's metadata: the names of the axes, and the facts `spacing`, `unit` and `extra` of a level.
+
+    Args:
+        scales: an entry of "multiscales".
+        path: of the level, by which the metadata name it.
+    """
+    axes = [a if isinstance(a, dict) else {"name": str(a)} for a in scales.get("axes") or ()]
+    names = tuple(str(a.get("name")) for a in axes)
+    level = next((d for d in scales["datasets"] if d.get("path") == path), {})
+    steps = [level.get("coordinateTransformations"), scales.get("coordinateTransformations")]
+    found = _composed([t for each in steps for t in each or ()], len(axes))
+    if not axes or found is None:
+        return names, {}
+    scale, translation = found
+    size = dict(zip(names, scale, strict=True))
+    units = {str(a.get("unit", "")) for a in axes if a.get("name") in SPATIAL}
+    kept = {"name": scales.get("name"), "axes": axes, "scale": scale, "translation": translation}
+    return names, {
+        "spacing": tuple(size[name] for name in SPATIAL if name in size),
+        "unit": units.pop() if len(units) == 1 else "",
+        "extra": ((KEY, json.dumps(kept)), ("ome", True)),
+    }
+
+
+def _composed(steps: Sequence[Any], dims: int) -> tuple[list[float], list[float]] | None:
+    """Scale and translation of transformations, one after the other; None where there is none, or one is damaged."""
+    scale, translation = [1.0] * dims, [0.0] * dims
+    for step in steps:
+        values = step.get(step.get("type")) if isinstance(step, dict) else None
+        if values is None:  # identity; or an array in a file
+            continue
+        if not isinstance(values, list) or len(values) != dims or not all(map(_is_number, values)):
+            return None
+        if step["type"] == "scale":
+            if not all(v > 0 for v in values):
+                return None
+            scale = [a * b for a, b in zip(scale, values, strict=True)]
+            translation = [a * b for a, b in zip(translation, values, strict=True)]
+        elif step["type"] == "translation":
+            translation = [a + b for a, b in zip(translation, values, strict=True)]
+    return (scale, translation) if steps else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def result_axes(
+    facts: FileFacts, images: int, dims: int, channels: int
+) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
+    """Names and lengths of the axes of a result before those of one picture: time and depth as in the image, samples,
+    and "c" of the values of a pixel. None where the image was no OME-Zarr.
+
+    Args:
+        facts: of the image.
+        images: number of pictures or volumes in the result.
+        dims: of each.
+        channels: values of a pixel; 0: a plain number.
+    """
+    if (image := dict(facts.extra).get(KEY)) is None:
+        return None
+    pairs = zip((str(a["name"]) for a in json.loads(image)["axes"]), facts.sizes, strict=True)
+    counted = [(name, n) for name, n in pairs if name not in (*SPATIAL[-dims:], "c")]
+    rest = images // math.prod(n for _, n in counted)
+    if rest > 1:
+        counted.append(("sample", rest))
+    if channels:  # before the axes of space, also before a depth whose planes are pictures
+        place = next((i for i, (name, _) in enumerate(counted) if name in SPATIAL), len(counted))
+        counted.insert(place, ("c", channels))
+    return tuple(name for name, _ in counted), tuple(n for _, n in counted)
+
+
+def result_metadata(facts: FileFacts, names: Sequence[str]) -> dict[str, Any]:
+    """The attributes of a result with one level, "0", whose axes have these names: they lie where the image's did."""
+    image = json.loads(dict(facts.extra)[KEY])
+    known = {a["name"]: i for i, a in enumerate(image["axes"])}
+    new = {"c": {"name": "c", "type": "channel"}}
+    axes = [image["axes"][known[n]] if n in known else new.get(n, {"name": n}) for n in names]
+    scale = [image["scale"][known[n]] if n in known and n != "c" else 1.0 for n in names]
+    moved = [image["translation"][known[n]] if n in known and n != "c" else 0.0 for n in names]
+    steps = [{"type": "scale", "scale": scale}]
+    if any(moved):
+        steps.append({"type": "translation", "translation": moved})
+    level = {"path": "0", "coordinateTransformations": steps}
+    name = {} if image["name"] is None else {"name": image["name"]}
+    return {"ome": {"version": VERSION, "multiscales": [name | {"axes": axes, "datasets": [level]}]}}

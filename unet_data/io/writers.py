@@ -1,0 +1,200 @@
+"""Images of any size to a file, by windows: they are never in memory whole.
+
+    .tif, .tiff   small: as `write_stack`; large: tiled (512 x 512, deflate), BigTIFF where it must be, with a pyramid
+    .zarr         one array (v3), or an OME-Zarr of an OME-Zarr; chunks of 512 x 512 or 64 x 64 x 64; needs zarr
+    .nii, .nii.gz one volume, or several along the fourth axis; needs the package nibabel
+    .npy          one array
+    .png          what a PNG holds, if it fits into memory
+
+Several images are one array with a first axis of their number, or pages of the TIFF. A result appears whole or not at
+all: it is written under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_spec.errors import InputError
+from unet_spec.files import replacing, replacing_folder, write_errors_as_input_error
+
+from ..windows import Windows
+from .carried import counted_axes, tiff_metadata, tiff_tags
+from .facts import PLAIN, FileFacts
+from .formats import encode_nifti
+from .formats.encode_zarr import check_own_zarr, import_zarr, write_zarr
+from .images import write_stack
+
+SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".zarr", *encode_nifti.ENDINGS)
+WHOLE_BELOW = 2**26
+"""Bytes up to which a result is written in one piece."""
+_PNG_MOST = 2**31
+_TILE = 512
+
+
+def ending(path: Path) -> str:
+    """The ending that names a format, in lower case: of "a.nii.gz" both parts."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def check_target(path: Path, overwrite: bool, dtype: np.dtype, values: tuple[int, ...], images: int, dims: int) -> None:
+    """Checks, before anything is computed, that `path` can become the result.
+
+    Args:
+        path: the file.
+        overwrite: whether it may exist.
+        dtype, values: of a pixel: () for one value, (K,) for several.
+        images: how many.
+        dims: spatial axes of an image.
+
+    Raises:
+        InputError: it cannot.
+    """
+    suffix = ending(path)
+    if suffix not in SUFFIXES:
+        raise InputError(f"cannot write {path}: use .tif or .png, .npy, .zarr or .nii.gz")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; --overwrite replaces it")
+    if suffix == ".zarr" and path.exists():
+        check_own_zarr(path)
+    if path.is_dir() and suffix != ".zarr":
+        raise InputError(f"{path}: is a folder; give the path of a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if suffix == ".zarr":
+        import_zarr()
+    if suffix in encode_nifti.ENDINGS:
+        encode_nifti.import_nibabel()
+    pixel = (dtype.name, values)
+    if suffix == ".png" and (images > 1 or dims > 2 or pixel not in (("uint8", ()), ("uint16", ()), ("uint8", (3,)))):
+        what = f"{images} image{'s' * (images > 1)}" if dims == 2 else "a volume"
+        raise InputError(f"{path}: PNG does not hold {what} of {' x '.join([*map(str, values), dtype.name])}; use .tif")
+
+
+def check_not_input(target: Path, sources: Iterable[Path]) -> None:
+    """Raises InputError where writing `target` would replace one of the files that are read, by whatever path."""
+    for source in sources:
+        if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
+            raise InputError(f"{target} is the image {source} itself; choose another name for the result")
+        if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+            raise InputError(f"{target} lies in the image {source}; choose another name for the result")
+
+
+def write_windows(
+    path: Path, images: Sequence[Windows], kept: str = "", facts: FileFacts = PLAIN, labels: bool = False
+) -> None:
+    """Writes images of one shape and dtype, window by window.
+
+    Args:
+        path: its suffix names the format.
+        images: one or several.
+        kept: the end of the message where the disk is full: what becomes of the work done.
+        facts, labels: of the file that they were computed from, and whether they are class numbers, see `write_stack`.
+
+    Raises:
+        InputError: the disk is full, or the format cannot hold the images.
+    """
+    suffix = ending(path)
+    small = _bytes(images) <= WHOLE_BELOW
+    write: Callable[[Path, Sequence[Windows]], None]
+    if suffix == ".png" or (suffix in (".tif", ".tiff") and small and images[0].dtype != np.float16):
+        write = partial(_write_whole, facts=facts, labels=labels)
+        replaced: AbstractContextManager[Path] = nullcontext(path)  # `write_stack` replaces the file
+    elif suffix == ".zarr":
+        write, replaced = partial(write_zarr, facts=facts), replacing_folder(path)
+    elif suffix in encode_nifti.ENDINGS:
+        compressed = suffix.endswith(".gz")
+        write = partial(encode_nifti.write_nifti_windows, facts=facts, compressed=compressed)
+        replaced = replacing(path)
+    else:
+        write, replaced = _write_npy if suffix == ".npy" else partial(_write_tiff, facts=facts), replacing(path)
+    reported = partial(write_errors_as_input_error, path, kept)
+    with reported(), replaced as temporary, reported():  # writing fails, or giving the file its name
+        write(temporary, images)
+
+
+def _bytes(images: Sequence[Windows]) -> int:
+    return len(images) * math.prod(images[0].shape) * images[0].dtype.itemsize
+
+
+def _shape(images: Sequence[Windows]) -> tuple[int, ...]:
+    return images[0].shape if len(images) == 1 else (len(images), *images[0].shape)
+
+
+def _write_whole(path: Path, images: Sequence[Windows], facts: FileFacts, labels: bool) -> None:
+    if _bytes(images) > _PNG_MOST:
+        raise InputError(f"{path}: a PNG of {images[0].shape} would have to fit into memory; use .tif or .zarr")
+    size = images[0].shape[: images[0].spatial_dims]
+    stack = np.stack([image.window((0,) * len(size), size) for image in images])
+    stack = stack.reshape(-1, *stack.shape[len(size) - 1 :])  # volumes are pages, one after the other
+    write_stack(path, stack, facts, len(size), labels)
+
+
+def _write_npy(path: Path, images: Sequence[Windows]) -> None:
+    image, dims = images[0], images[0].spatial_dims
+    header = {"descr": np.lib.format.dtype_to_descr(image.dtype), "fortran_order": False, "shape": _shape(images)}
+    rows = max(1, 2**24 // max(1, math.prod(image.shape[1:]) * image.dtype.itemsize))  # some 16 MiB
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, header)
+        for image in images:
+            for top in range(0, image.shape[0], rows):
+                band = image.window((top, *(0,) * (dims - 1)), (top + rows, *image.shape[1:dims]))
+                file.write(band.tobytes())
+
+
+def _write_tiff(path: Path, images: Sequence[Windows], facts: FileFacts) -> None:
+    """Level k of the pyramid holds every 2^k-th pixel: labels cannot be averaged. For viewers; ours read level 0."""
+    import tifffile
+
+    part, dims = images[0], images[0].spatial_dims
+    channels = part.shape[dims] if len(part.shape) > dims else 0
+    options: dict[str, Any] = {
+        "dtype": part.dtype,
+        "tile": (_TILE, _TILE),
+        "compression": "zlib",
+        "compressionargs": {"level": 1},
+        "photometric": "minisblack",
+        **({"planarconfig": "contig"} if channels else {}),
+    }
+    height, width = part.shape[dims - 2 : dims]
+    levels = 0
+    while dims == 2 and len(images) == 1 and max(height, width) >> levels > 2 * _TILE:
+        levels += 1
+    pages = len(images) * math.prod(part.shape[: dims - 2])
+    letters, lengths = counted_axes(facts, pages, dims) or ("Z" if dims == 3 else "Q", (pages,))
+    axes = (letters if pages > 1 else "") + "YX" + ("S" if channels else "")
+    kind, metadata = tiff_metadata(facts, axes)
+    if kind == {"imagej": True}:  # ImageJ has no tiles
+        kind, metadata = {}, {"axes": axes}
+    with tifffile.TiffWriter(path, bigtiff=_bytes(images) > 2**31, **kind) as tiff:
+        for level in range(levels + 1):
+            step = 2**level
+            size = (-(-height // step), -(-width // step), *([channels] if channels else []))
+            shape = (*lengths, *size) if pages > 1 else size
+            more: dict[str, Any] = {"subifds": levels} if level == 0 else {"subfiletype": 1}
+            if level == 0:
+                more |= {"metadata": metadata, **tiff_tags(facts)}
+            tiff.write(_tiles(images, step), shape=shape, **options, **more)
+
+
+def _tiles(images: Sequence[Windows], step: int) -> Iterator[np.ndarray]:
+    """512 x 512 tiles in reading order, page after page, filled up with zeros at the right and lower edges."""
+    dims = images[0].spatial_dims
+    for part in images:
+        for depth in range(part.shape[0]) if dims == 3 else (None,):
+            height, width = part.shape[dims - 2 : dims]
+            for top in range(0, height, _TILE * step):
+                for left in range(0, width, _TILE * step):
+                    low, high = (top, left), (top + _TILE * step, left + _TILE * step)
+                    if depth is None:
+                        window = part.window(low, high, step)
+                    else:
+                        window = part.window((depth, *low), (depth + 1, *high))[0]
+                    missing = [(0, _TILE - n) for n in window.shape[:2]] + [(0, 0)] * (window.ndim - 2)
+                    yield np.pad(window, missing)

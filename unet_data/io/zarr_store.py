@@ -1,0 +1,205 @@
+"""A folder of zarr arrays whose chunks are looked at before zarr reads and unpacks them.
+
+What a chunk unpacks to follows from its first bytes (zstd, blosc, lz4) or is counted without being kept (gzip, bz2,
+lzma), and may not be far more than the metadata says. A chunk is a regular file; a link to a device is none.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from unet_spec.errors import InputError
+
+from .budget import check_memory
+
+METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+_MOST_METADATA = 2**24
+_SLACK = 2**20
+_STEP = 2**20
+_DEFLATE = 1040
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Of an array: bytes of a chunk and of a shard, the codec that packs chunks ("" none), chunks in a shard."""
+
+    chunk: int
+    shard: int
+    codec: str
+    count: int | None
+
+    @classmethod
+    def of(cls, array: Any, where: Path) -> Chunks:
+        """Of an open array. Raises InputError where its codecs pack twice."""
+        names, count = _codecs(array.metadata), None
+        if "sharding_indexed" in names:
+            inner = next(c for c in array.metadata.codecs if type(c).__name__ == "ShardingCodec")
+            names = [_name(c) for c in inner.codecs]
+            count = prod(s // c for s, c in zip(array.shards or array.chunks, array.chunks, strict=True))
+        packing = [name for name in names if name in EXPANDED]
+        if len(packing) > 1 or "sharding_indexed" in names:
+            raise InputError(f"{where}: is packed more than once ({', '.join(names)}); save it with one compressor")
+        size = array.dtype.itemsize
+        return cls(prod(array.chunks) * size, prod(array.shards or array.chunks) * size, (packing or [""])[0], count)
+
+    def check(self, path: Path, size: int) -> None:
+        """Refuses a file of `size` bytes before it is read."""
+        if size > 2 * self.shard + _SLACK:
+            raise InputError(f"{path}: a chunk of {self.shard} bytes is a file of {size} bytes; it is damaged")
+        check_memory(path, 2 * self.shard, size, "a chunk takes")
+
+    def check_content(self, path: Path, data: bytes, whole: bool) -> None:
+        """Refuses content that unpacks to more than a chunk."""
+        parts = [data]
+        if self.count is not None and whole:
+            index = data[-16 * self.count - 4 : -4] if len(data) >= 16 * self.count + 4 else b""
+            places = list(struct.iter_unpack("<QQ", index))
+            parts = [data[at : at + n] for at, n in places if at + n <= len(data)]
+        for part in parts:
+            found = EXPANDED[self.codec](part, self.chunk) if self.codec else 0
+            if found > 2 * self.chunk + _SLACK:
+                raise InputError(f"{path}: a chunk of {self.chunk} bytes unpacks to {found} or more; it is damaged")
+
+
+def _codecs(metadata: Any) -> list[str]:
+    if metadata.zarr_format == 3:
+        return [_name(codec) for codec in metadata.codecs]
+    return [_name(c) for c in (*(metadata.filters or ()), metadata.compressor) if c is not None]
+
+
+def _name(codec: Any) -> str:
+    name = getattr(codec, "codec_id", None) or codec.to_dict()["name"]
+    return str(name).removeprefix("numcodecs.")
+
+
+def _check_regular(path: Path, most: int | None = None) -> int | None:
+    """The size of a file; None where there is none. Raises InputError where it is no regular file, or too large."""
+    if not path.is_symlink() and (not path.exists() or path.is_dir()):
+        return None
+    if not path.is_file():
+        raise InputError(f"{path}: is not a regular file, or a link to nothing")
+    size = path.stat().st_size
+    if most is not None and size > most:
+        raise InputError(f"{path}: holds {size} bytes, too many for metadata")
+    return size
+
+
+def guarded(folder: Path) -> Any:
+    """A store of zarr for a folder, for reading only."""
+    from zarr.storage import LocalStore, WrapperStore
+
+    class Guarded(WrapperStore):
+        chunks: Chunks | None = None
+        problem: InputError | None = None
+
+        async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+            path = folder / key
+            if self.chunks is None or path.name in METADATA:
+                _check_regular(path, _MOST_METADATA)
+                return await super().get(key, prototype, byte_range)
+            try:  # raised here, an error would leave other chunks' tasks behind, of which asyncio complains
+                if (size := _check_regular(path)) is not None:
+                    self.chunks.check(path, size)
+                found = await super().get(key, prototype, byte_range)
+                if found is not None and type(byte_range).__name__ != "SuffixByteRequest":
+                    self.chunks.check_content(path, found.to_bytes(), byte_range is None)
+                return found
+            except InputError as e:
+                self.problem = e
+                return None
+
+        def reader(self, array: Any) -> Callable[[Any], Any]:
+            """Windows of an array of this store. Raises InputError for chunks that are refused."""
+            self.chunks = Chunks.of(array, folder)
+
+            def read(window: Any) -> Any:
+                values = array[window]
+                if self.problem is not None:
+                    raise self.problem
+                return values
+
+            return read
+
+    return Guarded(LocalStore(folder, read_only=True))
+
+
+def _zstd(data: bytes, most: int) -> int:
+    """Bytes that frames hold, by their headers; by their blocks, of up to 128 KiB each, where a header does not say."""
+    total, at = 0, 0
+    while at + 5 <= len(data):
+        magic, descriptor = struct.unpack_from("<IB", data, at)
+        if magic & 0xFFFFFFF0 == 0x184D2A50:
+            at += 8 + struct.unpack_from("<I", data.ljust(at + 8, b"\0"), at + 4)[0]
+            continue
+        if magic != 0xFD2FB528:
+            break
+        single, code = descriptor >> 5 & 1, descriptor >> 6
+        at += 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]
+        length = (single, 2, 4, 8)[code]
+        claimed = int.from_bytes(data[at : at + length], "little") + (256 if code == 1 else 0)
+        at += length
+        blocks, last = 0, False
+        while not last and at + 3 <= len(data) and blocks <= 2 * most + _SLACK:
+            block = int.from_bytes(data[at : at + 3], "little")
+            last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
+            blocks += 2**17 if kind == 2 else size
+            at += 3 + (1 if kind == 1 else size)
+        total += claimed if length else blocks
+        at += 4 * (descriptor >> 2 & 1)
+        if total > 2 * most + _SLACK:
+            break
+    return total
+
+
+def _deflate(data: bytes, most: int) -> int:
+    if len(data) * _DEFLATE <= 2 * most + _SLACK:
+        return 0
+    return _counted(lambda: zlib.decompressobj(47), data, most)
+
+
+def _counted(decompressor: Callable[[], Any], data: bytes, most: int) -> int:
+    """Bytes that come out, counted up to twice `most`; of damaged data, those before the damage."""
+    total = 0
+    try:
+        while data:
+            unpacker = decompressor()
+            while data and not unpacker.eof:
+                total += len(unpacker.decompress(data, _STEP))
+                data = getattr(unpacker, "unconsumed_tail", b"")
+                while not data and not unpacker.eof and not getattr(unpacker, "needs_input", True):
+                    total += len(unpacker.decompress(b"", _STEP))
+                    if total > 2 * most + _SLACK:
+                        return total
+                if total > 2 * most + _SLACK:
+                    return total
+            data = unpacker.unused_data
+    except (zlib.error, OSError, EOFError, lzma.LZMAError):
+        pass
+    return total
+
+
+def _first(form: str, at: int) -> Callable[[bytes, int], int]:
+    def claimed(data: bytes, most: int) -> int:
+        return struct.unpack_from(form, data, at)[0] if len(data) >= at + 4 else 0
+
+    return claimed
+
+
+EXPANDED: dict[str, Callable[[bytes, int], int]] = {
+    "zstd": _zstd,
+    "gzip": _deflate,
+    "zlib": _deflate,
+    "blosc": _first("<I", 4),
+    "lz4": _first("<I", 0),
+    "bz2": lambda data, most: _counted(bz2.BZ2Decompressor, data, most),
+    "lzma": lambda data, most: _counted(lambda: lzma.LZMADecompressor(memlimit=2**28), data, most),
+}
+"""By the name of a codec: bytes that packed data holds, or at least that it holds too many (second: of a chunk)."""

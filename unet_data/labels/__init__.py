@@ -1,0 +1,1 @@
+"""Label files: what their numbers are, and whether the files of one set agree."""

@@ -1,0 +1,105 @@
+"""The number that each pixel of a label file stands for, before anything is decided about what it means."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from ..io.colours import numbers_of_colours
+from ..io.decode import decode
+from ..io.facts import ReadSettings
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+LARGEST = 2**31 - 1
+"""The largest number of an object: they are kept as int32."""
+
+MOST_CLASSES = 2**16
+"""Classes of numbers without gaps, or listed ones: results hold their numbers in 16 bits."""
+
+
+def read_labels(path: str | Path, settings: ReadSettings | None = None) -> Shaped[np.ndarray, "n h w"]:
+    """Reads the label numbers of a mask file as they are stored.
+
+    Args:
+        path: a PNG or TIFF; palettes are read as their index (see `decode`), RGB of three equal channels as grey.
+        settings: how files are read where they leave a choice.
+
+    Returns:
+        (N, H, W), boolean or integer; N counts the pages of a TIFF.
+
+    Raises:
+        InputError: the file cannot be read, is a colour mask whose colours the settings do not list, or holds floats
+            that are not whole numbers.
+
+    Example:
+        >>> from unet_data import read_labels, write_stack
+        >>> write_stack("mask.png", np.full((1, 4, 5), 255, np.uint8))
+        >>> read_labels("mask.png").shape
+        (1, 4, 5)
+    """
+    return one_number(decode(path, "label", settings)[0], path, settings)
+
+
+def one_number(
+    raw: Shaped[np.ndarray, "*n c"], path: str | Path, settings: ReadSettings | None = None
+) -> Shaped[np.ndarray, "*n"]:
+    """The number that each decoded pixel stands for, boolean or integer. Raises InputError as `read_labels`."""
+    if settings is not None and settings.class_colors:
+        return numbers_of_colours(raw, settings.class_colors, path)
+    if raw.shape[-1] > 1 and (raw != raw[..., :1]).any():
+        colours = np.unique(raw.reshape(-1, raw.shape[-1]), axis=0)
+        hexadecimal = colours.shape[-1] == 3 and colours.dtype == np.uint8
+        some = ", ".join(_text(colour, hexadecimal) for colour in colours[:4])
+        option = f"list them by --class-colors ({_text(colours[0], True)},…), " * hexadecimal
+        raise InputError(
+            f"{path}: is a colour mask of {len(colours)} colours ({some}{', ...' if len(colours) > 4 else ''}); "
+            f"{option}write class indices as grey, or, if each channel masks a class, pass --labels overlapping"
+        )
+    return whole_numbers(raw[..., 0], path)
+
+
+def _text(colour: np.ndarray, hexadecimal: bool) -> str:
+    return "#" + "".join(f"{v:02x}" for v in colour) if hexadecimal else str(tuple(int(v) for v in colour))
+
+
+def whole_numbers(raw: np.ndarray, path: str | Path) -> np.ndarray:
+    """Labels as integers; floats if they are whole. Raises InputError."""
+    raw = np.asarray(raw)
+    if raw.size == 0 or raw.dtype.kind not in "buif":
+        raise InputError(f"{path}: labels of shape {raw.shape} and dtype {raw.dtype} cannot be used; give integers")
+    if raw.dtype.kind != "f":
+        return raw
+    # Integers up to 255 stand for 8-bit masks that some tool saved as floats; larger ones are kept, as wide integers.
+    if not np.isfinite(raw).all() or (raw != np.rint(raw)).any() or np.abs(raw).max() >= 2**31:
+        raise InputError(
+            f"{path}: is a {raw.dtype} mask with values from {np.min(raw):g} to {np.max(raw):g} that are not all "
+            "whole numbers; threshold it and write 0 and 1"
+        )
+    return raw.astype(np.uint8 if raw.min() >= 0 and raw.max() <= 255 else np.int32)
+
+
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """Numbers that a flag lists: "1-3,7" is 1, 2, 3, 7. Raises InputError: other text, a number twice, too many."""
+    numbers: list[int] = []
+    for part in filter(None, re.split(r"[,\s]+", text)):
+        if not (ends := re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)):
+            raise InputError(f"class numbers {text!r}: {part!r} is no number and no range; write such as 0,255 or 1-3")
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        if not 0 <= last - first < MOST_CLASSES or last > LARGEST:
+            raise InputError(f"class numbers {text!r}: the range {part} is empty or too large")
+        numbers += range(first, last + 1)
+    if len(set(numbers)) < len(numbers) or len(numbers) > MOST_CLASSES:
+        raise InputError(f"class numbers {text!r}: each number once, at most {MOST_CLASSES}")
+    return tuple(numbers)
+
+
+def as_numbers(raw: np.ndarray, listed: tuple[int, ...]) -> np.ndarray:
+    """Label numbers; bits as the numbers that stand for them in the other files, 0/1 if 1 is listed, else 0/255."""
+    return raw.astype(np.int64) * (255 if raw.dtype == bool and 1 not in listed else 1)

@@ -1,0 +1,116 @@
+"""A measurement in detail: the scores of each class and of each image beside those of all pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unet_spec import DataSpec, NetworkConfig
+
+from ..datasets.dataset import Dataset
+from ..datasets.label_rule import IGNORED
+from ..inference.output import most_probable
+from ..inference.stitch import Run
+from .confusion import confusion, dice, iou
+from .evaluate import measure
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """A network against labelled images.
+
+    Attributes:
+        scores: as of `unet_data.measure`.
+        matrix: counts of pixels by label (row) and prediction (column), of all images.
+        images: the mean IoU of each image by its name, over the classes that occur there in the label or in the
+            prediction.
+        class_names: of the rows. Where classes may overlap, there is no matrix (it is (0, 0)) and no score of an image.
+
+    Example:
+        >>> from unet_data import Measurement
+        >>> found = Measurement({"iou": 0.5}, np.array([[6, 2], [2, 0]]), {"a": 0.3}, ("hole", "cell"))
+        >>> found.baseline
+        {'pixel_accuracy': 0.8, 'iou': 0.4}
+        >>> found.classes[1]
+        {'name': 'cell', 'share': 0.2, 'predicted': 0.2, 'iou': 0.0, 'dice': 0.0}
+    """
+
+    scores: dict[str, float]
+    matrix: Int64[np.ndarray, "k k"]
+    images: dict[str, float]
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """Of each class: name, shares of the labelled and of the predicted pixels, IoU and Dice (NaN where the class
+        occurs in neither)."""
+        if not self.matrix.size:
+            unknown = {"share": math.nan, "predicted": math.nan}
+            return [
+                {"name": name}
+                | unknown
+                | {kind: self.scores.get(f"{kind} {name}", math.nan) for kind in ("iou", "dice")}
+                for name in self.class_names
+            ]
+        pixels = max(int(self.matrix.sum()), 1)
+        true, guessed = (self.matrix.sum(axis) / pixels for axis in (1, 0))
+        scores = [score(self.matrix).per_class for score in (iou, dice)]
+        columns = zip(self.class_names, true, guessed, *scores, strict=True)
+        return [
+            {"name": name} | dict(zip(("share", "predicted", "iou", "dice"), map(float, values), strict=True))
+            for name, *values in columns
+        ]
+
+    @property
+    def commonest(self) -> str:
+        """The name of the class that most pixels have."""
+        return self.class_names[int(self.matrix.sum(1).argmax())]
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        """Scores of calling every pixel the commonest class: pixel accuracy, and the mean IoU over the classes that
+        occur in the labels (NaN where only one does, as in `unet_data.measure`). NaN where classes may overlap."""
+        if not self.matrix.size:
+            return {"pixel_accuracy": math.nan, "iou": math.nan}
+        true = self.matrix.sum(1)
+        share, present = float(true.max() / max(true.sum(), 1)), int((true > 0).sum())
+        return {"pixel_accuracy": share, "iou": share / present if present > 1 else math.nan}
+
+
+def measure_in_detail(
+    run: Run, config: NetworkConfig, data: DataSpec, dataset: Dataset, objects: bool = False, warp: bool = False
+) -> Measurement:
+    """Measures a network on labelled images as `unet_data.measure` does, which says what is raised.
+
+    Args:
+        run, config, data: the network, as in `predict_image`.
+        dataset: with labels.
+        objects, warp: whether to measure objects and the warping error, too, as in `unet_data.measure`.
+
+    Example:
+        >>> from unet_data import measure_in_detail, membranes
+        >>> from unet_spec import DataSpec, preset
+        >>> bright = lambda images: np.concatenate([0.5 - images, images - 0.5], -1)  # stands for a network
+        >>> found = measure_in_detail(bright, preset("same"), DataSpec(), membranes(2, 64, seed=0))
+        >>> len(found.images), int(found.matrix.sum())
+        (2, 8192)
+    """
+    if data.overlapping:
+        scores = measure(run, config, data, dataset, objects, warp)
+        return Measurement(scores, np.zeros((0, 0), np.int64), {}, dataset.class_names)
+    matrices: list[np.ndarray] = []
+
+    def count(logits: np.ndarray, label: np.ndarray) -> None:
+        matrices.append(confusion(most_probable(logits), label, config.classes, IGNORED))
+
+    scores = measure(run, config, data, dataset, objects, warp, count)
+    known = data.class_names if len(data.class_names) == config.classes else dataset.class_names
+    names = [*known, *(f"class {index}" for index in range(len(known), config.classes))]
+    images = {name: iou(one).mean for name, one in zip(dataset.names, matrices, strict=True) if one.any()}
+    return Measurement(scores, np.sum(matrices, axis=0), images, tuple(names))

@@ -1,0 +1,86 @@
+"""Scores of classes that may overlap: each class by itself, against a mask of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet_spec import DataSpec, InputError, NetworkConfig
+
+from ..inference.output import present_classes
+from ..inference.predict import predict_image
+from ..inference.stitch import Run
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+
+def measure_overlapping(
+    run: Run,
+    config: NetworkConfig,
+    data: DataSpec,
+    images: Sequence[Shaped[np.ndarray, "*spatial c"]],
+    masks: Sequence[Shaped[np.ndarray, "*spatial k"]],
+) -> dict[str, float]:
+    """Measures a network whose classes may overlap on images with a mask for each class, each segmented whole.
+
+    Args:
+        run, config, data: the network, as in `predict_image`.
+        images: (*spatial, C), as they were read.
+        masks: (*spatial, K), 0 or 1: whether the pixel has the class; −1 where a pixel does not count.
+
+    Returns:
+        iou and dice at a probability of 0.5, in 0..1, means over the classes that occur in the masks (NaN where none
+        does), and both of each of these classes, as "iou NAME" and "dice NAME".
+
+    Raises:
+        InputError: classes that do not overlap, or masks of another size or number than the images or the classes.
+
+    Example:
+        >>> from unet_data import measure_overlapping
+        >>> from unet_spec import DataSpec, preset
+        >>> bright = lambda images: np.concatenate([images - 0.5, images - 0.9], -1)  # stands for a network
+        >>> image = np.array([[0, 200], [255, 0]], np.uint8)[..., None]
+        >>> mask = np.concatenate([image > 0, image == 255], -1)
+        >>> measure_overlapping(bright, preset("same"), DataSpec(overlapping=True), [image], [mask])["dice"]
+        1.0
+    """
+    if not data.overlapping:
+        raise InputError("the network's classes do not overlap; measure takes labels with one class a pixel")
+    if len(images) != len(masks):
+        raise InputError(f"{len(images)} images but {len(masks)} masks; give one for each image")
+    return score_masks(run, config, data, zip(images, masks, strict=True))
+
+
+def score_masks(
+    run: Run,
+    config: NetworkConfig,
+    data: DataSpec,
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    each: Callable[[np.ndarray, int], None] | None = None,
+) -> dict[str, float]:
+    """`measure_overlapping` of pairs of an image and its masks, of which one is in memory at a time. `each` receives
+    the logits of every image and its index."""
+    count = config.out_channels
+    hit, found, true = (np.zeros(count, np.int64) for _ in range(3))
+    for index, (image, mask) in enumerate(pairs):
+        if mask.shape != (*image.shape[:-1], count):
+            raise InputError(f"a mask has shape {mask.shape}; expected {(*image.shape[:-1], count)}, a channel a class")
+        mask = np.asarray(mask)
+        counted = (mask >= 0).all(-1, keepdims=True)
+        logits = predict_image(run, image, config, data)
+        if each is not None:
+            each(logits, index)
+        guess, truth = (present_classes(logits) > 0) & counted, (mask > 0) & counted
+        axes = tuple(range(truth.ndim - 1))
+        hit, found, true = hit + (guess & truth).sum(axes), found + guess.sum(axes), true + truth.sum(axes)
+    names = data.names(config)
+    scores: dict[str, float] = {}
+    for kind, size in (("iou", found + true - hit), ("dice", (found + true) / 2)):
+        values = hit / np.maximum(size, 0.5)
+        scores[kind] = float(values[true > 0].mean()) if (true > 0).any() else math.nan
+        scores |= {f"{kind} {name}": float(v) for name, v, n in zip(names, values, true, strict=True) if n}
+    return scores

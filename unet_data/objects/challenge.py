@@ -1,0 +1,183 @@
+"""Sequences in the layout of the Cell Tracking Challenge.
+
+    01/t000.tif …                        the frames
+    01_GT/SEG/man_seg000.tif …           true objects, of some frames (of a volume, also man_seg_000_012.tif: a plane)
+    01_GT/TRA/man_track000.tif …         true markers of all frames; man_track.txt
+    01_RES/mask000.tif …                 predicted objects of all frames; res_track.txt
+
+A track file has a line for each number: number, first frame, last frame, parent (0: none).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet_spec import InputError
+from unet_spec.files import replacing, write_errors_as_input_error
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64, Integer, UInt16
+
+TRACKS = {"mask": "res_track.txt", "man_track": "man_track.txt"}
+
+
+def mask_files(folder: Path, stem: str) -> dict[tuple[int, int | None], Path]:
+    """Files of labels by frame and, of a volume of which only a plane has labels, plane.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = {}
+    for path in sorted(folder.glob(f"{stem}*.tif")):
+        if match := re.fullmatch(rf"{stem}_?(\d+)(?:_(\d+))?\.tif", path.name):
+            found[int(match[1]), None if match[2] is None else int(match[2])] = path
+    if not found:
+        raise InputError(f"{folder}: holds no {stem}000.tif and so on, as the Cell Tracking Challenge names them")
+    return found
+
+
+def read_mask(path: Path) -> Integer[np.ndarray, "*spatial"]:
+    """The labels in a file. Raises InputError."""
+    import tifffile
+
+    try:
+        labels = tifffile.imread(path)
+    except Exception as e:  # tifffile raises nearly everything on damaged bytes
+        raise InputError(f"{path}: cannot be read ({e})") from None
+    if labels.dtype.kind not in "ui":
+        raise InputError(f"{path}: holds {labels.dtype}; labels are whole numbers")
+    return labels.astype(np.int64)
+
+
+def read_tracks(path: Path) -> Int64[np.ndarray, "n 4"]:
+    """The rows of a track file: number, first frame, last frame, parent. Raises InputError."""
+    try:
+        rows = [[int(value) for value in line.split()] for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, ValueError) as e:
+        raise InputError(f"{path}: cannot be read as tracks ({e})") from None
+    if any(len(row) != 4 for row in rows):
+        raise InputError(f"{path}: a line of tracks has four numbers: number, first frame, last frame, parent")
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
+class Linker:
+    """Links the objects of consecutive frames by overlap.
+
+    An object continues the one of the frame before that it shares most pixels with, if these are at least `share` of
+    the smaller of the two. Where several continue one, it has divided: they begin tracks of their own, with it as
+    parent.
+
+    Args:
+        share: in 0..1.
+
+    Example:
+        >>> from unet_data import Linker
+        >>> linker = Linker()
+        >>> linker.add(np.array([[7, 7, 0, 0]])).tolist(), linker.add(np.array([[0, 1, 1, 0]])).tolist()
+        ([[1, 1, 0, 0]], [[0, 1, 1, 0]])
+        >>> linker.tracks.tolist()
+        [[1, 0, 1, 0]]
+    """
+
+    def __init__(self, share: float = 0.3):
+        self._share, self._rows, self._frame = share, dict[int, list[int]](), 0
+        self._before: np.ndarray | None = None
+
+    def add(self, labels: Integer[np.ndarray, "*spatial"]) -> UInt16[np.ndarray, "*spatial"]:
+        """The next frame, with the numbers of its tracks.
+
+        Raises:
+            InputError: another shape than the frames before, or more than 65535 tracks.
+        """
+        numbers, inverse = np.unique(np.append(0, labels), return_inverse=True)
+        own = inverse[1:].reshape(labels.shape)
+        sizes = np.bincount(own.ravel(), minlength=len(numbers))
+        parents = np.zeros(len(numbers), np.int64)
+        if self._before is not None:
+            if self._before.shape != labels.shape:
+                raise InputError(f"frame {self._frame} has shape {labels.shape}, those before {self._before.shape}")
+            parents = self._parents(own, sizes)
+        names = np.zeros(len(numbers), np.int64)
+        children = np.bincount(parents)
+        for i in range(1, len(numbers)):
+            parent = int(parents[i])
+            if parent and children[parent] == 1:
+                names[i] = parent
+                self._rows[parent][2] = self._frame
+            else:
+                names[i] = len(self._rows) + 1
+                self._rows[int(names[i])] = [int(names[i]), self._frame, self._frame, parent]
+        if len(self._rows) > 65535:
+            raise InputError("more than 65535 tracks: the Cell Tracking Challenge's files hold no more")
+        self._before, self._frame = names[own].astype(np.uint16), self._frame + 1
+        return self._before
+
+    def _parents(self, own: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """The track of the frame before that each object continues; 0: none."""
+        before = self._before.astype(np.int64)  # type: ignore[union-attr]
+        old = np.bincount(before.ravel())
+        table, common = np.unique(own * len(old) + before, return_counts=True)
+        i, track = np.divmod(table, len(old))
+        fits = (i > 0) & (track > 0) & (common >= self._share * np.minimum(sizes[i], old[track]))
+        i, track, common = i[fits], track[fits], common[fits]
+        order = np.lexsort((-track, common))  # the last one written is the greatest, of equal ones the lowest track
+        parents = np.zeros(len(sizes), np.int64)
+        parents[i[order]] = track[order]
+        return parents
+
+    @property
+    def tracks(self) -> Int64[np.ndarray, "n 4"]:
+        """A row for each track: number, first frame, last frame, parent or 0."""
+        return np.array(list(self._rows.values()), np.int64).reshape(-1, 4)
+
+
+def write_sequence(folder: str | Path, frames: Iterable[Integer[np.ndarray, "*spatial"]]) -> Int64[np.ndarray, "n 4"]:
+    """Links the objects of frames by overlap and writes mask000.tif … and, last, res_track.txt.
+
+    Args:
+        folder: to be made, such as 01_RES.
+        frames: labels (*spatial) of each, 0 of no object.
+
+    Returns:
+        A row for each track: number, first frame, last frame, parent or 0.
+
+    Raises:
+        InputError: the folder cannot be written, or as `Linker.add`.
+
+    Example:
+        >>> from unet_data import write_sequence
+        >>> write_sequence("01_RES", [np.array([[0, 5, 5, 0]]), np.array([[0, 0, 8, 8]])]).tolist()
+        [[1, 0, 1, 0]]
+    """
+    import tifffile
+
+    folder, linker = Path(folder), Linker()
+    with write_errors_as_input_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, labels in enumerate(frames):
+            with replacing(folder / f"mask{number:03d}.tif") as temporary:
+                tifffile.imwrite(temporary, linker.add(labels), compression="zlib")
+        with replacing(folder / TRACKS["mask"]) as temporary:
+            temporary.write_text("".join(" ".join(map(str, row)) + "\n" for row in linker.tracks.tolist()))
+    return linker.tracks
+
+
+def is_result(folder: Path) -> bool:
+    """Whether a folder is the result of a sequence."""
+    return (folder / TRACKS["mask"]).is_file() or any(folder.glob("mask000*.tif"))
+
+
+def segmentation_pairs(result: Path, truth: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """True and predicted labels of the frames, or planes, that have true segmentations (01_GT/SEG). Raises
+    InputError."""
+    masks = mask_files(result, "mask")
+    for (frame, plane), path in mask_files(truth / "SEG", "man_seg").items():
+        if (frame, None) not in masks:
+            raise InputError(f"{result}: has no mask of frame {frame}, which {path} is of")
+        labels = read_mask(masks[frame, None])
+        yield read_mask(path), labels if plane is None else labels[plane]

@@ -1,0 +1,96 @@
+"""Labels of objects as a file. A TIFF of up to 65535 objects carries a colour table, by which Fiji shows them."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet_spec import InputError
+from unet_spec.files import replacing, write_errors_as_input_error
+
+from ..io.carried import tiff_metadata, tiff_tags
+from ..io.facts import PLAIN, FileFacts
+from ..io.writers import WHOLE_BELOW, write_windows
+from ..windows import Windows
+from .streaming import LabelImage
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+
+@dataclass(frozen=True)
+class _Typed:
+    """Labels of a given dtype."""
+
+    labels: LabelImage
+    dtype: np.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.labels.shape
+
+    @property
+    def spatial_dims(self) -> int:
+        return len(self.shape)
+
+    def window(self, start: tuple[int, ...], stop: tuple[int, ...], step: int = 1) -> np.ndarray:
+        return self.labels.window(start, stop, step).astype(self.dtype)
+
+
+def write_labels(path: Path, pages: Sequence[LabelImage], kept: str = "", facts: FileFacts = PLAIN) -> np.dtype:
+    """Writes the labels of one or more images of one size: uint16 up to 65535 objects, else uint32.
+
+    Args:
+        path: .tif, .png, .npy, .zarr, .nii or .nii.gz.
+        pages: the images.
+        kept: the end of the message where the disk is full.
+        facts: of the file of the images. Labels keep what it says of places on the earth, and the size of its pixels.
+
+    Raises:
+        InputError: the disk is full, or a PNG cannot hold the numbers.
+    """
+    most = max(page.count for page in pages)
+    dtype = np.dtype(np.uint16 if most <= 65535 else np.uint32)
+    if path.suffix.lower() == ".png" and dtype != np.uint16:
+        raise InputError(f"{path}: a PNG numbers up to 65535 objects, these are {most}; use .tif")
+    images: list[Windows] = [_Typed(page, dtype) for page in pages]
+    small = len(pages) * math.prod(pages[0].shape) * dtype.itemsize <= WHOLE_BELOW
+    if path.suffix.lower() in (".tif", ".tiff") and small:
+        reported = partial(write_errors_as_input_error, path, kept)
+        with reported(), replacing(path) as temporary, reported():
+            _write_tiff(temporary, images, most, facts)
+    else:
+        write_windows(path, images, kept, facts)
+    return dtype
+
+
+def _write_tiff(path: Path, images: Sequence[Windows], most: int, facts: FileFacts) -> None:
+    import tifffile
+
+    stack = np.stack([image.window((0,) * image.spatial_dims, image.shape) for image in images])
+    stack = stack[0] if len(images) == 1 else stack
+    axes = "ZYX" if images[0].spatial_dims == 3 else "YX"
+    axes = axes if len(images) == 1 else "T" + axes
+    kind, metadata = tiff_metadata(facts, axes)
+    if stack.dtype == np.uint16 and "ome" not in kind and "geotiff" not in dict(facts.extra):
+        kind = {"imagej": True}  # whose whole numbers have 16 bits at most
+        metadata |= {"LUTs": [colours()], "min": 0.0, "max": float(max(most, 1)), "mode": "color"}
+    elif stack.dtype != np.uint16:
+        kind.pop("imagej", None)
+    tifffile.imwrite(path, stack, compression="zlib", metadata=metadata, **kind, **tiff_tags(facts))
+
+
+def colours() -> UInt8[np.ndarray, "3 256"]:
+    """A colour table: black, then bright colours, neighbours in the table far apart."""
+    table = np.zeros((3, 256), np.uint8)
+    for i in range(1, 256):
+        hue, value, strength = i * 0.618034 % 1, (1.0, 0.8, 0.9)[i % 3], (0.9, 0.65, 0.5, 0.8)[i % 4]
+        table[:, i] = [round(255 * c) for c in colorsys.hsv_to_rgb(hue, strength, value)]
+    return table

@@ -1,0 +1,162 @@
+"""How objects are made of the probabilities of a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from unet_spec import DataSpec, InputError, NetworkConfig
+
+Method = Literal["distance", "probability"]
+BORDER = "border"
+"""The name of a class that is drawn between objects; its pixels are of no object of their own."""
+
+
+@dataclass(frozen=True)
+class ObjectSettings:
+    """How objects are made of probabilities: `objects_of`, `unet predict --output objects`.
+
+    A pixel is foreground where 1 − p(background) ≥ `foreground`, and core where the probability of all object classes
+    together (without a border class) ≥ `core`. The core is split at its necks, then grows into the foreground.
+
+    Attributes:
+        method: what a neck is measured by. "distance": the distance to the edge of the core, so that touching round
+            objects part where they are narrow. "probability": that of the core, for networks that mark the border.
+        foreground, core: thresholds in 0..1. Probabilities are rounded to 1/255 first.
+        neck: two parts are two objects where the neck between them is narrower than this share of the narrower part
+            (in distance or probability); 0 never splits, 1 splits at every neck.
+        smoothing: passes of the kernel 1 2 1 over the probabilities.
+        fill_holes: pixels; holes up to this size are filled.
+        grow: pixels by which the core grows into the foreground at most.
+        minimum_size: pixels; smaller objects are dropped.
+        maximum_size: pixels; larger objects are dropped. None: any size.
+        reach: pixels; distances are measured up to this. Parts that are all wider than twice this are not split.
+        border: index of the border class. None: no such class.
+        spacing: relative size of a pixel along each axis, whole numbers, such as (5, 1, 1) for planes that lie 5 times
+            as far apart as pixels. Empty: all equal.
+
+    Raises:
+        InputError: a value out of range.
+
+    Example:
+        >>> from unet_data import ObjectSettings
+        >>> ObjectSettings(neck=0.5, minimum_size=20).method
+        'distance'
+    """
+
+    method: Method = "distance"
+    foreground: float = 0.5
+    core: float = 0.5
+    neck: float = 0.75
+    smoothing: int = 0
+    fill_holes: int = 0
+    grow: int = 0
+    minimum_size: int = 1
+    maximum_size: int | None = None
+    reach: int = 48
+    border: int | None = None
+    spacing: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.method not in ("distance", "probability"):
+            raise InputError(f"object method {self.method!r}; allowed: distance, probability")
+        for name in ("foreground", "core", "neck"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1):
+                raise InputError(f"object setting {name} is {value!r}; it must lie in 0..1")
+        least = {"smoothing": 0, "fill_holes": 0, "grow": 0, "minimum_size": 1, "reach": 1}
+        least |= {} if self.maximum_size is None else {"maximum_size": self.minimum_size}
+        least |= {} if self.border is None else {"border": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise InputError(f"object setting {name} is {value!r}; it must be a whole number of at least {low}")
+        if self.smoothing > 4 or self.reach > 2**14:
+            raise InputError(f"object settings: smoothing is {self.smoothing}, reach {self.reach}; at most 4 and 16384")
+        if not all(isinstance(s, int) and s >= 1 for s in self.spacing):
+            raise InputError(f"object setting spacing is {self.spacing}; it must be whole numbers from 1")
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> ObjectSettings:
+        """The inverse of `to_dict`. Raises InputError, beginning with `where`."""
+        known = {field.name for field in fields(cls)}
+        if not isinstance(values, Mapping) or set(values) - known:
+            raise InputError(f"{where}: object settings must be an object with keys among {', '.join(sorted(known))}")
+        try:
+            own: dict[str, Any] = {k: tuple(v) if k == "spacing" else v for k, v in values.items()}
+            return cls(**own)
+        except (InputError, TypeError) as e:
+            raise InputError(f"{where}: {e}") from None
+
+    @classmethod
+    def parsed(cls, texts: Sequence[str], base: ObjectSettings) -> ObjectSettings:
+        """`base` with changes such as "neck=0.8" or "spacing=5,1,1"; "none" for None.
+
+        Raises:
+            InputError: no such setting, or no such value.
+        """
+        values = base.to_dict()
+        for text in texts:
+            name, _, value = text.partition("=")
+            if name not in values or not value:
+                raise InputError(f"object setting {text!r}; expected NAME=VALUE with one of {', '.join(values)}")
+            if name == "spacing":
+                values[name] = [_number(part) for part in value.split(",")]
+            else:
+                values[name] = None if value == "none" else value if name == "method" else _number(value)
+        return cls.from_dict(values, "object settings")
+
+    def described(self) -> str:
+        """In one line."""
+        shown = {k: v for k, v in self.to_dict().items() if v not in (None, [], 0) and (k, v) != ("minimum_size", 1)}
+        return ", ".join(f"{k} {v}" for k, v in shown.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self) | {"spacing": list(self.spacing)}
+
+    def steps(self, dims: int) -> tuple[int, ...]:
+        """The spacing along each of `dims` axes. Raises InputError: it has another number of axes."""
+        if self.spacing and len(self.spacing) != dims:
+            raise InputError(f"object setting spacing is {self.spacing}; the images have {dims} axes")
+        return self.spacing or (1,) * dims
+
+    def halo(self, dims: int) -> tuple[int, ...]:
+        """Pixels around a window, per axis, that the heights of its pixels and of their neighbours depend on."""
+        holes = self.fill_holes + 1 if self.fill_holes else 0
+        around = self.smoothing + holes + 1
+        distance = self.reach if self.method == "distance" else 0
+        return tuple(around + max(-(-distance // step), self.grow) for step in self.steps(dims))
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return text  # refused by its setting
+
+
+def settings_for(data: DataSpec, config: NetworkConfig, asked: ObjectSettings | None = None) -> ObjectSettings:
+    """How objects are made of a network's probabilities: as asked for, as stored with it, or the defaults for its
+    classes, of which one may be called "border".
+
+    Raises:
+        InputError: the network's classes overlap, or the settings are damaged or do not fit it.
+    """
+    if data.overlapping:
+        raise InputError("the network's classes overlap: a pixel may be of several objects; use --output labels")
+    names = [name.lower() for name in data.class_names]
+    if asked is None and data.objects is not None:
+        asked = ObjectSettings.from_dict(data.objects, "the settings of objects stored with the network")
+    elif asked is None and config.classes > 2 and BORDER in names[1:]:
+        asked = ObjectSettings("probability", border=names.index(BORDER, 1), grow=2)
+    own = asked or ObjectSettings()
+    own.steps(config.spatial_dims)
+    if own.border is not None and (config.classes == 2 or own.border >= config.classes):
+        raise InputError(f"the object settings name class {own.border} as the border, which the network does not have")
+    return own

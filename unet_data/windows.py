@@ -1,0 +1,151 @@
+"""Windows of an image that may reach over its edges, mirrored there.
+
+The overlap-tile strategy of the U-Net article (Ronneberger et al. 2015, figure 2): what lies beyond the border is
+extrapolated by mirroring, and what lies within is always the true image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64, Shaped
+
+Slices = tuple[slice, ...]
+
+BAND = 2**22
+"""Pixels, about, of one band of `bands`."""
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """An array that is read by windows: (*spatial, C), (*spatial) or the like, in memory or in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    def __getitem__(self, window: Slices, /) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Windows(Protocol):
+    """An image (*spatial) or (*spatial, K) of any size that is read by windows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    @property
+    def spatial_dims(self) -> int: ...
+    def window(self, start: tuple[int, ...], stop: tuple[int, ...], step: int = 1) -> np.ndarray:
+        """Every `step`-th pixel from `start` (a multiple of `step`) to before `stop` or the edge, per spatial axis."""
+        ...
+
+
+def bands(shape: Sequence[int], pixels: int | None = None) -> Iterator[tuple[slice, ...]]:
+    """Windows that follow each other along the first axis and cover an image.
+
+    What can be done band by band needs no more of the image in memory.
+
+    Args:
+        shape: spatial size of the image.
+        pixels: of a band, about, but at least one row or plane; None: BAND.
+
+    Example:
+        >>> [band[0] for band in bands((5, 4), pixels=8)]
+        [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    rows = max(1, (pixels or BAND) // max(1, math.prod(shape[1:])))
+    for first in range(0, shape[0], rows):
+        yield (slice(first, min(first + rows, shape[0])), *(slice(0, n) for n in shape[1:]))
+
+
+def middle(shape: Sequence[int], most: int = 1024) -> tuple[slice, ...]:
+    """The window at the centre of an image: what is shown of an image of any size.
+
+    Args:
+        shape: spatial size of the image.
+        most: maximum of pixels per axis.
+
+    Example:
+        >>> middle((100, 8), 10)
+        (slice(45, 55, None), slice(0, 8, None))
+    """
+    return tuple(slice((n - min(n, most)) // 2, (n - min(n, most)) // 2 + min(n, most)) for n in shape)
+
+
+def mirror_index(start: int, stop: int, size: int) -> Int64[np.ndarray, " positions"]:
+    """Where the positions of a mirrored axis lie on the axis.
+
+    The edge pixel is not repeated (numpy's mode "reflect"): ... 2 1 0 1 2 ... size-2 size-1 size-2 ..., period
+    2 (size - 1). An axis of size 1 gives its only pixel everywhere.
+
+    Args:
+        start, stop: the positions are start … stop - 1, any distance outside.
+        size: pixels of the axis.
+
+    Returns:
+        (stop - start,) in 0 … size - 1.
+
+    Raises:
+        InputError: size < 1 or stop < start.
+
+    Example:
+        >>> from unet_data import mirror_index
+        >>> mirror_index(-2, 6, 4).tolist()
+        [2, 1, 0, 1, 2, 3, 2, 1]
+    """
+    if size < 1 or stop < start:
+        raise InputError(f"cannot mirror positions {start}..{stop} on an axis of size {size}; size must be 1 or more")
+    if size == 1:
+        return np.zeros(stop - start, np.int64)
+    period = 2 * (size - 1)
+    position = np.arange(start, stop, dtype=np.int64) % period
+    return np.minimum(position, period - position)
+
+
+def mirror_window(image: Windowed, start: Sequence[int], shape: Sequence[int]) -> Shaped[np.ndarray, "*shape"]:
+    """The window image[start : start + shape] of the leading axes, mirrored where it reaches beyond the image.
+
+    Only the part of the image that shows in the window is read, so a memory-mapped array stays on disk.
+
+    Args:
+        image: (H, W, ...) or (D, H, W, ...), any dtype; of labels without a channel axis, too.
+        start: of the window, for each spatial axis; may be negative or beyond the image.
+        shape: of the window, as long as start.
+
+    Returns:
+        (*shape, ...) in the image's dtype. A window wholly inside is a *view*: copy it before writing to it.
+
+    Raises:
+        InputError: start, shape and the image's axes do not match, or an axis has no pixels.
+
+    Example:
+        >>> from unet_data import mirror_window
+        >>> mirror_window(np.arange(9).reshape(3, 3), (-1, 1), (2, 3)).tolist()
+        [[4, 5, 4], [1, 2, 1]]
+    """
+    if not 1 <= len(start) == len(shape) <= image.ndim:
+        raise InputError(
+            f"window start {tuple(start)} and shape {tuple(shape)} do not match an image of shape {image.shape}"
+        )
+    if any(length < 1 for length in shape):
+        raise InputError(f"a window of shape {tuple(shape)} is empty; every length must be 1 or more")
+    within = zip(start, shape, image.shape, strict=False)  # the image has further axes: channels
+    if all(first >= 0 and first + length <= size for first, length, size in within):
+        return image[tuple(slice(first, first + length) for first, length in zip(start, shape, strict=True))]
+    slices, takes = [], []
+    for first, length, size in zip(start, shape, image.shape, strict=False):
+        index = mirror_index(first, first + length, size)
+        low, high = int(index.min()), int(index.max()) + 1
+        slices.append(slice(low, high))
+        takes.append(index - low)
+    region = np.asarray(image[tuple(slices)])
+    return region[np.ix_(*takes)]

@@ -1,0 +1,82 @@
+"""The U-Net in Flax NNX. `unet_torch/families/unet.py` is the same in PyTorch.
+
+For the figure and the departures from the paper, see `unet_spec/families/unet.py`.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from unet_spec.families.unet import UNetConfig, block_widths
+
+from ..network import Network
+from ..nn.blocks import ConvBlock, DownBlock, UpBlock
+from ..nn.layers import Layers
+from ..registry import register
+from ..shapes import Image, Logits
+
+
+@register(UNetConfig)
+class UNet(Network):
+    """A U-Net (Ronneberger, Fischer and Brox 2015, arXiv 1505.04597) as its config says.
+
+    Args:
+        config: the network.
+        seed: of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: all weights 0, to be loaded.
+        dtype: of the parameters and statistics; float64 needs `jax_enable_x64`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from unet_jax import UNet, preset
+        >>> model = UNet(preset("paper", widths=(4, 8, 16)))
+        >>> model.eval()
+        >>> model(jnp.zeros((1, 92, 92, 1))).shape
+        (1, 52, 52, 2)
+    """
+
+    config: UNetConfig
+
+    def __init__(self, config: UNetConfig, seed: int | None = 0, *, dtype: DTypeLike = jnp.float32):
+        super().__init__(config)
+        layers = Layers(config, dtype)
+        encoder, decoder = block_widths(config)
+        self.encoder, self.decoder = nnx.List([]), nnx.List([])
+        for i, (channels_in, middle, width) in enumerate(encoder):
+            block, deep = DownBlock if i else ConvBlock, i >= len(encoder) - 2
+            self.encoder.append(block(layers, channels_in, width, middle, dropout=config.dropout if deep else 0.0))
+        below = encoder[-1][2]
+        for channels_in, middle, width in decoder:
+            if config.upsampling == "transposed":
+                up = layers.up_conv(below, channels_in // 2)
+            else:
+                up = layers.upsample(2, config.align_corners)
+            block = ConvBlock(layers, channels_in, width, middle)
+            self.decoder.append(UpBlock(up, block, config.merge, skip_first=True))
+            below = width
+        self.head = layers.conv(below, config.out_channels, 1)
+        self.initialize(seed, dtype)
+
+    def __call__(self, image: Image, rngs: nnx.Rngs | None = None) -> Logits:
+        """The logits.
+
+        Args:
+            image: (N, *spatial, in_channels), floating point, of a size on the network's grid.
+            rngs: the source of dropout's masks; needed only in training mode where the config has dropout.
+
+        Returns:
+            (N, *spatial, out_channels), smaller by twice the margin in a network with valid convolutions.
+
+        Raises:
+            InputError: wrong axes or channels, or a size that does not fit; it names the nearest ones that do.
+        """
+        self.check(image)
+        x, skips = image, []
+        for down in self.encoder:
+            x = down(x, rngs)
+            skips.append(x)
+        skips.pop()
+        for up in self.decoder:
+            x = up(x, skips.pop())
+        return self.head(x)

@@ -1,0 +1,163 @@
+"""Orbax checkpoints to checkpoint folders (config.json and model.safetensors), and back, bit for bit.
+
+What is written is a folder with two items: `state`, {"params", "batch_stats"} under Flax's names and axes, and
+`config`, which is config.json. What is read may also be the `state` folder of a training run, or anybody's Orbax
+checkpoint of the same tree, as Flax's Linen and NNX save it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig
+from unet_spec.errors import OutputError
+from unet_spec.files import first_line, remove, replacing
+from unet_spec.untrusted.strict_json import read_object
+from unet_spec.weights.weight_map import entries, to_flax, to_pytorch
+
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # as in `unet_jax.training.run.train_state_folder`
+STATE, CONFIG = "state", "config"
+
+
+def save_orbax(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> None:
+    """Writes a checkpoint as an Orbax checkpoint.
+
+    Args:
+        checkpoint: config and weights.
+        folder: a folder that does not exist yet.
+
+    Raises:
+        InputError: the folder exists.
+        OutputError: it cannot be written.
+
+    Example:
+        >>> from unet_jax import load_orbax, save_orbax
+        >>> from unet_spec import Checkpoint, preset, random_tensors
+        >>> config = preset("paper", widths=(2, 4))
+        >>> checkpoint = Checkpoint(config, random_tensors(config.graph, seed=0))
+        >>> save_orbax(checkpoint, "orbax")
+        >>> load_orbax("orbax").config == config
+        True
+    """
+    import orbax.checkpoint as ocp
+
+    path = Path(folder).resolve()
+    if path.exists():
+        raise InputError(f"{folder} exists already; name a new folder for the Orbax checkpoint")
+    arrays = to_flax(checkpoint.config.graph, checkpoint.tensors)
+    tree: dict[str, Any] = {}
+    for entry in entries(checkpoint.config.graph):
+        node = tree.setdefault("batch_stats" if entry.role == "buffer" else "params", {})
+        for part in entry.flax[:-1]:
+            node = node.setdefault(part, {})
+        node[entry.flax[-1]] = arrays[entry.flax]
+    values = checkpoint.config.to_dict() | {"data": checkpoint.data.to_dict()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as fresh:
+            try:
+                with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+                    items = ocp.args.Composite(
+                        **{STATE: ocp.args.StandardSave(tree), CONFIG: ocp.args.JsonSave(values)}
+                    )
+                    writer.save(fresh, items)
+            finally:
+                for begun in path.parent.glob(f"{fresh.name}.orbax-checkpoint-tmp*"):
+                    remove(begun)
+    except Exception as e:  # TensorStore's errors on a full disk are ValueErrors
+        raise OutputError(f"cannot write {folder}: {getattr(e, 'strerror', None) or first_line(e)}") from None
+
+
+def load_orbax(folder: str | os.PathLike[str], config: NetworkConfig | None = None) -> Checkpoint:
+    """Reads an Orbax checkpoint, bit for bit.
+
+    Args:
+        folder: from `save_orbax`, the state/ of a training run, or Linen or NNX variables that somebody else saved.
+        config: the network; needed unless `save_orbax` wrote the folder.
+
+    Raises:
+        InputError: no Orbax checkpoint, no config, or tensors that are not the network's (naming them).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from unet_data import membranes
+        >>> from unet_jax import TrainSettings, load_orbax, preset, train
+        >>> config, settings = preset("paper", widths=(2, 4)), TrainSettings().replace(steps=1, tile=28)
+        >>> run = train(config, settings, membranes(1, 40, seed=0), None, Path("run"))
+        >>> load_orbax("run/state", config).save("checkpoint")
+    """
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        raise InputError(f"no Orbax checkpoint at {folder}: " + ("it is a file" if path.exists() else "no such folder"))
+    path = _newest_step(path)
+    data = DataSpec()
+    if (path / CONFIG).is_dir():
+        found, data = _read_config(path / CONFIG)
+        if config is not None and config != found:
+            raise InputError(f"{folder} holds another network than the given config")
+        config = found
+    if config is None:
+        raise InputError(f"{folder} has no config of its network; give its config")
+    tree = _restore(path / STATE if (path / STATE).is_dir() else path, folder)
+    arrays = {names: np.asarray(array) for names, array in _weights(tree)}
+    return Checkpoint(config, to_pytorch(config.graph, arrays), data)
+
+
+def _newest_step(path: Path) -> Path:
+    """The folder of the last step, in the folder of a checkpoint manager."""
+    steps = [p for p in path.iterdir() if p.name.isdigit() and p.is_dir()]
+    return max(steps, key=lambda p: int(p.name)) if steps else path
+
+
+def _read_config(path: Path) -> tuple[NetworkConfig, DataSpec]:
+    files = [p for p in path.iterdir() if p.is_file() and not p.name.startswith("_")]
+    try:
+        values = read_object(files[0])
+    except (IndexError, OSError) as e:
+        raise InputError(f"{path}: not a readable config ({e})") from None
+    data = values.pop("data", {})
+    return NetworkConfig.from_dict(values, str(path)), DataSpec.from_dict(data, str(path))
+
+
+def _restore(path: Path, folder: str | os.PathLike[str]) -> Any:
+    import orbax.checkpoint as ocp
+
+    try:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            metadata: Any = reader.metadata(path).item_metadata
+            tree = getattr(metadata, "tree", metadata)
+            # As NumPy, not sharded as it was written: those devices may not exist here.
+            import jax
+
+            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            return reader.restore(path, args=ocp.args.PyTreeRestore(restore_args=arguments))
+    except Exception as e:  # of many kinds, from missing files to other formats
+        raise InputError(f"{folder}: not a readable Orbax checkpoint ({first_line(e, limit=1000)})") from None
+
+
+def _weights(tree: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Names and arrays of the parameters and statistics in a tree with or without collections."""
+    collections = ("params", "batch_stats", "stats")
+    if isinstance(tree, Mapping) and "params" in tree:
+        parts = [tree[name] for name in collections if tree.get(name) is not None]
+    else:
+        parts = [tree]
+    for part in parts:
+        yield from _leaves(part, ())
+
+
+def _leaves(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(tree, Mapping):
+        for name, part in tree.items():
+            yield from _leaves(part, (*path, str(name)))
+    elif isinstance(tree, list | tuple):
+        for number, part in enumerate(tree):
+            yield from _leaves(part, (*path, str(number)))
+    elif tree is not None:
+        yield path[:-1] if path and path[-1] == "value" else path, tree  # NNX keeps a variable's array under "value"

@@ -1,0 +1,92 @@
+"""The convolution of a training step on one CPU: of several exact algorithms, the fastest for the shapes at hand.
+
+XLA's own is fast in 2-D, without padding. So images are padded first, and a volume is convolved plane by plane. Of one
+input channel, a 3x3 convolution is nine shifted images, weighted and added, which XLA computes together with bias and
+activation; of many channels, it is Winograd's products (`unet_jax.nn.cpu.winograd`). The gradient for the input is
+again such a convolution. It and the one for the kernel come from a rule (`jax.custom_vjp`), so that forward-mode
+derivatives do not exist.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
+import jax
+import numpy as np
+from jax import Array
+from jax import numpy as jnp
+
+from ..spatial import conv_axes
+from .winograd import is_profitable, winograd
+
+_FEW = 9
+"""The maximum of shifted images; with more, computing them again wherever XLA needs them costs more than it saves."""
+
+
+def conv(x: Array, kernel: Array, strides: int | Sequence[int] | None, padding: Sequence[tuple[int, int]]) -> Array:
+    """The convolution of (N, *spatial, C) by (*window, C, K), with pairs of zeros a side, per axis."""
+    window, steps = kernel.shape[:-2], np.broadcast_to(strides or 1, kernel.ndim - 2).tolist()
+    if set(steps) == {1}:
+        if set(window) == {1} and not np.any(padding):
+            return jnp.tensordot(x, kernel.reshape(kernel.shape[-2:]), 1, precision=jax.lax.Precision.HIGHEST)
+        if len(window) in (2, 3) and x.dtype != jnp.bfloat16:
+            return convolve(jnp.pad(x, ((0, 0), *padding, (0, 0))), kernel)
+    return jax.lax.conv_general_dilated(x, kernel, steps, padding, dimension_numbers=conv_axes(x.ndim))
+
+
+def convolve(x: Array, kernel: Array) -> Array:
+    """The valid convolution with stride 1 of images (N, H, W, C) by (h, w, C, K), or volumes (N, D, H, W, C) by
+    (d, h, w, C, K): (N, *spatial, K)."""
+    if kernel.ndim == 4:
+        return _convolve(x, kernel)
+    images, depth = len(x), x.shape[1] - len(kernel) + 1
+    planes = (x[:, i : i + depth].reshape(-1, *x.shape[2:]) for i in range(len(kernel)))
+    y = reduce(add, (_convolve(plane, k) for plane, k in zip(planes, kernel, strict=True)))
+    return y.reshape(images, depth, *y.shape[1:])
+
+
+def direct(x: Array, kernel: Array) -> Array:
+    """XLA's own, of images."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@jax.custom_vjp
+def _convolve(x: Array, kernel: Array) -> Array:
+    if x.shape[-1] == 1 and math.prod(kernel.shape[:2]) <= _FEW:
+        height, width = (n - k + 1 for n, k in zip(x.shape[1:3], kernel.shape, strict=False))
+        shifts = np.ndindex(kernel.shape[:2])
+        return reduce(add, (x[:, i : i + height, j : j + width] * kernel[i, j, 0] for i, j in shifts))
+    if kernel.shape[:2] == (3, 3) and is_profitable(x.shape, kernel.shape[-1]):
+        return winograd(x, [[kernel[i, j] for j in range(3)] for i in range(3)], channels=0)
+    return direct(x, kernel)
+
+
+def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _convolve(x, kernel), (x, kernel)
+
+
+def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    return _of_input(*saved, g), _of_kernel(saved[0], g)
+
+
+_convolve.defvjp(_forward, _backward)
+
+
+def _of_input(x: Array, kernel: Array, g: Array) -> Array:
+    padded = (*g.shape[:1], *(n + 4 for n in g.shape[1:3]), g.shape[3])
+    if kernel.shape[:2] == (3, 3) and is_profitable(padded, x.shape[3]):
+        turned = [[kernel[2 - i, 2 - j] for j in range(3)] for i in range(3)]
+        return winograd(jnp.pad(g, ((0, 0), (2, 2), (2, 2), (0, 0))), turned, channels=1)
+    _, of_input = jax.vjp(lambda x: direct(x, kernel), x)
+    return of_input(g)[0]
+
+
+def _of_kernel(x: Array, g: Array) -> Array:
+    """A convolution by `g`, as large as the image, where channels and images change places: (h, w, C, K).
+
+    XLA derives the same from `direct`, but copies `g` for it.
+    """
+    return direct(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)

@@ -1,0 +1,57 @@
+"""Layers that work on each position by itself, in Flax NNX. `unet_torch/nn/pointwise.py` is the same in PyTorch."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "leaky_relu": lambda x, slope=0.01: jax.nn.leaky_relu(x, slope),
+    "elu": jax.nn.elu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "silu": jax.nn.silu,
+    "sigmoid": jax.nn.sigmoid,
+}
+
+
+class Activation(nnx.Module):
+    """One of ACTIVATIONS, value by value; `slope`: of leaky_relu below zero, 0.01 unless given."""
+
+    def __init__(self, function: str, slope: float = 0.01):
+        self.function, self.slope = function, slope
+
+    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        function = ACTIVATIONS[self.function]
+        return function(x, self.slope) if self.function == "leaky_relu" else function(x)
+
+
+class PReLU(nnx.Module):
+    """x where x ≥ 0, else negative_slope · x: one slope for all channels."""
+
+    def __init__(self, dtype: DTypeLike):
+        self.negative_slope = nnx.Param(jnp.full(1, 0.25, dtype))
+
+    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        return jnp.where(x >= 0, x, self.negative_slope[...] * x)
+
+
+class Identity(nnx.Module):
+    """Changes nothing."""
+
+    def __call__(self, x: Array) -> Array:
+        return x
+
+
+def channel_max(x: Float[Array, "n *spatial c"]) -> Float[Array, "n *spatial 1"]:
+    """The maximum over the channels, one channel; its gradient goes to one of the equal ones.
+
+    The gradient of `x.max` is shared by all values equal to the maximum. Training with it gave gradients that were not
+    finite under jit (jax 0.10.2 on a CPU), and this does not; that XLA computes `x` a second time with another
+    rounding, finds none equal and divides by 0, is our explanation, not proven.
+    """
+    return jnp.take_along_axis(x, jnp.argmax(x, axis=-1, keepdims=True), axis=-1)

@@ -1,0 +1,23 @@
+"""Where rematerialisation keeps a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+from jax import Array
+from jax.ad_checkpoint import checkpoint_name
+
+P = ParamSpec("P")
+
+
+def remat_boundary(call: Callable[P, Array]) -> Callable[P, Array]:
+    """For the `__call__` of a block: rematerialisation (`unet_jax.training.objective`) keeps its output, and computes
+    what lies inside again. Nothing else changes."""
+
+    @wraps(call)
+    def block(*args: P.args, **kwargs: P.kwargs) -> Array:
+        return checkpoint_name(call(*args, **kwargs), "block")
+
+    return block

@@ -1,0 +1,1 @@
+"""Training: `train`, the jitted step, settings and recipes."""

@@ -1,0 +1,49 @@
+"""Checks, before training starts on a CPU, that one step fits into memory.
+
+A GPU refuses memory that it does not have. The system of a CPU grants it, and kills the process once it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from unet_data.memory import available
+from unet_spec import InputError
+
+
+def compile_within_memory(step: Any, state: Any, batch: Sequence[jax.ShapeDtypeStruct]) -> Callable[..., Any]:
+    """The jitted `step`, compiled for this state and batch on a CPU under Linux; elsewhere as it is.
+
+    Raises InputError where it needs more memory than is available. Memory that XLA's convolutions take for themselves
+    comes on top and is not known before.
+    """
+    if jax.default_backend() != "cpu" or sys.platform != "linux":
+        return step
+    compiled = step.lower(state, *batch).compile()
+    if (analysis := compiled.memory_analysis()) is None:
+        return compiled
+    needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+    if needed > (free := available()):
+        count, *window = batch[0].shape[:-1]
+        raise InputError(
+            f"a step of {count} tile(s) of {'x'.join(map(str, window))} pixels, margins for deformation included, "
+            f"takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are available; a smaller tile, "
+            "batch or network needs less, and so does accumulate"
+        )
+    return compiled
+
+
+@contextmanager
+def out_of_memory_as_input_error(note: str) -> Iterator[None]:
+    """Turns a device that runs out of memory into an InputError: "the device ran out of memory", and `note`."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as e:
+        if "RESOURCE_EXHAUSTED" not in str(e):
+            raise
+        raise InputError(f"the device ran out of memory {note}") from None

@@ -1,0 +1,113 @@
+"""Image, label and weight at the coordinates of a warp.
+
+Two ways to the same numbers. `sample` reads each neighbour of each pixel, which a CPU and a GPU do well. A TPU moves a
+whole tile of its memory, 4 KiB, for each number that it gathers; `sample_by_blocks` gathers once a pixel: a block of
+the image that holds all its neighbours, of all channels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Float, Integer
+
+LANES = 128
+"""Numbers in a row of a TPU's registers: a block has at most as many."""
+
+Sampled = tuple[Float[Array, "*tile c"], Integer[Array, " *tile"], Float[Array, " *tile"] | None]
+
+
+def sample(
+    image: Float[Array, "*window c"],
+    label: Integer[Array, " *window"],
+    weight: Float[Array, " *window"] | None,
+    where: Float[Array, " axes *tile"],
+) -> Sampled:
+    """Image and weight, linearly interpolated, and the label of the nearest pixel, where `where` says; the window is
+    continued by mirroring."""
+    at = tuple(where)
+    channels = [map_coordinates(image[..., c], at, 1, mode="mirror") for c in range(image.shape[-1])]
+    labels = map_coordinates(label, at, 0, mode="mirror")
+    return jnp.stack(channels, -1), labels, None if weight is None else map_coordinates(weight, at, 1, mode="mirror")
+
+
+def block_edge(channels: int, axes: int) -> int:
+    """Pixels along an edge of the largest block that fits a row; below 2, `sample_by_blocks` cannot be used."""
+    return int((LANES // channels) ** (1 / axes) + 1e-9)
+
+
+def sample_by_blocks(
+    image: Float[Array, "*window c"],
+    label: Integer[Array, " *window"],
+    weight: Float[Array, " *window"] | None,
+    where: Float[Array, " axes *tile"],
+) -> Sampled:
+    """As `sample`, to rounding. Labels must be below 2²⁴, since they pass as float32."""
+    window, axes = label.shape, label.ndim
+    maps = [image.astype(jnp.float32), label[..., None].astype(jnp.float32)]
+    stack = jnp.concatenate(maps if weight is None else [*maps, weight[..., None]], -1)
+    edge = block_edge(stack.shape[-1], axes)
+    if edge < 2 or min(window) < 2:
+        return sample(image, label, weight, where)
+    rows, counts = _blocks(stack, edge)
+    number: Array | int = 0
+    linear, nearest = [], []
+    for axis, n in enumerate(window):
+        position = _mirrored(where[axis], n)
+        first = jnp.clip(jnp.floor(position), 0, n - 2)
+        share, block = position - first, first.astype(jnp.int32) // (edge - 1)
+        number = number * counts[axis] + block
+        place = (first.astype(jnp.int32) - block * (edge - 1))[..., None]
+        local = np.arange(edge)
+        lower, upper = local == place, local == place + 1
+        linear.append(jnp.where(lower, 1 - share[..., None], 0) + jnp.where(upper, share[..., None], 0))
+        nearest.append(jnp.where(share[..., None] < 0.5, lower, upper).astype(jnp.float32))
+    values = rows.at[number].get(mode="promise_in_bounds")
+    pixels, channels, product = edge**axes, image.shape[-1], _outer(linear)
+
+    def total(factors: Array, k: int) -> Array:
+        return (factors * values[..., k * pixels : (k + 1) * pixels]).sum(-1)
+
+    return (
+        jnp.stack([total(product, k) for k in range(channels)], -1).astype(image.dtype),
+        total(_outer(nearest), channels).astype(label.dtype),
+        None if weight is None else total(product, channels + 1),
+    )
+
+
+def _blocks(stack: Float[Array, "*window k"], edge: int) -> tuple[Float[Array, "blocks lanes"], list[int]]:
+    """Blocks of `edge` pixels a side that share their outermost pixels with their neighbours, one a row, filled up with
+    zeros; and their number along each axis."""
+    step, axes = edge - 1, stack.ndim - 1
+    counts: list[int] = []
+    for axis in range(axes):
+        n = stack.shape[2 * axis]
+        count = math.ceil((n - 1) / step)
+        counts.append(count)
+        padding = [(0, 0)] * stack.ndim
+        padding[2 * axis] = (0, count * step + 1 - n)
+        padded = jnp.pad(stack, padding)
+        before = (slice(None),) * 2 * axis
+        parts = [padded[(*before, slice(i, i + (count - 1) * step + 1, step))] for i in range(edge)]
+        stack = jnp.stack(parts, 2 * axis + 1)
+    order = [*range(0, 2 * axes, 2), 2 * axes, *range(1, 2 * axes, 2)]  # the maps one after the other in a row
+    rows = stack.transpose(order).reshape(math.prod(counts), -1)
+    return jnp.pad(rows, [(0, 0), (0, LANES - rows.shape[1])]), counts
+
+
+def _mirrored(position: Float[Array, " *tile"], n: int) -> Float[Array, " *tile"]:
+    """The position inside of 0 … n − 1 that mirroring at both ends leads to."""
+    folded = jnp.abs(position) % (2 * (n - 1))
+    return jnp.minimum(folded, 2 * (n - 1) - folded)
+
+
+def _outer(factors: list[Array]) -> Array:
+    """(..., edge) of each axis to their products, (..., edge^axes)."""
+    product = factors[0]
+    for factor in factors[1:]:
+        product = (product[..., :, None] * factor[..., None, :]).reshape(*factor.shape[:-1], -1)
+    return product

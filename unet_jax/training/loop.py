@@ -1,0 +1,273 @@
+"""The training loop: batches in, checkpoints and a log out."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unet_data import Dataset
+from unet_data.metrics.evaluate import check_fits
+from unet_data.normalize import normalization_of
+from unet_spec import DataSpec, InputError, NetworkConfig
+
+from ..compiling import Compiling
+from ..network import Loss
+from .devices.processes import run_on_process_zero
+from .devices.step_memory import out_of_memory_as_input_error
+from .evaluator import Evaluator
+from .loader import check_loader
+from .log import Report, RunLog, read_log
+from .run.beginning import begin
+from .run.folder import check_folder, write_record
+from .run.hooks import Augment, Callback, Hooks
+from .run.selection import measure_for
+from .run.signals import StopSignals
+from .run.train_state_folder import TrainStateFolder, latest_step
+from .settings import TrainSettings
+from .step import rate_after
+from .trainer import Trainer
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Outcome of a training run.
+
+    Attributes:
+        out: the run folder.
+        scores: of the last checkpoint on the validation data (empty without validation data).
+        best: scores of the best checkpoint.
+        log: every record, as in log.jsonl.
+        stop_signal: number of the signal that ended the run early, after its state was saved; None: it is complete.
+
+    Example:
+        >>> result = TrainResult(Path("run"), {"iou": 0.8}, {"iou": 0.9}, log=[], stop_signal=15)
+        >>> f"exit code {128 + result.stop_signal}; {result.out} can be resumed"
+        'exit code 143; run can be resumed'
+    """
+
+    out: Path
+    scores: dict[str, float]
+    best: dict[str, float]
+    log: list[dict[str, Any]]
+    stop_signal: int | None = None
+
+
+def train(
+    config: NetworkConfig,
+    settings: TrainSettings,
+    training: Dataset,
+    validation: Dataset | None,
+    out: Path,
+    resume: bool = False,
+    report: Report = lambda record: None,
+    *,
+    loss: Loss | None = None,
+    augment: Augment | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> TrainResult:
+    """Trains a network and writes the run folder, on all devices of all processes (`jax.distributed`).
+
+    SIGTERM and SIGINT save the state and end the run.
+
+    Args:
+        config: the network.
+        settings: how to train.
+        training: labelled images, (H, W, C) or (D, H, W, C).
+        validation: labelled images for measuring; None: no scores.
+        out: the run folder: best/, last/, log.jsonl, run.json and state/.
+        resume: continue from the last saved state in `out`, on a CPU bit for bit as if the run had never stopped; start
+            from the beginning where there is none.
+        report: receives each record of the log as it is written, and before what is compiled (`training.log.Report`).
+        loss: in place of the one that the settings name, a function (logits, labels, weights) to a scalar, in
+            jax.numpy: logits (N, *spatial, K) float32, labels (N, *spatial) integers, −1 where a pixel does not count,
+            weights (N, *spatial) float32 or None. The validation loss is computed by it, too, without weights.
+        augment: follows on the augmentation of the settings, within the jitted step: a function (key, images, labels,
+            weights) to (images, labels, weights) of the same shapes; images (N, *tile, C) are float32 and normalised,
+            labels (N, *tile), weights (N, *tile) or None. All that is random must follow from the key.
+        callbacks: called in process 0 after each measurement with its record and the network, in evaluation mode. One
+            that returns True ends the run as SIGTERM does: its state is saved, and `resume` continues it.
+
+    Raises:
+        InputError: data that do not fit the network, a folder that holds another run or cannot be written, a batch that
+            the devices cannot share, a loss or gradient that is not finite (the state before it is kept; the message
+            names the step, its images and the first layer).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from unet_data import membranes, split
+        >>> from unet_jax import TrainSettings, preset, train
+        >>> training, validation = split(membranes(2, 40, seed=0))
+        >>> settings = TrainSettings().replace(steps=2, tile=28)
+        >>> result = train(preset("paper", widths=(2, 4)), settings, training, validation, Path("run"))
+        >>> sorted(path.name for path in result.out.iterdir()), 0 <= result.best["iou"] <= 1
+        (['best', 'last', 'log.jsonl', 'run.json', 'state'], True)
+    """
+    _check_data(config, settings, training, validation)
+    select = measure_for(settings, config, training)
+    check_loader(settings)
+    hooks = Hooks(loss, augment, callbacks)
+    record = check_folder(out, config, settings, training, validation, resume, hooks.names)
+    if resume:
+        read_log(out / "log.jsonl", settings.optimisation.steps)  # a damaged one is refused before anything is written
+    with StopSignals() as stop:
+        data = _data_spec(config, settings, training)
+        model = begin(config, settings, bool(latest_step(out / "state")), data.class_names)
+        model.data = data
+        trainer = Trainer(model, settings, training, hooks)
+        evaluator = Evaluator(model, settings, select, validation, out, loss)
+        log = RunLog(out / "log.jsonl", report)
+        compiling, size = None, "x".join(map(str, trainer.tile))
+        step = f"the training step, {settings.optimisation.batch} tile(s) of {size}"
+        if (before := latest_step(out / "state") or 0) < settings.optimisation.steps:
+            compiling = Compiling(step, before, log.announce)
+            if trainer.compile():
+                compiling.end()
+        write_record(out, record)  # not before: a run that was refused leaves nothing behind
+        note = (
+            f"with {settings.optimisation.batch} tile(s) of {size} pixels a step; more "
+            "space, also with --resume, or in a new run a smaller tile or batch, accumulate, remat or precision "
+            f"bfloat16 needs less; {out} keeps what was saved"
+        )
+        with closing(TrainStateFolder(out / "state")) as states, out_of_memory_as_input_error(note):
+            done = _Loop(settings, trainer, evaluator, states, log, stop, compiling, callbacks).run(resume)
+    stop_signal = stop.signal if done < settings.optimisation.steps else None
+    return TrainResult(out, evaluator.saved.scores, evaluator.saved.best, log.records, stop_signal)
+
+
+def _check_data(config: NetworkConfig, settings: TrainSettings, training: Dataset, validation: Dataset | None) -> None:
+    """Raises InputError where the data have no labels or do not fit the network or the settings."""
+    for dataset in (training, validation):
+        if dataset is not None and dataset.labels is None:
+            raise InputError(f"{dataset.source} has no labels; training needs one for each image")
+        if dataset is not None:
+            check_fits(config, dataset)
+    overlaps = settings.data.labels == "overlapping"
+    if overlaps != training.overlapping:
+        raise InputError(
+            f"{training.source} was opened as {'' if training.overlapping else 'not '}overlapping, but the settings "
+            f"have labels {settings.data.labels}; give both the same"
+        )
+    if overlaps and config.architecture == "probabilistic-unet":
+        raise InputError(
+            f"{config.architecture} learns from one class a pixel; classes that overlap need another network"
+        )
+    if settings.data.ignore != training.ignore:
+        raise InputError(
+            f"{training.source} was opened with ignore {training.ignore}, but the settings have ignore "
+            f"{settings.data.ignore}; give both the same"
+        )
+
+
+def class_names(config: NetworkConfig, training: Dataset) -> tuple[str, ...]:
+    """Of the network's classes: those of the data, and "class 2" and so on for what the data do not have."""
+    if training.overlapping:
+        return training.class_names
+    return training.class_names + tuple(f"class {index}" for index in range(training.class_count, config.classes))
+
+
+def _data_spec(config: NetworkConfig, settings: TrainSettings, training: Dataset) -> DataSpec:
+    """Normalisation, class names and how files were read, to be stored with the weights."""
+    data = normalization_of(training, settings.data.normalization)
+    reading = asdict(training.reading or settings.reading)
+    return replace(data, class_names=class_names(config, training), overlapping=training.overlapping, reading=reading)
+
+
+@dataclass
+class _Loop:
+    """Trains, logs, measures and saves, until the last step or a signal."""
+
+    settings: TrainSettings
+    trainer: Trainer
+    evaluator: Evaluator
+    states: TrainStateFolder
+    log: RunLog
+    stop: StopSignals
+    compiling: Compiling | None = None
+    callbacks: Sequence[Callback] = ()
+
+    def run(self, resume: bool) -> int:
+        """Returns the number of steps taken, those before the resumption included."""
+        trainer, evaluator = self.trainer, self.evaluator
+        if resume and self.states.latest() is not None:
+            trainer.state, evaluator.saved = self.states.restore(trainer.state)
+        done = int(trainer.state["step"])
+        # A run that ended before it had measured does so now; −1: a state of an earlier version, which had.
+        measures_again = self._measures_after(done) and evaluator.saved.measured not in (done, -1)
+        self.log.restart(done, measures_again)
+        if measures_again:
+            self._measure(done)
+        self.log.start_clock(done)
+        with closing(trainer.batches(done)) as batches:
+            for done, batch in batches:
+                trainer.step(batch)
+                if self.compiling is not None:
+                    self.compiling.end()
+                last = done == self.settings.optimisation.steps
+                logs, measures = last or done % self.settings.validation.log_every == 0, self._measures_after(done)
+                if logs:
+                    self._log_loss(done)
+                if measures:
+                    self._measure(done)
+                    self.log.start_clock(done)
+                if not last and self.stop.agreed(logs or measures):
+                    if not measures:
+                        self._check_finite(done)
+                        self.states.save(done, trainer.state, evaluator.saved)
+                    break
+        return done
+
+    def _measures_after(self, done: int) -> bool:
+        steps = self.settings.optimisation.steps
+        every = self.settings.validation.steps_between(steps)
+        return done > 0 and (done % every == 0 or done == steps)
+
+    def _log_loss(self, done: int) -> None:
+        """The only place, between measurements, where the host waits for the devices."""
+        loss = self._check_finite(done) / ((done - 1) % self.settings.validation.log_every + 1)
+        self.states.check()
+        self.log.add_loss(done, loss, rate_after(self.settings.optimisation, done - 1))
+
+    def _measure(self, done: int) -> None:
+        """Measures in process 0, writes the checkpoints and saves the state: also where measuring fails, so that a
+        resumed run has no step to repeat."""
+        self._check_finite(done)
+        weights = self.trainer.weights_to_measure()
+        note = (
+            f"as it measured the validation images after step {done}; {self.log.path.parent} keeps the state of that "
+            "step, and --resume goes on where more is free"
+        )
+        try:
+            with out_of_memory_as_input_error(note):
+                run_on_process_zero(lambda: self._evaluate(done, weights))
+            self.evaluator.saved = replace(self.evaluator.saved, measured=done)
+        finally:
+            self.states.save(done, self.trainer.state, self.evaluator.saved)
+
+    def _evaluate(self, done: int, weights: tuple[Any, Any]) -> None:
+        """In process 0."""
+        self.log.add_scores(done, self.evaluator.evaluate(*weights))
+        answers = [callback(self.log.records[-1], self.evaluator.model) for callback in self.callbacks]
+        if any(answer is True for answer in answers):
+            self.stop.signal = self.stop.signal or signal.SIGTERM
+
+    def _check_finite(self, done: int) -> float:
+        """The sum of the losses since the last line of the log. Saves, and raises InputError, if a step failed."""
+        loss, failed = self.trainer.loss_and_failure()
+        if failed < 0:
+            return loss
+        if failed:
+            self.states.save(failed, self.trainer.state_before_failure(), self.evaluator.saved)
+        names = ", ".join(self.trainer.image_names(failed))
+        message = f"the loss or its gradient is not finite in step {failed + 1} (batch of {names})"
+        cause = self.trainer.cause_of_failure(failed)
+        message += f": first in {cause.where}; " if cause else "; "
+        message += f"{self.states.folder} keeps the state before it; " if failed else ""
+        if failed and cause and cause.weights_too_large:  # a lower rate would come to the same batch and weights
+            raise InputError(
+                message + "its weights are too large already: begin anew, with a lower learning_rate or clip above 0"
+            )
+        raise InputError(message + "a lower learning_rate, or clip above 0, usually helps; --resume takes either")

@@ -1,0 +1,75 @@
+"""The network that a run begins with: new, or from the weights of a checkpoint, in parts frozen."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+
+from unet_spec import Checkpoint, InputError, NetworkConfig, take_weights
+from unet_spec.weights.adapt import Adapted
+
+from ...network import Network
+from ...nn.convolution import Fixed
+from ...registry import create
+from ...weights import load_tensors
+from ..settings import TrainSettings
+
+
+class BeginsAnew(UserWarning):
+    """Layers that do not fit the weights that a run begins with."""
+
+
+def given_weights(config: NetworkConfig, settings: TrainSettings, class_names: Sequence[str]) -> Adapted | None:
+    """The `weights` of the settings in this network, the head anew where the classes have other names; None without.
+    Raises InputError."""
+    chosen = settings.optimisation
+    if chosen.weights is None:
+        return None
+    return take_weights(Checkpoint.load(Path(chosen.weights)), config, chosen.seed, class_names)
+
+
+def begin(
+    config: NetworkConfig, settings: TrainSettings, resumed: bool = False, class_names: Sequence[str] = ()
+) -> Network:
+    """The network before the first step, in training mode, with `weights` and `freeze` of the settings applied. A
+    warning (`BeginsAnew`) says, in one line, which layers begin anew. A resumed run has its weights already. Raises
+    InputError."""
+    chosen = settings.optimisation
+    model = create(config, chosen.seed)
+    if not resumed and (adapted := given_weights(config, settings, class_names)) is not None:
+        if adapted.note:
+            warnings.warn(f"{chosen.weights}: {adapted.note}", BeginsAnew, stacklevel=3)
+        load_tensors(model, {name: t.astype(np.float32) for name, t in adapted.checkpoint.tensors.items()})
+    freeze(model, chosen.freeze)
+    return model
+
+
+def freeze(model: Network, parts: Iterable[str]) -> None:
+    """No optimizer changes these parts, and their batch norms keep their statistics, also in training.
+
+    Args:
+        model: Any network; it keeps its parts frozen until it is loaded anew.
+        parts: Attributes of the network, such as "encoder".
+
+    Raises:
+        InputError: A part that the network does not have.
+
+    Example:
+        >>> from unet_jax import UNet, freeze, preset
+        >>> model = UNet(preset("same", widths=(4, 8)))
+        >>> freeze(model, ["encoder"])
+    """
+    for part in parts:
+        module = vars(model).get(part)
+        if not isinstance(module, nnx.Module | nnx.List):
+            there = [name for name, value in vars(model).items() if isinstance(value, nnx.Module | nnx.List)]
+            raise InputError(f"cannot freeze {part!r}; this network has the parts {', '.join(there)}")
+        for _, inner in nnx.iter_modules(module):
+            inner.eval()
+            for name, value in list(vars(inner).items()):
+                if type(value) is nnx.Param:
+                    setattr(inner, name, Fixed(value[...]))

@@ -1,0 +1,11 @@
+"""How a network is trained: frozen dataclasses, which become the command's flags and the run's run.json."""
+
+from .data import DataSettings as DataSettings
+from .groups import TrainSettings as TrainSettings
+from .loss import OVERLAPPING_LOSSES as OVERLAPPING_LOSSES
+from .loss import LossName as LossName
+from .loss import LossSettings as LossSettings
+from .optimisation import OptimisationSettings as OptimisationSettings
+from .running import HardwareSettings as HardwareSettings
+from .running import Measure as Measure
+from .running import ValidationSettings as ValidationSettings

@@ -1,0 +1,230 @@
+"""One training step: augmentation, forward, loss, backward, optimizer, all in one jitted function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from jax.sharding import Mesh
+from jaxtyping import Float, Int, Shaped
+
+from ..compiling import compiler_options
+from ..network import Network
+from ..shapes import Scalar
+from .augmentation.augment import augment
+from .devices.mesh import platform_of, split_image, state_shardings
+from .objective import make_objective
+from .run.hooks import NO_HOOKS, Augment, Hooks
+from .settings import OptimisationSettings, TrainSettings
+
+TrainState = dict[str, Any]
+"""All that a step changes:
+params, stats: nnx states. opt: optax's. ema: params and stats, averaged, where the settings ask for it: the statistics
+of a norm belong to the weights that they were measured with.
+step: int32, optimizer steps taken. loss: float32, the sum of the losses since the last line of the log.
+failed: int32, the first step whose loss, new weights or new statistics are not finite, or −1. That step and all later
+ones change nothing else, so that the state stays the last good one."""
+
+Batch = tuple[Any, ...]
+"""images (N, *window, C) as read, labels (N, *window) and, perhaps, weights (N, *window) float32."""
+
+
+_OWN = 0x6F776E
+"""Makes the key of an augmentation of the user's own from that of dropout, which parts of a batch number from 0."""
+
+
+def learning_rate(settings: OptimisationSettings) -> float | optax.Schedule:
+    """The learning rate: a number or, with the cosine schedule, a function of the number of steps taken.
+
+    The schedule rises linearly from 0 to the peak in the warm-up, then follows (1 + cos) / 2 down to 0 (Loshchilov and
+    Hutter 2017, equation 5, without restarts).
+    """
+    peak = settings.learning_rate or 1e-3
+    if settings.schedule == "constant":
+        return peak
+    warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
+    return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, settings.steps)
+
+
+def rate_after(settings: OptimisationSettings, taken: int) -> float:
+    """The learning rate of the step that follows on so many."""
+    rate = learning_rate(settings)
+    return np.asarray(rate(taken)).item() if callable(rate) else rate
+
+
+def optimizer(settings: OptimisationSettings) -> optax.GradientTransformation:
+    """Clipping, then AdamW or SGD with momentum, under the schedule. Weights decay; biases and norms do not."""
+    rate = learning_rate(settings)
+
+    def kernels(params: Any) -> Any:
+        return jax.tree.map(lambda p: p.ndim > 1, params)
+
+    # Without clipping, a part that changes nothing: the states of both kinds have one structure.
+    parts = [optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity()]
+    if settings.optimizer == "adamw":
+        parts.append(optax.adamw(rate, weight_decay=settings.weight_decay, mask=kernels))
+    else:  # the decay is part of the gradient, before the momentum, as PyTorch's SGD has it
+        parts.append(optax.add_decayed_weights(settings.weight_decay, mask=kernels))
+        parts.append(optax.sgd(rate, momentum=settings.momentum or None))
+    return optax.chain(*parts)
+
+
+def initial_state(model: Network, settings: TrainSettings) -> tuple[Any, TrainState]:
+    """The model's structure (an nnx.GraphDef) and the state of a run before its first step.
+
+    Args:
+        model: in training mode; its arrays become part of the state.
+        settings: `optimisation` decides on the optimizer's state and the moving average.
+
+    Example:
+        >>> from unet_jax import TrainSettings, UNet, initial_state, preset
+        >>> graphdef, state = initial_state(UNet(preset("paper", widths=(2, 4))), TrainSettings())
+        >>> sorted(state)
+        ['failed', 'loss', 'opt', 'params', 'stats', 'step']
+    """
+    graphdef, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    state = {"params": params, "stats": stats, "opt": optimizer(settings.optimisation).init(params)}
+    state |= {
+        "step": jnp.zeros((), jnp.int32),
+        "loss": jnp.zeros((), jnp.float32),
+        "failed": jnp.full((), -1, jnp.int32),
+    }
+    averages = jax.tree.map(jnp.copy, {"params": params, "stats": stats})
+    return graphdef, state | ({"ema": averages} if settings.optimisation.ema else {})
+
+
+def make_prepare(
+    settings: TrainSettings,
+    tile: tuple[int, ...],
+    mean: Float[Array, " c"],
+    std: Float[Array, " c"],
+    platform: str | None = None,
+    own: Augment | None = None,
+) -> Callable[[Int[Array, ""], Batch], tuple[Array, Array, Array | None, Array]]:
+    """Makes the function that prepares a batch: normalisation and augmentation.
+
+    Random numbers follow from the seed and the step's number, so a resumed run draws what the uninterrupted one would
+    have drawn.
+
+    Args:
+        settings: `augmentation` and the seed.
+        tile: size of the input tile (pixels per axis).
+        mean: of each channel, in the images' own units. Images become (x − mean) / std in float32.
+        std: standard deviation of each channel, in the images' own units.
+        platform: what is compiled for, "cpu", "gpu" or "tpu"; None: JAX's default.
+        own: an augmentation that follows on that of the settings.
+
+    Returns:
+        A function of the step's number and a batch, to images (N, *tile, C), labels and weights (N, *tile), and the key
+        of dropout.
+    """
+
+    def prepare(number: Int[Array, ""], batch: Batch) -> tuple[Array, Array, Array | None, Array]:
+        images, labels, weights = batch if len(batch) == 3 else (*batch, None)
+        key = jax.random.fold_in(jax.random.key(settings.optimisation.seed), number)
+        warp, drop = jax.random.split(key)
+        normal = (images.astype(jnp.float32) - mean) / std
+        changed = augment(warp, normal, labels, tile, settings.augmentation, weights, platform)
+        if own is not None:
+            changed = own(jax.random.fold_in(drop, _OWN), *changed)
+        return *changed, drop
+
+    return prepare
+
+
+def make_step(
+    graphdef: Any,
+    settings: TrainSettings,
+    tile: tuple[int, ...],
+    mean: Float[Array, " c"],
+    std: Float[Array, " c"],
+    mesh: Mesh | None = None,
+    state: TrainState | None = None,
+    hooks: Hooks = NO_HOOKS,
+) -> Callable[..., tuple[TrainState, Scalar]]:
+    """Makes the jitted training step, for a loop of your own.
+
+    Args:
+        graphdef: the model's structure, from `initial_state`.
+        settings: all but `data` and `validation`, of which only `log_every` counts.
+        tile: size of the input tile (pixels per axis), `settings.data.tile_shape(config)`.
+        mean: of each channel, in the images' own units; see `make_prepare`.
+        std: standard deviation of each channel.
+        mesh: devices that share the work (`unet_jax.training.devices.mesh.make_mesh`); None: one device.
+        state: with a mesh, the state whose layout over the devices the step keeps (`state_shardings`).
+        hooks: a loss and an augmentation of your own.
+
+    Returns:
+        A function (state, images, labels[, weights]) to (state, loss). The state is donated: use the returned one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from unet_jax import TrainSettings, UNet, initial_state, make_step, preset
+        >>> model = UNet(preset("paper", widths=(2, 4)))
+        >>> settings = TrainSettings().replace(elastic=0.0, rotation=0.0)
+        >>> graphdef, state = initial_state(model, settings)
+        >>> step = make_step(graphdef, settings, (28, 28), mean=jnp.zeros(1), std=jnp.ones(1))
+        >>> images, labels = jnp.ones((1, 28, 28, 1)), jnp.zeros((1, 28, 28), int)
+        >>> state, loss = step(state, images, labels)
+        >>> int(state["step"]), loss.shape
+        (1, ())
+    """
+    platform = platform_of(mesh)
+    update, prepare = optimizer(settings.optimisation), make_prepare(settings, tile, mean, std, platform, hooks.augment)
+    accumulate, ema = settings.optimisation.accumulate, settings.optimisation.ema
+    cpu_step = mesh is None and platform == "cpu"
+    gradient = jax.value_and_grad(make_objective(graphdef, settings, cpu_step, hooks.loss), has_aux=True)
+
+    def gradients(state: TrainState, images: Array, labels: Array, weights: Array | None, key: Array) -> Any:
+        """(loss, stats, gradient), the parts of the batch one after the other."""
+        if accumulate == 1:
+            (loss, stats), grads = gradient(state["params"], state["stats"], images, labels, weights, key)
+            return loss, stats, grads
+
+        def part(carry: Any, part: Any) -> tuple[Any, None]:
+            stats, total, sums = carry
+            index, images, labels, weights = part
+            (loss, stats), grads = gradient(
+                state["params"], stats, images, labels, weights, jax.random.fold_in(key, index)
+            )
+            return (stats, total + loss.astype(jnp.float32), jax.tree.map(jnp.add, sums, grads)), None
+
+        def parts(x: Array | None) -> Array | None:  # of interleaved images, so that no device has to send its own away
+            return None if x is None else x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)
+
+        zero = (state["stats"], jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, state["params"]))
+        inputs = (jnp.arange(accumulate), parts(images), parts(labels), parts(weights))
+        # XLA's CPU convolutions are some ten times slower inside of a loop.
+        unroll = platform == "cpu"
+        (stats, loss, grads), _ = jax.lax.scan(part, zero, inputs, unroll=unroll)
+        return loss / accumulate, stats, jax.tree.map(lambda g: g / accumulate, grads)
+
+    def step(state: TrainState, *batch: Shaped[Array, "n ..."]) -> tuple[TrainState, Scalar]:
+        number = state["step"]
+        *arrays, key = prepare(number, batch)
+        images, labels, weights = (split_image(mesh, x, len(tile)) for x in arrays)
+        loss, stats, grads = gradients(state, images, labels, weights, key)
+        moves, opt = update.update(grads, state["opt"], state["params"])
+        new = {"params": optax.apply_updates(state["params"], moves), "stats": stats, "opt": opt, "step": number + 1}
+        since_log = jnp.where(number % settings.validation.log_every == 0, 0.0, state["loss"])
+        new["loss"] = since_log + loss.astype(jnp.float32)
+        if ema:  # follows closely at first, as the average of few
+            decay = jnp.minimum(ema, (1 + number) / (10 + number)).astype(jnp.float32)
+            now = {name: new[name] for name in state["ema"]}
+            new["ema"] = jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state["ema"], now)
+        finite = jnp.stack([jnp.isfinite(x).all() for x in (loss, *jax.tree.leaves((new["params"], stats)))]).all()
+        failed = jnp.where((state["failed"] < 0) & ~finite, number, state["failed"])
+        old = {name: state[name] for name in new}
+        kept = jax.tree.map(lambda a, b: jnp.where(failed < 0, a, b), new, old)
+        return kept | {"failed": failed}, loss
+
+    if mesh is None:
+        return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(platform, len(tile) == 2))
+    layout = state_shardings(mesh, state, settings.hardware.fsdp)
+    return jax.jit(step, donate_argnums=0, out_shardings=(layout, None), compiler_options=compiler_options(platform))

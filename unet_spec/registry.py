@@ -1,0 +1,151 @@
+"""Every architecture by its name in config.json, its presets, and how a twin finds its network.
+
+What a file of `unet_spec.families` says in its `FAMILY` is all that is known of an architecture. A new file is found
+here without being named anywhere.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, TypeVar
+
+from . import families
+from .errors import InputError, suggestion
+from .network import ARCHITECTURES, Family, NetworkConfig
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+def _collect() -> Iterator[Family]:
+    """Of every file of the package; the U-Net first, the others by their files' names."""
+    names = [module.name for module in pkgutil.iter_modules(families.__path__)]
+    for name in sorted(names, key=lambda name: (name != "unet", name)):
+        if family := getattr(import_module(f"{families.__name__}.{name}"), "FAMILY", None):
+            yield family
+
+
+FAMILIES: dict[str, Family] = {family.config.architecture: family for family in _collect()}
+"""By architecture. The U-Net is the first."""
+
+PRESETS: dict[str, NetworkConfig] = {
+    name: config for family in FAMILIES.values() for name, config in family.presets.items()
+}
+"""By name. Those of the U-Net come first; each architecture has one at least."""
+
+
+def preset_names() -> tuple[str, ...]:
+    """All presets: those of the U-Net first, then one or more for each other architecture.
+
+    Example:
+        >>> preset_names()[:3]
+        ('paper', 'article', 'article-bilinear')
+    """
+    return tuple(PRESETS)
+
+
+def preset(name: str, **changes: Any) -> NetworkConfig:
+    """A preset's config.
+
+    Args:
+        name: one of `preset_names()`.
+        changes: fields of the config with other values.
+
+    Raises:
+        InputError: unknown name, key or value.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> preset("paper").graph.parameter_count
+        31030658
+        >>> preset("unet++", in_channels=1, widths=(8, 16, 32)).graph.parameter_count
+        32865
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}{suggestion(name, PRESETS)}")
+    return PRESETS[name].replace(**changes)
+
+
+def narrow(name: str) -> NetworkConfig:
+    """A preset, narrow enough to train within minutes on a CPU.
+
+    Args:
+        name: one of `preset_names()`.
+
+    Raises:
+        InputError: unknown name.
+
+    Example:
+        >>> narrow("paper").widths
+        (8, 16, 32, 64)
+    """
+    family = FAMILIES[preset(name).architecture]
+    return family.narrow.get(name) or preset(name, widths=(8, 16, 32, 64))
+
+
+class Networks(Mapping[str, type[T]]):
+    """The network classes of one framework by architecture. A class's file is imported when it is first asked for.
+
+    Args:
+        package: where the files lie, such as "unet_jax.families". They are called as the files of the configs.
+    """
+
+    def __init__(self, package: str):
+        self._package = package
+        self._registered: dict[str, type[Any]] = {}
+
+    def register(self, config: type[NetworkConfig]) -> Callable[[type[S]], type[S]]:
+        """A class decorator: the class is the network of these configs.
+
+        Args:
+            config: the class of the configs.
+
+        Example:
+            >>> from unet_spec import UNetConfig
+            >>> networks = Networks("my_package.families")
+            >>> @networks.register(UNetConfig)
+            ... class MyUNet: ...
+            >>> networks["unet"].__name__
+            'MyUNet'
+        """
+
+        def enter(network: type[S]) -> type[S]:
+            self._registered[config.architecture] = network
+            return network
+
+        return enter
+
+    def __getitem__(self, architecture: str) -> type[T]:
+        """Raises KeyError for an unknown architecture, InputError where no network is registered for it."""
+        if architecture not in self._registered:
+            config = ARCHITECTURES[architecture]
+            module = f"{self._package}.{config.__module__.rpartition('.')[2]}"
+            try:
+                import_module(module)
+            except ModuleNotFoundError as e:
+                if e.name != module:
+                    raise
+            if architecture not in self._registered:
+                raise InputError(
+                    f"{architecture!r} has no network in {self._package.partition('.')[0]}: {module} does not register"
+                    f" a class with @register({config.__name__})"
+                )
+        return self._registered[architecture]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ARCHITECTURES)
+
+    def __len__(self) -> int:
+        return len(ARCHITECTURES)
+
+    def called(self, name: str) -> type[T]:
+        """The class of this name. Raises AttributeError if there is none."""
+        if name[:1].isupper():  # Python also asks for modules before it imports them
+            for architecture in self:
+                with suppress(InputError):
+                    if (network := self[architecture]).__name__ == name:
+                        return network
+        raise AttributeError(f"module {self._package!r} has no attribute {name!r}")

@@ -1,0 +1,199 @@
+"""Other projects' tensors as ours, and ours as theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..network import NetworkConfig
+from ..weights.check import differences, first_few, listed
+from ..weights.weight_map import entries, rearrange
+from . import keras, monai, nnunet, plain
+from .origin import Origin
+from .shapes import Shapes
+from .table import Constants, Table, tables
+
+Infer = Callable[[Shapes, Mapping[str, Any]], NetworkConfig]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A checkpoint of another project: its network as a config of ours, its tensors under our names and in our axes,
+    and the rest of the file."""
+
+    config: NetworkConfig
+    tensors: dict[str, np.ndarray]
+    origin: Origin
+
+
+READERS: dict[str, tuple[Infer, Callable[[Any], Constants]]] = {
+    "nnunet": (nnunet.infer, nnunet.constants),
+    "milesial": (plain.infer_milesial, plain.no_constants),
+    "brain-segmentation": (plain.infer_brain, plain.last_stage),
+    "monai-basicunet": (monai.infer_basic, plain.last_stage),
+    "monai-dynunet": (monai.infer_dynunet, monai.dynunet_constants),
+    "keras": (keras.infer, keras.constants),
+    "smp": (plain.infer_smp, plain.no_constants),
+    "monai-unet": (monai.infer_unet, monai.unet_constants),
+    "monai-attentionunet": (monai.infer_attention, plain.last_stage),
+}
+"""For each table: the function that reads a network off the tensors' shapes, and the function that gives the numbers
+that the table's rows name."""
+
+
+def names() -> tuple[str, ...]:
+    """The names of the sources, as `--to` takes them."""
+    return tuple(tables())
+
+
+def has_marks(source: str, names: Collection[str]) -> bool:
+    """Whether the tensors' names have all marks of a source, one of `names()`."""
+    return not tables()[source].missing_marks(names)
+
+
+def recognise(tensors: Mapping[str, Any], where: str) -> str:
+    """The source all of whose marks are among the tensors. Raises InputError, which names the nearest one and the marks
+    that it lacks."""
+    for name, table in tables().items():
+        if not table.missing_marks(tensors):
+            return name
+    nearest = min(tables().values(), key=lambda t: len(t.missing_marks(tensors)) / len(t.marks))
+    missing = nearest.missing_marks(tensors)
+    hint = f"it has {first_few(tensors)}" if tensors else "it holds no tensors"
+    if len(missing) < len(nearest.marks):
+        hint = f"nearest is {nearest.source} ({nearest.title}), of which {first_few(missing, 1)} is missing"
+    raise InputError(f"{where}: not the weights of our U-Net nor of another network known here; {hint}")
+
+
+def import_tensors(source: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any], where: str) -> Imported:
+    """Another project's tensors as ours, bit for bit: every tensor in, none left over.
+
+    Args:
+        source: one of `names()`.
+        tensors: under the file's own names and in its axes.
+        metadata: the rest of the file and of its folder; each source takes the entries that it knows. "extra" is kept,
+            to be written back.
+        where: for messages.
+
+    Raises:
+        InputError: tensors missing, left over, of another shape or dtype; copies of one tensor that differ.
+    """
+    table = _table(source, where)
+    infer, constants = READERS[source]
+    shapes = Shapes({name: tuple(t.shape) for name, t in tensors.items()}, f"{where}, as {source}")
+    try:
+        config = infer(shapes, metadata)
+    except InputError as e:  # a config's own message does not name the file
+        raise (e if str(e).startswith(where) else shapes.refuse(str(e))) from None
+    their_names = table.names(config.graph, constants(config))
+    if problems := _problems(table, config, their_names, tensors):
+        raise InputError(f"{where}: not the tensors of {table.title}; {'; '.join(problems)}")
+    counters, copies = _counters(their_names), [name for group in their_names.values() for name in group[1:]]
+    origin = Origin(
+        source,
+        {name: int(tensors[name]) for name in counters if name in tensors},
+        tuple(name for name in (*copies, *counters) if name not in tensors),
+        dict(metadata.get("extra", {})),
+    )
+    first = {ours: tensors[group[0]] for ours, group in their_names.items()}
+    return Imported(config, _in_axes(table, config, first, inward=True), origin)
+
+
+def export_tensors(
+    config: NetworkConfig,
+    tensors: Mapping[str, np.ndarray],
+    origin: Origin | str,
+    metadata: Mapping[str, Any] | None = None,
+) -> dict[str, np.ndarray]:
+    """Our tensors under another project's names and axes; the inverse of `import_tensors`, bit for bit.
+
+    Args:
+        config, tensors: a network of ours.
+        origin: of the import, or a source's name for weights that never came from there.
+        metadata: of the folder that the file is written into, as for `import_tensors`.
+
+    Raises:
+        InputError: the source has no such network. The result must be read as the same network again.
+    """
+    origin = Origin(origin) if isinstance(origin, str) else origin
+    table = _table(origin.source, "export")
+    infer, constants = READERS[origin.source]
+    try:
+        their_names = table.names(config.graph, constants(config))
+    except (ValueError, KeyError, AttributeError, IndexError):
+        raise InputError(
+            f"{table.title} is no {config.architecture} like this one; it cannot be written as that"
+        ) from None
+    arranged = _in_axes(table, config, tensors, inward=False)
+    theirs = {name: arranged[ours] for ours, group in their_names.items() for name in group}
+    theirs |= {name: np.array(origin.counters.get(name, 0), np.int64) for name in _counters(their_names)}
+    theirs = {name: tensor for name, tensor in theirs.items() if name not in origin.absent}
+    shapes = Shapes({name: tuple(t.shape) for name, t in theirs.items()}, f"written as {origin.source}")
+    read = infer(shapes, {**origin.extra, **(metadata or {})})
+    if read.graph != config.graph:
+        old, new = config.to_dict(), read.to_dict()
+        changes = [
+            f"{key} is {old[key]} and would be read as {new.get(key)}" for key in old if old[key] != new.get(key)
+        ]
+        raise InputError(f"{table.title} is another network than this one: {first_few(changes)}")
+    return theirs
+
+
+def _table(source: str, where: str) -> Table:
+    if source not in READERS:
+        raise InputError(f"{where}: no source is called {source!r}; there are {', '.join(READERS)}")
+    return tables()[source]
+
+
+def _is_of(dtype: np.dtype, kinds: str) -> bool:
+    return dtype.kind in kinds or (dtype.name == "bfloat16" and "f" in kinds)  # to NumPy it is of no kind
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and (a is b or a.tobytes() == b.tobytes())
+
+
+def _counters(their_names: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The names of the update counts of PyTorch's batch norms, which no network with a fixed momentum reads."""
+    ends = ("running_mean", "num_batches_tracked")
+    return [n.removesuffix(ends[0]) + ends[1] for group in their_names.values() for n in group if n.endswith(ends[0])]
+
+
+def _problems(
+    table: Table, config: NetworkConfig, their_names: Mapping[str, tuple[str, ...]], tensors: Mapping[str, np.ndarray]
+) -> list[str]:
+    """The differences between the tensors and those of the network, each kind with the first few names."""
+    flax = {e.pytorch: e.flax_shape for e in entries(config.graph)} if table.layout == "keras" else {}
+    shapes = {name: param.shape for name, param in config.graph.params.items()} | flax
+    expected = {name: shapes[ours] for ours, group in their_names.items() for name in group}
+    kinds = dict.fromkeys(expected, "f") | dict.fromkeys(_counters(their_names), "iu")
+    problems = {
+        # Copies and counters may be missing.
+        "missing": [group[0] for group in their_names.values() if group[0] not in tensors],
+        "of another dtype": [
+            f"{name} {tensors[name].dtype}"
+            for name, kind in kinds.items()
+            if name in tensors and not _is_of(tensors[name].dtype, kind)
+        ],
+        "no copies of one tensor, as they should be": [
+            f"{group[0]} and {name}"
+            for group in their_names.values()
+            for name in group[1:]
+            if name in tensors and group[0] in tensors and not _same(tensors[name], tensors[group[0]])
+        ],
+    }
+    return listed(differences(expected | dict.fromkeys(_counters(their_names), ()), tensors) | problems)
+
+
+def _in_axes(
+    table: Table, config: NetworkConfig, tensors: Mapping[str, np.ndarray], inward: bool
+) -> dict[str, np.ndarray]:
+    """Contiguous copies, with their axes in our order (`inward`) or in the table's. Keras has Flax's."""
+    if table.layout == "pytorch":
+        return {name: np.array(tensors[name], order="C", copy=True) for name in config.graph.params}
+    pairs = {e.pytorch: (e.flax_axes, e.pytorch_axes) for e in entries(config.graph)}
+    return {name: rearrange(tensors[name], *(axes if inward else axes[::-1])) for name, axes in pairs.items()}

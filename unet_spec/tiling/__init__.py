@@ -1,0 +1,1 @@
+"""Tiles, strips and memory of a large image, planned before anything is computed."""

@@ -1,0 +1,251 @@
+"""Which tiles an image of any size is computed in: those that fit into memory and cost the fewest multiply-adds.
+
+A tile computes more than it keeps: the margin of a valid network, the halo of a padded one. So larger tiles do less
+work, and of all that need the same number of tiles, the smallest does the least. Both follow from the graph, and so
+does the memory that a tile takes; every sensible shape is judged, and the cheapest that fits is taken.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import format_bytes
+from ..geometry import Geometry
+from ..graph import Graph
+from .peak_memory import FLOAT32, MODELS, ActivationMemory, MemoryModel, Sizes
+from .tiles import TilePlan, canvas_size, full_halo, minimum_tile, plan_tiles, tile_stride, used_halo
+
+MOST_PIXELS = 2**24
+"""Pixels along an axis of an image; beyond, lists of tiles would fill the memory."""
+_MOST_TILE, _MOST_SHAPES = 2**16, 2**20  # pixels per axis of a tile of a larger image; shapes that are judged
+WINDOWS, RESULTS = 3, 4
+"""Copies of a tile's input that a stream holds (being read, waiting, prepared) and of its logits (the runtime's, made
+channels-last, probabilities, being written)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be computed and what it costs.
+
+    Attributes:
+        tiles: where each tile lies and what is kept of it.
+        batch: tiles that the network is given at a time.
+        work: multiply-adds of all tiles.
+        whole: multiply-adds of the image in one piece.
+        memory: bytes, at the peak, over what the process holds with the network loaded.
+        at_risk: share of the pixels that lie within the receptive field of an inner edge: 0 for an exact plan.
+    """
+
+    tiles: TilePlan
+    batch: int
+    work: int
+    whole: int
+    memory: int
+    at_risk: float
+
+    @property
+    def redundancy(self) -> float:
+        """Work over that of the whole image: 1 where nothing is computed twice."""
+        return self.work / self.whole
+
+    def describe(self) -> str:
+        """One line."""
+        accuracy = "exact" if self.tiles.exact else f"approximate: {self.at_risk:.1%} of the pixels may differ"
+        return (
+            f"{len(self.tiles)} tile{'s' * (len(self.tiles) > 1)} of {_shape(self.tiles.tile)}"
+            f"{f', {self.batch} at a time' if self.batch > 1 else ''}; {accuracy}; {self.work:.3g} multiply-adds, "
+            f"{self.redundancy:.2f} times the whole image's; {format_bytes(self.memory)} predicted"
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plan keeps to; None is no limit.
+
+    Attributes:
+        budget: bytes for one batch of tiles with its windows and results, and for `held`.
+        held: bytes that the process holds already, which tiles cannot have.
+        tile: pixels per axis of the tile to take (as `plan_tiles` takes it) instead of the cheapest.
+        halo: outputs to drop at inner edges of tiles; None drops as many as exactness takes.
+        minimum, maximum: pixels per axis that a tile may have: an engine's profile.
+        batch: maximum number of tiles at a time; as many are taken as fit into the budget.
+    """
+
+    budget: int | None = None
+    held: int = 0
+    tile: tuple[int, ...] | None = None
+    halo: int | None = None
+    minimum: tuple[int, ...] | None = None
+    maximum: tuple[int, ...] | None = None
+    batch: int = 1
+
+    @property
+    def free(self) -> float:
+        """Bytes for tiles."""
+        return math.inf if self.budget is None else self.budget - self.held
+
+
+def plan_image(geometry: Geometry, image: tuple[int, ...], runtime: str = "onnx", limits: Limits = Limits()) -> Plan:
+    """The plan with the fewest multiply-adds; of equal ones, the one that takes the least memory.
+
+    Args:
+        geometry: of the network.
+        image: pixels per axis.
+        runtime: whose memory model holds ("onnx", "mnn", "torch", "jax"; others are taken for "onnx").
+        limits: what the plan keeps to.
+
+    Raises:
+        InputError: nothing fits into the budget or the sizes allowed; the message names the minimum that works. The
+            image has more than `MOST_PIXELS` along an axis.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> plan = plan_image(preset("paper").geometry, (3000, 2000), limits=Limits(budget=2**31))
+        >>> plan.tiles.exact, plan.memory < 2**31
+        (True, True)
+    """
+    if max(image) > MOST_PIXELS:
+        raise InputError(f"an image of {_shape(image)} pixels; each axis may have at most {MOST_PIXELS:,}")
+    shape = limits.tile or _cheapest(geometry, image, runtime, limits)
+    tiles = plan_tiles(geometry, image, shape, halo=limits.halo, minimum=limits.minimum)
+    memory = tile_memory(geometry.graph, runtime, tiles.tile)
+    if memory > limits.free:
+        raise InputError(
+            f"a tile of {_shape(tiles.tile)} takes {format_bytes(memory)}, a memory budget of "
+            f"{format_bytes(limits.budget or 0)} has {format_bytes(max(int(limits.free), 0))} for it; "
+            "give a smaller tile or a larger budget"
+        )
+    fixed = ActivationMemory(geometry.graph, _model(runtime)).fixed
+    fitting = limits.batch if limits.budget is None else (limits.budget - limits.held - fixed) // (memory - fixed)
+    batch = max(1, min(limits.batch, fitting, len(tiles)))
+    return Plan(
+        tiles,
+        batch,
+        len(tiles) * sum(geometry.graph.macs(tiles.tile).values()),
+        sum(geometry.graph.macs(tiles.canvas).values()),
+        fixed + (memory - fixed) * batch,
+        _at_risk(geometry, tiles, limits.halo),
+    )
+
+
+def tile_memory(graph: Graph, runtime: str, tile: tuple[int, ...]) -> int:
+    """Bytes at the peak of computing one tile of a stream: the network's maps, the windows and the results.
+
+    Args:
+        graph: of the network.
+        runtime: as in `plan_image`.
+        tile: pixels per axis.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> graph = preset("paper").graph
+        >>> tile_memory(graph, "onnx", (572, 572)) > 3 * tile_memory(graph, "onnx", (284, 284))
+        True
+    """
+    return int(_memory(graph, runtime, [graph.sizes(axis, n) for axis, n in enumerate(tile)]))
+
+
+def _model(runtime: str) -> MemoryModel:
+    return MODELS.get(runtime, MODELS["onnx"])
+
+
+def _memory(graph: Graph, runtime: str, sizes: Sizes) -> np.ndarray:
+    maps = ActivationMemory(graph, _model(runtime)).peak(sizes)
+
+    def values(node: str) -> Any:
+        return math.prod((axis[node] for axis in sizes), start=np.float64(graph.channels[node]))
+
+    return np.ceil(maps + FLOAT32 * (WINDOWS * values(graph.input.name) + RESULTS * values(graph.output.name)))
+
+
+def _cheapest(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: Limits) -> tuple[int, ...]:
+    """The shape of the tile. All shapes are judged at once: one axis of each array for one axis of the image."""
+    graph, dims = geometry.graph, len(image)
+    choices = [_thinned(_choices(geometry, axis, n, limits), dims) for axis, n in enumerate(image)]
+
+    def along(axis: int, values: Iterable[int]) -> np.ndarray:
+        return np.array(list(values), np.float64).reshape([-1 if a == axis else 1 for a in range(dims)])
+
+    sizes: list[dict[str, np.ndarray]] = []
+    for axis, tiles in enumerate(choices):
+        each = [graph.sizes(axis, tile) for tile in tiles.values()]
+        sizes.append({node.name: along(axis, (s[node.name] for s in each)) for node in graph})
+    memory = _memory(graph, runtime, sizes)
+    work = _macs(graph, sizes) * math.prod(along(axis, tiles) for axis, tiles in enumerate(choices))
+    cost = np.where(memory <= limits.free, work, np.inf)
+    best = np.lexsort((memory.ravel(), cost.ravel()))[0]  # where nothing fits, the one that takes the least memory
+    index = np.unravel_index(best, memory.shape)
+    shape = tuple(list(tiles.values())[i] for tiles, i in zip(choices, index, strict=True))
+    if np.isinf(cost.flat[best]):
+        why = "" if geometry.shift_invariant else "; it needs the whole image in one piece, --tile only approximates it"
+        already = f", of which the process has {format_bytes(limits.held)} already" if limits.held else ""
+        slack = 2**20 + limits.held // 16  # what a process holds differs a little from start to start
+        raise InputError(
+            f"a memory budget of {format_bytes(limits.budget or 0)} is too small for this network; the least that "
+            f"works is {format_bytes(int(memory.flat[best]) + limits.held + slack)}{already}, for tiles of "
+            f"{_shape(shape)}{why}"
+        )
+    return shape
+
+
+def _choices(geometry: Geometry, axis: int, image: int, limits: Limits) -> dict[int, int]:
+    """For each number of tiles along an axis, the smallest tile that suffices: {tiles: pixels}."""
+    low = limits.minimum[axis] if limits.minimum else 1
+    high = limits.maximum[axis] if limits.maximum else sys.maxsize
+    canvas, smallest = canvas_size(geometry, axis, image, low), minimum_tile(geometry, axis, limits.halo)
+    tiles: dict[int, int] = {1: canvas} if canvas <= high else {}
+    if geometry.shift_invariant or limits.halo is not None:  # else only the image in one piece is exact
+        grid, margin, (_, halo) = geometry.grid(axis), geometry.margin(axis), used_halo(geometry, axis, limits.halo)
+        most = high if canvas <= MOST_PIXELS // 16 else min(high, _MOST_TILE)
+        largest = min(canvas - grid.step, grid.below(most) or 0)
+        for size in range(largest, max(smallest, grid.above(low)) - 1, -grid.step):
+            stride = tile_stride(geometry, size, axis, limits.halo)
+            # Tiles follow each other until one touches the end of the canvas, or keeps the last pixel of the image.
+            count = min(-(-(canvas - size) // stride), -(-(image - (size - 2 * margin - halo)) // stride))
+            tiles[1 + max(count, 0)] = size
+    if not tiles:
+        raise InputError(
+            f"no tile between {low} and {high} pixels can be used with this network on axis {axis}; "
+            f"the least that works is {min(smallest, canvas)}"
+        )
+    return tiles
+
+
+def _thinned(choices: dict[int, int], dims: int) -> dict[int, int]:
+    """Of very many choices along an axis, as many as all axes together can have, evenly spread."""
+    step = math.ceil(len(choices) / _MOST_SHAPES ** (1 / dims))
+    items = list(choices.items())
+    return dict([*items[::step], items[-1]])
+
+
+def _macs(graph: Graph, sizes: Sizes) -> Any:
+    """Multiply-adds of one tile, for many shapes at once."""
+
+    def positions(node: str) -> Any:
+        return math.prod(axis[node] for axis in sizes)
+
+    return sum(n.op.macs(positions(n.inputs[0]), positions(n.name)) for n in graph.inference if not n.is_input)
+
+
+def _at_risk(geometry: Geometry, tiles: TilePlan, halo: int | None) -> float:
+    """The share of pixels that an inner edge reaches."""
+    if tiles.exact:
+        return 0.0
+    if not geometry.shift_invariant:
+        return 1.0
+    safe = 1.0
+    for a, axis in enumerate(tiles.axes):
+        lost = sum(full_halo(geometry, a)) - sum(used_halo(geometry, a, halo))
+        safe *= max(0.0, 1 - lost * (len(axis.starts) - 1) / axis.image)
+    return 1 - safe
+
+
+def _shape(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))

@@ -1,0 +1,233 @@
+"""Overlap-tile (the paper, figure 2): how to cut an image so that the stitched result is the whole-image result.
+
+The image is laid on a canvas: mirrored beyond its edges by the margin that a valid network loses, and on the far side
+up to the next size that fits. The whole-image result is the network applied to the canvas, cut to the image. A tile is
+a window of the canvas. It reproduces that result exactly if it starts at a multiple of the network's total stride, so
+that every pooling window falls on the same pixels, and if outputs within the halo of an inner edge, which padding
+inside of the network reaches, are not used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..geometry import Geometry
+
+
+@dataclass(frozen=True)
+class AxisPlan:
+    """One axis of a plan. Positions in pixels.
+
+    Attributes:
+        image: size of the image.
+        canvas: size of the mirrored image, on the grid.
+        margin: where the image begins on the canvas.
+        tile: size of a tile, on the grid.
+        starts: where each tile begins on the canvas.
+        edges: tile k writes the image's pixels edges[k] … edges[k + 1] − 1.
+    """
+
+    image: int
+    canvas: int
+    margin: int
+    tile: int
+    starts: tuple[int, ...]
+    edges: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile.
+
+    Attributes:
+        start: first pixel of its window per axis, in coordinates of the image; negative ones are mirrored.
+        shape: size of its window.
+        source: the part of its output that is used.
+        target: where that part goes in the image.
+    """
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    source: tuple[slice, ...]
+    target: tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """All tiles of an image, in reading order. `exact` says whether they reproduce the whole-image result."""
+
+    axes: tuple[AxisPlan, ...]
+    exact: bool
+
+    @property
+    def tile(self) -> tuple[int, ...]:
+        """Pixels per axis of a tile."""
+        return tuple(axis.tile for axis in self.axes)
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Pixels per axis of the image."""
+        return tuple(axis.image for axis in self.axes)
+
+    @property
+    def canvas(self) -> tuple[int, ...]:
+        """Pixels per axis of the mirrored image."""
+        return tuple(axis.canvas for axis in self.axes)
+
+    def __len__(self) -> int:
+        return math.prod(len(axis.starts) for axis in self.axes)
+
+    def __iter__(self) -> Iterator[Tile]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, number: int) -> Tile:
+        """Tile `number`, counted in reading order from 0."""
+        index = [int(k) for k in np.unravel_index(number, [len(axis.starts) for axis in self.axes])]
+        start, source, target = [], [], []
+        for axis, k in zip(self.axes, index, strict=True):
+            low, high = axis.edges[k], axis.edges[k + 1]
+            start.append(axis.starts[k] - axis.margin)
+            source.append(slice(low - axis.starts[k], high - axis.starts[k]))
+            target.append(slice(low, high))
+        return Tile(tuple(start), self.tile, tuple(source), tuple(target))
+
+
+def plan_tiles(
+    geometry: Geometry,
+    image: tuple[int, ...],
+    tile: int | tuple[int, ...] | None = None,
+    *,
+    halo: int | None = None,
+    minimum: tuple[int, ...] | None = None,
+) -> TilePlan:
+    """How to compute an image tile by tile.
+
+    Tiles are as large as the grid allows below `tile`, and no larger than the image needs.
+
+    Args:
+        geometry: of the network.
+        image: pixels per axis.
+        tile: maximum size of a tile in pixels, for all axes or per axis; None: the image in one tile.
+        halo: outputs to drop at inner edges. None drops as many as exactness takes; fewer save work and make the plan
+            inexact.
+        minimum: pixels per axis that a tile must have (an engine's smallest size); where the image needs less, more of
+            it is mirrored.
+
+    Raises:
+        InputError: `tile` is too small for any output; the message names the minimum that works.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> plan = plan_tiles(preset("paper").geometry, (1024, 1024), 572)
+        >>> len(plan), plan.tile, plan.exact, plan[4].target
+        (9, (572, 572), True, (slice(388, 772, None), slice(388, 772, None)))
+    """
+    dims = geometry.graph.spatial_dims
+    tiles = (tile,) * len(image) if tile is None or isinstance(tile, int) else tile
+    if len(tiles) != len(image) or len(image) != dims:
+        raise InputError(f"image {image} and tile {tiles} must both have {dims} axes for a {dims}-D network")
+    if halo is not None and halo < 0:
+        raise InputError(f"halo is {halo}; it must be at least 0")
+    lows = minimum or (1,) * dims
+    axes = tuple(_plan_axis(geometry, a, image[a], tiles[a], lows[a], halo) for a in range(dims))
+    exact = all(
+        len(axis.starts) == 1 or (geometry.shift_invariant and used_halo(geometry, a, halo) == geometry.halo(a))
+        for a, axis in enumerate(axes)
+    )
+    return TilePlan(axes, exact)
+
+
+def canvas_size(geometry: Geometry, axis: int, image: int, minimum: int = 1) -> int:
+    """Pixels of the mirrored image along one axis: on the grid, wide enough for the margins, and `minimum` or more."""
+    return geometry.grid(axis).above(max(image + 2 * geometry.margin(axis), minimum))
+
+
+def _plan_axis(
+    geometry: Geometry, axis: int, image: int, limit: int | None, minimum: int, halo: int | None
+) -> AxisPlan:
+    if image < 1:
+        raise InputError(f"an image axis of {image} pixels has nothing to segment")
+    grid, margin = geometry.grid(axis), geometry.margin(axis)
+    canvas = canvas_size(geometry, axis, image, minimum)
+    if limit is None or limit >= canvas:
+        return AxisPlan(image, canvas, margin, canvas, (0,), (0, image))
+    smallest = max(minimum_tile(geometry, axis, halo), grid.above(minimum))
+    tile = grid.below(limit)
+    if tile is None or tile < smallest:
+        raise InputError(f"a tile of {limit} is too small for this network; the least that works is {smallest}")
+    high = used_halo(geometry, axis, halo)[1]
+    stride = tile_stride(geometry, tile, axis, halo)
+    starts = [*range(0, canvas - tile, stride), canvas - tile]
+    # Each tile begins to write where the one before it ends; that end is the last output which its halo leaves exact.
+    ends = [min(start + tile - 2 * margin - high, image) for start in starts[:-1]]
+    kept = [(s, e) for s, e in zip(starts, [*ends, image], strict=True)]
+    while len(kept) > 1 and kept[-2][1] >= image:
+        kept.pop()  # the image ended before the canvas did
+    edges = (0, *(end for _, end in kept[:-1]), image)
+    return AxisPlan(image, canvas, margin, tile, tuple(start for start, _ in kept), edges)
+
+
+def full_halo(geometry: Geometry, axis: int = 0) -> tuple[int, int]:
+    """Outputs at the low and the high side of an inner edge of a tile that differ from those of the whole image.
+
+    Where no tile can be exact (interpolation with aligned corners, norms over the image), the receptive field's reach
+    past the margin instead, or nothing where the field is unbounded.
+    """
+    if geometry.shift_invariant:
+        return geometry.halo(axis)
+    field = geometry.field(axis)
+    reach = max(0, field.reach[1] - geometry.margin(axis)) if field else 0
+    return reach, reach
+
+
+def used_halo(geometry: Geometry, axis: int = 0, limit: int | None = None) -> tuple[int, int]:
+    """Outputs to drop at an inner edge: `full_halo`, or at most `limit`."""
+    low, high = full_halo(geometry, axis)
+    return (low, high) if limit is None else (min(low, limit), min(high, limit))
+
+
+def tile_stride(geometry: Geometry, tile: int, axis: int = 0, halo: int | None = None) -> int:
+    """The distance of neighbouring tiles: what each adds, in multiples of the total stride.
+
+    Args:
+        geometry: of the network.
+        tile: pixels.
+        axis: of the image.
+        halo: outputs to drop at inner edges; None: as many as exactness takes.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> tile_stride(preset("paper").geometry, 572)  # 388 outputs, but the total stride is 16
+        384
+    """
+    step = geometry.grid(axis).step
+    return (tile - 2 * geometry.margin(axis) - sum(used_halo(geometry, axis, halo))) // step * step
+
+
+def minimum_tile(geometry: Geometry, axis: int = 0, halo: int | None = None) -> int:
+    """Pixels of the smallest tile that adds an output beside other tiles.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> minimum_tile(preset("paper").geometry)
+        204
+    """
+    grid = geometry.grid(axis)
+    return grid.above(2 * geometry.margin(axis) + sum(used_halo(geometry, axis, halo)) + grid.step)
+
+
+def tile_below(geometry: Geometry, size: int) -> tuple[int, ...]:
+    """Pixels per axis of the largest tile that fits and is not above `size`, or of the smallest that works.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> tile_below(preset("paper").geometry, 600)
+        (588, 588)
+    """
+    axes = range(geometry.graph.spatial_dims)
+    return tuple(max(geometry.grid(a).below(size) or 0, minimum_tile(geometry, a)) for a in axes)

@@ -1,0 +1,170 @@
+"""The weights of one network as a beginning for another that differs in channels or classes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..network import NetworkConfig
+from .check import first_few
+from .checkpoint import Checkpoint
+from .randomize import initial_tensors
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A checkpoint of the new network, and what in it is new.
+
+    Attributes:
+        checkpoint: with every tensor of the old network whose name and shape the new one has; the rest is initial.
+        fresh: names of the tensors that were not taken.
+        note: one line that says what was taken; None where everything was.
+    """
+
+    checkpoint: Checkpoint
+    fresh: tuple[str, ...]
+    note: str | None
+
+    @property
+    def lines(self) -> list[str]:
+        """What was taken, and what was not, in one line each."""
+        count, layers = len(self.checkpoint.tensors), _layers(self.fresh)
+        taken = f"{count - len(self.fresh)} of {count} tensors taken"
+        return [taken, f"{_count(layers)}: {first_few(layers)}" if layers else "no layer begins anew"]
+
+
+def _layers(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+
+
+def adapt(
+    checkpoint: Checkpoint,
+    *,
+    in_channels: int | None = None,
+    out_channels: int | None = None,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Adapted:
+    """The checkpoint for other images or classes: layers that fit are taken, the others begin anew.
+
+    Args:
+        checkpoint: of any architecture.
+        in_channels: channels of the new images; None: as many as before. Another number drops the normalisation.
+        out_channels: channels of the new logits; None: as many as before, or as `class_names`.
+        class_names: of the new classes. Where they differ from the old ones, the layers whose shape follows from
+            `out_channels` begin anew, also where their number is the same. None: kept where the number of classes is.
+        seed: of the new layers' initial weights.
+
+    Raises:
+        InputError: numbers of channels or names that do not fit each other.
+
+    Example:
+        >>> from unet_spec import preset, random_tensors
+        >>> config = preset("same", widths=(4, 8))
+        >>> adapt(Checkpoint(config, random_tensors(config.graph, 0)), out_channels=5).fresh
+        ('head.weight', 'head.bias')
+    """
+    old, data = checkpoint.config, checkpoint.data
+    if class_names is not None and out_channels is None:
+        fits = len(class_names) == data.class_count(old)
+        out_channels = old.out_channels if fits else len(class_names)
+    wanted = {"in_channels": in_channels, "out_channels": out_channels}
+    config = old.replace(**{name: value for name, value in wanted.items() if value is not None})
+    other_classes = class_names is not None and data.class_names != tuple(class_names)
+    head = _head(old) if other_classes else frozenset()
+    return _taken(checkpoint, config, class_names, head, seed)
+
+
+def open_adapted(folder: Path, **changes: Any) -> Checkpoint:
+    """The checkpoint of a folder, adapted where any change is given (see `adapt`), with a warning of what is new."""
+    checkpoint = Checkpoint.load(folder)
+    if all(value is None for value in changes.values()):
+        return checkpoint
+    adapted = adapt(checkpoint, **changes)
+    if adapted.note:
+        warnings.warn(f"{folder}: {adapted.note}", stacklevel=3)
+    return adapted.checkpoint
+
+
+def take_weights(
+    checkpoint: Checkpoint, config: NetworkConfig, seed: int = 0, class_names: Sequence[str] = ()
+) -> Adapted:
+    """The checkpoint's tensors in a network of another config of the same architecture: those whose names and shapes
+    it has.
+
+    Args:
+        checkpoint: of any architecture.
+        config: the network.
+        seed: of the initial weights of the layers that do not fit.
+        class_names: of the network. Where the checkpoint has names and they differ, the layers whose shape follows from
+            the number of classes begin anew. Empty: not compared.
+
+    Raises:
+        InputError: another architecture, or no layer fits.
+
+    Example:
+        >>> from unet_spec import preset, random_tensors
+        >>> old = preset("same", widths=(4, 8))
+        >>> taken = take_weights(Checkpoint(old, random_tensors(old.graph, 0)), old.replace(out_channels=5))
+        >>> taken.note
+        '32 of 34 tensors taken; 1 layer begins anew (head)'
+    """
+    if config.architecture != checkpoint.config.architecture:
+        raise InputError(
+            f"the weights are of the architecture {checkpoint.config.architecture!r}, the network of "
+            f"{config.architecture!r}; none fit"
+        )
+    known = checkpoint.data.class_names
+    other_classes = bool(known and class_names) and known != tuple(class_names)
+    return _taken(checkpoint, config, None, _head(checkpoint.config) if other_classes else frozenset(), seed)
+
+
+def _taken(
+    checkpoint: Checkpoint,
+    config: NetworkConfig,
+    class_names: Sequence[str] | None,
+    left: frozenset[str],
+    seed: int,
+) -> Adapted:
+    old, data = checkpoint.config, checkpoint.data
+    dtype = next(iter(checkpoint.tensors.values())).dtype
+    tensors = initial_tensors(config.graph, seed, dtype)
+    fresh = tuple(n for n, t in tensors.items() if n in left or not _same_shape(checkpoint.tensors.get(n), t))
+    if len(fresh) == len(tensors):
+        raise InputError("no layer of the weights has the shape that the network has; the widths must be equal")
+    tensors |= {name: checkpoint.tensors[name] for name in tensors if name not in fresh}
+    lost = []
+    if config.in_channels != old.in_channels and data.mean:
+        kind = "none" if data.normalization == "ct" else data.normalization
+        data = replace(data, mean=(), std=(), low=(), high=(), normalization=kind)
+        lost = ["the normalisation"]
+    if class_names is not None:
+        data = replace(data, class_names=tuple(class_names))
+    elif len(data.class_names) != data.class_count(config) and data.class_names:
+        data, lost = replace(data, class_names=()), [*lost, "the class names"]
+    data.check(config, "the new network")
+    layers = _layers(fresh)
+    new = [f"{_count(layers)} ({first_few(layers)})"] if fresh else []
+    new += [f"not taken: {' and '.join(lost)}"] if lost else []
+    note = f"{len(tensors) - len(fresh)} of {len(tensors)} tensors taken; {'; '.join(new)}" if new else None
+    return Adapted(Checkpoint(config, tensors, data), fresh, note)
+
+
+def _head(config: NetworkConfig) -> frozenset[str]:
+    """Names of the tensors whose shapes follow from the number of output channels."""
+    more = config.replace(out_channels=config.out_channels + 1).graph.params
+    return frozenset(name for name, p in config.graph.params.items() if name in more and more[name].shape != p.shape)
+
+
+def _same_shape(old: np.ndarray | None, new: np.ndarray) -> bool:
+    return old is not None and old.shape == new.shape
+
+
+def _count(layers: Sequence[str]) -> str:
+    return "1 layer begins anew" if len(layers) == 1 else f"{len(layers)} layers begin anew"

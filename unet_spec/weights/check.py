@@ -1,0 +1,99 @@
+"""Whether tensors are exactly those of a network, and which are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..graph import Graph
+from ..untrusted.text import one_line
+
+
+def check_tensors(graph: Graph, tensors: Mapping[str, np.ndarray], where: str) -> None:
+    """Raises InputError unless the tensors are exactly the graph's: none missing, none extra, none misshapen.
+
+    Args:
+        graph: of the network.
+        tensors: arrays by PyTorch name, in PyTorch's axis order. Only their shapes are looked at.
+        where: begins the message: the file, or what was attempted.
+
+    Example:
+        >>> from unet_spec import preset, random_tensors
+        >>> graph = preset("paper", widths=(2, 4)).graph
+        >>> check_tensors(graph, random_tensors(graph, 0) | {"extra": np.zeros(1)}, "model.safetensors")
+        Traceback (most recent call last):
+        unet_spec.errors.InputError: model.safetensors: ...; 1 not part of this network: extra
+    """
+    check_shapes({name: param.shape for name, param in graph.params.items()}, tensors, where)
+
+
+def check_finite(tensors: Mapping[str, np.ndarray], where: object) -> None:
+    """Raises InputError, naming the tensor, where a weight is NaN or infinite: such a network gives no result.
+
+    Args:
+        tensors: arrays of any dtype, by name.
+        where: begins the message: the file, or what was attempted.
+
+    Example:
+        >>> check_finite({"head.bias": np.array([0.0, np.nan])}, "model.safetensors")
+        Traceback (most recent call last):
+        unet_spec.errors.InputError: model.safetensors: head.bias holds NaN or infinite values (1 of 2); ...
+    """
+    for name, tensor in tensors.items():
+        if not all_finite(tensor):
+            bad = int((~np.isfinite(tensor.astype(np.float32))).sum())
+            raise InputError(
+                f"{where}: {name} holds NaN or infinite values ({bad} of {tensor.size}); such a network gives no result"
+            )
+
+
+def all_finite(array: np.ndarray) -> bool:
+    """Whether no value is NaN or infinite; one pass without an array of flags where all are finite."""
+    if array.dtype.kind == "V":  # ml_dtypes' own types, such as bfloat16
+        array = array.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+
+def check_shapes(expected: Mapping[Any, tuple[int, ...]], tensors: Mapping[Any, Any], where: str) -> None:
+    """As `check_tensors`, for names of any kind with their shapes."""
+    if problems := listed(differences(expected, tensors)):
+        raise InputError(f"{where}: the tensors are not those of the config; {'; '.join(problems)}")
+
+
+def differences(expected: Mapping[Any, tuple[int, ...]], tensors: Mapping[Any, Any]) -> dict[str, list[str]]:
+    """The names of tensors that are missing, extra or misshapen. Parts of a path are joined by dots."""
+
+    def text(name: Any) -> str:
+        return ".".join(name) if isinstance(name, tuple) else name
+
+    return {
+        "missing": [text(name) for name in expected if name not in tensors],
+        "not part of this network": [text(name) for name in tensors if name not in expected],
+        "of another shape": [
+            f"{text(name)} {tuple(tensors[name].shape)}, not {shape}"
+            for name, shape in expected.items()
+            if name in tensors and tuple(tensors[name].shape) != shape
+        ],
+    }
+
+
+def listed(problems: Mapping[str, list[str]]) -> list[str]:
+    """One text for each kind of problem that there is, with the first few names."""
+    count = 3 if sum(map(bool, problems.values())) == 1 else 1
+    return [f"{len(names)} {what}: {first_few(names, count)}" for what, names in problems.items() if names]
+
+
+def first_few(names: Iterable[str], count: int = 3) -> str:
+    """The first names, each cut to 120 characters, and how many more there are.
+
+    Example:
+        >>> first_few("abcde")
+        'a, b, c and 2 more'
+    """
+    names = list(names)
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(one_line(name, 120) for name in names[:count]) + more

@@ -1,0 +1,97 @@
+"""A checkpoint folder from the Hugging Face hub, or to it. Needs the extra "hub".
+
+Only JSON, safetensors and Markdown travel: no file of these formats can run anything when it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..files import first_line
+
+PATTERNS = ("*.json", "*.safetensors", "*.md")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def find_folder(source: str | os.PathLike[str], revision: str | None = None) -> Path:
+    """The folder that `source` names: itself, if it exists, else the local copy of the hub's repository "owner/name".
+
+    Args:
+        source: a folder or a repository.
+        revision: a branch, tag or, for reproducible content, commit of the repository; None: its main branch.
+
+    Raises:
+        InputError: the repository cannot be downloaded and there is no copy, or a revision is given for a folder.
+    """
+    path = Path(source)
+    if path.exists() or isinstance(source, os.PathLike) or not _REPOSITORY.fullmatch(source):
+        if revision is not None:
+            raise InputError(f"revision {revision!r} is for a repository of the hub; {source} is a folder")
+        return path  # whoever reads it says what is wrong with it
+    hub = _import(f"there is no folder {source}; as a repository of the hub, it")
+    try:
+        return Path(hub.snapshot_download(source, revision=revision, allow_patterns=list(PATTERNS)))
+    except Exception as e:  # of many kinds: no such repository, no access, no network
+        wanted = source if revision is None else f"{source} at {revision}"
+        raise InputError(f"there is no folder {source}, and the hub does not give {wanted} ({first_line(e)})") from None
+
+
+def push(
+    save: Callable[[Path], None],
+    repository: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    message: str = "Upload a checkpoint",
+    token: str | None = None,
+) -> str:
+    """Uploads a folder to the hub's repository "owner/name", which is created if needed.
+
+    Args:
+        save: writes the folder.
+        repository: "owner/name".
+        private: whether a repository that is created is private.
+        revision: the branch; None: main.
+        message: of the commit.
+        token: None takes the one that `huggingface-cli login` keeps.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        InputError: not a repository's name, or the hub refuses.
+    """
+    if not _REPOSITORY.fullmatch(repository):
+        raise InputError(f"{repository!r} is no repository of the hub; give owner/name")
+    hub = _import("pushing to the hub")
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder))
+        try:
+            api = hub.HfApi(token=token)
+            api.create_repo(repository, private=private, exist_ok=True)
+            if revision is not None:
+                api.create_branch(repository, branch=revision, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                revision=revision,
+                commit_message=message,
+                allow_patterns=list(PATTERNS),
+            )
+        except Exception as e:
+            raise InputError(f"the hub does not take {repository} ({first_line(e)})") from None
+    return str(getattr(commit, "commit_url", commit))
+
+
+def _import(what: str) -> Any:
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError:
+        raise InputError(f"{what} needs huggingface_hub; pip install 'unet-twins[hub]'") from None
+    return huggingface_hub

@@ -1,0 +1,12 @@
+from . import families as families
+from . import losses as losses
+from .families.unet import UNet as UNet
+from .network import Network as Network
+from .registry import NETWORKS as NETWORKS
+from .registry import UNetConfig as UNetConfig
+from .registry import create as create
+from .registry import from_checkpoint as from_checkpoint
+from .registry import from_pretrained as from_pretrained
+from .registry import preset as preset
+from .registry import register as register
+from .runtime import TorchRuntime as TorchRuntime
