@@ -12,6 +12,8 @@ NUMBERS = [
     ("unet++", {}, 9_163_329),
     ("unet++", {"in_channels": 1}, 9_162_753),
     ("unet++-deep", {}, 9_163_428),
+    ("unet3+", {}, 26_971_777),  # the paper: 26.97 M
+    ("unet3+-deep", {}, 26_989_637),
     ("attention-unet", {}, 31_739_250),
     ("multiresunet", {}, 7_238_228),
     ("sa-unet", {}, 537_299),
