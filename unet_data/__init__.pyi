@@ -12,8 +12,11 @@ from .datasets.opening import open_dataset as open_dataset
 from .datasets.opening import open_stored as open_stored
 from .datasets.sampler import Sampler as Sampler
 from .datasets.splitting import split as split
-from .datasets.synthetic import membrane_instances as membrane_instances
-from .datasets.synthetic import membranes as membranes
+from .datasets.synthetic.cells import CellSequence as CellSequence
+from .datasets.synthetic.cells import cell_sequence as cell_sequence
+from .datasets.synthetic.cells import cells as cells
+from .datasets.synthetic.membranes import membrane_instances as membrane_instances
+from .datasets.synthetic.membranes import membranes as membranes
 from .inference.network import OpenNetwork as OpenNetwork
 from .inference.output import most_probable as most_probable
 from .inference.output import present_classes as present_classes
@@ -67,6 +70,7 @@ from .normalize import Normalization as Normalization
 from .normalize import normalization_of as normalization_of
 from .objects.challenge import Linker as Linker
 from .objects.challenge import write_sequence as write_sequence
+from .objects.challenge import write_truth as write_truth
 from .objects.results import ObjectsFound as ObjectsFound
 from .objects.settings import ObjectSettings as ObjectSettings
 from .objects.table import measure_objects as measure_objects

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unet_spec import InputError
-from unet_spec.files import replacing, write_errors_as_input_error
+from unet_spec.files import replacing, replacing_folder, write_errors_as_input_error
 
 if TYPE_CHECKING:
-    from jaxtyping import Int64, Integer, UInt16
+    from jaxtyping import Int64, Integer, Shaped, UInt16
 
 TRACKS = {"mask": "res_track.txt", "man_track": "man_track.txt"}
 
@@ -162,9 +162,64 @@ def write_sequence(folder: str | Path, frames: Iterable[Integer[np.ndarray, "*sp
         for number, labels in enumerate(frames):
             with replacing(folder / f"mask{number:03d}.tif") as temporary:
                 tifffile.imwrite(temporary, linker.add(labels), compression="zlib")
-        with replacing(folder / TRACKS["mask"]) as temporary:
-            temporary.write_text("".join(" ".join(map(str, row)) + "\n" for row in linker.tracks.tolist()))
+        _write_tracks(folder / TRACKS["mask"], linker.tracks)
     return linker.tracks
+
+
+def write_truth(
+    folder: str | Path,
+    images: Iterable[Shaped[np.ndarray, "*spatial"]],
+    labels: Iterable[Integer[np.ndarray, "*spatial"]],
+    tracks: Int64[np.ndarray, "n 4"],
+    sequence: str = "01",
+) -> None:
+    """Writes a sequence with true labels: 01/t000.tif …, 01_GT/SEG/man_seg000.tif …, 01_GT/TRA/man_track000.tif …
+    and 01_GT/TRA/man_track.txt.
+
+    Args:
+        folder: of the data set; made if missing.
+        images: frames (*spatial) or (*spatial, 1), uint8 or uint16.
+        labels: (*spatial) of each, 0 of no object, up to 65535; a cell has one number in all frames.
+        tracks: a row for each number: number, first frame, last frame, number of the parent or 0.
+        sequence: name of the folder of the frames.
+
+    Raises:
+        InputError: frames and labels do not fit together, the sequence exists, or cannot be written.
+
+    Example:
+        >>> from unet_data import cell_sequence, open_dataset, write_truth
+        >>> cells = cell_sequence(3, 64, seed=0)
+        >>> write_truth("cells", cells.images, cells.labels, cells.tracks)
+        >>> open_dataset("cells").names
+        ('01-t000', '01-t001', '01-t002')
+    """
+    import tifffile
+
+    frames, truths = [np.asarray(i) for i in images], [np.asarray(each) for each in labels]
+    if len(frames) != len(truths) or not frames:
+        raise InputError(f"{len(frames)} frames and {len(truths)} labels; expected as many of both, and one at least")
+    for number, (image, truth) in enumerate(zip(frames, truths, strict=True)):
+        if image.shape not in (truth.shape, (*truth.shape, 1)):
+            raise InputError(f"frame {number} has shape {image.shape}, its label {truth.shape}; they must be equal")
+        if truth.dtype.kind not in "ui" or (truth.size and not 0 <= truth.min() <= truth.max() <= 65535):
+            raise InputError(f"frame {number}: labels are whole numbers from 0 to 65535 in the challenge's files")
+    top, truth_folder = Path(folder) / sequence, Path(folder) / f"{sequence}_GT"
+    for path in (top, truth_folder):
+        if path.exists():
+            raise InputError(f"{path}: exists; give another folder or another name of the sequence")
+    with replacing_folder(top) as own, replacing_folder(truth_folder) as true:
+        (true / "SEG").mkdir()
+        (true / "TRA").mkdir()
+        for number, (image, truth) in enumerate(zip(frames, truths, strict=True)):
+            tifffile.imwrite(own / f"t{number:03d}.tif", image.reshape(truth.shape), compression="zlib")
+            for path in (true / "SEG" / f"man_seg{number:03d}.tif", true / "TRA" / f"man_track{number:03d}.tif"):
+                tifffile.imwrite(path, truth.astype(np.uint16), compression="zlib")
+        _write_tracks(true / "TRA" / TRACKS["man_track"], tracks)
+
+
+def _write_tracks(path: Path, tracks: np.ndarray) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("".join(" ".join(map(str, row)) + "\n" for row in tracks.tolist()))
 
 
 def is_result(folder: Path) -> bool:

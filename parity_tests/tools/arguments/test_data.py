@@ -1,9 +1,11 @@
 """What is opened by windows, and what is taken into memory."""
 
 import numpy as np
+import pytest
 
 import unet_tools.arguments.data
-from unet_data import membranes
+from unet_data import cells, membranes
+from unet_spec import InputError
 from unet_tools.arguments.data import account_for, accounted, open_data
 from unet_tools.cli import main
 
@@ -47,3 +49,18 @@ def test_the_synthetic_data_set_is_drawn_from_the_seed():
         opened = open_data("synthetic", dims, seed=7, ignore=255)
         np.testing.assert_array_equal(opened.images, membranes(count, size, 7, spatial_dims=dims).images)
         assert (opened.ignore, opened.path) == (255, "synthetic")
+
+
+def test_words_for_synthetic_cells(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(unet_tools.arguments.data.SYNTHETIC, 2, (3, 64))
+    for style in ("phase-contrast", "dic"):
+        opened, drawn = open_data(f"synthetic:{style}", seed=4), cells(3, 64, 4, style)
+        np.testing.assert_array_equal(opened.images, drawn.images)
+        np.testing.assert_array_equal(opened.instances, drawn.instances)
+        assert opened.path == f"synthetic:{style}"
+    assert main(["data", "check", "synthetic:fluorescence"]) == 2
+    said = capsys.readouterr().err
+    for word in ("synthetic,", "synthetic:phase-contrast", "synthetic:dic"):
+        assert word in said
+    with pytest.raises(InputError, match="not volumes"):
+        open_data("synthetic:dic", 3)

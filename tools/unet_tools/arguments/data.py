@@ -1,4 +1,4 @@
-"""The data set that a command names: a path, or "synthetic"."""
+"""The data set that a command names: a path, or synthetic pictures."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unet_data import Dataset, ReadSettings, membranes, open_dataset, open_stored
+from unet_data import Dataset, ReadSettings, cells, membranes, open_dataset, open_stored
 from unet_data.datasets.label_rule import LabelKind
 from unet_data.datasets.splitting import divide
+from unet_data.datasets.synthetic.microscope import Style
 from unet_data.folders.layout import find_layout
 from unet_data.folders.listing import account
+from unet_spec import InputError
 
 Subset = Literal["all", "train", "validation"]
 
@@ -18,7 +20,14 @@ LARGE = 2**30
 """Bytes of image files above which they are read by windows by default."""
 
 SYNTHETIC = {2: (24, 384), 3: (6, 96)}
-"""The data set "synthetic", by spatial dimensions: how many images, and their pixels along each axis."""
+"""The data sets "synthetic…", by spatial dimensions: how many images, and their pixels along each axis."""
+
+DRAWN: dict[str, Style | None] = {
+    "synthetic": None,
+    "synthetic:phase-contrast": "phase-contrast",
+    "synthetic:dic": "dic",
+}
+"""The words for synthetic images: of membranes, or of cells through a microscope, whose labels number objects."""
 
 
 def open_data(
@@ -34,7 +43,7 @@ def open_data(
     """Opens the data set that a command names.
 
     Args:
-        name: a path (see `unet_data.open_dataset`), or "synthetic": 24 images of membranes, 6 volumes in 3-D.
+        name: a path (see `unet_data.open_dataset`), or a word of DRAWN: 24 images, of membranes also 6 volumes in 3-D.
         spatial_dims: 2 for images, 3 for volumes.
         seed: of synthetic images.
         stored: leave a path's images in their files (see `unet_data.datasets.opening`). None: if they are LARGE.
@@ -44,14 +53,25 @@ def open_data(
         class_numbers: the numbers of the classes, in their order.
 
     Raises:
-        InputError: the path holds no data set.
+        InputError: the path holds no data set, or the word is not known.
     """
-    if name == "synthetic":
-        made = membranes(*SYNTHETIC[spatial_dims], seed, spatial_dims=spatial_dims)
-        return replace(made, ignore=ignore, path=name)
+    if name in DRAWN:
+        return replace(_drawn(name, spatial_dims, seed), ignore=ignore, path=name)
+    if name.startswith("synthetic:") and not Path(name).exists():
+        raise InputError(f"{name}: not known; choose from {', '.join(DRAWN)}, or give a folder")
     if stored is None:
         stored = _by_windows(Path(name), kind == "overlapping")
     return (open_stored if stored else open_dataset)(name, spatial_dims, kind, ignore, reading, class_numbers)
+
+
+def _drawn(name: str, spatial_dims: int, seed: int) -> Dataset:
+    count, size = SYNTHETIC[spatial_dims]
+    style = DRAWN[name]
+    if style is None:
+        return membranes(count, size, seed, spatial_dims=spatial_dims)
+    if spatial_dims != 2:
+        raise InputError(f"{name}: draws images, not volumes; the network is {spatial_dims}-D")
+    return cells(count, size, seed, style)
 
 
 def _by_windows(path: Path, masks: bool) -> bool:

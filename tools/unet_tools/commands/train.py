@@ -1,6 +1,7 @@
 """Train a network in JAX. A sixth of the data (--validate, --group) validates and is never trained on.
 
-DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or the word synthetic. With
+DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or a word: synthetic (cell
+membranes), synthetic:phase-contrast or synthetic:dic (cells, with labels that number them, for --objects). With
 --loader grain it may be larger than memory, and hold .npy and .zarr. Pixels with the label --ignore do not count.
 OUT receives best/ and last/ (checkpoints), log.jsonl, run.json, report.html and state/ (for --resume).
 --config run.json repeats a run, into another folder. SIGTERM or Ctrl-C saves and leaves.

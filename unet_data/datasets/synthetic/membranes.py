@@ -1,8 +1,8 @@
 """Pictures like electron micrographs of nerve tissue, drawn from a seed, with exact labels.
 
-For tests, examples and benchmarks where no data may be shipped. Cells are Voronoi regions of jittered points, some
-merged into large ones, with boundaries bent by smooth noise; membranes are dark lines between them, of varying width.
-Inside the cells lie organelles as dark as membranes that are labelled as cell, so that a threshold does not solve it.
+Cells are Voronoi regions of jittered points, some merged into large ones, with boundaries bent by smooth noise;
+membranes are dark lines between them, of varying width. Inside the cells lie organelles as dark as membranes that are
+labelled as cell, so that a threshold does not solve it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
-from ..regions import regions
-from .dataset import MEMBRANE_CLASSES, Dataset
+from ...regions import regions
+from ..dataset import MEMBRANE_CLASSES, Dataset
+from .noise import smooth
 
 if TYPE_CHECKING:
     from jaxtyping import Int32
@@ -97,15 +98,15 @@ def _draw(rng: np.random.Generator, shape: tuple[int, ...], channels: int) -> tu
     spacing = float(np.clip(min(shape) / _CELLS_ACROSS, _SMALLEST_CELL[len(shape)], _CELL_PIXELS))
     scale = spacing / _CELL_PIXELS
     distance, cell = _cells(rng, shape, spacing)
-    width = scale * (1.9 + 0.9 * np.clip(_smooth(rng, shape, 20 * scale), -0.9, 2.5))  # half a membrane, in pixels
+    width = scale * (1.9 + 0.9 * np.clip(smooth(rng, shape, 20 * scale), -0.9, 2.5))  # half a membrane, in pixels
     label = (distance > width).astype(np.int32)
     inside = np.clip((distance - width) / (2.0 * scale), 0, 1)  # 0 on the membrane, 1 from two pixels beside it on
 
     light = rng.normal(150, 14, cell.max() + 1)[cell]
-    light += 10 * _smooth(rng, shape, 40 * scale) + 19 * _smooth(rng, shape, 1.6)
+    light += 10 * smooth(rng, shape, 40 * scale) + 19 * smooth(rng, shape, 1.6)
     light = _organelles(rng, light, distance - width, scale)
     # Membranes cut at a slant look faint, down to the grey of the cells beside them.
-    membrane = 62 + 26 * np.clip(_smooth(rng, shape, 9 * scale) + 0.3, 0, 2.2)
+    membrane = 62 + 26 * np.clip(smooth(rng, shape, 9 * scale) + 0.3, 0, 2.2)
     tissue = light * inside + membrane * (1 - inside)
     return _expose(rng, tissue, channels), label
 
@@ -125,8 +126,8 @@ def _cells(rng: np.random.Generator, shape: tuple[int, ...], spacing: float) -> 
 
     position = np.stack(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in shape], indexing="ij"), axis=-1)
     for axis in range(len(shape)):
-        position[..., axis] += spacing * (0.35 * _smooth(rng, shape, 0.9 * spacing))
-        position[..., axis] += spacing * (0.07 * _smooth(rng, shape, 0.2 * spacing))
+        position[..., axis] += spacing * (0.35 * smooth(rng, shape, 0.9 * spacing))
+        position[..., axis] += spacing * (0.07 * smooth(rng, shape, 0.2 * spacing))
     _, nearest = spatial.KDTree(points).query(position.reshape(-1, len(shape)), k=1)
     cell = numbers[nearest].reshape(shape)
 
@@ -180,31 +181,10 @@ def _expose(rng: np.random.Generator, tissue: np.ndarray, channels: int) -> np.n
     from scipy import ndimage
 
     blurred = np.asarray(ndimage.gaussian_filter(tissue, 0.8))
-    blurred *= 1 + 0.05 * _smooth(rng, tissue.shape, max(tissue.shape) / 6)
+    blurred *= 1 + 0.05 * smooth(rng, tissue.shape, max(tissue.shape) / 6)
     image = np.empty((*tissue.shape, channels), np.uint8)
     for channel in range(channels):
         contrast = 1.0 if channel == 0 else rng.uniform(0.6, 1.1)
         noisy = 128 + contrast * (blurred - 128) + rng.normal(0, 19, tissue.shape)
         image[..., channel] = np.clip(np.rint(noisy), 0, 255)
     return image
-
-
-def _smooth(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
-    """Gaussian noise of standard deviation about 1 that varies over `sigma` pixels, of `shape`, float64.
-
-    Drawn on a grid just fine enough for it and interpolated: a wide filter at full size would cost most of the time.
-    """
-    from scipy import ndimage
-
-    step = max(1.0, sigma / 2)
-    coarse = tuple(int(np.ceil(length / step)) + 4 for length in shape)
-    noise = np.asarray(ndimage.gaussian_filter(rng.normal(size=coarse), sigma / step, mode="wrap"))
-    noise /= noise.std() + 1e-12
-    if step == 1.0:
-        return noise[tuple(slice(0, length) for length in shape)]
-    for axis, length in enumerate(shape):  # linear interpolation, one axis after the other
-        at = np.arange(length) / step + 1
-        low = at.astype(int)
-        part = (at - low).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-        noise = np.take(noise, low, axis) * (1 - part) + np.take(noise, low + 1, axis) * part
-    return noise
