@@ -61,6 +61,8 @@ from .metrics.matching import instance_scores as instance_scores
 from .metrics.matching import match_objects as match_objects
 from .metrics.measurement import Measurement as Measurement
 from .metrics.measurement import measure_in_detail as measure_in_detail
+from .metrics.outcomes import Outcomes as Outcomes
+from .metrics.outcomes import object_outcomes as object_outcomes
 from .metrics.overlapping import measure_overlapping as measure_overlapping
 from .metrics.tracking import challenge_scores as challenge_scores
 from .metrics.tracking import seg_score as seg_score

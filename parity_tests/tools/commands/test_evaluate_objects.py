@@ -102,3 +102,22 @@ def test_a_sequence_of_the_challenge(tmp_path, capsys):
     (tmp_path / "01_RES" / "mask001.tif").unlink()
     assert main(command) == 2
     assert "frame 1" in capsys.readouterr().err
+
+
+def test_the_report_shows_objects(data, capsys):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    exact_network(data / "ck")
+    scores = evaluate(data, capsys, "--report", str(data / "page"))
+    page = (data / "page" / "report.html").read_text()
+    assert "Worst: " in page
+    assert "Best: " in page
+    saved = json.loads((data / "page" / "report.json").read_text())["objects"]
+    counts = saved["counts"]
+    assert (counts["split"], counts["merged"]) == (scores["split"], scores["merged"])
+    assert counts["found"] + counts["false"] <= scores["objects_predicted"]
+    assert saved["scores"]["ap@0.50"] == scores["ap@0.50"]
+    write_sequence(data / "01_RES", [np.ones((3, 3), int)])
+    assert main(["evaluate", str(data / "01_RES"), str(data), "--report", str(data / "other")]) == 2
+    assert "--report" in capsys.readouterr().err
+    assert not (data / "other").exists()

@@ -26,7 +26,7 @@ def folder_of(path, instances=True):
 
 
 def train(data, out, *flags):
-    small = ["--preset", "same", "--widths", "2", "4", "--steps", "2", "--tile", "32", "--batch", "1", "--no-report"]
+    small = ["--preset", "same", "--widths", "2", "4", "--steps", "2", "--tile", "32", "--batch", "1"]
     return main(["train", str(data), "--out", str(out), *small, "--no-large-pages", *flags])
 
 
@@ -37,6 +37,11 @@ def test_the_border_is_a_class_and_the_choice_is_stored(tmp_path, capsys):
     assert "with a border of 2 pixels between objects as a class" in said.err
     assert "chosen by the validation images" in said.err
     assert "ap_mean" in said.out
+    if (tmp_path / "run" / "report.json").exists():  # where matplotlib and jinja2 are installed
+        shown = json.loads((tmp_path / "run" / "report.json").read_text())["objects"]
+        assert shown["total_images"] == 1
+        assert sum(shown["counts"].values()) > 0
+        assert [image["rank"] for image in shown["images"]] == ["only"]
     best, last = (Checkpoint.load(tmp_path / "run" / name) for name in ("best", "last"))
     assert best.data.class_names == ("background", "object", "border")
     assert best.data.objects == last.data.objects

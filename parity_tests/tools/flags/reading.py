@@ -217,7 +217,7 @@ EVALUATE = Command(
         "--json": as_json(),
     },
     needs={"--seed": "--samples 5"},
-    elsewhere={"--choose-objects": "tools/commands/test_evaluate_objects.py"},
+    elsewhere=dict.fromkeys(("--choose-objects", "--report"), "tools/commands/test_evaluate_objects.py"),
 )  # fmt: skip
 
 

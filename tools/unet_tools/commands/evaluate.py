@@ -20,13 +20,15 @@ Example: unet evaluate runs/em/best data/isbi2012 --subset validation
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass, field, replace
+import shlex
+import sys
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from unet_data import Dataset, OpenNetwork, challenge_scores, measure_in_detail, with_border
+from unet_data import Dataset, Measurement, OpenNetwork, challenge_scores, measure_in_detail, with_border
 from unet_data.datasets.border_class import BORDER_CLASSES
 from unet_data.datasets.label_rule import LabelKind
 from unet_data.inference.prepare import looks_foreign
@@ -38,17 +40,16 @@ from unet_spec import InputError, is_checkpoint
 from unet_spec.untrusted.strict_json import read_object
 
 from ..arguments.data import Subset, account_for, accounted, choose, open_data
-from ..arguments.networks import named_network
 from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, open_network
 from ..console import notes, print_classes, print_json, print_table
-from ..prediction.object_scores import object_lines, score_objects, sequence_lines, store_objects
+from ..prediction.object_scores import FoundObjects, object_lines, score_objects, sequence_lines, store_objects
 
 
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint or a bundle, or the name of an installed network; or a folder 01_RES of labels."""
+    """A checkpoint or a bundle; or a folder 01_RES of labels."""
     data: tyro.conf.Positional[str]
     """Labelled images, as for unet train; of 01_RES, the folder 01_GT."""
     subset: Subset = "all"
@@ -70,6 +71,9 @@ class Args:
     choose_objects: bool = False
     """Choose how objects are made by these images, and store it with the checkpoint. Give images that were not trained
     on, such as --subset validation."""
+    report: Path | None = None
+    """Folder to write report.html into: the scores and, where the labels number objects, outlines of those that were
+    found, missed, false, split and merged, on the worst, the median and the best image."""
     samples: int = 0
     """Hypotheses to draw of each image, for the energy distance."""
     seed: int = 0
@@ -91,12 +95,6 @@ def _split(args: Args) -> tuple[str, str | None]:
 def run(args: Args) -> int:
     if is_result(args.checkpoint):
         return _sequence(args)
-    given, args = args.checkpoint, replace(args, checkpoint=named_network(args.checkpoint))
-    if args.choose_objects and args.checkpoint != given:
-        raise InputError(
-            f"--choose-objects stores what it chooses in the checkpoint, and {given} is of an installed package: "
-            f"copy it with unet convert {given} FOLDER, and give FOLDER"
-        )
     network = open_network(args.checkpoint, args.runtime)
     dims = network.config.spatial_dims
     kind = "overlapping" if network.data.overlapping and args.labels == "auto" else args.labels
@@ -128,22 +126,53 @@ def run(args: Args) -> int:
     if args.samples:
         scores |= measure_samples(network.run, network.config, network.data, dataset, args.samples, args.seed)  # type: ignore[arg-type]
     apart = dataset.instances is not None and not network.data.overlapping
-    objects = _objects(args, network, views, dataset) if apart else {}
+    found = _objects(args, network, views, dataset) if apart else None
+    objects = found.scores if found else {}
     baseline = {} if dataset.overlapping else {"baseline_pixel_accuracy": commonest_class_accuracy(dataset)}
     if args.json:
-        found = {"data": dataset.source, "images": len(dataset), "runtime": network.name}
-        print_json(found | files | scores | objects | baseline | {"classes": measured.classes})
+        origin = {"data": dataset.source, "images": len(dataset), "runtime": network.name}
+        print_json(origin | files | scores | objects | baseline | {"classes": measured.classes})
     else:
         lines = [(name, f"{value:.4f}") for name, value in scores.items()] + object_lines(objects)
         lines += [("pixel accuracy of the commonest class", f"{value:.4f}") for value in baseline.values()]
         title = f"{len(dataset)} images of {dataset.source}, {network.name}"
         print_table(title, ("measure", "value"), lines, right="1")
         print_classes(measured)
+    if args.report:
+        page = _report(args, args.report, dataset, scores | baseline, measured, found)
+        notes.print(f"look at {page}", soft_wrap=True)
     return 0
+
+
+def _report(
+    args: Args,
+    folder: Path,
+    dataset: Dataset,
+    scores: dict[str, float],
+    measured: Measurement,
+    found: FoundObjects | None,
+) -> Path:
+    from ..report import Report, write_report
+    from ..report.objects import object_pictures
+
+    return write_report(
+        Report(
+            title=f"{args.checkpoint} on {dataset.source}",
+            command=shlex.join(["unet", *sys.argv[1:]]),
+            facts={},
+            scores=scores,
+            classes=measured.classes,
+            objects=object_pictures(dataset, found.labels, found.scores) if found else None,
+            class_names=dataset.class_names,
+        ),
+        folder,
+    )
 
 
 def _sequence(args: Args) -> int:
     """Of labels that exist: SEG, DET and TRA."""
+    if args.report:
+        raise InputError("--report is of a network on images; a sequence of labels has only scores")
     scores = challenge_scores(args.checkpoint, args.data)
     if args.json:
         print_json({"result": str(args.checkpoint), "truth": args.data} | scores)
@@ -152,13 +181,15 @@ def _sequence(args: Args) -> int:
     return 0
 
 
-def _objects(args: Args, network: OpenNetwork, run: Run, dataset: Dataset) -> dict[str, float]:
-    """Scores of the objects; made as stored with the network, or as is chosen now."""
-    scores, own, mean = score_objects(network, run, dataset, args.choose_objects)
+def _objects(args: Args, network: OpenNetwork, run: Run, dataset: Dataset) -> FoundObjects:
+    """The objects, made as stored with the network, or as is chosen now."""
+    found = score_objects(network, run, dataset, args.choose_objects)
     origin = "the defaults; --choose-objects chooses" if network.data.objects is None else "stored with the network"
     if args.choose_objects:
-        store_objects(args.checkpoint, own)
-        origin = f"chosen by these {len(dataset)} images, mean AP {mean:.4f}, and stored in {args.checkpoint}"
+        store_objects(args.checkpoint, found.settings)
+        origin = (
+            f"chosen by these {len(dataset)} images, mean AP {found.chosen_by:.4f}, and stored in {args.checkpoint}"
+        )
     if not args.json:
-        notes.print(f"objects are made by {own.described()} ({origin})", soft_wrap=True)
-    return scores
+        notes.print(f"objects are made by {found.settings.described()} ({origin})", soft_wrap=True)
+    return found

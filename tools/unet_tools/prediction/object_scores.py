@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,25 @@ SHOWN = ("@0.50", "@0.75")
 """Thresholds that are shown; --json has all."""
 
 
-def score_objects(
-    network: OpenNetwork, run: Run, dataset: Dataset, choose: bool
-) -> tuple[dict[str, float], ObjectSettings, float | None]:
-    """Scores of the objects, how they are made, and the mean AP by which that was chosen.
+@dataclass(frozen=True, eq=False)
+class FoundObjects:
+    """Objects of a network on labelled images.
+
+    Attributes:
+        labels: of each image, 0 of no object.
+        scores: against the true ones, of `instance_scores`.
+        settings: how they are made.
+        chosen_by: the mean AP by which that was chosen; None: it was not.
+    """
+
+    labels: list[np.ndarray]
+    scores: dict[str, float]
+    settings: ObjectSettings
+    chosen_by: float | None
+
+
+def score_objects(network: OpenNetwork, run: Run, dataset: Dataset, choose: bool) -> FoundObjects:
+    """Makes the objects and scores them.
 
     Args:
         network: what computes.
@@ -35,7 +50,8 @@ def score_objects(
     own, score = settings_for(network.data, network.config), None
     if choose:
         own, score = choose_object_settings(maps, truths, own)
-    return instance_scores(truths, [objects_of(m, own, network.config.spatial_dims)[0] for m in maps]), own, score
+    labels = [objects_of(m, own, network.config.spatial_dims)[0] for m in maps]
+    return FoundObjects(labels, instance_scores(truths, labels), own, score)
 
 
 def store_objects(folder: Path, settings: ObjectSettings) -> None:

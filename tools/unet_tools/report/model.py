@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unet_spec import InputError
 
 from ..console import plain
+
+if TYPE_CHECKING:
+    from .objects import ObjectPictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,7 @@ class Report:
         verdict: what came of the training, in lines; the first one is the most important.
         classes: of each class on validation data: name, iou, dice, share (of the labelled pixels), predicted (share).
         examples: pictures to show; the first of them is in report.png.
+        objects: outlines of the objects, of labels that number them; None: not shown.
         parity: one per comparison: runtime, dtype, compared_with; worst_relative and rms_relative (relative to the
             reference's largest logit); label_agreement (0..1); bound (on worst_relative); ok (True, False, or None:
             not run); note.
@@ -100,6 +104,7 @@ class Report:
     verdict: list[str] = field(default_factory=list)
     classes: list[dict[str, Any]] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
+    objects: ObjectPictures | None = None
     parity: list[dict[str, Any]] = field(default_factory=list)
     tiling: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -117,6 +122,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """For strict JSON: null for NaN and inf; an example is its name, its shape and its share of wrong pixels."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "examples"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("examples", "objects")}
         examples = [{"name": e.name, "shape": e.image.shape, "error": e.error} for e in self.examples]
-        return plain({"schema": 1, **values, "passed": self.passed, "examples": examples})
+        objects = self.objects.to_dict() if self.objects else None
+        return plain({"schema": 1, **values, "passed": self.passed, "examples": examples, "objects": objects})

@@ -14,6 +14,7 @@ from unet_spec.files import replacing
 from ..console import to_json
 from .model import Report
 from .network import plot_network
+from .objects import KINDS, drawing_of
 from .picture import plot_summary
 from .pixels import data_uri, error_legend, panels
 from .plots import WORDS, draw_loss, draw_parity, draw_scores, figure_of, parity_height
@@ -86,6 +87,18 @@ def render(report: Report) -> str:
                 "positive": report.class_names[1] if len(report.class_names) == 2 else "",
             }
             for example in report.examples
+        ],
+        kinds=KINDS,
+        outlined=[
+            {
+                "rank": example.rank,
+                "name": example.name,
+                "score": example.score,
+                "part": example.part,
+                "counts": example.outcomes.counts,
+                "drawing": markup(drawing_of(example, f"objects-{number}")),
+            }
+            for number, example in enumerate(report.objects.examples if report.objects else (), start=1)
         ],
         field=receptive_field(report.facts),
         tiling_rows=list(dict.fromkeys([*tiling.get("worst_deviation", {}), *tiling.get("seconds", {})])),

@@ -27,6 +27,15 @@ def binary(example: Example) -> bool:
     return max(most, -1 if example.label is None else int(example.label.max())) <= 1
 
 
+def to_8_bit(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) of any dtype to (H, W), or (H, W, 3) of its first three channels, uint8; other dtypes are stretched
+    from their minimum to their maximum."""
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = np.round((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    return image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
+
+
 def color_image(image: np.ndarray) -> np.ndarray:
     """(H, W) or (H, W, 3) uint8 to (H, W, 3) uint8."""
     return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)

@@ -17,6 +17,7 @@ from unet_spec import NetworkConfig
 from unet_spec.summary import facts
 
 from ..arguments.networks import network_name
+from ..prediction.object_scores import FoundObjects
 from ..training.verdict import Verdict
 
 EXAMPLES = 2
@@ -30,6 +31,7 @@ def write_run_report(
     validation: Dataset,
     measured: Measurement,
     verdict: Verdict,
+    objects: FoundObjects | None = None,
 ) -> Path | None:
     """Writes report.html, .json and .png into the run folder.
 
@@ -39,6 +41,7 @@ def write_run_report(
         validation: labelled images; the report shows the worst one and the first of the others.
         measured: `best` against them.
         verdict: on the run.
+        objects: of the validation images, where their labels number objects.
 
     Returns:
         The path of report.html; None where matplotlib or jinja2 is not installed.
@@ -48,6 +51,7 @@ def write_run_report(
     from ..bench.hardware import hardware, versions
     from ..training.demo import example_of
     from . import Report, write_report
+    from .objects import object_pictures
 
     run = JaxRuntime(best).run
     assert validation.labels is not None
@@ -70,6 +74,7 @@ def write_run_report(
         classes=measured.classes,
         settings=_flat(settings.to_dict()),
         examples=examples,
+        objects=object_pictures(validation, objects.labels, objects.scores) if objects else None,
         versions=versions(),
         hardware=hardware(),
         class_names=("none", *names) if best.data.overlapping else names,

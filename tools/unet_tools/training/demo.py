@@ -29,6 +29,7 @@ from ..bench.hardware import hardware, versions
 from ..checking.findings import Finding
 from ..checking.runtimes import check_bundle, check_checkpoint
 from ..report import Example, Report, write_report
+from ..report.pixels import to_8_bit
 
 TILING_BOUND = 1e-5
 """How far a tiled result may be from the whole image's, relative to its largest logit, in float32."""
@@ -191,11 +192,7 @@ def example_of(
         middle = len(image) // 2
         image, label, prediction = image[middle], label[middle], prediction[middle]
         probability = None if probability is None else probability[middle]
-    if image.dtype != np.uint8:
-        low, high = float(image.min()), float(image.max())
-        image = np.round((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-    shown = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
-    return Example(name, shown, label, prediction, probability)
+    return Example(name, to_8_bit(image), label, prediction, probability)
 
 
 def _corner(image: np.ndarray, config: NetworkConfig) -> np.ndarray:

@@ -11,21 +11,26 @@ from unet_jax.training.run.selection import measure_for
 from unet_spec import InputError, NetworkConfig
 
 from ..console import console, notes, plain, print_classes, print_json, print_table
-from ..prediction.object_scores import object_lines, score_objects, store_objects
+from ..prediction.object_scores import FoundObjects, object_lines, score_objects, store_objects
 from .flags import TrainArgs
 from .verdict import Run, Verdict, judge
 
 
-def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) -> None:
-    """Chooses on the validation images how objects are made, stores it with the checkpoints, and reports scores."""
+def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) -> FoundObjects:
+    """Chooses on the validation images how objects are made, stores it with the checkpoints, and reports scores.
+
+    Returns the objects of these images."""
     best = from_pretrained(result.out / "best")
     network = OpenNetwork(JaxRuntime(best), best.data, result.out / "best")
-    scores, chosen, _ = score_objects(network, network.run, validation, choose=True)
+    found = score_objects(network, network.run, validation, choose=True)
     for name in ("best", "last"):
-        store_objects(result.out / name, chosen)
+        store_objects(result.out / name, found.settings)
     if not args.json:
-        notes.print(f"objects are made by {chosen.described()}; chosen by the validation images", soft_wrap=True)
-        print_table("objects", ("measure", "value"), object_lines(scores), right="1")
+        notes.print(
+            f"objects are made by {found.settings.described()}; chosen by the validation images", soft_wrap=True
+        )
+        print_table("objects", ("measure", "value"), object_lines(found.scores), right="1")
+    return found
 
 
 def print_stopped(args: TrainArgs, config: NetworkConfig, result: TrainResult, training: Dataset) -> None:
@@ -49,9 +54,16 @@ def _verdict(
 
 
 def print_result(
-    args: TrainArgs, config: NetworkConfig, result: TrainResult, training: Dataset, validation: Dataset
+    args: TrainArgs,
+    config: NetworkConfig,
+    result: TrainResult,
+    training: Dataset,
+    validation: Dataset,
+    objects: FoundObjects | None = None,
 ) -> None:
-    """Measures the best checkpoint; prints its scores and the verdict, and writes both into run.json and the report."""
+    """Measures the best checkpoint; prints its scores and the verdict, and writes both into run.json and the report.
+
+    objects: of the validation images, for the report."""
     best = from_pretrained(result.out / "best")
     measured = measure_in_detail(JaxRuntime(best).run, config, best.data, validation, objects=True)
     verdict = _verdict(args, config, result, training, measured)
@@ -60,7 +72,7 @@ def print_result(
         from ..report.run import write_run_report
 
         try:
-            page = write_run_report(result, config, args.settings, best, validation, measured, verdict)
+            page = write_run_report(result, config, args.settings, best, validation, measured, verdict, objects)
         except InputError as e:
             notes.print(f"warning: {e}", soft_wrap=True)
         else:

@@ -1,0 +1,209 @@
+"""Objects on their image: outlines of those that were found, missed, false, split and merged, as SVG.
+
+Each kind has a colour, a dash pattern and, but for the found ones, a letter, so that none is known by colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unet_data import Dataset, Outcomes, match_objects, object_outcomes
+from unet_data.metrics.outcomes import OUTCOMES
+from unet_data.objects.outlines import rings
+from unet_data.windows import middle
+
+from .pixels import data_uri, to_8_bit
+
+_LINE = 'fill="none" vector-effect="non-scaling-stroke" stroke-linejoin="round"'
+"""Of a path: style sheets do not reach into its copies by <use> in every browser."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How objects of one outcome are drawn.
+
+    Attributes:
+        name: one of OUTCOMES.
+        meaning: for the legend.
+        color: on the image, with a dark rim.
+        dash: lengths of strokes and gaps; "" is a solid line.
+        letter: in the object; "" is none.
+        thick, thin: names in `Outcomes` of the objects with a thick and with a thin outline, each with whether it is of
+            true objects.
+    """
+
+    name: str
+    meaning: str
+    color: str
+    dash: str
+    letter: str
+    thick: tuple[str, bool]
+    thin: tuple[str, bool] | None = None
+
+
+KINDS = (
+    Kind("found", "predicted, matches a true one", "#2fd3a0", "", "", ("found", False)),
+    Kind("missed", "true, nothing matches it", "#6cc5ff", "7 4", "M", ("missed", True)),
+    Kind("false", "predicted, matches nothing", "#ff8b45", "2 3", "F", ("false", False)),
+    Kind("split", "true, thick; its pieces thin", "#f6e93c", "9 3 2 3", "S", ("split", True), ("pieces", False)),
+    Kind("merged", "predicted, thick; true ones thin", "#f08fd8", "14 4", "U", ("merged", False), ("joined", True)),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectExample:
+    """An image with its objects.
+
+    Attributes:
+        rank: "worst", "median" or "best".
+        name: of the image.
+        image: what is shown, (H, W) or (H, W, 3) uint8.
+        truth, guess: labels of the pixels shown, (H, W).
+        outcomes: of all objects of the image, or volume.
+        score: its PQ at an IoU of 0.5.
+        part: what is shown of it; "" is all.
+    """
+
+    rank: str
+    name: str
+    image: np.ndarray
+    truth: np.ndarray
+    guess: np.ndarray
+    outcomes: Outcomes
+    score: float
+    part: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPictures:
+    """The objects of a data set.
+
+    Attributes:
+        images: how many there are.
+        counts: of each outcome, in all images.
+        scores: of all images.
+        examples: the images to show.
+    """
+
+    images: int
+    counts: dict[str, int]
+    scores: dict[str, float]
+    examples: Sequence[ObjectExample]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without pixels."""
+        images = [{"rank": e.rank, "name": e.name, "pq": e.score, "counts": e.outcomes.counts} for e in self.examples]
+        return {"total_images": self.images, "counts": self.counts, "scores": self.scores, "images": images}
+
+
+def object_pictures(
+    dataset: Dataset, guesses: Sequence[np.ndarray], scores: dict[str, float], threshold: float = 0.5
+) -> ObjectPictures:
+    """The worst, the median and the best image by PQ, and the counts of all.
+
+    Args:
+        dataset: with instances.
+        guesses: predicted labels of each image.
+        scores: of all images, of `instance_scores`.
+        threshold: minimum IoU of a match.
+    """
+    assert dataset.instances is not None
+    found, ranked, counts = [], [], Counter[str](dict.fromkeys(OUTCOMES, 0))
+    for index, (own, guess) in enumerate(zip(dataset.instances, guesses, strict=True)):
+        truth = np.asarray(own)
+        found.append(object_outcomes(truth, guess, threshold))
+        counts.update(found[-1].counts)
+        if not math.isnan(score := match_objects(truth, guess, threshold).pq):
+            ranked.append((score, index))
+    ranked.sort()
+    places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else {0: "only"}
+    if len(ranked) > 2:
+        places[(len(ranked) - 1) // 2] = "median"
+    examples = []
+    for place in sorted(places) if ranked else ():
+        score, index = ranked[place]
+        examples.append(_example(places[place], dataset, index, guesses[index], found[index], score))
+    shown = {k: v for k, v in scores.items() if k in ("ap@0.50", "pq@0.50", "ap_mean", "aji")}
+    return ObjectPictures(len(dataset), dict(counts), shown, examples)
+
+
+def _example(
+    rank: str, dataset: Dataset, index: int, guess: np.ndarray, outcomes: Outcomes, score: float
+) -> ObjectExample:
+    assert dataset.instances is not None
+    image, truth = dataset.images[index], dataset.instances[index]
+    parts: list[str] = []
+    window = middle(truth.shape)
+    if image.ndim == 4:
+        plane = len(image) // 2
+        window = (slice(plane, plane + 1), *window[1:])
+        parts.append(f"plane {plane}")
+    if any(s.stop - s.start < n for s, n in list(zip(window, truth.shape, strict=True))[-2:]):
+        parts.append("the middle " + " × ".join(str(s.stop - s.start) for s in window[-2:]) + " pixels")
+    shown, true, guessed = (np.asarray(each[window]) for each in (image, truth, guess))
+    if image.ndim == 4:
+        shown, true, guessed = shown[0], true[0], guessed[0]
+    return ObjectExample(rank, dataset.names[index], to_8_bit(shown), true, guessed, outcomes, score, ", ".join(parts))
+
+
+def drawing_of(example: ObjectExample, name: str) -> str:
+    """The image with outlines, an <svg> element whose ids begin with `name`."""
+    height, width = example.image.shape[:2]
+    lines, letters = [], []
+    size = round(max(height, width) / 32, 1)
+    for kind in KINDS:
+        for group, weight in ((kind.thick, "thick"), (kind.thin, "thin")):
+            if group is None:
+                continue
+            labels = example.truth if group[1] else example.guess
+            path, places = _outlined(labels, getattr(example.outcomes, group[0]))
+            if not path:
+                continue
+            own = f"{name}-{kind.name}-{weight}"
+            lines.append(f'<g class="rim {weight}"><path id="{own}" {_LINE} d="{path}" /></g>')
+            lines.append(f'<use href="#{own}" class="line {weight} {kind.name}" />')
+            if kind.letter and weight == "thick":
+                letters += [
+                    f'<text x="{x}" y="{y}" class="{kind.name}" font-size="{size}">{kind.letter}</text>'
+                    for x, y in places
+                ]
+    counts = ", ".join(f"{n} {kind}" for kind, n in example.outcomes.counts.items())
+    size_of = f'width="{width}" height="{height}"'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" style="--ratio: {width / height:.4f}" role="img" '
+        f'aria-label="Objects on the image: {counts}">'
+        f'<image href="{data_uri(example.image)}" {size_of} preserveAspectRatio="none" />'
+        f"{''.join(lines)}{''.join(letters)}</svg>"
+    )
+
+
+def _outlined(labels: np.ndarray, numbers: Iterable[int]) -> tuple[str, list[tuple[float, float]]]:
+    """The outlines of some objects along the edges of their pixels, as an SVG path, and a pixel's middle in each."""
+    from scipy import ndimage
+
+    present, compact = np.unique(labels, return_inverse=True)
+    compact = compact.reshape(labels.shape) + 1
+    boxes = ndimage.find_objects(compact)
+    parts, places = [], []
+    for number in np.intersect1d(present, np.fromiter(numbers, np.int64)).tolist():
+        position = int(np.searchsorted(present, number))
+        box = boxes[position]
+        mask = compact[box] == position + 1
+        top, left = box[0].start, box[1].start
+        for ring in rings(mask):
+            (x, y), *corners = ring.tolist()
+            parts.append(f"M{x + left} {y + top}")
+            for to_x, to_y in corners[:-1]:
+                parts.append(f"h{to_x - x}" if to_y == y else f"v{to_y - y}")
+                x, y = to_x, to_y
+            parts.append("z")
+        pixels = np.argwhere(mask)
+        nearest = pixels[((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+        places.append((float(nearest[1] + left) + 0.5, float(nearest[0] + top) + 0.5))
+    return "".join(parts), places

@@ -1,0 +1,93 @@
+"""What became of each object: found, missed, false, split or merged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .matching import matches, overlaps
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64, Integer
+
+OUTCOMES = ("found", "missed", "false", "split", "merged")
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the objects of one image, by number. Each array is sorted.
+
+    A true object is split where it holds most of two or more predicted ones; a predicted object is merged where it
+    holds most of two or more true ones. What takes part in neither is found, missed or false.
+
+    Attributes:
+        found: predicted objects that match a true one, and are no piece of a split one.
+        missed: true objects that nothing matches, neither split nor in a merged one.
+        false: predicted objects that match nothing, neither merged nor a piece of a split one.
+        split: true objects; pieces: the predicted ones in them.
+        merged: predicted objects; joined: the true ones in them.
+    """
+
+    found: Int64[np.ndarray, " n"]
+    missed: Int64[np.ndarray, " n"]
+    false: Int64[np.ndarray, " n"]
+    split: Int64[np.ndarray, " n"]
+    pieces: Int64[np.ndarray, " n"]
+    merged: Int64[np.ndarray, " n"]
+    joined: Int64[np.ndarray, " n"]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each of OUTCOMES."""
+        return {name: len(getattr(self, name)) for name in OUTCOMES}
+
+
+def object_outcomes(
+    truth: Integer[np.ndarray, "*spatial"], guess: Integer[np.ndarray, "*spatial"], threshold: float = 0.5
+) -> Outcomes:
+    """Sorts the objects of an image by what became of them. `split` and `merged` are those of `instance_scores`.
+
+    Args:
+        truth, guess: labels of one image, 0 of no object.
+        threshold: minimum IoU of a match.
+
+    Raises:
+        InputError: the shapes differ.
+
+    Example:
+        >>> from unet_data import object_outcomes
+        >>> truth = np.array([[1, 1, 2, 2, 0, 3, 3, 0, 4]])
+        >>> guess = np.array([[7, 7, 7, 7, 0, 8, 8, 9, 0]])
+        >>> object_outcomes(truth, guess).counts
+        {'found': 1, 'missed': 1, 'false': 1, 'split': 0, 'merged': 1}
+    """
+    overlap = overlaps(truth, guess)
+    pairs = matches(overlap, threshold)
+    kinds = [np.zeros(len(sizes), bool) for sizes in (overlap.truth_sizes, overlap.guess_sizes)]
+    true_matched, guess_matched = kinds
+    true_matched[overlap.truth[pairs]], guess_matched[overlap.guess[pairs]] = True, True
+    split, pieces = _several(overlap.truth, overlap.guess, overlap.common, overlap.truth_sizes, overlap.guess_sizes)
+    merged, joined = _several(overlap.guess, overlap.truth, overlap.common, overlap.guess_sizes, overlap.truth_sizes)
+    true, guessed = overlap.truth_numbers, overlap.guess_numbers
+    return Outcomes(
+        found=guessed[guess_matched & ~pieces & ~merged],
+        missed=true[~true_matched & ~split & ~joined],
+        false=guessed[~guess_matched & ~pieces & ~merged],
+        split=true[split],
+        pieces=guessed[pieces & ~merged],
+        merged=guessed[merged],
+        joined=true[joined & ~split],
+    )
+
+
+def _several(
+    holder: np.ndarray, held: np.ndarray, common: np.ndarray, holders: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which objects hold more than half of two or more of the others, and which of those are held by such."""
+    most = 2 * common > sizes[held]
+    many = np.bincount(holder[most], minlength=len(holders)) > 1
+    inside = np.zeros(len(sizes), bool)
+    inside[held[most & many[holder]]] = True
+    return many, inside
