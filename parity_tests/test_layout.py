@@ -75,6 +75,7 @@ LARGE = {
     "unet_jax/families": "one file a network",
     "unet_torch/families": "one file a network",
     "benchmarks": "one file a program",
+    "tools/unet_tools/commands": "one file a command",
 }
 """Folders with more than a dozen entries, and why."""
 

@@ -55,6 +55,8 @@ class NetworkConfig:
         for field in dataclasses.fields(self):
             if isinstance(value := getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(tuple(v) if isinstance(v, list) else v for v in value))
+            elif isinstance(value, dict) and hints[field.name] is NetworkConfig:
+                object.__setattr__(self, field.name, NetworkConfig.from_dict(value, field.name))
             _check_type(field.name, getattr(self, field.name), hints[field.name])
         for name in ("in_channels", "out_channels"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
@@ -63,6 +65,13 @@ class NetworkConfig:
 
     def validate(self) -> None:
         """Raises InputError where a field of the right type has a value that the network cannot have."""
+
+    def check_classes(self, overlapping: bool) -> None:
+        """Raises InputError where the logits are made for the other kind of classes.
+
+        Args:
+            overlapping: whether a pixel may have several classes; see `DataSpec`.
+        """
 
     def build(self) -> Graph:
         """Makes the graph; `graph` keeps it."""
@@ -89,10 +98,11 @@ class NetworkConfig:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: `architecture` first, tuples as lists."""
+        """As JSON has it: `architecture` first, tuples as lists, a network in a network as an object of its own."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain = {k: v.to_dict() if isinstance(v, NetworkConfig) else v for k, v in values.items()}
         return {"architecture": self.architecture} | {
-            k: list(v) if isinstance(v, tuple) else v for k, v in values.items()
+            k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()
         }
 
     def to_json(self) -> str:
@@ -197,7 +207,8 @@ def _type_hints(kind: type[NetworkConfig]) -> dict[str, Any]:
 
 
 def _check_type(name: str, value: object, hint: Any) -> None:
-    """The handful of types that configs use: int, float, bool, tuple of int, tuple of tuples of int, Literal."""
+    """The handful of types that configs use: int, float, bool, tuple of int, tuple of tuples of int, Literal, and the
+    config of another network."""
     if get_origin(hint) is Literal:
         require(value in get_args(hint), name, repr(value), " or ".join(map(repr, get_args(hint))))
     elif get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is tuple:
@@ -211,6 +222,8 @@ def _check_type(name: str, value: object, hint: Any) -> None:
         require(isinstance(value, int) and not isinstance(value, bool), name, repr(value), "a whole number")
     elif hint is bool:
         require(isinstance(value, bool), name, repr(value), "true or false")
+    elif hint is NetworkConfig:
+        require(isinstance(value, NetworkConfig), name, repr(value), "the config of a network")
 
 
 def _whole_numbers(value: object) -> bool:

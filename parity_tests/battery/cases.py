@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unet_spec import FAMILIES, Family, NetworkConfig
+from unet_spec.families.ensemble import EnsembleConfig
 from unet_spec.families.unet import PRESETS
 
 
@@ -70,6 +71,16 @@ CASES: dict[str, Case] = {
         Case("3d-valid", _PAPER.replace(widths=(2, 3), spatial_dims=3), extra=0),
         Case("3d-same", PRESETS["same"].replace(widths=(2, 3, 4), spatial_dims=3)),
         Case("3d-trilinear", _SAME.replace(widths=(2, 3), spatial_dims=3, upsampling="bilinear", norm="instance")),
+        Case(
+            "ensemble-valid",
+            EnsembleConfig.of(PRESETS["paper"].replace(widths=(3, 4), in_channels=2, out_channels=1), 3),
+            "variant",
+        ),
+        Case(
+            "ensemble-overlapping",
+            EnsembleConfig.of(PRESETS["same"].replace(widths=(2, 3), out_channels=3), 2, overlapping=True),
+            "variant",
+        ),
         Case("paper-full", PRESETS["paper"], "full", extra=0),
         Case("article-full", PRESETS["article"], "full", extra=0),
         Case("article-bilinear-full", PRESETS["article-bilinear"], "full", extra=0),

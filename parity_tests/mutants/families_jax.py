@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from unet_jax.families import attention_unet, fcn8s, m_net, multiresunet, probabilistic_unet, sa_unet, transunet, unetpp
+from unet_jax.families import (
+    attention_unet,
+    ensemble,
+    fcn8s,
+    m_net,
+    multiresunet,
+    probabilistic_unet,
+    sa_unet,
+    transunet,
+    unetpp,
+)
 from unet_jax.nn import convolution, layers, spatial
 
 from .plant import Edit
@@ -220,4 +230,25 @@ add(
         "labels[..., None].astype(image.dtype)",
         "self(image)[..., :1]",
     ),
+)
+add(
+    "jax-mean-of-logits",
+    "the logits are averaged, not the probabilities",
+    "ensemble",
+    NETWORK,
+    Edit(ensemble.MeanProbability.__call__, "jax.nn.log_softmax(x, axis=-1)", "x"),
+)
+add(
+    "jax-members-share-a-scale",
+    "every member is given the images of the first",
+    "ensemble",
+    NETWORK,
+    Edit(ensemble.Ensemble.__call__, "member(scale(image), rngs)", "member(self.scales[0](image), rngs)"),
+)
+add(
+    "jax-scale-trained",
+    "the members' normalisation is a parameter like any other",
+    "ensemble",
+    ("mapping.bijection",),
+    Edit(ensemble.ScaleShift.__init__, "Fixed(jnp.ones(features, dtype))", "nnx.Param(jnp.ones(features, dtype))"),
 )

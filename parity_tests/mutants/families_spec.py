@@ -126,3 +126,28 @@ add(
     ONNX,
     _emit(ops.LatentSample, 'writer.add("Exp", f"{name}.std", [log_std])', "log_std"),
 )
+add(
+    "spec-mean-of-logarithms",
+    "the reference averages the logarithms of the probabilities, a geometric mean",
+    "ensemble",
+    NETWORK,
+    Edit(
+        ops.MeanProbability.compute,
+        "np.logaddexp.reduce(logs, axis=0) - math.log(len(inputs))",
+        "np.mean(logs, axis=0)",
+    ),
+)
+add(
+    "onnx-mean-without-count",
+    "the sum of the members' odds is taken over the inside only",
+    "ensemble-overlapping",
+    ONNX,
+    _emit(ops.MeanProbability, "[inside[i], x])", "[inside[i], zero])"),
+)
+add(
+    "onnx-scale-without-shift",
+    "images are scaled for each member, not shifted",
+    "ensemble",
+    ONNX,
+    _emit(ops.ScaleShift, ", bias])", ', writer.constant(f"{node.name}.zero", 0.0)])'),
+)

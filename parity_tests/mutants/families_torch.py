@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unet_torch.families import (
     attention_unet,
+    ensemble,
     fcn8s,
     m_net,
     multiresunet,
@@ -227,4 +228,11 @@ add(
         "self.fcomb(join(self.unet(image), mean + torch.exp(log_std) * noise))",
         "self(image, noise)",
     ),
+)
+add(
+    "torch-sigmoids-as-softmax",
+    "classes that overlap share their probability",
+    "ensemble-overlapping",
+    NETWORK,
+    Edit(ensemble.MeanProbability.forward, "if not self.sigmoid:", "if True:"),
 )

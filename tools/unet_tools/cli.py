@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a network in JAX",
     "data": "find the usual mistakes in a data set before training on it, or convert annotations",
     "evaluate": "measure a checkpoint on labelled images",
+    "ensemble": "join checkpoints of one network into one, the mean of their probabilities",
     "predict": "segment images of any size, in any runtime",
     "plan": "tiles, work and memory of an image, or of a training step",
     "convert": "weights from one format to another, bit for bit",

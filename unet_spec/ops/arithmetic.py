@@ -32,6 +32,7 @@ class Add(Elementwise):
     """The sum of its inputs, value by value."""
 
     kind: ClassVar[str] = "add"
+    homogeneous = "all"
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return reduce(np.add, inputs)
@@ -52,6 +53,7 @@ class Average(Elementwise):
     """The mean of its inputs, value by value."""
 
     kind: ClassVar[str] = "average"
+    homogeneous = "all"
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         return reduce(np.add, inputs) / len(inputs)

@@ -53,6 +53,10 @@ class Op:
         in_place: a runtime fuses it with the operation before it, or overwrites its input.
         view: its output is a part of its input, which some runtimes do not copy.
         float32: it is computed and stored in float32 in every precision.
+        scaling: names of the tensors by which a number is to be multiplied so that the output is multiplied by it;
+            empty where that is not so.
+        homogeneous: the inputs, "all" or the "first", that are to be multiplied by a positive number so that the output
+            is multiplied by it; "none" where that is not so.
 
     Example:
         >>> from unet_spec.ops import Conv
@@ -73,6 +77,8 @@ class Op:
     in_place: ClassVar[bool] = False
     view: ClassVar[bool] = False
     float32: ClassVar[bool] = False
+    scaling: ClassVar[tuple[str, ...]] = ()
+    homogeneous: ClassVar[Literal["none", "first", "all"]] = "none"
 
     @property
     def shift_invariant(self) -> bool:

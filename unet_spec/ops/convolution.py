@@ -28,6 +28,7 @@ class Kernel(Op):
 
     optional_parameters = frozenset({"bias"})
     convolution = rowwise = True
+    scaling = ("weight", "bias")
     in_channels: int
     out_channels: int
     kernel: tuple[int, ...]

@@ -21,6 +21,7 @@ def _normalize(x: np.ndarray, axes: tuple[int, ...], eps: float) -> np.ndarray:
 class Norm(Op):
     """The base of these: a scale, called weight, and a shift, called bias, for each of `features` channels."""
 
+    scaling = ("weight", "bias")
     features: int
     eps: float = 1e-5
 

@@ -65,6 +65,7 @@ class Upsample(Op):
 
     kind: ClassVar[str] = "upsample"
     rowwise = True
+    homogeneous = "all"
     scale: int = 2
     align_corners: bool = True
 
@@ -119,6 +120,7 @@ class Crop(Op):
 
     kind: ClassVar[str] = "crop"
     rowwise = view = True
+    homogeneous = "all"
     margin: tuple[int, ...]
 
     def output_size(self, axis: int, *sizes: int) -> int:
@@ -165,6 +167,7 @@ class CropLike(Op):
     """Cuts the first input to the size of the second, beginning at `offset` on each spatial axis (FCN's crops)."""
 
     kind: ClassVar[str] = "crop_like"
+    homogeneous = "first"
     offset: int
 
     def output_size(self, axis: int, *sizes: int) -> int:

@@ -21,7 +21,7 @@ class StdConv(Conv):
     weight ← (weight − mean) / sqrt(biased variance + eps), over input channels and taps.
     """
 
-    rowwise = False
+    rowwise, scaling = False, ()  # its weight is standardised: a factor has no effect
     eps: float = 1e-5
 
     def standardised(self, weight: np.ndarray) -> np.ndarray:
@@ -111,6 +111,7 @@ class ShiftBatchNorm(BatchNorm):
     """A batch norm without a scale: y = (x − mean) / sqrt(variance + eps) + bias (Keras' scale=False)."""
 
     optional_parameters = frozenset({"weight"})
+    scaling = ()
 
     def parameters(self) -> dict[str, Param]:
         return {name: param for name, param in super().parameters().items() if name != "weight"}
@@ -124,6 +125,7 @@ class PlainInstanceNorm(InstanceNorm):
     """An instance norm without scale and shift."""
 
     optional_parameters = frozenset({"weight", "bias"})
+    scaling = ()
 
     def parameters(self) -> dict[str, Param]:
         return {}

@@ -125,7 +125,7 @@ class StripRuntime:
                 return x
             case Conv():
                 return own.conv(x, _module(model, step.name), op.stride, (step.pad, *((p, p) for p in op.padding[1:])))
-        return _part(_module(model, step.name)(x), own.row_axis, step.drop, step.drop + step.rows)
+        return _part(_module(model, step.name)(*inputs), own.row_axis, step.drop, step.drop + step.rows)
 
 
 def _part(x: Array, axis: int, low: int, high: int) -> Array:

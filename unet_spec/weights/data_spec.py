@@ -173,7 +173,11 @@ class DataSpec:
         return self.class_names or tuple(f"class {number}" for number in range(self.class_count(config)))
 
     def check(self, config: NetworkConfig, where: str) -> None:
-        """Raises InputError where the numbers of channels or classes are not the network's."""
+        """Raises InputError where channels, classes, or whether these may overlap, are not the network's."""
+        try:
+            config.check_classes(self.overlapping)
+        except InputError as e:
+            raise InputError(f"{where}: {e}") from None
         if self.mean and len(self.mean) != config.in_channels:
             raise InputError(f"{where}: data.mean has {len(self.mean)} numbers for {config.in_channels} channels")
         if self.class_names and len(self.class_names) != self.class_count(config):

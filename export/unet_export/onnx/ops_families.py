@@ -240,3 +240,42 @@ def _(op: ops.PositionEmbedding, node: Node, inputs: list[str], writer: Writer) 
         coordinate_transformation_mode="align_corners",
     )
     return writer.add("Add", name, [*inputs, resized])
+
+
+@emit.register
+def _(op: ops.ScaleShift, node: Node, inputs: list[str], writer: Writer) -> str:
+    column = (op.features,) + (1,) * writer.spatial_dims
+    weight, bias = (
+        writer.constant(f"{node.name}.{key}", writer.tensors[f"{node.name}.{key}"].reshape(column))
+        for key in ("weight", "bias")
+    )
+    return writer.add("Add", node.name, [writer.add("Mul", f"{node.name}.scaled", [*inputs, weight]), bias])
+
+
+@emit.register
+def _(op: ops.MeanProbability, node: Node, inputs: list[str], writer: Writer) -> str:
+    name, numbered = node.name, list(enumerate(inputs))
+    if op.function == "softmax":
+        logs = [writer.add("LogSoftmax", f"{name}.log{i}", [x], axis=1) for i, x in numbered]
+        count = writer.constant(f"{name}.count", math.log(len(inputs)))
+        return writer.add("Sub", name, [_log_sum_exp(f"{name}.sum", logs, writer), count])
+    # log sigmoid(x) = min(x, 0) − log(1 + exp(−|x|)), and log sigmoid(−x) is less by x: no exponential overflows.
+    zero, one = writer.constant(f"{name}.zero", 0.0), writer.constant(f"{name}.one", 1.0)
+    inside = []
+    for i, x in numbered:
+        small = writer.add("Neg", f"{name}.small{i}", [writer.add("Abs", f"{name}.size{i}", [x])])
+        above = writer.add("Add", f"{name}.above{i}", [writer.add("Exp", f"{name}.exp{i}", [small]), one])
+        low = writer.add("Min", f"{name}.low{i}", [x, zero])
+        inside.append(writer.add("Sub", f"{name}.inside{i}", [low, writer.add("Log", f"{name}.soft{i}", [above])]))
+    outside = [writer.add("Sub", f"{name}.outside{i}", [inside[i], x]) for i, x in numbered]
+    sums = [_log_sum_exp(f"{name}.{part}", logs, writer) for part, logs in (("in", inside), ("out", outside))]
+    return writer.add("Sub", name, sums)
+
+
+def _log_sum_exp(name: str, logs: list[str], writer: Writer) -> str:
+    """The logarithm of the sum of exponentials, value by value: the maximum is taken first and added at the end."""
+    top = writer.add("Max", f"{name}.top", logs)
+    below = [writer.add("Sub", f"{name}.below{i}", [x, top]) for i, x in enumerate(logs)]
+    terms = [writer.add("Exp", f"{name}.term{i}", [x]) for i, x in enumerate(below)]
+    log = writer.add("Log", f"{name}.log", [writer.add("Sum", f"{name}.terms", terms)])
+    return writer.add("Add", name, [log, top])

@@ -28,6 +28,11 @@ NUMBERS = [
     ("resnet50-unet", {}, 32_521_105),
     ("nnunet", {}, 46_324_558),
     ("nnunet-residual", {}, 140_017_038),
+    (
+        "ensemble",
+        {},
+        5 * 31_036_546 + 5 * 2 + 4,
+    ),  # that of "same", five times, and scale and shift of images and logits
 ]
 
 

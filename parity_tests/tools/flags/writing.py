@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from unet_data import FileFacts
+from unet_spec.families.ensemble import EnsembleConfig
 from unet_tools.conversion.formats import Weights
 from unet_tools.training.demo import DemoResult
 
@@ -122,6 +123,32 @@ CONVERT = Command(
         "--class-names": ("a b", {"stated.class_names": ("a", "b")}),
         "--classes": ("overlapping", {"stated.classes": "overlapping"}),
         "--set": ("padding=same", {"stated.fields": ("padding=same",)}),
+        "--json": ("", {"print_json": "called"}),
+    },
+)  # fmt: skip
+
+
+def ensemble(watch: Watch) -> None:
+    loading(watch, "ensemble")
+    saved = SimpleNamespace(
+        config=EnsembleConfig.of(POINT.config, 1), data=POINT.data, save=lambda folder, extra: kept(folder)
+    )
+
+    def kept(folder: Path) -> None:
+        watch.arrived["save"] = str(folder)
+
+    in_command(watch, "ensemble", find_members=[Path("FOLDER")])
+    watch.stub("unet_tools.commands.ensemble.join", SimpleNamespace(checkpoint=saved, notes=()), only="names")
+    watch.stub("unet_tools.commands.ensemble.model_card", "", only="licence")
+    watch.stub("unet_tools.commands.ensemble.print_json", only="")
+
+
+ENSEMBLE = Command(
+    "ensemble FOLDER -o OUT", ensemble,
+    {"find_members.paths": (Path("FOLDER"),), "load": ("FOLDER",), "join.names": [Path("FOLDER")], "save": "OUT"},
+    {
+        "--out": ("OTHER", {"save": "OTHER"}),
+        "--licence": ("cc0-1.0", {"model_card.licence": "cc0-1.0"}),
         "--json": ("", {"print_json": "called"}),
     },
 )  # fmt: skip

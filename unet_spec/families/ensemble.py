@@ -1,0 +1,134 @@
+"""An ensemble (Lakshminarayanan et al. 2017, arXiv 1612.01474): the mean of several networks' probabilities.
+
+    image ─┬▶ scales.0 ─▶ members.0 ─┐
+           ├▶ scales.1 ─▶ members.1 ─┼▶ mean ─▶ head ─▶ logits
+           └▶ scales.2 ─▶ members.2 ─┘
+
+    scales   weight · x + bias per channel: from the ensemble's normalisation of images to the member's own
+    members  n networks of one config, each with weights of its own
+    mean     log((1 / n) Σ softmax(logits)), or, of one logit and of classes that overlap,
+             logit((1 / n) Σ sigmoid(logits))
+    head     weight · x + bias per channel, by default 1 and 0: the ensemble's temperature
+
+The softmax (or sigmoid) of the output is the mean of the members' probabilities. `unet ensemble` writes one from
+checkpoints, such as the folds of a cross-validation. It costs n times a member's work, and a member's memory, since one
+member runs after the other.
+
+Departures from the paper: the loss is that of the mean probability where an ensemble is trained as a whole; members
+that were trained one by one, as the paper has it, are joined by `unet ensemble`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ..errors import InputError
+from ..graph import Graph
+from ..network import Family, NetworkConfig, require
+from ..ops import Input, LatentInput, MeanProbability, ScaleShift
+from .builder import Builder
+from .unet import PRESETS
+
+MOST_MEMBERS = 64
+
+
+@dataclass(frozen=True)
+class EnsembleConfig(NetworkConfig, architecture="ensemble"):
+    """An ensemble of networks of one config.
+
+    `replace` takes the member's fields too: `replace(widths=(8, 16))` is an ensemble of narrower members.
+
+    Attributes:
+        in_channels, out_channels, spatial_dims: the member's.
+        members: number of networks.
+        member: the config of each.
+        overlapping: whether a pixel may have several classes, so that sigmoids are averaged and not softmaxes.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> config = EnsembleConfig.of(preset("same", widths=(4, 8)), 3)
+        >>> config.member.widths, config.graph.output.op.kind, config.replace(out_channels=5).member.out_channels
+        ((4, 8), 'scale_shift', 5)
+    """
+
+    in_channels: int = PRESETS["same"].in_channels
+    out_channels: int = PRESETS["same"].out_channels
+    spatial_dims: int = PRESETS["same"].spatial_dims
+    members: int = 5
+    member: NetworkConfig = PRESETS["same"]
+    overlapping: bool = False
+
+    @classmethod
+    def of(cls, member: NetworkConfig, members: int, overlapping: bool = False) -> Self:
+        """The ensemble of so many networks of this config. Raises InputError."""
+        return cls(member.in_channels, member.out_channels, member.spatial_dims, members, member, overlapping)
+
+    def validate(self) -> None:
+        require(1 <= self.members <= MOST_MEMBERS, "members", self.members, f"1 to {MOST_MEMBERS}")
+        for name in ("in_channels", "out_channels", "spatial_dims"):
+            own = getattr(self.member, name)
+            require(getattr(self, name) == own, name, getattr(self, name), f"the member's, {own}")
+        kind = self.member.architecture
+        require(kind != self.architecture, "member", "an ensemble", "a network that is none itself")
+        latent = any(isinstance(node.op, LatentInput) for node in self.member.graph)
+        require(not latent, "member", f"a {kind}, which draws many segmentations", "a network that gives one")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values, of the ensemble or of its member. Raises InputError as the constructor does."""
+        own = [field.name for field in dataclasses.fields(self)]
+        shared = ("in_channels", "out_channels", "spatial_dims")
+        member = changes.pop("member", self.member)
+        inner = {name: value for name, value in changes.items() if name not in own or name in shared}
+        if inner:
+            member = member.replace(**inner)
+        shapes = {name: getattr(member, name) for name in shared}
+        outer = {name: value for name, value in changes.items() if name in own and name not in shared}
+        return dataclasses.replace(self, member=member, **shapes, **outer)
+
+    def check_classes(self, overlapping: bool) -> None:
+        if self.out_channels > 1 and overlapping != self.overlapping:
+            mean, needed = ("sigmoid", "softmax") if self.overlapping else ("softmax", "sigmoid")
+            raise InputError(
+                f"this ensemble takes the mean of each {mean} (overlapping is {str(self.overlapping).lower()}), these "
+                f"classes need the {needed}"
+            )
+
+    def build(self) -> Graph:
+        return build(self)
+
+
+def build(config: EnsembleConfig) -> Graph:
+    image = config.member.graph.input.op
+    assert isinstance(image, Input)
+    b = Builder(config.in_channels, config.spatial_dims, image.multiple)
+    joined = [_member(b, config, i) for i in range(config.members)]
+    function = "sigmoid" if config.overlapping or config.out_channels == 1 else "softmax"
+    x = b.add("mean", MeanProbability(function), *joined)
+    b.add("head", ScaleShift(config.out_channels), x)
+    return b.graph()
+
+
+def _member(b: Builder, config: EnsembleConfig, number: int) -> str:
+    """Adds the graph of one member, its names below "members.<number>."; returns its output's name."""
+    graph, prefix = config.member.graph, f"members.{number}."
+    image = b.add(f"scales.{number}", ScaleShift(config.in_channels), "input")
+    names = {graph.input.name: image}
+    for node in graph.nodes[1:]:
+        names[node.name] = prefix + node.name
+        b.add(names[node.name], node.op, *(names[i] for i in node.inputs))
+    return names[graph.output.name]
+
+
+FAMILY = Family(
+    EnsembleConfig,
+    when="The best scores and calibrated probabilities, for several times the work: the folds of a cross-validation.",
+    image_size=512,
+    presets={"ensemble": EnsembleConfig()},
+    narrow={"ensemble": EnsembleConfig.of(PRESETS["same"].replace(widths=(8, 16, 32)), 3)},
+    tests={
+        "ensemble": EnsembleConfig.of(PRESETS["same"].replace(widths=(3, 4)), 2),
+        "ensemble-3d": EnsembleConfig.of(PRESETS["same"].replace(widths=(2, 3), spatial_dims=3), 2),
+    },
+)

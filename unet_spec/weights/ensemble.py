@@ -1,0 +1,125 @@
+"""Several checkpoints of one network as one checkpoint: an ensemble, whose probabilities are the mean of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..families.ensemble import EnsembleConfig
+from .checkpoint import Checkpoint
+from .data_spec import DataSpec
+
+_OWN = ("mean", "std", "objects", "assumed")
+"""What members may have differently: what each normalises by, and what is stored for later."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """An ensemble, and what was decided where its members differ.
+
+    Attributes:
+        checkpoint: of the ensemble.
+        notes: a line for each decision.
+    """
+
+    checkpoint: Checkpoint
+    notes: tuple[str, ...] = ()
+
+
+def join(checkpoints: Sequence[Checkpoint], names: Sequence[object] = ()) -> Joined:
+    """The ensemble of checkpoints of one network, trained for the same classes.
+
+    The ensemble prepares images as the first member does. Where another member has a mean and standard deviation of its
+    own, the difference is an affine map of what it is given, x' = x · s₀ / s + (m₀ − m) / s per channel, which stands
+    in the graph before the member's first layer. So the padding of zeros is the member's own, and the result equals
+    that of the member by itself, up to rounding.
+
+    Args:
+        checkpoints: one or more. Their tensors are not copied.
+        names: of the checkpoints, for messages.
+
+    Raises:
+        InputError: no checkpoint, another network, other classes, or images that are prepared otherwise.
+
+    Example:
+        >>> from unet_spec import preset, random_tensors
+        >>> config = preset("same", widths=(4, 8))
+        >>> members = [Checkpoint(config, random_tensors(config.graph, seed)) for seed in range(3)]
+        >>> joined = join(members)
+        >>> joined.checkpoint.config.members, joined.checkpoint.config.member == config
+        (3, True)
+    """
+    if not checkpoints:
+        raise InputError("an ensemble needs a checkpoint or more")
+    names = [str(name) for name in names] or [f"checkpoint {number}" for number in range(len(checkpoints))]
+    first = checkpoints[0]
+    for name, each in zip(names[1:], checkpoints[1:], strict=True):
+        _check_network(first, each, names[0], name)
+        _check_data(first.data, each.data, names[0], name)
+    config = EnsembleConfig.of(first.config, len(checkpoints), first.data.overlapping)
+    tensors: dict[str, np.ndarray] = {}
+    for number, each in enumerate(checkpoints):
+        dtype = next(iter(each.tensors.values())).dtype
+        weight, bias = _renormalised(first.data, each.data, config.in_channels)
+        tensors |= {f"scales.{number}.weight": weight.astype(dtype), f"scales.{number}.bias": bias.astype(dtype)}
+        tensors |= {f"members.{number}.{name}": tensor for name, tensor in each.tensors.items()}
+    dtype = next(iter(first.tensors.values())).dtype
+    tensors |= {"head.weight": np.ones(config.out_channels, dtype), "head.bias": np.zeros(config.out_channels, dtype)}
+    data, notes = _joined_data([each.data for each in checkpoints])
+    return Joined(Checkpoint(config, {name: tensors[name] for name in config.graph.params}, data), notes)
+
+
+def _check_network(one: Checkpoint, other: Checkpoint, name: str, where: str) -> None:
+    mine, theirs = one.config.to_dict(), other.config.to_dict()
+    if mine != theirs:
+        key = next(k for k in [*mine, *theirs] if mine.get(k) != theirs.get(k))
+        raise InputError(
+            f"{where}: its {key} is {theirs.get(key)}, that of {name} {mine.get(key)}; members have one network"
+        )
+
+
+def _check_data(one: DataSpec, other: DataSpec, name: str, where: str) -> None:
+    for each in fields(DataSpec):
+        mine, theirs = getattr(one, each.name), getattr(other, each.name)
+        if each.name not in _OWN and mine != theirs and not (mine != mine and theirs != theirs):  # NaN equals NaN here
+            raise InputError(
+                f"{where}: its {each.name.replace('_', ' ')} is {_said(theirs)}, that of {name} {_said(mine)}; members "
+                "prepare images alike and have the same classes"
+            )
+    if one.nodata is not None and (one.mean, one.std) != (other.mean, other.std):
+        raise InputError(
+            f"{where}: has another mean and standard deviation than {name}, and pixels without data become 0 in both, "
+            "which one normalisation cannot give; train the members with --normalization image, percentile or none"
+        )
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) or "empty" if isinstance(value, tuple) else str(value)
+
+
+def _renormalised(one: DataSpec, other: DataSpec, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias per channel, float64, from images normalised as in `one` to images as in `other`."""
+    zeros, ones = np.zeros(channels), np.ones(channels)
+    mean, std = np.asarray(one.mean or zeros, np.float64), np.asarray(one.std or ones, np.float64)
+    own_mean, own_std = np.asarray(other.mean or zeros, np.float64), np.asarray(other.std or ones, np.float64)
+    return std / own_std, (mean - own_mean) / own_std
+
+
+def _joined_data(specs: Sequence[DataSpec]) -> tuple[DataSpec, tuple[str, ...]]:
+    first, notes = specs[0], []
+    spread = len({(spec.mean, spec.std) for spec in specs}) > 1
+    if spread:
+        notes.append("members normalise by their own mean and standard deviation; each is given its own images")
+    objects = first.objects
+    if any(spec.objects != objects for spec in specs):
+        objects = None
+        notes.append(
+            "members make objects in different ways, so that the ensemble has the defaults; unet evaluate "
+            "--choose-objects chooses, and stores it"
+        )
+    assumed = tuple(dict.fromkeys(line for spec in specs for line in spec.assumed))
+    return replace(first, objects=objects, assumed=assumed), tuple(notes)
