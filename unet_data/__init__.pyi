@@ -41,6 +41,9 @@ from .io.readers import open_pictures as open_pictures
 from .labels.masks import pack_masks as pack_masks
 from .labels.masks import unpack_masks as unpack_masks
 from .labels.numbers import read_labels as read_labels
+from .metrics.calibration import Calibration as Calibration
+from .metrics.calibration import expected_calibration_error as expected_calibration_error
+from .metrics.calibration import fit_temperature as fit_temperature
 from .metrics.clustering import Overlap as Overlap
 from .metrics.clustering import overlap as overlap
 from .metrics.clustering import v_info as v_info

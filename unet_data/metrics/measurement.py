@@ -14,6 +14,7 @@ from ..datasets.dataset import Dataset
 from ..datasets.label_rule import IGNORED
 from ..inference.output import most_probable
 from ..inference.stitch import Run
+from .calibration import Calibration
 from .confusion import confusion, dice, iou
 from .evaluate import measure
 
@@ -84,7 +85,13 @@ class Measurement:
 
 
 def measure_in_detail(
-    run: Run, config: NetworkConfig, data: DataSpec, dataset: Dataset, objects: bool = False, warp: bool = False
+    run: Run,
+    config: NetworkConfig,
+    data: DataSpec,
+    dataset: Dataset,
+    objects: bool = False,
+    warp: bool = False,
+    calibration: Calibration | None = None,
 ) -> Measurement:
     """Measures a network on labelled images as `unet_data.measure` does, which says what is raised.
 
@@ -92,6 +99,7 @@ def measure_in_detail(
         run, config, data: the network, as in `predict_image`.
         dataset: with labels.
         objects, warp: whether to measure objects and the warping error, too, as in `unet_data.measure`.
+        calibration: counts the logits, too; the scores then have its ece and nll.
 
     Example:
         >>> from unet_data import measure_in_detail, membranes
@@ -102,14 +110,19 @@ def measure_in_detail(
         (2, 8192)
     """
     if data.overlapping:
-        scores = measure(run, config, data, dataset, objects, warp)
+        add = None if calibration is None else calibration.add
+        scores = measure(run, config, data, dataset, objects, warp, add)
+        scores |= {} if calibration is None else calibration.scores
         return Measurement(scores, np.zeros((0, 0), np.int64), {}, dataset.class_names)
     matrices: list[np.ndarray] = []
 
     def count(logits: np.ndarray, label: np.ndarray) -> None:
         matrices.append(confusion(most_probable(logits), label, config.classes, IGNORED))
+        if calibration is not None:
+            calibration.add(logits, label)
 
     scores = measure(run, config, data, dataset, objects, warp, count)
+    scores |= {} if calibration is None else calibration.scores
     known = data.class_names if len(data.class_names) == config.classes else dataset.class_names
     names = [*known, *(f"class {index}" for index in range(len(known), config.classes))]
     images = {name: iou(one).mean for name, one in zip(dataset.names, matrices, strict=True) if one.any()}

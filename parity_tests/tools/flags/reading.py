@@ -217,7 +217,8 @@ EVALUATE = Command(
         "--json": as_json(),
     },
     needs={"--seed": "--samples 5"},
-    elsewhere=dict.fromkeys(("--choose-objects", "--report"), "tools/commands/test_evaluate_objects.py"),
+    elsewhere=dict.fromkeys(("--choose-objects", "--report"), "tools/commands/test_evaluate_objects.py")
+    | {"--calibrate": "tools/prediction/test_calibrated.py"},
 )  # fmt: skip
 
 

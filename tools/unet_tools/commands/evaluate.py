@@ -1,6 +1,7 @@
 """Measure a checkpoint or a bundle on labelled images.
 
-Over all pixels: pixel error, mean IoU, mean Dice. Of two classes, where class 1 is the inside of objects: V_Rand and
+Over all pixels: pixel error, mean IoU, mean Dice; the expected calibration error (ECE, 15 bins) and the negative log
+likelihood (NLL) of the probabilities. Of two classes, where class 1 is the inside of objects: V_Rand and
 V_Info after border thinning (ISBI 2012; the mean over the images at the best threshold), the adapted
 Rand error without thinning, and the warping error. With --augment, all of these of the mean probabilities of flipped
 or turned views of each image (the paper's EM scores are of such a mean, over rotations). With --samples, in a network
@@ -28,12 +29,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from unet_data import Dataset, Measurement, OpenNetwork, challenge_scores, measure_in_detail, with_border
+from unet_data import Calibration, Dataset, Measurement, OpenNetwork, challenge_scores, measure_in_detail, with_border
 from unet_data.datasets.border_class import BORDER_CLASSES
 from unet_data.datasets.label_rule import LabelKind
 from unet_data.inference.prepare import looks_foreign
 from unet_data.inference.stitch import Run
 from unet_data.inference.views import Symmetry, augmented
+from unet_data.metrics.calibration import KEPT
 from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
 from unet_data.objects.challenge import is_result
 from unet_spec import InputError, is_checkpoint
@@ -43,6 +45,7 @@ from ..arguments.data import Subset, account_for, accounted, choose, open_data
 from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, open_network
 from ..console import notes, print_classes, print_json, print_table
+from ..prediction.calibrated import calibrate, calibration_lines, check_calibration
 from ..prediction.object_scores import FoundObjects, object_lines, score_objects, sequence_lines, store_objects
 
 
@@ -68,6 +71,9 @@ class Args:
     class_numbers: str = ""
     """Numbers of the classes in the mask files, the background first, as of unet train."""
     reading: Annotated[ReadFlags, tyro.conf.arg(name="")] = field(default_factory=ReadFlags)
+    calibrate: Path | None = None
+    """Folder to write the checkpoint into with calibrated probabilities: its logits divided by the temperature that
+    fits these images best. Give images that were not trained on, such as --subset validation."""
     choose_objects: bool = False
     """Choose how objects are made by these images, and store it with the checkpoint. Give images that were not trained
     on, such as --subset validation."""
@@ -113,6 +119,8 @@ def run(args: Args) -> int:
         raise InputError("--samples draws whole segmentations: leave out --augment")
     if odd := looks_foreign(dataset.images[0], network.data):
         notes.print(f"warning: {dataset.names[0]}: {odd}", soft_wrap=True)
+    if args.calibrate:
+        check_calibration(args.checkpoint, args.calibrate, args.subset, bool(args.augment or args.samples))
     if args.choose_objects and (dataset.instances is None or not is_checkpoint(args.checkpoint)):
         needed = (
             "labels that number objects" if dataset.instances is None else "a checkpoint; export its bundle afterwards"
@@ -121,23 +129,27 @@ def run(args: Args) -> int:
     if dataset.instances is not None and network.data.class_names == BORDER_CLASSES:
         dataset = with_border(dataset)
     views = network.run if args.augment is None else augmented(network.run, args.augment, network.data.overlapping)
-    measured = measure_in_detail(views, network.config, network.data, dataset, objects=True, warp=True)
+    counted = Calibration(network.data.overlapping, len(dataset), KEPT if args.calibrate else 0)
+    measured = measure_in_detail(views, network.config, network.data, dataset, True, True, counted)
     scores = dict(measured.scores)
     if args.samples:
         scores |= measure_samples(network.run, network.config, network.data, dataset, args.samples, args.seed)  # type: ignore[arg-type]
+    calibrated = calibrate(args.checkpoint, args.calibrate, counted, dataset) if args.calibrate else {}
     apart = dataset.instances is not None and not network.data.overlapping
     found = _objects(args, network, views, dataset) if apart else None
     objects = found.scores if found else {}
     baseline = {} if dataset.overlapping else {"baseline_pixel_accuracy": commonest_class_accuracy(dataset)}
     if args.json:
         origin = {"data": dataset.source, "images": len(dataset), "runtime": network.name}
-        print_json(origin | files | scores | objects | baseline | {"classes": measured.classes})
+        print_json(origin | files | scores | objects | baseline | calibrated | {"classes": measured.classes})
     else:
         lines = [(name, f"{value:.4f}") for name, value in scores.items()] + object_lines(objects)
         lines += [("pixel accuracy of the commonest class", f"{value:.4f}") for value in baseline.values()]
         title = f"{len(dataset)} images of {dataset.source}, {network.name}"
         print_table(title, ("measure", "value"), lines, right="1")
         print_classes(measured)
+        for line in calibration_lines(args.calibrate, calibrated) if args.calibrate else ():
+            notes.print(line, soft_wrap=True)
     if args.report:
         page = _report(args, args.report, dataset, scores | baseline, measured, found)
         notes.print(f"look at {page}", soft_wrap=True)

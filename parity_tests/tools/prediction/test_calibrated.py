@@ -1,0 +1,93 @@
+"""unet evaluate --calibrate: a folder with the same classes and better probabilities, which every runtime has."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_spec.weights.ensemble import join
+from unet_spec.weights.temperature import with_temperature
+from unet_tools.cli import main
+from unet_tools.prediction.calibrated import RECORD, calibration_lines
+
+from ..commands.refusals import refused
+
+CONFIG = preset("same", widths=(2, 3))
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr("unet_tools.arguments.data.SYNTHETIC", {2: (4, 48)})
+
+
+def save(folder, config=CONFIG, seed=4):  # some seeds draw networks that are mostly wrong, which no temperature helps
+    checkpoint = Checkpoint(config, random_tensors(config.graph, seed), DataSpec((0.5,), (0.2,), ("a", "b")))
+    with_temperature(checkpoint, 0.2).save(folder)  # far too certain
+    return folder
+
+
+def evaluate(capsys, *arguments):
+    capsys.readouterr()
+    assert main(["evaluate", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind", ["network", "ensemble"])
+def test_the_calibrated_checkpoint_scores_better_and_segments_alike(kind, few, tmp_path, capsys):
+    folder = save(tmp_path / "model")
+    if kind == "ensemble":
+        other = Checkpoint.load(save(tmp_path / "other", seed=3))
+        join([Checkpoint.load(folder), other]).checkpoint.save(folder)
+    digest = Checkpoint.load(folder).digest()
+    before = evaluate(capsys, folder, "synthetic", "--calibrate", tmp_path / "new")
+    after = evaluate(capsys, tmp_path / "new", "synthetic")
+    assert Checkpoint.load(folder).digest() == digest
+    assert after["nll"] < before["nll"]
+    assert after["iou"] == before["iou"]
+    record = json.loads((tmp_path / "new" / RECORD).read_text())
+    assert record == before["calibration"]
+    assert (record["images"], record["decisions"]) == (4, 4 * 48 * 48)
+    for name in ("ece", "nll"):  # the sample is all of it here
+        assert record["before"][name] == pytest.approx(before[name], rel=1e-5)
+        assert record["after"][name] == pytest.approx(after[name], rel=1e-3)
+    again = evaluate(capsys, tmp_path / "new", "synthetic", "--calibrate", tmp_path / "third")
+    assert again["calibration"]["temperature"] == pytest.approx(1, abs=1e-3)
+    for runtime in ("jax", "torch"):
+        assert evaluate(capsys, tmp_path / "new", "synthetic", "--runtime", runtime)["nll"] == pytest.approx(
+            after["nll"]
+        )
+
+
+def test_it_says_what_it_did_and_what_it_was_fitted_to(few, tmp_path, capsys):
+    folder = save(tmp_path / "model")
+    assert main(["evaluate", str(folder), "synthetic", "--calibrate", str(tmp_path / "new")]) == 0
+    told = capsys.readouterr()
+    assert "temperature " in told.err
+    assert "the checkpoint with calibrated probabilities" in told.err
+    assert "only for images that were not trained on" in told.err
+    assert "ece" in told.out
+    assert "nll" in told.out
+    assert (
+        main(["evaluate", str(folder), "synthetic", "--calibrate", str(tmp_path / "new"), "--subset", "validation"])
+        == 0
+    )
+    assert "not trained on" not in capsys.readouterr().err
+    record = {"temperature": 0.01, "before": {"ece": 0.1, "nll": 1.0}, "after": {"ece": 0.0, "nll": 0.0}}
+    lines = calibration_lines(tmp_path, {"calibration": record | {"decisions": 3, "images": 1}})
+    assert "the end of the range" in lines[-1]
+
+
+def test_one_line_for_what_cannot_be_calibrated(few, tmp_path, capsys):
+    folder = save(tmp_path / "model")
+    out = tmp_path / "new"
+    assert "the checkpoint itself" in refused(capsys, "evaluate", folder, "synthetic", "--calibrate", folder, "--json")
+    line = refused(capsys, "evaluate", folder, "synthetic", "--calibrate", out, "--augment", "turns", "--json")
+    assert "leave out --augment" in line
+    config = preset("multiresunet", in_channels=1, widths=(4, 6))
+    other = Checkpoint(config, random_tensors(config.graph, 0), DataSpec((0.5,), (0.2,)))
+    replace(other, tensors={n: t.astype(np.float32) for n, t in other.tensors.items()}).save(tmp_path / "m")
+    line = refused(capsys, "evaluate", tmp_path / "m", "synthetic", "--calibrate", out, "--json")
+    assert "unet ensemble" in line
+    assert not out.exists()

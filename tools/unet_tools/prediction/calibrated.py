@@ -1,0 +1,82 @@
+"""A checkpoint with calibrated probabilities: fitted on labelled images, written into a folder of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unet_data import Calibration, Dataset
+from unet_data.metrics.calibration import COLDEST, HOTTEST
+from unet_spec import Checkpoint, InputError, is_checkpoint
+from unet_spec.weights.model_card import CARD, model_card
+from unet_spec.weights.temperature import scaled_tensors, with_temperature
+
+from ..console import notes
+
+RECORD = "calibration.json"
+"""Beside the weights: the temperature, what it was fitted on, and what it changed."""
+
+
+def check_calibration(checkpoint: Path, out: Path, subset: str, views: bool) -> None:
+    """What can be known before anything is computed.
+
+    Args:
+        checkpoint: to be calibrated.
+        out: the folder for the result.
+        subset: of the data, as `unet evaluate` has it.
+        views: whether views or samples of an image are averaged.
+
+    Raises:
+        InputError: no checkpoint, the same folder, averaged views, or a network whose logits its weights cannot scale.
+    """
+    if not is_checkpoint(checkpoint):
+        raise InputError("--calibrate needs a checkpoint; export its bundle afterwards")
+    if views:
+        raise InputError("--calibrate fits the network's own probabilities: leave out --augment and --samples")
+    if out.resolve() == checkpoint.resolve():
+        raise InputError(f"--calibrate {out} is the checkpoint itself; name another folder, so that it is not changed")
+    config = Checkpoint.load(checkpoint).config
+    try:
+        scaled_tensors(config.graph, config.architecture)
+    except InputError as e:
+        raise InputError(
+            f"{checkpoint}: {e}; unet ensemble {checkpoint} -o FOLDER makes an ensemble of it alone, which can be"
+        ) from None
+    if subset != "validation":
+        notes.print(
+            "warning: fitted to all images that are given; a temperature is right only for images that were not "
+            "trained on (--subset validation)",
+            soft_wrap=True,
+        )
+
+
+def calibrate(checkpoint: Path, out: Path, counted: Calibration, dataset: Dataset) -> dict[str, Any]:
+    """Writes the checkpoint with its temperature, a model card and RECORD into `out`; returns what RECORD holds.
+
+    Raises:
+        InputError: no pixel counts, or the folder cannot be written.
+    """
+    temperature, before, after = counted.fitted()
+    stored = Checkpoint.load(checkpoint)
+    record = {"temperature": temperature, "before": before, "after": after}
+    record |= {"data": dataset.source, "images": len(dataset), "decisions": len(counted.sample[1])}
+    card = model_card(stored.config, stored.data)
+    with_temperature(stored, temperature).save(out, {CARD: card, RECORD: json.dumps(record, indent=2) + "\n"})
+    return {"calibration": record}
+
+
+def calibration_lines(out: Path, found: dict[str, Any]) -> list[str]:
+    """What was fitted, and what came of it."""
+    record = found["calibration"]
+    before, after, temperature = record["before"], record["after"], record["temperature"]
+    lines = [
+        f"temperature {temperature:.3f}: ECE {before['ece']:.4f} → {after['ece']:.4f}, negative log likelihood "
+        f"{before['nll']:.4f} → {after['nll']:.4f} on {record['decisions']:,} pixels of {record['images']} images",
+        f"{out}: the checkpoint with calibrated probabilities",
+    ]
+    if not 1.01 * COLDEST < temperature < HOTTEST / 1.01:
+        lines.append(
+            f"warning: {temperature:.3g} is the end of the range that is searched: the images are too few or too alike"
+        )
+    return lines

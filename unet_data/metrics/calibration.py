@@ -1,0 +1,193 @@
+"""Whether probabilities are calibrated: of pixels called with 80 %, are 80 % right? And the temperature that helps."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet_spec import InputError
+
+from ..datasets.label_rule import IGNORED
+from ..labels.masks import unpack_masks
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Shaped
+
+BINS = 15
+"""Of confidence, equally wide, in 0..1, as Guo et al. 2017 have them."""
+KEPT = 1_000_000
+"""Decisions that a temperature is fitted to, at most."""
+COLDEST, HOTTEST = 0.01, 100.0
+
+
+def decisions(
+    logits: Float[np.ndarray, "*spatial k"], label: Shaped[np.ndarray, "*any"], overlapping: bool = False
+) -> tuple[Float[np.ndarray, "m c"], Int[np.ndarray, " m"]]:
+    """The logits of every decision that counts, and which class is true.
+
+    Args:
+        logits: (*spatial, K). One channel is the logit of class 1 against class 0.
+        label: (*spatial), class numbers, pixels of IGNORED left out; where classes may overlap, as
+            `unet_data.pack_masks` makes it.
+        overlapping: whether a pixel may have several classes: each class of each pixel is then a decision by itself,
+            between 0 and 1.
+
+    Example:
+        >>> decisions(np.array([[2.0], [1.0]]), np.array([1, IGNORED]))
+        (array([[0., 2.]]), array([1]))
+    """
+    if overlapping:
+        truth = unpack_masks(np.asarray(label), logits.shape[-1]).astype(np.int64)
+        single, flat = logits.reshape(-1, 1), truth.ravel()
+    else:
+        flat = np.asarray(label).ravel().astype(np.int64)
+        single = logits.reshape(-1, logits.shape[-1])
+        flat = np.where(flat == IGNORED, -1, flat)
+    counted = flat >= 0
+    rows, flat = single[counted], flat[counted]
+    return np.concatenate([np.zeros_like(rows), rows], axis=-1) if rows.shape[-1] == 1 else rows, flat
+
+
+def negative_log_likelihood(
+    rows: Float[np.ndarray, "m c"], truth: Int[np.ndarray, " m"], temperature: float = 1.0
+) -> float:
+    """−(1 / m) Σ log softmax(rows / temperature)[truth]; NaN without a decision.
+
+    Args:
+        rows: logits of each decision.
+        truth: the true class of each.
+        temperature: above 0.
+
+    Example:
+        >>> round(negative_log_likelihood(np.zeros((3, 2)), np.array([0, 1, 1])), 4)  # log 2
+        0.6931
+    """
+    return float(-_log_softmax(rows / temperature)[np.arange(len(truth)), truth].mean()) if len(truth) else math.nan
+
+
+def _log_softmax(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float64)
+    rows = rows - rows.max(-1, keepdims=True)
+    return rows - np.log(np.exp(rows).sum(-1, keepdims=True))
+
+
+def expected_calibration_error(
+    confidence: Float[np.ndarray, " m"], right: Shaped[np.ndarray, " m"], bins: int = BINS
+) -> float:
+    """ECE = Σ_b |B_b| / m · |accuracy(B_b) − confidence(B_b)| over bins (b / bins, (b + 1) / bins] of the confidence.
+
+    Source: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017 (arXiv 1706.04599), equation 3.
+
+    Args:
+        confidence: probability of the class that was chosen, in 0..1.
+        right: whether that class is the true one.
+        bins: how many, equally wide.
+
+    Returns:
+        0 (calibrated) to 1; NaN without a decision.
+
+    Example:
+        >>> round(expected_calibration_error(np.array([0.9, 0.9, 0.6]), np.array([True, False, True])), 4)
+        0.4
+    """
+    return _ece(*_histogram(confidence, right, bins))
+
+
+def _histogram(confidence: np.ndarray, right: np.ndarray, bins: int) -> np.ndarray:
+    """(3, bins): count, sum of the confidence and number of right ones."""
+    index = np.clip(np.ceil(np.asarray(confidence, np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
+    weights = (None, confidence, np.asarray(right, np.float64))
+    return np.stack([np.bincount(index, w, bins).astype(np.float64) for w in weights])
+
+
+def _ece(count: np.ndarray, confidence: np.ndarray, right: np.ndarray) -> float:
+    return float(np.abs(right - confidence).sum() / count.sum()) if count.sum() else math.nan
+
+
+class Calibration:
+    """Counts over many images how calibrated a network is, and keeps a sample of its logits to fit a temperature to.
+
+    Args:
+        overlapping: whether a pixel may have several classes.
+        images: number of images that are to come; each gives an equal part of the sample.
+        keep: size of the sample; 0: none.
+
+    Example:
+        >>> counted = Calibration()
+        >>> counted.add(np.array([[4.0], [4.0]]), np.array([1, 0]))
+        >>> {name: round(value, 3) for name, value in counted.scores.items()}
+        {'ece': 0.482, 'nll': 2.018}
+    """
+
+    def __init__(self, overlapping: bool = False, images: int = 1, keep: int = 0):
+        self.overlapping, self.share = overlapping, -(-keep // max(images, 1))
+        self.histogram, self.loss, self.count = np.zeros((3, BINS)), 0.0, 0
+        self._rows: list[np.ndarray] = []
+        self._truth: list[np.ndarray] = []
+
+    def add(self, logits: np.ndarray, label: np.ndarray) -> None:
+        """Counts an image: logits and label as of `decisions`."""
+        rows, truth = decisions(logits, label, self.overlapping)
+        if not len(truth):
+            return
+        logs = _log_softmax(rows)
+        self.histogram += _histogram(np.exp(logs.max(-1)), logs.argmax(-1) == truth, BINS)
+        self.loss -= float(logs[np.arange(len(truth)), truth].sum())
+        self.count += len(truth)
+        if self.share:
+            chosen = slice(None)
+            if len(truth) > self.share:
+                chosen = np.random.default_rng(len(self._rows)).choice(len(truth), self.share, replace=False)
+            self._rows.append(rows[chosen].astype(np.float32))
+            self._truth.append(truth[chosen])
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """ece and nll of everything that was counted; NaN where that is nothing."""
+        return {"ece": _ece(*self.histogram), "nll": self.loss / self.count if self.count else math.nan}
+
+    @property
+    def sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """The kept logits (m, C) and true classes (m,). Raises InputError where there are none."""
+        if not self._rows:
+            raise InputError("no pixel counts, so that no temperature can be fitted")
+        return np.concatenate(self._rows), np.concatenate(self._truth)
+
+    def fitted(self) -> tuple[float, dict[str, float], dict[str, float]]:
+        """The temperature of the sample, and ece and nll of the sample without and with it. Raises InputError."""
+        rows, truth = self.sample
+        temperature = fit_temperature(rows, truth)
+        return temperature, _scores(rows, truth, 1.0), _scores(rows, truth, temperature)
+
+
+def _scores(rows: np.ndarray, truth: np.ndarray, temperature: float) -> dict[str, float]:
+    logs = _log_softmax(rows / temperature)
+    ece = expected_calibration_error(np.exp(logs.max(-1)), logs.argmax(-1) == truth)
+    return {"ece": ece, "nll": negative_log_likelihood(rows, truth, temperature)}
+
+
+def fit_temperature(rows: Float[np.ndarray, "m c"], truth: Int[np.ndarray, " m"]) -> float:
+    """The temperature with the smallest negative log likelihood (Guo et al. 2017, section 4.2), in 0.01 to 100.
+
+    The likelihood is convex in β = 1 / temperature; its derivative, the mean of Σ_c p_c x_c − x_truth with p the
+    softmax of β x, is bisected.
+
+    Args:
+        rows: logits x of each decision.
+        truth: the true class of each.
+
+    Example:
+        >>> rows = np.log(np.array([[0.8, 0.2]] * 5))
+        >>> round(fit_temperature(3 * rows, np.array([0, 0, 0, 0, 1])), 6)
+        3.0
+    """
+    x = rows.astype(np.float64)
+    true = x[np.arange(len(truth)), truth].mean()
+    low, high = math.log(1 / HOTTEST), math.log(1 / COLDEST)
+    for _ in range(40):
+        middle = (low + high) / 2
+        slope = (np.exp(_log_softmax(math.exp(middle) * x)) * x).sum(-1).mean() - true
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return math.exp(-(low + high) / 2)
