@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from unet_data import membranes, read_stack, write_stack
+from unet_data import cell_sequence, challenge_scores, membranes, read_stack, write_stack, write_truth
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 
 from .. import EXAMPLES
@@ -77,6 +77,27 @@ def test_fine_tuning_in_pytorch_and_back(folder, tmp_path, monkeypatch, capsys):
     after = Checkpoint.load(tmp_path / "tuned").tensors
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert {"head.weight", "encoder.0.conv1.weight", "encoder.0.norm1.running_mean"} <= changed
+
+
+def test_cell_tracking_has_at_most_80_lines():
+    assert len((EXAMPLES / "cell_tracking" / "track_cells.py").read_text().splitlines()) <= 80
+
+
+@pytest.mark.slow
+def test_cell_tracking(tmp_path, monkeypatch, capsys):
+    for seed, name in enumerate(("01", "02")):
+        drawn = cell_sequence(7, 64, seed, diameter=16.0)
+        write_truth(tmp_path / "data", drawn.images, drawn.labels, drawn.tracks, name)
+    (tmp_path / "data" / "01_GT" / "SEG" / "man_seg003.tif").unlink()  # real sequences have labels of some frames only
+    arguments = [str(tmp_path / "data"), str(tmp_path / "out"), "2"]
+    monkeypatch.setattr(sys, "argv", ["track_cells.py", *arguments])
+    space = runpy.run_path(str(EXAMPLES / "cell_tracking" / "track_cells.py"), run_name="__main__")
+    assert space["training"].names == tuple(f"01-t00{i}" for i in (0, 1, 2, 4, 5))
+    assert space["validation"].names == ("01-t006",)
+    said = capsys.readouterr().out
+    assert "02: 7 frames" in said
+    scores = challenge_scores(tmp_path / "out" / "02_RES", tmp_path / "data" / "02_GT")
+    assert f"SEG {scores['seg']:.3f}  DET {scores['det']:.3f}  TRA {scores['tra']:.3f}" in said
 
 
 @pytest.mark.slow
