@@ -90,6 +90,8 @@ def test_worst_median_and_best_image_are_shown():
     total = [object_outcomes(TRUTH, guess).counts for guess in (poor, TRUTH, GUESS)]
     assert shown.counts == {name: sum(each[name] for each in total) for name in total[0]}
     assert shown.images == 4
+    five = [np.where(np.isin(TRUTH, range(1, most)), TRUTH, 0) for most in (5, 2, 7, 3, 6)]  # 3, 1, 5, 2, 4 objects
+    assert [e.name for e in pictures([TRUTH] * 5, five).examples] == ["image <1>", "image <0>", "image <2>"]
     assert [e.rank for e in pictures([TRUTH, TRUTH], [GUESS, TRUTH]).examples] == ["worst", "best"]
     assert [e.rank for e in pictures([TRUTH], [GUESS]).examples] == ["only"]
     none = pictures([NOTHING], [NOTHING])

@@ -5,6 +5,10 @@ import pytest
 from scipy import ndimage
 
 from unet_data import cell_sequence
+from unet_data.datasets.synthetic.cells import _HABITS
+from unet_data.datasets.synthetic.microscope import optics_of, picture_of
+from unet_data.datasets.synthetic.outlines import field_of
+from unet_data.datasets.synthetic.population import Population
 
 
 def drawn(style, seed=2, **arguments):
@@ -35,6 +39,35 @@ def test_dic_is_lit_from_one_side():
     )
     sides = [image[(across * sign > 0.05) & (np.abs(rise) < 0.03)].mean() for sign in (1, -1)]
     assert abs(sides[0] - sides[1]) < 10
+
+
+@pytest.mark.parametrize("style", ["phase-contrast", "dic"])
+def test_each_cell_has_a_texture_of_its_own(style):
+    """Two cells of one shape at one place, drawn without noise, differ in their inside."""
+    still = Still()
+    population = Population(np.random.default_rng(0), (64, 64), 1, 40.0, 1000.0, 0.0, _HABITS[style])
+    population.cells = population._born(np.array([[32.0, 32.0]]))
+    population.cells.age[:], population.cells.stretch[:], population.cells.waves[:] = 0.5, 0, 0
+    optics = optics_of(np.random.default_rng(1), (64, 64), style, 40.0)
+    drawn = []
+    for grain in ([0.0, 0.0], [97.0, 0.0], [0.0, 97.0], [0.0, 0.0]):
+        population.cells.grain[:] = grain
+        drawn.append(picture_of(still, population, field_of(population, (64, 64), optics.coarse), optics, 1.0))
+    inside = np.hypot(*(np.indices((64, 64)) - 32)) < 15
+    np.testing.assert_array_equal(drawn[0], drawn[3])
+    for other in drawn[1:3]:
+        fine, others = (d - ndimage.gaussian_filter(d, 3) for d in (drawn[0], other))
+        assert np.corrcoef(fine[inside], others[inside])[0, 1] < 0.9
+
+
+class Still(np.random.Generator):
+    """A camera without noise."""
+
+    def __init__(self):
+        super().__init__(np.random.PCG64(0))
+
+    def standard_normal(self, size=None, dtype=np.float64, out=None):
+        return np.zeros(size, dtype)
 
 
 @pytest.mark.parametrize("style", ["phase-contrast", "dic"])
