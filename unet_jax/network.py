@@ -76,8 +76,9 @@ class Network(nnx.Module):
         out_channels: int | None = None,
         class_names: Sequence[str] | None = None,
     ) -> Self:
-        """The network of a checkpoint folder, or of a repository "owner/name" of the Hugging Face hub (which needs the
-        extra "hub"), in evaluation mode, in the dtype of its file. Raises InputError.
+        """The network of a checkpoint folder, of an installed package by its name, such as "nuclei", or of a repository
+        "owner/name" of the Hugging Face hub (which needs the extra "hub"), in evaluation mode, in the dtype of its
+        file. Raises InputError.
 
         revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
         in_channels, out_channels, class_names: of other images or classes, as of `unet_spec.adapt`: layers that do not

@@ -11,6 +11,7 @@ from .weights.adapt import adapt, take_weights
 from .weights.check import check_tensors
 from .weights.checkpoint import Checkpoint, is_checkpoint
 from .weights.data_spec import DataSpec
+from .weights.installed import find_network, installed_networks
 from .weights.randomize import initial_tensors, random_tensors
 
 __all__ = [
@@ -29,7 +30,9 @@ __all__ = [
     "UNetConfig",
     "adapt",
     "check_tensors",
+    "find_network",
     "initial_tensors",
+    "installed_networks",
     "is_checkpoint",
     "narrow",
     "preset",

@@ -66,7 +66,8 @@ def from_pretrained(
     """The network, of any architecture, of a checkpoint, in evaluation mode, in the dtype of its file.
 
     Args:
-        source: a checkpoint folder, or a repository "owner/name" of the Hugging Face hub, which needs the extra "hub".
+        source: a checkpoint folder; the name of an installed network, such as "nuclei" of the package unet-weights; or
+            a repository "owner/name" of the Hugging Face hub, which needs the extra "hub".
         revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
         in_channels: of other images than the checkpoint's: the layers that see them begin anew.
         out_channels: of other logits: the layers that give them begin anew. A warning says what was not taken.

@@ -14,25 +14,28 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import first_line
+from .installed import find_network
 
 PATTERNS = ("*.json", "*.safetensors", "*.md")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def find_folder(source: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The folder that `source` names: itself, if it exists, else the local copy of the hub's repository "owner/name".
+    """The folder that `source` names: itself, if it exists, else that of an installed network, or the local copy of the
+    hub's repository "owner/name".
 
     Args:
-        source: a folder or a repository.
+        source: a folder, a name (see `find_network`) or a repository.
         revision: a branch, tag or, for reproducible content, commit of the repository; None: its main branch.
 
     Raises:
-        InputError: the repository cannot be downloaded and there is no copy, or a revision is given for a folder.
+        InputError: the repository cannot be downloaded and there is no copy, or a revision is given for a folder; a
+            name that no installed package has.
     """
-    path = Path(source)
+    path = find_network(source)
     if path.exists() or isinstance(source, os.PathLike) or not _REPOSITORY.fullmatch(source):
         if revision is not None:
-            raise InputError(f"revision {revision!r} is for a repository of the hub; {source} is a folder")
+            raise InputError(f"revision {revision!r} is for a repository of the hub; {source} is none")
         return path  # whoever reads it says what is wrong with it
     hub = _import(f"there is no folder {source}; as a repository of the hub, it")
     try:

@@ -78,7 +78,7 @@ def test_to_the_hub_and_back(model, tmp_path, monkeypatch):
     ]
     same(unet_torch.from_pretrained("me/cells", revision="abc123"), model)
     assert hub.calls[-1] == ("me/cells", "abc123", ("*.json", "*.safetensors", "*.md"))
-    again = unet_jax.weights.tensors(unet_jax.from_pretrained("me/cells"))
+    again = unet_jax.tensors(unet_jax.from_pretrained("me/cells"))
     assert all(np.array_equal(again[name], tensor.numpy()) for name, tensor in model.state_dict().items())
     with pytest.raises(InputError, match=r"the hub does not give me/none \(404: me/none\)"):
         unet_torch.from_pretrained("me/none")

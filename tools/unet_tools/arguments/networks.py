@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unet_spec import InputError, NetworkConfig, preset
+from unet_spec import InputError, NetworkConfig, find_network, installed_networks, preset
 from unet_spec.untrusted.strict_json import read_json
 from unet_spec.weights.checkpoint import read_config
+
+from ..console import notes, warnings_as_notes
 
 
 def choose_config(
@@ -21,7 +23,7 @@ def choose_config(
 
     Args:
         preset_name: a preset; None is "paper" where there is no `source` either.
-        source: a checkpoint folder or a config .json.
+        source: a checkpoint folder, the name of an installed network, or a config .json.
         in_channels, out_channels, widths: replace the config's, if given.
 
     Raises:
@@ -34,9 +36,19 @@ def choose_config(
     elif source.suffix == ".json":
         config = read_config_file(source)
     else:
-        config = read_config(source)[0]
+        config = read_config(named_network(source))[0]
     changes: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels, "widths": widths}
     return config.replace(**{key: value for key, value in changes.items() if value is not None})
+
+
+def named_network(path: Path) -> Path:
+    """The folder of an installed network that a command names, such as nuclei, which is printed; any other path as it
+    is. Raises InputError: see `unet_spec.find_network`."""
+    with warnings_as_notes():
+        folder = find_network(path)
+    if folder != path:
+        notes.print(f"{path}: the network of {installed_networks()[path.name]}, in {folder}", soft_wrap=True)
+    return folder
 
 
 def network_name(config: NetworkConfig) -> str:

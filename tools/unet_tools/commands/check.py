@@ -8,7 +8,7 @@ Example: unet check bundle --images slices.tif --labels labels.tif
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from unet_data.labels.numbers import read_labels
 from unet_spec import Checkpoint, InputError
 from unet_spec.files import format_bytes
 
+from ..arguments.networks import named_network
 from ..checking.findings import Finding
 from ..checking.runtimes import check_bundle, check_checkpoint, read_prepared
 from ..console import console, print_json, print_table, warnings_as_notes
@@ -29,7 +30,7 @@ from ..console import console, print_json, print_table, warnings_as_notes
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint or a bundle."""
+    """A checkpoint or a bundle, or the name of an installed network."""
     images: tuple[Path, ...] = ()
     """Images to check on: the first page of each; for a bundle, up to eight of all pages. Default: random numbers; for
     a bundle, its golden image."""
@@ -48,6 +49,7 @@ class Args:
 
 
 def run(args: Args) -> int:
+    args = replace(args, checkpoint=named_network(args.checkpoint))
     with warnings_as_notes():
         return _check(args)
 

@@ -28,7 +28,7 @@ from unet_spec import Checkpoint, InputError
 from unet_spec.families.unetpp import UNetPPConfig
 from unet_spec.sources import Imported
 
-from ..arguments.networks import choose_config
+from ..arguments.networks import choose_config, named_network
 from ..console import console, notes, print_json
 from ..conversion import formats, nnunet_models
 from ..conversion.assumed import describe, stated
@@ -38,7 +38,7 @@ from ..conversion.zoo_files import is_zoo_model, unpacked_weights
 @dataclass(frozen=True)
 class Args:
     source: tyro.conf.Positional[Path]
-    """The file or folder to read."""
+    """The file or folder to read, or the name of an installed network."""
     dest: tyro.conf.Positional[Path]
     """The file or folder to write; replaced if it exists."""
     source_format: Annotated[formats.Format | None, tyro.conf.arg(name="from")] = None
@@ -69,6 +69,7 @@ class Args:
 
 
 def run(args: Args) -> int:
+    args = replace(args, source=named_network(args.source))
     _check_apart(args.source, args.dest)
     if nnunet_models.is_model(args.source):
         if args.prune is not None:

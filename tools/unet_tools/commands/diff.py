@@ -9,7 +9,7 @@ Example: unet diff runs/em/best --runtimes jax torch --backward
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ import tyro
 
 from unet_spec import Checkpoint, InputError, NetworkConfig
 
+from ..arguments.networks import named_network
 from ..console import print_json
 from ..diff.checkpoints import DiffRuntime, Dtype
 
@@ -60,6 +61,7 @@ def run(args: Args) -> int:
         check_path(args.out)
         if args.out.exists() and not args.overwrite:
             raise InputError(f"{args.out} exists; --overwrite replaces it")
+    args = replace(args, a=named_network(args.a), b=None if args.b is None else named_network(args.b))
     first = Checkpoint.load(args.a)
     second = first if args.b is None else Checkpoint.load(args.b)
     if first.config.in_channels != second.config.in_channels or first.config.spatial_dims != second.config.spatial_dims:

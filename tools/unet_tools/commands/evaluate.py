@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +42,7 @@ from unet_spec import InputError, is_checkpoint
 from unet_spec.untrusted.strict_json import read_object
 
 from ..arguments.data import Subset, account_for, accounted, choose, open_data
+from ..arguments.networks import named_network
 from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, open_network
 from ..console import notes, print_classes, print_json, print_table
@@ -52,7 +53,7 @@ from ..prediction.object_scores import FoundObjects, object_lines, score_objects
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint or a bundle; or a folder 01_RES of labels."""
+    """A checkpoint or a bundle, or the name of an installed network; or a folder 01_RES of labels."""
     data: tyro.conf.Positional[str]
     """Labelled images, as for unet train; of 01_RES, the folder 01_GT."""
     subset: Subset = "all"
@@ -101,6 +102,12 @@ def _split(args: Args) -> tuple[str, str | None]:
 def run(args: Args) -> int:
     if is_result(args.checkpoint):
         return _sequence(args)
+    given, args = args.checkpoint, replace(args, checkpoint=named_network(args.checkpoint))
+    if args.choose_objects and args.checkpoint != given:
+        raise InputError(
+            f"--choose-objects stores what it chooses in the checkpoint, and {given} is of an installed package: "
+            f"copy it with unet convert {given} FOLDER, and give FOLDER"
+        )
     network = open_network(args.checkpoint, args.runtime)
     dims = network.config.spatial_dims
     kind = "overlapping" if network.data.overlapping and args.labels == "auto" else args.labels

@@ -31,6 +31,7 @@ from unet_spec import Checkpoint, InputError
 from unet_spec.tiling.tiles import tile_below
 
 from ..arguments.data import open_data
+from ..arguments.networks import named_network
 from ..arguments.runtimes import said_in_float32
 from ..checking.runtimes import check_bundle
 from ..console import console, notes, print_json, print_table
@@ -53,7 +54,7 @@ class EngineFlags(EngineSettings):
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint folder."""
+    """A checkpoint folder, or the name of an installed network."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The bundle to write. An existing bundle is replaced; any other folder must be empty. Or one file in float32:
     .onnx, .torch.onnx (by PyTorch's exporter), .pt2 (torch.export) or .stablehlo (jax.export)."""
@@ -84,6 +85,7 @@ class Args:
 
 
 def run(args: Args) -> int:
+    args = replace(args, checkpoint=named_network(args.checkpoint))
     if args.to is not None:
         return write_package(args.to, _package_request(args), args.json)
     if given := args.package.given():

@@ -21,7 +21,7 @@ from ..console import console, grouped, print_json, print_table
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path | None] = None
-    """A checkpoint folder, or a config .json."""
+    """A checkpoint folder, the name of an installed network, or a config .json."""
     preset: Annotated[str | None, tyro.conf.arg(help=f"One of: {', '.join(preset_names())}.")] = None
     in_channels: int | None = None
     """Channels of the image."""

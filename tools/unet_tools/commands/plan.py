@@ -49,7 +49,7 @@ class StepFlags:
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path | None] = None
-    """A checkpoint folder, or a config .json."""
+    """A checkpoint folder, the name of an installed network, or a config .json."""
     image: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="SIZE [SIZE ...]")] = None
     """Pixels of an image to predict: one number for all axes, or one per axis."""
     train: bool = False

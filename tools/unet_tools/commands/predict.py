@@ -44,6 +44,7 @@ from unet_data.objects.results import ObjectsFound
 from unet_spec import InputError
 from unet_spec.files import parse_bytes
 
+from ..arguments.networks import named_network
 from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, installed, open_network
 from ..console import notes, print_json
@@ -57,7 +58,7 @@ from ..progress import ImagesProgress, OneOfProgress, PixelProgress
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint or a bundle."""
+    """A checkpoint or a bundle, or the name of an installed network, such as nuclei (pip install unet-weights)."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """PNG, TIFF, NIfTI, .npy or .zarr; or folders of them."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
@@ -111,6 +112,7 @@ class Args:
 def run(args: Args) -> int:
     if not args.images:
         raise InputError("no image given; unet predict CHECKPOINT IMAGE... -o OUT")
+    args = replace(args, checkpoint=named_network(args.checkpoint))
     if args.skip_existing and args.overwrite:
         raise InputError("--skip-existing keeps the results that exist, --overwrite replaces them: leave out one")
     if (plans := find_plans(args.checkpoint)) is not None:

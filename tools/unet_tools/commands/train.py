@@ -26,7 +26,7 @@ from ..arguments.data import open_data
 from ..console import warnings_as_notes
 from ..progress import TrainingProgress
 from ..training.alarm import alarm_filtered
-from ..training.beginning import announce, chosen_network, join_processes, with_absolute_paths
+from ..training.beginning import announce, chosen_network, join_processes, with_absolute_paths, with_named_networks
 from ..training.flags import TrainArgs as Args
 from ..training.outcome import choose_objects, print_result, print_stopped
 from ..training.programs import kept_programs
@@ -36,6 +36,7 @@ from ..training.stored import defaults as defaults
 
 def run(args: Args) -> int:
     join_processes(args.distributed)
+    args = with_named_networks(args)
     args, base = completed(args)
     assert args.out is not None
     config = chosen_network(args, base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from unet_data import Dataset
@@ -13,7 +14,7 @@ from unet_spec import InputError, NetworkConfig
 from unet_spec.files import first_line
 
 from ..arguments.data import account_for
-from ..arguments.networks import choose_config, network_name
+from ..arguments.networks import choose_config, named_network, network_name
 from ..console import notes
 from .describe import changed_schedule, describe_dataset, warnings
 from .flags import ProcessFlags, TrainArgs
@@ -36,6 +37,16 @@ def join_processes(flags: ProcessFlags) -> None:
         jax.distributed.initialize(flags.coordinator or None, count, number)
     except (ValueError, RuntimeError) as e:
         raise InputError(f"cannot join {count} processes: {first_line(e)} (--coordinator host:port)") from None
+
+
+def with_named_networks(args: TrainArgs) -> TrainArgs:
+    """The flags with the folder of an installed network that --weights or --config names. Raises InputError."""
+    config, weights = args.network.config, args.settings.optimisation.weights
+    if weights is not None and (folder := named_network(Path(weights))) != Path(weights):
+        args = replace(args, settings=args.settings.replace(weights=str(folder)))
+    if config is not None and (folder := named_network(config)) != config:
+        args = replace(args, network=replace(args.network, config=folder))
+    return args
 
 
 def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig:

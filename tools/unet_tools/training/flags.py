@@ -17,7 +17,7 @@ class NetworkFlags:
     preset: str | None = None
     """The network: any preset that unet info knows. Default: paper."""
     config: Path | None = None
-    """A network as a config .json, instead of a preset; or the run.json of a run to repeat."""
+    """A network as a config .json or a checkpoint, instead of a preset; or the run.json of a run to repeat."""
     widths: tuple[int, ...] | None = None
     """Feature maps per level."""
     spatial_dims: Literal[2, 3] | None = None

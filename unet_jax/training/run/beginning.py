@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from flax import nnx
 
-from unet_spec import Checkpoint, InputError, NetworkConfig, take_weights
+from unet_spec import Checkpoint, InputError, NetworkConfig, find_network, take_weights
 from unet_spec.weights.adapt import Adapted
 
 from ...network import Network
@@ -29,7 +28,7 @@ def given_weights(config: NetworkConfig, settings: TrainSettings, class_names: S
     chosen = settings.optimisation
     if chosen.weights is None:
         return None
-    return take_weights(Checkpoint.load(Path(chosen.weights)), config, chosen.seed, class_names)
+    return take_weights(Checkpoint.load(find_network(chosen.weights)), config, chosen.seed, class_names)
 
 
 def begin(

@@ -31,8 +31,9 @@ class OptimisationSettings:
         ema: Decay of an exponential moving average of weights and norm statistics, which is then what is measured and
             written. None (or 0): no average.
         seed: Seed of weights, tiles, augmentation and dropout. The same seed repeats the run.
-        weights: Checkpoint folder to begin with. Layers that do not fit the network, such as the head for other
-            classes, begin anew, which is reported. None: all begin anew.
+        weights: Checkpoint folder to begin with, or the name of an installed network, such as nuclei. Layers that do
+            not fit the network, such as the head for other classes, begin anew, which is reported. None: all begin
+            anew.
         freeze: Parts of the network that are not trained, such as encoder; their batch norms keep their statistics.
 
     Example:

@@ -1,0 +1,120 @@
+"""Networks by name: checkpoint folders that installed packages bring, such as "nuclei" of unet-weights.
+
+A package offers its networks as entry points of the group `unet_twins.weights`, each `name = "package:folder"`: the
+checkpoint folder within the package. Nothing of a top-level package is run, and nothing is downloaded: its folder is
+looked up, and its files are compared with the checksums that the installer wrote down.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import warnings
+from importlib.machinery import ModuleSpec
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import InputError, suggestion
+from .checkpoint import is_checkpoint
+
+GROUP = "unet_twins.weights"
+"""The entry points of an installed package that name its networks."""
+
+PACKAGE = "unet-weights"
+"""The package of this project's own networks: nuclei and membranes."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+def installed_networks() -> dict[str, str]:
+    """The networks of installed packages: name to package and version, sorted by name.
+
+    Example:
+        >>> from unet_spec import installed_networks
+        >>> all(" " in package for package in installed_networks().values())
+        True
+    """
+    found = {entry.name: _package(entry) for entry in entry_points(group=GROUP)}
+    return dict(sorted(found.items()))
+
+
+def find_network(source: str | os.PathLike[str]) -> Path:
+    """The folder that `source` names: itself, or that of an installed network of this name.
+
+    Only a bare name that is no existing path is looked up: `nuclei`, not `runs/nuclei` or `nuclei.onnx`. Where both
+    exist, the path is taken, which a warning says.
+
+    Args:
+        source: a path, which need not exist, or the name of an installed network.
+
+    Returns:
+        The path as it was given, or the absolute path of the package's checkpoint folder.
+
+    Raises:
+        InputError: a bare name that is neither; a package that is damaged; two packages with this name.
+
+    Example:
+        >>> from unet_spec import find_network
+        >>> find_network("runs/em/best").as_posix()
+        'runs/em/best'
+    """
+    name, path = os.fspath(source), Path(source)
+    if not _NAME.fullmatch(name):
+        return path
+    found = tuple(entry_points(group=GROUP, name=name))
+    if os.path.lexists(path):
+        if found:
+            text = f"the {name} in this folder is taken, not the network {name} of {_package(found[0])}"
+            warnings.warn(text, stacklevel=2)
+        return path
+    if not found:
+        raise InputError(_unknown(name))
+    if len(found) > 1:
+        raise InputError(f"{name} is in several packages: {', '.join(map(_package, found))}; uninstall all but one")
+    return _folder(found[0])
+
+
+def _unknown(name: str) -> str:
+    """What is wrong with a name that is neither a path nor installed, and what there is."""
+    known = list(installed_networks())
+    offer = f"installed: {', '.join(known)}{suggestion(name, known)}" if known else "none is installed"
+    more = f"; pip install {PACKAGE} brings nuclei and membranes" if not {"nuclei", "membranes"} <= set(known) else ""
+    return f"no checkpoint at {name}: no such folder, and no installed network of this name; {offer}{more}"
+
+
+def _package(entry: EntryPoint) -> str:
+    """ "unet-weights 0.1.0", of the package that an entry point is of."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package without a name"
+
+
+def _folder(entry: EntryPoint) -> Path:
+    """The checkpoint folder of an entry point, with its checksums compared. Raises InputError."""
+    damaged = f"the network {entry.name} of {_package(entry)} is damaged"
+    again = f"install it again: pip install --force-reinstall {entry.dist.name if entry.dist else PACKAGE}"
+    module, _, inner = (part.strip() for part in entry.value.partition(":"))  # EntryPoint's own parts may raise
+    spec = _spec(module)
+    places = [] if spec is None or spec.submodule_search_locations is None else spec.submodule_search_locations
+    folder = next((Path(place, *inner.split(".")).absolute() for place in places), None)
+    if folder is None or not is_checkpoint(folder):
+        raise InputError(f"{damaged}: no checkpoint at {folder or entry.value}; {again}")
+    for file in (entry.dist.files or ()) if entry.dist else ():
+        located = Path(str(file.locate()))
+        if file.hash is None or file.hash.mode != "sha256" or located.absolute().parent != folder:
+            continue
+        try:
+            digest = hashlib.sha256(located.read_bytes()).digest()
+        except OSError as e:
+            raise InputError(f"{damaged}: {file.name} cannot be read ({e.strerror or e}); {again}") from None
+        if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != file.hash.value:
+            raise InputError(f"{damaged}: {file.name} is not the file that was installed; {again}")
+    return folder
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    try:
+        return find_spec(module)
+    except (ImportError, ValueError):  # no such parent; no name at all
+        return None
