@@ -64,7 +64,7 @@ def find_network(source: str | os.PathLike[str]) -> Path:
     name, path = os.fspath(source), Path(source)
     if not _NAME.fullmatch(name):
         return path
-    found = tuple(entry_points(group=GROUP, name=name))
+    found = list(entry_points(group=GROUP, name=name))
     if os.path.lexists(path):
         if found:
             text = f"the {name} in this folder is taken, not the network {name} of {_package(found[0])}"

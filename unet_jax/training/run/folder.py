@@ -65,8 +65,8 @@ def check_folder(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; name a folder for the run")
     record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": data.path}
-    record["images"] = [len(data), _digest(data)]
-    record["validation"] = None if validation is None else [len(validation), _digest(validation)]
+    record["images"] = [len(data), images_digest(data)]
+    record["validation"] = None if validation is None else [len(validation), images_digest(validation)]
     record["validation_images"] = None if validation is None else list(validation.names)
     record["reading"] = {
         "decisions": decisions(data) if validation is None else decisions(data, validation),
@@ -162,7 +162,7 @@ def _remove_leftovers(out: Path) -> None:
         remove(path)
 
 
-def _digest(data: Dataset) -> str:
+def images_digest(data: Dataset) -> str:
     """Of the images' names and sizes and of all labels."""
     digest = hashlib.sha256(repr([(n, i.shape) for n, i in zip(data.names, data.images, strict=True)]).encode())
     for label in data.labels or ():
