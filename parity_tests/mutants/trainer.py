@@ -138,9 +138,8 @@ add(
     ("training.schedule",),
     Edit(
         step.learning_rate,
-        "return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, settings.steps)",
-        "return lambda count: optax.warmup_cosine_decay_schedule("
-        "0.0 if warmup else peak, peak, warmup, settings.steps)(count + 1)",
+        "return rate\n",
+        "return lambda taken: rate(taken + 1)\n",
     ),
 )
 add(

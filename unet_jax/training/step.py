@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Int32, Shaped
 
 from ..compiling import compiler_options
 from ..network import Network
@@ -39,17 +39,34 @@ _OWN = 0x6F776E
 """Makes the key of an augmentation of the user's own from that of dropout, which parts of a batch number from 0."""
 
 
-def learning_rate(settings: OptimisationSettings) -> float | optax.Schedule:
+def schedule_span(settings: OptimisationSettings) -> np.ndarray:
+    """The steps of the warm-up and those of the whole run, (2,) int32. As an argument of the step, so that runs of
+    other lengths share its compiled program."""
+    warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
+    return np.asarray([warmup, settings.steps], np.int32)
+
+
+def learning_rate(settings: OptimisationSettings, span: Any = None) -> float | optax.Schedule:
     """The learning rate: a number or, with the cosine schedule, a function of the number of steps taken.
 
     The schedule rises linearly from 0 to the peak in the warm-up, then follows (1 + cos) / 2 down to 0 (Loshchilov and
-    Hutter 2017, equation 5, without restarts).
+    Hutter 2017, equation 5, without restarts). It is computed in float32.
+
+    Args:
+        settings: peak, schedule and, without `span`, its length.
+        span: what `schedule_span` gives.
     """
     peak = settings.learning_rate or 1e-3
     if settings.schedule == "constant":
         return peak
-    warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
-    return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, settings.steps)
+    warmup, steps = jnp.asarray(schedule_span(settings) if span is None else span).astype(jnp.float32)
+
+    def rate(taken: Any) -> Array:
+        taken = jnp.asarray(taken).astype(jnp.float32)
+        falling = jnp.clip((taken - warmup) / (steps - warmup), 0, 1)
+        return peak * jnp.where(taken < warmup, taken / jnp.maximum(warmup, 1), (1 + jnp.cos(jnp.pi * falling)) / 2)
+
+    return rate
 
 
 def rate_after(settings: OptimisationSettings, taken: int) -> float:
@@ -58,9 +75,10 @@ def rate_after(settings: OptimisationSettings, taken: int) -> float:
     return np.asarray(rate(taken)).item() if callable(rate) else rate
 
 
-def optimizer(settings: OptimisationSettings) -> optax.GradientTransformation:
-    """Clipping, then AdamW or SGD with momentum, under the schedule. Weights decay; biases and norms do not."""
-    rate = learning_rate(settings)
+def optimizer(settings: OptimisationSettings, span: Any = None) -> optax.GradientTransformation:
+    """Clipping, then AdamW or SGD with momentum, under the schedule (`learning_rate`). Weights decay; biases and norms
+    do not."""
+    rate = learning_rate(settings, span)
 
     def kernels(params: Any) -> Any:
         return jax.tree.map(lambda p: p.ndim > 1, params)
@@ -161,7 +179,8 @@ def make_step(
         hooks: a loss and an augmentation of your own.
 
     Returns:
-        A function (state, images, labels[, weights]) to (state, loss). The state is donated: use the returned one.
+        A function (state, images, labels[, weights], span=None) to (state, loss). The state is donated: use the
+        returned one. With `span`, from `schedule_span`, runs of any number of steps share one compiled program.
 
     Example:
         >>> import jax.numpy as jnp
@@ -176,7 +195,7 @@ def make_step(
         (1, ())
     """
     platform = platform_of(mesh)
-    update, prepare = optimizer(settings.optimisation), make_prepare(settings, tile, mean, std, platform, hooks.augment)
+    prepare = make_prepare(settings, tile, mean, std, platform, hooks.augment)
     accumulate, ema = settings.optimisation.accumulate, settings.optimisation.ema
     cpu_step = mesh is None and platform == "cpu"
     gradient = jax.value_and_grad(make_objective(graphdef, settings, cpu_step, hooks.loss), has_aux=True)
@@ -205,8 +224,10 @@ def make_step(
         (stats, loss, grads), _ = jax.lax.scan(part, zero, inputs, unroll=unroll)
         return loss / accumulate, stats, jax.tree.map(lambda g: g / accumulate, grads)
 
-    def step(state: TrainState, *batch: Shaped[Array, "n ..."]) -> tuple[TrainState, Scalar]:
-        number = state["step"]
+    def step(
+        state: TrainState, *batch: Shaped[Array, "n ..."], span: Int32[Array, " 2"] | None = None
+    ) -> tuple[TrainState, Scalar]:
+        number, update = state["step"], optimizer(settings.optimisation, span)
         *arrays, key = prepare(number, batch)
         images, labels, weights = (split_image(mesh, x, len(tile)) for x in arrays)
         loss, stats, grads = gradients(state, images, labels, weights, key)

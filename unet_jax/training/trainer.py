@@ -27,7 +27,7 @@ from .loader import batches, leave_signals
 from .run.diagnose import NotFinite, first_not_finite
 from .run.hooks import NO_HOOKS, Hooks
 from .settings import TrainSettings
-from .step import TrainState, initial_state, make_prepare, make_step
+from .step import TrainState, initial_state, make_prepare, make_step, schedule_span
 
 
 class Trainer:
@@ -48,6 +48,7 @@ class Trainer:
         training, mean, std = _in_steps(training, model.data)
         self._prepare = make_prepare(settings, self.tile, mean, std, None, hooks.augment)
         self._step = make_step(self._graphdef, settings, self.tile, mean, std, self.mesh, state, hooks)
+        self._span = schedule_span(settings.optimisation)
         self.state: TrainState = shard_state(self.mesh, state, settings.hardware.fsdp)
         weights, loss = None, settings.loss
         if loss.weighted:
@@ -65,7 +66,7 @@ class Trainer:
         if self.mesh is not None:
             return False
         before, shapes = self._step, [jax.ShapeDtypeStruct(*each) for each in self._sampler.shapes()]
-        self._step = compile_within_memory(self._step, self.state, shapes)
+        self._step = compile_within_memory(self._step, self.state, shapes, self._span)
         return self._step is not before
 
     def batches(self, first: int) -> Generator[tuple[int, tuple[Array, ...]]]:
@@ -87,7 +88,7 @@ class Trainer:
 
     def step(self, batch: tuple[Array, ...]) -> None:
         """Takes one step; returns before the devices have finished it."""
-        self.state, _ = self._step(self.state, *batch)
+        self.state, _ = self._step(self.state, *batch, span=self._span)
 
     def loss_and_failure(self) -> tuple[float, int]:
         """The sum of the losses since the last line of the log, and the index of the first step that was not finite,

@@ -65,9 +65,9 @@ def test_steps_are_counted_over_the_time_that_they_took(tmp_path, monkeypatch):
     def make_step(*arguments):
         step = make(*arguments)
 
-        def slow(*given):
+        def slow(*given, **named):
             clock[0] += 1
-            return step(*given)
+            return step(*given, **named)
 
         return slow
 
@@ -102,7 +102,8 @@ def test_the_log_has_the_learning_rate_and_ten_measurements_or_more(tmp_path):
 
 
 def test_a_resumed_run_takes_its_step_from_the_disk(tmp_path):
-    settings, events = SMALL.replace(steps=2, learning_rate=0.0123), []
+    """Also one with another number of steps: the schedule's length is an argument of the program."""
+    settings, events = SMALL.replace(steps=2, learning_rate=0.0123, schedule="cosine"), []
     for steps in (2, 4):
         jax.clear_caches()  # as another process
         with compilation_cache(tmp_path / "programs"):

@@ -14,7 +14,7 @@ from unet_data.memory import resident
 from unet_jax.training.augmentation.augment import NONE
 from unet_jax.training.objective import make_objective
 from unet_jax.training.settings import TrainSettings
-from unet_jax.training.step import optimizer
+from unet_jax.training.step import learning_rate, optimizer, schedule_span
 
 from .small_runs import WITHOUT_DROPOUT
 from .steps import PLAIN, arrays, batch, started
@@ -151,6 +151,18 @@ def test_the_rate_that_is_taken_where_none_is_given(kind):
     settings = SHORT.replace(optimizer=kind, schedule="constant", learning_rate=None)
     np.testing.assert_array_equal(one_step(settings), one_step(settings.replace(learning_rate=1e-3)))
     assert np.abs(one_step(settings)).max() < 2e-3
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0.0, 10), (0.3, 10), (0.02, 1000)])
+def test_the_schedule_is_the_cosine_with_a_linear_warm_up(warmup, steps):
+    """Against the formula in float64; with the length as an argument, too."""
+    chosen = SHORT.replace(schedule="cosine", learning_rate=0.3, warmup=warmup, steps=steps).optimisation
+    other = SHORT.replace(schedule="cosine", learning_rate=0.3, warmup=0.5, steps=7).optimisation
+    rising, taken = round(warmup * steps), np.arange(steps + 1)
+    falling = 0.5 * (1 + np.cos(np.pi * (taken - rising) / (steps - rising)))
+    wanted = 0.3 * np.where(taken < rising, taken / max(rising, 1), falling)
+    np.testing.assert_allclose(learning_rate(chosen)(taken), wanted, atol=1e-7)
+    np.testing.assert_allclose(learning_rate(other, schedule_span(chosen))(taken), wanted, atol=1e-7)
 
 
 def test_a_warmup_as_long_as_the_run_leaves_a_step():

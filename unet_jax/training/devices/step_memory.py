@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import numpy as np
 
 from unet_data.memory import available
 from unet_spec import InputError
 
 
-def compile_within_memory(step: Any, state: Any, batch: Sequence[jax.ShapeDtypeStruct]) -> Callable[..., Any]:
+def compile_within_memory(
+    step: Any, state: Any, batch: Sequence[jax.ShapeDtypeStruct], span: np.ndarray
+) -> Callable[..., Any]:
     """The jitted `step`, compiled for this state and batch on a CPU under Linux; elsewhere as it is.
 
     Raises InputError where it needs more memory than is available. Memory that XLA's convolutions take for themselves
@@ -24,7 +27,7 @@ def compile_within_memory(step: Any, state: Any, batch: Sequence[jax.ShapeDtypeS
     """
     if jax.default_backend() != "cpu" or sys.platform != "linux":
         return step
-    compiled = step.lower(state, *batch).compile()
+    compiled = step.lower(state, *batch, span=span).compile()
     if (analysis := compiled.memory_analysis()) is None:
         return compiled
     needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
