@@ -29,7 +29,7 @@ from unet_data import measure, split
 from unet_data.inference.views import augmented
 from unet_jax import RECIPES, JaxRuntime, TrainSettings, from_pretrained, train
 from unet_jax.training.augmentation.augment import NONE
-from unet_jax.training.recipes import RecipeName
+from unet_jax.training.planning.recipes import RecipeName
 from unet_spec import InputError, NetworkConfig, preset
 from unet_spec.files import writing
 from unet_tools.arguments.data import open_data

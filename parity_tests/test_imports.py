@@ -95,11 +95,11 @@ def test_imports_are_relative_inside_a_package():
 
 
 FLOORS = (
-    {"memory", "regions", "windows"},
+    {"memory", "windows"},
     {"io"},
     {"labels", "folders"},
     {"datasets"},
-    {"normalize", "objects"},
+    {"normalize", "objects", "fingerprint"},
     {"inference"},
     {"metrics", "nnunet"},
 )

@@ -17,6 +17,8 @@ from .datasets.synthetic.cells import cell_sequence as cell_sequence
 from .datasets.synthetic.cells import cells as cells
 from .datasets.synthetic.membranes import membrane_instances as membrane_instances
 from .datasets.synthetic.membranes import membranes as membranes
+from .fingerprint import Fingerprint as Fingerprint
+from .fingerprint import fingerprint as fingerprint
 from .inference.network import OpenNetwork as OpenNetwork
 from .inference.output import most_probable as most_probable
 from .inference.output import present_classes as present_classes

@@ -21,8 +21,11 @@ from .training.augmentation.augment import augment as augment
 from .training.loop import TrainResult as TrainResult
 from .training.loop import train as train
 from .training.objective import make_objective as make_objective
-from .training.recipes import RECIPES as RECIPES
-from .training.recipes import TrainingRecipe as TrainingRecipe
+from .training.planning.plan import TrainingPlan as TrainingPlan
+from .training.planning.plan import plan_training as plan_training
+from .training.planning.recipes import RECIPES as RECIPES
+from .training.planning.recipes import TrainingRecipe as TrainingRecipe
+from .training.planning.rules import Choice as Choice
 from .training.run.beginning import freeze as freeze
 from .training.run.hooks import Hooks as Hooks
 from .training.settings import DataSettings as DataSettings

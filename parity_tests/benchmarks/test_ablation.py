@@ -7,7 +7,7 @@ import os
 import pytest
 
 from benchmarks.ablation import SHOWN, VARIANTS, WHOLE, Args, jobs_of, main, table
-from unet_jax.training.recipes import RECIPES
+from unet_jax.training.planning.recipes import RECIPES
 from unet_spec import InputError, preset
 
 

@@ -21,7 +21,7 @@ from unet_spec.errors import InputError
 from unet_spec.files import cache_folder, replacing
 
 from ..io.decode import one_line
-from ..regions import regions
+from ..labels.regions import regions
 from ..windows import Windowed
 from .dataset import Dataset
 from .label_rule import IGNORED, class_counts

@@ -16,7 +16,7 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
-from ..regions import regions
+from ..labels.regions import regions
 from ..windows import bands
 from .dataset import Dataset
 from .label_rule import IGNORED

@@ -20,7 +20,7 @@ import numpy as np
 from unet_spec.errors import InputError
 from unet_spec.files import cache_folder, replacing
 
-from ..regions import regions
+from ..labels.regions import regions
 from ..windows import BAND, Slices, bands
 from .border_weights import REACH, border_weights, class_weights, pixel_weights
 from .dataset import Dataset

@@ -21,7 +21,7 @@ from ..inference.predict import predict_image, sample_image
 from ..inference.stitch import Run
 from ..io.formats.channels import advice
 from ..labels.masks import unpack_masks
-from ..regions import regions
+from ..labels.regions import regions
 from ..windows import bands
 from .clustering import overlap, v_info, v_rand
 from .confusion import confusion, dice, iou, pixel_accuracy

@@ -114,7 +114,7 @@ def train(
     if resume:
         read_log(out / "log.jsonl", settings.optimisation.steps)  # a damaged one is refused before anything is written
     with StopSignals() as stop:
-        data = _data_spec(config, settings, training)
+        data = data_spec(config, settings, training)
         model = begin(config, settings, bool(latest_step(out / "state")), data.class_names)
         model.data = data
         trainer = Trainer(model, settings, training, hooks)
@@ -169,7 +169,7 @@ def class_names(config: NetworkConfig, training: Dataset) -> tuple[str, ...]:
     return training.class_names + tuple(f"class {index}" for index in range(training.class_count, config.classes))
 
 
-def _data_spec(config: NetworkConfig, settings: TrainSettings, training: Dataset) -> DataSpec:
+def data_spec(config: NetworkConfig, settings: TrainSettings, training: Dataset) -> DataSpec:
     """Normalisation, class names and how files were read, to be stored with the weights."""
     data = normalization_of(training, settings.data.normalization)
     reading = asdict(training.reading or settings.reading)

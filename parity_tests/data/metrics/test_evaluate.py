@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from unet_data import Dataset, membrane_instances, membranes
+from unet_data.labels.regions import regions
 from unet_data.metrics.clustering import overlap, v_info, v_rand
 from unet_data.metrics.evaluate import THRESHOLDS, measure, measure_samples, object_scores
 from unet_data.metrics.thinning import thin_borders
 from unet_data.metrics.warping import warping_error
-from unet_data.regions import regions
 from unet_spec import DataSpec, preset
 
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from unet_data.labels.regions import regions
 from unet_data.metrics.clustering import overlap, v_rand
 from unet_data.metrics.thinning import thin_borders
-from unet_data.regions import regions
 
 
 def test_thinning_gives_each_pixel_to_the_nearest_object():

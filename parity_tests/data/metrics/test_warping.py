@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from unet_data import membranes
+from unet_data.labels.regions import regions
 from unet_data.metrics.warping import _RING, _simple_table, warp, warping_error
-from unet_data.regions import regions
 
 
 def components(mask, connected8):

@@ -27,6 +27,7 @@ def test_train_resume_evaluate_predict_and_check(data, tmp_path, capsys):
 def test_training_tells_what_it_does(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("unet_tools.progress.LINE_EVERY", 0.0)
     flags = ["--widths", "2", "4", "--steps", "3", "--tile", "36", "--log-every", "1", "--no-report"]
+    flags += ["--recipe", "none"]
     assert main(["train", str(data), "--out", str(tmp_path / "run"), *flags]) == 0
     lines = capsys.readouterr().err.splitlines()
     told = r"U-Net, \d+ parameters, on \d+ x .+; 3 image\(s\) to train on, 1 to measure on; a step takes 1 of 36x36"

@@ -19,7 +19,7 @@ from unet_tools.cli import main
 from ...fixtures.no_training import STOPPED, without_training
 
 NARROW = preset("paper", widths=(2, 4), dropout=0.0)
-FLAGS = ["--steps", "2", "--tile", "28", "--widths", "2", "4", "--no-report"]
+FLAGS = ["--recipe", "none", "--steps", "2", "--tile", "28", "--widths", "2", "4", "--no-report"]
 
 
 def test_a_run_that_went_on_otherwise_says_so(tmp_path, monkeypatch, capsys):

@@ -112,6 +112,38 @@ def plan_train(watch: Watch) -> None:
     watch.stub("unet_tools.commands.plan.print_json", only="")
 
 
+def plan_data(watch: Watch) -> None:
+    watch.stub("unet_tools.training.beginning.open_parts", (CONFIG, DATA, DATA, DATA, "how"), only="")
+    watch.stub("unet_tools.training.plans.planned.plan_run", SimpleNamespace(to_dict=dict), only="args")
+    watch.stub("unet_tools.training.plans.planned.print_plan", only="")
+    watch.stub("unet_tools.commands.plan.print_json", only="")
+
+
+def _planned(**changes) -> dict:
+    return {f"plan_run.args.{name.replace('__', '.')}": value for name, value in changes.items()}
+
+
+PLAN_DATA = Command(
+    "plan FOLDER", plan_data,
+    _planned(data="FOLDER", recipe="auto", settings__optimisation__batch=4) | {"exit code": 0},
+    {
+        "--minutes": ("7.5", _planned(minutes=7.5)),
+        "--steps": ("50", _planned(settings__optimisation__steps=50, given=("steps",))),
+        "--tile": ("92", _planned(settings__data__tile=92, given=("tile",))),
+        "--widths": ("5 6", _planned(network__widths=(5, 6))),
+        "--preset": ("same", _planned(network__preset="same")),
+        "--spatial-dims": ("3", _planned(network__spatial_dims=3)),
+        "--labels": ("instance", _planned(settings__data__labels="instance")),
+        "--ignore": ("255", _planned(settings__data__ignore=255)),
+        "--class-numbers": ("1-3", _planned(settings__data__class_numbers="1-3")),
+        "--validate": ("2/5", _planned(settings__validation__validate="2/5")),
+        "--group": ("a.", _planned(settings__validation__group="a.")),
+        "--json": ("", {"print_json": "called", "print_plan": GONE}),
+        **reading("plan_run.args.settings"),
+    },
+)  # fmt: skip
+
+
 def _step(group: str, **changes) -> dict:
     return {f"plan_step.settings.{group}.{name}": value for name, value in changes.items()}
 
@@ -134,8 +166,8 @@ PLAN_TRAIN = Command(
     },
     needs={"--accumulate": "--batch 6"},
     elsewhere={
-        "--train": "tools/training/test_step_plan.py",
-        "--search": "tools/training/test_step_plan.py",
+        "--train": "tools/training/plans/test_step_plan.py",
+        "--search": "tools/training/plans/test_step_plan.py",
     },
 )  # fmt: skip
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from unet_data import Measurement
-from unet_jax import TrainResult
+from unet_jax import TrainResult, TrainSettings
 from unet_spec import DataSpec, preset
 
 from .arrivals import GONE, Command, Watch
-from .reading import DATA, MODERN, in_command, reading
+from .reading import DATA, MODERN, reading
 
 MEASURED = Measurement({"pixel_accuracy": 0.5, "iou": 0.5}, np.ones((2, 2), int), {}, ("a", "b"))
 NETWORK = preset("paper", widths=(2, 4), dropout=0.0)
@@ -22,13 +22,16 @@ NETWORK = preset("paper", widths=(2, 4), dropout=0.0)
 def train(watch: Watch) -> None:
     point = SimpleNamespace(data=DataSpec())
     result = TrainResult(Path("RUN"), {}, {}, [], None)
-    in_command(watch, "train", open_data=DATA)
+    watch.stub("unet_tools.training.beginning.open_data", DATA)
+    planned = SimpleNamespace(network=NETWORK, settings=TrainSettings(), choices=(), minutes=None)
+    watch.stub("unet_tools.commands.train.plan_run", planned, only="args")
+    watch.stub("unet_tools.commands.train.write_plan", only="")
     watch.stub("unet_tools.training.beginning.choose_config", NETWORK)
-    watch.stub("unet_tools.commands.train.check_loader", only="")
+    watch.stub("unet_tools.training.beginning.check_loader", only="")
     watch.stub("unet_tools.commands.train.kept_programs", nullcontext(), only="flag")
-    watch.stub("unet_tools.commands.train.divide", (DATA, DATA, "how"), only="validate group")
+    watch.stub("unet_tools.training.beginning.divide", (DATA, DATA, "how"), only="validate group")
     watch.stub("unet_tools.commands.train.announce", only="")
-    watch.stub("unet_tools.commands.train.with_border", DATA, only="")
+    watch.stub("unet_tools.training.beginning.with_border", DATA, only="")
     watch.stub("unet_tools.commands.train.choose_objects", only="")
     watch.stub("unet_tools.commands.train.train", result, only="config settings out resume")
     watch.stub("unet_tools.training.outcome.from_pretrained", point, only="")
@@ -120,13 +123,14 @@ ROWS = {
 }  # fmt: skip
 
 TRAIN = Command(
-    "train PATH --out RUN", train,
+    "train PATH --out RUN --recipe none", train,
     {"open_data.name": "PATH", "train.out": "RUN", "train.resume": False, "measure_in_detail": "called",
      "exit code": 0},
     ROWS,
     needs={"--accumulate": "--batch 6", "--norm-groups": "--norm group --norm-groups 2"}
     | dict.fromkeys(("--coordinator", "--processes", "--process"), "--coordinator h:1 --processes 2"),
     elsewhere={
+        "--minutes": "tools/training/plans/test_planned.py",
         "--tensorboard": "tools/training/test_tensorboard.py",
         "--large-pages": "tools/test_cli.py",
     },

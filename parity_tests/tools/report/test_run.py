@@ -15,7 +15,7 @@ from unet_jax.training.augmentation.augment import NONE
 from unet_jax.training.loop import train
 from unet_jax.training.settings import TrainSettings
 from unet_spec import preset
-from unet_tools.training.verdict import Run, judge
+from unet_tools.training.judging.verdict import Run, judge
 
 NARROW = preset("paper", widths=(2, 4), dropout=0.0)
 TWO_STEPS = TrainSettings().replace(steps=2, tile=28, augmentation=NONE)

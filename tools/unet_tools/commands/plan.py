@@ -1,8 +1,11 @@
-"""How an image of some size would be predicted, or what a training step would take. No image is needed.
+"""The training that labelled images call for, how an image of some size would be predicted, what a step would take.
 
+Of labelled images: network and settings that unet train chooses for them, this machine and --minutes, each with the
+rule and the figure behind it.
 --image: tiles, work over the whole image's, memory. --train: the step is compiled for --device, which need not be here,
 and the compiler says whether it fits, and how long it takes at least.
 
+Example: unet plan data/isbi2012 --minutes 30
 Example: unet plan runs/em/best --image 30000 --memory 2GiB
 Example: unet plan --train --preset paper --tile 572 --batch 8 --precision bfloat16 --device tpu-v5e:2x4
 """
@@ -15,13 +18,15 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from unet_data import ReadSettings
+from unet_data.datasets.label_rule import LabelKind
 from unet_spec import InputError, NetworkConfig
 from unet_spec.files import format_bytes, parse_bytes
 from unet_spec.tiling.planner import Limits, plan_image
 
 from ..arguments.networks import choose_config, network_name
-from ..console import console, notes, print_json
-from ..training.step_plan import best_of, plan_step, prepare_compiler, print_cost, search
+from ..console import console, notes, print_json, warnings_as_notes
+from ..training.plans.step_plan import best_of, plan_step, prepare_compiler, print_cost, search
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,31 @@ class StepFlags:
 
 
 @dataclass(frozen=True)
+class DataFlags:
+    minutes: float | None = None
+    """Time of the whole training. Default: 30, where --steps is not given."""
+    steps: int | None = None
+    """Number of steps, instead of the time; nothing is timed then."""
+    spatial_dims: Literal[2, 3] = 2
+    """3: each file is one volume."""
+    labels: LabelKind = "auto"
+    """Meaning of the numbers in the mask files, as of unet train."""
+    ignore: int | None = None
+    """Label of pixels that do not count, as of unet train."""
+    class_numbers: str = ""
+    """Numbers of the classes in the mask files, as of unet train."""
+    validate: str = "auto"
+    """Images that validate, as of unet train."""
+    group: str | None = None
+    """Part of a name that says which images belong together, as of unet train."""
+    reading: Annotated[ReadSettings, tyro.conf.arg(name="")] = field(default_factory=ReadSettings)
+
+
+@dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path | None] = None
-    """A checkpoint folder, the name of an installed network, or a config .json."""
+    """Labelled images; with --image or --train, a checkpoint folder, the name of an installed network or a config
+    .json."""
     image: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="SIZE [SIZE ...]")] = None
     """Pixels of an image to predict: one number for all axes, or one per axis."""
     train: bool = False
@@ -66,6 +93,8 @@ class Args:
     """Pixels of a tile per axis. Default: chosen by the plan of an image; as of unet train for a training step."""
     halo: int | None = None
     """Outputs to drop at inner edges of tiles, with --image. Default: as many as exactness takes."""
+    training: DataFlags = field(default_factory=DataFlags)
+    """The labelled images, without --image and --train."""
     step: StepFlags = field(default_factory=StepFlags)
     """The training step, with --train."""
     json: bool = False
@@ -73,10 +102,45 @@ class Args:
 
 
 def run(args: Args) -> int:
-    if args.train == (args.image is not None):
+    if args.train and args.image is not None:
         raise InputError("give either --image SIZE, to plan a prediction, or --train, to plan a training step")
+    if not args.train and args.image is None:
+        return _plan_training(args)
     config = choose_config(args.preset, args.checkpoint, widths=args.widths)
     return _plan_step(args, config) if args.train else _plan_image(args, config)
+
+
+def _plan_training(args: Args) -> int:
+    source = args.checkpoint
+    if source is None or (source / "config.json").is_file() or source.suffix == ".json":
+        raise InputError(
+            "give labelled images, to plan a training; or a network with --image SIZE, to plan a prediction, or "
+            "--train, to plan a training step"
+        )
+    from unet_jax.training.planning.rules import AUTO
+
+    from ..training.alarm import alarm_filtered
+    from ..training.beginning import open_parts
+    from ..training.flags import NetworkFlags, TrainArgs
+    from ..training.plans.planned import check_time, plan_run, print_plan
+    from ..training.programs import kept_programs
+
+    flags = args.training
+    values = {name: getattr(flags, name) for name in ("labels", "ignore", "class_numbers", "validate", "group")}
+    given = tuple(name for name in ("steps", "tile") if getattr(flags if name == "steps" else args, name) is not None)
+    values |= {name: getattr(flags if name == "steps" else args, name) for name in given}
+    settings = AUTO.settings.replace(**values, reading=flags.reading)
+    network = NetworkFlags(args.preset, None, args.widths, flags.spatial_dims)
+    wanted = TrainArgs(str(source), None, "auto", flags.minutes, given, network=network, settings=settings)
+    check_time(wanted)
+    config, _, training, validation, _ = open_parts(wanted, None)
+    with warnings_as_notes(), alarm_filtered(), kept_programs(None, quiet=True):
+        plan = plan_run(wanted, config, training, validation)
+    if args.json:
+        print_json(plan.to_dict())
+    else:
+        print_plan(plan)
+    return 0
 
 
 def _plan_image(args: Args, config: NetworkConfig) -> int:

@@ -1,34 +1,36 @@
 """Train a network in JAX. A sixth of the data (--validate, --group) validates and is never trained on.
 
+Network and settings follow from the data, this machine and --minutes (unet plan DATA shows them, with the reasons), but
+for the flags that are given.
 DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or a word: synthetic (cell
 membranes), synthetic:phase-contrast or synthetic:dic (cells, with labels that number them, for --objects). With
 --loader grain it may be larger than memory, and hold .npy and .zarr. Pixels with the label --ignore do not count.
 OUT receives best/ and last/ (checkpoints), log.jsonl, run.json, report.html and state/ (for --resume).
 --config run.json repeats a run, into another folder. SIGTERM or Ctrl-C saves and leaves.
 
+Example: unet train data/isbi2012 --out runs/em --minutes 30
 Example: unet train data/isbi2012 --out runs/em --recipe modern --widths 16 32 64 128 --steps 3000
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import warnings
 from typing import Any
 
-from unet_data import Dataset, with_border
-from unet_data.datasets.splitting import divide
-from unet_jax import TrainResult, TrainSettings, train
-from unet_jax.training.loader import check_loader
+from unet_data import Dataset
+from unet_jax import TrainingPlan, TrainResult, train
 from unet_jax.training.run.beginning import BeginsAnew
 from unet_spec import NetworkConfig
 
-from ..arguments.data import open_data
-from ..console import warnings_as_notes
+from ..console import notes, warnings_as_notes
 from ..progress import TrainingProgress
 from ..training.alarm import alarm_filtered
-from ..training.beginning import announce, chosen_network, join_processes, with_absolute_paths, with_named_networks
+from ..training.beginning import announce, join_processes, open_parts, with_absolute_paths, with_named_networks
 from ..training.flags import TrainArgs as Args
 from ..training.outcome import choose_objects, print_result, print_stopped
+from ..training.plans.planned import check_time, describe, plan_run, write_plan
 from ..training.programs import kept_programs
 from ..training.stored import completed
 from ..training.stored import defaults as defaults
@@ -38,50 +40,36 @@ def run(args: Args) -> int:
     join_processes(args.distributed)
     args = with_named_networks(args)
     args, base = completed(args)
+    check_time(args)
     assert args.out is not None
-    config = chosen_network(args, base)
-    settings = with_absolute_paths(args.settings)
-    check_loader(settings)  # before the files are read, which may take long
-    data, seed = settings.data, settings.optimisation.seed
-    dataset = open_data(
-        args.data,
-        config.spatial_dims,
-        seed,
-        data.loader == "grain",
-        data.ignore,
-        data.labels,
-        settings.reading,
-        data.class_numbers,
-    )
-    if data.objects:
-        dataset = with_border(dataset)
-    if base is not None:
-        dataset = dataset.for_channels(base.in_channels)
-    if base is None:
-        classes = dataset.class_count
-        one = classes <= config.classes == 2 and not dataset.overlapping
-        channels = config.out_channels if one else classes
-        config = config.replace(in_channels=dataset.channels, out_channels=channels)
-    chosen = settings.validation
-    training, validation, how = divide(dataset, chosen.validate, chosen.group, settings.reading, data.class_numbers)
-    announce(args, config, dataset, training, validation, how)
-    with warnings_as_notes(), alarm_filtered(), kept_programs(args.compilation_cache, args.json):
-        result = _train(args, config, settings, training, validation)
-        if result.stop_signal:
+    config, dataset, training, validation, how = open_parts(args, base)
+    with warnings_as_notes(), alarm_filtered():
+        plan = None
+        if base is None and (args.recipe == "auto" or args.minutes is not None):
+            with kept_programs(args.compilation_cache, quiet=True):
+                plan = plan_run(args, config, training, validation)
+            config, args = plan.network, dataclasses.replace(args, settings=plan.settings)
+            if not args.json:
+                notes.print(describe(plan, args.minutes is not None), soft_wrap=True)
+        announce(args, config, dataset, training, validation, how)
+        with kept_programs(args.compilation_cache, args.json):
+            result = _train(args, config, training, validation, plan)
+            if result.stop_signal:
+                if args.distributed.process == 0:
+                    print_stopped(args, config, result, training)
+                return 128 + result.stop_signal
             if args.distributed.process == 0:
-                print_stopped(args, config, result, training)
-            return 128 + result.stop_signal
-        if args.distributed.process == 0:
-            objects = choose_objects(args, result, validation) if data.objects else None
-            print_result(args, config, result, training, validation, objects)
+                objects = choose_objects(args, result, validation) if args.settings.data.objects else None
+                print_result(args, config, result, training, validation, objects)
     return 0
 
 
 def _train(
-    args: Args, config: NetworkConfig, settings: TrainSettings, training: Dataset, validation: Dataset
+    args: Args, config: NetworkConfig, training: Dataset, validation: Dataset, plan: TrainingPlan | None
 ) -> TrainResult:
     """Trains, with progress on the terminal and, where it is asked for, in TensorBoard."""
     assert args.out is not None
+    settings, out = with_absolute_paths(args.settings), args.out
     optimisation = settings.optimisation
     with contextlib.ExitStack() as stack:
         progress = TrainingProgress(optimisation.steps, optimisation.batch, quiet=args.json)
@@ -92,9 +80,13 @@ def _train(
             reports.append(stack.enter_context(TensorBoard(args.out, validation)).report)
 
         def report(record: dict[str, Any]) -> None:
+            nonlocal plan
+            if plan is not None and args.distributed.process == 0 and out.exists():
+                write_plan(out, plan)
+                plan = None
             for each in reports:
                 each(record)
 
         if not args.json:
             warnings.simplefilter("ignore", BeginsAnew)  # `announce` has said it
-        return train(config, settings, training, validation, args.out, args.resume, report)
+        return train(config, settings, training, validation, out, args.resume, report)

@@ -18,7 +18,7 @@ from unet_spec.summary import facts
 
 from ..arguments.networks import network_name
 from ..prediction.object_scores import FoundObjects
-from ..training.verdict import Verdict
+from ..training.judging.verdict import Verdict
 
 EXAMPLES = 2
 

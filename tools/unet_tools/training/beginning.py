@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from unet_data import Dataset
+from unet_data import Dataset, with_border
+from unet_data.datasets.splitting import divide
 from unet_jax import RECIPES, TrainSettings
+from unet_jax.training.loader import check_loader
 from unet_jax.training.loop import class_names
 from unet_jax.training.run.beginning import given_weights
 from unet_jax.training.run.train_state_folder import latest_step
 from unet_spec import InputError, NetworkConfig
 from unet_spec.files import first_line
 
-from ..arguments.data import account_for
+from ..arguments.data import account_for, open_data
 from ..arguments.networks import choose_config, named_network, network_name
 from ..console import notes
 from .describe import changed_schedule, describe_dataset, warnings
@@ -72,7 +74,7 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
                 f"{flags.config} begins with them",
                 soft_wrap=True,
             )
-        if args.recipe and flags.config is None and begun is None and config.architecture == "unet":
+        if args.recipe in RECIPES and flags.config is None and begun is None and config.architecture == "unet":
             config = config.replace(**RECIPES[args.recipe].network)
         if base is not None:
             config = config.replace(in_channels=base.in_channels, out_channels=base.out_channels)
@@ -83,6 +85,39 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
             raise InputError(f"{flag}: {config.architecture} has its own {own}; leave it out")
     changes = {name: getattr(flags, name) for name in ("widths", "spatial_dims", *of_a_unet)}
     return config.replace(**{name: value for name, value in changes.items() if value is not None})
+
+
+def open_parts(args: TrainArgs, base: NetworkConfig | None) -> tuple[NetworkConfig, Dataset, Dataset, Dataset, str]:
+    """The network for the data, the data set, its training and its validation part, and how these were divided.
+
+    Args:
+        args: the flags. base: the network of a stored run, whose classes and channels the data must have.
+    """
+    config = chosen_network(args, base)
+    settings = args.settings
+    check_loader(settings)  # before the files are read, which may take long
+    data, chosen = settings.data, settings.validation
+    dataset = open_data(
+        args.data,
+        config.spatial_dims,
+        settings.optimisation.seed,
+        data.loader == "grain",
+        data.ignore,
+        data.labels,
+        settings.reading,
+        data.class_numbers,
+    )
+    if data.objects:
+        dataset = with_border(dataset)
+    if base is not None:
+        dataset = dataset.for_channels(base.in_channels)
+    else:
+        classes = dataset.class_count
+        one = classes <= config.classes == 2 and not dataset.overlapping
+        channels = config.out_channels if one else classes
+        config = config.replace(in_channels=dataset.channels, out_channels=channels)
+    training, validation, how = divide(dataset, chosen.validate, chosen.group, settings.reading, data.class_numbers)
+    return config, dataset, training, validation, how
 
 
 def with_absolute_paths(settings: TrainSettings) -> TrainSettings:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from unet_jax import TrainSettings
-from unet_jax.training.recipes import RecipeName
+from unet_jax.training.planning.recipes import RecipeName
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,15 @@ class TrainArgs:
     """Labelled images. Default: from the run of --config."""
     out: Path | None = None
     """The run folder. Default: beside the run of --config, numbered."""
-    recipe: RecipeName | None = None
-    """Defaults of all settings and, for a U-Net, changes to the network."""
+    recipe: Literal["auto", "none"] | RecipeName | None = None
+    """Defaults of all settings and, for a U-Net, changes to the network. auto: network and settings follow from the
+    data, this machine and the time (unet plan DATA shows them with the reasons). none: the defaults of the flags.
+    Default: auto for a new run."""
+    minutes: float | None = None
+    """Time of the whole run, from which the number of steps follows, as a few of them are timed here. Default: 30 with
+    --recipe auto, where --steps is not given."""
+    given: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """The flags of the command line, by name."""
     resume: bool = False
     """Continue the run in --out. Options that you leave out keep the run's values."""
     tensorboard: bool = False

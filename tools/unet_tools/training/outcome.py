@@ -13,7 +13,7 @@ from unet_spec import InputError, NetworkConfig
 from ..console import console, notes, plain, print_classes, print_json, print_table
 from ..prediction.object_scores import FoundObjects, object_lines, score_objects, store_objects
 from .flags import TrainArgs
-from .verdict import Run, Verdict, judge
+from .judging.verdict import Run, Verdict, judge
 
 
 def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) -> FoundObjects:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unet_jax import RECIPES, TrainingRecipe, TrainSettings
+from unet_jax.training.planning.rules import AUTO
 from unet_jax.training.run.folder import FREE, next_folder, read_run
 from unet_spec import InputError, NetworkConfig
 
 from ..console import notes
 from .flags import TrainArgs
+from .plans.planned import given_flags
 
 
 def defaults(arguments: Sequence[str]) -> TrainArgs:
@@ -25,13 +27,15 @@ def defaults(arguments: Sequence[str]) -> TrainArgs:
         known, _ = early.parse_known_args(list(arguments))
     except argparse.ArgumentError:
         return TrainArgs()  # tyro has the better message
-    recipe = RECIPES.get(known.recipe)
+    recipe, given = RECIPES.get(known.recipe), given_flags(arguments)
     if known.resume and known.out and (Path(known.out) / "run.json").exists():
         stored = stored_run(Path(known.out))[1]
-        return TrainArgs(settings=_with_recipe(stored, recipe) if recipe else stored)
+        return TrainArgs(settings=_with_recipe(stored, recipe) if recipe else stored, given=given)
     if known.config and is_run_record(Path(known.config)):
-        return TrainArgs(settings=stored_run(Path(known.config).parent)[1])
-    return TrainArgs(settings=recipe.settings) if recipe else TrainArgs()
+        return TrainArgs(settings=stored_run(Path(known.config).parent)[1], given=given)
+    if known.recipe in (None, "auto"):
+        return TrainArgs(recipe="auto", settings=AUTO.settings, given=given)
+    return TrainArgs(settings=recipe.settings, given=given) if recipe else TrainArgs(given=given)
 
 
 def _with_recipe(stored: TrainSettings, recipe: TrainingRecipe) -> TrainSettings:
@@ -53,7 +57,7 @@ def completed(args: TrainArgs) -> tuple[TrainArgs, NetworkConfig | None]:
     elif source and is_run_record(source):
         if args.resume and args.out is None:
             raise InputError(f"--resume needs --out: the run to go on with, {source.parent} or a repetition of it")
-        if args.recipe:
+        if args.recipe and args.recipe != "none":
             raise InputError(f"{source} has its own settings; leave out --recipe, or change them by their flags")
         network, _, data = stored_run(source.parent)
         if changed := read_run(source.parent)["changed"]:

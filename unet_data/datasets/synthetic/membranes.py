@@ -13,7 +13,7 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
-from ...regions import regions
+from ...labels.regions import regions
 from ..dataset import MEMBRANE_CLASSES, Dataset
 from .noise import smooth
 

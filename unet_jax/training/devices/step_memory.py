@@ -17,6 +17,10 @@ from unet_data.memory import available
 from unet_spec import InputError
 
 
+class StepTooLarge(InputError):
+    """A training step that needs more memory than there is."""
+
+
 def compile_within_memory(
     step: Any, state: Any, batch: Sequence[jax.ShapeDtypeStruct], span: np.ndarray
 ) -> Callable[..., Any]:
@@ -33,7 +37,7 @@ def compile_within_memory(
     needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
     if needed > (free := available()):
         count, *window = batch[0].shape[:-1]
-        raise InputError(
+        raise StepTooLarge(
             f"a step of {count} tile(s) of {'x'.join(map(str, window))} pixels, margins for deformation included, "
             f"takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are available; a smaller tile, "
             "batch or network needs less, and so does accumulate"
@@ -49,4 +53,4 @@ def out_of_memory_as_input_error(note: str) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as e:
         if "RESOURCE_EXHAUSTED" not in str(e):
             raise
-        raise InputError(f"the device ran out of memory {note}") from None
+        raise StepTooLarge(f"the device ran out of memory {note}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .settings import TrainSettings
+from ..settings import TrainSettings
 
 RecipeName = Literal["paper-2015", "modern"]
 

@@ -52,7 +52,7 @@ class Verdict:
         judgement: against calling every pixel the commonest class: "better", "worse", "mixed" (pixel accuracy and mean
             IoU disagree), or "unmeasured".
         useful: whether the network is worth predicting with.
-        trend: see `unet_tools.training.trend.Trend.direction`.
+        trend: see `unet_tools.training.judging.trend.Trend.direction`.
         complete: whether all steps were taken.
         best_step, last_step: of the checkpoints best/ and last/; None where nothing was measured.
         never_predicted: names of classes that are in the labels and in no prediction.

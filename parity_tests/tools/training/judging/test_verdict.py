@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unet_data import Measurement
-from unet_tools.training.verdict import Run, judge
+from unet_tools.training.judging.verdict import Run, judge
 
 from .test_trend import FALLING, log
 

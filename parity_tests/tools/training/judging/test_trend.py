@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from unet_tools.training.trend import trend
+from unet_tools.training.judging.trend import trend
 
 NOISE = [0.012, -0.015, 0.02, -0.008, 0.016, -0.02, 0.005, -0.012, 0.018, -0.01]
 FALLING = [1.0, 0.8, 0.66, 0.56, 0.49, 0.44, 0.4, 0.37, 0.345, 0.33]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from unet_data.regions import regions
+from unet_data.labels.regions import regions
 
 
 def test_regions_touching_at_a_corner_are_two():

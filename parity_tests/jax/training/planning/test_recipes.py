@@ -1,6 +1,6 @@
 """The recipes hold what they say."""
 
-from unet_jax.training.recipes import RECIPES
+from unet_jax.training.planning.recipes import RECIPES
 from unet_jax.training.settings import TrainSettings
 
 

@@ -1,0 +1,63 @@
+"""The rules of a plan: each at the figure where its choice changes."""
+
+from dataclasses import replace
+
+import pytest
+
+from unet_data import fingerprint, membranes
+from unet_jax import preset
+from unet_jax.training.planning.rules import data_rules, levels, padding, tile
+
+FIGURES = fingerprint(membranes(2, 64, seed=0))
+
+
+def figures(side=512, dims=2, **changes):
+    size = (side,) * dims
+    return replace(FIGURES, smallest=size, median=size, largest=size, **changes)
+
+
+@pytest.mark.parametrize(("side", "count"), [(1024, 4), (64, 4), (63, 3), (32, 3), (31, 2), (16, 2), (5, 2)])
+def test_the_deepest_level_has_eight_pixels(side, count):
+    found, reason = levels(figures(side))
+    assert found == count
+    assert f"{side}x{side}" in reason
+
+
+@pytest.mark.parametrize(("side", "dims", "value"), [(159, 2, "same"), (160, 2, "valid"), (512, 3, "same")])
+def test_small_images_and_volumes_are_padded(side, dims, value):
+    assert padding(figures(side, dims)).value == value
+
+
+@pytest.mark.parametrize(
+    ("side", "network", "value"),
+    [
+        (512, preset("paper", widths=(2, 4, 8, 16)), 252),
+        (96, preset("same", widths=(2, 4, 8, 16)), 96),
+        (100, preset("same", widths=(2, 4, 8, 16)), 104),  # the next multiple of 8
+        (40, preset("paper", widths=(2, 4)), 56),  # 8 more on each side
+        (251, preset("same", widths=(2, 4)), 252),
+    ],
+)
+def test_the_tile_covers_a_small_image(side, network, value):
+    chosen = tile(figures(side), network).value
+    assert chosen == value
+    assert network.geometry.output_shape((chosen,) * 2)[0] >= min(side, 164)
+
+
+@pytest.mark.parametrize(("spread", "value"), [(1.01, "image"), (1.0, "dataset"), (0.0, "dataset")])
+def test_images_unlike_each_other_are_normalised_each_by_its_own(spread, value):
+    chosen = {choice.name: choice for choice in data_rules(figures(spread=spread))}
+    assert chosen["normalization"].value == value
+    assert f"{spread:.2f}" in chosen["normalization"].reason
+
+
+@pytest.mark.parametrize(("touching", "value"), [(0.5, 10.0), (0.02, 10.0), (0.01, 0.0)])
+def test_objects_that_touch_weigh_their_borders(touching, value):
+    chosen = {choice.name: choice.value for choice in data_rules(figures(objects=100, touching=touching))}
+    assert chosen["border_weight"] == value
+
+
+def test_labels_without_numbers_and_classes_that_overlap_have_no_borders():
+    assert "border_weight" not in [choice.name for choice in data_rules(figures())]
+    both = figures(objects=100, touching=0.5, overlapping=True)
+    assert "border_weight" not in [choice.name for choice in data_rules(both)]

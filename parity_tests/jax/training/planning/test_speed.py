@@ -1,0 +1,47 @@
+"""The time of a step, and the steps that a time holds."""
+
+import time
+
+import pytest
+
+import unet_jax.training.trainer
+from unet_data import membranes
+from unet_jax import preset
+from unet_jax.training.planning.speed import seconds_a_measurement, seconds_a_step, steps_within
+from unet_jax.training.settings import TrainSettings
+
+SETTINGS = TrainSettings().replace(tile=28)
+NETWORK = preset("paper", widths=(2, 4))
+
+
+def test_the_first_step_is_not_timed_and_the_median_counts(monkeypatch):
+    """Steps that take what a clock says: the first, with its compilation, a hundred times as long."""
+    clock, lengths = [0.0], iter((100.0, 0.2, 0.3, 0.2, 0.9, 0.4, 50.0))
+    make = unet_jax.training.trainer.make_step
+
+    def make_step(*arguments):
+        step = make(*arguments)
+
+        def slow(*given, **named):
+            clock[0] += next(lengths)
+            return step(*given, **named)
+
+        return slow
+
+    monkeypatch.setattr(unet_jax.training.trainer, "make_step", make_step)
+    monkeypatch.setattr(unet_jax.training.trainer, "compile_within_memory", lambda step, *_: step)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    assert seconds_a_step(NETWORK, SETTINGS, membranes(2, 40, seed=0)) == pytest.approx(0.3)
+
+
+def test_a_measurement_is_a_third_of_the_steps_work_a_pixel():
+    validation = membranes(2, 40, seed=0)  # 3,200 pixels; a step of 2 tiles gives 2 x 12 x 12
+    settings = SETTINGS.replace(batch=2)
+    assert seconds_a_measurement(NETWORK, settings, validation, 0.9, False) == pytest.approx(3200 / 288 * 0.3)
+    with_objects = seconds_a_measurement(NETWORK, settings, validation, 0.9, True)
+    assert with_objects == pytest.approx(3200 / 288 * 0.3 + 4e-6 * 3200)
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(600, 1000), (100.4, 1), (1, 1)])
+def test_steps_fill_the_time_that_ten_measurements_leave(seconds, steps):
+    assert steps_within(seconds, 0.5, 10) == steps

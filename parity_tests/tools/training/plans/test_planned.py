@@ -1,0 +1,109 @@
+"""`unet train` without settings, and `unet plan DATA`: the same plan, kept in the run's folder."""
+
+import json
+
+import pytest
+
+import unet_tools.commands.train as command
+from unet_jax import TrainResult
+from unet_tools.cli import main
+from unet_tools.training.plans.planned import given_flags
+
+
+@pytest.fixture
+def planned(monkeypatch, tmp_path):
+    """What `train` is asked for, where a step takes half a second and none is computed."""
+    asked = []
+
+    def train(config, settings, training, validation, out, resume, report):
+        out.mkdir(parents=True, exist_ok=True)
+        report({"step": 0, "compiling": "a step"})
+        asked.append((config, settings))
+        return TrainResult(out, {}, {}, [], 15)
+
+    def timed(network, training_settings, training):
+        return 0.5
+
+    original = command.plan_run.__globals__["plan_training"]
+    monkeypatch.setitem(command.plan_run.__globals__, "plan_training", lambda *a, **k: original(*a, **k, timed=timed))
+    monkeypatch.setattr(command, "train", train)
+    return asked
+
+
+def test_a_run_without_settings_is_the_one_that_plan_shows(planned, tmp_path, capsys):
+    assert main(["train", "synthetic", "--out", str(tmp_path / "run"), "--minutes", "5"]) == 143
+    assert "planned; about 5 minutes: --widths 16 32 64, --padding same" in " ".join(capsys.readouterr().err.split())
+    stored = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert main(["plan", "synthetic", "--minutes", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == stored
+    ((config, settings),) = planned
+    assert stored["network"] == config.to_dict()
+    assert stored["settings"]["steps"] == settings.optimisation.steps == pytest.approx(590, abs=30)
+
+
+def test_the_plan_as_a_table(planned, capsys):
+    assert main(["plan", "synthetic", "--minutes", "5", "--widths", "4", "8"]) == 0
+    lines = capsys.readouterr().out
+    assert "--widths          4 8" in lines
+    assert "given" in lines
+    assert "5 training images of 48x48" in " ".join(lines.split())
+
+
+def test_half_an_hour_is_assumed_and_said(planned, tmp_path, capsys):
+    assert main(["train", "synthetic", "--out", str(tmp_path / "run")]) == 143
+    said = " ".join(capsys.readouterr().err.split())
+    assert "about 30 minutes, since neither --minutes nor --steps is given" in said
+    assert planned[0][1].optimisation.steps == pytest.approx(3600, rel=0.05)
+
+
+def test_flags_decide_otherwise(planned, tmp_path):
+    flags = ["--widths", "4", "8", "--steps", "9", "--no-mirror", "--elastic", "5", "--ema", "0", "--seed", "3"]
+    assert main(["train", "synthetic", "--out", str(tmp_path / "run"), *flags]) == 143
+    config, settings = planned[0]
+    assert (config.widths, settings.optimisation.steps, settings.optimisation.ema) == ((4, 8), 9, None)
+    assert (settings.augmentation.mirror, settings.augmentation.elastic, settings.optimisation.seed) == (False, 5, 3)
+    assert settings.augmentation.turns  # as planned
+
+
+def test_a_network_that_is_named_is_kept(planned, tmp_path):
+    assert main(["train", "synthetic", "--out", str(tmp_path / "run"), "--preset", "same", "--steps", "9"]) == 143
+    config, settings = planned[0]
+    assert config.to_dict()["widths"] == [64, 128, 256, 512, 1024]
+    assert settings.optimisation.batch == 4
+
+
+@pytest.mark.parametrize("recipe", ["none", "modern", "paper-2015"])
+def test_a_recipe_is_taken_as_it_is_and_its_time_is_kept(recipe, planned, tmp_path):
+    run = ["train", "synthetic", "--recipe", recipe, "--widths", "4", "8", "--out"]
+    assert main([*run, str(tmp_path / "run"), "--steps", "9"]) == 143
+    assert main([*run, str(tmp_path / "timed"), "--minutes", "5"]) == 143
+    (config, settings), (other, timed) = planned
+    assert not (tmp_path / "run" / "plan.json").exists()
+    assert config == other
+    assert timed.replace(steps=9, validate_every=None) == settings
+    assert timed.optimisation.steps > 300
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--minutes", "0"], "--minutes 0: it must be above 0"),
+        (["--minutes", "5", "--steps", "9"], "--minutes 5 and --steps: give one of them"),
+    ],
+)
+def test_a_time_that_cannot_be_kept_is_refused(flags, words, tmp_path, capsys):
+    assert main(["train", "synthetic", "--out", str(tmp_path / "run"), *flags]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_is_no_data_set(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    for arguments in ([], [str(tmp_path)], [str(tmp_path / "config.json")]):
+        assert main(["plan", *arguments]) == 2
+        assert "give labelled images, to plan a training; or a network with --image SIZE" in capsys.readouterr().err
+
+
+def test_flags_by_the_names_of_settings():
+    words = ["data", "--no-mirror", "--learning-rate=3", "--norm", "none", "--norm-groups", "2", "--no-such"]
+    assert given_flags(words) == ("mirror", "learning_rate", "norm", "norm_groups", "such")

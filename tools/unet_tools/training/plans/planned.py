@@ -1,0 +1,116 @@
+"""The plan of a training, as the commands make, print and keep it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from unet_data import Dataset
+from unet_jax import TrainingPlan, TrainSettings, plan_training
+from unet_jax.training.planning.plan import MINUTES, OF_THE_NETWORK
+from unet_spec import InputError, NetworkConfig
+from unet_spec.files import writing
+
+from ...console import console, notes, print_table, to_json
+from ..flags import NetworkFlags, TrainArgs
+
+PLAN = "plan.json"
+"""The plan in the folder of a run."""
+
+
+def check_time(args: TrainArgs) -> None:
+    """Raises InputError where --minutes cannot be kept."""
+    if args.minutes is None:
+        return
+    if not 0 < args.minutes < float("inf"):
+        raise InputError(f"--minutes {args.minutes:g}: it must be above 0")
+    if "steps" in args.given:
+        raise InputError(f"--minutes {args.minutes:g} and --steps: give one of them; the other follows")
+    if args.distributed.processes > 1:
+        raise InputError("--minutes is of one process, which would not time its steps as the others do; give --steps")
+
+
+def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validation: Dataset) -> TrainingPlan:
+    """The plan of `unet train` for a new run.
+
+    Args:
+        args: the flags; `given` names those that the user gave.
+        config: of the data's channels and classes, and of the network that the flags name, if they do.
+        training, validation: the two parts of the data set.
+    """
+    flags, whole = args.network, TrainSettings().to_dict()
+    names = [name for name in args.given if name in whole or name in whole["augmentation"]]
+    values = args.settings.to_dict()
+    given = {name: values.get(name, values["augmentation"].get(name)) for name in names}
+    given |= {name: value for name in OF_THE_NETWORK if (value := getattr(flags, name)) is not None}
+    if args.recipe != "auto":  # --minutes with another recipe: only the number of steps is planned
+        given |= {name: value for name, value in values.items() if name not in ("augmentation", "steps")}
+        given |= values["augmentation"]
+    steps = "steps" in args.given
+    if not steps and not args.json:
+        notes.print("planning: a few steps are compiled and timed", soft_wrap=True)
+    return plan_training(
+        config,
+        training,
+        validation,
+        settings=args.settings,
+        given=given,
+        seconds=None if steps else 60 * (args.minutes or MINUTES),
+        choose_network=args.recipe == "auto" and not names_network(flags, args.settings),
+    )
+
+
+def names_network(flags: NetworkFlags, settings: TrainSettings) -> bool:
+    """Whether the user named the network, so that it is not chosen."""
+    return bool(flags.preset or flags.config or settings.optimisation.weights)
+
+
+def describe(plan: TrainingPlan, minutes_given: bool) -> str:
+    """One line: what was chosen that the command's next line does not say, and where the reasons are."""
+    own = [choice for choice in plan.choices if not choice.given]
+    chosen = ", ".join(f"{_flag(choice.name)} {_text(choice.value)}" for choice in own)
+    time = "" if plan.minutes is None else f"; about {plan.minutes:.0f} minutes"
+    time += "" if minutes_given or plan.minutes is None else ", since neither --minutes nor --steps is given"
+    return f"planned{time}: {chosen} (unet plan DATA gives the reasons; any flag decides otherwise)"
+
+
+def print_plan(plan: TrainingPlan) -> None:
+    """The choices with their reasons, as a table."""
+    rows = [(_flag(choice.name), _text(choice.value), choice.reason) for choice in plan.choices]
+    print_table("the training that unet train would begin", ("flag", "value", "why"), rows)
+    figures = plan.figures
+    size = "x".join(map(str, figures.median))
+    console.print(
+        f"{figures.images} training images of {size} as a median, {figures.channels} channel(s), "
+        f"{len(figures.class_names)} classes; {plan.network.graph.parameter_count:,} parameters"
+        + ("" if plan.minutes is None else f"; about {plan.minutes:.0f} minutes"),
+        soft_wrap=True,
+    )
+
+
+def write_plan(out: Path, plan: TrainingPlan) -> None:
+    """Keeps the plan in a run's folder."""
+    with writing(out / PLAN) as temporary:
+        temporary.write_text(to_json(plan.to_dict()) + "\n", encoding="utf-8")
+
+
+def given_flags(arguments: Collection[str]) -> tuple[str, ...]:
+    """The flags of a command line, as names of settings: `--no-mirror` and `--mirror` are both "mirror"."""
+    names = [a.split("=")[0].removeprefix("--").replace("-", "_") for a in arguments if a.startswith("--")]
+    known = set(TrainSettings().to_dict()) | {field.name for field in dataclasses.fields(NetworkFlags)}
+    known |= set(TrainSettings().to_dict()["augmentation"])
+    return tuple(name if name in known else name.removeprefix("no_") for name in names)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,173 @@
+"""The figures of a data set that a training is planned by: sizes, intensities, classes, objects."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+from .datasets.check import class_shares
+from .datasets.dataset import Dataset
+from .datasets.label_rule import IGNORED
+from .windows import middle
+
+LOOKED_AT = 24
+"""Images, spread over the data set, whose pixels are looked at."""
+
+SIDE = {2: 1024, 3: 160}
+"""Pixels per axis, in the middle of an image, that are looked at."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The figures of a labelled data set. Lengths are in pixels, axes in the order of the arrays.
+
+    Attributes:
+        images: number of images.
+        smallest, median, largest: pixels per axis, each axis by itself.
+        channels: of the images.
+        dtype: of the images: uint8, uint16 or float32.
+        class_names: of the labels.
+        shares: share of each class in the pixels that count.
+        overlapping: whether a pixel may have several classes.
+        objects: number of objects in the images that were looked at; None where the labels do not number them.
+        object_size: median diameter of these objects, of the circle or sphere of their area or volume; None without.
+        touching: share of these objects that touch another one; None without.
+        mean, std: mean and standard deviation of the brightness, averaged over the images that were looked at, in the
+            images' own units, all channels together.
+        spread: standard deviation of the images' means, in units of `std`: how unlike each other the images are.
+        spacing: pixel size per axis of the first image whose file says it; None without.
+
+    Example:
+        >>> from unet_data import fingerprint, membranes
+        >>> figures = fingerprint(membranes(4, 64, seed=0))
+        >>> figures.images, figures.median, figures.channels, figures.objects
+        (4, (64, 64), 1, None)
+    """
+
+    images: int
+    smallest: tuple[int, ...]
+    median: tuple[int, ...]
+    largest: tuple[int, ...]
+    channels: int
+    dtype: str
+    class_names: tuple[str, ...]
+    shares: tuple[float, ...]
+    overlapping: bool
+    objects: int | None
+    object_size: float | None
+    touching: float | None
+    mean: float
+    std: float
+    spread: float
+    spacing: tuple[float, ...] | None = None
+
+    @property
+    def rarest(self) -> float:
+        """Share of the rarest class that occurs."""
+        return min(share for share in self.shares if share) if any(self.shares) else 0.0
+
+    @property
+    def coarseness(self) -> float:
+        """How many times the coarsest axis is coarser than the finest one; 1 where no file says it."""
+        return max(self.spacing) / min(self.spacing) if self.spacing else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def fingerprint(dataset: Dataset) -> Fingerprint:
+    """The figures of a labelled data set: sizes and shares of all images, intensities and objects of 24 of them, spread
+    over the data set, in their middle (1024 pixels per axis, 160 voxels in 3-D).
+
+    Args:
+        dataset: in memory or in files, with labels.
+
+    Raises:
+        InputError: the data set has no labels.
+
+    Example:
+        >>> from unet_data import membranes
+        >>> round(sum(fingerprint(membranes(4, 64, seed=0)).shares), 6)
+        1.0
+    """
+    if dataset.labels is None:
+        raise InputError(f"{dataset.source} has no labels; a training is planned by images with labels")
+    sizes = np.asarray([image.shape[:-1] for image in dataset.images])
+    smallest, median, largest = (
+        tuple(int(n) for n in rows) for rows in (sizes.min(0), np.median(sizes, axis=0), sizes.max(0))
+    )
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset))).round().astype(int))
+    means, stds = _brightness(dataset, chosen)
+    objects, diameters, touching = _objects(dataset, chosen)
+    std = float(np.mean(stds))
+    return Fingerprint(
+        images=len(dataset),
+        smallest=smallest,
+        median=median,
+        largest=largest,
+        channels=dataset.channels,
+        dtype=str(dataset.images[0].dtype),
+        class_names=dataset.class_names,
+        shares=tuple(class_shares(dataset)[0].values()),
+        overlapping=dataset.overlapping,
+        objects=objects,
+        object_size=None if objects is None else float(np.median(diameters)) if diameters else 0.0,
+        touching=None if objects is None else touching / max(1, objects),
+        mean=float(np.mean(means)),
+        std=std,
+        spread=float(np.std(means) / std) if std else 0.0,
+        spacing=next((_spacing(f.spacing, len(median)) for f in dataset.facts if f.spacing), None),
+    )
+
+
+def _spacing(spacing: tuple[float, ...], dims: int) -> tuple[float, ...] | None:
+    """Of the image's axes; a file of planes says only the distances within them."""
+    return tuple(float(s) for s in spacing[-dims:]) if len(spacing) >= dims and min(spacing) > 0 else None
+
+
+def _middle(array: np.ndarray, dims: int) -> np.ndarray:
+    return np.asarray(array[middle(array.shape[:dims], SIDE[dims])])
+
+
+def _brightness(dataset: Dataset, chosen: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each chosen image, without pixels that the file declares to be no data."""
+    means, stds = [], []
+    for index in chosen:
+        values = _middle(dataset.images[index], dataset.spatial_dims).astype(np.float64)
+        if dataset.nodata is not None:
+            values = values[(values != dataset.nodata).any(-1)]
+        means.append(float(values.mean()) if values.size else 0.0)
+        stds.append(float(values.std()) if values.size else 0.0)
+    return means, stds
+
+
+def _objects(dataset: Dataset, chosen: np.ndarray) -> tuple[int | None, list[float], int]:
+    """Number of objects, diameter of each, and how many touch another one."""
+    if dataset.instances is None:
+        return None, [], 0
+    count, diameters, touching = 0, [], 0
+    for index in chosen:
+        numbers = _middle(dataset.instances[index], dataset.spatial_dims)
+        numbers = np.where(numbers == IGNORED, 0, numbers)
+        found, sizes = np.unique(numbers[numbers != 0], return_counts=True)
+        count += len(found)
+        dims = numbers.ndim
+        ball = {2: np.pi / 4, 3: np.pi / 6}[dims]
+        diameters += list((sizes / ball) ** (1 / dims))
+        touching += len(_touching(numbers))
+    return count, [float(d) for d in diameters], touching
+
+
+def _touching(numbers: np.ndarray) -> set[int]:
+    """The numbers of objects of which a pixel lies next to a pixel of another object."""
+    found: set[int] = set()
+    for axis in range(numbers.ndim):
+        a = np.moveaxis(numbers, axis, 0)
+        meet = (a[1:] != a[:-1]) & (a[1:] != 0) & (a[:-1] != 0)
+        found |= set(np.unique(a[1:][meet]).tolist()) | set(np.unique(a[:-1][meet]).tolist())
+    return found
