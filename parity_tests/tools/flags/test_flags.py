@@ -17,16 +17,22 @@ TABLES = {
 ROWS = [pytest.param(name, flag, id=f"{name} {flag}") for name, command in TABLES.items() for flag in command.rows]
 
 
-@pytest.mark.parametrize(("name", "flag"), ROWS)
-def test_a_flag_arrives_and_changes_nothing_else(name, flag, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """Networks that the commands name, as empty folders: a name without a folder is looked up among the installed."""
     monkeypatch.chdir(tmp_path)
+    for name in ("FOLDER", "A", "B", "MODEL", "OTHER"):
+        (tmp_path / name).mkdir()
+
+
+@pytest.mark.parametrize(("name", "flag"), ROWS)
+def test_a_flag_arrives_and_changes_nothing_else(name, flag):
     command = TABLES[name]
     assert difference(command, flag) == command.rows[flag][1]
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_what_arrives_without_flags(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_what_arrives_without_flags(name):
     found = arrivals(TABLES[name], "")
     assert {key: found.get(key) for key in TABLES[name].base} == TABLES[name].base
 
