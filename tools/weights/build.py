@@ -114,10 +114,10 @@ def scored(checkpoint: Checkpoint, parts: Parts) -> tuple[Checkpoint, dict[str, 
     scores = {name: float(found[name]) for name in SHOWN if name in found}
     if parts.test.instances is None:
         return checkpoint, scores, None
-    _, settings, _ = score_objects(network, network.run, parts.validation, choose=True)
+    settings = score_objects(network, network.run, parts.validation, choose=True).settings
     checkpoint = dataclasses.replace(checkpoint, data=dataclasses.replace(checkpoint.data, objects=settings.to_dict()))
     network = OpenNetwork(network.runtime, checkpoint.data)
-    of_objects, _, _ = score_objects(network, network.run, parts.test, choose=False)
+    of_objects = score_objects(network, network.run, parts.test, choose=False).scores
     return checkpoint, scores | {name: float(of_objects[name]) for name in OF_OBJECTS}, settings.described()
 
 

@@ -88,6 +88,7 @@ DOORS = {
     "check": ["check", "{}", "--json"],
     "diff": ["diff", "{}", "{}", "--json"],
     "evaluate": ["evaluate", "{}", "synthetic", "--json"],
+    "ensemble": ["ensemble", "{}", "-o", "{out}", "--json"],
     "convert": ["convert", "{}", "{out}", "--json"],
     "export": ["export", "{}", "-o", "{out}.onnx", "--json"],
 }
@@ -108,7 +109,7 @@ def test_every_command_takes_a_name_for_its_folder(folder, door, capsys, tmp_pat
     made = [sorted([*tmp_path.glob(f"{number}.onnx"), *tmp_path.glob(f"{number}/*")]) for number in (0, 1)]
     files = [[file.read_bytes() for file in each] for each in made]
     assert files[0] == files[1]
-    assert bool(files[0]) == (door in ("convert", "export"))
+    assert bool(files[0]) == (door in ("ensemble", "convert", "export"))
 
 
 def test_training_begins_with_a_network_by_name_and_goes_on(folder, tmp_path, capsys):

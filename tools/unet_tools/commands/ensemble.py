@@ -21,14 +21,14 @@ from unet_spec.weights.ensemble import join
 from unet_spec.weights.model_card import CARD, model_card
 
 from ..arguments.members import find_members
-from ..arguments.networks import network_name
+from ..arguments.networks import named_network, network_name
 from ..console import console, notes, print_json
 
 
 @dataclass(frozen=True)
 class Args:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Checkpoints or runs, or the folder of a cross-validation."""
+    """Checkpoints, runs or names of installed networks, or the folder of a cross-validation."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The checkpoint folder to write; replaced if it is one."""
     licence: str | None = None
@@ -38,7 +38,7 @@ class Args:
 
 
 def run(args: Args) -> int:
-    paths = find_members(args.runs)
+    paths = find_members(tuple(map(named_network, args.runs)))
     if clash := [path for path in paths if args.out.resolve() in (path.resolve(), *path.resolve().parents)]:
         raise InputError(f"{args.out} holds the member {clash[0]}; choose another folder for the ensemble")
     members = [Checkpoint.load(path) for path in paths]
