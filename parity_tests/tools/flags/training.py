@@ -133,5 +133,7 @@ TRAIN = Command(
         "--minutes": "tools/training/plans/test_planned.py",
         "--tensorboard": "tools/training/test_tensorboard.py",
         "--large-pages": "tools/test_cli.py",
+        "--folds": "tools/training/test_folds.py",
+        "--fold": "tools/training/test_folds.py",
     },
 )  # fmt: skip

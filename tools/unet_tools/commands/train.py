@@ -29,6 +29,7 @@ from ..progress import TrainingProgress
 from ..training.alarm import alarm_filtered
 from ..training.beginning import announce, join_processes, open_parts, with_absolute_paths, with_named_networks
 from ..training.flags import TrainArgs as Args
+from ..training.folds import run_folds
 from ..training.outcome import choose_objects, print_result, print_stopped
 from ..training.plans.planned import check_time, describe, plan_run, write_plan
 from ..training.programs import kept_programs
@@ -37,6 +38,8 @@ from ..training.stored import defaults as defaults
 
 
 def run(args: Args) -> int:
+    if args.folds is not None or args.fold is not None:
+        return run_folds(args, run)
     join_processes(args.distributed)
     args = with_named_networks(args)
     args, base = completed(args)

@@ -68,6 +68,11 @@ class TrainArgs:
     compilation_cache: str | None = None
     """Folder that keeps compiled programs, so that a resumed run compiles nothing again; none: nowhere. Default: xla in
     UNET_CACHE, or what JAX_COMPILATION_CACHE_DIR says."""
+    folds: int | None = None
+    """Cross-validation: a run for each of so many folds, in OUT/fold-1, fold-2, …, and a table of their scores. Repeat
+    the command to go on."""
+    fold: int | None = None
+    """Of --folds, train only this one, from 1 on."""
     large_pages: bool = True
     """On Linux, restart Python with memory in pages of 2 MiB, in which training on a CPU is faster."""
     network: NetworkFlags = field(default_factory=NetworkFlags)

@@ -1,0 +1,171 @@
+"""Cross-validation: a run for each fold of the data, in RUNS/fold-1, fold-2, …, and their scores together.
+
+RUNS/folds.json holds the scores of each fold's best checkpoint on the images that it was not trained on, with their
+mean and spread (the standard deviation of a sample). A command that is repeated goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_jax.training.log import read_log
+from unet_jax.training.run.selection import is_best
+from unet_jax.training.run.train_state_folder import latest_step
+from unet_spec import InputError, is_checkpoint
+from unet_spec.files import writing
+
+from ..console import notes, print_json, print_table, to_json
+from .flags import NetworkFlags, TrainArgs
+from .stored import is_run_record, stored_run
+
+RECORD = "folds.json"
+
+
+def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
+    """Trains the folds that are not finished, then prints and writes the scores of all.
+
+    Args:
+        args: of `unet train`; `out` is the folder of the runs.
+        train: trains one run and returns its exit code.
+
+    Returns:
+        0, or the exit code of the run that ended before its last step.
+
+    Raises:
+        InputError: flags that do not go with folds, or runs in the folder that are not of these folds.
+    """
+    runs, count = _checked(args)
+    chosen = range(1, count + 1) if args.fold is None else (args.fold,)
+    for number in chosen:
+        out = runs / f"fold-{number}"
+        if finished(out):
+            notes.print(f"fold {number} of {count}: {out} is finished", soft_wrap=True)
+            continue
+        one, how = _fold(args, runs, number, count)
+        notes.print(f"fold {number} of {count}: {how}", soft_wrap=True)
+        with contextlib.redirect_stdout(io.StringIO()) if args.json else contextlib.nullcontext():
+            if code := train(one):
+                return code
+    left = [n for n in range(1, count + 1) if not finished(runs / f"fold-{n}")]
+    if left:
+        notes.print(
+            f"not trained yet: fold {', '.join(map(str, left))} of {count}; --fold N trains one", soft_wrap=True
+        )
+        return 0
+    record = {"folds": count, "scores": cross_validated([_scores(runs / f"fold-{n}") for n in range(1, count + 1)])}
+    with writing(runs / RECORD) as temporary:
+        temporary.write_text(to_json(record) + "\n")
+    if args.json:
+        print_json(record)
+        return 0
+    rows = []
+    for name, found in record["scores"].items():
+        each = [f"{value:.4f}" for value in found["folds"]]
+        rows.append((name, f"{found['mean']:.4f} ± {found['spread']:.4f}", *each))
+    columns = ("measure", "mean ± spread", *(f"fold {n}" for n in range(1, count + 1)))
+    title = f"{count} folds of {args.data}, each on the images that it was not trained on"
+    print_table(title, columns, rows, right=" ".join(map(str, range(1, count + 2))))
+    join = shlex.join(["unet", "ensemble", str(runs), "-o", str(runs / "ensemble")])
+    notes.print(f"next: {join}", soft_wrap=True)
+    return 0
+
+
+def _checked(args: TrainArgs) -> tuple[Path, int]:
+    if args.folds is None:
+        raise InputError(f"--fold {args.fold} needs --folds: of how many")
+    if args.folds < 2:
+        raise InputError(f"--folds is {args.folds}; it must be 2 or more")
+    if args.fold is not None and not 1 <= args.fold <= args.folds:
+        raise InputError(f"--fold is {args.fold}; it must be 1 to {args.folds}")
+    if not args.data or args.out is None:
+        raise InputError("give the data and --out, the folder for the runs: unet train DATA --out RUNS --folds 5")
+    if args.distributed.processes > 1 or args.distributed.coordinator:
+        raise InputError("--folds trains one run after the other in one process; give each process a --fold of its own")
+    repeats = args.network.config is not None and is_run_record(args.network.config)
+    if args.settings.validation.validate != "auto" and not repeats:
+        raise InputError(f"--validate {args.settings.validation.validate}: --folds decides which images validate")
+    if (args.out / "run.json").exists():
+        raise InputError(f"{args.out} is a run; name another folder for the runs of the folds")
+    for number in range(1, args.folds + 1):
+        out = args.out / f"fold-{number}"
+        if not (out / "run.json").exists():
+            continue
+        _, settings, data = stored_run(out)
+        if settings.validation.validate != f"{number}/{args.folds}":
+            raise InputError(
+                f"{out} was validated on {settings.validation.validate}, not on {number}/{args.folds}; choose another "
+                "folder, or the number of folds that it has"
+            )
+        if data and Path(data).absolute() != Path(args.data).absolute():
+            raise InputError(f"{out} was trained on {data}, not on {args.data}; choose another folder")
+    return args.out, args.folds
+
+
+def finished(out: Path) -> bool:
+    """Whether a run has taken all of its steps and has a best checkpoint.
+
+    Args:
+        out: the run folder, which need not exist.
+    """
+    if not (out / "run.json").exists() or not is_checkpoint(out / "best"):
+        return False
+    return (latest_step(out / "state") or 0) >= stored_run(out)[1].optimisation.steps
+
+
+def _fold(args: TrainArgs, runs: Path, number: int, count: int) -> tuple[TrainArgs, str]:
+    """The flags of one fold, and how it begins. Every fold has the network and the settings of the first run that is
+    there, so that an ensemble of them is possible."""
+    out, plain = runs / f"fold-{number}", {"folds": None, "fold": None, "json": args.json}
+    if (out / "run.json").exists():
+        same = {"recipe": None, "network": NetworkFlags(), "settings": stored_run(out)[1], "resume": True}
+        return dataclasses.replace(args, out=out, **plain, **same), f"going on in {out}, with its own settings"
+    others = [runs / f"fold-{n}" / "run.json" for n in range(1, count + 1) if n != number]
+    first = next((path for path in others if path.exists()), None)
+    settings, fields = args.settings, {}
+    if first is not None:
+        settings = stored_run(first.parent)[1]
+        fields = {"recipe": None, "network": NetworkFlags(config=first)}
+    settings = settings.replace(validate=f"{number}/{count}")
+    like = f", with the network and settings of {first.parent}" if first else ""
+    return dataclasses.replace(args, out=out, settings=settings, resume=False, **plain, **fields), f"{out}{like}"
+
+
+def _scores(out: Path) -> dict[str, float]:
+    """The scores of the best checkpoint, as the run's log has them."""
+    select, best = stored_run(out)[1].validation.select, {}
+    for record in read_log(out / "log.jsonl", 2**62):
+        if "loss" not in record and len(record) > 1:
+            measure = ("v_rand" if "v_rand" in record else "iou") if select == "auto" else select
+            best = record if is_best(measure, record, best) else best
+    return {name: value for name, value in best.items() if name != "step"}
+
+
+def cross_validated(folds: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Mean, spread (the standard deviation with n − 1) and single scores, of the measures that every fold has.
+
+    Args:
+        folds: the scores of each fold.
+
+    Example:
+        >>> cross_validated([{"iou": 0.5}, {"iou": 0.75, "dice": 0.8}])
+        {'iou': {'mean': 0.625, 'spread': 0.17677669529663687, 'folds': [0.5, 0.75]}}
+    """
+    common = [name for name in folds[0] if all(name in fold for fold in folds)]
+    values = {name: [float(fold[name]) for fold in folds] for name in common}
+    return {
+        name: {
+            "mean": float(np.mean(found)),
+            "spread": float(np.std(found, ddof=1)) if len(found) > 1 else math.nan,
+            "folds": found,
+        }
+        for name, found in values.items()
+    }
