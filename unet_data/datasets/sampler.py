@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unet_spec.errors import InputError
 
-from ..windows import mirror_window
+from ..windows import bands, mirror_window
 from .dataset import Dataset
+
+if TYPE_CHECKING:
+    from jaxtyping import Int64
 
 
 class Sampler:
@@ -26,9 +30,11 @@ class Sampler:
         batch: examples of a step.
         seed: 0 or more.
         weights: a map for each image, float32, of its label's shape.
+        oversample: share of the examples, 0 … 1, whose target is drawn to have a pixel of a class that is not the
+            commonest: a class, an image that has it and one of its pixels there, at random.
 
     Raises:
-        InputError: the data set has no labels, or windows, batch or seed do not fit.
+        InputError: the data set has no labels, or windows, batch, seed or share do not fit.
 
     Example:
         >>> from unet_data import Sampler, membranes
@@ -45,6 +51,7 @@ class Sampler:
         batch: int,
         seed: int,
         weights: Sequence[np.ndarray] | None = None,
+        oversample: float = 0.0,
     ) -> None:
         if dataset.labels is None:
             raise InputError(f"{dataset.source}: has no labels; training needs them")
@@ -63,7 +70,10 @@ class Sampler:
             raise InputError(f"batch must be 1 or more and seed 0 or more, not {batch} and {seed}")
         if weights is not None and [w.shape for w in weights] != [label.shape for label in dataset.labels]:
             raise InputError(f"{dataset.source}: each weight map must have the shape of its label")
-        self.dataset, self.weights = dataset, weights
+        if not 0 <= oversample <= 1:
+            raise InputError(f"oversample is {oversample}; it must lie in 0 … 1")
+        self.dataset, self.weights, self.oversample = dataset, weights, oversample
+        self._pixels = _pixels_of_classes(dataset, seed) if oversample else []
         self.window, self.target = tuple(window), tuple(target)
         self.batch_size, self.seed = batch, seed
 
@@ -71,14 +81,21 @@ class Sampler:
         """Where the examples of a step >= 0 come from: the image's index and the window's first corner, for each."""
         if step < 0:
             raise InputError(f"step must be 0 or more, not {step}")
-        rng = np.random.default_rng([self.seed, step])
+        rng, rare = np.random.default_rng([self.seed, step]), np.random.default_rng([self.seed, step, 1])
         places = []
         for _ in range(self.batch_size):
-            chosen = int(rng.integers(len(self.dataset)))
-            room = [
-                size - length for size, length in zip(self.dataset.images[chosen].shape[:-1], self.target, strict=True)
-            ]
-            start = [int(rng.integers(min(0, free), max(0, free) + 1)) for free in room]
+            chosen, pixel = int(rng.integers(len(self.dataset))), None
+            if self._pixels and rare.random() < self.oversample:
+                images = self._pixels[rare.integers(len(self._pixels))]
+                chosen, pixels = images[rare.integers(len(images))]
+                pixel = pixels[rare.integers(len(pixels))]
+            start = []
+            for axis, length in enumerate(self.target):
+                free = self.dataset.images[chosen].shape[axis] - length
+                first, last = min(0, free), max(0, free)
+                if pixel is not None:  # so that the target has it
+                    first, last = max(first, int(pixel[axis]) - length + 1), min(last, int(pixel[axis]))
+                start.append(int((rng if pixel is None else rare).integers(first, last + 1)))
             corner = tuple(s - (o - i) // 2 for s, o, i in zip(start, self.window, self.target, strict=True))
             places.append((chosen, corner))
         return places
@@ -111,3 +128,32 @@ class Sampler:
             for arrays in sources
             if arrays is not None
         )
+
+
+KEPT = 1000
+"""Pixels of a class in an image that are kept to draw from, at most."""
+
+
+def _pixels_of_classes(dataset: Dataset, seed: int) -> list[list[tuple[int, Int64[np.ndarray, "n axes"]]]]:
+    """Of each class but the commonest that the data set has: the images that have it, with some of its pixels there.
+
+    Of classes that overlap, of every class.
+    """
+    assert dataset.labels is not None
+    rng = np.random.default_rng(seed)
+    commonest = -1 if dataset.overlapping else int(np.argmax(dataset.label_counts().sum(0)))
+    found: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(dataset.class_count)]
+    for index, label in enumerate(dataset.labels):
+        parts: list[list[np.ndarray]] = [[] for _ in found]
+        for band in bands(label.shape):
+            values, corner = np.asarray(label[band]), [along.start for along in band]
+            for number in range(dataset.class_count):
+                if number == commonest:
+                    continue
+                has = (values >= 0) & ((values >> number) & 1 > 0) if dataset.overlapping else values == number
+                pixels = np.argwhere(has)
+                parts[number].append(rng.permutation(pixels)[:KEPT] + np.asarray(corner))
+        for number, own in enumerate(parts):
+            if own and len(pixels := np.concatenate(own)):
+                found[number].append((index, rng.permutation(pixels)[:KEPT]))
+    return [images for images in found if images]

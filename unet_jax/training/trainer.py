@@ -55,8 +55,8 @@ class Trainer:
             maps = window_weights if training.stored else weight_maps
             weights = maps(training, loss.border_weight, loss.border_sigma, loss.balance)
         output, window = model.config.geometry.output_shape(self.tile), settings.augmentation.window(self.tile)
-        optimisation = settings.optimisation
-        self._sampler = Sampler(training, window, output, optimisation.batch, optimisation.seed, weights)
+        batch, seed = settings.optimisation.batch, settings.optimisation.seed
+        self._sampler = Sampler(training, window, output, batch, seed, weights, settings.data.oversample)
 
     def compile(self) -> bool:
         """Compiles the step for one CPU. Raises InputError where it needs more memory than is available.

@@ -113,3 +113,67 @@ def test_sampler_needs_labels_and_a_step():
         Sampler(Dataset(data.images, None, data.names, (), "here"), (8, 8), (8, 8), 1, 0)
     with pytest.raises(InputError, match="step"):
         Sampler(data, (8, 8), (8, 8), 1, 0).batch(-1)
+
+
+def rare(pixels, size=(40, 50), images=3):
+    """Images of class 0 with single pixels of other classes: (image, row, column, class)."""
+    labels = [np.zeros(size, np.int32) for _ in range(images)]
+    for image, row, column, number in pixels:
+        labels[image][row, column] = number
+    names = tuple(map(str, range(images)))
+    return Dataset(tuple(x[..., None].astype(np.uint8) for x in labels), tuple(labels), names, tuple("abc"), "here")
+
+
+def targets(sampler, steps, outer=12, inner=6):
+    margin = (outer - inner) // 2
+    for step in range(steps):
+        yield from sampler.batch(step)[1][:, margin : margin + inner, margin : margin + inner]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (39, 49), (0, 49), (20, 30)])
+def test_every_oversampled_target_has_a_pixel_of_the_rare_class(place):
+    sampler = Sampler(rare([(1, *place, 1)]), (12, 12), (6, 6), batch=4, seed=0, oversample=1.0)
+    found = [np.argwhere(target == 1)[0] for target in targets(sampler, 10)]
+    assert all(index == 1 for step in range(10) for index, _ in sampler.places(step))
+    if place == (20, 30):
+        assert len({tuple(pixel) for pixel in found}) > 10  # not always in the middle
+
+
+def test_rare_classes_are_drawn_alike_and_the_commonest_is_not():
+    pixels = [(0, 5, 5, 1), *((2, 20, column, 2) for column in range(10, 40))]
+    sampler = Sampler(rare(pixels), (12, 12), (6, 6), batch=4, seed=0, oversample=1.0)
+    chosen = [index for step in range(50) for index, _ in sampler.places(step)]
+    assert set(chosen) == {0, 2}
+    assert 0.4 < chosen.count(0) / len(chosen) < 0.6
+
+
+def test_the_share_of_the_targets_that_are_drawn_so():
+    sampler = Sampler(rare([(1, 20, 30, 1)], (400, 500)), (12, 12), (6, 6), batch=4, seed=0, oversample=0.25)
+    hits = [bool((target == 1).any()) for target in targets(sampler, 100)]
+    assert 0.2 < np.mean(hits) < 0.3
+    plain = Sampler(rare([(1, 20, 30, 1)], (400, 500)), (12, 12), (6, 6), batch=4, seed=0)
+    assert not any((target == 1).any() for target in targets(plain, 100))
+
+
+def test_classes_that_overlap_are_drawn_by_their_masks():
+    labels = np.zeros((40, 50), np.int32)
+    labels[7, 9] = 0b10  # class 1 alone
+    data = Dataset((np.zeros((40, 50, 1), np.uint8),), (labels,), ("x",), ("a", "b"), "here", overlapping=True)
+    sampler = Sampler(data, (12, 12), (6, 6), batch=4, seed=0, oversample=1.0)
+    assert all((target == 2).any() for target in targets(sampler, 10))
+
+
+def test_volumes_and_images_smaller_than_the_target():
+    labels = np.zeros((4, 30, 8), np.int32)
+    labels[3, 29, 0] = 1
+    data = Dataset((np.zeros((4, 30, 8, 1), np.uint8),), (labels,), ("x",), ("a", "b"), "here")
+    sampler = Sampler(data, (10, 10, 10), (6, 6, 6), batch=4, seed=0, oversample=1.0)
+    for step in range(5):
+        assert all((label[2:8, 2:8, 2:8] == 1).any() for label in sampler.batch(step)[1])
+
+
+def test_a_data_set_of_one_class_and_a_share_beyond_one():
+    sampler = Sampler(rare([]), (12, 12), (6, 6), batch=2, seed=0, oversample=1.0)
+    assert sampler.places(0) == Sampler(rare([]), (12, 12), (6, 6), batch=2, seed=0).places(0)
+    with pytest.raises(InputError, match=r"oversample is 1\.5; it must lie in 0 … 1"):
+        Sampler(rare([]), (12, 12), (6, 6), batch=2, seed=0, oversample=1.5)

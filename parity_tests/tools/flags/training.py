@@ -91,7 +91,7 @@ ROWS = {
         labels={"open_data.kind": "instance"},
         loader={"open_data.stored": True},
     ),
-    **settings("data", normalization="percentile"),
+    **settings("data", normalization="percentile", oversample=0.5),
     **also(settings("data", class_numbers="1-3"), **{"class-numbers": {"open_data.class_numbers": "1-3"}}),
     **reading("train.settings", "open_data"),
     **also(settings("data", objects=True), objects={"with_border": "called", "choose_objects": "called"}),

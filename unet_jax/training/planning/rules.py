@@ -114,7 +114,9 @@ def data_rules(figures: Fingerprint) -> Iterator[Choice]:
         yield Choice("normalization", "image", f"{spread}: each by its own mean and standard deviation")
     else:
         yield Choice("normalization", "dataset", f"{spread}: all by the training images' mean and standard deviation")
-    yield Choice("loss", "cross_entropy+dice", f"the rarest class has {figures.rarest:.2%} of the pixels")
+    yield Choice("loss", "cross_entropy+dice", "Dice counts each class alike, whatever its share")
+    rare = f"the rarest class has {figures.rarest:.2%} of the pixels"
+    yield Choice("oversample", 0.33 if figures.rarest < RARE else 0.0, rare)
     if figures.touching is not None and not figures.overlapping:
         how = f"{figures.touching:.0%} of {figures.objects} objects touch another one"
         yield Choice("border_weight", 10.0 if figures.touching >= TOUCHING else 0.0, how)

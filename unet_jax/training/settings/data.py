@@ -35,6 +35,8 @@ class DataSettings:
         class_numbers: Numbers of the classes in the mask files, the background first, where they are not 0, 1, …: such
             as 1-3 or 255,0; of objects, the number of the background; of classes that overlap, the numbers of each:
             "whole=1-3;core=2,3".
+        oversample: Share of the tiles whose output is drawn to have a pixel of a class that is not the commonest: a
+            class, an image that has it and one of its pixels, at random. For classes that are rare.
         loader: "memory", or "grain" for data larger than memory: images stay in their files, and background processes
             read windows of them. Both give the same batches.
         workers: Processes of the grain loader; 0 reads in threads of the training process.
@@ -51,6 +53,7 @@ class DataSettings:
     objects: bool = False
     normalization: NormalizationName = "dataset"
     class_numbers: str = ""
+    oversample: float = 0.0
     loader: Literal["memory", "grain"] = "memory"
     workers: int = 2
 
@@ -58,6 +61,7 @@ class DataSettings:
         zero_is_none(self, "tile")
         require_choices(self)
         require_each(self, "tile ignore", optional(not_negative), "a number, and not negative")
+        require_each(self, "oversample", lambda v: 0 <= v <= 1, "in 0 … 1")
         require_each(self, "workers", not_negative, "a number, and not negative")
         (parse_regions if self.labels == "overlapping" else parse_numbers)(self.class_numbers)
         require(not self.objects or self.labels != "overlapping", "objects", True, "left out with labels overlapping")

@@ -61,3 +61,10 @@ def test_labels_without_numbers_and_classes_that_overlap_have_no_borders():
     assert "border_weight" not in [choice.name for choice in data_rules(figures())]
     both = figures(objects=100, touching=0.5, overlapping=True)
     assert "border_weight" not in [choice.name for choice in data_rules(both)]
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.019, 0.33), (0.02, 0.0)])
+def test_tiles_of_a_rare_class_are_drawn_more_often(share, value):
+    chosen = {choice.name: choice for choice in data_rules(figures(shares=(1 - share, share, 0.0)))}
+    assert chosen["oversample"].value == value
+    assert f"{share:.2%}" in chosen["oversample"].reason
