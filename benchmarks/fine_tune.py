@@ -25,7 +25,7 @@ import numpy as np
 
 from unet_data import Dataset, measure_in_detail
 from unet_jax import RECIPES, JaxRuntime, TrainSettings, compilation_cache, from_pretrained, train
-from unet_jax.training.recipes import RecipeName
+from unet_jax.training.planning.recipes import RecipeName
 from unet_spec import InputError, NetworkConfig, preset
 from unet_spec.files import writing
 from unet_tools.arguments.data import open_data
