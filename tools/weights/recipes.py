@@ -35,7 +35,8 @@ class Subject:
 SUBJECTS = {
     "nuclei": Subject(
         "dsb2018",
-        "Nuclei in fluorescence microscopy: bright nuclei on a dark or grey ground, some 10 to 40 pixels wide.",
+        "Nuclei in fluorescence microscopy: bright nuclei on a dark or grey ground, some 10 to 40 pixels wide. "
+        "It takes RGB; a grey image needs `--channels repeat`.",
         "Images of 256 x 256 pixels of the 2018 Data Science Bowl, stage 1, corrected edition. They are stored as RGB, "
         "all three channels alike; the labels number the nuclei, and the network learns nucleus against background.",
         "CC0-1.0",
