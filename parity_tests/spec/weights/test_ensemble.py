@@ -17,7 +17,7 @@ IMAGES = np.random.default_rng(3).integers(0, 256, (1, 8, 10, 2), np.uint8)
 
 
 def member(seed, config=SAME, **data):
-    spec = {"mean": (0.4 + seed / 50, 0.5), "std": (0.2, 0.3 - seed / 20)} | data
+    spec = {"mean": (0.4 + seed / 50, 0.5), "std": (0.2 + seed / 10, 0.3 - seed / 20)} | data
     return Checkpoint(config, random_tensors(config.graph, seed, np.float64), DataSpec(**spec))
 
 

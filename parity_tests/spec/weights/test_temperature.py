@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from unet_spec import Checkpoint, InputError, random_tensors
+from unet_spec import Checkpoint, Graph, InputError, Node, random_tensors
 from unet_spec.families.ensemble import EnsembleConfig
+from unet_spec.ops import Input, StdConv
 from unet_spec.weights.ensemble import join
 from unet_spec.weights.temperature import scaled_tensors, with_temperature
 
@@ -48,3 +49,9 @@ def test_a_temperature_is_above_zero(temperature):
     config = FAMILIES["unet++"]
     with pytest.raises(InputError, match="it must be a number above 0"):
         with_temperature(Checkpoint(config, random_tensors(config.graph, 0)), temperature)
+
+
+def test_a_standardised_kernel_takes_no_factor():
+    head = Node("head", StdConv(1, 2, (1, 1), (1, 1), (0, 0), False), ("input",))
+    with pytest.raises(InputError, match="head is conv"):
+        scaled_tensors(Graph((Node("input", Input(1), ()), head), 2))
