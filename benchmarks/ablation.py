@@ -55,6 +55,8 @@ def _network(**changes: Any) -> Change:
 
 
 WHOLE = "whole"
+EXACT = {"elastic": 0.0, "rotation": 0.0, "turns": True}
+"""Augmentation that moves pixels by whole numbers, so that none is interpolated."""
 _AUGMENTATIONS: dict[str, Change] = {
     "no elastic deformation": _set(elastic=0.0),
     "no rotation": _set(rotation=0.0),
@@ -81,6 +83,9 @@ VARIANTS: dict[RecipeName, dict[str, Change]] = {
         "no batch norm": _network(norm="none"),
         "group norm": _network(norm="group"),
         **_AUGMENTATIONS,
+        "no interpolation": _set(**EXACT),
+        "no interpolation, group norm": lambda s, c: (s.replace(**EXACT), c.replace(norm="group")),
+        "a fifth interpolated": _set(turns=True, share=0.2),
         "constant rate": _set(schedule="constant"),
         "no weight decay": _set(weight_decay=0.0),
         "no clipping": _set(clip=None),
