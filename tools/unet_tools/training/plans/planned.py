@@ -68,10 +68,12 @@ def names_network(flags: NetworkFlags, settings: TrainSettings) -> bool:
 
 
 def describe(plan: TrainingPlan, minutes_given: bool) -> str:
-    """One line: what was chosen that the command's next line does not say, and where the reasons are."""
-    own = [choice for choice in plan.choices if not choice.given]
+    """One line: the choices that are not the defaults of the flags, and where the reasons are."""
+    usual = TrainSettings().to_dict()
+    usual |= usual["augmentation"] | {"validate_every": plan.settings.validation.validate_every, "dropout": 0.0}
+    own = [choice for choice in plan.choices if not choice.given and choice.value != usual.get(choice.name)]
     chosen = ", ".join(f"{_flag(choice.name)} {_text(choice.value)}" for choice in own)
-    time = "" if plan.minutes is None else f"; about {plan.minutes:.0f} minutes"
+    time = "" if plan.minutes is None else f"; about {_minutes(plan.minutes)}"
     time += "" if minutes_given or plan.minutes is None else ", since neither --minutes nor --steps is given"
     return f"planned{time}: {chosen} (unet plan DATA gives the reasons; any flag decides otherwise)"
 
@@ -85,7 +87,7 @@ def print_plan(plan: TrainingPlan) -> None:
     console.print(
         f"{figures.images} training images of {size} as a median, {figures.channels} channel(s), "
         f"{len(figures.class_names)} classes; {plan.network.graph.parameter_count:,} parameters"
-        + ("" if plan.minutes is None else f"; about {plan.minutes:.0f} minutes"),
+        + ("" if plan.minutes is None else f"; about {_minutes(plan.minutes)}"),
         soft_wrap=True,
     )
 
@@ -102,6 +104,10 @@ def given_flags(arguments: Collection[str]) -> tuple[str, ...]:
     known = set(TrainSettings().to_dict()) | {field.name for field in dataclasses.fields(NetworkFlags)}
     known |= set(TrainSettings().to_dict()["augmentation"])
     return tuple(name if name in known else name.removeprefix("no_") for name in names)
+
+
+def _minutes(minutes: float) -> str:
+    return f"{60 * minutes:.0f} seconds" if minutes < 3 else f"{minutes:.0f} minutes"
 
 
 def _flag(name: str) -> str:
