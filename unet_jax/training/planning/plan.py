@@ -94,7 +94,9 @@ def plan_training(
 
     Example: see `TrainingPlan`.
     """
-    draft = _Draft(network, settings, dict(given or {}), fingerprint(training))
+    given = dict(given or {})
+    settings = settings.replace(**{name: value for name, value in given.items() if name not in OF_THE_NETWORK})
+    draft = _Draft(network, settings, given, fingerprint(training))
     if choose_network:
         draft.choose_network()
     for choice in (tile(draft.figures, draft.network), *data_rules(draft.figures), *fixed_rules(draft.settings)):
@@ -151,8 +153,14 @@ class _Draft:
         count, reason = levels(self.figures)
         self.take(Choice("widths", _widths(FIRST_WIDTHS[0], count), f"{reason}; {FIRST_WIDTHS[0]} is the narrowest"))
         if (groups := math.gcd(8, *self.network.widths)) != self.network.norm_groups:
-            self.take(Choice("norm_groups", groups, "a divisor of every width"))
-        for choice in (padding(self.figures), *network_rules()):
+            self.take(Choice("norm_groups", groups, "a divisor of every width, for group norm"))
+        self.take(padding(self.figures))
+        self.choose_norm()
+
+    def choose_norm(self) -> None:
+        """Norm and dropout, for the batch that there is."""
+        chosen = self.settings.optimisation
+        for choice in network_rules(chosen.batch // chosen.accumulate):
             self.take(choice)
 
     def fit_the_machine(
@@ -164,7 +172,7 @@ class _Draft:
     ) -> float:
         """The widest network of which the time holds enough steps, and the batch that fits into memory. Returns the
         seconds of a step."""
-        step = self._time(training, timed)
+        step = self._time(training, timed, choose_network)
         if not choose_network or "widths" in self.given:
             return step
         count, reason = levels(self.figures)
@@ -174,10 +182,15 @@ class _Draft:
             steps = seconds / (step * _macs(wide, self.settings) / narrow)
             if steps >= ENOUGH:
                 self.take(Choice("widths", wide.widths, f"{reason}; the time holds {ENOUGH} steps of this width"))
-                return self._time(training, timed)
+                return self._time(training, timed, choose_network)
         return step
 
-    def _time(self, training: Dataset, timed: Callable[[NetworkConfig, TrainSettings, Dataset], float]) -> float:
+    def _time(
+        self,
+        training: Dataset,
+        timed: Callable[[NetworkConfig, TrainSettings, Dataset], float],
+        choose_network: bool,
+    ) -> float:
         """The seconds of a step; halves the batch while it does not fit into memory."""
         while True:
             try:
@@ -187,6 +200,8 @@ class _Draft:
                 if batch == 1 or "batch" in self.given or batch % 2:
                     raise
                 self.take(Choice("batch", batch // 2, f"{batch} do not fit into memory"))
+                if choose_network:
+                    self.choose_norm()
 
 
 def _widths(first: int, count: int) -> tuple[int, ...]:

@@ -83,9 +83,19 @@ def test_a_batch_that_does_not_fit_is_halved():
     planned, _ = plan(timed=timed)
     assert planned.settings.optimisation.batch == 1
     assert choices(planned)["batch"].reason == "2 do not fit into memory"
+    assert planned.network.norm == "group"  # batch norm would see one tile
     for given in ({"batch": 4}, {"batch": 3}):
         with pytest.raises(StepTooLarge):
             plan(timed=timed, given=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "norm"),
+    [({}, "batch"), ({"batch": 1}, "group"), ({"accumulate": 4}, "group"), ({"accumulate": 2}, "batch"),
+     ({"norm": "none", "batch": 1}, "none")],
+)  # fmt: skip
+def test_batch_norm_where_tiles_pass_together(given, norm):
+    assert plan(given=given)[0].network.norm == norm
 
 
 def test_steps_that_are_given_are_not_timed():
