@@ -99,7 +99,11 @@ def plan_training(
     draft = _Draft(network, settings, given, fingerprint(training))
     if choose_network:
         draft.choose_network()
-    for choice in (tile(draft.figures, draft.network), *data_rules(draft.figures), *fixed_rules(draft.settings)):
+    for choice in (
+        tile(draft.figures, draft.network),
+        *data_rules(draft.figures, settings),
+        *fixed_rules(draft.settings),
+    ):
         draft.take(choice)
     if seconds is None:
         if "steps" not in draft.given:

@@ -107,8 +107,9 @@ def tile(figures: Fingerprint, network: NetworkConfig) -> Choice:
     return Choice("tile", fitting, f"covers an image of {side} pixels")
 
 
-def data_rules(figures: Fingerprint) -> Iterator[Choice]:
-    """What follows from the data alone: normalisation, loss, weights of pixels, tiles of rare classes."""
+def data_rules(figures: Fingerprint, settings: TrainSettings) -> Iterator[Choice]:
+    """Normalisation, loss, weights of pixels, tiles of rare classes. The paper's border weight is for a cross entropy,
+    and not beside a border class, which does the same."""
     spread = f"the images' means differ by {figures.spread:.2f} of their standard deviation"
     if figures.spread > ALIKE:
         yield Choice("normalization", "image", f"{spread}: each by its own mean and standard deviation")
@@ -117,7 +118,8 @@ def data_rules(figures: Fingerprint) -> Iterator[Choice]:
     yield Choice("loss", "cross_entropy+dice", "Dice counts each class alike, whatever its share")
     rare = f"the rarest class has {figures.rarest:.2%} of the pixels"
     yield Choice("oversample", 0.33 if figures.rarest < RARE else 0.0, rare)
-    if figures.touching is not None and not figures.overlapping:
+    weighs = settings.loss.loss not in ("dice", "tversky") and not settings.data.objects
+    if figures.touching is not None and weighs and not figures.overlapping:
         how = f"{figures.touching:.0%} of {figures.objects} objects touch another one"
         yield Choice("border_weight", 10.0 if figures.touching >= TOUCHING else 0.0, how)
 

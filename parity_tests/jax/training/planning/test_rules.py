@@ -6,7 +6,7 @@ import pytest
 
 from unet_data import fingerprint, membranes
 from unet_jax import preset
-from unet_jax.training.planning.rules import data_rules, levels, padding, tile
+from unet_jax.training.planning.rules import AUTO, data_rules, levels, padding, tile
 
 FIGURES = fingerprint(membranes(2, 64, seed=0))
 
@@ -14,6 +14,10 @@ FIGURES = fingerprint(membranes(2, 64, seed=0))
 def figures(side=512, dims=2, **changes):
     size = (side,) * dims
     return replace(FIGURES, smallest=size, median=size, largest=size, **changes)
+
+
+def ruled(of, **settings):
+    return data_rules(of, AUTO.settings.replace(**settings))
 
 
 @pytest.mark.parametrize(("side", "count"), [(1024, 4), (64, 4), (63, 3), (32, 3), (31, 2), (16, 2), (5, 2)])
@@ -46,25 +50,32 @@ def test_the_tile_covers_a_small_image(side, network, value):
 
 @pytest.mark.parametrize(("spread", "value"), [(1.01, "image"), (1.0, "dataset"), (0.0, "dataset")])
 def test_images_unlike_each_other_are_normalised_each_by_its_own(spread, value):
-    chosen = {choice.name: choice for choice in data_rules(figures(spread=spread))}
+    chosen = {choice.name: choice for choice in ruled(figures(spread=spread))}
     assert chosen["normalization"].value == value
     assert f"{spread:.2f}" in chosen["normalization"].reason
 
 
 @pytest.mark.parametrize(("touching", "value"), [(0.5, 10.0), (0.02, 10.0), (0.01, 0.0)])
 def test_objects_that_touch_weigh_their_borders(touching, value):
-    chosen = {choice.name: choice.value for choice in data_rules(figures(objects=100, touching=touching))}
+    chosen = {choice.name: choice.value for choice in ruled(figures(objects=100, touching=touching))}
     assert chosen["border_weight"] == value
 
 
 def test_labels_without_numbers_and_classes_that_overlap_have_no_borders():
-    assert "border_weight" not in [choice.name for choice in data_rules(figures())]
+    assert "border_weight" not in [choice.name for choice in ruled(figures())]
     both = figures(objects=100, touching=0.5, overlapping=True)
-    assert "border_weight" not in [choice.name for choice in data_rules(both)]
+    assert "border_weight" not in [choice.name for choice in ruled(both)]
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.019, 0.33), (0.02, 0.0)])
 def test_tiles_of_a_rare_class_are_drawn_more_often(share, value):
-    chosen = {choice.name: choice for choice in data_rules(figures(shares=(1 - share, share, 0.0)))}
+    chosen = {choice.name: choice for choice in ruled(figures(shares=(1 - share, share, 0.0)))}
     assert chosen["oversample"].value == value
     assert f"{share:.2%}" in chosen["oversample"].reason
+
+
+@pytest.mark.parametrize("settings", [{"loss": "dice"}, {"loss": "tversky"}, {"objects": True}])
+def test_no_border_weight_for_a_loss_without_it_or_beside_a_border_class(settings):
+    touching = figures(objects=100, touching=0.5)
+    assert "border_weight" in [choice.name for choice in ruled(touching, loss="focal")]
+    assert "border_weight" not in [choice.name for choice in ruled(touching, **settings)]
