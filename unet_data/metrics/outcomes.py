@@ -28,6 +28,12 @@ class Outcomes:
         false: predicted objects that match nothing, neither merged nor a piece of a split one.
         split: true objects; pieces: the predicted ones in them.
         merged: predicted objects; joined: the true ones in them.
+
+    Example:
+        >>> from unet_data import object_outcomes
+        >>> outcomes = object_outcomes(np.array([[1, 1, 2, 2]]), np.array([[7, 7, 7, 7]]))
+        >>> outcomes.merged, outcomes.joined
+        (array([7]), array([1, 2]))
     """
 
     found: Int64[np.ndarray, " n"]

@@ -49,6 +49,12 @@ class CellSequence:
             frames.
         tracks: a row for each number: number, first frame, last frame, number of the parent or 0.
         source: a description.
+
+    Example:
+        >>> from unet_data import cell_sequence
+        >>> frames = cell_sequence(3, 96, seed=0).dataset()
+        >>> frames.names, frames.class_names
+        (('t000', 't001', 't002'), ('background', 'foreground'))
     """
 
     images: tuple[np.ndarray, ...]

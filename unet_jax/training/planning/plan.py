@@ -164,7 +164,7 @@ class _Draft:
     def choose_norm(self) -> None:
         """Norm and dropout, for the batch that there is."""
         chosen = self.settings.optimisation
-        for choice in network_rules(chosen.batch // chosen.accumulate):
+        for choice in network_rules(self.figures, chosen.batch // chosen.accumulate):
             self.take(choice)
 
     def fit_the_machine(

@@ -94,7 +94,8 @@ def test_a_batch_that_does_not_fit_is_halved():
     [({}, "batch"), ({"batch": 1}, "group"), ({"accumulate": 4}, "group"), ({"accumulate": 2}, "batch"),
      ({"norm": "none", "batch": 1}, "none")],
 )  # fmt: skip
-def test_batch_norm_where_tiles_pass_together(given, norm):
+def test_batch_norm_where_tiles_pass_together(given, norm, monkeypatch):
+    monkeypatch.setattr("unet_jax.training.planning.rules.FILLED", 1.0)
     assert plan(given=given)[0].network.norm == norm
 
 

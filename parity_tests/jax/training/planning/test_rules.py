@@ -6,7 +6,7 @@ import pytest
 
 from unet_data import fingerprint, membranes
 from unet_jax import preset
-from unet_jax.training.planning.rules import AUTO, data_rules, levels, padding, tile
+from unet_jax.training.planning.rules import AUTO, data_rules, levels, network_rules, padding, tile
 
 FIGURES = fingerprint(membranes(2, 64, seed=0))
 
@@ -79,3 +79,18 @@ def test_no_border_weight_for_a_loss_without_it_or_beside_a_border_class(setting
     touching = figures(objects=100, touching=0.5)
     assert "border_weight" in [choice.name for choice in ruled(touching, loss="focal")]
     assert "border_weight" not in [choice.name for choice in ruled(touching, **settings)]
+
+
+@pytest.mark.parametrize(
+    ("shares", "together", "norm"),
+    [
+        ((0.49, 0.51), 4, "group"),
+        ((0.5, 0.5), 4, "batch"),
+        ((0.9, 0.1), 4, "batch"),
+        ((0.9, 0.1), 1, "group"),
+        ((0.1, 0.8, 0.1), 4, "batch"),
+    ],
+)
+def test_group_norm_where_cells_fill_the_image_or_one_tile_passes_at_a_time(shares, together, norm):
+    chosen = {choice.name: choice for choice in network_rules(figures(shares=shares), together)}
+    assert chosen["norm"].value == norm
