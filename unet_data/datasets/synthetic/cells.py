@@ -54,7 +54,7 @@ class CellSequence:
         >>> from unet_data import cell_sequence
         >>> frames = cell_sequence(3, 96, seed=0).dataset()
         >>> frames.names, frames.class_names
-        (('t000', 't001', 't002'), ('background', 'foreground'))
+        (('t000', 't001', 't002'), ('background', 'cell'))
     """
 
     images: tuple[np.ndarray, ...]

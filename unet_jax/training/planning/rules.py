@@ -135,7 +135,7 @@ def network_rules(figures: Fingerprint, together: int) -> Iterator[Choice]:
     share = figures.shares[1] if len(figures.shares) == 2 else 0.0
     if together > 1 and share > FILLED:
         yield Choice(
-            "norm", "group", f"{figures.class_names[1]} has {share:.0%} of the pixels: told apart better by it"
+            "norm", "group", f"{figures.class_names[1]} has {share:.0%} of the pixels: its borders are what matters"
         )
     elif together > 1:
         yield Choice("norm", AUTO.network["norm"], "the same result in less time")
