@@ -76,7 +76,6 @@ LARGE = {
     "unet_torch/families": "one file a network",
     "benchmarks": "one file a program",
     "tools/unet_tools/commands": "one file a command",
-    "tools/unet_tools/training": "what unet train does before, beside and after the training itself",
     "unet_data/metrics": "one file a measure",
 }
 """Folders with more than a dozen entries, and why."""

@@ -50,7 +50,8 @@ def run(folder, tmp_path_factory):
     config = out.with_name("network.json")
     config.write_text(json.dumps(CONFIG.to_dict()))
     flags = "--ignore 255 --steps 2 --batch 6 --tile 40 --log-every 1 --schedule constant --elastic 0 --rotation 0"
-    flags += " --no-mirror --contrast 0 --brightness 0 --loss cross_entropy+dice --balance --no-report --json"
+    flags += " --recipe none --no-mirror --contrast 0 --brightness 0 --loss cross_entropy+dice --balance"
+    flags += " --no-report --json"
     assert main(["train", str(folder), "--out", str(out), "--config", str(config), *flags.split()]) == 0
     return out
 

@@ -80,7 +80,7 @@ def test_a_layer_that_cannot_be_found_does_not_hide_what_happened(tmp_path, monk
 
 
 def test_memory_that_is_used_up_is_one_line(tmp_path, monkeypatch):
-    def step(*_):
+    def step(*_, **__):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
 
     monkeypatch.setattr("unet_jax.training.trainer.make_step", lambda *_: step)

@@ -55,7 +55,7 @@ def test_a_run_goes_on_with_its_own_data_only(tmp_path, other):
 
 
 FOUR_STEPS = SMALL.replace(steps=4, log_every=2, validate_every=2)
-FLAGS = ["--widths", "2", "4", "--steps", "2", "--tile", "28", "--schedule", "constant", "--json"]
+FLAGS = ["--recipe", "none", "--widths", "2", "4", "--steps", "2", "--tile", "28", "--schedule", "constant", "--json"]
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ OTHERS = {
     "log_every": 2, "seed": 1, "augmentation": replace(NONE, mirror=True), "normalization": "image",
     "class_numbers": "1,0", "channels": "all", "orientation": "ignore", "white_is_zero": "stored", "palette": "index",
     "class_colors": "#000000,#800000", "axes": "QYX",
-    "freeze": ("encoder",), "objects": True, "weights": "elsewhere",
+    "freeze": ("encoder",), "objects": True, "oversample": 0.5, "weights": "elsewhere",
 }  # fmt: skip
 
 
