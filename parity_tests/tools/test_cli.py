@@ -62,7 +62,10 @@ BAD = {
     "no checkpoint": (["info", "{tmp}/nowhere"], "no checkpoint at"),
     "no data": (["train", "{tmp}/nowhere", "--out", "{tmp}/run"], "nowhere"),
     "empty folder": (["train", "{tmp}", "--out", "{tmp}/run"], "{tmp}"),
-    "tile too small": (["train", "{data}", "--out", "{tmp}/run", "--tile", "20"], "the minimum of this network is"),
+    "tile too small": (
+        ["train", "{data}", "--out", "{tmp}/run", "--preset", "paper", "--tile", "20"],
+        "the minimum of this network is",
+    ),
     "negative steps": (["train", "{data}", "--out", "{tmp}/run", "--steps", "-1"], "steps is -1"),
     "samples and views": (["evaluate", "{checkpoint}", "{rgb}", "--samples", "2", "--augment", "flips"], "--augment"),
     "wrong channels": (["evaluate", "{checkpoint}", "{rgb}"], "3 channels, the network takes 1"),
