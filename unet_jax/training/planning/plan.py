@@ -77,6 +77,7 @@ def plan_training(
     seconds: float | None = 60 * MINUTES,
     choose_network: bool = True,
     timed: Callable[[NetworkConfig, TrainSettings, Dataset], float] = seconds_a_step,
+    announce: Callable[[], None] = lambda: None,
 ) -> TrainingPlan:
     """Plans a training. Compiles and times a few steps, unless the number of steps is given.
 
@@ -88,6 +89,7 @@ def plan_training(
         seconds: of the whole run; None: not limited, where the steps are given.
         choose_network: whether depth, widths, padding and norm follow from the data, too.
         timed: gives the seconds of a step.
+        announce: called before the first step is timed.
 
     Raises:
         InputError: images without labels, a step that does not fit into memory even alone, values that do not fit.
@@ -112,6 +114,8 @@ def plan_training(
         return TrainingPlan(draft.network, draft.settings, tuple(draft.choices), draft.figures)
     if "steps" in draft.given:
         raise InputError("give a time or a number of steps, not both")
+    draft.settings.data.tile_shape(draft.network)  # refuses a tile that is too small
+    announce()
     step = draft.fit_the_machine(training, seconds, choose_network, timed)
     objects = measure_for(draft.settings, draft.network, training) in OBJECTS
     measurement = (

@@ -112,6 +112,15 @@ def test_a_time_or_a_number_of_steps(seconds, given, words):
         plan(seconds=seconds, given=given)
 
 
+def test_a_tile_that_is_too_small_is_refused_before_anything_is_timed():
+    said = []
+    with pytest.raises(InputError, match="tile is 3; the minimum of this network is"):
+        plan(given={"tile": 3}, announce=lambda: said.append("timing"))
+    assert said == []
+    plan(announce=lambda: said.append("timing"))
+    assert said == ["timing"]
+
+
 def test_it_is_json():
     planned, _ = plan()
     stored = json.loads(json.dumps(planned.to_dict()))

@@ -48,17 +48,20 @@ def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validati
     if args.recipe != "auto":  # --minutes with another recipe: only the number of steps is planned
         given |= {name: value for name, value in values.items() if name not in ("augmentation", "steps")}
         given |= values["augmentation"]
-    steps = "steps" in args.given
-    if not steps and not args.json:
-        notes.print("planning: a few steps are compiled and timed", soft_wrap=True)
+
+    def announce() -> None:
+        if not args.json:
+            notes.print("planning: a few steps are compiled and timed", soft_wrap=True)
+
     return plan_training(
         config,
         training,
         validation,
         settings=args.settings,
         given=given,
-        seconds=None if steps else 60 * (args.minutes or MINUTES),
+        seconds=None if "steps" in args.given else 60 * (args.minutes or MINUTES),
         choose_network=args.recipe == "auto" and not names_network(flags, args.settings),
+        announce=announce,
     )
 
 
