@@ -17,7 +17,7 @@ COMMANDS = {
     "evaluate": "measure a checkpoint on labelled images",
     "ensemble": "join checkpoints of one network into one, the mean of their probabilities",
     "predict": "segment images of any size, in any runtime",
-    "plan": "tiles, work and memory of an image, or of a training step",
+    "plan": "the training that your images call for; tiles, work and memory of an image or a step",
     "convert": "weights from one format to another, bit for bit",
     "export": "write a deployable folder: ONNX, TensorRT engines, manifest, parity record",
     "check": "prove that every runtime at hand computes the same network",
