@@ -16,7 +16,7 @@ import unet_jax.weights
 import unet_torch.registry
 import unet_torch.weights
 from unet_jax.nn.convolution import Fixed
-from unet_spec import Checkpoint, Graph, InputError
+from unet_spec import Checkpoint, DataSpec, Graph, InputError
 from unet_spec.weights import weight_map
 
 from . import pair
@@ -124,7 +124,8 @@ def checkpoint(case: Case) -> Iterator[Reading]:
     strided = {n: np.asfortranarray(t) if t.ndim > 1 else t for n, t in strided.items()}
     with tempfile.TemporaryDirectory() as folder:
         a, b, c = (Path(folder) / name for name in "abc")
-        Checkpoint(case.config, strided).save(a)
+        data = DataSpec(overlapping=getattr(case.config, "overlapping", False))
+        Checkpoint(case.config, strided, data).save(a)
         yield Reading(
             "file", "float32", differing(Checkpoint.load(a).tensors, tensors), 0, "views that are not contiguous"
         )
