@@ -22,6 +22,7 @@ from typing import Any
 from unet_data import Dataset
 from unet_jax import TrainingPlan, TrainResult, train
 from unet_jax.training.run.beginning import BeginsAnew
+from unet_jax.training.run.folder import check_new
 from unet_spec import NetworkConfig
 
 from ..console import notes, warnings_as_notes
@@ -49,6 +50,7 @@ def run(args: Args) -> int:
     with warnings_as_notes(), alarm_filtered():
         plan = None
         if base is None and (args.recipe == "auto" or args.minutes is not None):
+            check_new(args.out, args.resume)  # planning takes a while
             with kept_programs(args.compilation_cache, quiet=True):
                 plan = plan_run(args, config, training, validation)
             config, args = plan.network, dataclasses.replace(args, settings=plan.settings)

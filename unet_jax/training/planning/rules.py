@@ -148,8 +148,8 @@ def fixed_rules(settings: TrainSettings) -> Iterator[Choice]:
     """What was found best for all data that were tried."""
     chosen, changes = settings.optimisation, settings.augmentation
     yield Choice("batch", chosen.batch, "tiles of different images in each step")
-    rate = "AdamW, cosine with warm-up, at twice its usual rate"
-    yield Choice("learning_rate", chosen.learning_rate, rate)
+    if chosen.optimizer == "adamw":
+        yield Choice("learning_rate", chosen.learning_rate, "AdamW, cosine with warm-up, at twice its usual rate")
     yield Choice("ema", chosen.ema, "the average of the last weights is measured and written")
     exact = "by whole pixels, so that training sees pixels as sharp as those it will be used on"
     yield Choice("turns", changes.turns, exact)

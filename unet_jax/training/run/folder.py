@@ -47,6 +47,14 @@ _FILES = ("run.json", "log.jsonl", "report.html", "report.json", "report.png", "
 _OF_A_CHECKPOINT = (CONFIG, WEIGHTS, CARD)
 
 
+def check_new(out: Path, resume: bool) -> None:
+    """Raises InputError where `out` is a file or, without `resume`, holds a run."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder for the run")
+    if not resume and (out / "run.json").exists():
+        raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
+
+
 def check_folder(
     out: Path,
     config: NetworkConfig,
@@ -62,8 +70,7 @@ def check_folder(
     (but for FREE), other functions of the user's own (by part, such as "loss": their names) or other images, for
     training or for validation.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; name a folder for the run")
+    check_new(out, resume)
     record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": data.path}
     record["images"] = [len(data), images_digest(data)]
     record["validation"] = None if validation is None else [len(validation), images_digest(validation)]
@@ -76,8 +83,6 @@ def check_folder(
     record |= {"own": dict(own)} if own else {}
     if not (out / "run.json").exists():
         return record
-    if not resume:
-        raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
     if (out / "last").exists() and not (out / "state").exists():  # a run begins by making state/
         raise InputError(
             f"{out} has checkpoints but no state/, so it cannot go on; train into another folder (unet train --config "

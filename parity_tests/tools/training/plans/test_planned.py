@@ -89,12 +89,21 @@ def test_a_recipe_is_taken_as_it_is_and_its_time_is_kept(recipe, planned, tmp_pa
     [
         (["--minutes", "0"], "--minutes 0: it must be above 0"),
         (["--minutes", "5", "--steps", "9"], "--minutes 5 and --steps: give one of them"),
+        (["--processes", "2"], "several processes would each time their steps"),
     ],
 )
-def test_a_time_that_cannot_be_kept_is_refused(flags, words, tmp_path, capsys):
+def test_a_time_that_cannot_be_kept_is_refused(flags, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("unet_tools.commands.train.join_processes", lambda flags: None)
     assert main(["train", "synthetic", "--out", str(tmp_path / "run"), *flags]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_anything_is_planned(planned, tmp_path, monkeypatch, capsys):
+    (tmp_path / "run.json").write_text("{}")
+    monkeypatch.setattr("unet_tools.commands.train.plan_run", lambda *_: pytest.fail("planned"))
+    assert main(["train", "synthetic", "--out", str(tmp_path)]) == 2
+    assert "already holds a run" in capsys.readouterr().err
 
 
 def test_a_network_is_no_data_set(tmp_path, capsys):

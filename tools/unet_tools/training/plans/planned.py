@@ -21,15 +21,16 @@ PLAN = "plan.json"
 
 
 def check_time(args: TrainArgs) -> None:
-    """Raises InputError where --minutes cannot be kept."""
+    """Raises InputError where --minutes cannot be kept, or where several processes would each time their own steps."""
+    timed = args.minutes is not None or (args.recipe == "auto" and "steps" not in args.given)
+    if timed and args.distributed.processes > 1:
+        raise InputError("several processes would each time their steps and plan another number of them; give --steps")
     if args.minutes is None:
         return
     if not 0 < args.minutes < float("inf"):
         raise InputError(f"--minutes {args.minutes:g}: it must be above 0")
     if "steps" in args.given:
         raise InputError(f"--minutes {args.minutes:g} and --steps: give one of them; the other follows")
-    if args.distributed.processes > 1:
-        raise InputError("--minutes is of one process, which would not time its steps as the others do; give --steps")
 
 
 def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validation: Dataset) -> TrainingPlan:
