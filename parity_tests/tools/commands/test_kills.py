@@ -58,6 +58,21 @@ def check():
     assert form in ("pytorch",) or found.data == checkpoint(seed).data  # the words that belong to these weights
 
 
+def announce(moment, pause, pipe):
+    # reports the operation on the files of the folder with that number to the parent, and waits there or goes on
+    seen = itertools.count()
+
+    def hook(event, args):
+        writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+        if not (writes or event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir")):
+            return
+        if str(folder) in str(args[0]) and next(seen) == moment:
+            os.write(pipe, b".")
+            time.sleep(60 if pause else 0)
+
+    sys.addaudithook(hook)
+
+
 suffix = {"pytorch": ".pth", "safetensors": ".safetensors"}.get(form, "")
 digests = {checkpoint(seed).digest() for seed in range(3)}
 first = os.fork()
@@ -65,18 +80,21 @@ if not first:
     write(0)
     os._exit(0)
 assert os.waitpid(first, 0)[1] == 0
-hit = 0
+hit = tried = 0
 while hit < kills:
     before = set(folder.iterdir())
+    reading, writing = os.pipe()
     if not (child := os.fork()):
-        for number in itertools.count():
+        announce(tried % 13, tried % 2, writing)  # before an operation, and in the midst of those that follow
+        for number in itertools.count(1):
             write(number)
-    limit = time.monotonic() + 60
-    while not set(folder.iterdir()) - before and time.monotonic() < limit:
-        pass
-    time.sleep(0.0005 * (hit % 7))
+    assert os.read(reading, 1)
+    time.sleep(0.0005 * (tried % 7))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    os.close(reading)
+    os.close(writing)
+    tried += 1
     hit += bool(set(folder.iterdir()) - before)  # a part that was being written is left
     checker = os.fork()  # a process of its own: threads that a check starts do not live on in the next child
     if not checker:

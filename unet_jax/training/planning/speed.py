@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import jax
@@ -28,7 +29,12 @@ LOOKS = 10
 """Measurements on the validation data in a run."""
 
 
-def seconds_a_step(config: NetworkConfig, settings: TrainSettings, training: Dataset) -> float:
+def seconds_a_step(
+    config: NetworkConfig,
+    settings: TrainSettings,
+    training: Dataset,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """The median time of a step, in seconds, of a few steps that are then forgotten. Compiles the step, which the run
     takes from the cache of compiled programs where there is one (`unet_jax.compilation_cache`).
 
@@ -36,6 +42,7 @@ def seconds_a_step(config: NetworkConfig, settings: TrainSettings, training: Dat
         config: the network.
         settings: of the training.
         training: the images that the run trains on.
+        clock: in seconds. `time.process_time` of a process on one core does not count what other programs take.
 
     Raises:
         InputError: as `train`: the step needs more memory than there is, or the data do not fit the network.
@@ -57,11 +64,11 @@ def seconds_a_step(config: NetworkConfig, settings: TrainSettings, training: Dat
     note = f"in a step of {settings.optimisation.batch} tile(s); a smaller batch, tile or network needs less"
     with closing(trainer.batches(0)) as batches, out_of_memory_as_input_error(note):
         for number, batch in batches:
-            began = time.perf_counter()
+            began = clock()
             trainer.step(batch)
             jax.block_until_ready(trainer.state["step"])
             if number > 1:
-                seconds.append(time.perf_counter() - began)
+                seconds.append(clock() - began)
             if sum(seconds) > LONG_ENOUGH:
                 break
     return statistics.median(seconds)

@@ -1,0 +1,290 @@
+"""What training without settings is worth: beside the two recipes and the loop that anybody would write, at equal time.
+
+    python -m benchmarks.equal_time --data data/isbi2012 --out benchmarks/results/equal_time/isbi2012.json
+
+Each program trains in a process of its own, on one core, for `--minutes` of processor time, planning and compiling
+included; its last weights are scored on images kept aside (`--validate`), which choose nothing.
+
+- "no settings": `unet train DATA --minutes …`, which plans the network, too;
+- "modern", "paper-2015": the recipe with `--widths`, and as many steps as the time holds;
+- "plain": a padded U-Net of five levels from 16 in PyTorch, batch norm, Adam at 1e-3 falling to 0, crops of 256 in
+  batches of four, quarter turns and mirror images, cross entropy.
+
+The file is written after each run; runs that it already holds are not repeated, so a table may be made in several
+sittings. Beside it comes a page with the table (.md). Other programs on the machine take memory bandwidth, but no
+processor time of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_data import IGNORED, Dataset, Normalization, measure, split
+from unet_data.inference.stitch import Run
+from unet_data.inference.views import augmented
+from unet_data.normalize import normalization_of
+from unet_jax import (
+    RECIPES,
+    JaxRuntime,
+    TrainSettings,
+    compilation_cache,
+    from_pretrained,
+    plan_training,
+    preset,
+    train,
+)
+from unet_jax.training.planning.rules import AUTO
+from unet_jax.training.planning.speed import seconds_a_step
+from unet_spec import DataSpec, InputError, NetworkConfig
+from unet_spec.files import writing
+from unet_tools.arguments.data import open_data
+from unet_tools.cli import use_large_pages
+from unet_tools.console import notes, print_table, warnings_as_notes
+
+from .ablation import MEASURES, VIEWS
+from .record import record_of, start, write_record
+
+NO_SETTINGS, PLAIN = "no settings", "plain"
+PROGRAMS = (NO_SETTINGS, "modern", "paper-2015", PLAIN)
+PLAIN_WIDTHS = (16, 32, 64, 128, 256)
+CROP, BATCH = 256, 4
+"""Pixels per axis of a tile of the plain loop, and tiles a step."""
+
+
+@dataclass(frozen=True)
+class Args:
+    data: str
+    """Labelled images."""
+    out: Path
+    """The JSON file."""
+    minutes: float = 24
+    """Processor time of each training."""
+    validate: str = "last"
+    """Images that are scored, as of unet train: last, the last sixth; i/n, the i-th of n folds."""
+    widths: tuple[int, ...] = (16, 32, 64, 128)
+    """Feature maps per level of the recipes' network."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each program trains once with each seed."""
+    programs: tuple[str, ...] = PROGRAMS
+    """Which lines to make."""
+    jobs: int = 1
+    """Runs at the same time, each on a core of its own."""
+
+
+def wanted(args: Args) -> Iterator[dict[str, Any]]:
+    """What identifies each run, seed by seed, so that an unfinished table holds complete comparisons."""
+    if unknown := set(args.programs) - set(PROGRAMS):
+        raise InputError(f"no program {', '.join(sorted(unknown))}; there are: {', '.join(PROGRAMS)}")
+    for seed in args.seeds:
+        for program in args.programs:
+            yield {"program": program, "minutes": args.minutes, "seed": seed}
+
+
+def run_one(args: Args, key: dict[str, Any]) -> dict[str, Any]:
+    """The scores of one program's last weights, its steps and the minutes of processor time that it took."""
+    training, validation = split(open_data(args.data), args.validate)
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder, compilation_cache(Path(folder) / "xla"), warnings_as_notes():
+        if key["program"] == PLAIN:
+            run, config, spec, steps = train_plainly(training, 60 * key["minutes"], key["seed"])
+        else:
+            run, config, spec, steps = train_planned(training, key, args.widths, Path(folder) / "run")
+        spent = time.process_time() - began
+        scores = scores_of(run, config, spec, validation)
+    made = {"steps": steps, "widths": list(config.widths), "spent": spent / 60}  # type: ignore[attr-defined]
+    return scores | made
+
+
+def scores_of(run: Run, config: NetworkConfig, spec: DataSpec, validation: Dataset) -> dict[str, float]:
+    """Of the images as they are, and of the mean probabilities of eight views."""
+    scores = measure(run, config, spec, validation, objects=True)
+    viewed = measure(augmented(run, VIEWS), config, spec, validation, objects=True)
+    names = [name for name in MEASURES if name in scores]
+    return {name: scores[name] for name in names} | {f"{name}, {VIEWS}": viewed[name] for name in names}
+
+
+def train_planned(
+    training: Dataset, key: dict[str, Any], widths: tuple[int, ...], folder: Path
+) -> tuple[Run, NetworkConfig, DataSpec, int]:
+    """As `unet train` does, with `--minutes`, and with `--recipe` where the program is one."""
+    began = time.process_time()
+    program, shape = key["program"], {"in_channels": training.channels, "out_channels": training.class_count}
+    recipe = AUTO if program == NO_SETTINGS else RECIPES[program]
+    config = preset("paper", **shape, **({} if program == NO_SETTINGS else {"widths": widths} | recipe.network))
+    settings = recipe.settings.replace(seed=key["seed"])
+    given = {} if program == NO_SETTINGS else _values(settings)
+    plan = plan_training(
+        config,
+        training,
+        settings=settings,
+        given=given,
+        seconds=60 * key["minutes"],
+        choose_network=program == NO_SETTINGS,
+        timed=partial(seconds_a_step, clock=time.process_time),
+    )
+    left = 60 * key["minutes"] - (time.process_time() - began)  # the run takes what the plan has compiled
+    assert plan.step is not None
+    steps = max(1, int(left / plan.step))
+    train(plan.network, plan.settings.replace(steps=steps, validate_every=steps), training, None, folder)
+    model = from_pretrained(folder / "last")
+    return JaxRuntime(model).run, model.config, model.data, steps
+
+
+def _values(settings: TrainSettings) -> dict[str, Any]:
+    """Every setting of a recipe, so that a plan leaves it as it is."""
+    values = settings.to_dict()
+    return {name: value for name, value in values.items() if name not in ("augmentation", "steps")} | values[
+        "augmentation"
+    ]
+
+
+def train_plainly(training: Dataset, seconds: float, seed: int) -> tuple[Run, NetworkConfig, DataSpec, int]:
+    """The loop that anybody would write in PyTorch, until so many seconds of processor time are spent."""
+    import torch
+    from torch.nn import functional
+
+    from unet_torch import TorchRuntime, UNet
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    spec, normal = normalization_of(training), Normalization.from_dataset(training)
+    assert training.labels is not None
+    images = [normal.apply(_at_least(np.asarray(image))) for image in training.images]
+    labels = [_at_least(np.asarray(label)).astype(np.int64) for label in training.labels]
+    config = preset("same", widths=PLAIN_WIDTHS, in_channels=training.channels, out_channels=training.class_count)
+    net = UNet(config).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    adam = torch.optim.Adam(net.parameters(), 1e-3)
+    began, steps = time.process_time(), 0
+    while (spent := time.process_time() - began) < seconds:
+        for group in adam.param_groups:
+            group["lr"] = 1e-3 * max(1 - spent / seconds, 0.01)
+        x, y = zip(*(_crop(images, labels, rng) for _ in range(BATCH)), strict=True)
+        logits = net(torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2))
+        loss = functional.cross_entropy(logits, torch.from_numpy(np.stack(y)), ignore_index=IGNORED)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        steps += 1
+    return TorchRuntime(net).run, config, spec, steps
+
+
+def _at_least(array: np.ndarray) -> np.ndarray:
+    """(H, W, …), mirrored where an axis is shorter than a tile."""
+    missing = [(0, max(0, CROP - size)) for size in array.shape[:2]] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, missing, mode="symmetric")
+
+
+def _crop(
+    images: list[np.ndarray], labels: list[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A tile (CROP, CROP, C) of an image and its label, turned and mirrored by chance."""
+    index = rng.integers(len(images))
+    top, left = (rng.integers(size - CROP + 1) for size in labels[index].shape)
+    turns, mirrored = rng.integers(4), rng.random() < 0.5
+    made = []
+    for array in (images[index], labels[index]):
+        tile = np.rot90(array[top : top + CROP, left : left + CROP], turns)
+        made.append((tile[:, ::-1] if mirrored else tile).copy())
+    return made[0], made[1]
+
+
+def run_all(args: Args, keys: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each run and what came of it, in the order in which they finish; each in a new process, on one core."""
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
+    with context.Manager() as manager, ProcessPoolExecutor(args.jobs, context, max_tasks_per_child=1) as pool:
+        cores = manager.Queue()
+        for core in sorted(os.sched_getaffinity(0), reverse=True)[: args.jobs]:
+            cores.put(core)
+        coming = {pool.submit(_pinned, args, key, cores): key for key in keys}
+        yield from ((coming[done], done.result()) for done in as_completed(coming))
+
+
+def _pinned(args: Args, key: dict[str, Any], cores: Any) -> dict[str, Any]:
+    """One run on a core that no other has meanwhile."""
+    core = cores.get()
+    try:
+        os.sched_setaffinity(0, {core})  # before JAX and PyTorch start their threads
+        return run_one(args, key)
+    finally:
+        cores.put(core)
+
+
+def main(args: Args) -> int:
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= args.jobs <= cores:
+        raise InputError(f"--jobs is {args.jobs}; it must lie in 1 … {cores}, the cores of this machine")
+    training, validation = split(open_data(args.data), args.validate)
+    document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
+    name = Path(args.data).name
+    about = f"{name}: {len(training)} images to train, {len(validation)} to score ({args.validate})"
+    if document["runs"] and document["data"] != about:
+        raise InputError(f"{args.out} is of {document['data']}, not of {about}; give another --out")
+    document = record_of("equal_time", data=about) | {"runs": document["runs"]}
+    keys = [key for key in wanted(args) if not any(key.items() <= run.items() for run in document["runs"])]
+    for key, found in run_all(args, keys):
+        document["runs"].append(key | found)
+        write_record(args.out, document)
+        with writing(args.out.with_suffix(".md")) as temporary:
+            temporary.write_text(page(document))
+        line = "  ".join(f"{m} {found[m]:.4f}" for m in MEASURES if m in found)
+        said = f"{key['program']}, seed {key['seed']}: {line}; {found['steps']} steps, {found['spent']:.1f} minutes"
+        notes.print(said, soft_wrap=True)
+    print_table("mean ± standard deviation over the seeds", columns(document["runs"]), table(document["runs"]))
+    return 0
+
+
+def columns(runs: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Of the table: the measures that the runs have, of the images as they are and of eight views."""
+    names = [name for name in MEASURES if all(name in run for run in runs)]
+    return "program", "seeds", "widths, steps", *names, *(f"{name}, {VIEWS}" for name in names), "minutes of a core"
+
+
+def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """One line for each program and time."""
+    names = columns(runs)[3:-1]
+    groups: dict[tuple[float, int], list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault((run["minutes"], PROGRAMS.index(run["program"])), []).append(run)
+    lines = []
+    for (_, program), own in sorted(groups.items()):
+        cells = []
+        for measure_name in names:
+            values = [run[measure_name] for run in own]
+            cells.append(f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(own) > 1 else ""))
+        sizes = " or ".join(dict.fromkeys(f"{run['widths'][0]} … {run['widths'][-1]}" for run in own))
+        steps = f"{np.mean([run['steps'] for run in own]):.0f}"
+        spent = f"{np.mean([run['spent'] for run in own]):.1f}"
+        lines.append((PROGRAMS[program], str(len(own)), f"{sizes}, {steps}", *cells, spent))
+    return lines
+
+
+def page(document: dict[str, Any]) -> str:
+    """The table in Markdown, with its command, data and hardware."""
+    head = columns(document["runs"])
+    rows = [head, ("---",) * len(head), *table(document["runs"])]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return (
+        f"# Training without settings, at equal time\n\n```\n{document['command']}\n```\n\n{document['data']}. "
+        f"{document['date']}; {document['hardware']}; versions in the JSON file beside this page.\n\n"
+        "One core. The last weights, on images that no run trained on and that chose nothing; V_Rand, V_Info and pixel "
+        f"error at the best threshold; {VIEWS}: of the mean probabilities of eight views. Mean ± standard deviation "
+        f"over the seeds.\n\n{lines}\n"
+    )
+
+
+if __name__ == "__main__":
+    use_large_pages()
+    start("equal_time", Args, main, __doc__)
