@@ -19,6 +19,8 @@ EXTRAS = {
     "matplotlib": "report",
     "jinja2": "report",
     "tensorboardX": "tensorboard",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
     "grain": "grain",
 }
 """The extra of this project that installs a package."""

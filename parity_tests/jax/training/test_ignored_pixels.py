@@ -258,11 +258,10 @@ def test_the_check_of_a_bundle_takes_the_number(folder, run, tmp_path, capsys):
 
 
 def test_an_overlay_shows_no_error_there(folder, run):
-    pytest.importorskip("tensorboardX")
-    from unet_tools.training.tensorboard import TensorBoard
+    from unet_tools.training.loggers.overlay import Overlay
 
     data = open_dataset(folder, ignore=255).subset([5])
-    shown = TensorBoard(run, data)._overlay()
+    shown = Overlay(run, data).draw()
     red = (shown == (220, 40, 40)).all(-1)
     assert red.any()
     assert not red[data.labels[0] < 0].any()

@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_made_is_one_line_with_tensorboard_too(tmp_path,
     pytest.importorskip("tensorboardX")
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "run"
-    assert main(["train", "synthetic", "--out", str(out), "--tensorboard", *NARROW, *FLAGS]) == 1
+    assert main(["train", "synthetic", "--out", str(out), "--log", "tensorboard", *NARROW, *FLAGS]) == 1
     assert "cannot write the run folder" in capsys.readouterr().err
 
 

@@ -80,7 +80,7 @@ def test_classes_that_overlap_are_trained_on_and_measured(masks, capsys, monkeyp
     monkeypatch.chdir(masks.parent)
     printed(capsys, "train", "masks", "--labels", "overlapping", "--out", "run", "--preset", "same", "--widths", "4",
             "8", "--steps", "60", "--tile", "32", "--batch", "2", "--learning-rate", "0.02", "--loader", "grain",
-            "--workers", "0", "--tensorboard", "--validate-every", "60")  # fmt: skip
+            "--workers", "0", "--log", "tensorboard", "--validate-every", "60")  # fmt: skip
     best = Checkpoint.load(masks.parent / "run" / "best")
     assert (best.data.class_names, best.data.overlapping, best.config.out_channels) == (("inner", "outer"), True, 2)
     assert (masks.parent / "run" / "report.html").exists()

@@ -131,7 +131,7 @@ TRAIN = Command(
     | dict.fromkeys(("--coordinator", "--processes", "--process"), "--coordinator h:1 --processes 2"),
     elsewhere={
         "--minutes": "tools/training/plans/test_planned.py",
-        "--tensorboard": "tools/training/test_tensorboard.py",
+        "--log": "tools/training/loggers/test_tensorboard.py",
         "--large-pages": "tools/test_cli.py",
         "--folds": "tools/training/test_folds.py",
         "--fold": "tools/training/test_folds.py",

@@ -72,17 +72,20 @@ def run(args: Args) -> int:
 def _train(
     args: Args, config: NetworkConfig, training: Dataset, validation: Dataset, plan: TrainingPlan | None
 ) -> TrainResult:
-    """Trains, with progress on the terminal and, where it is asked for, in TensorBoard."""
+    """Trains, with progress on the terminal and, where they are asked for, in loggers."""
     assert args.out is not None
     settings, out = with_absolute_paths(args.settings), args.out
     optimisation = settings.optimisation
     with contextlib.ExitStack() as stack:
         progress = TrainingProgress(optimisation.steps, optimisation.batch, quiet=args.json)
         reports = [stack.enter_context(progress).report]
-        if args.tensorboard:
-            from ..training.tensorboard import TensorBoard
+        if args.log:
+            from ..training.loggers import open_logger, settings_to_log
 
-            reports.append(stack.enter_context(TensorBoard(args.out, validation)).report)
+            about = settings_to_log(config, settings)
+            for name in dict.fromkeys(args.log):
+                logger = open_logger(name, out, validation, about, args.resume)
+                reports.append(stack.enter_context(logger).report)
 
         def report(record: dict[str, Any]) -> None:
             nonlocal plan

@@ -11,6 +11,8 @@ import tyro
 from unet_jax import TrainSettings
 from unet_jax.training.planning.recipes import RecipeName
 
+from .loggers import LoggerName
+
 
 @dataclass(frozen=True)
 class NetworkFlags:
@@ -59,8 +61,9 @@ class TrainArgs:
     """The flags of the command line, by name."""
     resume: bool = False
     """Continue the run in --out. Options that you leave out keep the run's values."""
-    tensorboard: bool = False
-    """Also write losses, scores and overlays for TensorBoard to OUT/tensorboard."""
+    log: tuple[LoggerName, ...] = ()
+    """Also log losses, scores and overlays: tensorboard, to OUT/tensorboard; mlflow, to OUT/mlflow.db or where
+    MLFLOW_TRACKING_URI says; wandb, to OUT/wandb, and to its server where WANDB_MODE=online. Several may be given."""
     report: bool = True
     """Write OUT/report.html, where matplotlib and jinja2 are installed."""
     json: bool = False

@@ -12,7 +12,7 @@ from unet_jax import UNet
 from unet_jax.runtime import JaxRuntime
 from unet_spec import preset
 from unet_tools.cli import main
-from unet_tools.training.tensorboard import TensorBoard
+from unet_tools.training.loggers.tensorboard import TensorBoard
 
 CONFIG = preset("paper", widths=(2, 4), dropout=0.0)
 
@@ -84,7 +84,7 @@ def run(tmp_path):
     write_stack(tmp_path / "train-volume.tif", np.stack(made.images))
     write_stack(tmp_path / "train-labels.tif", np.stack(made.labels).astype(np.uint8) * 255)
     flags = ["--widths", "2", "4", "--steps", "4", "--tile", "28", "--log-every", "1", "--no-report", "--json"]
-    return main(["train", str(tmp_path), "--out", str(tmp_path / "run"), "--tensorboard", *flags])
+    return main(["train", str(tmp_path), "--out", str(tmp_path / "run"), "--log", "tensorboard", *flags])
 
 
 @pytest.mark.parametrize("why", ["No space left on device", "File exists"])
@@ -115,32 +115,3 @@ def test_a_disk_that_is_full_at_the_end_is_a_note_too(tmp_path, monkeypatch, cap
     with TensorBoard(tmp_path, membranes(2, 48, 0)) as board:
         board.report({"step": 1, "loss": 1.0})
     assert capsys.readouterr().err.count("going on without TensorBoard") == 1
-
-
-def test_overlays_are_compiled_once(tmp_path):
-    pytest.importorskip("tensorboardX")
-    board = TensorBoard(tmp_path, membranes(2, 48, 0))
-    runtimes = []
-    for seed in (0, 1):
-        UNet(CONFIG, seed).save_pretrained(tmp_path / "last")
-        shown = board._overlay()
-        runtimes.append(board._runtime)
-    assert runtimes[0] is runtimes[1]
-    assert runtimes[0]._apply._cache_size() == 1
-    assert (shown == TensorBoard(tmp_path, membranes(2, 48, 0))._overlay()).all()
-
-
-def test_of_a_volume_the_middle_plane_is_shown(tmp_path):
-    pytest.importorskip("tensorboardX")
-    model = UNet(CONFIG.replace(spatial_dims=3, padding="same"), 0)
-    model.save_pretrained(tmp_path / "last")
-    validation = membranes(1, 16, 0, spatial_dims=3)
-    image, truth = validation.images[0], validation.labels[0]
-    guess = most_probable(predict_image(JaxRuntime(model).run, image, model.config, model.data))
-    wrong = (guess != truth)[len(truth) // 2]
-    assert 0.05 < wrong.mean() < 0.95
-    with TensorBoard(tmp_path, validation) as board:
-        board.report({"step": 20, "iou": 0.75})
-        shown = board._overlay()
-    assert ("validation", 20) in values(tmp_path / "tensorboard")
-    assert ((shown == (220, 40, 40)).all(-1) == wrong).all()
