@@ -69,6 +69,7 @@ from .metrics.measurement import measure_in_detail as measure_in_detail
 from .metrics.outcomes import Outcomes as Outcomes
 from .metrics.outcomes import object_outcomes as object_outcomes
 from .metrics.overlapping import measure_overlapping as measure_overlapping
+from .metrics.surfaces import SurfaceScores as SurfaceScores
 from .metrics.tracking import challenge_scores as challenge_scores
 from .metrics.tracking import seg_score as seg_score
 from .metrics.tracking import tracking_scores as tracking_scores

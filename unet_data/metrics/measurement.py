@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unet_spec import DataSpec, NetworkConfig
+from unet_spec import DataSpec, InputError, NetworkConfig
 
 from ..datasets.dataset import Dataset
 from ..datasets.label_rule import IGNORED
@@ -17,6 +17,7 @@ from ..inference.stitch import Run
 from .calibration import Calibration
 from .confusion import confusion, dice, iou
 from .evaluate import measure
+from .surfaces import SurfaceScores, pixel_sizes
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
@@ -92,6 +93,7 @@ def measure_in_detail(
     objects: bool = False,
     warp: bool = False,
     calibration: Calibration | None = None,
+    surfaces: SurfaceScores | None = None,
 ) -> Measurement:
     """Measures a network on labelled images as `unet_data.measure` does, which says what is raised.
 
@@ -100,6 +102,11 @@ def measure_in_detail(
         dataset: with labels.
         objects, warp: whether to measure objects and the warping error, too, as in `unet_data.measure`.
         calibration: counts the logits, too; the scores then have its ece and nll.
+        surfaces: gets the most probable classes, too; the scores then have its distances, in the unit of
+            `unet_data.metrics.surfaces.pixel_sizes`. Not of classes that may overlap.
+
+    Raises:
+        InputError: as `unet_data.measure`; surfaces of classes that may overlap.
 
     Example:
         >>> from unet_data import measure_in_detail, membranes
@@ -110,19 +117,27 @@ def measure_in_detail(
         (2, 8192)
     """
     if data.overlapping:
+        if surfaces is not None:
+            raise InputError("surface scores are of classes of which each pixel has one; these may overlap")
         add = None if calibration is None else calibration.add
         scores = measure(run, config, data, dataset, objects, warp, add)
         scores |= {} if calibration is None else calibration.scores
         return Measurement(scores, np.zeros((0, 0), np.int64), {}, dataset.class_names)
     matrices: list[np.ndarray] = []
 
+    sizes = pixel_sizes(dataset)[0]
+
     def count(logits: np.ndarray, label: np.ndarray) -> None:
-        matrices.append(confusion(most_probable(logits), label, config.classes, IGNORED))
+        guess = most_probable(logits)
+        if surfaces is not None:
+            surfaces.add(guess, label, sizes[len(matrices)])
+        matrices.append(confusion(guess, label, config.classes, IGNORED))
         if calibration is not None:
             calibration.add(logits, label)
 
     scores = measure(run, config, data, dataset, objects, warp, count)
     scores |= {} if calibration is None else calibration.scores
+    scores |= {} if surfaces is None else surfaces.scores
     known = data.class_names if len(data.class_names) == config.classes else dataset.class_names
     names = [*known, *(f"class {index}" for index in range(len(known), config.classes))]
     images = {name: iou(one).mean for name, one in zip(dataset.names, matrices, strict=True) if one.any()}

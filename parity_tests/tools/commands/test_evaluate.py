@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from unet_data import write_stack
+from unet_data import SurfaceScores, predict_image, write_stack
 from unet_data.inference.views import augmented
 from unet_data.metrics.evaluate import measure
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
@@ -73,3 +73,20 @@ def test_three_equal_channels_through_a_network_of_grey(tmp_path, capsys):
     assert code == 0
     assert equal["iou"] == grey["iou"]
     assert equal["decisions"] == ["three equal channels read as one: 1 of 1 images"]
+
+
+def test_surface_scores_are_those_of_the_predicted_classes_and_their_unit_is_said(data, tmp_path, capsys):
+    checkpoint = tmp_path / "mixed"
+    Checkpoint(PAPER, random_tensors(PAPER.graph, 5), DataSpec((0.5,), (0.2,))).save(checkpoint)
+    network, dataset = open_network(checkpoint), open_data(str(data))
+    expected = SurfaceScores(dataset.class_names, 1.5)
+    for image, label in zip(dataset.images, dataset.labels, strict=True):
+        guess = predict_image(network.runtime.run, image, network.config, network.data).argmax(-1)
+        expected.add(guess, label, (1, 1))
+    assert main(["evaluate", str(checkpoint), str(data), "--surface", "1.5", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["surface_unit"] == "pixels"
+    assert {name: scores[name] for name in expected.scores} == pytest.approx(expected.scores)
+    assert 0 < expected.scores["surface_dice"] < 1
+    assert main(["evaluate", str(checkpoint), str(data), "--surface", "1.5"]) == 0
+    assert "surface distances and their tolerance, 1.5, are in pixels" in capsys.readouterr().err

@@ -250,6 +250,7 @@ EVALUATE = Command(
     },
     needs={"--seed": "--samples 5"},
     elsewhere=dict.fromkeys(("--choose-objects", "--report"), "tools/commands/test_evaluate_objects.py")
+    | {"--surface": "tools/commands/test_evaluate.py"}
     | {"--calibrate": "tools/prediction/test_calibrated.py"},
 )  # fmt: skip
 

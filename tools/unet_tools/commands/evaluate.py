@@ -1,13 +1,13 @@
 """Measure a checkpoint or a bundle on labelled images.
 
 Over all pixels: pixel error, mean IoU, mean Dice; the expected calibration error (ECE, 15 bins) and the negative log
-likelihood (NLL) of the probabilities. Of two classes, where class 1 is the inside of objects: V_Rand and
-V_Info after border thinning (ISBI 2012; the mean over the images at the best threshold), the adapted
-Rand error without thinning, and the warping error. With --augment, all of these of the mean probabilities of flipped
-or turned views of each image (the paper's EM scores are of such a mean, over rotations). With --samples, in a network
-with a latent variable (probabilistic-unet): the generalised energy distance of so many hypotheses from the label, in 0
-to 2, and their own mean distance from each other, which is part of it; see unet_data.metrics.energy for several labels
-of one image.
+likelihood (NLL) of the probabilities. With --surface: the 95th percentile of the Hausdorff distance, and the surface
+Dice. Of two classes, where class 1 is the inside of objects: V_Rand and V_Info after border thinning (ISBI 2012; the
+mean over the images at the best threshold), the adapted Rand error without thinning, and the warping error. With
+--augment, all of these of the mean probabilities of flipped or turned views of each image (the paper's EM scores are of
+such a mean, over rotations). With --samples, in a network with a latent variable (probabilistic-unet): the generalised
+energy distance of so many hypotheses from the label, in 0 to 2, and their own mean distance from each other, which is
+part of it; see unet_data.metrics.energy for several labels of one image.
 
 Where the labels number objects: predicted objects are matched with true ones, at an IoU of 0.5 (--json: to 0.95). AP,
 precision, recall, F1 and PQ; the mean AP, also as the 2018 Data Science Bowl ranked; AJI; how many true objects are
@@ -29,7 +29,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from unet_data import Calibration, Dataset, Measurement, OpenNetwork, challenge_scores, measure_in_detail, with_border
+from unet_data import (
+    Calibration,
+    Dataset,
+    Measurement,
+    OpenNetwork,
+    SurfaceScores,
+    challenge_scores,
+    measure_in_detail,
+    with_border,
+)
 from unet_data.datasets.border_class import BORDER_CLASSES
 from unet_data.datasets.label_rule import LabelKind
 from unet_data.inference.prepare import looks_foreign
@@ -37,6 +46,7 @@ from unet_data.inference.stitch import Run
 from unet_data.inference.views import Symmetry, augmented
 from unet_data.metrics.calibration import KEPT
 from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
+from unet_data.metrics.surfaces import pixel_sizes
 from unet_data.objects.challenge import is_result
 from unet_spec import InputError, is_checkpoint
 from unet_spec.untrusted.strict_json import read_object
@@ -81,6 +91,9 @@ class Args:
     report: Path | None = None
     """Folder to write report.html into: the scores and, where the labels number objects, outlines of those that were
     found, missed, false, split and merged, on the worst, the median and the best image."""
+    surface: float | None = None
+    """Also measure surfaces: the 95th percentile of the Hausdorff distance, and the surface Dice with this tolerance.
+    Both in the unit of the files' pixel size, or in pixels where not every file says it."""
     samples: int = 0
     """Hypotheses to draw of each image, for the energy distance."""
     seed: int = 0
@@ -137,7 +150,16 @@ def run(args: Args) -> int:
         dataset = with_border(dataset)
     views = network.run if args.augment is None else augmented(network.run, args.augment, network.data.overlapping)
     counted = Calibration(network.data.overlapping, len(dataset), KEPT if args.calibrate else 0)
-    measured = measure_in_detail(views, network.config, network.data, dataset, True, True, counted)
+    surfaces, unit = None, {}
+    if args.surface is not None:
+        surfaces = SurfaceScores(dataset.class_names, args.surface)
+        unit = {"surface_unit": pixel_sizes(dataset)[1]}
+        if not args.json:
+            notes.print(
+                f"surface distances and their tolerance, {args.surface:g}, are in {unit['surface_unit']}",
+                soft_wrap=True,
+            )
+    measured = measure_in_detail(views, network.config, network.data, dataset, True, True, counted, surfaces)
     scores = dict(measured.scores)
     if args.samples:
         scores |= measure_samples(network.run, network.config, network.data, dataset, args.samples, args.seed)  # type: ignore[arg-type]
@@ -148,7 +170,7 @@ def run(args: Args) -> int:
     baseline = {} if dataset.overlapping else {"baseline_pixel_accuracy": commonest_class_accuracy(dataset)}
     if args.json:
         origin = {"data": dataset.source, "images": len(dataset), "runtime": network.name}
-        print_json(origin | files | scores | objects | baseline | calibrated | {"classes": measured.classes})
+        print_json(origin | files | unit | scores | objects | baseline | calibrated | {"classes": measured.classes})
     else:
         lines = [(name, f"{value:.4f}") for name, value in scores.items()] + object_lines(objects)
         lines += [("pixel accuracy of the commonest class", f"{value:.4f}") for value in baseline.values()]
