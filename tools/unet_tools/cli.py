@@ -13,6 +13,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "info": "layers, sizes, parameters and geometry of a network",
     "train": "train a network in JAX",
+    "report": "measure a training's best checkpoint again, and write its report again",
     "data": "find the usual mistakes in a data set before training on it, or convert annotations",
     "evaluate": "measure a checkpoint on labelled images",
     "ensemble": "join checkpoints of one network into one, the mean of their probabilities",

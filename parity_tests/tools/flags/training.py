@@ -137,3 +137,8 @@ TRAIN = Command(
         "--fold": "tools/training/test_folds.py",
     },
 )  # fmt: skip
+
+REPORT = Command(
+    "report RUN", lambda watch: watch.stub("unet_tools.commands.report.run", 0, only=""), {"exit code": 0}, {},
+    elsewhere=dict.fromkeys(("--data", "--json"), "tools/commands/test_report.py"),
+)  # fmt: skip

@@ -34,7 +34,8 @@ def test_the_report_shows_the_same_window_of_image_and_label(tmp_path, monkeypat
     result = train(NARROW, TWO_STEPS, training, validation, tmp_path / "run")
     best = from_pretrained(tmp_path / "run" / "best")
     measured = measure_in_detail(JaxRuntime(best).run, NARROW, best.data, validation)
-    verdict = replace(judge(result.log, measured, Run("d", tmp_path, 2, "iou")), worst_image=(validation.names[1], 0.1))
+    measured = replace(measured, images=dict(zip(validation.names, (0.3, 0.1), strict=True)))
+    verdict = judge(result.log, measured, Run("d", tmp_path, 2, "iou"))
     assert write_run_report(result, NARROW, TWO_STEPS, best, validation, measured, verdict)
     window = middle((60, 60), 36)
     _, image, label, logits, overlapping = seen[0]
@@ -48,3 +49,21 @@ def test_the_report_shows_the_same_window_of_image_and_label(tmp_path, monkeypat
     scores = written["scores"]
     assert scores["baseline_pixel_accuracy"] == pytest.approx(commonest_class_accuracy(validation))
     assert abs(scores["baseline_pixel_accuracy"] - 0.5) > 0.05
+    ranks = [(name, title.partition(":")[0]) for name, title in headings(tmp_path / "run" / "report.html")]
+    assert ranks == [(validation.names[1], "Worst"), (validation.names[0], "Best")]
+
+
+def headings(page):
+    """The name of each example and its heading."""
+    texts = [text.partition("<")[0] for text in page.read_text().split("<h3>")[1:]]
+    return [(text.partition(": ")[2].strip(), text) for text in texts if ": " in text]
+
+
+def test_which_images_are_shown():
+    from unet_tools.report.run import ranked
+
+    scores = {"a": 0.7, "b": 0.9, "c": 0.2, "d": 0.8, "e": 0.75}
+    assert list(ranked(scores, list(scores)).items()) == [("c", "worst"), ("e", "median"), ("b", "best")]
+    assert ranked({"a": 0.7, "b": 0.9}, ["a", "b"]) == {"a": "worst", "b": "best"}
+    assert ranked({"a": 0.7}, ["a"]) == {"a": ""}
+    assert ranked({}, list("wxyz")) == {"w": "", "x": "", "y": ""}

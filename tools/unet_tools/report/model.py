@@ -26,6 +26,7 @@ class Example:
         label: (H, W) integers, class indices; a negative value is a pixel without a label. None: there is no label.
         prediction: (H, W) integers, class indices.
         probability: (H, W) floats, of class 1, in 0..1. None: not shown.
+        rank: what the picture is an example of, such as "worst"; "": of nothing.
 
     Raises InputError for other shapes and dtypes.
     """
@@ -35,6 +36,7 @@ class Example:
     label: np.ndarray | None
     prediction: np.ndarray
     probability: np.ndarray | None = None
+    rank: str = ""
 
     def __post_init__(self) -> None:
         image = self.image

@@ -17,7 +17,7 @@ from .network import plot_network
 from .objects import KINDS, drawing_of
 from .picture import plot_summary
 from .pixels import data_uri, error_legend, panels
-from .plots import WORDS, draw_loss, draw_parity, draw_scores, figure_of, parity_height
+from .plots import WORDS, draw_loss, draw_parity, draw_scores, draw_series, figure_of, parity_height, series
 from .style import require, to_png, to_svg
 from .text import agreement, as_text, large, printable, receptive_field, seconds, share, short, size, times
 
@@ -71,6 +71,9 @@ def render(report: Report) -> str:
     if report.log:
         figures["loss"] = figure_of(draw_loss, 4, 2.3, report.log)
         figures["scores"] = figure_of(draw_scores, 4, 2.3, report.log, baseline)
+        for name, key in (("rate", "learning_rate"), ("speed", "steps_per_second")):
+            if len(series(report.log, key)[0]):
+                figures[name] = figure_of(draw_series, 4, 1.6, report.log, key)
     if report.parity:
         figures["parity"] = figure_of(draw_parity, 6, parity_height(report.parity), report.parity)
     template = environment.from_string(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"))
@@ -81,6 +84,7 @@ def render(report: Report) -> str:
         examples=[
             {
                 "name": example.name,
+                "rank": example.rank,
                 "error": example.error,
                 "pictures": {name: data_uri(picture) for name, picture in panels(example).items()},
                 "legend": error_legend(example) if example.label is not None else [],
@@ -109,12 +113,7 @@ def render(report: Report) -> str:
 
 def tiles(report: Report) -> list[dict[str, str]]:
     """The headline numbers: {"value", "name", "note"} each, as text."""
-    facts, rows = report.facts, []
-    if "parameters" in facts:
-        note = f"{facts['convolutions']} convolutions" if "convolutions" in facts else ""
-        rows.append((f"{facts['parameters']:,}", "Parameters", note))
-    if "macs" in facts:
-        rows.append((large(facts["macs"]), "Multiply-adds", f"for one image of {size(facts['input'][:-1])}"))
+    rows = []
     baseline = report.scores.get("baseline_pixel_accuracy")
     for key, value in report.scores.items():
         if key in ("baseline_pixel_accuracy", "pixel_error") or key.endswith("_threshold"):
@@ -136,6 +135,13 @@ def tiles(report: Report) -> list[dict[str, str]]:
     if deviations := report.tiling.get("worst_deviation"):
         note = f"largest deviation of {report.tiling.get('tiles', '?')} stitched tiles"
         rows.append((_worst(deviations.values()), "Tiles against whole image", note))
+    facts, network = report.facts, []
+    if "parameters" in facts:
+        note = f"{facts['convolutions']} convolutions" if "convolutions" in facts else ""
+        network.append((f"{facts['parameters']:,}", "Parameters", note))
+    if "macs" in facts:
+        network.append((large(facts["macs"]), "Multiply-adds", f"for one image of {size(facts['input'][:-1])}"))
+    rows = rows + network if report.verdict else network + rows  # what a training is looked at for comes first
     return [dict(zip(("value", "name", "note"), row, strict=True)) for row in rows]
 
 

@@ -38,7 +38,8 @@ def parity_height(parity: list[dict[str, Any]]) -> float:
 
 
 def draw_loss(axes: Axes, log: list[dict[str, Any]]) -> None:
-    """Loss against step: every record faint, and the median of its neighbourhood."""
+    """Loss against step: every record of the training faint, the median of its neighbourhood; and the validation loss,
+    where it was measured."""
     steps, loss = series(log, "loss")
     if not len(loss):
         _draw_nothing(axes, "no finite loss")
@@ -48,13 +49,27 @@ def draw_loss(axes: Axes, log: list[dict[str, Any]]) -> None:
         axes.plot(steps, loss, color=BLUE, alpha=0.3, linewidth=0.8)
     reach = [min(window, i, len(loss) - 1 - i) for i in range(len(loss))]  # symmetric at the ends too
     medians = [np.median(loss[i - r : i + r + 1]) for i, r in enumerate(reach)]
-    axes.plot(steps, medians, color=BLUE, linewidth=1.6, marker="o" if len(loss) == 1 else "")
+    axes.plot(steps, medians, color=BLUE, linewidth=1.6, marker="o" if len(loss) == 1 else "", label="training")
+    measured, validation = series(log, "validation_loss")
+    if len(validation):
+        axes.plot(measured, validation, color=VERMILLION, linewidth=1.2, marker="o", markersize=2.6, label="validation")
+        axes.legend(loc="upper right", labelcolor="linecolor", handlelength=1.2)
+        steps, loss = np.concatenate([steps, measured]), np.concatenate([loss, validation])
     if loss.min() > 0 and loss.max() / loss.min() > 30:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")  # matplotlib's own labels are TeX
         axes.yaxis.set_minor_formatter("")
     else:
         axes.set_ylim(min(0, loss.min()), np.quantile(loss, 0.99) * 1.1 or 1)
+    _step_axis(axes, steps)
+
+
+def draw_series(axes: Axes, log: list[dict[str, Any]], key: str) -> None:
+    """The values of `key` against step, from 0."""
+    steps, values = series(log, key)
+    axes.plot(steps, values, color=BLUE, linewidth=1.6, marker="o" if len(values) == 1 else "")
+    axes.set_ylim(0, float(values.max()) * 1.1 or 1)
+    axes.yaxis.set_major_formatter("{x:g}")
     _step_axis(axes, steps)
 
 

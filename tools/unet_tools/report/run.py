@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from ..arguments.networks import network_name
 from ..prediction.object_scores import FoundObjects
 from ..training.judging.verdict import Verdict
 
-EXAMPLES = 2
+EXAMPLES = 3
+"""Images that are shown, at most."""
 
 
 def write_run_report(
@@ -38,7 +41,7 @@ def write_run_report(
     Args:
         result, config, settings: of the training.
         best: the network with its best weights.
-        validation: labelled images; the report shows the worst one and the first of the others.
+        validation: labelled images; the report shows the worst, the median and the best one, by mean IoU.
         measured: `best` against them.
         verdict: on the run.
         objects: of the validation images, where their labels number objects.
@@ -55,14 +58,16 @@ def write_run_report(
 
     run = JaxRuntime(best).run
     assert validation.labels is not None
-    examples, worst = [], verdict.worst_image[0] if verdict.worst_image else None
-    images = zip(validation.names, validation.images, validation.labels, strict=True)
-    for name, image, label in sorted(images, key=lambda each: each[0] != worst)[:EXAMPLES]:
+    examples, names = [], list(validation.names)
+    for name, rank in ranked(measured.images, names).items():
+        index = names.index(name)
+        image, label = validation.images[index], validation.labels[index]
         window = middle(image.shape[:-1])
         shown = image[window]
         logits = predict_image(run, shown, config, best.data)
-        examples.append(example_of(name, shown, np.asarray(label[window]), logits, best.data.overlapping))
-    names = best.data.class_names
+        example = example_of(name, shown, np.asarray(label[window]), logits, best.data.overlapping)
+        examples.append(replace(example, rank=rank))
+    classes = best.data.class_names
     baseline = {} if validation.overlapping else {"baseline_pixel_accuracy": commonest_class_accuracy(validation)}
     report = Report(
         title=f"{network_name(config)} trained on {validation.source}",
@@ -77,9 +82,24 @@ def write_run_report(
         objects=object_pictures(validation, objects.labels, objects.scores) if objects else None,
         versions=versions(),
         hardware=hardware(),
-        class_names=("none", *names) if best.data.overlapping else names,
+        class_names=("none", *classes) if best.data.overlapping else classes,
     )
     return write_report(report, result.out)
+
+
+def ranked(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, str]:
+    """The images to show, by name, and what each is an example of: the worst, the median and the best one by their
+    scores; the first ones where there are no scores.
+
+    Example:
+        >>> from unet_tools.report.run import ranked
+        >>> ranked({"a": 0.7, "b": 0.9, "c": 0.2}, ["a", "b", "c"])
+        {'c': 'worst', 'a': 'median', 'b': 'best'}
+    """
+    if len(scores) < 2:
+        return dict.fromkeys(names[:EXAMPLES], "")
+    order = sorted(scores, key=lambda name: scores[name])
+    return {order[0]: "worst", order[len(order) // 2]: "median", order[-1]: "best"}
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

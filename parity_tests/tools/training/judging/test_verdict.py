@@ -105,4 +105,18 @@ def test_one_class_alone_is_compared_by_accuracy():
     one.scores["iou"] = float("nan")
     verdict = judge(log(FLAT), one, RUN)
     assert verdict.judgement == "worse"  # it cannot be better
-    assert verdict.lines[0] == "worse than calling every pixel 'cell': pixel accuracy 1.000 (1.000)"
+    assert verdict.lines[0] == "no better than calling every pixel 'cell': pixel accuracy 1.000 (1.000)"
+
+
+@pytest.mark.parametrize(
+    ("right", "judgement", "words"),
+    [(797, "worse", "no better than"), (803, "worse", "no better than"), (794, "worse", "worse than")],
+)
+def test_a_difference_of_less_than_a_fiftieth_of_what_is_possible_is_no_difference(right, judgement, words):
+    """800 of 1000 pixels are cell; the network is wrong on cells only, or right on a few of the others."""
+    more = max(0, right - 800)
+    found = measured([[more, 200 - more], [max(0, 800 - right), min(right, 800)]])
+    found.scores["iou"] = found.baseline["iou"]
+    verdict = judge(log(FLAT), found, RUN)
+    assert verdict.judgement == judgement
+    assert verdict.lines[0].startswith(f"{words} calling every pixel 'cell': pixel accuracy 0.{right} (0.800)")

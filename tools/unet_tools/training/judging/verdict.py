@@ -19,6 +19,9 @@ USEFUL = 0.25
 """Of a network whose pixel accuracy is below the baseline's: the part of the way from the baseline's mean IoU to 1 from
 which on it is useful, as it finds what is rare."""
 
+MARGIN = 0.02
+"""A score is better or worse than the baseline's where it differs by more than this part of the way from that to 1."""
+
 _IN_WORDS = {
     "pixel_accuracy": "pixel accuracy",
     "iou": "mean IoU",
@@ -115,13 +118,17 @@ def _against_baseline(measured: Measurement | None) -> tuple[Judgement, bool, st
     names = [name for name in ("pixel_accuracy", "iou") if not math.isnan(base[name])]
     if not names:  # no class is everywhere else's alternative
         return "unmeasured", True, f"classes overlap, so nothing is compared: mean IoU {scores['iou']:.3f}"
-    above = [scores[name] > base[name] for name in names]
+    gains = [scores[name] - base[name] for name in names]
+    margins = [MARGIN * (1 - base[name]) for name in names]
+    above = [gain > margin for gain, margin in zip(gains, margins, strict=True)]
     judgement: Judgement = "better" if all(above) else "mixed" if any(above) else "worse"
     useful = judgement == "better" or (
         judgement == "mixed" and scores["iou"] - base["iou"] >= USEFUL * (1 - base["iou"])
     )
     values = ", ".join(f"{_IN_WORDS[name]} {scores[name]:.3f} ({base[name]:.3f})" for name in names)
     word = "neither better nor worse than" if judgement == "mixed" else f"{judgement} than"
+    if judgement == "worse" and all(gain >= -margin for gain, margin in zip(gains, margins, strict=True)):
+        word = "no better than"
     return judgement, useful, f"{word} calling every pixel {measured.commonest!r}: {values}"
 
 

@@ -1,0 +1,63 @@
+"""Measure a training's best checkpoint again, and write its report again.
+
+RUN is the folder of a training. Its best/ is measured on the validation images of the run; scores and verdict are
+printed, and written into RUN/run.json and RUN/report.html (.json, .png).
+
+Example: unet report runs/em
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from unet_data import OpenNetwork
+from unet_jax import JaxRuntime, TrainResult, from_pretrained
+from unet_jax.training.log import read_log
+from unet_spec import InputError, is_checkpoint
+
+from ..console import notes, warnings_as_notes
+from ..prediction.object_scores import score_objects
+from ..training.beginning import open_parts
+from ..training.flags import TrainArgs
+from ..training.outcome import print_result
+from ..training.stored import stored_run
+
+
+@dataclass(frozen=True)
+class Args:
+    run: tyro.conf.Positional[Path]
+    """Folder of a training."""
+    data: str = ""
+    """Labelled images. Default: where they were when the run began."""
+    json: bool = False
+    """Print the result as JSON."""
+
+
+def run(args: Args) -> int:
+    folder = args.run
+    if not (folder / "run.json").is_file():
+        raise InputError(f"{folder} has no run.json; give the folder of a training: unet train DATA --out RUN")
+    if not is_checkpoint(folder / "best"):
+        raise InputError(f"{folder} has no best/ yet; unet train --out {folder} --resume goes on with the training")
+    config, settings, data = stored_run(folder)
+    if not (args.data or data):
+        raise InputError("the run was made of images that are in no files; give them: unet report RUN --data DATA")
+    of_the_run = TrainArgs(args.data or data, folder, resume=True, json=args.json, settings=settings)
+    config, _, training, validation, how = open_parts(of_the_run, config)
+    if not args.json:
+        notes.print(how, soft_wrap=True)
+    log = read_log(folder / "log.jsonl", sys.maxsize)
+    measured = [record for record in log if "iou" in record]
+    result = TrainResult(folder, measured[-1] if measured else {}, {}, log)
+    with warnings_as_notes():
+        objects = None
+        if settings.data.objects:
+            best = from_pretrained(folder / "best")
+            network = OpenNetwork(JaxRuntime(best), best.data, folder / "best")
+            objects = score_objects(network, network.run, validation, choose=False)
+        print_result(of_the_run, config, result, training, validation, objects)
+    return 0
