@@ -40,6 +40,8 @@ from .io.images import read_stack as read_stack
 from .io.images import write_stack as write_stack
 from .io.readers import Picture as Picture
 from .io.readers import open_pictures as open_pictures
+from .labels.distances import border_distances as border_distances
+from .labels.distances import pack_distances as pack_distances
 from .labels.masks import pack_masks as pack_masks
 from .labels.masks import unpack_masks as unpack_masks
 from .labels.numbers import read_labels as read_labels

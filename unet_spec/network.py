@@ -31,6 +31,8 @@ class NetworkConfig:
         in_channels: channels of the image.
         out_channels: channels of the logits. One channel is the logit of class 1 against class 0; K > 1 are K classes.
         spatial_dims: 2 for images, 3 for volumes.
+        distance_head: whether the output has one more channel after the logits, the predicted distance to the border
+            of the object.
 
     Example:
         >>> from unet_spec import preset
@@ -44,6 +46,7 @@ class NetworkConfig:
     in_channels: int
     out_channels: int
     spatial_dims: int
+    distance_head: bool = False
 
     def __init_subclass__(cls, architecture: str, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -73,6 +76,15 @@ class NetworkConfig:
             overlapping: whether a pixel may have several classes; see `DataSpec`.
         """
 
+    def check_classes_alone(self, program: str) -> None:
+        """Raises InputError where the output has more than the logits, of which a program knows only these; its name is
+        the message's."""
+        if self.distance_head:
+            raise InputError(
+                f"{program} takes logits of classes alone, and this network also predicts a distance; export a bundle "
+                "(unet export), or train one without --distance-head"
+            )
+
     def build(self) -> Graph:
         """Makes the graph; `graph` keeps it."""
         raise NotImplementedError
@@ -81,6 +93,16 @@ class NetworkConfig:
     def classes(self) -> int:
         """Number of classes that the logits tell apart: 2 for a single channel."""
         return max(self.out_channels, 2)
+
+    @property
+    def output_channels(self) -> int:
+        """Channels of the output: those of the logits and, with a distance head, the distance after them."""
+        return self.out_channels + self.distance_head
+
+    @property
+    def logits(self) -> str:
+        """Name of the graph's node that computes the logits."""
+        return self.graph[self.graph.output.name].inputs[0] if self.distance_head else self.graph.output.name
 
     @cached_property
     def graph(self) -> Graph:

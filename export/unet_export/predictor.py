@@ -110,7 +110,7 @@ class Predictor:
                 raises ends the prediction and reaches the caller.
 
         Returns:
-            Logits (N, *spatial, K) float32.
+            Logits (N, *spatial, K) float32. A predicted distance is not among them; `objects` uses it.
 
         Raises:
             InputError: On wrong axes, channels or dtype, empty or non-finite images, and a tile that is too small.
@@ -119,10 +119,16 @@ class Predictor:
             UserWarning: An image lies far outside what the network was trained on, such as floats of 0 to 255 where it
                 was trained on 8-bit images.
         """
+        return self._output(images, tile, progress)[..., : self.bundle.config.out_channels]
+
+    def _output(
+        self, images: Shaped[np.ndarray, "n *spatial c"], tile: Tile, progress: Progress | None
+    ) -> Float32[np.ndarray, "n *spatial k"]:
+        """All channels: the logits, then the distance of a network that predicts one."""
         config, data = self.bundle.config, self.bundle.data
         prepared = prepare(images, config, data)
         if odd := next(filter(None, (looks_foreign(image, data) for image in images)), None):
-            warnings.warn(odd, stacklevel=2)
+            warnings.warn(odd, stacklevel=3)
         plan = plan_tiles(config.geometry, prepared.shape[1:-1], self.bundle.tile if tile is None else tile)
         finished = itertools.count(1)
 
@@ -130,7 +136,7 @@ class Predictor:
             if progress is not None:
                 progress(next(finished), len(prepared) * len(plan))
 
-        run, channels = self.runtime.run, config.out_channels
+        run, channels = self.runtime.run, config.output_channels
         return np.stack([predict_tiled(run, image, plan, channels, finished=tile_finished) for image in prepared])
 
     def probabilities(
@@ -201,8 +207,9 @@ class Predictor:
 
         config = self.bundle.config
         chosen = settings_for(self.bundle.data, config, settings)
-        found = self.probabilities(images, tile, progress)
-        return [objects_of(image, chosen, config.spatial_dims) for image in found]
+        output = Output("objects", distance=config.distance_head)
+        found = self._output(images, tile, progress)
+        return [objects_of(output.of(image), chosen, config.spatial_dims) for image in found]
 
     @property
     def tile(self) -> tuple[int, ...]:

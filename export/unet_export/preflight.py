@@ -111,7 +111,9 @@ def preflight(
             seconds.append(predictor.warm_up())
         memory = max(0, peak_resident() - before)
         golden = Golden.load(opened)
-        compared = compare([predictor.runtime.run(golden.input.astype(np.float32))], [golden.logits])
+        compared = compare(
+            [predictor.runtime.run(golden.input.astype(np.float32))], [golden.logits], config.out_channels
+        )
         again = statistics.median(seconds[1:] or seconds)
         record = getattr(predictor.runtime, "record", None)  # of an engine
         used = getattr(predictor.runtime, "precision", "fp32") if record is None else record.precision

@@ -78,14 +78,22 @@ class Comparison:
         return {**self.distance.to_dict(), "label_agreement": self.label_agreement}
 
 
-def compare(candidates: Sequence[Float[np.ndarray, ...]], references: Sequence[Float[np.ndarray, ...]]) -> Comparison:
-    """Compares logits (1, *spatial, K) with reference logits of the same shapes, pair by pair."""
+def compare(
+    candidates: Sequence[Float[np.ndarray, ...]],
+    references: Sequence[Float[np.ndarray, ...]],
+    classes: int | None = None,
+) -> Comparison:
+    """Compares logits (1, *spatial, K) with reference logits of the same shapes, pair by pair.
+
+    Args:
+        candidates, references: the logits, and perhaps a distance after them.
+        classes: the number of logits, `config.out_channels`, of which labels are made. None: all channels.
+    """
     candidate, reference = (
         np.concatenate([a.reshape(-1, a.shape[-1]) for a in group]) for group in (candidates, references)
     )
-    agreement = (
-        float(np.mean(most_probable(candidate) == most_probable(reference))) if np.isfinite(candidate).all() else 0.0
-    )
+    labels = (most_probable(a[:, :classes]) for a in (candidate, reference))
+    agreement = float(np.mean(np.equal(*labels))) if np.isfinite(candidate).all() else 0.0
     return Comparison(Distance.between(candidate, reference), agreement)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ import unet_jax.losses
 import unet_jax.network
 import unet_torch.losses
 import unet_torch.network
+from unet_data import pack_distances
 from unet_spec import Graph, NetworkConfig
 from unet_spec.families.probabilistic_unet import NOISE, SEGMENTATION
 from unet_spec.ops import LatentInput
@@ -28,7 +30,8 @@ from .layers import has
 from .measure import FORWARD_BOUND, Reading, check, distance
 from .slots import from_flax
 
-IGNORED = 250
+IGNORED, SHARE = 250, 0.5
+"""The label of pixels that do not count (−1 beside distances); the weight of the distance in the loss."""
 Gradients = dict[str, np.ndarray]
 
 
@@ -38,8 +41,29 @@ def targets(image: np.ndarray, config: NetworkConfig) -> tuple[np.ndarray, np.nd
     rng = np.random.default_rng(7)
     labels = rng.integers(0, config.classes, image.shape[:-1])
     if not has(config.graph, LatentInput):
-        labels[rng.random(labels.shape) < 0.1] = IGNORED
+        labels[rng.random(labels.shape) < 0.1] = ignored(config)
+    if config.distance_head:
+        labels = pack_distances(labels, rng.random(labels.shape, np.float32))
     return labels, rng.uniform(0.2, 2.0, labels.shape).astype(np.float32).astype(image.dtype)
+
+
+def ignored(config: NetworkConfig) -> int:
+    return -1 if config.distance_head else IGNORED
+
+
+def unpacked(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class numbers and distances of `pack_distances`; −1 in both where a pixel does not count."""
+    counted = labels >= 0
+    return np.where(counted, labels & 255, -1), np.where(counted, (labels >> 8) / 255, -1.0)
+
+
+def loss_of_twin(losses: Any, config: NetworkConfig) -> Callable[..., Any]:
+    """The cross entropy of `unet_jax.losses` or `unet_torch.losses`, and that of the distance, where there is one."""
+
+    def of(z: Any, y: Any, w: Any) -> Any:
+        return losses.cross_entropy(z, y, w, ignored(config), smoothing=0.1)
+
+    return losses.with_distance(of, SHARE) if config.distance_head else of
 
 
 def torch_gradients(
@@ -47,10 +71,7 @@ def torch_gradients(
 ) -> tuple[float, Gradients, dict]:
     """The network's own loss, gradients by PyTorch name (the image's as "image", channels last), and what it drew."""
     labels, weights = map(torch.from_numpy, targets(image, model.config))
-
-    def of(z: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
-        return unet_torch.losses.cross_entropy(z, y, w, IGNORED, smoothing=0.1)
-
+    of = loss_of_twin(unet_torch.losses, model.config)
     x = layout(pair.to_torch(image)).requires_grad_(True)
     model.zero_grad()
     with torch_draws(model) as draws:
@@ -66,9 +87,7 @@ def jax_gradients(model: unet_jax.network.Network, image: np.ndarray, draws: dic
     """The same from the Flax twin, under PyTorch's names and axes, with what it draws given."""
     labels, weights = (jnp.array(t) for t in targets(image, model.config))
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
-
-    def of(z: jax.Array, y: jax.Array, w: jax.Array | None) -> jax.Array:
-        return unet_jax.losses.cross_entropy(z, y, w, IGNORED, smoothing=0.1)
+    of = loss_of_twin(unet_jax.losses, model.config)
 
     def loss_of(params: nnx.State, x: jax.Array, rest: nnx.State) -> jax.Array:
         own = nnx.merge(graphdef, params, rest, copy=True)
@@ -146,7 +165,11 @@ def reference(case: Case) -> Iterator[Reading]:
 
     def of(logits: np.ndarray, stride: tuple[int, ...]) -> float:
         at = (slice(None), *(slice(None, None, n) for n in stride))
-        return oracle.cross_entropy(logits, labels[at], weights[at], IGNORED, 0.1)
+        if not case.config.distance_head:
+            return oracle.cross_entropy(logits, labels[at], weights[at], IGNORED, 0.1)
+        classes, target = unpacked(labels)
+        near = oracle.distance_loss(logits[..., -1], target, weights)
+        return oracle.cross_entropy(logits[..., :-1], classes, weights, -1, 0.1) + SHARE * near
 
     slopes = [(loss_at(h) - loss_at(-h)) / (2 * h) for h in (2e-7, 1e-7)]
     along = sum(float((theirs[name] * d).sum()) for name, d in way.items())

@@ -46,6 +46,14 @@ def cross_entropy(
     return math.fsum(terms) / math.fsum(total) if math.fsum(total) > 0 else 0.0
 
 
+def distance_loss(predicted: np.ndarray, target: np.ndarray, weights: np.ndarray) -> float:
+    """Σ w · (d − t)² / Σ w over the pixels with t ≥ 0. predicted: (N, *spatial); the others alike or larger."""
+    inner = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(target.shape, predicted.shape, strict=True))
+    rows = zip(predicted.ravel(), target[inner].ravel(), weights[inner].astype(np.float64).ravel(), strict=True)
+    kept = [(w * (d - t) ** 2, w) for d, t, w in rows if t >= 0]
+    return math.fsum(a for a, _ in kept) / math.fsum(w for _, w in kept) if kept else 0.0
+
+
 def divergence(p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """KL(p ‖ q) of diagonal Gaussians given as (mean, log std), (N, latent): summed over the latent axis."""
     (mean, std), (mean_q, std_q) = ((m, np.exp(s)) for m, s in (p, q))

@@ -23,6 +23,7 @@ import unet_jax.training.step
 import unet_jax.weights
 import unet_torch.losses
 import unet_torch.weights
+from unet_data import pack_distances
 from unet_jax.training.augmentation.augment import NONE
 from unet_jax.training.settings import OptimisationSettings, TrainSettings
 from unet_spec import NetworkConfig
@@ -74,7 +75,10 @@ def batches(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
     found = []
     for _ in range(4):
         x = (np.round(16 * rng.normal(0.3, 1.0, image.shape)) / 16).astype(np.float32)
-        found.append((x, (x.mean(-1) > 0.3).astype(np.int32)))
+        labels = (x.mean(-1) > 0.3).astype(np.int32)
+        if case.config.distance_head:
+            labels = pack_distances(labels, rng.random(labels.shape, np.float32))
+        found.append((x, labels))
     return found
 
 
@@ -159,6 +163,8 @@ def torch_run(case: Case, start: Run, settings: TrainSettings, count: int, layou
     def of(z: torch.Tensor, y: torch.Tensor, w: torch.Tensor | None) -> torch.Tensor:
         return unet_torch.losses.cross_entropy(z, y, w, smoothing=settings.loss.smoothing)
 
+    if case.config.distance_head:
+        of = unet_torch.losses.with_distance(of, settings.loss.distance_weight)
     losses = []
     for i in range(start.steps, start.steps + count):
         image, labels = data[i % len(data)]

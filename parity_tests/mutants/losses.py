@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import unet_jax.losses.distance as jax_distance
 import unet_jax.losses.entropy as jax_entropy
 import unet_jax.losses.focal as jax_focal
 import unet_jax.losses.targets as jax_targets
+import unet_torch.losses.distance as torch_distance
 import unet_torch.losses.entropy as torch_entropy
 import unet_torch.losses.targets as torch_targets
 import unet_torch.losses.tversky as torch_tversky
@@ -118,4 +120,18 @@ add(
     "paper",
     LOSSES,
     Edit(jax_targets.present_mean, "size > 0)", "True)"),
+)
+add(
+    "loss-distance-not-masked",
+    "the distance counts where a pixel does not",
+    "distance",
+    ("gradients.float64",),
+    Edit(jax_distance.distance_loss, "jnp.where(t < 0, 0.0, w)", "w"),
+)
+add(
+    "loss-distance-in-classes",
+    "a distance of 1 is the largest level's number, not 1",
+    "distance",
+    ("gradients.float64",),
+    Edit(torch_distance.with_distance, ".to(output.dtype) / LEVELS", ".to(output.dtype)"),
 )

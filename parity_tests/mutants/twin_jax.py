@@ -247,3 +247,10 @@ add(
     NETWORK,
     Edit(_HEAD, "self.head(x)", "jnp.maximum(self.head(x), 0)"),
 )
+add(
+    "jax-distance-first",
+    "the distance comes before the logits, in the place of a class",
+    "distance",
+    NETWORK,
+    Edit(_HEAD, "[logits, self.distance(x)]", "[self.distance(x), logits]"),
+)

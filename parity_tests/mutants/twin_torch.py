@@ -231,3 +231,10 @@ add(
     NETWORK,
     Edit(_CONV_BLOCK, "self.dropout(x)", 'self.dropout(x) * (1 - self.training * getattr(self.dropout, "p", 0.0))'),
 )
+add(
+    "torch-distance-of-the-logits",
+    "the distance is the largest logit, not a head of its own",
+    "distance",
+    NETWORK,
+    Edit(unet.UNet.forward, "self.distance(x)", "logits.amax(1, keepdim=True)"),
+)

@@ -238,3 +238,13 @@ add(
         {"np": SimpleNamespace(ascontiguousarray=np.asarray)},
     ),
 )
+add(
+    "map-distance-left-out",
+    "the distance head keeps its initial zeros: only the class head is loaded",
+    "distance",
+    MAPPING,
+    _loading(
+        "distance → 0",
+        lambda tensors: {path: a * 0 if path[0] == "distance" else a for path, a in tensors.items()},
+    ),
+)

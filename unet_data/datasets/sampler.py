@@ -9,7 +9,8 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
-from ..windows import bands, mirror_window
+from ..labels.distances import pack_distances
+from ..windows import Windowed, bands, mirror_window
 from .dataset import Dataset
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Sampler:
         weights: a map for each image, float32, of its label's shape.
         oversample: share of the examples, 0 … 1, whose target is drawn to have a pixel of a class that is not the
             commonest: a class, an image that has it and one of its pixels there, at random.
+        distances: a map for each image, float32 in 0..1, of its label's shape, which is packed into the labels
+            (`unet_data.pack_distances`).
 
     Raises:
         InputError: the data set has no labels, or windows, batch, seed or share do not fit.
@@ -52,6 +55,7 @@ class Sampler:
         seed: int,
         weights: Sequence[np.ndarray] | None = None,
         oversample: float = 0.0,
+        distances: Sequence[np.ndarray] | None = None,
     ) -> None:
         if dataset.labels is None:
             raise InputError(f"{dataset.source}: has no labels; training needs them")
@@ -68,11 +72,13 @@ class Sampler:
                 )
         if batch < 1 or seed < 0:
             raise InputError(f"batch must be 1 or more and seed 0 or more, not {batch} and {seed}")
-        if weights is not None and [w.shape for w in weights] != [label.shape for label in dataset.labels]:
-            raise InputError(f"{dataset.source}: each weight map must have the shape of its label")
+        for maps, what in ((weights, "weight"), (distances, "distance")):
+            if maps is not None and [m.shape for m in maps] != [label.shape for label in dataset.labels]:
+                raise InputError(f"{dataset.source}: each {what} map must have the shape of its label")
         if not 0 <= oversample <= 1:
             raise InputError(f"oversample is {oversample}; it must lie in 0 … 1")
         self.dataset, self.weights, self.oversample = dataset, weights, oversample
+        self.distances = distances
         self._pixels = _pixels_of_classes(dataset, seed) if oversample else []
         self.window, self.target = tuple(window), tuple(target)
         self.batch_size, self.seed = batch, seed
@@ -118,16 +124,19 @@ class Sampler:
             rows: of the batch, where several processes share it.
 
         Returns:
-            images (B, *window, C) in the images' dtype, labels (B, *window) int32 and, where there are weights, these,
-            (B, *window) float32.
+            images (B, *window, C) in the images' dtype, labels (B, *window) int32, with the distances if there are any,
+            and, where there are weights, these, (B, *window) float32.
         """
-        sources = [self.dataset.images, self.dataset.labels, self.weights]
         places = self.places(step)[rows]
-        return tuple(
-            np.stack([mirror_window(arrays[chosen], corner, self.window) for chosen, corner in places])
-            for arrays in sources
-            if arrays is not None
-        )
+
+        def windows(arrays: Sequence[Windowed]) -> np.ndarray:
+            return np.stack([mirror_window(arrays[chosen], corner, self.window) for chosen, corner in places])
+
+        assert self.dataset.labels is not None
+        images, labels = windows(self.dataset.images), windows(self.dataset.labels)
+        if self.distances is not None:
+            labels = pack_distances(labels, windows(self.distances))
+        return (images, labels) if self.weights is None else (images, labels, windows(self.weights))
 
 
 KEPT = 1000

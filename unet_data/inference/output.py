@@ -22,10 +22,12 @@ class Output:
 
     Attributes:
         kind: "labels" (class numbers), "probabilities" (of class 1 where there are two, else one value a class),
-            "logits" (all channels) or "objects" (the probabilities in uint8 that objects are made of).
+            "logits" (all channels, the distance included) or "objects" (the probabilities in uint8 that objects are
+            made of; with a distance, those of all classes and the distance, 0..1 as 0..255).
         dtype: of probabilities ("uint8": 0 to 255) and logits; labels are uint8, or uint16 beyond 256 classes.
         overlapping: whether a pixel may have several classes (`DataSpec.overlapping`): labels are then a channel of 0
             and 1 for each class, and probabilities a channel for each.
+        distance: whether the network's last channel is a distance (`NetworkConfig.distance_head`).
 
     Raises:
         InputError: logits in uint8.
@@ -34,6 +36,7 @@ class Output:
     kind: OutputKind = "labels"
     dtype: OutputType = "float32"
     overlapping: bool = False
+    distance: bool = False
 
     def __post_init__(self) -> None:
         if self.kind == "logits" and self.dtype == "uint8":
@@ -46,16 +49,21 @@ class Output:
         if self.kind == "labels":
             return (), np.dtype(np.uint8 if config.out_channels <= 256 else np.uint16)
         if self.kind == "logits":
-            return (config.out_channels,), np.dtype(self.dtype)
+            return (config.output_channels,), np.dtype(self.dtype)
+        if self.kind == "objects" and self.distance:
+            return (config.classes + 1,), np.dtype(self.dtype)
         return (() if config.classes == 2 else (config.classes,)), np.dtype(self.dtype)
 
-    def of(self, logits: Float[np.ndarray, "*spatial k"]) -> Shaped[np.ndarray, "*spatial_pixel"]:
-        """From logits (*spatial, K) to the result (*spatial, *pixel)."""
+    def of(self, output: Float[np.ndarray, "*spatial k"]) -> Shaped[np.ndarray, "*spatial_pixel"]:
+        """From a network's output, the logits and perhaps a distance, to the result (*spatial, *pixel)."""
+        if self.kind == "logits":
+            return output.astype(self.dtype)
+        logits = output[..., :-1] if self.distance else output
         if self.kind == "labels":
             return present_classes(logits) if self.overlapping else most_probable(logits)
-        if self.kind == "logits":
-            return logits.astype(self.dtype)
         p = probabilities(logits, self.overlapping)
+        if self.kind == "objects" and self.distance:
+            p = np.concatenate([p, np.clip(output[..., -1:], 0, 1)], -1)
         p = p[..., 1] if p.shape[-1] == 2 and not self.overlapping else p
         return np.round(p * 255).astype(np.uint8) if self.dtype == "uint8" else p.astype(self.dtype)
 

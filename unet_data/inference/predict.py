@@ -27,6 +27,25 @@ def default_plan(config: NetworkConfig, image: tuple[int, ...]) -> TilePlan:
     return plan_tiles(config.geometry, image, tile_below(config.geometry, TILE_PIXELS[config.spatial_dims]))
 
 
+def predict_output(
+    run: Run,
+    image: Shaped[np.ndarray, "*spatial c"],
+    config: NetworkConfig,
+    data: DataSpec,
+    plan: TilePlan | None = None,
+) -> Float32[np.ndarray, "*spatial k"]:
+    """All that a network says of an image in memory: as `predict_image`, and behind the logits the distance of a
+    network that predicts one (`NetworkConfig.distance_head`).
+
+    Args, Raises: as of `predict_image`.
+
+    Returns:
+        (*spatial, config.output_channels).
+    """
+    prepared = prepare(image[None], config, data)[0]
+    return predict_tiled(run, prepared, plan or default_plan(config, prepared.shape[:-1]), config.output_channels)
+
+
 def predict_image(
     run: Run,
     image: Shaped[np.ndarray, "*spatial c"],
@@ -44,7 +63,8 @@ def predict_image(
         plan: the tiles. None: of some 1024² or 128³ pixels, or the whole image where no tiling would be exact.
 
     Returns:
-        K logits of each pixel; see `most_probable` and `probabilities`.
+        K logits of each pixel; see `most_probable` and `probabilities`. `predict_output` also gives the distance of a
+        network that predicts one.
 
     Raises:
         InputError: as `prepare`; and the plan is for another size.
@@ -57,8 +77,7 @@ def predict_image(
         >>> most_probable(predict_image(bright, image, preset("same"), DataSpec())).min()
         np.uint8(1)
     """
-    prepared = prepare(image[None], config, data)[0]
-    return predict_tiled(run, prepared, plan or default_plan(config, prepared.shape[:-1]), config.out_channels)
+    return predict_output(run, image, config, data, plan)[..., : config.out_channels]
 
 
 def sample_image(

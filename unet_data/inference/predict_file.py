@@ -145,7 +145,7 @@ def predict_file(
     """
     source, target = Path(source), Path(target)
     settings, progress = settings or PredictSettings(), progress or Progress()
-    config, output = network.config, replace(settings.written_to(target), overlapping=network.data.overlapping)
+    config, output = network.config, _output(network, target, settings)
     check_prediction(network, source, target, settings)
     settings = replace(settings, reading=settings.reading or network.reading)
     with memory_limit(settings.memory):
@@ -209,7 +209,7 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
         InputError: it could not come to an end.
     """
     config = network.config
-    values, dtype = replace(settings.written_to(target), overlapping=network.data.overlapping).pixel(config)
+    values, dtype = _output(network, target, settings).pixel(config)
     pixel = _of_file(settings, dtype, values)
     check_target(target, settings.overwrite, *pixel, max(settings.samples, 1), config.spatial_dims)
     check_not_input(target, [source])
@@ -223,6 +223,12 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
         draw_noise(config.graph, settings.samples, settings.seed)  # raises where there is no latent variable
         if network.name.startswith("mnn"):
             raise InputError("mnn takes no noise, so it cannot draw --samples; add --runtime onnx")
+
+
+def _output(network: OpenNetwork, target: Path, settings: PredictSettings) -> Output:
+    """What is written of the network's output."""
+    written = settings.written_to(target)
+    return replace(written, overlapping=network.data.overlapping, distance=network.config.distance_head)
 
 
 def _of_file(settings: PredictSettings, dtype: np.dtype, values: tuple[int, ...]) -> tuple[np.dtype, tuple[int, ...]]:

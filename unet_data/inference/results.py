@@ -23,7 +23,7 @@ from unet_spec.tiling.tiles import TilePlan
 from ..windows import Windowed
 from .network import OpenNetwork
 from .output import Output
-from .predict import default_plan, predict_image, sample_image
+from .predict import default_plan, predict_output, sample_image
 from .settings import PredictSettings
 from .stitch import compute_tiles, predict_blended
 from .store import TileStore
@@ -64,8 +64,12 @@ def by_tiles(
 ) -> Results:
     """Tile by tile. pictures: (*spatial, C) each, all of the size that the plan is for."""
     symmetry = settings.augment
-    run = network.run if symmetry is None else augmented(network.run, symmetry, network.data.overlapping)  # type: ignore[arg-type]
-    channels, batch = network.config.out_channels, plan.batch
+    run = (
+        network.run
+        if symmetry is None
+        else augmented(network.run, symmetry, network.data.overlapping, network.config.distance_head)
+    )  # type: ignore[arg-type]
+    channels, batch = network.config.output_channels, plan.batch
     for page, own in _pages(numbers, plan.tiles):
         tiles = compute_tiles(run, pictures[page], plan.tiles, channels, own, network.prepare, batch)
         for _, number, logits in tiles:
@@ -106,12 +110,12 @@ def whole(
     def predict(image: np.ndarray) -> np.ndarray:
         tiles = plan.tiles if image.shape[:-1] == plan.tiles.image else default_plan(config, image.shape[:-1])
         if not settings.blend:
-            return predict_image(network.run, image, config, network.data, tiles)
-        return predict_blended(network.run, network.prepare(image[None])[0], tiles, config.out_channels)
+            return predict_output(network.run, image, config, network.data, tiles)
+        return predict_blended(network.run, network.prepare(image[None])[0], tiles, config.output_channels)
 
     for page, own in _pages(numbers, plan.tiles):
         image = _whole(pictures[page])
-        rotated = partial(predict_rotated, predict, overlapping=network.data.overlapping)
+        rotated = partial(predict_rotated, predict, overlapping=network.data.overlapping, distance=config.distance_head)
         logits = rotated(image) if settings.augment == "rotations" else predict(image)
         yield from _cut(logits, plan.tiles, page, own)
 

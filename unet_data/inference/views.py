@@ -24,7 +24,7 @@ PAPER_ROTATIONS = tuple(360.0 * k / 7 for k in range(7))
 """Degrees. The paper (section 4) averages over 7 rotated versions of the input and does not say which: equal steps."""
 
 
-def augmented(run: Run, symmetry: Symmetry, overlapping: bool = False) -> Run:
+def augmented(run: Run, symmetry: Symmetry, overlapping: bool = False, distance: bool = False) -> Run:
     """The same network, averaged over views of each tile.
 
     Tiles stay exact: a tile on the grid of total strides stays on it when the image is flipped. Turned tiles swap their
@@ -35,9 +35,11 @@ def augmented(run: Run, symmetry: Symmetry, overlapping: bool = False) -> Run:
         symmetry: "flips" of every axis, 4 views in 2-D and 8 in 3-D; "turns", 4 quarter turns of the last two axes;
             "flips+turns", both, 8 views in 2-D.
         overlapping: whether classes may overlap (`DataSpec.overlapping`).
+        distance: whether the last channel is a distance (`NetworkConfig.distance_head`).
 
     Returns:
-        A `Run` of logits whose softmax, or sigmoids, are the mean of the views' probabilities.
+        A `Run` of logits whose softmax, or sigmoids, are the mean of the views' probabilities; a distance is the mean
+        of the views' distances.
 
     Example:
         >>> from unet_data import augmented
@@ -55,9 +57,9 @@ def augmented(run: Run, symmetry: Symmetry, overlapping: bool = False) -> Run:
             view = np.flip(windows, flips) if flips else windows
             logits = run(np.ascontiguousarray(np.rot90(view, turns, (-3, -2))))
             channels = logits.shape[-1]
-            p = np.rot90(probabilities(logits, overlapping), -turns, (-3, -2))
+            p = np.rot90(_to_average(logits, overlapping, distance), -turns, (-3, -2))
             total = total + (np.flip(p, flips) if flips else p)
-        return as_logits(np.asarray(total) / len(views), channels, overlapping).astype(windows.dtype)
+        return _averaged(np.asarray(total) / len(views), channels, overlapping, distance).astype(windows.dtype)
 
     return averaged
 
@@ -72,6 +74,20 @@ def symmetries(symmetry: Symmetry, dims: int) -> list[tuple[tuple[int, ...], int
         return [((), k) for k in range(4)]
     # A half turn is two flips, so of the turns only the quarter adds views.
     return [(f, k) for f in flips for k in range(2)]
+
+
+def _to_average(output: np.ndarray, overlapping: bool, distance: bool) -> np.ndarray:
+    """What is averaged of an output: probabilities, and the distance as it is."""
+    if not distance:
+        return probabilities(output, overlapping)
+    return np.concatenate([probabilities(output[..., :-1], overlapping), output[..., -1:]], -1)
+
+
+def _averaged(mean: np.ndarray, channels: int, overlapping: bool, distance: bool) -> np.ndarray:
+    """The output of so many channels of which `_to_average` makes `mean`."""
+    if not distance:
+        return as_logits(mean, channels, overlapping)
+    return np.concatenate([as_logits(mean[..., :-1], channels - 1, overlapping), mean[..., -1:]], -1)
 
 
 def as_logits(
@@ -90,6 +106,7 @@ def predict_rotated(
     image: Shaped[np.ndarray, "*spatial c"],
     angles: tuple[float, ...] = PAPER_ROTATIONS,
     overlapping: bool = False,
+    distance: bool = False,
 ) -> Float32[np.ndarray, "*spatial k"]:
     """The logits of an image, averaged over rotated versions of the whole image, in memory.
 
@@ -99,6 +116,7 @@ def predict_rotated(
         predict: from an image of any size to its logits.
         image: (H, W, C).
         angles: degrees; 0 takes the image as it is.
+        overlapping, distance: as of `augmented`.
 
     Raises:
         InputError: a volume.
@@ -109,8 +127,8 @@ def predict_rotated(
     for angle in angles:
         logits = predict(_rotate(image, angle, None))
         channels = logits.shape[-1]
-        total = total + _rotate(probabilities(logits, overlapping), -angle, image.shape[:2])
-    return as_logits(np.asarray(total) / len(angles), channels, overlapping).astype(np.float32)
+        total = total + _rotate(_to_average(logits, overlapping, distance), -angle, image.shape[:2])
+    return _averaged(np.asarray(total) / len(angles), channels, overlapping, distance).astype(np.float32)
 
 
 def _rotate(image: np.ndarray, angle: float, size: tuple[int, ...] | None) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from unet_spec import DataSpec, InputError, NetworkConfig
 from ..datasets.dataset import Dataset
 from ..datasets.label_rule import IGNORED
 from ..inference.output import Output
-from ..inference.predict import predict_image
+from ..inference.predict import predict_output
 from ..inference.stitch import Run
-from ..objects.settings import ObjectSettings
+from ..objects.settings import Method, ObjectSettings
 from ..objects.whole import objects_of
 from .matching import instance_scores
 
@@ -30,16 +30,16 @@ REACHES = (8, 128)
 def object_maps(
     run: Run, config: NetworkConfig, data: DataSpec, dataset: Dataset
 ) -> list[UInt8[np.ndarray, "*spatial_k"]]:
-    """The probabilities 0..255 that objects are made of, of each image: of class 1, or (*spatial, K). Ignored pixels
-    are background.
+    """The probabilities 0..255 that objects are made of, of each image: of class 1, or (*spatial, K); of a
+    network with a distance head, of all classes and the distance. Ignored pixels are background.
 
     Args:
         run, config, data: the network, as in `predict_image`.
         dataset: with labels.
     """
-    maps = []
+    maps, output = [], Output("objects", "uint8", distance=config.distance_head)
     for image, label in zip(dataset.images, dataset.labels or (), strict=True):
-        values = Output("objects", "uint8").of(predict_image(run, np.asarray(image), config, data))
+        values = output.of(predict_output(run, np.asarray(image), config, data))
         ignored = np.asarray(label) == IGNORED
         values[ignored] = 0
         if values.ndim > ignored.ndim:
@@ -61,7 +61,7 @@ def choose_object_settings(
     Args:
         maps: of each image, probabilities as in `objects_of`.
         instances: of each image, its objects by number, 0 of none.
-        base: where the search begins; its border class and spacing stay. None: the defaults.
+        base: where the search begins; its border class, distance and spacing stay. None: the defaults.
 
     Returns:
         The settings, and their mean AP on these images.
@@ -102,7 +102,7 @@ def _first(labels: np.ndarray) -> int:
 
 def _changes(settings: ObjectSettings, sizes: np.ndarray) -> Iterator[dict[str, Any]]:
     """Values to try, one setting at a time."""
-    yield from ({"method": method} for method in ("distance", "probability"))
+    yield from ({"method": method} for method in get_args(Method) if method != "predicted" or settings.distance)
     yield from ({"neck": neck} for neck in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.0))
     yield from ({"core": core, "foreground": min(settings.foreground, core)} for core in (0.3, 0.4, 0.5, 0.6, 0.7))
     if settings.border is not None or settings.grow:

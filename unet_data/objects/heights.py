@@ -1,6 +1,7 @@
 """The height of each pixel: how deep inside an object it lies. It depends on a bounded neighbourhood, exactly.
 
-    > 0   core: its squared distance to the nearest pixel outside, up to reach², or its probability
+    > 0   core: its squared distance to the nearest pixel outside, up to reach², its probability or its predicted
+          distance
     < 0   foreground that the core grows into: minus the steps (across faces) to the core
     OUT   of no object
 
@@ -46,14 +47,14 @@ def heights(window: UInt8[np.ndarray, "*any"], dims: int, settings: ObjectSettin
     """The heights of a window; within `settings.halo` (less 1) of a side inside of the image, not those of the image.
 
     Args:
-        window: probabilities 0..255, (*spatial) of class 1 or (*spatial, K).
+        window: probabilities 0..255, (*spatial) of class 1 or (*spatial, K), and perhaps a distance 0..255 after them.
         dims: number of spatial axes.
         settings: how objects are made.
 
     Raises:
-        InputError: there is no such border class.
+        InputError: there is no such border class, or no predicted distance.
     """
-    foreground, core = _maps(window, dims, settings)
+    foreground, core = _maps(class_values(window, dims, settings), dims, settings)
     inside, core_mask = (
         _smoothed(values, settings.smoothing) >= math.ceil(threshold * 255 * _UNIT)
         for values, threshold in ((foreground, settings.foreground), (core, settings.core))
@@ -63,7 +64,8 @@ def heights(window: UInt8[np.ndarray, "*any"], dims: int, settings: ObjectSettin
     if settings.method == "distance":
         level = _squared_distance(core_mask, settings.reach, settings.steps(dims))
     else:
-        level = np.maximum(_smoothed(core, settings.smoothing), 1)
+        measured = window[..., -1].astype(np.int32) * _UNIT if settings.method == "predicted" else core
+        level = np.maximum(_smoothed(measured, settings.smoothing), 1)
     result = np.where(core_mask, level, OUT).astype(np.int32)
     reached = core_mask
     for step in range(1, settings.grow + 1):
@@ -71,6 +73,19 @@ def heights(window: UInt8[np.ndarray, "*any"], dims: int, settings: ObjectSettin
         result[grown & ~reached] = -step
         reached = grown | reached
     return result
+
+
+def class_values(window: np.ndarray, dims: int, settings: ObjectSettings) -> np.ndarray:
+    """The probabilities alone. Raises InputError where the window has no distance and should, or the other way."""
+    if settings.distance is None:
+        if settings.method == "predicted":
+            raise InputError(
+                "the object method predicted needs the predicted distance; `distance` says which value it is"
+            )
+        return window
+    if window.ndim != dims + 1 or window.shape[-1] != settings.distance + 1:
+        raise InputError(f"values of shape {window.shape}; expected {settings.distance} classes and the distance last")
+    return window[..., :-1]
 
 
 def _maps(window: np.ndarray, dims: int, settings: ObjectSettings) -> tuple[np.ndarray, np.ndarray]:

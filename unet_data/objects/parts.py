@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .basins import Face, Slices, basins_of, pair_numbers
-from .heights import heights
+from .heights import class_values, heights
 from .merging import Edges, canonical, components, greatest, merged
 from .settings import ObjectSettings
 
@@ -98,7 +98,9 @@ def parts_of(
     places = [p + s for p, s in zip(np.unravel_index(at, labels.shape), start, strict=True)]
     first = np.full(count, np.iinfo(np.int64).max)
     np.minimum.at(first, own, np.ravel_multi_index(places, image))
-    inside = window[tuple(slice(s.start - a, s.stop - a) for s, a in zip(span, low, strict=True))]
+    inside = class_values(window, dims, settings)[
+        tuple(slice(s.start - a, s.stop - a) for s, a in zip(span, low, strict=True))
+    ]
     parts = Parts(
         peaks=greatest(basins.peaks, numbers, count),
         sizes=np.bincount(own, minlength=count),

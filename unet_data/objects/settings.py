@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 from unet_spec import DataSpec, InputError, NetworkConfig
 
-Method = Literal["distance", "probability"]
+Method = Literal["distance", "probability", "predicted"]
 BORDER = "border"
 """The name of a class that is drawn between objects; its pixels are of no object of their own."""
 
@@ -24,6 +24,7 @@ class ObjectSettings:
     Attributes:
         method: what a neck is measured by. "distance": the distance to the edge of the core, so that touching round
             objects part where they are narrow. "probability": that of the core, for networks that mark the border.
+            "predicted": the distance to the border that the network predicts, for networks with a distance head.
         foreground, core: thresholds in 0..1. Probabilities are rounded to 1/255 first.
         neck: two parts are two objects where the neck between them is narrower than this share of the narrower part
             (in distance or probability); 0 never splits, 1 splits at every neck.
@@ -34,6 +35,8 @@ class ObjectSettings:
         maximum_size: pixels; larger objects are dropped. None: any size.
         reach: pixels; distances are measured up to this. Parts that are all wider than twice this are not split.
         border: index of the border class. None: no such class.
+        distance: index of the predicted distance among the values of a pixel. None: no such value. Follows from the
+            network.
         spacing: relative size of a pixel along each axis, whole numbers, such as (5, 1, 1) for planes that lie 5 times
             as far apart as pixels. Empty: all equal.
 
@@ -58,10 +61,11 @@ class ObjectSettings:
     reach: int = 48
     border: int | None = None
     spacing: tuple[int, ...] = ()
+    distance: int | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in ("distance", "probability"):
-            raise InputError(f"object method {self.method!r}; allowed: distance, probability")
+        if self.method not in get_args(Method):
+            raise InputError(f"object method {self.method!r}; allowed: {', '.join(get_args(Method))}")
         for name in ("foreground", "core", "neck"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1):
@@ -69,6 +73,7 @@ class ObjectSettings:
         least = {"smoothing": 0, "fill_holes": 0, "grow": 0, "minimum_size": 1, "reach": 1}
         least |= {} if self.maximum_size is None else {"maximum_size": self.minimum_size}
         least |= {} if self.border is None else {"border": 1}
+        least |= {} if self.distance is None else {"distance": 2}
         for name, low in least.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
@@ -110,12 +115,14 @@ class ObjectSettings:
 
     def described(self) -> str:
         """In one line."""
-        shown = {k: v for k, v in self.to_dict().items() if v not in (None, [], 0) and (k, v) != ("minimum_size", 1)}
+        values = {k: v for k, v in self.to_dict().items() if v not in (None, [], 0) and k != "distance"}
+        shown = {k: v for k, v in values.items() if (k, v) != ("minimum_size", 1)}
         return ", ".join(f"{k} {v}" for k, v in shown.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self) | {"spacing": list(self.spacing)}
+        """As JSON has it; without `distance` where there is none, so that older versions read it."""
+        values = asdict(self) | {"spacing": list(self.spacing)}
+        return {k: v for k, v in values.items() if k != "distance" or v is not None}
 
     def steps(self, dims: int) -> tuple[int, ...]:
         """The spacing along each of `dims` axes. Raises InputError: it has another number of axes."""
@@ -155,7 +162,14 @@ def settings_for(data: DataSpec, config: NetworkConfig, asked: ObjectSettings | 
         asked = ObjectSettings.from_dict(data.objects, "the settings of objects stored with the network")
     elif asked is None and config.classes > 2 and BORDER in names[1:]:
         asked = ObjectSettings("probability", border=names.index(BORDER, 1), grow=2)
-    own = asked or ObjectSettings()
+        asked = replace(asked, method="predicted") if config.distance_head else asked
+    own = asked or ObjectSettings("predicted" if config.distance_head else "distance")
+    own = replace(own, distance=config.classes if config.distance_head else None)
+    if own.method == "predicted" and not config.distance_head:
+        raise InputError(
+            "the object method predicted needs a network that predicts distances (unet train --distance-head); "
+            "allowed here: distance, probability"
+        )
     own.steps(config.spatial_dims)
     if own.border is not None and (config.classes == 2 or own.border >= config.classes):
         raise InputError(f"the object settings name class {own.border} as the border, which the network does not have")

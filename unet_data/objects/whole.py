@@ -23,7 +23,7 @@ def objects_of(
 
     Args:
         probabilities: (*spatial) of class 1, or (*spatial, K) of all classes, where class 0 is the background; floats
-            in 0..1, or uint8 in 0..255.
+            in 0..1, or uint8 in 0..255. Where `settings.distance` is K, the predicted distance follows, likewise.
         settings: how objects are made. None: the defaults.
         dims: 2 for images, 3 for volumes.
 
@@ -47,7 +47,7 @@ def objects_of(
         raise InputError(f"probabilities of shape {probabilities.shape} are no {dims}-D image; see dims")
     if probabilities.ndim == dims + 1 and probabilities.shape[-1] < 2:
         raise InputError(f"probabilities of shape {probabilities.shape}: expected (*spatial) or K ≥ 2 classes last")
-    if probabilities.ndim == dims + 1 and probabilities.shape[-1] == 2:
+    if probabilities.ndim == dims + 1 and probabilities.shape[-1] == 2 and settings.distance is None:
         probabilities = probabilities[..., 1]
     labels, objects = label_in_blocks(quantised(probabilities), settings, dims, probabilities.shape[:dims])
     return labels, objects.classes

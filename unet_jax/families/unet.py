@@ -56,6 +56,7 @@ class UNet(Network):
             self.decoder.append(UpBlock(up, block, config.merge, skip_first=True))
             below = width
         self.head = layers.conv(below, config.out_channels, 1)
+        self.distance = layers.conv(below, 1, 1) if config.distance_head else None
         self.initialize(seed, dtype)
 
     def __call__(self, image: Image, rngs: nnx.Rngs | None = None) -> Logits:
@@ -66,7 +67,8 @@ class UNet(Network):
             rngs: the source of dropout's masks; needed only in training mode where the config has dropout.
 
         Returns:
-            (N, *spatial, out_channels), smaller by twice the margin in a network with valid convolutions.
+            (N, *spatial, out_channels), smaller by twice the margin in a network with valid convolutions; with a
+            distance head, one more channel, the distance.
 
         Raises:
             InputError: wrong axes or channels, or a size that does not fit; it names the nearest ones that do.
@@ -79,4 +81,5 @@ class UNet(Network):
         skips.pop()
         for up in self.decoder:
             x = up(x, skips.pop())
-        return self.head(x)
+        logits = self.head(x)
+        return logits if self.distance is None else jnp.concatenate([logits, self.distance(x)], axis=-1)

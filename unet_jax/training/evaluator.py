@@ -49,8 +49,8 @@ class Evaluator:
         """Measures and writes a network, given its weights and statistics (nnx states of NumPy arrays).
 
         Returns the scores and "validation_loss", the mean over the images of the loss of their predictions: whole
-        images, without augmentation, weights of pixels, smoothing of labels or auxiliary heads. {} without validation
-        data.
+        images, without augmentation, weights of pixels, smoothing of labels, auxiliary heads or distances. {} without
+        validation data.
         """
         self.model = model = nnx.merge(self._runtime.graphdef, *jax.tree.map(jnp.array, (params, stats)))
         scores: dict[str, float] = {}

@@ -83,11 +83,13 @@ def train(
             from the beginning where there is none.
         report: receives each record of the log as it is written, and before what is compiled (`training.log.Report`).
         loss: in place of the one that the settings name, a function (logits, labels, weights) to a scalar, in
-            jax.numpy: logits (N, *spatial, K) float32, labels (N, *spatial) integers, −1 where a pixel does not count,
-            weights (N, *spatial) float32 or None. The validation loss is computed by it, too, without weights.
+            jax.numpy: logits (N, *spatial, K) float32 of the classes, labels (N, *spatial) integers, −1 where a pixel
+            does not count, weights (N, *spatial) float32 or None. A distance head adds a loss of its own. The
+            validation loss is computed by it, too, without weights.
         augment: follows on the augmentation of the settings, within the jitted step: a function (key, images, labels,
             weights) to (images, labels, weights) of the same shapes; images (N, *tile, C) are float32 and normalised,
-            labels (N, *tile), weights (N, *tile) or None. All that is random must follow from the key.
+            labels (N, *tile), which with a distance head are of `unet_data.pack_distances`, weights (N, *tile) or None.
+            All that is random must follow from the key.
         callbacks: called in process 0 after each measurement with its record and the network, in evaluation mode. One
             that returns True ends the run as SIGTERM does: its state is saved, and `resume` continues it.
 
@@ -145,6 +147,9 @@ def _check_data(config: NetworkConfig, settings: TrainSettings, training: Datase
             raise InputError(f"{dataset.source} has no labels; training needs one for each image")
         if dataset is not None:
             check_fits(config, dataset)
+    if config.distance_head and (training.instances is None or training.stored):
+        needed = "labels in memory; leave out --loader grain" if training.stored else "labels that number objects"
+        raise InputError(f"{training.source}: a distance head needs {needed}")
     overlaps = settings.data.labels == "overlapping"
     if overlaps != training.overlapping:
         raise InputError(

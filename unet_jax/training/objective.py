@@ -20,6 +20,7 @@ from ..losses import (
     overlapping_cross_entropy,
     overlapping_dice_loss,
     tversky_loss,
+    with_distance,
 )
 from ..network import Loss, Network
 from ..shapes import Image, Labels, Logits, Scalar, Weights
@@ -62,8 +63,11 @@ def _overlapping(name: LossName) -> Loss:
 
 def model_loss(model: Network, settings: TrainSettings, own: Loss | None = None) -> Callable[..., Scalar]:
     """(images, labels, weights or None, dropout key) to the loss of a model, which keeps its new statistics. `own`
-    takes the place of the loss that the settings name."""
+    takes the place of the loss that the settings name. With a distance head, labels are of `unet_data.pack_distances`,
+    and the distance has a loss of its own."""
     loss_of = own or loss_function(settings)
+    if model.config.distance_head:
+        loss_of = with_distance(loss_of, settings.loss.distance_weight)
 
     def of(logits: Logits, labels: Labels, weights: Weights | None) -> Scalar:
         return loss_of(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), labels, weights)  # float64 stays

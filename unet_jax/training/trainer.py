@@ -14,9 +14,10 @@ import numpy as np
 from jax import Array
 
 from unet_data import Dataset, Sampler
-from unet_data.datasets.border_weights import weight_maps
+from unet_data.datasets.border_weights import cells_of, weight_maps
 from unet_data.datasets.stored import normalised
 from unet_data.datasets.window_weights import window_weights
+from unet_data.labels.distances import border_distances
 from unet_data.normalize import Normalization, full_scale
 from unet_spec import DataSpec
 
@@ -54,9 +55,13 @@ class Trainer:
         if loss.weighted:
             maps = window_weights if training.stored else weight_maps
             weights = maps(training, loss.border_weight, loss.border_sigma, loss.balance)
+        distances = None
+        if model.config.distance_head:
+            distances = [border_distances(cells_of(training, index)) for index in range(len(training))]
         output, window = model.config.geometry.output_shape(self.tile), settings.augmentation.window(self.tile)
         batch, seed = settings.optimisation.batch, settings.optimisation.seed
-        self._sampler = Sampler(training, window, output, batch, seed, weights, settings.data.oversample)
+        oversample = settings.data.oversample
+        self._sampler = Sampler(training, window, output, batch, seed, weights, oversample, distances)
 
     def compile(self) -> bool:
         """Compiles the step for one CPU. Raises InputError where it needs more memory than is available.

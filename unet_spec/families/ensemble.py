@@ -72,6 +72,9 @@ class EnsembleConfig(NetworkConfig, architecture="ensemble"):
             require(getattr(self, name) == own, name, getattr(self, name), f"the member's, {own}")
         kind = self.member.architecture
         require(kind != self.architecture, "member", "an ensemble", "a network that is none itself")
+        require(
+            not self.member.distance_head, "member", "a network that predicts a distance", "one without distance_head"
+        )
         latent = any(isinstance(node.op, LatentInput) for node in self.member.graph)
         require(not latent, "member", f"a {kind}, which draws many segmentations", "a network that gives one")
 

@@ -1,20 +1,22 @@
 """The U-Net (Ronneberger, Fischer and Brox 2015, arXiv 1505.04597) and its common variants.
 
-    encoder.0 ─────────────── skip ───────────────▶ decoder.{n−1} ─▶ head
+    encoder.0 ─────────────── skip ───────────────▶ decoder.{n−1} ─▶ head (and distance)
       └ pool ▶ encoder.1 ──── skip ──▶ decoder.{n−2} ┘ up
                  └ pool ▶ ...             ┘ up
                            encoder.n ────┘ up          (the bottleneck)
 
 blocks: twice 3x3 convolution, norm, activation; joined as [skip, upsampled]. With valid convolutions, the skip is
-cropped to the size of the upsampled map (the paper), or that is padded to the skip's.
+cropped to the size of the upsampled map (the paper), or that is padded to the skip's. With `distance_head`, a second
+1x1 convolution predicts the distance to the border of the object; the output is [logits, distance].
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from ..errors import InputError
 from ..graph import Graph
 from ..network import Family, NetworkConfig, require, require_norm, require_widths
 from ..ops import ACTIVATIONS, Activation, Dropout, Pad
@@ -47,6 +49,8 @@ class UNetConfig(NetworkConfig, architecture="unet"):
         conv_bias: whether the 3x3 convolutions have a bias. Up-convolutions and the head always have one.
         activation: "relu", "leaky_relu" (slope 0.01), "elu", "gelu" (exact) or "silu".
         dropout: rate at the end of the contracting path (after its two deepest blocks, as in the authors' release).
+        distance_head: whether the output has a channel after the logits: the distance of the pixel to the border of its
+            object, as a share of the largest distance in the object (`unet_data.border_distances`).
 
     Raises InputError for any other value.
 
@@ -70,6 +74,7 @@ class UNetConfig(NetworkConfig, architecture="unet"):
     conv_bias: bool = True
     activation: ActivationName = "relu"
     dropout: float = 0.0
+    distance_head: bool = False
 
     def validate(self) -> None:
         require(self.norm_groups >= 1, "norm_groups", self.norm_groups, "at least 1")
@@ -80,8 +85,18 @@ class UNetConfig(NetworkConfig, architecture="unet"):
             odd = [w for w in self.widths if w % self.norm_groups]
             require(not odd, "norm_groups", self.norm_groups, f"a divisor of every width; {odd} are not divisible")
 
+    def check_classes(self, overlapping: bool) -> None:
+        if overlapping and self.distance_head:
+            raise InputError(
+                "classes overlap, and a distance head is for objects that do not; leave out one of the two"
+            )
+
     def build(self) -> Graph:
         return build(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it; without `distance_head` where there is none, so that older versions read it."""
+        return {k: v for k, v in super().to_dict().items() if k != "distance_head" or v}
 
 
 assert set(get_args(ActivationName)) == set(ACTIVATIONS)
@@ -138,7 +153,9 @@ def build(config: UNetConfig) -> Graph:
         elif margin:
             x, lost = b.add(f"{name}.pad", Pad((margin,) * b.dims), x), lost_before
         x, lost = block(f"{name}.block", b.concat(f"{name}.concat", skip, x), widths), lost + by_block
-    b.conv("head", x, config.out_channels, 1)
+    logits = b.conv("head", x, config.out_channels, 1)
+    if config.distance_head:
+        b.concat("output", logits, b.conv("distance", x, 1, 1))
     return b.graph()
 
 

@@ -38,6 +38,8 @@ def model_card(config: NetworkConfig, data: DataSpec, licence: str | None = None
     )
     if data.overlapping:
         first = "One logit a class; a pixel may have several classes: the sigmoid of each logit."
+    if config.distance_head:
+        first += " The last channel is the predicted distance to the border of the object, as a share of its largest."
     fits = ", ".join(f"{a} = {g.minimum} + {g.step} k" for a, g in zip(axes, geometry.grids, strict=True))
     margins = [geometry.margin(a) for a in range(dims)]
     field = geometry.field()

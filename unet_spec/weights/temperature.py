@@ -35,17 +35,19 @@ def with_temperature(checkpoint: Checkpoint, temperature: float) -> Checkpoint:
     if not (temperature > 0 and np.isfinite(temperature)):
         raise InputError(f"the temperature is {temperature}; it must be a number above 0")
     tensors = dict(checkpoint.tensors)
-    for name in scaled_tensors(checkpoint.config.graph, checkpoint.config.architecture):
+    config = checkpoint.config
+    for name in scaled_tensors(config.graph, config.architecture, config.logits):
         tensors[name] = (tensors[name].astype(np.float64) / temperature).astype(tensors[name].dtype)
     return replace(checkpoint, tensors=tensors)
 
 
-def scaled_tensors(graph: Graph, architecture: str = "this network") -> tuple[str, ...]:
+def scaled_tensors(graph: Graph, architecture: str = "this network", logits: str | None = None) -> tuple[str, ...]:
     """Names of the tensors by which the logits are scaled: multiplied by one number, they multiply the logits by it.
 
     Args:
         graph: of the network.
         architecture: its name, for the message.
+        logits: name of the node of the logits; None: the output.
 
     Raises:
         InputError: no such tensors; another layer needs one of them, or something lies between them and the logits.
@@ -56,7 +58,8 @@ def scaled_tensors(graph: Graph, architecture: str = "this network") -> tuple[st
         ('head.weight', 'head.bias')
     """
     found: list[str] = []
-    seen, waiting = {graph.output.name}, [graph.output.name]
+    logits = logits or graph.output.name
+    seen, waiting = {logits}, [logits]
     while waiting:
         node = graph[waiting.pop()]
         if node.op.scaling:

@@ -5,6 +5,7 @@ For the figure and the departures from the paper, see `unet_spec/families/unet.p
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from unet_spec.families.unet import UNetConfig, block_widths
@@ -52,6 +53,7 @@ class UNet(Network):
             self.decoder.append(UpBlock(up, block, config.merge, skip_first=True))
             below = width
         self.head = layers.conv(below, config.out_channels, 1)
+        self.distance = layers.conv(below, 1, 1) if config.distance_head else None
         self.initialize(seed)
 
     def forward(self, image: Image) -> Logits:
@@ -61,7 +63,8 @@ class UNet(Network):
             image: (N, in_channels, *spatial), floating point, of a size on the network's grid.
 
         Returns:
-            (N, out_channels, *spatial), smaller by twice the margin in a network with valid convolutions.
+            (N, out_channels, *spatial), smaller by twice the margin in a network with valid convolutions; with a
+            distance head, one more channel, the distance.
 
         Raises:
             InputError: wrong axes or channels, or a size that does not fit; it names the nearest ones that do.
@@ -74,4 +77,5 @@ class UNet(Network):
         skips.pop()
         for up in self.decoder:
             x = up(x, skips.pop())
-        return self.head(x)
+        logits = self.head(x)
+        return logits if self.distance is None else torch.cat([logits, self.distance(x)], dim=1)

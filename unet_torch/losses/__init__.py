@@ -2,10 +2,11 @@
 
 Every loss takes logits (N, K, *spatial) and labels (N, *spatial), which may be larger: they are cropped about their
 centre, as valid convolutions crop the image. Pixels labelled `ignore` count nowhere.
-The overlapping ones take a mask for each class in place of labels.
+The overlapping ones take a mask for each class in place of labels. `with_distance` adds that of a distance head.
 """
 
 from .dice import dice_loss
+from .distance import distance_loss, with_distance
 from .entropy import cross_entropy
 from .focal import focal_loss
 from .overlapping import overlapping_cross_entropy, overlapping_dice_loss
@@ -17,8 +18,10 @@ __all__ = [
     "crop_labels",
     "cross_entropy",
     "dice_loss",
+    "distance_loss",
     "focal_loss",
     "overlapping_cross_entropy",
     "overlapping_dice_loss",
     "tversky_loss",
+    "with_distance",
 ]

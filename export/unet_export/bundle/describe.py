@@ -69,7 +69,7 @@ def describe(
         "config": config.to_dict(),
         "data": checkpoint.data.to_dict(),
         "input": {"name": INPUT, "dtype": "float32", "axes": ["N", "C", *names], "channels": config.in_channels},
-        "output": {"name": OUTPUT, "dtype": "float32", "axes": ["N", "C", *names], "channels": config.out_channels},
+        "output": {"name": OUTPUT, "dtype": "float32", "axes": ["N", "C", *names], "channels": config.output_channels},
         **_noise(checkpoint),
         "sizes": [{"minimum": geometry.grid(a).minimum, "step": geometry.grid(a).step} for a in axes],
         "margin": [geometry.margin(a) for a in axes],
@@ -116,7 +116,10 @@ def describe_fused(
     if "argmax" in steps:
         result |= {"name": LABELS, "dtype": "uint8", "axes": ["N", *names, *(["C"] if overlapping else [])]}
     one = "argmax" in steps and not overlapping
-    image["channels"], result["channels"] = config.in_channels, 1 if one else config.out_channels
+    image["channels"], result["channels"] = (
+        config.in_channels,
+        1 if one else config.out_channels if "softmax" in steps else config.output_channels,
+    )
     entry = {"file": source.file, "precision": source.precision, "steps": list(steps), "input": image}
     return entry | {"output": result, "engines": [as_json(record.to_dict()) for record in engines]}
 

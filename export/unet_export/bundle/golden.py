@@ -49,7 +49,7 @@ class Golden:
         if wrong := next((name for name, fits in expected.items() if not fits or not found[name].size), None):
             raise InputError(f"{path}: {wrong} has the shape {found[wrong].shape}, which is not that of the network's")
         config.geometry.check(given.shape[1:-1])
-        out = (1, *config.geometry.output_shape(given.shape[1:-1]), config.out_channels)
+        out = (1, *config.geometry.output_shape(given.shape[1:-1]), config.output_channels)
         if logits.shape != out or not all(map(all_finite, found.values())):
             raise InputError(f"{path}: logits of {logits.shape}, expected {out}, or values that are not finite")
         return cls(image, given, logits)

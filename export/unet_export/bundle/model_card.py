@@ -79,6 +79,11 @@ def _input_and_output(manifest: dict[str, Any]) -> Iterator[str]:
     margin = "/".join(map(str, manifest["margin"]))
     one = "The logit of class 1; its sigmoid is a probability."
     meaning = one if logits["channels"] == 1 else "Logits; softmax over C."
+    if manifest["config"].get("distance_head"):
+        share = "the predicted distance to the border of the object, as a share of its largest"
+        meaning = (
+            f"{one if logits['channels'] == 2 else 'Logits; softmax over all channels but the last.'} Last: {share}."
+        )
     if data.get("overlapping"):
         meaning = "One logit for each class, which may overlap; the sigmoid of each is its probability."
     yield f"- `{logits['name']}`: float32, {_axes(logits)}, smaller by {margin} pixels per side. {meaning}"

@@ -163,7 +163,7 @@ def _parity(
     reference: np.ndarray,
 ) -> dict[str, Any]:
     runtime = OnnxRuntime(folder / ONNX)
-    found = compare([runtime.run(network_input)], [reference])
+    found = compare([runtime.run(network_input)], [reference], checkpoint.config.out_channels)
     if found.distance.worst_relative > FLOAT32_BOUND:
         raise InputError(
             f"ONNX Runtime {runtime.version} is {found.distance.worst_relative:.1e} from the reference, relative to its"
@@ -180,7 +180,8 @@ def _parity(
         entry["file"] = f"{ENGINES}/{record.file}"
         try:
             engine = load_engine(folder / ENGINES / record.file, record, checkpoint.config)
-            results.append(entry | compare([engine.run(network_input)], [reference]).to_dict())
+            found = compare([engine.run(network_input)], [reference], checkpoint.config.out_channels)
+            results.append(entry | found.to_dict())
         except InputError as e:
             not_run.append(entry | {"reason": str(e)})
     return {

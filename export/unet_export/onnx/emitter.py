@@ -82,7 +82,7 @@ def emit_onnx(
     image = ["batch", config.in_channels, *axes]
     further = further_inputs(network.graph, element)
     # Of one image, there may be many hypotheses.
-    logits = ["out_batch" if further else "batch", config.out_channels, *(f"out_{axis}" for axis in axes)]
+    logits = ["out_batch" if further else "batch", config.output_channels, *(f"out_{axis}" for axis in axes)]
     model = helper.make_model(
         helper.make_graph(
             writer.nodes,

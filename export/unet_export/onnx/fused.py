@@ -64,11 +64,12 @@ def fuse(model: ModelProto, config: NetworkConfig, data: DataSpec, steps: Sequen
         normalize(before, INPUT, PREPARED, config, data)
         graph.input[0].CopyFrom(_value(INPUT, TensorProto.UINT8, ["batch", *axes, config.in_channels]))
     outer = [f"out_{axis}" for axis in axes]
+    logits = _logits(after, OUTPUT, config) if {"softmax", "argmax"} & set(steps) else OUTPUT
     if "softmax" in steps:
-        _softmax(after, OUTPUT, PROBABILITIES, config, data)
+        _softmax(after, logits, PROBABILITIES, config, data)
         graph.output[0].CopyFrom(_value(PROBABILITIES, TensorProto.FLOAT, ["batch", *outer, config.out_channels]))
     if "argmax" in steps:
-        _argmax(after, OUTPUT, LABELS, config, data)
+        _argmax(after, logits, LABELS, config, data)
         graph.output[0].CopyFrom(_value(LABELS, TensorProto.UINT8, ["batch", *outer, *label_channels(config, data)]))
     nodes = [*before.nodes, *graph.node, *after.nodes]
     del graph.node[:]
@@ -114,13 +115,14 @@ def label_channels(config: NetworkConfig, data: DataSpec) -> list[int]:
 
 
 def postprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_version: int) -> ModelProto:
-    """ "logits" (N, K, *out) and the "image" (N, *spatial, C) that they come from, to "labels" uint8 (N, *spatial) and
-    "probabilities" float32 (N, *spatial, K), cut to the image; labels as of `fuse`."""
+    """ "logits" (N, K, *out), perhaps with a distance after them, and the "image" (N, *spatial, C) that they come from,
+    to "labels" uint8 (N, *spatial) and "probabilities" float32 (N, *spatial, K), cut to the image; labels as of
+    `fuse`."""
     parts, dims = Parts(), config.spatial_dims
     size = parts.add("Shape", "size", [INPUT], start=1, end=1 + dims)
     starts = parts.constant("starts", [0] * dims)
     axes = parts.constant("axes", list(range(2, 2 + dims)))
-    cut = parts.add("Slice", "cut", [OUTPUT, starts, size, axes])
+    cut = parts.add("Slice", "cut", [_logits(parts, OUTPUT, config), starts, size, axes])
     _argmax(parts, cut, LABELS, config, data)
     _softmax(parts, cut, PROBABILITIES, config, data)
     names = _AXES[dims]
@@ -128,7 +130,7 @@ def postprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_vers
         parts,
         "unet_postprocess",
         [
-            _value(OUTPUT, TensorProto.FLOAT, ["batch", config.out_channels, *(f"out_{n}" for n in names)]),
+            _value(OUTPUT, TensorProto.FLOAT, ["batch", config.output_channels, *(f"out_{n}" for n in names)]),
             _value(INPUT, TensorProto.UINT8, ["batch", *names, config.in_channels]),
         ],
         [
@@ -138,6 +140,14 @@ def postprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_vers
         opset,
         ir_version,
     )
+
+
+def _logits(parts: Parts, given: str, config: NetworkConfig) -> str:
+    """The logits (N, K, *out) of an output, without the distance after them."""
+    if not config.distance_head:
+        return given
+    ends = [("from", 0), ("to", config.out_channels), ("channels", 1)]
+    return parts.add("Slice", "class_logits", [given, *(parts.constant(f"logits.{k}", [v]) for k, v in ends)])
 
 
 def _softmax(parts: Parts, given: str, out: str, config: NetworkConfig, data: DataSpec) -> None:

@@ -134,6 +134,7 @@ def write_bioimageio(
     entry.check()
     config, data = checkpoint.config, checkpoint.data
     data.check_affine("the BioImage Model Zoo's software")
+    checkpoint.config.check_classes_alone("the BioImage Model Zoo's software")
     axes = block_axes(config.geometry)
     model = onnx_bytes(mirror_inside(emit_onnx(config, checkpoint.tensors, data), config.geometry))
     image = default_golden_image(checkpoint, calibration) if golden_image is None else np.asarray(golden_image)

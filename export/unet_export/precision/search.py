@@ -28,9 +28,10 @@ class Search:
         recipe: PrecisionRecipe,
         inputs: Sequence[np.ndarray],
         references: Sequence[np.ndarray],
+        classes: int | None = None,
     ):
         self.network, self.recipe = network, recipe
-        self.inputs, self.references = inputs, references
+        self.inputs, self.references, self.classes = inputs, references, classes
         forced = kept_for_builder(network.graph, recipe.precision)
         self.candidates = tuple(name for name in convolutions(network.graph) if name not in forced)
         self._known: dict[frozenset[str], Comparison] = {}
@@ -41,7 +42,7 @@ class Search:
         if key not in self._known:
             recipe = replace(self.recipe, kept=tuple(name for name in self.candidates if name in key))
             logits = [simulate(self.network, recipe, image) for image in self.inputs]
-            self._known[key] = compare(logits, self.references)
+            self._known[key] = compare(logits, self.references, self.classes)
         return self._known[key]
 
     @property

@@ -128,18 +128,19 @@ def _choose(
     golden: tuple[np.ndarray, np.ndarray],
 ) -> Variant:
     held_out = slice(1, None, 2) if len(inputs) > 1 else slice(None)
-    graph = checkpoint.config.graph
+    graph, classes = checkpoint.config.graph, checkpoint.config.out_channels
     network = lower_for(precision, graph, checkpoint.tensors)
     ranges = activation_ranges(network, inputs[::2], precision) if precision in QUANTIZED else {}
-    search = Search(network, PrecisionRecipe(precision, ranges=ranges), inputs[::2], references[::2])
+    search = Search(network, PrecisionRecipe(precision, ranges=ranges), inputs[::2], references[::2], classes)
     recipe = search.recipe
     agreement = 0.0
     for share in _ALLOWANCE:
         if precision != "tf32":  # one setting for the whole engine: there is nothing to search
             kept = smallest_kept(search, 1 - share * (1 - AGREEMENT[precision]))
             recipe = PrecisionRecipe(precision, kept, {name: r for name, r in ranges.items() if name not in kept})
-        compared = compare([simulate(network, recipe, image) for image in inputs[held_out]], references[held_out])
-        on_golden = compare([simulate(network, recipe, golden[0])], [golden[1]])
+        found = [simulate(network, recipe, image) for image in inputs[held_out]]
+        compared = compare(found, references[held_out], classes)
+        on_golden = compare([simulate(network, recipe, golden[0])], [golden[1]], classes)
         agreement = min(compared.label_agreement, on_golden.label_agreement)
         if agreement >= AGREEMENT[precision]:
             break

@@ -35,7 +35,7 @@ def write_repository(
     free = [-1] * dims
     image = tensor(INPUT, "TYPE_UINT8", [*free, config.in_channels])
     prepared = tensor(PREPARED, "TYPE_FP32", [config.in_channels, *free])
-    logits = tensor(OUTPUT, "TYPE_FP32", [config.out_channels, *free])
+    logits = tensor(OUTPUT, "TYPE_FP32", [config.output_channels, *free])
     labels = tensor(LABELS, "TYPE_UINT8", [*free, *label_channels(config, data)])
     results = [labels, tensor(PROBABILITIES, "TYPE_FP32", [*free, config.out_channels])]
     network = [{**prepared, "name": INPUT}]

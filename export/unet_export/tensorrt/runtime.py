@@ -151,7 +151,7 @@ class TensorRTRuntime(Reopened):
             if rows > (limit := profile.max_hypotheses):
                 raise InputError(f"{rows} hypotheses at once are outside this engine's profile; it takes up to {limit}")
             inputs[name] = np.ascontiguousarray(noise, np.float32)
-        return inputs, (rows, self.config.out_channels, *self.config.geometry.output_shape(shape[1:]))
+        return inputs, (rows, self.config.output_channels, *self.config.geometry.output_shape(shape[1:]))
 
 
 @dataclass

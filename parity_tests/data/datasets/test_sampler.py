@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unet_data import Dataset, Sampler, membranes
+from unet_data import IGNORED, Dataset, Sampler, membranes, pack_distances
 from unet_spec import InputError
 
 
@@ -177,3 +177,17 @@ def test_a_data_set_of_one_class_and_a_share_beyond_one():
     assert sampler.places(0) == Sampler(rare([]), (12, 12), (6, 6), batch=2, seed=0).places(0)
     with pytest.raises(InputError, match=r"oversample is 1\.5; it must lie in 0 … 1"):
         Sampler(rare([]), (12, 12), (6, 6), batch=2, seed=0, oversample=1.5)
+
+
+def test_distances_are_in_the_labels_of_the_same_window():
+    cells = np.kron(np.arange(6).reshape(2, 3), np.ones((7, 7), int))
+    distances = cells.astype(np.float32) / 5
+    labels = (cells > 0).astype(np.int32)
+    labels[:3, :3] = IGNORED
+    data = Dataset((cells[..., None].astype(np.uint16),), (labels,), ("a",), ("0", "1"), "here")
+    images, packed = Sampler(data, (12, 10), (6, 6), 4, 0, distances=[distances]).batch(3)
+    expected = pack_distances((images[..., 0] > 0).astype(int), images[..., 0] / np.float32(5))
+    assert (packed < 0).any()
+    np.testing.assert_array_equal(packed[packed >= 0], expected[packed >= 0])
+    with pytest.raises(InputError, match="each distance map must have the shape"):
+        Sampler(data, (12, 10), (6, 6), 4, 0, distances=[distances[1:]])

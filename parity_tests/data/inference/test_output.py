@@ -51,3 +51,22 @@ def test_classes_that_overlap_are_written_each_for_itself():
     np.testing.assert_allclose(chances.of(logits), 1 / (1 + np.exp(-logits.astype(np.float64))), rtol=1e-6)
     two = np.zeros((1, 2), np.float32)  # no channel is left out
     assert chances.of(two).shape == (1, 2)
+
+
+@pytest.mark.parametrize("channels", LOGITS)
+@pytest.mark.parametrize("kind", ["labels", "probabilities", "logits", "objects"])
+def test_a_distance_is_no_class(channels, kind):
+    config = preset("same", out_channels=channels, distance_head=True)
+    distance = np.linspace(-1, 2, 12, dtype=np.float32).reshape(3, 4, 1) * 100
+    output, dtype = np.concatenate([LOGITS[channels], distance], -1), "float32" if kind == "logits" else "uint8"
+    written = Output(kind, dtype, distance=True)
+    found = written.of(output)
+    assert (found.shape[2:], found.dtype) == written.pixel(config)
+    if kind == "objects":
+        classes = np.round(probabilities(LOGITS[channels]) * 255)
+        np.testing.assert_array_equal(found[..., :-1], classes)
+        np.testing.assert_array_equal(found[..., -1], 255 * (distance[..., 0] > 0))
+    elif kind == "logits":
+        np.testing.assert_array_equal(found, output)
+    else:
+        np.testing.assert_array_equal(found, Output(kind, dtype).of(LOGITS[channels]))

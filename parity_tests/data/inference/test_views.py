@@ -74,3 +74,18 @@ def test_rotations_mirror_the_image_at_its_edge():
     for view in seen:
         np.testing.assert_allclose(view, 7, rtol=1e-5)
     np.testing.assert_allclose(found[..., 1] - found[..., 0], 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_distance_is_averaged_as_it_is(channels):
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 1))
+    rows = np.arange(6.0).reshape(1, 6, 1, 1)
+
+    def run(views):
+        return np.concatenate([views * (k + 1) for k in range(channels)] + [9 * views + rows[:, : views.shape[1]]], -1)
+
+    found = augmented(run, "flips", distance=True)(x)
+    np.testing.assert_allclose(found[..., -1:], 9 * x + rows.mean())
+    np.testing.assert_allclose(found[..., :-1], augmented(lambda v: run(v)[..., :-1], "flips")(x))
+    turned = predict_rotated(lambda v: np.concatenate([v] * channels + [v], -1), x[0], (0.0, 180.0), distance=True)
+    np.testing.assert_allclose(turned[..., -1:], x[0], atol=1e-5)

@@ -34,6 +34,7 @@ VARIANTS = {
     "grown": ({"foreground": 0.35, "grow": 3, "reach": 5, "neck": 0.9}, 2),
     "sizes": ({"minimum_size": 12, "maximum_size": 90, "reach": 4}, 2),
     "border": ({"method": "probability", "border": 2, "foreground": 0.4, "core": 0.3, "grow": 2, "neck": 0.95}, 3),
+    "predicted": ({"method": "predicted", "distance": 2, "core": 0.4, "foreground": 0.4, "smoothing": 1}, 3),
     "classes": ({"neck": 0.95, "reach": 6, "core": 0.4, "foreground": 0.4}, 3),
     "spacing": ({"spacing": (2, 1), "reach": 5, "neck": 0.9, "core": 0.45}, 2),
     "never": ({"neck": 0.0, "core": 0.45}, 2),

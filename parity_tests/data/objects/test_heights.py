@@ -89,3 +89,18 @@ def test_what_is_no_probability_is_refused(values, message):
 def test_a_border_class_that_does_not_exist(shape, border):
     with pytest.raises(InputError, match="border"):
         heights(np.zeros(shape, np.uint8), 2, ObjectSettings(border=border))
+
+
+def test_a_predicted_distance_is_the_height_and_no_class():
+    values = np.array([[[55, 200, 9], [255, 0, 99], [0, 255, 0]]], np.uint8)
+    settings = ObjectSettings("predicted", distance=2)
+    np.testing.assert_array_equal(heights(values, 2, settings)[0], PLACEHOLDER)
+    measured = heights(values, 2, ObjectSettings("probability", distance=2))
+    np.testing.assert_array_equal(measured, heights(values[..., :2], 2, ObjectSettings("probability")))
+    for wrong, message in (
+        ((values, ObjectSettings("predicted")), "needs the predicted distance"),
+        ((values[..., 0], settings), "expected 2 classes and the distance"),
+        ((values[..., :2], settings), "expected 2 classes and the distance"),
+    ):
+        with pytest.raises(InputError, match=message):
+            heights(wrong[0], 2, wrong[1])

@@ -24,6 +24,7 @@ TWO, THREE = preset("same"), preset("same", out_channels=3)
         {"border": 0},
         {"spacing": (0, 1)},
         {"fill_holes": True},
+        {"distance": 1},
     ],
 )
 def test_what_is_out_of_range_is_refused(change):
@@ -33,6 +34,7 @@ def test_what_is_out_of_range_is_refused(change):
 
 def test_every_value_comes_back_from_json_and_from_a_data_spec():
     settings = ObjectSettings("probability", 0.1, 0.2, 0.3, 1, 4, 2, 5, 600, 7, 2, (3, 1))
+    assert "distance" not in settings.to_dict(), "older versions do not know it"
     assert ObjectSettings.from_dict(settings.to_dict(), "x") == settings
     spec = DataSpec(objects=settings.to_dict())
     assert settings_for(DataSpec.from_dict(spec.to_dict(), "x"), THREE) == settings
@@ -65,6 +67,19 @@ def test_defaults_follow_the_classes():
     ):
         with pytest.raises(InputError, match=message):
             settings_for(data, config)
+
+
+def test_a_predicted_distance_follows_from_the_network():
+    two, three = TWO.replace(distance_head=True), THREE.replace(distance_head=True)
+    own = settings_for(DataSpec(), two)
+    assert (own.method, own.distance) == ("predicted", 2)
+    assert settings_for(DataSpec(), three, ObjectSettings("distance", distance=2)).distance == 3
+    bordered = settings_for(DataSpec(class_names=("background", "cell", "border")), three)
+    assert (bordered.method, bordered.border, bordered.distance) == ("predicted", 2, 3)
+    assert settings_for(DataSpec(objects=own.to_dict()), two) == own
+    assert settings_for(DataSpec(), TWO, ObjectSettings(distance=2)).distance is None
+    with pytest.raises(InputError, match="needs a network that predicts distances"):
+        settings_for(DataSpec(), TWO, ObjectSettings("predicted"))
 
 
 def test_the_description_names_what_is_not_nothing():

@@ -59,7 +59,7 @@ def check_checkpoint(checkpoint: Checkpoint, images: list[np.ndarray]) -> list[F
     """Every installed runtime, in float64 where it has that, and in float32, within `BOUNDS` or `NOISE`; and the
     weights' round trip through both frameworks, bit for bit. images: (*spatial, C) float32, prepared."""
     x = check_input(checkpoint.config, images)
-    reference = reference_logits(checkpoint, x)
+    reference, classes = reference_logits(checkpoint, x), checkpoint.config.out_channels
     double = {name: t.astype(np.float64) for name, t in checkpoint.tensors.items()}
     precise = dataclasses.replace(checkpoint, tensors=double)
     single = in_float32(checkpoint)
@@ -73,9 +73,9 @@ def check_checkpoint(checkpoint: Checkpoint, images: list[np.ndarray]) -> list[F
         if name != "onnx":  # its CPU kernels compute float64 only for some operations
             with _float64(name):
                 logits = open_checkpoint(precise, name).run(x.astype(np.float64))
-            found.append(Finding.of(name, "float64", compare([logits], [reference]), BOUNDS["float64"]))
+            found.append(Finding.of(name, "float64", compare([logits], [reference], classes), BOUNDS["float64"]))
         logits = open_checkpoint(single, name).run(x)
-        found.append(Finding.of(name, "float32", compare([logits], [reference]), bound))
+        found.append(Finding.of(name, "float32", compare([logits], [reference], classes), bound))
     found.append(Finding("tensorrt", "float32", note="runs engines: unet check BUNDLE"))
     return found
 
@@ -125,21 +125,23 @@ def check_bundle(
         for name, open_candidate in _candidates(bundle, recipe, tensors):
             try:
                 run = open_candidate()
-                found.append(_found(name, precision, [run(x) for x in inputs.images], inputs, least))
+                found.append(_found(bundle.config, name, precision, [run(x) for x in inputs.images], inputs, least))
             except InputError as e:
                 found.append(Finding(name, precision, note=str(e)))
     fused = fused_finding(bundle)
     return found if fused is None else [*found, fused]
 
 
-def _found(name: str, precision: str, logits: list[np.ndarray], inputs: BundleInputs, least: float) -> Finding:
+def _found(
+    config: NetworkConfig, name: str, precision: str, logits: list[np.ndarray], inputs: BundleInputs, least: float
+) -> Finding:
     score = None
     if inputs.truths is not None:
-        pairs = [(most_probable(a), t) for a, t in zip(logits, inputs.truths, strict=True)]
-        classes = max(2, logits[0].shape[-1])
-        score = dice(np.sum([confusion(a, t, classes, IGNORED) for a, t in pairs], axis=0)).mean
+        pairs = [(most_probable(a[..., : config.out_channels]), t) for a, t in zip(logits, inputs.truths, strict=True)]
+        score = dice(np.sum([confusion(a, t, config.classes, IGNORED) for a, t in pairs], axis=0)).mean
     bound = FLOAT32_BOUND if precision == "fp32" else None
-    return Finding.of(name, precision, compare(logits, inputs.references), bound, least, inputs.what, score)
+    compared = compare(logits, inputs.references, config.out_channels)
+    return Finding.of(name, precision, compared, bound, least, inputs.what, score)
 
 
 def _candidates(
@@ -177,7 +179,8 @@ def _golden_pair(bundle: Bundle) -> Finding:
     golden = Golden.load(bundle)
     image, reference = golden.image, golden.logits
     logits = load(bundle, "onnx")(image[None])
-    part = reference[(slice(None), *(slice(0, n) for n in image.shape[:-1]))]
+    classes = slice(0, bundle.config.out_channels)
+    part = reference[(slice(None), *(slice(0, n) for n in image.shape[:-1]), ..., classes)]
     return Finding.of("onnx", "fp32", compare([logits], [part]), FLOAT32_BOUND, note="golden image, from its bytes")
 
 

@@ -148,8 +148,10 @@ def run(args: Args) -> int:
         raise InputError(f"--choose-objects needs {needed}")
     if dataset.instances is not None and network.data.class_names == BORDER_CLASSES:
         dataset = with_border(dataset)
-    views = network.run if args.augment is None else augmented(network.run, args.augment, network.data.overlapping)
-    counted = Calibration(network.data.overlapping, len(dataset), KEPT if args.calibrate else 0)
+    views, overlapping = network.run, network.data.overlapping
+    if args.augment is not None:
+        views = augmented(views, args.augment, overlapping, network.config.distance_head)
+    counted = Calibration(overlapping, len(dataset), KEPT if args.calibrate else 0)
     surfaces, unit = None, {}
     if args.surface is not None:
         surfaces = SurfaceScores(dataset.class_names, args.surface)

@@ -3,8 +3,9 @@
 Network and settings follow from the data, this machine and --minutes (unet plan DATA shows them, with the reasons), but
 for the flags that are given.
 DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or a word: synthetic (cell
-membranes), synthetic:phase-contrast or synthetic:dic (cells, with labels that number them, for --objects). With
---loader grain it may be larger than memory, and hold .npy and .zarr. Pixels with the label --ignore do not count.
+membranes), synthetic:phase-contrast or synthetic:dic (cells, with labels that number them, for --objects and
+--distance-head). With --loader grain it may be larger than memory, and hold .npy and .zarr. Pixels with the label
+--ignore do not count.
 OUT receives best/ and last/ (checkpoints), log.jsonl, run.json, report.html and state/ (for --resume).
 --config run.json repeats a run, into another folder. SIGTERM or Ctrl-C saves and leaves.
 
@@ -64,7 +65,8 @@ def run(args: Args) -> int:
                     print_stopped(args, config, result, training)
                 return 128 + result.stop_signal
             if args.distributed.process == 0:
-                objects = choose_objects(args, result, validation) if args.settings.data.objects else None
+                apart = args.settings.data.objects or config.distance_head
+                objects = choose_objects(args, result, validation) if apart else None
                 print_result(args, config, result, training, validation, objects)
     return 0
 

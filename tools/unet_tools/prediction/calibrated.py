@@ -38,7 +38,7 @@ def check_calibration(checkpoint: Path, out: Path, subset: str, views: bool) -> 
         raise InputError(f"--calibrate {out} is the checkpoint itself; name another folder, so that it is not changed")
     config = Checkpoint.load(checkpoint).config
     try:
-        scaled_tensors(config.graph, config.architecture)
+        scaled_tensors(config.graph, config.architecture, config.logits)
     except InputError as e:
         raise InputError(
             f"{checkpoint}: {e}; unet ensemble {checkpoint} -o FOLDER makes an ensemble of it alone, which can be"

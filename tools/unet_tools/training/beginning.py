@@ -83,6 +83,12 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
         if (value := getattr(flags, name)) is not None and config.architecture != "unet":
             flag = f"--{name.replace('_', '-')} {value}"
             raise InputError(f"{flag}: {config.architecture} has its own {own}; leave it out")
+    if flags.distance_head:
+        if config.architecture != "unet":
+            raise InputError(
+                f"--distance-head: only a U-Net predicts distances, {config.architecture} does not; leave it out"
+            )
+        config = config.replace(distance_head=True)
     changes = {name: getattr(flags, name) for name in ("widths", "spatial_dims", *of_a_unet)}
     return config.replace(**{name: value for name, value in changes.items() if value is not None})
 
@@ -107,6 +113,10 @@ def open_parts(args: TrainArgs, base: NetworkConfig | None) -> tuple[NetworkConf
         settings.reading,
         data.class_numbers,
     )
+    if config.distance_head and dataset.instances is None:
+        raise InputError(
+            f"{dataset.source}: --distance-head needs labels that number objects, each with its own number"
+        )
     if data.objects:
         dataset = with_border(dataset)
     if base is not None:

@@ -32,6 +32,9 @@ class NetworkFlags:
     """Groups of a group norm; a divisor of every width. Default: 8, or from the config."""
     dropout: float | None = None
     """Share of the features that a U-Net drops at the end of its encoder. Default: from the recipe or the preset."""
+    distance_head: bool = False
+    """Let a U-Net also predict the distance to the border of the object, which parts objects that touch, and choose on
+    the validation images how objects are made. Needs labels that number objects."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class LossSettings:
         border_weight: Weight w0 of background pixels between two close objects, 10 in the paper; 0 adds nothing. For
             the cross entropy and the focal loss.
         border_sigma: Distance σ in pixels within which the border weight acts.
+        distance_weight: Weight of the squared error of the distance beside the loss of the classes, in a network with a
+            distance head.
         balance: Weight pixels inversely to the share of their class. For the cross entropy and the focal loss.
 
     Example:
@@ -43,11 +45,12 @@ class LossSettings:
     smoothing: float = 0.0
     border_weight: float = 0.0
     border_sigma: float = 5.0
+    distance_weight: float = 1.0
     balance: bool = False
 
     def __post_init__(self) -> None:
         require_choices(self)
-        names = "focal_gamma tversky_alpha tversky_beta border_weight"
+        names = "focal_gamma tversky_alpha tversky_beta border_weight distance_weight"
         require_each(self, names, not_negative, "a number, and not negative")
         require_each(self, "smoothing", below_one, "in [0, 1)")
         require_each(self, "border_sigma", lambda v: 0 < v < math.inf, "above 0")

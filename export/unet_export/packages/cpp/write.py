@@ -67,6 +67,7 @@ def write_cpp(
     """
     path = Path(folder)
     checkpoint.data.check_affine("the C++ class")
+    checkpoint.config.check_classes_alone("the C++ class")
     if path.is_file():
         raise InputError(f"cannot write C++ sources to {path}: it is a file")
     if path.is_dir() and any(path.iterdir()) and not (path / FACTS).is_file():

@@ -107,6 +107,7 @@ def write_web(
     """
     path, modules = Path(folder), Path(node_modules)
     checkpoint.data.check_affine("the web page")
+    checkpoint.config.check_classes_alone("the web page")
     _check_target(path)
     vendored = _vendored(modules)
     config, data = checkpoint.config, checkpoint.data

@@ -1,0 +1,83 @@
+"""The distance of each pixel to the border of its object: what a distance head learns, packed into the labels.
+
+One array of numbers is cut, mirrored, warped and split as labels of classes are; only the loss takes it apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet_spec.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int32, Integer
+
+CLASSES, LEVELS = 256, 255
+"""Class numbers that fit below a packed distance; the level of the distance 1. Both stay exact as float32."""
+
+
+def border_distances(cells: Integer[np.ndarray, "*spatial"]) -> Float32[np.ndarray, "*spatial"]:
+    """The distance of each pixel to the border of its object, as a share of the largest in the object.
+
+    d(x) / max d over the object, where d(x) is the Euclidean distance from the centre of x to that of the nearest pixel
+    outside of the object, be it background or another object. So two objects that touch are parted by a valley, every
+    object has a peak of 1, whatever its size, and enlarging an image changes nothing. An object that is cut by the edge
+    of the image is taken to continue beyond it.
+
+    Args:
+        cells: (H, W) or (D, H, W), 0 background, each other number one object (instance labels).
+
+    Returns:
+        In 0..1, without unit; 0 on the background.
+
+    Example:
+        >>> from unet_data import border_distances
+        >>> print(border_distances(np.array([[0, 1, 1, 1, 2, 2, 0]])))
+        [[0.  0.5 1.  0.5 1.  1.  0. ]]
+
+    References:
+        The object probability of StarDist (Schmidt et al. 2018, arXiv 1806.03535, section 2.1); a network that predicts
+        it as a map to take seeds from: Scherr et al. 2020, arXiv 2004.01486.
+    """
+    from scipy import ndimage
+
+    result = np.zeros(cells.shape, np.float32)
+    numbers, compact = np.unique(cells, return_inverse=True)
+    compact = compact.reshape(cells.shape) + (1 if numbers[0] else 0)  # 0 stays the background
+    for number, box in enumerate(ndimage.find_objects(compact), start=1):
+        around = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+        own = compact[around] == number
+        if own.all():  # the whole image, or what is left of it
+            result[around] = 1
+            continue
+        distance = np.asarray(ndimage.distance_transform_edt(own), np.float32)
+        result[around] += distance / distance.max()  # 0 outside of the object
+    return result
+
+
+def pack_distances(
+    labels: Integer[np.ndarray, "*spatial"], distances: Float32[np.ndarray, "*spatial"]
+) -> Int32[np.ndarray, "*spatial"]:
+    """Class numbers and distances in one number a pixel: class + 256 · round(255 · distance).
+
+    Args:
+        labels: class numbers below 256; −1 (`IGNORED`) where a pixel does not count.
+        distances: of the same shape, in 0..1; see `border_distances`.
+
+    Returns:
+        −1 where a pixel does not count.
+
+    Raises:
+        InputError: a class number that does not fit.
+
+    Example:
+        >>> from unet_data import pack_distances
+        >>> pack_distances(np.array([0, 1, -1]), np.array([0.0, 1.0, 0.5], np.float32)).tolist()
+        [0, 65281, -1]
+    """
+    if labels.size and labels.max() >= CLASSES:
+        raise InputError(f"class {labels.max()} beside distances; at most {CLASSES} classes fit")
+    levels = np.rint(distances * LEVELS).astype(np.int32)
+    return np.where(labels < 0, labels, labels + CLASSES * levels).astype(np.int32)

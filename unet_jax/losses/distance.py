@@ -1,0 +1,75 @@
+"""The loss of a distance head, beside that of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from unet_data.labels.distances import CLASSES, LEVELS
+
+from ..shapes import Labels, Logits, Scalar, Weights
+from .targets import crop_labels
+
+ClassLoss = Callable[[Logits, Labels, "Weights | None"], Scalar]
+
+
+def distance_loss(
+    predicted: Float[Array, "n *out 1"], target: Float[Array, " n *spatial"], weights: Weights | None = None
+) -> Scalar:
+    """Squared error of a predicted distance, the weighted mean over the pixels that count:
+
+        Σ w · (d − t)² / Σ w
+
+    Args:
+        predicted: (N, *spatial, 1), d.
+        target: (N, *spatial), t in 0..1, see `unet_data.border_distances`; negative where a pixel does not count. At
+            the size of `predicted` or larger: then it is cropped about its centre.
+        weights: as `target`, floating point ≥ 0; None: 1 everywhere.
+
+    Returns:
+        A scalar ≥ 0 in the dtype of `predicted`; 0 where no pixel counts.
+
+    Raises:
+        InputError: target or weights smaller than `predicted`.
+
+    Example:
+        >>> predicted, target = jnp.array([[[0.5], [0.5], [9.0]]]), jnp.array([[1.0, 0.5, -1.0]])
+        >>> print(f"{distance_loss(predicted, target):.4f}")
+        0.1250
+    """
+    t = crop_labels(target, predicted).astype(predicted.dtype)
+    w = jnp.ones_like(t) if weights is None else crop_labels(weights, predicted).astype(predicted.dtype)
+    w = jnp.where(t < 0, 0.0, w)
+    total = w.sum()
+    return (w * (predicted[..., 0] - t) ** 2).sum() / jnp.where(total > 0, total, 1.0)
+
+
+def with_distance(loss: ClassLoss, weight: float = 1.0) -> ClassLoss:
+    """The loss of a network with a distance head: `loss` of its logits + weight · `distance_loss` of its distance.
+
+    Args:
+        loss: a function of logits (N, *spatial, K), labels (N, *spatial) and weights or None.
+        weight: of the distance.
+
+    Returns:
+        A function of the output (N, *spatial, K + 1), labels of `unet_data.pack_distances` (N, *spatial) and weights or
+        None.
+
+    Example:
+        >>> from unet_data import pack_distances
+        >>> import numpy as np
+        >>> labels = pack_distances(np.array([[1, 0]]), np.array([[1.0, 0.0]], np.float32))
+        >>> output = jnp.array([[[0.0, 0.0, 1.0], [0.0, 0.0, 0.5]]])  # two classes and the distance of two pixels
+        >>> print(f"{with_distance(lambda z, y, w: z.sum(), 2.0)(output, jnp.array(labels), None):.4f}")
+        0.2500
+    """
+
+    def of(output: Logits, labels: Labels, weights: Weights | None) -> Scalar:
+        target = jnp.where(labels < 0, -1.0, (labels // CLASSES).astype(output.dtype) / LEVELS)
+        classes = jnp.where(labels < 0, labels, labels % CLASSES)
+        return loss(output[..., :-1], classes, weights) + weight * distance_loss(output[..., -1:], target, weights)
+
+    return of
