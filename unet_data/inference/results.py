@@ -63,13 +63,10 @@ def by_tiles(
     network: OpenNetwork, pictures: Sequence[Windowed], plan: Plan, numbers: Sequence[int], settings: PredictSettings
 ) -> Results:
     """Tile by tile. pictures: (*spatial, C) each, all of the size that the plan is for."""
-    symmetry = settings.augment
-    run = (
-        network.run
-        if symmetry is None
-        else augmented(network.run, symmetry, network.data.overlapping, network.config.distance_head)
-    )  # type: ignore[arg-type]
-    channels, batch = network.config.output_channels, plan.batch
+    config, symmetry, run = network.config, settings.augment, network.run
+    if symmetry is not None and symmetry != "rotations":
+        run = augmented(run, symmetry, network.data.overlapping, config.distance_head)
+    channels, batch = config.output_channels, plan.batch
     for page, own in _pages(numbers, plan.tiles):
         tiles = compute_tiles(run, pictures[page], plan.tiles, channels, own, network.prepare, batch)
         for _, number, logits in tiles:

@@ -160,10 +160,12 @@ def settings_for(data: DataSpec, config: NetworkConfig, asked: ObjectSettings | 
     names = [name.lower() for name in data.class_names]
     if asked is None and data.objects is not None:
         asked = ObjectSettings.from_dict(data.objects, "the settings of objects stored with the network")
-    elif asked is None and config.classes > 2 and BORDER in names[1:]:
-        asked = ObjectSettings("probability", border=names.index(BORDER, 1), grow=2)
-        asked = replace(asked, method="predicted") if config.distance_head else asked
-    own = asked or ObjectSettings("predicted" if config.distance_head else "distance")
+    border = names.index(BORDER, 1) if config.classes > 2 and BORDER in names[1:] else None
+    own = asked or ObjectSettings(border=border, grow=0 if border is None else 2)
+    if asked is None and config.distance_head:  # a prediction is noisier than a measured distance
+        own = replace(own, method="predicted", neck=0.9, smoothing=2)
+    elif asked is None and border is not None:
+        own = replace(own, method="probability")
     own = replace(own, distance=config.classes if config.distance_head else None)
     if own.method == "predicted" and not config.distance_head:
         raise InputError(

@@ -183,8 +183,8 @@ def test_distances_are_in_the_labels_of_the_same_window():
     cells = np.kron(np.arange(6).reshape(2, 3), np.ones((7, 7), int))
     distances = cells.astype(np.float32) / 5
     labels = (cells > 0).astype(np.int32)
-    labels[:3, :3] = IGNORED
-    data = Dataset((cells[..., None].astype(np.uint16),), (labels,), ("a",), ("0", "1"), "here")
+    labels[5:9, 8:13] = IGNORED
+    data = Dataset((cells[..., None].astype(np.uint16),), (labels,), ("a",), ("0", "1"), "here", ignore=9)
     images, packed = Sampler(data, (12, 10), (6, 6), 4, 0, distances=[distances]).batch(3)
     expected = pack_distances((images[..., 0] > 0).astype(int), images[..., 0] / np.float32(5))
     assert (packed < 0).any()

@@ -94,7 +94,7 @@ def test_a_border_class_that_does_not_exist(shape, border):
 def test_a_predicted_distance_is_the_height_and_no_class():
     values = np.array([[[55, 200, 9], [255, 0, 99], [0, 255, 0]]], np.uint8)
     settings = ObjectSettings("predicted", distance=2)
-    np.testing.assert_array_equal(heights(values, 2, settings)[0], PLACEHOLDER)
+    np.testing.assert_array_equal(heights(values, 2, settings)[0], [9 * 256, OUT, 1])
     measured = heights(values, 2, ObjectSettings("probability", distance=2))
     np.testing.assert_array_equal(measured, heights(values[..., :2], 2, ObjectSettings("probability")))
     for wrong, message in (
