@@ -42,6 +42,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "unet_*/strips.py": ("spec/tiling/test_strips.py", "strips of both twins"),
     "unet_torch/weights.py": ("spec/weights/test_weight_map.py", "bits through both twins"),
     "unet_data/inference/*": ("tools/commands/test_predict_tiled.py", "the way of an image, by its command"),
+    "unet_data/io/stores/open_zarr.py": ("data/io/stores/test_remote.py", "in folders and behind URLs"),
     "unet_data/objects/basins.py": ("data/objects/test_parts.py", "against a sequential reference"),
     "unet_data/objects/results.py": ("tools/commands/test_predict_objects.py", "by its command"),
     "tools/unet_tools/prediction/object_scores.py": ("tools/commands/test_evaluate_objects.py", "by its command"),

@@ -22,6 +22,7 @@ EXTRAS = {
     "mlflow": "mlflow",
     "wandb": "wandb",
     "grain": "grain",
+    **dict.fromkeys(("dask", "distributed"), "dask"),
 }
 """The extra of this project that installs a package."""
 

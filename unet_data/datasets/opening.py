@@ -18,7 +18,8 @@ from ..io.colours import parse_class_colors
 from ..io.decode import decode
 from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
 from ..io.images import as_image
-from ..io.readers import check_depth
+from ..io.readers import check_depth, is_zarr
+from ..io.stores.remote import url_of
 from ..labels.agreement import check_agreement
 from ..labels.joined import join_objects
 from ..labels.mask_files import MaskReader
@@ -179,7 +180,7 @@ def _open(
             tuple(names),
             (),
             str(path),
-            path=str(path.absolute()),
+            path=_absolute(path),
             facts=tuple(facts),
             entries=layout.entries,
             reading=settings,
@@ -188,7 +189,7 @@ def _open(
         "images": tuple(images),
         "names": tuple(names),
         "ignore": ignore,
-        "path": str(path.absolute()),
+        "path": _absolute(path),
         "facts": tuple(facts),
         "label_facts": tuple(label_facts),
         "parts": tuple(parts) if any(parts) else (),
@@ -221,6 +222,10 @@ def _open(
         instances=tuple(_converted(label, rule, rule.numbers) for label in labels) if instance else None,
         **common,
     )
+
+
+def _absolute(path: Path) -> str:
+    return url_of(path) or str(path.absolute())
 
 
 def _read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Contents:
@@ -271,7 +276,7 @@ def _masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
 
 def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
     """All of a file: (N, H, W, C), or a volume (D, H, W, C); labels without C."""
-    if path.suffix in (".npy", ".zarr"):
+    if path.suffix == ".npy" or is_zarr(path):
         found = stored_pictures(path, spatial_dims, role, settings)
         if spatial_dims == 3 and len(found) > 1:
             raise InputError(f"{path}: holds {len(found)} volumes; write each to a file of its own")

@@ -20,6 +20,7 @@ from unet_spec.errors import InputError
 
 from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
 from ..io.readers import Picture, open_pictures
+from ..io.stores.remote import identity
 from ..labels.numbers import one_number
 from ..windows import Slices
 from .label_rule import IGNORED
@@ -155,7 +156,7 @@ class _Files:
 
     def pictures(self, path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> list[Picture]:
         try:
-            key = (path, path.stat().st_mtime_ns, spatial_dims, role, settings)
+            key = (path, *identity(path), spatial_dims, role, settings)
         except OSError:
             raise InputError(f"{path}: no such file") from None
         with self._lock:

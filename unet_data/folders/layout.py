@@ -8,6 +8,9 @@ from pathlib import Path
 
 from unet_spec.errors import InputError
 
+from ..io.stores.hcs import fields, label_images, zarrs_in
+from ..io.stores.open_zarr import is_zarr
+from ..io.stores.remote import url_of
 from .listing import Entry, list_folder, title, what_lies_there
 from .pairing import LABEL_ENDING, PARTS, Layout, Pair, made_layout, name_of, paired
 
@@ -28,15 +31,19 @@ def find_layout(path: Path, masks: bool = False) -> Layout:
     Raises:
         InputError: there is nothing, no layout fits, or an image or label has no partner.
     """
+    if url_of(path) is not None:
+        return _ome_zarrs([path] if is_zarr(path) else zarrs_in(path), masks)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    if not path.is_dir() or path.suffix == ".zarr":
+    if path.suffix == ".zarr":
+        return _ome_zarrs([path], masks)
+    if not path.is_dir():
         return made_layout([Pair(path, (), title(path))])
     folders = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_dir() and entry.name[0] != "."}
     for recognise in (_stacks, _images_and_labels, _parts, _beside, _objects):
         if (layout := recognise(path, folders, masks)) is not None:
             return layout
-    return _flat(path)
+    return _flat(path, masks)
 
 
 def _unused(path: Path, used: Iterable[Path]) -> list[Entry]:
@@ -147,22 +154,44 @@ def _objects(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None
     return made_layout(pairs, left)
 
 
-def _flat(path: Path) -> Layout:
+def _flat(path: Path, masks: bool) -> Layout:
     """Image files, perhaps in subfolders; labels may lie beside them."""
     listing = list_folder(path)
     labels = {key for key in listing.files if (own := LABEL_ENDING.sub("", key)) != key and own in listing.files}
     if labels:
-        images, masks = (
+        images, others = (
             replace(listing, files={k: f for k, f in listing.files.items() if (k in labels) == kind}, left_out=())
             for kind in (False, True)
         )
-        return paired(images, masks, list(listing.left_out))
+        return paired(images, others, list(listing.left_out))
     top = [file for file in listing.files.values() if file.parent == path]
     if not top:
         inside = what_lies_there(path)
         found = f"found {inside}" if inside else "it is empty"
         raise InputError(f"{path}: has no images ({found}); {_EXPECTED}")
+    zarrs = [file for file in listing.files.values() if file.suffix == ".zarr"]
+    if len(zarrs) == len(listing.files):
+        return _ome_zarrs(zarrs, masks, listing.left_out)
     return made_layout([Pair(f, (), name_of(k, f)) for k, f in listing.files.items()], listing.left_out)
+
+
+def _ome_zarrs(paths: Iterable[Path], masks: bool, left: Iterable[Entry] = ()) -> Layout:
+    """Images in .zarr, those of plates too, with the label images that lie inside of them."""
+    pairs, left = [], list(left)
+    for path in paths:
+        for image in fields(path) or [path]:
+            labels = label_images(image)
+            used = labels if masks else labels[:1]
+            left += [
+                Entry(each, "left out", f"{labels[0].name} is the first label image") for each in labels[len(used) :]
+            ]
+            name = "-".join((title(path), *image.relative_to(path).parts))
+            classes = tuple(each.name for each in used) if masks else ()
+            pairs.append(Pair(image, tuple(used), name, classes=classes))
+    if any(pair.labels for pair in pairs):
+        left += [Entry(pair.image, "left out", "has no label image") for pair in pairs if not pair.labels]
+        pairs = [pair for pair in pairs if pair.labels]
+    return made_layout(pairs, left)
 
 
 def _first(values: Iterable[Path]) -> Path:

@@ -27,7 +27,9 @@ from unet_spec.tiling.planner import Plan
 from ..io.budget import memory_limit
 from ..io.carried import lost
 from ..io.facts import DEFAULTS, PLAIN, FileFacts
+from ..io.formats.encode_zarr import is_ome_target, labelled_image
 from ..io.readers import Picture, open_pictures
+from ..io.stores.remote import identity, shown, url_of
 from ..io.writers import check_not_input, check_target, ending
 from ..memory import peak_resident, resident, restart_peak
 from ..normalize import resolved
@@ -144,6 +146,7 @@ def predict_file(
         ((40, 30), 1)
     """
     source, target = Path(source), Path(target)
+    where = shown(source)
     settings, progress = settings or PredictSettings(), progress or Progress()
     config, output = network.config, _output(network, target, settings)
     check_prediction(network, source, target, settings)
@@ -161,9 +164,9 @@ def predict_file(
     folder = target.with_name(target.name + ".part")
     check_room(folder, pages * math.prod((*size, *values)) * dtype.itemsize)
     for message in _oddities(network, pictures):
-        progress.warn(f"{source}: {message}")
-    if without := lost(pictures[0].facts, ending(target)):
-        progress.warn(f"{source}: {without}")
+        progress.warn(f"{where}: {message}")
+    if without := lost(pictures[0].facts, ".ome.zarr" if is_ome_target(target) else ending(target)):
+        progress.warn(f"{where}: {without}")
 
     plan = plan_file(network, size, settings, folder, _asked(network, source, pictures, settings, output, objects))
     store = TileStore(folder, plan.work.tiles, pages, values, dtype)
@@ -171,7 +174,7 @@ def predict_file(
     missing = sorted(set(numbers) - store.done())
     total, left = store.pixels(numbers), store.pixels(missing)
     shape = "x".join(map(str, size))
-    progress.planned(f"{source}: {len(pictures)} x {shape}: {plan.work.describe()}", total, total - left)
+    progress.planned(f"{where}: {len(pictures)} x {shape}: {plan.work.describe()}", total, total - left)
 
     restart_peak()
     before, start = resident(), time.perf_counter()
@@ -193,7 +196,7 @@ def predict_file(
                     maps, folder / OBJECTS, objects, files, names, source, pictures, settings.memory, progress.labelled
                 )
             if alone():  # the last process clears up, also what killed ones left
-                for path in leftovers(target.parent, [target.name]):
+                for path in leftovers(target.parent, [target.name]) if url_of(target) is None else ():
                     remove(path)
                 store.remove()
     _, values = _of_file(settings, dtype, values)
@@ -209,6 +212,14 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
         InputError: it could not come to an end.
     """
     config = network.config
+    if labelled_image(target) is not None and settings.output not in ("labels", "objects"):
+        raise InputError(
+            f"{shown(target)}: is the place of labels or objects; write {settings.output} to another .zarr"
+        )
+    if url_of(target) is not None and settings.output == "objects":
+        raise InputError(
+            f"{shown(target)}: objects are numbered in a folder of this machine; write them to a local file"
+        )
     values, dtype = _output(network, target, settings).pixel(config)
     pixel = _of_file(settings, dtype, values)
     check_target(target, settings.overwrite, *pixel, max(settings.samples, 1), config.spatial_dims)
@@ -285,10 +296,9 @@ def _asked(
     objects: ObjectSettings | None,
 ) -> dict[str, Any]:
     """All that the pixels of the result depend on."""
-    stat = source.stat()
     made = {} if objects is None else {"objects": objects.to_dict()}
     return made | {
-        "image": [stat.st_size, stat.st_mtime_ns, len(pictures), *pictures[0].shape],
+        "image": [*identity(source), len(pictures), *pictures[0].shape],
         "network": network.identity,
         "runtime": network.name,
         "output": asdict(output),

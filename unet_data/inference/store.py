@@ -3,13 +3,15 @@
 Beside the result lies a folder RESULT.part: run.json says what is computed, and each finished tile is a file
 <image>-<tile>.npy, which appears whole or not at all. So a run that was killed goes on where it was; processes on
 several machines each write tiles of their own, and nothing has to be locked. When all tiles are there, `Mosaic` reads
-them as one array, from which the result is written; the folder is removed after that.
+them as one array, from which the result is written; the folder is removed after that. Where the result is a URL the
+tiles are objects of the same store, so that machines without a common disk share a run; each appears whole, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import math
 import os
@@ -19,6 +21,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,8 @@ from unet_spec.tiling.tiles import TilePlan
 from unet_spec.untrusted.strict_json import parse_json
 
 from ..io.facts import PLAIN, FileFacts
+from ..io.stores import remote
+from ..io.stores.remote import shown, url_of
 from ..io.writers import write_windows
 
 RUN = "run.json"
@@ -57,6 +62,9 @@ def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[
     record = json.loads(json.dumps({"asked": asked, "planned": planned}))
     path = folder / RUN
     _check_own(folder)
+    if url_of(folder) is not None:
+        remote.create(path, (json.dumps(record, indent=2) + "\n").encode())
+        return _joined(folder, record, remote.read(path).decode())
     with write_errors_as_input_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -67,15 +75,21 @@ def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[
             finally:
                 temporary.unlink(missing_ok=True)
         text = path.read_text(encoding="utf-8")
+    return _joined(folder, record, text)
+
+
+def _joined(folder: Path, record: dict[str, Any], text: str) -> dict[str, Any]:
+    """How a run is planned that has begun with the content `text` of its file. Raises InputError for another run."""
+    where = shown(folder)
     try:
-        found = parse_json(text, path)
+        found = parse_json(text, folder / RUN)
         there, how = dict(found["asked"]), dict(found["planned"])
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{folder}: {RUN} is damaged, or not of a prediction; move the folder away") from None
+        raise InputError(f"{where}: {RUN} is damaged, or not of a prediction; move the folder away") from None
     if there != record["asked"]:
         keys = [k for k in {**record["asked"], **there} if record["asked"].get(k) != there.get(k)]
         raise InputError(
-            f"{folder} holds tiles of another run, with another {', '.join(keys)}; "
+            f"{where} holds tiles of another run, with another {', '.join(keys)}; "
             "give the same settings to go on, or delete the folder to begin anew"
         )
     return how
@@ -85,19 +99,26 @@ def _check_own(folder: Path) -> None:
     """Refuses a folder that holds anything but a run: it is somebody's, and would be filled and deleted."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(f"{folder}: is no folder of tiles; move it away, or choose another name for the result")
-    foreign = sorted(p.name for p in folder.iterdir() if not _OWN.fullmatch(p.name)) if folder.exists() else []
+    if url_of(folder) is not None:
+        entries = remote.names(folder)
+    else:
+        entries = {p.name for p in folder.iterdir()} if folder.exists() else set()
+    foreign = sorted(name for name in entries if not _OWN.fullmatch(name))
     if foreign:
         raise InputError(
-            f"{folder}: holds {foreign[0]}, which no prediction wrote; move it away, or choose another name for the "
-            "result"
+            f"{shown(folder)}: holds {foreign[0]}, which no prediction wrote; move it away, or choose another name for "
+            "the result"
         )
 
 
 def check_room(folder: Path, result: int) -> None:
     """Raises InputError if the disk has no room for a result of so many bytes and, beside it, for its tiles in
-    `folder`, which need not exist yet."""
+    `folder`, which need not exist yet. A URL is taken to have room."""
+    if url_of(folder) is not None:
+        return
     there = sum(path.stat().st_size for path in folder.glob("*.npy"))
-    if (free := shutil.disk_usage(folder.parent).free) < (needed := 2 * result - there):
+    disk = next(each for each in folder.absolute().parents if each.exists())
+    if (free := shutil.disk_usage(disk).free) < (needed := 2 * result - there):
         raise InputError(
             f"{folder.parent}: the tiles and the result take up to {format_bytes(needed)}, the disk has "
             f"{format_bytes(free)} left"
@@ -153,6 +174,10 @@ class TileStore:
         """Tiles of all images. They are counted through: number = image · tiles of an image + tile."""
         return self.images * len(self.plan)
 
+    @property
+    def _local(self) -> bool:
+        return url_of(self.folder) is None
+
     def path(self, number: int) -> Path:
         image, tile = divmod(number, len(self.plan))
         return self.folder / f"{image:05d}-{tile:07d}.npy"
@@ -160,7 +185,7 @@ class TileStore:
     def done(self) -> set[int]:
         """The numbers of the tiles that are finished."""
         try:
-            entries = os.listdir(self.folder)
+            entries = os.listdir(self.folder) if self._local else remote.names(self.folder)
         except OSError as e:
             raise InputError(f"{self.folder}: was taken away, or cannot be read ({e.strerror})") from None
         found = [re.fullmatch(r"(\d+)-(\d+)\.npy", entry) for entry in entries]
@@ -170,6 +195,9 @@ class TileStore:
         """Keeps a finished tile: on the disk, not only in its cache, when this returns. Raises InputError."""
         kept = f"; the tiles finished so far are kept in {self.folder}: make room and run the same command again"
         path = self.path(number)
+        if not self._local:
+            _remote_tile.cache_clear()
+            return remote.write(path, _packed(np.ascontiguousarray(pixels, self.dtype)))
         with write_errors_as_input_error(path, kept), replacing(path) as temporary, temporary.open("wb") as file:
             pixels = np.ascontiguousarray(pixels, self.dtype)
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
@@ -180,12 +208,11 @@ class TileStore:
     def load(self, number: int) -> np.ndarray:
         """A finished tile, mapped. Raises InputError where its file is missing or damaged."""
         shape = tuple(s.stop - s.start for s in self.plan[number % len(self.plan)].target) + self.value_shape
-        try:
-            pixels = np.load(self.path(number), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            pixels = None
+        path, pixels = self.path(number), None
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            pixels = np.load(path, mmap_mode="r", allow_pickle=False) if self._local else _remote_tile(path)
         if pixels is None or pixels.shape != shape or pixels.dtype != self.dtype:
-            raise InputError(f"{self.path(number)}: is damaged; delete it and run the same command again")
+            raise InputError(f"{shown(path)}: is damaged; delete it and run the same command again")
         return pixels
 
     def pixels(self, numbers: Iterable[int]) -> int:
@@ -216,6 +243,9 @@ class TileStore:
     @contextmanager
     def joined(self) -> Iterator[Callable[[], bool]]:
         """While this process works in the folder: a function that says whether no other one does."""
+        if not self._local:
+            yield lambda: True
+            return
         try:
             lock = os.open(self.folder / RUN, os.O_RDONLY)
         except OSError as e:
@@ -239,11 +269,27 @@ class TileStore:
 
     def remove(self) -> None:
         """Deletes the folder, but nothing in it that no prediction wrote."""
+        if not self._local:  # `begin` has seen that nothing else lies there
+            _remote_tile.cache_clear()
+            return remote.remove(self.folder)
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if _OWN.fullmatch(path.name):
                     remove(path)
             self.folder.rmdir()
+
+
+def _packed(pixels: np.ndarray) -> bytes:
+    """As a file .npy."""
+    file = io.BytesIO()
+    np.save(file, pixels, allow_pickle=False)
+    return file.getvalue()
+
+
+@lru_cache(maxsize=4)
+def _remote_tile(path: Path) -> np.ndarray:
+    """A tile behind a URL; windows that follow each other share it."""
+    return np.load(io.BytesIO(remote.read(path)), allow_pickle=False)
 
 
 @dataclass(frozen=True)

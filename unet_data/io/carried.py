@@ -146,7 +146,7 @@ def tiff_metadata(facts: FileFacts, axes: str) -> tuple[dict[str, Any], dict[str
     return {}, {"axes": axes}
 
 
-_TIFF, _NIFTI, _ZARR = (".tif", ".tiff"), (".nii.gz", ".nii"), (".zarr",)
+_TIFF, _NIFTI, _ZARR = (".tif", ".tiff"), (".nii.gz", ".nii"), (".zarr", ".ome.zarr")
 
 
 def lost(facts: FileFacts, ending: str) -> str | None:
@@ -162,7 +162,7 @@ def lost(facts: FileFacts, ending: str) -> str | None:
     if what == "pixel size":
         if not facts.spacing:
             return None
-        held += _NIFTI + (_TIFF if "ome" in extra else ())
+        held += (*_NIFTI, ".ome.zarr", *(_TIFF if "ome" in extra else ()))
     if facts.turned:
         return f"the {what} of the image is left out, since its pixels were turned; --orientation ignore keeps both"
     return None if ending in held else f"{ending} does not hold the {what} of the image; {held[0]} does"

@@ -11,9 +11,8 @@ checked as they are read.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +29,9 @@ from .formats.axes import named_axes
 from .formats.channels import AVERAGED, EQUAL, REPEATED, adapted, advice
 from .formats.decode_nifti import as_times
 from .formats.encode_nifti import KEY as NIFTI
-from .formats.encode_zarr import import_zarr
-from .formats.ome_zarr import level_facts
 from .images import as_image
 from .readers_tiff import CACHE, Pages, open_tiff
-from .zarr_store import guarded
+from .stores.open_zarr import is_zarr, open_array
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -93,11 +90,6 @@ class Picture:
             raise InputError(f"{self.where}: the window [{at}] cannot be read; the file is damaged ({e})") from None
         native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
         return as_image(native, self.where, self.facts.nodata) if native.size else native
-
-
-def is_zarr(path: Path) -> bool:
-    """By its name, or by what lies in it."""
-    return path.suffix == ".zarr" or (path.is_dir() and any((path / n).exists() for n in ("zarr.json", ".zarray")))
 
 
 def open_pictures(
@@ -238,29 +230,11 @@ def _open_npy(path: Path, spatial_dims: int, channels: int | None, role: Role, s
 def _open_zarr(
     path: Path, spatial_dims: int, channels: int | None, role: Role, settings: ReadSettings
 ) -> list[Picture]:
-    zarr = import_zarr()
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder")
-    try:
-        store = guarded(path)
-        node = zarr.open(store, mode="r")
-        if hasattr(node, "keys"):  # a group: OME-Zarr keeps its largest level first
-            scales = _multiscales(node)
-            if not scales:
-                raise InputError(f"{path}: is a zarr group without OME metadata; give the path of one array in it")
-            level = scales["datasets"][0]["path"]
-            axes, known = level_facts(scales, level)
-            node = node[level]
-        else:
-            axes, known = _of_level(path)
-        read = store.reader(node)
-        axes = _named(path, node.shape, role, settings) or axes or _guess(node.shape, spatial_dims, channels, path)
-        pictures = _arranged(node.shape, node.dtype, read, axes, spatial_dims, path)
-        return [replace(each, facts=replace(each.facts, **known)) for each in pictures]
-    except InputError:
-        raise
-    except Exception as e:  # zarr's errors share no base class
-        raise InputError(f"{path}: cannot be read as zarr ({one_line(e)})") from None
+    found = open_array(path)
+    axes = _named(path, found.shape, role, settings) or found.axes
+    axes = axes or _guess(found.shape, spatial_dims, channels, path)
+    pictures = _arranged(found.shape, found.dtype, found.read, axes, spatial_dims, path)
+    return [replace(each, facts=replace(each.facts, **found.facts)) for each in pictures]
 
 
 def _named(path: Path, shape: tuple[int, ...], role: Role, settings: ReadSettings) -> tuple[str, ...]:
@@ -271,23 +245,6 @@ def _named(path: Path, shape: tuple[int, ...], role: Role, settings: ReadSetting
     axes, lengths = named_axes(settings.axes, shape, role == "label", path)
     letters = iter(axes.lower().replace("s", "c"))
     return tuple(next(letters) if n > 1 or len(lengths) == len(shape) else "q" for n in shape)
-
-
-def _multiscales(group: Any) -> Mapping[str, Any]:
-    """The first image of a group's OME metadata; empty where it has none."""
-    attributes = dict(group.attrs)
-    return (attributes.get("ome", attributes).get("multiscales") or [{}])[0]
-
-
-def _of_level(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """What the OME-Zarr around one of its levels says of it; nothing where there is none."""
-    if not any((path.parent / name).is_file() for name in ("zarr.json", ".zgroup")):
-        return (), {}
-    with contextlib.suppress(Exception):  # zarr's errors share no base class; the array itself can be read
-        scales = _multiscales(import_zarr().open(guarded(path.parent), mode="r"))
-        if any(each["path"] == path.name for each in scales["datasets"]):
-            return level_facts(scales, path.name)
-    return (), {}
 
 
 def _arranged(

@@ -2,19 +2,20 @@
 
     .tif, .tiff   small: as `write_stack`; large: tiled (512 x 512, deflate), BigTIFF where it must be, with a pyramid
     .zarr         one array (v3), or an OME-Zarr of an OME-Zarr; chunks of 512 x 512 or 64 x 64 x 64; needs zarr
+    .ome.zarr     an OME-Zarr of any image; image.zarr/labels/NAME: a label image of that OME-Zarr
     .nii, .nii.gz one volume, or several along the fourth axis; needs the package nibabel
     .npy          one array
     .png          what a PNG holds, if it fits into memory
 
 Several images are one array with a first axis of their number, or pages of the TIFF. A result appears whole or not at
-all: it is written under a temporary name and renamed.
+all: it is written under a temporary name and renamed. A .zarr can also be a URL, see `stores.remote`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ from ..windows import Windows
 from .carried import counted_axes, tiff_metadata, tiff_tags
 from .facts import PLAIN, FileFacts
 from .formats import encode_nifti
-from .formats.encode_zarr import check_own_zarr, import_zarr, write_zarr
+from .formats.encode_zarr import add_label, check_own_zarr, import_zarr, labelled_image, write_zarr
 from .images import write_stack
+from .stores import remote
+from .stores.open_zarr import multiscales, ome_attributes
+from .stores.remote import shown, url_of
 
 SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".zarr", *encode_nifti.ENDINGS)
 WHOLE_BELOW = 2**26
@@ -39,7 +43,9 @@ _TILE = 512
 
 
 def ending(path: Path) -> str:
-    """The ending that names a format, in lower case: of "a.nii.gz" both parts."""
+    """The ending that names a format, in lower case: of "a.nii.gz" both parts; of a label image ".zarr"."""
+    if labelled_image(path) is not None:
+        return ".zarr"
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
@@ -58,14 +64,18 @@ def check_target(path: Path, overwrite: bool, dtype: np.dtype, values: tuple[int
     """
     suffix = ending(path)
     if suffix not in SUFFIXES:
-        raise InputError(f"cannot write {path}: use .tif or .png, .npy, .zarr or .nii.gz")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; --overwrite replaces it")
-    if suffix == ".zarr" and path.exists():
+        raise InputError(f"cannot write {shown(path)}: use .tif or .png, .npy, .zarr or .nii.gz")
+    if far := url_of(path) is not None:
+        _check_remote(path, suffix)
+    if (exists := remote.exists(path)) and not overwrite:
+        raise InputError(f"{shown(path)} exists; --overwrite replaces it")
+    if suffix == ".zarr" and exists:
         check_own_zarr(path)
     if path.is_dir() and suffix != ".zarr":
         raise InputError(f"{path}: is a folder; give the path of a file")
-    if not path.parent.is_dir():
+    if (image := labelled_image(path)) is not None:
+        _check_label(path, image, dtype, values)
+    elif not far and not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if suffix == ".zarr":
         import_zarr()
@@ -77,12 +87,26 @@ def check_target(path: Path, overwrite: bool, dtype: np.dtype, values: tuple[int
         raise InputError(f"{path}: PNG does not hold {what} of {' x '.join([*map(str, values), dtype.name])}; use .tif")
 
 
+def _check_remote(path: Path, suffix: str) -> None:
+    if suffix != ".zarr":
+        raise InputError(f"cannot write {shown(path)}: results behind a URL are .zarr")
+    remote.check_writable(path)
+
+
+def _check_label(path: Path, image: Path, dtype: np.dtype, values: tuple[int, ...]) -> None:
+    """Raises InputError where a result cannot be a label image of an OME-Zarr."""
+    if values or dtype.kind not in "ui":
+        raise InputError(f"{shown(path)}: a label image holds the numbers of classes or objects, one for each pixel")
+    if not multiscales(ome_attributes(image)):
+        raise InputError(f"{shown(image)}: is no image of an OME-Zarr that {path.name} could be labels of")
+
+
 def check_not_input(target: Path, sources: Iterable[Path]) -> None:
     """Raises InputError where writing `target` would replace one of the files that are read, by whatever path."""
     for source in sources:
         if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
             raise InputError(f"{target} is the image {source} itself; choose another name for the result")
-        if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        if source.is_dir() and labelled_image(target) is None and target.resolve().is_relative_to(source.resolve()):
             raise InputError(f"{target} lies in the image {source}; choose another name for the result")
 
 
@@ -107,7 +131,8 @@ def write_windows(
         write = partial(_write_whole, facts=facts, labels=labels)
         replaced: AbstractContextManager[Path] = nullcontext(path)  # `write_stack` replaces the file
     elif suffix == ".zarr":
-        write, replaced = partial(write_zarr, facts=facts), replacing_folder(path)
+        write = partial(write_zarr, facts=facts, target=path)
+        replaced = replacing_folder(path) if url_of(path) is None else _replaced_remote(path)
     elif suffix in encode_nifti.ENDINGS:
         compressed = suffix.endswith(".gz")
         write = partial(encode_nifti.write_nifti_windows, facts=facts, compressed=compressed)
@@ -117,6 +142,16 @@ def write_windows(
     reported = partial(write_errors_as_input_error, path, kept)
     with reported(), replaced as temporary, reported():  # writing fails, or giving the file its name
         write(temporary, images)
+    if labelled_image(path) is not None:
+        add_label(path)
+
+
+@contextmanager
+def _replaced_remote(path: Path) -> Iterator[Path]:
+    """The path itself, from which an older result is removed first."""
+    with remote.reported(path, "written"):
+        remote.remove(path)
+        yield path
 
 
 def _bytes(images: Sequence[Windows]) -> int:

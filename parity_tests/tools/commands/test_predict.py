@@ -11,7 +11,7 @@ import pytest
 from unet_data import read_labels, read_stack, write_stack
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 from unet_tools.cli import main
-from unet_tools.commands.predict import result_name
+from unet_tools.prediction.targets import result_name
 
 
 @pytest.mark.parametrize("runtime", ["jax", "torch", "onnx"])

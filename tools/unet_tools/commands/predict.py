@@ -3,7 +3,9 @@
 OUT is a file for one image, a folder for several (it receives files of the images' names). Images are PNG, JPEG, TIFF,
 BigTIFF, OME-TIFF, NIfTI, .npy or .zarr, or folders of them; results are TIFF (large ones tiled, with a pyramid), .zarr,
 .npy, PNG or NIfTI. A PNG of labels shows each class in a colour; a TIFF keeps the image's georeference, pixel size and
-axes, a NIfTI the affine, units and time axis of a NIfTI, a .zarr the axes, scale and translation of an OME-Zarr.
+axes, a NIfTI the affine, units and time axis of a NIfTI, a .zarr the axes, scale and translation of an OME-Zarr. A
+name such as out.ome.zarr makes an OME-Zarr of any image, image.zarr/labels/cells a label image inside of an OME-Zarr.
+A plate in OME-Zarr is taken as a folder of its images. Images and results in zarr may be URLs: s3://, gs://, https://.
 Labels are class numbers, 0 to K - 1. Probabilities are those of class 1 where there are two, else one channel a class;
 float32, or 0 to 255 in a PNG or with --dtype uint8.
 
@@ -31,14 +33,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from unet_data.folders.layout import find_layout
-from unet_data.folders.listing import account, title
 from unet_data.inference.output import OutputKind, OutputType
 from unet_data.inference.predict_file import PredictResult, Progress, check_prediction, predict_file
 from unet_data.inference.settings import PredictSettings
 from unet_data.io.facts import FileFacts, summary
-from unet_data.io.readers import is_zarr
-from unet_data.io.writers import SUFFIXES, check_not_input, ending
+from unet_data.io.stores.remote import exists
+from unet_data.io.writers import check_not_input
 from unet_data.nnunet import NnunetPlans, find_plans, predict_nifti
 from unet_data.objects.results import ObjectsFound
 from unet_spec import InputError
@@ -52,6 +52,7 @@ from ..prediction.many import do_all, refuse
 from ..prediction.nnunet_folder import choose_cases, open_folds
 from ..prediction.objects import describe, files_of, settings_of
 from ..prediction.overlay import overlay_path, write_overlay
+from ..prediction.targets import targets
 from ..progress import ImagesProgress, OneOfProgress, PixelProgress
 
 
@@ -60,7 +61,7 @@ class Args:
     checkpoint: tyro.conf.Positional[Path]
     """A checkpoint or a bundle, or the name of an installed network, such as nuclei (pip install unet-weights)."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """PNG, TIFF, NIfTI, .npy or .zarr; or folders of them."""
+    """PNG, TIFF, NIfTI, .npy or .zarr; folders of them; plates; URLs of .zarr."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file or folder to write."""
     runtime: RuntimeName | None = None
@@ -120,7 +121,7 @@ def run(args: Args) -> int:
     if args.overlay and args.output != "labels":
         raise InputError("--overlay shows labels: leave out --output")
     settings = _settings(args)
-    files = [(s, t) for s, t in _targets(args).items() if not (args.skip_existing and t.exists())]
+    files = [(s, t) for s, t in targets(args.images, args.out).items() if not (args.skip_existing and exists(t))]
     by_strips = "torch" if installed("torch") else "jax"
     network = open_network(args.checkpoint, by_strips if args.strips and args.runtime is None else args.runtime)
     if network.name == "mnn-fast":
@@ -306,49 +307,3 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if not (found := re.fullmatch(r"(\d+)/(\d+)", text)):
         raise InputError(f"--shard {text} does not exist; give i/n with i from 1 to n")
     return int(found[1]), int(found[2])
-
-
-def _files(path: Path) -> list[Path]:
-    """The image itself, or those of a folder."""
-    if not path.is_dir() or is_zarr(path):
-        return [path]
-    layout = find_layout(path)
-    if any(entry.status == "left out" for entry in layout.entries):
-        for line in account(layout.entries):
-            notes.print(f"{path}: {line}", soft_wrap=True)
-    return [pair.image for pair in layout.pairs]
-
-
-def result_name(image: Path) -> str:
-    """The image's own name; another ending where results cannot have its own."""
-    if ending(image) in SUFFIXES:
-        return image.name
-    return f"{title(image)}{'.png' if image.suffix.lower() in _PICTURES else '.tif'}"
-
-
-_PICTURES = (".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx")
-
-
-def _targets(args: Args) -> dict[Path, Path]:
-    """Where the result of each image goes, decided before anything is computed."""
-    folders = any(path.is_dir() and not is_zarr(path) for path in args.images)
-    args = replace(args, images=tuple(file for path in args.images for file in _files(path)))
-    if (
-        len(args.images) == 1
-        and not folders
-        and args.out.suffix
-        and (not args.out.is_dir() or args.out.suffix == ".zarr")
-    ):
-        return {args.images[0]: args.out}
-    if args.out.is_file():
-        raise InputError(f"{args.out} is a file; {len(args.images)} images need a folder")
-    targets = [args.out / result_name(path) for path in args.images]
-    if len(set(targets)) != len(targets):
-        raise InputError(f"two of the images would be written to the same file in {args.out}; rename one")
-    for target in targets:
-        check_not_input(target, args.images)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise InputError(f"{args.out}: cannot be made: {e.strerror}") from None
-    return dict(zip(args.images, targets, strict=True))

@@ -1,19 +1,26 @@
-"""Multiscales metadata of OME-Zarr (0.1 to 0.5): what a level of a pyramid says of its axes, and what a result says."""
+"""Multiscales metadata of OME-Zarr (0.1 to 0.5): what a level of a pyramid says of its axes, and what a result says.
+
+Results are written as 0.5 (zarr v3); label images as the image that they lie in, 0.4 (zarr v2) or 0.5.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ..carried import counted_axes, symbol
 from ..facts import FileFacts
 
 KEY = "multiscales"
 """Of `FileFacts.extra`: axes, scale and translation of the level that was read, as JSON."""
 
-VERSION = "0.5"
+VERSIONS = {2: "0.4", 3: "0.5"}
+"""Of OME-Zarr, by the version of zarr."""
 SPATIAL = ("z", "y", "x")
+_UNITS = {"nm": "nanometer", "Å": "angstrom", "µm": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter"}
 
 
 def level_facts(scales: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -64,6 +71,39 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def as_ome(facts: FileFacts, pages: int, dims: int) -> FileFacts:
+    """Facts of any image with those that an OME-Zarr of its result takes over: time, depth, pixel size.
+
+    Args:
+        facts: of the image.
+        pages: pictures or volumes in the result.
+        dims: of each.
+
+    Example:
+        >>> from unet_data import FileFacts
+        >>> image = dict(as_ome(FileFacts(spacing=(0.5, 0.25), unit="µm"), 1, 2).extra)[KEY]
+        >>> json.loads(image)["scale"], json.loads(image)["axes"][1]
+        ([0.5, 0.25], {'name': 'x', 'type': 'space', 'unit': 'micrometer'})
+    """
+    if KEY in dict(facts.extra):
+        return facts
+    letters, lengths = counted_axes(facts, pages, dims) or ("", ())
+    if dims == 3:
+        letters, lengths = letters.replace("Z", ""), lengths[: len(letters.replace("Z", ""))]
+    names = (*letters.lower(), *SPATIAL[-dims:])
+    steps = () if facts.turned or facts.spacing is None else facts.spacing
+    size: dict[str, float] = dict(zip(SPATIAL[-len(steps) :], steps, strict=True)) if steps else {}
+    unit = _UNITS.get(symbol(facts.unit), "") if steps else ""
+    axes = []
+    for name in names:
+        kind = {"type": "space"} if name in SPATIAL else {"type": "time"}
+        axes.append({"name": name, **kind, **({"unit": unit} if unit and name in SPATIAL else {})})
+    scale = [float(size.get(name, 1.0)) for name in names]
+    kept = {"name": None, "axes": axes, "scale": scale, "translation": [0.0] * len(names)}
+    extra = (*facts.extra, (KEY, json.dumps(kept)))
+    return replace(facts, sizes=(*lengths, *(1,) * dims), extra=extra)
+
+
 def result_axes(
     facts: FileFacts, images: int, dims: int, channels: int
 ) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
@@ -89,17 +129,38 @@ def result_axes(
     return tuple(name for name, _ in counted), tuple(n for _, n in counted)
 
 
-def result_metadata(facts: FileFacts, names: Sequence[str]) -> dict[str, Any]:
-    """The attributes of a result with one level, "0", whose axes have these names: they lie where the image's did."""
+def result_metadata(
+    facts: FileFacts, names: Sequence[str], dims: int, levels: int = 1, zarr_format: int = 3, labels: bool = False
+) -> dict[str, Any]:
+    """The attributes of a result: it lies where the image did.
+
+    Args:
+        facts: of the image.
+        names: of the result's axes.
+        dims: of a picture, its last axes.
+        levels: "0", "1", ...; each holds every second pixel of a picture of the one before, along every axis.
+        zarr_format: 2 or 3.
+        labels: whether it is a label image inside of its image.
+    """
     image = json.loads(dict(facts.extra)[KEY])
     known = {a["name"]: i for i, a in enumerate(image["axes"])}
     new = {"c": {"name": "c", "type": "channel"}}
     axes = [image["axes"][known[n]] if n in known else new.get(n, {"name": n}) for n in names]
     scale = [image["scale"][known[n]] if n in known and n != "c" else 1.0 for n in names]
     moved = [image["translation"][known[n]] if n in known and n != "c" else 0.0 for n in names]
-    steps = [{"type": "scale", "scale": scale}]
-    if any(moved):
-        steps.append({"type": "translation", "translation": moved})
-    level = {"path": "0", "coordinateTransformations": steps}
+    datasets = []
+    for level in range(levels):
+        step = [2**level if n in SPATIAL[-dims:] else 1 for n in names]
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": [a * b for a, b in zip(scale, step, strict=True)]}]
+        if any(moved):  # the first pixel of every level is that of the finest
+            steps.append({"type": "translation", "translation": moved})
+        datasets.append({"path": str(level), "coordinateTransformations": steps})
+    kind = {"type": "nearest"} if levels > 1 else {}
     name = {} if image["name"] is None else {"name": image["name"]}
-    return {"ome": {"version": VERSION, "multiscales": [name | {"axes": axes, "datasets": [level]}]}}
+    version = {"version": VERSIONS[zarr_format]}
+    source = {"source": {"image": "../../"}}
+    if zarr_format == 2:
+        found: dict[str, Any] = {"multiscales": [version | name | {"axes": axes, "datasets": datasets} | kind]}
+        return found | ({"image-label": version | source} if labels else {})
+    found = version | {"multiscales": [name | {"axes": axes, "datasets": datasets} | kind]}
+    return {"ome": found | ({"image-label": source} if labels else {})}

@@ -12,7 +12,7 @@ nibabel = pytest.importorskip("nibabel")
 from unet_data import open_pictures, read_stack
 from unet_data.io.formats.encode_nifti import write_nifti_windows
 from unet_data.io.writers import check_target
-from unet_tools.commands.predict import result_name
+from unet_tools.prediction.targets import result_name
 
 from ..helpers import noise
 from .bright import predicted

@@ -8,6 +8,7 @@ import pytest
 zarr = pytest.importorskip("zarr", reason="zarr is not installed")
 
 from unet_data import open_pictures
+from unet_spec import InputError
 
 from ..helpers import noise
 from .bright import predicted
@@ -133,3 +134,60 @@ def test_a_result_is_replaced_but_nothing_that_lies_in_it(tmp_path):
         predicted(tmp_path / "a.zarr", tmp_path / "o.zarr", overwrite=True)
     with pytest.raises(Exception, match="is not a result of a prediction, or holds more"):
         predicted(tmp_path / "o.zarr" / "0", tmp_path / "a.zarr", overwrite=True)
+
+
+def levels(path):
+    """The metadata of a pyramid, of either version, and its arrays."""
+    group = zarr.open_group(path, mode="r")
+    attributes = dict(group.attrs)
+    metadata = attributes.get("ome", attributes)
+    [image] = metadata["multiscales"]
+    return metadata, image, [np.asarray(group[level["path"]]) for level in image["datasets"]]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_labels_lie_in_their_image_as_a_pyramid(version, tmp_path):
+    array = noise(1, 2, 1100, 70)
+    image = tmp_path / "a.zarr"
+    ome_zarr(image, "cyx", [array[0, :1]], version)
+    for name in ("cells", "more"):
+        predicted(image, image / "labels" / name)
+    metadata, scales, arrays = levels(image / "labels/cells")
+    np.testing.assert_array_equal(arrays[0], array[0, 0] > 127)
+    np.testing.assert_array_equal(arrays[1], arrays[0][::2, ::2])
+    assert len(arrays) == 2
+    steps = [{s["type"]: s[s["type"]] for s in level["coordinateTransformations"]} for level in scales["datasets"]]
+    assert [s["scale"] for s in steps] == [[0.5, 0.25], [1.0, 0.5]]
+    assert [s["translation"] for s in steps] == [[11.0, 21.0]] * 2  # the first pixel is the same
+    assert metadata["image-label"]["source"] == {"image": "../../"}
+    listed = dict(zarr.open_group(image / "labels", mode="r").attrs)
+    assert listed.get("ome", listed)["labels"] == ["cells", "more"]
+    predicted(image, image / "labels/cells", overwrite=True)
+    assert sorted(p.name for p in (image / "labels").iterdir() if p.is_dir()) == ["cells", "more"]
+    assert open_pictures(image, 2, 1)[0].shape == (1100, 70, 1)
+
+
+def test_only_labels_lie_in_an_image(tmp_path):
+    ome_zarr(tmp_path / "a.zarr", "yx", [noise(16, 20)])
+    with pytest.raises(InputError, match="is the place of labels or objects"):
+        predicted(tmp_path / "a.zarr", tmp_path / "a.zarr/labels/p", output="probabilities")
+    zarr.create_group(tmp_path / "b.zarr")
+    with pytest.raises(InputError, match=r"b\.zarr: is no image of an OME-Zarr that cells could be labels of"):
+        predicted(tmp_path / "a.zarr", tmp_path / "b.zarr/labels/cells")
+    assert not (tmp_path / "b.zarr/labels").exists()
+
+
+def test_any_image_becomes_an_ome_zarr_by_its_ending(tmp_path):
+    import tifffile
+
+    array = noise(3, 30, 40)
+    sizes = {"PhysicalSizeY": 0.5, "PhysicalSizeX": 0.25, "PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", array, metadata={"axes": "TYX", **sizes})
+    assert predicted(tmp_path / "a.ome.tif", tmp_path / "o.ome.zarr") == []
+    _, image, [pixels] = levels(tmp_path / "o.ome.zarr")
+    assert image["axes"] == [{"name": "t", "type": "time"}, AXES["y"], AXES["x"]]
+    assert image["datasets"][0]["coordinateTransformations"] == [{"type": "scale", "scale": [1.0, 0.5, 0.25]}]
+    np.testing.assert_array_equal(pixels, array > 127)
+    np.save(tmp_path / "v.npy", array)
+    predicted(tmp_path / "v.npy", tmp_path / "v.ome.zarr", dims=3)
+    assert [a["name"] for a in levels(tmp_path / "v.ome.zarr")[1]["axes"]] == ["z", "y", "x"]

@@ -1,7 +1,8 @@
-"""A folder of zarr arrays whose chunks are looked at before zarr reads and unpacks them.
+"""A folder of zarr arrays, or a URL, whose chunks are looked at before zarr reads and unpacks them.
 
 What a chunk unpacks to follows from its first bytes (zstd, blosc, lz4) or is counted without being kept (gzip, bz2,
-lzma), and may not be far more than the metadata says. A chunk is a regular file; a link to a device is none.
+lzma), and may not be far more than the metadata says. A chunk is a regular file; a link to a device is none. Of a
+remote chunk, no more bytes are asked for than a chunk may have.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 
 from unet_spec.errors import InputError
 
-from .budget import check_memory
+from ..budget import check_memory
+from .remote import shown, url_of, zarr_store
 
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 _MOST_METADATA = 2**24
@@ -46,14 +48,21 @@ class Chunks:
             count = prod(s // c for s, c in zip(array.shards or array.chunks, array.chunks, strict=True))
         packing = [name for name in names if name in EXPANDED]
         if len(packing) > 1 or "sharding_indexed" in names:
-            raise InputError(f"{where}: is packed more than once ({', '.join(names)}); save it with one compressor")
+            raise InputError(
+                f"{shown(where)}: is packed more than once ({', '.join(names)}); save it with one compressor"
+            )
         size = array.dtype.itemsize
         return cls(prod(array.chunks) * size, prod(array.shards or array.chunks) * size, (packing or [""])[0], count)
 
+    @property
+    def most(self) -> int:
+        """Bytes that the file of a shard may have."""
+        return 2 * self.shard + _SLACK
+
     def check(self, path: Path, size: int) -> None:
         """Refuses a file of `size` bytes before it is read."""
-        if size > 2 * self.shard + _SLACK:
-            raise InputError(f"{path}: a chunk of {self.shard} bytes is a file of {size} bytes; it is damaged")
+        if size > self.most:
+            raise InputError(f"{shown(path)}: a chunk of {self.shard} bytes is a file of {size} bytes; it is damaged")
         check_memory(path, 2 * self.shard, size, "a chunk takes")
 
     def check_content(self, path: Path, data: bytes, whole: bool) -> None:
@@ -66,7 +75,9 @@ class Chunks:
         for part in parts:
             found = EXPANDED[self.codec](part, self.chunk) if self.codec else 0
             if found > 2 * self.chunk + _SLACK:
-                raise InputError(f"{path}: a chunk of {self.chunk} bytes unpacks to {found} or more; it is damaged")
+                raise InputError(
+                    f"{shown(path)}: a chunk of {self.chunk} bytes unpacks to {found} or more; it is damaged"
+                )
 
 
 def _codecs(metadata: Any) -> list[str]:
@@ -93,8 +104,11 @@ def _check_regular(path: Path, most: int | None = None) -> int | None:
 
 
 def guarded(folder: Path) -> Any:
-    """A store of zarr for a folder, for reading only."""
+    """A store of zarr for a folder or a URL, for reading only."""
+    from zarr.abc.store import RangeByteRequest
     from zarr.storage import LocalStore, WrapperStore
+
+    remote = url_of(folder) is not None
 
     class Guarded(WrapperStore):
         chunks: Chunks | None = None
@@ -103,18 +117,33 @@ def guarded(folder: Path) -> Any:
         async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
             path = folder / key
             if self.chunks is None or path.name in METADATA:
+                if remote:
+                    found = await super().get(key, prototype, byte_range or RangeByteRequest(0, _MOST_METADATA + 1))
+                    if found is not None and len(found) > _MOST_METADATA:
+                        raise InputError(f"{shown(path)}: holds too many bytes for metadata")
+                    return found
                 _check_regular(path, _MOST_METADATA)
                 return await super().get(key, prototype, byte_range)
             try:  # raised here, an error would leave other chunks' tasks behind, of which asyncio complains
-                if (size := _check_regular(path)) is not None:
-                    self.chunks.check(path, size)
-                found = await super().get(key, prototype, byte_range)
-                if found is not None and type(byte_range).__name__ != "SuffixByteRequest":
-                    self.chunks.check_content(path, found.to_bytes(), byte_range is None)
-                return found
+                return await self._chunk(path, key, prototype, byte_range)
             except InputError as e:
                 self.problem = e
                 return None
+
+        async def _chunk(self, path: Path, key: str, prototype: Any, byte_range: Any) -> Any:
+            assert self.chunks is not None
+            wanted = byte_range
+            if remote and byte_range is None:
+                wanted = RangeByteRequest(0, self.chunks.most + 1)
+            elif not remote and (size := _check_regular(path)) is not None:
+                self.chunks.check(path, size)
+            found = await super().get(key, prototype, wanted)
+            if found is not None:
+                if remote:
+                    self.chunks.check(path, len(found))
+                if type(byte_range).__name__ != "SuffixByteRequest":
+                    self.chunks.check_content(path, found.to_bytes(), byte_range is None)
+            return found
 
         def reader(self, array: Any) -> Callable[[Any], Any]:
             """Windows of an array of this store. Raises InputError for chunks that are refused."""
@@ -128,7 +157,7 @@ def guarded(folder: Path) -> Any:
 
             return read
 
-    return Guarded(LocalStore(folder, read_only=True))
+    return Guarded(zarr_store(folder, True) if remote else LocalStore(folder, read_only=True))
 
 
 def _zstd(data: bytes, most: int) -> int:

@@ -13,9 +13,9 @@ import pytest
 zarr = pytest.importorskip("zarr", reason="zarr is not installed")
 from unet_data import open_pictures
 from unet_data.io.budget import memory_limit
-from unet_data.io.zarr_store import EXPANDED
+from unet_data.io.stores.guarded import EXPANDED
 
-from .helpers import refused
+from ..helpers import refused
 
 SIDE = 32
 CHUNK = SIDE * SIDE

@@ -1,0 +1,207 @@
+"""Files and zarr stores by URL, such as s3://bucket/image.zarr, through fsspec.
+
+A URL is kept as the Path that Python makes of it (Path("s3://bucket/a.zarr") is "s3:/bucket/a.zarr"), so that names,
+endings and parents are taken as of every other file. Credentials, endpoints and options come from fsspec's own ways:
+the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON, ...) and files in ~/.config/fsspec.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from unet_spec.errors import InputError, OutputError
+from unet_spec.files import first_line
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+]+:")
+_LISTABLE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
+"""Schemes of stores that can be written."""
+
+
+def url_of(path: str | Path) -> str | None:
+    """The URL that a path stands for; None of a local file.
+
+    Example:
+        >>> url_of(Path("s3://bucket/a.zarr") / "0"), url_of("images/a.zarr")
+        ('s3://bucket/a.zarr/0', None)
+    """
+    first, _, rest = str(path).partition("/")
+    if not _SCHEME.fullmatch(first) or not rest or Path(first).exists():
+        return None
+    return f"{first}//{rest.lstrip('/')}" if first != "file:" else f"{first}///{rest.lstrip('/')}"
+
+
+def shown(path: Path) -> str:
+    """A path for messages: its URL where it stands for one."""
+    return url_of(path) or str(path)
+
+
+def import_fsspec() -> Any:
+    """The package fsspec. Raises InputError where it is not installed."""
+    try:
+        import fsspec
+    except ModuleNotFoundError:
+        raise InputError("URLs need fsspec, which is not installed; pip install 'unet-twins[remote]'") from None
+    return fsspec
+
+
+@contextmanager
+def reported(path: Path, doing: str = "read") -> Iterator[None]:
+    """Reports failures of a remote file system in one line.
+
+    Args:
+        path: that stands for a URL.
+        doing: "read" or "written", for the message.
+
+    Raises:
+        InputError: nothing was found, or reading failed.
+        OutputError: writing failed.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{shown(path)}: no such file or folder") from None
+    except Exception as e:  # the libraries of object stores share no base class
+        kind = InputError if doing == "read" else OutputError
+        raise kind(f"{shown(path)}: cannot be {doing} ({type(e).__name__}: {first_line(e)})") from None
+
+
+def filesystem(path: Path) -> tuple[Any, str]:
+    """The file system of fsspec that holds a URL, and the path within it.
+
+    Raises:
+        InputError: the scheme is unknown, or the package that it needs is not installed.
+    """
+    url = url_of(path)
+    try:
+        return import_fsspec().core.url_to_fs(url)
+    except ImportError as e:
+        raise InputError(f"{url}: {first_line(e)}; pip install 'unet-twins[remote]' installs those of s3, gs") from None
+    except ValueError as e:
+        raise InputError(f"{url}: {first_line(e)}") from None
+
+
+def zarr_store(path: Path, read_only: bool) -> Any:
+    """A store of zarr for a URL."""
+    from zarr.storage import FsspecStore
+
+    fs, root = filesystem(path)
+    if not fs.async_impl:
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+
+        fs = AsyncFileSystemWrapper(fs, asynchronous=True)
+    elif not fs.asynchronous:
+        fs = import_fsspec().filesystem(_protocol(fs), **fs.storage_options, asynchronous=True)
+    return FsspecStore(fs, path=root, read_only=read_only)
+
+
+def _protocol(fs: Any) -> str:
+    return fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+
+
+def exists(path: Path) -> bool:
+    """Whether a file or folder lies at a path, local or remote.
+
+    Raises:
+        InputError: a remote file system does not answer.
+    """
+    if url_of(path) is None:
+        return path.exists()
+    with reported(path):
+        fs, root = filesystem(path)
+        return bool(fs.exists(root))
+
+
+def size(path: Path) -> int | None:
+    """Bytes of a remote file; None where there is none, or it is a folder."""
+    with reported(path):
+        fs, root = filesystem(path)
+        try:
+            found = fs.info(root)
+        except FileNotFoundError:
+            return None
+        return int(found["size"]) if found["type"] == "file" else None
+
+
+def names(path: Path) -> set[str]:
+    """Names of what lies in a remote folder; empty where there is none."""
+    with reported(path):
+        fs, root = filesystem(path)
+        fs.invalidate_cache(root)
+        try:
+            return {entry.rstrip("/").rsplit("/", 1)[-1] for entry in fs.ls(root, detail=False)} - {""}
+        except FileNotFoundError:
+            return set()
+
+
+def identity(path: Path) -> list[Any]:
+    """What changes where an image is replaced: size and time of a local file or folder; of a URL a hash of its
+    metadata, or what its store says of the file."""
+    if url_of(path) is None:
+        stat = path.stat()
+        return [stat.st_size, stat.st_mtime_ns]
+    with reported(path):
+        fs, root = filesystem(path)
+        digest = hashlib.sha256()
+        for name in ("zarr.json", ".zattrs", ".zarray"):
+            try:
+                digest.update(fs.cat_file(f"{root}/{name}"))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        return [url_of(path), digest.hexdigest()]
+
+
+def read(path: Path) -> bytes:
+    """A remote file. Raises InputError where it cannot be read."""
+    with reported(path):
+        fs, root = filesystem(path)
+        return fs.cat_file(root)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Writes a remote file, which appears whole or not at all. Raises OutputError."""
+    with reported(path, "written"):
+        fs, root = filesystem(path)
+        fs.pipe_file(root, data)
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Writes a remote file unless one exists; whether it was written. Of two that write at once, one writes, where
+    the store can promise that.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with reported(path, "written"):
+        fs, root = filesystem(path)
+        if fs.exists(root):
+            return False
+        try:
+            fs.pipe_file(root, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+
+def remove(path: Path) -> None:
+    """Deletes a remote file, or a folder with its content; nothing happens if it does not exist."""
+    with reported(path, "written"):
+        fs, root = filesystem(path)
+        if fs.exists(root):
+            fs.rm(root, recursive=True)
+        fs.invalidate_cache(root)
+
+
+def check_writable(path: Path) -> None:
+    """Raises InputError where nothing can be written to the store of a URL, such as https."""
+    scheme = str(path).partition(":")[0]
+    if scheme not in _LISTABLE:
+        raise InputError(
+            f"{shown(path)}: results cannot be written to {scheme}; give a local file or {_LISTABLE[0]}://"
+        )
