@@ -27,6 +27,16 @@ COMMANDS = {
     "demo": "all of it, end to end, with a report",
 }
 
+OFTEN_MEANT = {
+    "--lr": "it is --learning-rate",
+    "--batch-size": "it is --batch",
+    "--epochs": "tiles are drawn at random, so that a training is counted in --steps, or in --minutes",
+    "--patch-size": "it is --tile",
+    "--checkpoint": "give the checkpoint without a flag",
+    "--gpus": "all devices that JAX finds are used; CUDA_VISIBLE_DEVICES chooses among GPUs",
+}
+"""Flags of other programs, and what stands for them here."""
+
 LARGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
 
@@ -98,6 +108,13 @@ def _run(name: str, arguments: list[str]) -> int:
         command = import_module(f"unet_tools.commands.{name}")
         # A command's flags may have other defaults where one of them, such as a recipe, stands for many.
         default = {"default": command.defaults(arguments)} if hasattr(command, "defaults") else {}
+        if asked := {"-h", "--help", "--help-all"}.intersection(arguments):
+            from .arguments.help import parser_of, render
+
+            layout = getattr(command, "HELP", None)
+            parser = parser_of(command.Args, default.get("default"))
+            print(render(name, command.__doc__ or "", parser, layout, "--help-all" in asked))
+            return 0
         errors = io.StringIO()
         try:
             with contextlib.redirect_stderr(errors):
@@ -112,6 +129,9 @@ def _run(name: str, arguments: list[str]) -> int:
         except SystemExit as e:
             if e.code == 0:
                 return 0
+            for flag, advice in OFTEN_MEANT.items():
+                if any(argument.partition("=")[0] == flag for argument in arguments):
+                    raise InputError(f"unet {name} has no {flag}: {advice} (unet {name} --help)") from None
             raise InputError(f"{one_line(errors.getvalue())} (unet {name} --help)") from None
         return command.run(args)
     except ModuleNotFoundError as e:

@@ -102,6 +102,5 @@ def same(one: Any, other: Any) -> bool:
 def flags_in_help(name: str, capsys: pytest.CaptureFixture) -> set[str]:
     """The long names of a command's flags; of those that can be negated, the one that is not."""
     capsys.readouterr()
-    assert main([name, "--help"]) == 0
-    lines = re.findall(r"^(?:│ | {1,2})(?:-\w[^-\n]*)?(--\w[\w-]*)", capsys.readouterr().out, re.MULTILINE)
-    return {line for line in lines if line != "--help"}
+    assert main([name, "--help-all"]) == 0
+    return {f"--{flag}" for flag in re.findall(r"^  --(?:\[no-\])?([\w-]+)", capsys.readouterr().out, re.MULTILINE)}

@@ -1,13 +1,12 @@
-"""Train a network in JAX. A sixth of the data (--validate, --group) validates and is never trained on.
+"""Train a network in JAX.
 
-Network and settings follow from the data, this machine and --minutes (unet plan DATA shows them, with the reasons), but
-for the flags that are given.
 DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or a word: synthetic (cell
-membranes), synthetic:phase-contrast or synthetic:dic (cells, with labels that number them, for --objects and
---distance-head). With --loader grain it may be larger than memory, and hold .npy and .zarr. Pixels with the label
---ignore do not count.
-OUT receives best/ and last/ (checkpoints), log.jsonl, run.json, report.html and state/ (for --resume).
---config run.json repeats a run, into another folder. SIGTERM or Ctrl-C saves and leaves.
+membranes), synthetic:phase-contrast or synthetic:dic (cells with numbered labels, for --objects and --distance-head).
+Network and settings follow from the data, this machine and --minutes; unet plan DATA shows them with the reasons.
+Options that you give are kept. A sixth of the images validates and is never trained on.
+
+OUT receives best/ and last/ (checkpoints), report.html, log.jsonl, run.json and state/ (for --resume). Ctrl-C and
+SIGTERM save before they end the training. --config RUN/run.json repeats a run in another folder.
 
 Example: unet train data/isbi2012 --out runs/em --minutes 30
 Example: unet train data/isbi2012 --out runs/em --recipe modern --widths 16 32 64 128 --steps 3000
@@ -30,6 +29,7 @@ from ..console import notes, warnings_as_notes
 from ..progress import TrainingProgress
 from ..training.alarm import alarm_filtered
 from ..training.beginning import announce, join_processes, open_parts, with_absolute_paths, with_named_networks
+from ..training.flags import HELP as HELP
 from ..training.flags import TrainArgs as Args
 from ..training.folds import run_folds
 from ..training.outcome import choose_objects, print_result, print_stopped

@@ -11,6 +11,7 @@ import tyro
 from unet_jax import TrainSettings
 from unet_jax.training.planning.recipes import RecipeName
 
+from ..arguments.help import Layout
 from .loggers import LoggerName
 
 
@@ -54,19 +55,18 @@ class TrainArgs:
     out: Path | None = None
     """The run folder. Default: beside the run of --config, numbered."""
     recipe: Literal["auto", "none"] | RecipeName | None = None
-    """Defaults of all settings and, for a U-Net, changes to the network. auto: network and settings follow from the
-    data, this machine and the time (unet plan DATA shows them with the reasons). none: the defaults of the flags.
-    Default: auto for a new run."""
+    """auto: network and settings follow from the data, this machine and the time. none: the defaults of the options.
+    The others set all of them, and for a U-Net norm and dropout. Default: auto for a new run."""
     minutes: float | None = None
-    """Time of the whole run, from which the number of steps follows, as a few of them are timed here. Default: 30 with
-    --recipe auto, where --steps is not given."""
+    """Time of the whole run; a few steps are timed to see how many it holds. Default: 30 with --recipe auto, where
+    --steps is not given."""
     given: tyro.conf.Suppress[tuple[str, ...]] = ()
     """The flags of the command line, by name."""
     resume: bool = False
     """Continue the run in --out. Options that you leave out keep the run's values."""
     log: tuple[LoggerName, ...] = ()
-    """Also log losses, scores and overlays: tensorboard, to OUT/tensorboard; mlflow, to OUT/mlflow.db or where
-    MLFLOW_TRACKING_URI says; wandb, to OUT/wandb, and to its server where WANDB_MODE=online. Several may be given."""
+    """Also log losses, scores and overlays to OUT/tensorboard, OUT/mlflow.db (or MLFLOW_TRACKING_URI) or OUT/wandb (and
+    its server, with WANDB_MODE=online)."""
     report: bool = True
     """Write OUT/report.html, where matplotlib and jinja2 are installed."""
     json: bool = False
@@ -75,8 +75,8 @@ class TrainArgs:
     """Folder that keeps compiled programs, so that a resumed run compiles nothing again; none: nowhere. Default: xla in
     UNET_CACHE, or what JAX_COMPILATION_CACHE_DIR says."""
     folds: int | None = None
-    """Cross-validation: a run for each of so many folds, in OUT/fold-1, fold-2, …, and a table of their scores. Repeat
-    the command to go on."""
+    """Cross-validation: a run for each of so many folds, in OUT/fold-1, …, and a table of scores. Repeat the command to
+    continue."""
     fold: int | None = None
     """Of --folds, train only this one, from 1 on."""
     large_pages: bool = True
@@ -86,3 +86,35 @@ class TrainArgs:
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = field(default_factory=TrainSettings)
     distributed: ProcessFlags = field(default_factory=ProcessFlags)
     """Several processes that train together; all run the same command, but for --process."""
+
+
+_ADVANCED = """
+    --class-numbers --channels --axes --class-colors --orientation --white-is-zero --palette --loader --workers
+    --padding --norm --norm-groups --dropout --config --freeze
+    --normalization --oversample --accumulate --optimizer --schedule --warmup --momentum --weight-decay --clip --ema
+    --seed --smoothing --border-weight --border-sigma --balance --distance-weight --focal-gamma --tversky-alpha --tversky-beta
+    --mirror --turns --rotation --scale --elastic --contrast --brightness --gamma --blur --low-resolution --noise
+    --share
+    --group --select --validate-every --fold --log --log-every --report
+    --remat --fsdp --space --compilation-cache --large-pages --coordinator --processes --process
+"""
+
+_GROUPS = {
+    "Data": """--labels --objects --distance-head --ignore --class-numbers --spatial-dims --channels --axes --class-colors --orientation
+        --white-is-zero --palette --loader --workers""",
+    "Network": "--preset --widths --padding --norm --norm-groups --dropout --weights --freeze --config",
+    "Recipe": """--recipe --tile --batch --accumulate --normalization --oversample --optimizer --learning-rate --loss
+        --schedule --warmup --momentum --weight-decay --clip --ema --seed""",
+    "Loss": """--smoothing --border-weight --border-sigma --balance --distance-weight --focal-gamma --tversky-alpha
+        --tversky-beta""",
+    "Random changes of the training images": """--mirror --turns --rotation --scale --elastic --contrast --brightness
+        --gamma --blur --low-resolution --noise --share""",
+    "Run": "--out --minutes --steps --resume",
+    "Validation": "--validate --group --select --validate-every --folds --fold",
+    "Output": "--json --log --log-every --report",
+    "Hardware": "--precision --remat --fsdp --space --compilation-cache --large-pages",
+    "Several processes that train together": "--coordinator --processes --process",
+}
+
+HELP = Layout({title: tuple(names.split()) for title, names in _GROUPS.items()}, frozenset(_ADVANCED.split()))
+"""The help of unet train, in the order in which a person decides."""
