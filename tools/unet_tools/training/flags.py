@@ -92,7 +92,8 @@ _ADVANCED = """
     --class-numbers --channels --axes --class-colors --orientation --white-is-zero --palette --loader --workers
     --padding --norm --norm-groups --dropout --config --freeze
     --normalization --oversample --accumulate --optimizer --schedule --warmup --momentum --weight-decay --clip --ema
-    --seed --smoothing --border-weight --border-sigma --balance --distance-weight --focal-gamma --tversky-alpha --tversky-beta
+    --seed --smoothing --border-weight --border-sigma --balance --distance-weight --focal-gamma --tversky-alpha
+    --tversky-beta
     --mirror --turns --rotation --scale --elastic --contrast --brightness --gamma --blur --low-resolution --noise
     --share
     --group --select --validate-every --fold --log --log-every --report
@@ -100,8 +101,8 @@ _ADVANCED = """
 """
 
 _GROUPS = {
-    "Data": """--labels --objects --distance-head --ignore --class-numbers --spatial-dims --channels --axes --class-colors --orientation
-        --white-is-zero --palette --loader --workers""",
+    "Data": """--labels --objects --distance-head --ignore --spatial-dims --class-numbers --channels --axes
+        --class-colors --orientation --white-is-zero --palette --loader --workers""",
     "Network": "--preset --widths --padding --norm --norm-groups --dropout --weights --freeze --config",
     "Recipe": """--recipe --tile --batch --accumulate --normalization --oversample --optimizer --learning-rate --loss
         --schedule --warmup --momentum --weight-decay --clip --ema --seed""",

@@ -23,11 +23,10 @@ class DataSettings:
         tile: Size of the input tile in pixels per axis, rounded down to a size that fits the network. None (or 0):
             252 for images, 68 for volumes, or the minimum of the network where that is larger.
         ignore: Label, as a number in the mask files (often 255), of pixels that count in no loss and no score.
-        labels: Meaning of the numbers in the mask files: classes ("semantic") or objects ("instance"); "auto" decides
-            by the numbers that occur. "overlapping": a pixel may have several classes, each of which has a mask in the
-            files and a sigmoid in the network.
-        objects: Whether unet train makes a third class of labels that number objects, the border between those that
-            touch (`unet_data.with_border`), and chooses on the validation images how objects are made.
+        labels: Meaning of the numbers in the mask files: "semantic", classes; "instance", objects; "overlapping", one
+            mask for each of several classes, of which a pixel may have several; "auto" decides by the numbers.
+        objects: Also learn the border between touching objects, as a third class, and choose on the validation images
+            how objects are made. For labels that number objects.
         normalization: How images are normalised, in training and by every program that runs the network. "dataset": by
             mean and standard deviation of the training images; "image": each by its own; "percentile": each by its own
             1st and 99th percentiles; "ct": clipped to the 0.5th and 99.5th percentiles of all classes but the first,
