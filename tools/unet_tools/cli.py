@@ -25,6 +25,7 @@ COMMANDS = {
     "diff": "name the layer where two networks part, forward or backward",
     "bench": "measure how fast every runtime runs a bundle",
     "demo": "all of it, end to end, with a report",
+    "completion": "print a script that lets bash or zsh complete commands and options",
 }
 
 OFTEN_MEANT = {

@@ -142,3 +142,8 @@ REPORT = Command(
     "report RUN", lambda watch: watch.stub("unet_tools.commands.report.run", 0, only=""), {"exit code": 0}, {},
     elsewhere=dict.fromkeys(("--data", "--json"), "tools/commands/test_report.py"),
 )  # fmt: skip
+
+COMPLETION = Command(
+    "completion bash", lambda watch: watch.stub("unet_tools.commands.completion.script", "", only=""),
+    {"exit code": 0}, {},
+)  # fmt: skip
