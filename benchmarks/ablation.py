@@ -33,7 +33,7 @@ from unet_jax.training.planning.recipes import RecipeName
 from unet_spec import InputError, NetworkConfig, preset
 from unet_spec.files import writing
 from unet_tools.arguments.data import open_data
-from unet_tools.bench.hardware import gpus, hardware, versions
+from unet_tools.checking.bench.hardware import gpus, hardware, versions
 from unet_tools.cli import use_large_pages
 from unet_tools.console import notes, print_table
 

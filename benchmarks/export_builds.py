@@ -24,7 +24,7 @@ from unet_export.precision.formats import PRECISIONS, QUANTIZED, lower_for
 from unet_spec import InputError, UNetConfig, random_tensors
 from unet_spec.families.unet import PRESETS
 from unet_spec.files import writing
-from unet_tools.bench.hardware import hardware
+from unet_tools.checking.bench.hardware import hardware
 
 from .record import command_of, start, write_record
 

@@ -33,7 +33,7 @@ from unet_spec import FAMILIES, Checkpoint, DataSpec, InputError, NetworkConfig,
 from unet_spec.files import replacing
 from unet_tools.arguments.data import open_data
 from unet_tools.arguments.runtimes import open_checkpoint
-from unet_tools.bench.hardware import hardware, versions
+from unet_tools.checking.bench.hardware import hardware, versions
 from unet_tools.console import notes, print_table
 from unet_tools.report.model import Example
 from unet_tools.report.pixels import color_errors

@@ -20,7 +20,7 @@ import numpy as np
 
 from unet_spec import Checkpoint, DataSpec, InputError, NetworkConfig, preset, random_tensors
 from unet_spec.summary import facts
-from unet_tools.bench.measure import in_turns
+from unet_tools.checking.bench.measure import in_turns
 from unet_tools.console import console, print_table
 
 from .profile import profile

@@ -14,7 +14,7 @@ import tyro
 
 from unet_spec import InputError
 from unet_spec.files import writing
-from unet_tools.bench.hardware import hardware, versions
+from unet_tools.checking.bench.hardware import hardware, versions
 
 Args = TypeVar("Args")
 

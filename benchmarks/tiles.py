@@ -29,7 +29,7 @@ import tyro
 
 from unet_spec import Checkpoint, initial_tensors, preset
 from unet_spec.files import parse_bytes
-from unet_tools.bench.hardware import versions
+from unet_tools.checking.bench.hardware import versions
 from unet_tools.console import notes
 
 from .process import run_apart

@@ -27,7 +27,7 @@ import numpy as np
 
 from unet_spec import NetworkConfig, preset
 from unet_spec.summary import facts
-from unet_tools.bench.measure import in_turns
+from unet_tools.checking.bench.measure import in_turns
 from unet_tools.cli import LARGE_PAGES, use_large_pages
 from unet_tools.console import print_table
 

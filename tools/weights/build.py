@@ -30,7 +30,7 @@ from unet_spec.errors import OutputError
 from unet_spec.weights.checkpoint import CONFIG, WEIGHTS
 from unet_spec.weights.model_card import CARD
 from unet_tools.arguments.data import open_data
-from unet_tools.bench.hardware import hardware, versions
+from unet_tools.checking.bench.hardware import hardware, versions
 from unet_tools.checking.findings import Finding
 from unet_tools.checking.runtimes import check_checkpoint
 from unet_tools.cli import use_large_pages

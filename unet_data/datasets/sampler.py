@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ class Sampler:
         seed: 0 or more.
         weights: a map for each image, float32, of its label's shape.
         oversample: share of the examples, 0 … 1, whose target is drawn to have a pixel of a class that is not the
-            commonest: a class, an image that has it and one of its pixels there, at random.
+            commonest: a class, an image that has it and one of its pixels there, at random. Where most pixels are
+            ignored, the commonest class is drawn like the others.
         distances: a map for each image, float32 in 0..1, of its label's shape, which is packed into the labels
             (`unet_data.pack_distances`).
 
@@ -146,11 +148,14 @@ KEPT = 1000
 def _pixels_of_classes(dataset: Dataset, seed: int) -> list[list[tuple[int, Int64[np.ndarray, "n axes"]]]]:
     """Of each class but the commonest that the data set has: the images that have it, with some of its pixels there.
 
-    Of classes that overlap, of every class.
+    Of classes that overlap, and where most pixels are ignored, so that a tile drawn anywhere may have none that counts,
+    of every class.
     """
     assert dataset.labels is not None
     rng = np.random.default_rng(seed)
-    commonest = -1 if dataset.overlapping else int(np.argmax(dataset.label_counts().sum(0)))
+    counts = dataset.label_counts().sum(0)
+    sparse = 2 * counts.sum() < sum(math.prod(label.shape) for label in dataset.labels)
+    commonest = -1 if dataset.overlapping or sparse else int(np.argmax(counts))
     found: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(dataset.class_count)]
     for index, label in enumerate(dataset.labels):
         parts: list[list[np.ndarray]] = [[] for _ in found]

@@ -58,20 +58,29 @@ def plan_file(
         begin(folder, asked, {})
         return plan
     tile = None if settings.tile is None else (settings.tile,) * len(image)
-    work = _by_tiles(network, image, Limits(settings.memory, tile=tile, halo=settings.halo))
+    work = plan_tiled(network, image, Limits(settings.memory, tile=tile, halo=settings.halo))
     begun = begin(folder, asked, {"tile": work.tiles.tile, "memory": settings.memory})
     if (tile := tuple(begun["tile"])) != work.tiles.tile:
         less = settings.memory is not None and settings.memory < (begun["memory"] or math.inf)
         try:
-            work = _by_tiles(network, image, Limits(settings.memory if less else None, tile=tile, halo=settings.halo))
+            work = plan_tiled(network, image, Limits(settings.memory if less else None, tile=tile, halo=settings.halo))
         except InputError as e:
             raise InputError(f"{folder} was begun with larger tiles: {e}, or delete the folder to begin anew") from None
     return ImagePlan(work)
 
 
-def _by_tiles(network: OpenNetwork, image: tuple[int, ...], limits: Limits) -> Plan:
-    """limits: with the budget, tile and halo that were asked for."""
-    geometry = network.config.geometry
+def plan_tiled(network: OpenNetwork, image: tuple[int, ...], limits: Limits | None = None) -> Plan:
+    """The tiles of an image: those that cost the least work in the memory that they may have.
+
+    Args:
+        network: what computes.
+        image: pixels per axis.
+        limits: the budget, tile and halo that were asked for; what an engine's profile allows is added. None: none.
+
+    Raises:
+        InputError: nothing fits into the memory or the engine's profile.
+    """
+    geometry, limits = network.config.geometry, limits or Limits()
     if limits.budget is not None:
         limits = replace(limits, held=resident())
     elif limits.tile is None and geometry.shift_invariant:

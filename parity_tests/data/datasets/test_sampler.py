@@ -147,6 +147,17 @@ def test_rare_classes_are_drawn_alike_and_the_commonest_is_not():
     assert 0.4 < chosen.count(0) / len(chosen) < 0.6
 
 
+def test_where_most_pixels_are_ignored_the_commonest_class_is_drawn_too():
+    """A target drawn anywhere would hold no pixel that counts."""
+    labels = np.full((400, 500), -1, np.int32)
+    labels[5, 5:25], labels[300, 400] = 0, 1
+    image = np.zeros((400, 500, 1), np.uint8)
+    data = Dataset((image,), (labels,), ("x",), ("a", "b"), "here", ignore=255)
+    found = list(targets(Sampler(data, (12, 12), (6, 6), batch=4, seed=0, oversample=1.0), 25))
+    assert all((target >= 0).any() for target in found)
+    assert 0.35 < np.mean([(target == 0).any() for target in found]) < 0.65
+
+
 def test_the_share_of_the_targets_that_are_drawn_so():
     sampler = Sampler(rare([(1, 20, 30, 1)], (400, 500)), (12, 12), (6, 6), batch=4, seed=0, oversample=0.25)
     hits = [bool((target == 1).any()) for target in targets(sampler, 100)]

@@ -11,7 +11,7 @@ pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twi
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed; pip install 'unet-twins[report]'")
 from unet_export import BundleSettings, write_bundle
-from unet_tools.bench import measure as bench_measure
+from unet_tools.checking.bench import measure as bench_measure
 from unet_tools.cli import main
 
 CONFIG = PRESETS["paper"].replace(widths=(2, 4))

@@ -17,8 +17,8 @@ import tyro
 from unet_spec import InputError
 from unet_spec.files import writing
 
-from ..bench.hardware import hardware, versions
-from ..bench.measure import RUNTIMES, Timing, bench_bundle
+from ..checking.bench.hardware import hardware, versions
+from ..checking.bench.measure import RUNTIMES, Timing, bench_bundle
 from ..console import console, notes, plain, print_json, print_table
 
 

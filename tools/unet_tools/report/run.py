@@ -51,7 +51,7 @@ def write_run_report(
     """
     if find_spec("matplotlib") is None or find_spec("jinja2") is None:
         return None
-    from ..bench.hardware import hardware, versions
+    from ..checking.bench.hardware import hardware, versions
     from ..training.demo import example_of
     from . import Report, write_report
     from .objects import object_pictures

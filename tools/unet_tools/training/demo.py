@@ -25,7 +25,7 @@ from unet_spec.tiling.tiles import minimum_tile, plan_tiles
 
 from ..arguments.networks import network_name
 from ..arguments.runtimes import open_checkpoint
-from ..bench.hardware import hardware, versions
+from ..checking.bench.hardware import hardware, versions
 from ..checking.findings import Finding
 from ..checking.runtimes import check_bundle, check_checkpoint
 from ..report import Example, Report, write_report

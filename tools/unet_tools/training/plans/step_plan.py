@@ -14,7 +14,7 @@ from unet_spec import InputError, NetworkConfig
 from unet_spec.files import cache_folder, format_bytes, replacing
 from unet_spec.untrusted.strict_json import read_object
 
-from ...bench.hardware import versions
+from ...checking.bench.hardware import versions
 from ...console import print_table
 
 PACKAGES = ("jax", "jaxlib", "libtpu", "unet-twins")

@@ -6,7 +6,7 @@ import pytest
 
 from unet_export.tensorrt.cuda_device import Device
 from unet_spec import InputError
-from unet_tools.bench import hardware
+from unet_tools.checking.bench import hardware
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from .hardware import gpus
 
 RUNTIMES = ("onnx", "tensorrt", "openvino", "torch", "torch-compile", "jax")
 """What can be measured. onnx and tensorrt in each precision that they compute in; torch is eager, jax is jitted."""
-_CHILD = (sys.executable, "-P", "-m", "unet_tools.bench.worker")
+_CHILD = (sys.executable, "-P", "-m", "unet_tools.checking.bench.worker")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed; pip install 'unet-twins[report]'")
-from unet_tools.bench import measure as bench_measure
-from unet_tools.bench.hardware import processor
+from unet_tools.checking.bench import measure as bench_measure
+from unet_tools.checking.bench.hardware import processor
 
 CPUS = """processor\t: 0
 vendor_id\t: AuthenticAMD

@@ -1,4 +1,5 @@
-"""The child process of `unet bench` that runs one runtime: `python -m unet_tools.bench.worker`, a job on its input.
+"""The child process of `unet bench` that runs one runtime: `python -m unet_tools.checking.bench.worker`, a job on its
+input.
 
 A process of its own, so that its memory can be measured and runtimes take turns without sharing threads. The first line
 of its input is the job as JSON. Then each line "network" or "end_to_end" is one run, answered by a line of JSON with
@@ -65,7 +66,7 @@ def open_runtime(job: dict[str, Any]) -> tuple[Run, Checkpoint]:
     kind, _, precision = job["runtime"].partition(" ")
     if kind in ("onnx", "openvino", "tensorrt"):
         return load(bundle, kind, precision=precision or "fp32").runtime.run, checkpoint
-    from ..arguments.runtimes import installed, open_checkpoint
+    from ...arguments.runtimes import installed, open_checkpoint
 
     if kind.startswith("torch") and installed("torch"):
         return _torch(checkpoint, compiled=kind == "torch-compile"), checkpoint

@@ -1,0 +1,135 @@
+"""The layers that a network makes of an image layer: tile by tile, with progress, until it is cancelled."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from unet_data.inference.network import OpenNetwork
+from unet_data.inference.output import Output
+from unet_data.inference.plan import plan_tiled
+from unet_data.inference.prepare import looks_foreign
+from unet_data.inference.stitch import compute_tiles
+from unet_data.objects.settings import ObjectSettings, settings_for
+from unet_data.objects.table import Columns
+from unet_spec.tiling.planner import Plan
+
+from .layers import LayerImages
+from .results import LayerData, classes_layer, masks_layers, objects_layer, probabilities_layers
+from .work import Cancelled, Step
+
+ResultKind = Literal["classes", "objects", "probabilities"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What became of a layer.
+
+    Attributes:
+        layers: to add to the viewer.
+        summary: in one line.
+        warnings: what is odd about the images.
+        shares: of each class in the pixels, in words; empty where a pixel has not one class.
+    """
+
+    layers: list[LayerData]
+    summary: str
+    warnings: list[str] = field(default_factory=list)
+    shares: dict[str, str] = field(default_factory=dict)
+
+
+def predict_layer(
+    network: OpenNetwork,
+    images: LayerImages,
+    kind: ResultKind = "classes",
+    cancel: threading.Event | None = None,
+    objects: ObjectSettings | None = None,
+) -> Generator[Step, None, Prediction]:
+    """Computes the result layers of an image layer. Yields a step before the first and after each tile.
+
+    Args:
+        network: what computes.
+        images: of the layer; each is prepared by itself, as in `unet predict`.
+        kind: "classes" (class numbers, or masks of classes that overlap), "objects" (numbered from 1 over all images,
+            with measurements) or "probabilities".
+        cancel: once set, no further tile is computed.
+        objects: how objects are made. None: as stored with the network, or the defaults.
+
+    Returns:
+        The layers, by the generator's return value.
+
+    Raises:
+        InputError: the images do not suit the network, or its classes make no objects.
+        Cancelled: `cancel` was set.
+    """
+    config, data = network.config, network.data
+    making = settings_for(data, config, objects) if kind == "objects" else None
+    output = {
+        "classes": Output("labels", overlapping=data.overlapping),
+        "probabilities": Output("probabilities", overlapping=data.overlapping),
+        "objects": Output("objects", "uint8"),
+    }[kind]
+    pixel, dtype = output.pixel(config)
+    plan = plan_tiled(network, images.spatial)
+    total, done = len(images) * len(plan.tiles), 0
+    yield Step(0, total, f"{len(images)} x {'x'.join(map(str, images.spatial))}: {plan.describe()}")
+    found = np.zeros((*images.leading, *images.spatial, *(() if making else pixel)), np.uint32 if making else dtype)
+    odd: list[str] = []
+    pages: list[Columns] = []
+    count = 0
+    for index in range(len(images)):
+        image = images[index]
+        if (note := looks_foreign(image, data)) and not odd:
+            odd.append(f"{images.name}: {note}")
+        page = np.empty((*images.spatial, *pixel), dtype)
+        for tile, logits in _tiles(network, image, plan):
+            page[tile.target] = output.of(logits)
+            done += 1
+            yield Step(done, total, f"tile {done} of {total}")
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+        if making is not None:
+            yield Step(done, total, "numbering objects")
+            page, columns = _objects(page, image, making, config.spatial_dims, data.names(config), count)
+            count += len(columns["object"])
+            pages.append(columns)
+        found[images.place(index)] = page
+    place, name = images.placed(), f"{images.name} {kind}"
+    names = data.names(config)
+    if making is not None:
+        columns = {key: np.concatenate([each[key] for each in pages]) for key in pages[0]}
+        return Prediction([objects_layer(found, columns, name, place)], f"{count} objects", odd)
+    if kind == "probabilities":
+        single = not pixel
+        return Prediction(probabilities_layers(found, names, name, place, single), "probabilities of the classes", odd)
+    if data.overlapping:
+        return Prediction(masks_layers(found, names, name, place), f"masks of {', '.join(names)}", odd)
+    counts = np.bincount(found.ravel(), minlength=len(names))
+    shares = {own: f"{count / found.size:.1%}" for own, count in zip(names, counts, strict=True)}
+    summary = ", ".join(f"{own} {share}" for own, share in shares.items())
+    return Prediction([classes_layer(found, names, name, place)], summary, odd, shares)
+
+
+def _tiles(network: OpenNetwork, image: np.ndarray, plan: Plan) -> Generator[tuple[Any, np.ndarray], None, None]:
+    prepared = network.prepare(image[None])[0]
+    numbers = range(len(plan.tiles))
+    tiles = compute_tiles(network.run, prepared, plan.tiles, network.config.out_channels, numbers, batch=plan.batch)
+    for tile, _, logits in tiles:
+        yield tile, logits
+
+
+def _objects(
+    values: np.ndarray, image: np.ndarray, settings: ObjectSettings, dims: int, names: tuple[str, ...], before: int
+) -> tuple[np.ndarray, Columns]:
+    """The objects of an image, numbered after the `before` ones of other images; and a row for each."""
+    from unet_data.objects.table import measure_objects
+    from unet_data.objects.whole import objects_of
+
+    labels, classes = objects_of(values, settings, dims)
+    columns = measure_objects(labels, image, len(classes))
+    columns |= {"object": columns["object"] + before, "class": np.asarray([names[c] for c in classes], object)}
+    return np.where(labels > 0, labels + np.uint32(before), 0).astype(np.uint32), columns

@@ -1,0 +1,100 @@
+"""Layers of results: class numbers with their names and colours, numbered objects with their measurements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from unet_data.io.colours import colour
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
+"""Data, arguments and kind of a layer, as napari's readers give it."""
+
+PAINTED = "label {}"
+"""The name of the class of a painted number."""
+
+CLASSES = "unet_classes"
+"""In the metadata of a layer: the name of each class by its number, for the layer's colours."""
+
+_PAINTED = re.compile(r"label (\d+)")
+
+
+def class_numbers(names: Sequence[str]) -> list[int]:
+    """The number that each class is shown by: that of its name where it was painted as "label 3", else its index.
+
+    Example:
+        >>> class_numbers(["label 1", "label 3"]), class_numbers(["background", "nucleus"])
+        ([1, 3], [0, 1])
+    """
+    found = [_PAINTED.fullmatch(name) for name in names]
+    if all(found):
+        return [int(match[1]) for match in found if match]
+    return list(range(len(names)))
+
+
+def colours(numbers: Sequence[int]) -> dict[int | None, Any]:
+    """Red, green, blue and opacity of each number, as napari's `DirectLabelColormap` takes them: those of this
+    project's label pictures; 0 is transparent."""
+    shown: dict[int | None, Any] = {None: (0.0, 0.0, 0.0, 0.0), 0: (0.0, 0.0, 0.0, 0.0)}
+    return shown | {n: (*(value / 255 for value in colour(n)), 1.0) for n in numbers if n}
+
+
+def classes_layer(
+    labels: Shaped[np.ndarray, "*shape"], names: Sequence[str], name: str, place: dict[str, Any]
+) -> LayerData:
+    """A layer of class numbers; pointing at a pixel shows the name of its class.
+
+    Args:
+        labels: (*leading, *spatial), indices of the classes.
+        names: of the classes.
+        name: of the layer.
+        place: see `LayerImages.placed`.
+    """
+    numbers = class_numbers(names)
+    shown = labels if numbers == list(range(len(names))) else np.asarray(numbers, np.uint8)[labels]
+    features = {"index": numbers, "class": list(names)}
+    metadata = {CLASSES: dict(zip(numbers, names, strict=True))}
+    return shown, {"name": name, "features": features, "metadata": metadata, **place}, "labels"
+
+
+def masks_layers(
+    masks: Shaped[np.ndarray, "*shape k"], names: Sequence[str], name: str, place: dict[str, Any]
+) -> list[LayerData]:
+    """A layer for each of classes that may overlap."""
+    layers: list[LayerData] = []
+    for index, own in enumerate(names):
+        features = {"index": [0, 1 + index], "class": ["", own]}
+        metadata = {CLASSES: {1 + index: own}}
+        arguments = {"name": f"{name}: {own}", "features": features, "metadata": metadata, **place}
+        layers.append((masks[..., index] * np.uint8(1 + index), arguments, "labels"))
+    return layers
+
+
+def objects_layer(
+    labels: Shaped[np.ndarray, "*shape"], columns: dict[str, np.ndarray], name: str, place: dict[str, Any]
+) -> LayerData:
+    """A layer of numbered objects; their measurements are its features.
+
+    Args:
+        labels: (*leading, *spatial), 0 of no object.
+        columns: a row for each object, in the order of their numbers, from 1.
+        name, place: as in `classes_layer`.
+    """
+    count = len(next(iter(columns.values()))) if columns else 0
+    features = {"index": np.arange(1, count + 1), **{key: value for key, value in columns.items() if key != "object"}}
+    return labels, {"name": name, "features": features, **place}, "labels"
+
+
+def probabilities_layers(
+    values: Shaped[np.ndarray, "*shape_k"], names: Sequence[str], name: str, place: dict[str, Any], single: bool
+) -> list[LayerData]:
+    """Images of probabilities: of class 1 where there are two classes (`single`), else one for each class."""
+    shown = {names[-1]: values} if single else {own: values[..., index] for index, own in enumerate(names)}
+    limits = {"contrast_limits": (0.0, 1.0), "colormap": "magma"}
+    return [(part, {"name": f"{name}: {own}", **limits, **place}, "image") for own, part in shown.items()]

@@ -1,0 +1,84 @@
+"""The widget "Train on painted labels": from some strokes to a network, and to labels of the whole layer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from html import escape
+from pathlib import Path
+
+import napari
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLineEdit
+
+from unet_spec import InputError
+
+from .layers import images_for
+from .paint import Trained, painted_dataset, run_folder, train_painted
+from .panel import Panel, legend
+from .predict import Prediction, predict_layer
+from .reader import NETWORK
+from .work import Cancelled, Step
+
+ABOUT = (
+    "Paint some pixels of each class on a labels layer: 1 on the background, 2 and so on. Pixels without paint do not "
+    "count. Network and settings follow from the image, this machine and the time."
+)
+
+
+class TrainWidget(Panel):
+    """Trains a network on painted labels, and segments the layer with it.
+
+    Attributes:
+        image, labels: the layers.
+        seen: whether the image is one of planes or of volumes.
+        minutes: of the training.
+        folder: the run folder; empty: a new one in the cache folder.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer, widths: tuple[int, ...] | None = None):
+        super().__init__(napari_viewer, "Train", ABOUT)
+        self._widths = widths
+        self.image = self.layer_field("image", Image)
+        self.labels = self.layer_field("painted", Labels)
+        self.seen = QComboBox()
+        self.seen.addItems(["planes", "volumes"])
+        self.minutes = QDoubleSpinBox()
+        self.minutes.setRange(0.05, 24 * 60)
+        self.minutes.setValue(5)
+        self.folder = QLineEdit()
+        self.folder.setPlaceholderText("new folder in the cache")
+        for label, field in (("as", self.seen), ("minutes", self.minutes), ("run folder", self.folder)):
+            self.form.addRow(label, field)
+
+    def task(self, cancel: threading.Event) -> Callable[[], Generator[Step, None, tuple[Trained, Prediction]]]:
+        image, labels = self.image.value, self.labels.value
+        if image is None or labels is None:
+            raise InputError("an image layer and a labels layer are needed; add one with Layers > New labels")
+        dataset = painted_dataset(image, labels, 3 if self.seen.currentText() == "volumes" else 2)
+        given = self.folder.text().strip()
+        folder = Path(given) if given else run_folder(image.name)
+        minutes, widths = self.minutes.value(), self._widths
+
+        def run() -> Generator[Step, None, tuple[Trained, Prediction]]:
+            from ..arguments.runtimes import open_network
+
+            try:
+                trained = yield from train_painted(dataset, minutes, folder, cancel, widths)
+            except Cancelled:
+                kept = (folder / "last").is_dir()
+                raise Cancelled(f"cancelled; {folder / 'last'} keeps what was trained" * kept or "cancelled") from None
+            network = open_network(trained.folder)
+            found = yield from predict_layer(network, images_for([image], network), cancel=cancel)
+            return trained, found
+
+        return run
+
+    def finished(self, result: tuple[Trained, Prediction]) -> str:
+        trained, found = result
+        for _, arguments, _ in found.layers:
+            arguments["metadata"] = {**arguments.get("metadata", {}), NETWORK: str(trained.folder)}
+        self.add(found.layers)
+        self.warn(found.warnings)
+        what = f"{trained.steps} steps in {trained.seconds:.0f} s. The network, for Segment and unet predict:"
+        return f"{legend(found)}<br>{what}<br>{escape(str(trained.folder))}"

@@ -1,0 +1,76 @@
+"""What the plugin's long tasks have in common: they yield how far they are, and can be cancelled."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Cancelled(Exception):
+    """The user cancelled the task."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a task is.
+
+    Attributes:
+        done, total: of what it counts; a total of 0 is not known yet.
+        text: what it does.
+    """
+
+    done: int
+    total: int
+    text: str
+
+
+def reported(
+    task: Callable[[Callable[[Step], None]], Result], cancel: threading.Event
+) -> Generator[Step, None, Result]:
+    """Runs a task that reports by a function in a thread of its own, and yields what it reports.
+
+    Args:
+        task: takes the function, which raises Cancelled in the task once `cancel` is set.
+        cancel: set by the user.
+
+    Raises:
+        Cancelled: after the task has ended; what the task raises, too.
+
+    Example:
+        >>> steps = reported(lambda report: report(Step(1, 1, "counted")) or "result", threading.Event())
+        >>> next(steps)
+        Step(done=1, total=1, text='counted')
+    """
+    found: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+    outcome: dict[str, Any] = {}
+
+    def report(step: Step) -> None:
+        found.put(step)
+        if cancel.is_set():
+            raise Cancelled
+
+    def run() -> None:
+        try:
+            outcome["result"] = task(report)
+        except BaseException as e:  # raised again in the caller's thread
+            outcome["error"] = e
+        finally:
+            found.put(None)
+
+    thread = threading.Thread(target=run, name="unet", daemon=True)
+    thread.start()
+    try:
+        while (step := found.get()) is not None:
+            yield step
+    finally:
+        if thread.is_alive() and "error" not in outcome and "result" not in outcome:
+            cancel.set()  # the caller has left
+    thread.join()
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["result"]
