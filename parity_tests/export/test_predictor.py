@@ -18,7 +18,7 @@ from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
-from unet_export import BundleSettings, Distance, load, write_bundle
+from unet_export import BundleSettings, Distance, load, write_bundle, write_cpp, write_web
 
 from .bundles import CONFIG, DATA, checkpoint, expected
 
@@ -216,3 +216,32 @@ def test_a_predictor_can_be_pickled_and_copied(how, written, monkeypatch):
         expected, again = predictor(image), how(predictor)
     monkeypatch.chdir("/")
     np.testing.assert_array_equal(again(image), expected)
+
+
+def test_a_predicted_distance_parts_objects_and_is_no_class(tmp_path):
+    """The head is chosen: class 1 everywhere, and a distance that is the image."""
+    config = PRESETS["same"].replace(widths=(2, 3), norm="none", distance_head=True)
+    tensors = {name: np.zeros_like(t) for name, t in random_tensors(config.graph, 0).items()}
+    for name in ("encoder.0.conv1", "encoder.0.conv2", "decoder.0.block.conv1", "decoder.0.block.conv2"):
+        tensors[f"{name}.weight"][0, 0, 1, 1] = 1  # the image, unchanged, as the first channel
+    tensors["head.bias"][1] = 5
+    tensors["distance.weight"][0, 0] = 1
+    bundle = write_bundle(
+        Checkpoint(config, tensors), tmp_path / "bundle", BundleSettings(engines=False, fused_steps=("argmax",))
+    )
+    assert (bundle.manifest["output"]["channels"], bundle.manifest["classes"]) == (3, 2)
+    image = np.full((1, 20, 31, 1), 60, np.uint8)
+    image[0, 6:14, 3:12] = image[0, 6:14, 17:28] = 250
+    predictor = load(bundle, "onnx")
+    assert predictor(image).shape == predictor.probabilities(image).shape == (1, 20, 31, 2)
+    assert (predictor.labels(image) == 1).all()
+    [(labels, classes)] = predictor.objects(image)
+    assert labels[10, 7] != labels[10, 22]
+    assert (labels.max(), classes.tolist()) == (2, [1, 1])
+    [(whole, _)] = predictor.objects(image, ObjectSettings())
+    assert whole.max() == 1
+    graph = onnx.load(bundle.folder / "model-fp32-baked.onnx").graph
+    assert graph.output[0].name == "labels"
+    for write in (write_cpp, write_web):
+        with pytest.raises(InputError, match="this network also predicts a distance"):
+            write(Checkpoint(config, tensors), tmp_path / "other", *([tmp_path] if write is write_web else []))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from unet_spec import PRESETS, InputError, NetworkConfig, preset
+from unet_spec import PRESETS, DataSpec, InputError, NetworkConfig, preset
+from unet_spec.families.ensemble import EnsembleConfig
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -36,3 +37,16 @@ def test_an_unknown_architecture_is_told_with_those_that_there_are():
         InputError, match=r"unknown architecture 'u-net'; allowed: 'unet', .*'transunet'.*did you mean 'unet'"
     ):
         NetworkConfig.from_dict({"architecture": "u-net"})
+
+
+def test_a_distance_head_is_one_more_channel_and_nothing_that_older_versions_do_not_know():
+    config, plain = preset("same", distance_head=True), preset("same")
+    assert (config.out_channels, config.output_channels, config.classes, config.logits) == (2, 3, 2, "head")
+    assert (plain.output_channels, plain.logits) == (2, "head")
+    assert config.graph.channels[config.graph.output.name] == 3
+    assert set(config.graph.params) - set(plain.graph.params) == {"distance.weight", "distance.bias"}
+    assert "distance_head" not in plain.to_dict()
+    assert NetworkConfig.from_dict(config.to_dict()) == config
+    for refused in (lambda: EnsembleConfig.of(config, 2), lambda: DataSpec(overlapping=True).check(config, "x")):
+        with pytest.raises(InputError, match="distance"):
+            refused()

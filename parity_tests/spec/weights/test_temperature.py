@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unet_spec import Checkpoint, Graph, InputError, Node, random_tensors
+from unet_spec import Checkpoint, Graph, InputError, Node, preset, random_tensors
 from unet_spec.families.ensemble import EnsembleConfig
 from unet_spec.ops import Input, StdConv
 from unet_spec.weights.ensemble import join
@@ -55,3 +55,13 @@ def test_a_standardised_kernel_takes_no_factor():
     head = Node("head", StdConv(1, 2, (1, 1), (1, 1), (0, 0), False), ("input",))
     with pytest.raises(InputError, match="head is conv"):
         scaled_tensors(Graph((Node("input", Input(1), ()), head), 2))
+
+
+def test_a_distance_stays_as_it_is():
+    config = preset("same", widths=(2, 3), distance_head=True)
+    checkpoint = Checkpoint(config, random_tensors(config.graph, 0, np.float64))
+    cold = with_temperature(checkpoint, 2.5)
+    x = image(config, batch=1)
+    before, after = (config.graph.forward(c.tensors, x) for c in (checkpoint, cold))
+    np.testing.assert_allclose(after[..., :2], before[..., :2] / 2.5)
+    np.testing.assert_array_equal(after[..., 2], before[..., 2])
