@@ -49,7 +49,6 @@ def test_touching_objects_are_parted_by_the_predicted_distance(tmp_path):
     maps, scores = object_maps(run, CONFIG, model.data, validation), {}
     for settings in (settings_for(model.data, CONFIG), ObjectSettings(distance=2)):
         scores[settings.method] = instance_scores(truths, [objects_of(m, settings)[0] for m in maps])
-    print(scores)
     assert scores["predicted"]["merged"] < scores["distance"]["merged"] / 2
     assert scores["predicted"]["ap@0.50"] > 0.8
 

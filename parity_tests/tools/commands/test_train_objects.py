@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 import tifffile
 
 from unet_data import ObjectSettings
@@ -55,4 +56,29 @@ def test_the_border_is_a_class_and_the_choice_is_stored(tmp_path, capsys):
 def test_labels_that_number_no_objects_are_refused(tmp_path, capsys):
     assert train(folder_of(tmp_path / "data", instances=False), tmp_path / "run", "--objects") == 2
     assert "number objects" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_distance_head_is_trained_and_kept(tmp_path, capsys):
+    data = folder_of(tmp_path / "data")
+    assert train(data, tmp_path / "run", "--distance-head") == 0
+    assert "chosen by the validation images" in capsys.readouterr().err
+    best = Checkpoint.load(tmp_path / "run" / "best")
+    assert best.config.distance_head
+    assert ObjectSettings.from_dict(best.data.objects, "best").distance == 2
+    flags = ["-o", str(tmp_path / "o.tif"), "--output", "objects", "--object-settings", "method=predicted"]
+    assert main(["predict", str(tmp_path / "run" / "best"), str(data / "images" / "a.tif"), *flags]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--distance-head needs labels that number objects"),
+        (["--preset", "m-net"], "only a U-Net predicts distances"),
+    ],
+)
+def test_a_distance_head_that_cannot_be_trained_is_refused(flags, message, tmp_path, capsys):
+    assert train(folder_of(tmp_path / "data", instances=False), tmp_path / "run", "--distance-head", *flags) == 2
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
