@@ -33,7 +33,11 @@ def test_the_network_of_the_page_passes_what_every_network_passes(tmp_path):
     for name, code in files:
         (tmp_path / name).write_text(code, encoding="utf-8")
     numbers = tmp_path / "parity_tests/spec/families/test_numbers.py"
-    numbers.write_text(numbers.read_text(encoding="utf-8").replace("NUMBERS = [\n", f"NUMBERS = [\n    {number}", 1))
+    numbers.write_text(
+        numbers.read_text(encoding="utf-8").replace(
+            "NUMBERS = [\n", f"NUMBERS = [\n    {number.rstrip(chr(10) + ',')},\n", 1
+        )
+    )
     readme = tmp_path / "README.md"
     readme.write_text(readme.read_text(encoding="utf-8").replace("`unet++`,", "`sum-unet`, `unet++`,", 1))
     path = os.pathsep.join(str(tmp_path / folder) for folder in (".", "export", "tools"))

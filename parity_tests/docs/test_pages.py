@@ -1,0 +1,135 @@
+"""The pages of the site: every code block is run, or says why not; generated pages are up to date; links lead on."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+
+import pytest
+
+from .. import ROOT
+from .pages import SHOWN, blocks_of, furnish, run_page
+
+DOCS = ROOT / "docs"
+ROOMS = ("start", "guides", "reference", "how", "results", "develop")
+PAGES = [DOCS / "index.md", *(p for room in ROOMS for p in sorted((DOCS / room).glob("*.md")))]
+ELSEWHERE = {
+    "deploy.md": "parity_tests/export and parity_tests/tools/commands/test_export.py run its commands",
+    "diff.md": "parity_tests/tools/commands/test_diff.py and parity_tests/tools/diff run them",
+    "families.md": "written by docs/generate/families.py; parity_tests/tools/commands/test_every_family.py",
+    "jax.md": "fragments for a reader's own program; parity_tests/jax runs the calls",
+    "large-images.md": "parity_tests/tools/commands/test_predict_tiled.py runs the commands",
+    "nnunet.md": "parity_tests/tools/commands/test_predict_nnunet.py; it needs a trained model",
+    "objects.md": "parity_tests/tools/commands/test_predict_objects.py and test_evaluate_objects.py",
+    "packages.md": "parity_tests/export/packages; other programs are needed",
+    "pytorch.md": "fragments for a reader's own program; parity_tests/torch runs the calls",
+    "sources.md": "parity_tests/tools/conversion; files of other projects are needed",
+    "training.md": "parity_tests/tools/commands/test_train.py and its neighbours run the commands, smaller",
+}
+"""Older pages whose blocks are not run as they stand, and what runs the like."""
+
+
+def name_of(page) -> str:
+    return page.relative_to(DOCS).as_posix()
+
+
+def runs(page) -> bool:
+    return any(not (b.reason or b.title or b.language in SHOWN) for b in blocks_of(page))
+
+
+def test_every_page_is_run_or_says_what_runs_the_like():
+    listed = {name_of(p) for p in PAGES} | set(ELSEWHERE)
+    assert {name_of(p) for p in DOCS.rglob("*.md") if "generate" not in p.parts} == listed
+    assert len({name_of(p) for p in PAGES} & set(ELSEWHERE)) == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_block_is_shown_or_run_or_says_why_not(page):
+    for block in blocks_of(page):
+        if block.reason or block.language in SHOWN:
+            continue
+        if block.title:
+            assert page.name == "add-a-network.md", "only test_add_a_network.py runs blocks with a title"
+            continue
+        assert block.language in ("python", "sh"), f"{block.language!r} is neither shown nor run"
+        if block.language == "sh":
+            lines = [line for line in block.code.splitlines() if line.strip()]
+            assert all(line.startswith("unet ") for line in lines), lines
+
+
+def test_a_block_that_no_test_runs_is_noticed(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nassert 0, 'seen'\n```\n\n<!-- not run: why -->\n```sh\nrm\n```\n\n```sh\nrm\n```\n")
+    assert [(b.language, b.reason) for b in blocks_of(page)] == [("python", None), ("sh", "why"), ("sh", None)]
+    with pytest.raises(AssertionError, match="seen"):
+        run_page(page)
+    page.write_text("```sh\nrm -r all\n```\n")
+    with pytest.raises(AssertionError, match="no command of ours"):
+        run_page(page)
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+    folder = tmp_path_factory.mktemp("reader")
+    furnish(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("page", [p for p in PAGES if runs(p)], ids=name_of)
+def test_the_blocks_of_a_page_run(page, furnished, tmp_path, monkeypatch):
+    pytest.importorskip("jax", reason="jax is not installed; pip install 'unet-twins[jax]'")
+    pytest.importorskip("torch", reason="torch is not installed; pip install 'unet-twins[torch]'")
+    shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)  # a reader begins each page with the same files
+    monkeypatch.chdir(tmp_path)
+    assert run_page(page) > 0
+
+
+@pytest.mark.parametrize("name", [pytest.param("commands", marks=pytest.mark.slow), "weight_map"])
+def test_a_generated_page_is_up_to_date(name):
+    """Where it is not: python docs/generate/NAME.py"""
+    space = runpy.run_path(str(DOCS / "generate" / f"{name}.py"))
+    assert space["PAGE"].read_text(encoding="utf-8") == space["page"]()
+
+
+@pytest.mark.slow
+def test_the_figures_are_up_to_date():
+    """Their text, at least: where lines end depends on the version of matplotlib."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed; pip install 'unet-twins[report]'")
+    figures = runpy.run_path(str(DOCS / "generate" / "figures.py"))["FIGURES"]
+    for name, draw in figures.items():
+        words = [re.findall(r"<text[^>]*>([^<]*)</text>", t) for t in ((DOCS / "assets" / name).read_text(), draw())]
+        assert words[0] == words[1]
+        assert len(words[0]) > 8
+
+
+def test_links_lead_somewhere():
+    site = runpy.run_path(str(DOCS / "generate" / "site.py"))
+    texts = [p for p in DOCS.rglob("*.md") if "generate" not in p.parts]
+    texts += [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "ARCHITECTURE", "CHANGELOG", "SECURITY")]
+    broken = []
+    for text in texts:
+        page = text.relative_to(ROOT).as_posix()
+        for target in site["links"](text.read_text(encoding="utf-8")):
+            path = site["resolved"](target, page)
+            if path is None or not (ROOT / path).exists():
+                broken.append(f"{page}: {target}")
+    assert broken == []
+
+
+def test_links_of_the_site_lead_to_copies_of_files_outside_docs():
+    rewritten = runpy.run_path(str(DOCS / "generate" / "site.py"))["rewritten"]
+    for before, after in (
+        ("[a](../CONTRIBUTING.md#test)", "[a](repository/CONTRIBUTING.md#test)"),
+        ("[`b.toml`](../unet_spec/b.toml)", "`b.toml` (`unet_spec/b.toml`)"),
+        ("[c](sources.md)", "[c](sources.md)"),
+        ("[d](#below)", "[d](#below)"),
+        ("![d](../e/f.png)", "![d](repository/e/f.png)"),
+        ("[g](https://h/i)", "[g](https://h/i)"),
+    ):
+        assert rewritten(before, "jax.md") == after
+    assert rewritten("[a](../../CONTRIBUTING.md)", "how/x.md") == "[a](../repository/CONTRIBUTING.md)"
+    assert rewritten("[a](docs/jax.md) [b](PARITY.md)", "repository/README.md") == "[a](../jax.md) [b](PARITY.md)"
