@@ -70,11 +70,11 @@ def row(action: argparse.Action) -> str:
     default = found[1].removeprefix("default: ") if found else ""
     text = text[: found.start()] if found else text
     value = " ".join(action.metavar) if isinstance(action.metavar, tuple) else str(action.metavar or "")
-    value = re.sub(r"\{None\}\|", "", value).replace("{[", "[").replace("]}", "]")
+    value = re.sub(r"\{None\}\||(?<=\{)None,", "", value).replace("{[", "[").replace("]}", "]")
     flags = [flag for flag in action.option_strings if not flag.startswith("--no-")]
     names = " ".join(map(code, flags)) or code(action.dest.upper().rpartition(".")[2])
     is_switch = len(flags) < len(action.option_strings)
-    shown = "" if default in ("None", "False", "True", "", "''") else default
+    shown = {"None": "", "False": "", "True": "on", "''": ""}.get(default, default)
     return f"| {names} | {'' if is_switch or not flags else code(value)} | {escaped(text)} | {code(shown)} |"
 
 

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "families.md": "written by docs/generate/families.py; parity_tests/tools/commands/test_every_family.py",
     "jax.md": "fragments for a reader's own program; parity_tests/jax runs the calls",
     "large-images.md": "parity_tests/tools/commands/test_predict_tiled.py runs the commands",
+    "napari.md": "parity_tests/tools/napari_plugin",
     "nnunet.md": "parity_tests/tools/commands/test_predict_nnunet.py; it needs a trained model",
     "objects.md": "parity_tests/tools/commands/test_predict_objects.py and test_evaluate_objects.py",
     "packages.md": "parity_tests/export/packages; other programs are needed",
