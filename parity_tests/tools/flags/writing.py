@@ -19,7 +19,7 @@ def predict(watch: Watch) -> None:
     done = SimpleNamespace(finished=True, shape=(3,), seconds=1.0, pixels=3, facts=FileFacts())
     in_command(watch, "predict", find_plans=None, open_network=NETWORK, check_prediction=None)
     record = {"image": "a.tif", "out": "out.tif", "shape": [3], "seconds": 1.0, "megapixels_per_second": 1.0}
-    watch.stub("unet_tools.commands.predict._record", record | {"finished": True, "classes": {}}, only="")
+    watch.stub("unet_tools.commands.predict.image_record", record | {"finished": True, "classes": {}}, only="")
     watch.stub("unet_tools.commands.predict.write_overlay")
     watch.stub("unet_tools.commands.predict.predict_file", done, only="source target settings")
     watch.stub("unet_tools.commands.predict.print_json", only="output")
@@ -61,7 +61,11 @@ PREDICT = Command(
         "--json": ("", {"print_json": "called"}),
     },
     needs={"--dtype": "--output probabilities"},
-    elsewhere=dict.fromkeys(("--table", "--outlines", "--object-settings"), "tools/commands/test_predict_objects.py"),
+    elsewhere={
+        **dict.fromkeys(("--table", "--outlines", "--object-settings"), "tools/commands/test_predict_objects.py"),
+        "--dask": "tools/prediction/test_cluster.py",
+        **dict.fromkeys(("--slurm", "--jobs"), "tools/prediction/test_slurm.py"),
+    },
 )  # fmt: skip
 
 

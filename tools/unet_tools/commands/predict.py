@@ -11,7 +11,8 @@ float32, or 0 to 255 in a PNG or with --dtype uint8.
 
 Of several images, one that cannot be segmented is reported and does not stop the others; exit code 2 at the end.
 Finished tiles are kept in OUT.part until the result is written. After a kill, the same command goes on from there.
-Job arrays: unet predict ... --shard 1/8 to 8/8, then the same command without --shard joins the parts.
+Beyond one machine: --dask local:3 or --dask tcp://host:8786 computes on a Dask cluster, --slurm job.sh writes a job
+array. By hand: unet predict ... --shard 1/8 to 8/8, then the same command without --shard joins the parts.
 
 --output objects numbers the objects, such as cells: each pixel has its object's number, 0 of none (docs/objects.md).
 --table adds measurements of each, --outlines their outlines for QuPath, ImageJ or COCO.
@@ -25,7 +26,7 @@ Example: unet predict runs/em/best slide.ome.tif -o labels.tif --memory 2GiB
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,13 +35,12 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from unet_data.inference.output import OutputKind, OutputType
-from unet_data.inference.predict_file import PredictResult, Progress, check_prediction, predict_file
+from unet_data.inference.predict_file import Progress, check_prediction, predict_file
 from unet_data.inference.settings import PredictSettings
 from unet_data.io.facts import FileFacts, summary
-from unet_data.io.stores.remote import exists
+from unet_data.io.stores.remote import absolute, exists
 from unet_data.io.writers import check_not_input
 from unet_data.nnunet import NnunetPlans, find_plans, predict_nifti
-from unet_data.objects.results import ObjectsFound
 from unet_spec import InputError
 from unet_spec.files import parse_bytes
 
@@ -48,10 +48,13 @@ from ..arguments.networks import named_network
 from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, installed, open_network
 from ..console import notes, print_json
+from ..prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
 from ..prediction.many import do_all, refuse
 from ..prediction.nnunet_folder import choose_cases, open_folds
 from ..prediction.objects import describe, files_of, settings_of
 from ..prediction.overlay import overlay_path, write_overlay
+from ..prediction.records import image_record
+from ..prediction.slurm import command_line, write_jobs
 from ..prediction.targets import targets
 from ..progress import ImagesProgress, OneOfProgress, PixelProgress
 
@@ -94,7 +97,13 @@ class Args:
     overlay: bool = False
     """Also write OUT-overlay.png: the image with the outlines of its classes. For labels."""
     shard: str | None = None
-    """i/n: compute the i-th of n parts only."""
+    """i/n: compute the i-th of n parts only. Of at least n images, each part is whole images."""
+    dask: str | None = None
+    """Compute on a Dask cluster: local:3 starts three worker processes here, tcp://host:8786 joins a cluster."""
+    slurm: Path | None = None
+    """Write a script of a SLURM job array to this file instead of computing."""
+    jobs: int = 8
+    """Jobs of that array."""
     table: Path | None = None
     """Of objects: write a row for each, to a .csv or .parquet; of several images, one file each, with its name."""
     outlines: Path | None = None
@@ -120,8 +129,16 @@ def run(args: Args) -> int:
         return _predict_nnunet(args, plans)
     if args.overlay and args.output != "labels":
         raise InputError("--overlay shows labels: leave out --output")
+    if args.dask is not None and args.shard is not None:
+        raise InputError("--dask makes the shards itself: leave out --shard")
     settings = _settings(args)
-    files = [(s, t) for s, t in targets(args.images, args.out).items() if not (args.skip_existing and exists(t))]
+    planned = list(targets(args.images, args.out).items())
+    if args.slurm is not None:
+        return _write_slurm(args, len(planned))
+    if settings.shard is not None and len(planned) >= settings.shard[1] > 1:  # whole images: nothing is to be joined
+        part, parts = settings.shard
+        planned, settings = planned[part - 1 :: parts], replace(settings, shard=None)
+    files = [(s, t) for s, t in planned if not (args.skip_existing and exists(t))]
     by_strips = "torch" if installed("torch") else "jax"
     network = open_network(args.checkpoint, by_strips if args.strips and args.runtime is None else args.runtime)
     if network.name == "mnn-fast":
@@ -147,14 +164,18 @@ def run(args: Args) -> int:
     names = network.data.class_names or tuple(f"class {index}" for index in range(count))
 
     facts: list[FileFacts] = []
+    outcomes = {} if args.dask is None else _on_cluster(args, files, settings)
 
     def one(source: Path, target: Path, progress: Progress) -> dict[str, Any]:
         own = files_of(settings, source, len(files) > 1)
-        done = predict_file(network, source, target, own, progress)
+        if source in outcomes:
+            done = outcomes[source].result(progress)
+        else:
+            done = predict_file(network, source, target, own, progress)
         facts.append(done.facts)
         if args.overlay and done.finished:
             write_overlay(source, target, overlay_path(target), network.config.spatial_dims, reading)
-        return _record(source, target, done, names)
+        return image_record(source, target, done, names)
 
     def tell(record: dict[str, Any], where: str = "") -> None:
         if "objects" in record:
@@ -191,6 +212,43 @@ def run(args: Args) -> int:
     return 0
 
 
+def _on_cluster(args: Args, files: Sequence[tuple[Path, Path]], settings: PredictSettings) -> Mapping[Path, Outcome]:
+    """Computes the images on a cluster: the outcome of each of several; of a single one the tiles, which are joined by
+    the caller."""
+    runtime = args.runtime or (("torch" if installed("torch") else "jax") if args.strips else None)
+    tasks = [
+        Task(absolute(args.checkpoint), runtime, absolute(s), absolute(t), files_of(settings, s, len(files) > 1))
+        for s, t in files
+    ]
+    with cluster(str(args.dask)) as client:
+        if not args.json:
+            notes.print(f"Dask: {client.dashboard_link}", style="dim", soft_wrap=True)
+        alone = len(tasks) == 1
+        if alone:
+            tasks = sharded(tasks[0], len(client.scheduler_info()["workers"]))
+        else:  # a lost worker may have written its result already
+            tasks = [replace(task, settings=replace(task.settings, overwrite=True)) for task in tasks]
+        with ImagesProgress(len(tasks), args.json) as bar:
+            found = on_cluster(client, tasks, bar.report)
+    if not alone:
+        return {source: outcome for (source, _), outcome in zip(files, found, strict=True)}
+    if tasks[0].settings.shard is None:
+        return {files[0][0]: found[0]}
+    if errors := [outcome.error for outcome in found if outcome.error]:
+        raise InputError(f"{errors[0]}; {len(errors)} of {len(found)} shards failed, the same command goes on")
+    return {}
+
+
+def _write_slurm(args: Args, images: int) -> int:
+    if args.slurm is None or args.shard or args.dask:
+        raise InputError("--slurm writes the --shard of each job itself, and --dask is another way: give one")
+    whole = images >= args.jobs > 1
+    again = replace(args, skip_existing=args.skip_existing or (whole and not args.overwrite))
+    for line in write_jobs(args.slurm, command_line(again, "predict", ("slurm", "jobs")), args.jobs, not whole):
+        print(line)
+    return 0
+
+
 def _check_overlay(path: Path, sources: Sequence[Path], overwrite: bool) -> None:
     """Raises InputError where an overlay would replace an image, or a file that is not to be replaced."""
     check_not_input(path, sources)
@@ -220,7 +278,7 @@ def _settings(args: Args) -> PredictSettings:
 
 
 def _predict_nnunet(args: Args, plans: NnunetPlans) -> int:
-    tiles = (args.memory, args.tile, args.halo, args.augment, args.shard)
+    tiles = (args.memory, args.tile, args.halo, args.augment, args.shard, args.dask, args.slurm)
     if any(value is not None for value in tiles) or args.strips or args.blend:
         raise InputError(
             "a model of nnU-Net has its own tiles and views: give no other flags for them than --no-mirror"
@@ -274,31 +332,6 @@ def _all_lines(args: Args, records: list[dict[str, Any]], runtime: str) -> str:
 
 def _percent(shares: dict[str, float]) -> str:
     return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-
-
-def _record(source: Path, target: Path, done: PredictResult, names: Sequence[str]) -> dict[str, Any]:
-    return {
-        "image": str(source),
-        "out": str(target),
-        "shape": list(done.shape),
-        "seconds": done.seconds,
-        "megapixels_per_second": done.pixels / 1e6 / max(done.seconds, 1e-9),
-        "tiles": done.tiles,
-        "computed": done.computed,
-        "tile": list(done.plan.tiles.tile),
-        "exact": done.plan.tiles.exact,
-        "redundancy": done.plan.redundancy,
-        "predicted_bytes": done.plan.memory,
-        "measured_bytes": done.peak - done.before,
-        "resident_bytes": done.peak,
-        "finished": done.finished,
-        "classes": dict(zip(names, done.shares, strict=False)),
-        **({} if done.objects is None else _objects(done.objects)),
-    }
-
-
-def _objects(found: ObjectsFound) -> dict[str, Any]:
-    return {"objects": found.counts, "object_settings": found.settings.to_dict(), "remarks": list(found.remarks)}
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

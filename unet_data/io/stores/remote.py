@@ -105,6 +105,11 @@ def _protocol(fs: Any) -> str:
     return fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
 
 
+def absolute(path: Path) -> Path:
+    """The path as other processes know it; a URL as it is."""
+    return path if url_of(path) is not None else path.absolute()
+
+
 def exists(path: Path) -> bool:
     """Whether a file or folder lies at a path, local or remote.
 

@@ -1,0 +1,104 @@
+"""A Dask cluster of two workers: the bytes of a local run, a worker that is killed, and each failure once."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("distributed", reason="distributed is not installed; pip install 'unet-twins[dask]'")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+pytest.importorskip("zarr", reason="zarr is not installed")
+
+from unet_data import PredictSettings
+from unet_spec import Checkpoint, DataSpec, random_tensors
+from unet_spec.families.unet import PRESETS
+from unet_tools.cli import main
+from unet_tools.prediction.cluster import Task, cluster, sharded
+
+from ...data.io.formats.test_encode_zarr import ome_zarr
+from ...data.io.helpers import noise, refused
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    config = PRESETS["paper"].replace(widths=(2, 4), dropout=0.0)
+    folder = tmp_path_factory.mktemp("cluster") / "ck"
+    Checkpoint(config, random_tensors(config.graph, 3, np.float32), DataSpec()).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workers():
+    with cluster("local:2") as client:
+        yield client
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_worker_changes_no_byte(checkpoint, workers, tmp_path):
+    ome_zarr(tmp_path / "a.zarr", "yx", [noise(600, 600)])
+    command = ["predict", str(checkpoint), str(tmp_path / "a.zarr"), "--tile", "60", "--runtime", "onnx"]
+    assert main([*command, "-o", str(tmp_path / "near.zarr")]) == 0
+    killed = []
+
+    def kill():
+        pids = list(workers.run(os.getpid).values())
+        part = tmp_path / "far.zarr.part"
+        for _ in range(3000):
+            if len(list(part.glob("*.npy")) if part.exists() else ()) > 3:
+                os.kill(pids[0], signal.SIGKILL)
+                killed.append(pids[0])
+                return
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert main([*command, "-o", str(tmp_path / "far.zarr"), "--dask", workers.scheduler.address]) == 0
+    killer.join()
+    assert killed, "the run was over before a worker could be killed"
+    assert files(tmp_path / "far.zarr") == files(tmp_path / "near.zarr")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_of_many_images_each_failure_is_told_once(checkpoint, workers, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for number in range(30):
+        np.save(tmp_path / f"in/{number:02d}.npy", noise(40, 40, seed=number))
+    (tmp_path / "in/07.npy").write_bytes(b"no array")
+    command = ["predict", str(checkpoint), str(tmp_path / "in"), "--runtime", "onnx"]
+    assert main([*command, "-o", str(tmp_path / "near")]) == 2
+    capsys.readouterr()
+    assert main([*command, "-o", str(tmp_path / "far"), "--dask", workers.scheduler.address]) == 2
+    told = capsys.readouterr().err
+    assert told.count("07.npy: cannot be read") == 1
+    assert "1 of 30 were not segmented" in told
+    assert files(tmp_path / "far") == files(tmp_path / "near")
+    assert len(files(tmp_path / "far")) == 29
+
+
+def test_shards_of_one_image_reach_every_worker():
+    task = Task(Path("ck"), None, Path("a.zarr"), Path("o.zarr"), PredictSettings())
+    parts = [each.settings.shard for each in sharded(task, 3)]
+    assert parts == [(i, 12) for i in range(1, 13)]
+    whole = Task(Path("ck"), None, Path("a.zarr"), Path("o.zarr"), PredictSettings(blend=True))
+    assert sharded(whole, 3) == [whole]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("locl", "--dask locl: give local, local:3 or an address"),
+        ("local:0", "--dask local:0: a cluster needs a worker"),
+    ],
+)
+def test_what_is_no_cluster_is_one_line(where, message):
+    assert refused(lambda: cluster(where).__enter__()).startswith(message)

@@ -1,0 +1,158 @@
+"""Predictions on a Dask cluster: a task is one of several images, or one shard of a single image.
+
+A worker that is lost costs its task only: Dask gives that to another one, which goes on with the tiles on the disk or
+in the store. Workers read the checkpoint and the images, and write the results, by the same paths as the client.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from unet_data.inference.network import OpenNetwork
+from unet_data.inference.predict_file import PredictResult, predict_file
+from unet_data.inference.predict_file import Progress as FileProgress
+from unet_data.inference.settings import PredictSettings
+from unet_data.io.stores.remote import shown
+from unet_spec import InputError
+from unet_spec.files import first_line
+
+from ..arguments.runtimes import RuntimeName, open_network
+
+RETRIES = 3
+"""Times that a task is repeated that failed for another reason than bad input."""
+SHARDS = 4
+"""Of a single image, for each worker."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """An image, or a shard of one, for a worker: where it is, what runs it and how."""
+
+    checkpoint: Path
+    runtime: RuntimeName | None
+    source: Path
+    target: Path
+    settings: PredictSettings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: its result, or the message of an error; and warnings."""
+
+    done: PredictResult | None
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def result(self, progress: FileProgress) -> PredictResult:
+        """The result, after the warnings were reported. Raises InputError with the message of an error."""
+        for message in self.warnings:
+            progress.warn(message)
+        if self.done is None:
+            raise InputError(self.error)
+        return self.done
+
+
+class _Heard(FileProgress):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def work(task: Task) -> Outcome:
+    """Does a task, on a worker."""
+    heard = _Heard()
+    try:
+        network = _network(task.checkpoint, task.runtime)
+        done = predict_file(network, task.source, task.target, task.settings, heard)
+    except InputError as e:  # a repetition would not help
+        return Outcome(None, str(e), tuple(heard.warnings))
+    return Outcome(done, "", tuple(heard.warnings))
+
+
+@lru_cache(maxsize=1)
+def _network(checkpoint: Path, runtime: RuntimeName | None) -> OpenNetwork:
+    """One network for all tasks of a worker."""
+    return open_network(checkpoint, runtime)
+
+
+@contextmanager
+def cluster(where: str) -> Iterator[Any]:
+    """A client of a Dask cluster, which is closed after the block.
+
+    Args:
+        where: "local" or "local:3" starts worker processes on this machine; an address such as tcp://host:8786 joins
+            a cluster that exists.
+
+    Raises:
+        InputError: Dask is not installed, `where` is neither, or nothing answers there.
+    """
+    found = re.fullmatch(r"local(?::(\d+))?", where)
+    if not found and "://" not in where:
+        raise InputError(f"--dask {where}: give local, local:3 or an address such as tcp://host:8786")
+    if found and found[1] == "0":
+        raise InputError(f"--dask {where}: a cluster needs a worker; give local:1 or more")
+    try:
+        from distributed import Client, LocalCluster
+    except ModuleNotFoundError:
+        raise InputError("Dask is not installed; pip install 'unet-twins[dask]'") from None
+    if found:
+        count = int(found[1]) if found[1] else None
+        with (
+            LocalCluster(
+                n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            ) as started,
+            Client(started) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(where, timeout="10s")
+    except (OSError, ValueError) as e:
+        raise InputError(f"--dask {where}: no cluster answers ({first_line(e)})") from None
+    with client:
+        yield client
+
+
+def on_cluster(client: Any, tasks: Sequence[Task], finished: Callable[[int], None]) -> list[Outcome]:
+    """Does all tasks.
+
+    Args:
+        client: of `cluster`.
+        tasks: what to do.
+        finished: called with the number of tasks that are done.
+
+    Returns:
+        Their outcomes, in the order of the tasks. A task whose workers were lost too often, or that failed again and
+        again, has an error.
+    """
+    from distributed import as_completed
+
+    futures = client.map(work, tasks, retries=RETRIES, pure=False)
+    outcomes: dict[str, Outcome] = {}
+    places = {future.key: task for future, task in zip(futures, tasks, strict=True)}
+    for future in as_completed(futures):
+        error = future.exception() if future.status == "error" else None
+        if error is not None:
+            outcomes[future.key] = Outcome(None, f"{shown(places[future.key].source)}: {first_line(error)}")
+        elif future.status == "finished":
+            outcomes[future.key] = future.result()
+        else:
+            outcomes[future.key] = Outcome(None, f"{shown(places[future.key].source)}: was {future.status}")
+        finished(len(outcomes))
+    return [outcomes[future.key] for future in futures]
+
+
+def sharded(task: Task, workers: int) -> list[Task]:
+    """A task as shards, so that every worker has some; the task itself where its image is needed in one piece."""
+    if task.settings.samples or task.settings.whole:
+        return [task]
+    count = SHARDS * max(workers, 1)
+    return [replace(task, settings=replace(task.settings, shard=(i + 1, count))) for i in range(count)]

@@ -1,0 +1,108 @@
+"""A prediction as a SLURM job array: scripts that run the same command with --shard, and one that joins the shards."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from unet_spec import InputError
+from unet_spec.files import first_line, writing
+
+_TASK = '"$SLURM_ARRAY_TASK_ID"'
+
+
+def command_line(args: Any, name: str, left_out: tuple[str, ...] = ()) -> list[str]:
+    """The words of a command whose flags are the fields of a dataclass; flags that have their defaults are not named.
+
+    Args:
+        args: of a command: positional fields have no default.
+        name: the command's.
+        left_out: fields that are not repeated.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Args:
+        ...     checkpoint: str
+        ...     out: str
+        ...     mirror: bool = True
+        ...     tile: int | None = None
+        >>> command_line(Args("best", "o.tif", mirror=False, tile=64), "predict")
+        ['unet', 'predict', 'best', '--out', 'o.tif', '--no-mirror', '--tile', '64']
+    """
+    words = ["unet", name]
+    positional = {"checkpoint", "images", "data"}
+    for each in fields(args):
+        value = getattr(args, each.name)
+        if each.name in positional:
+            words += [str(v) for v in value] if isinstance(value, tuple) else [str(value)]
+    return words + list(_flags(args, positional | set(left_out)))
+
+
+def _flags(args: Any, left_out: set[str]) -> Iterator[str]:
+    for each in fields(args):
+        value = getattr(args, each.name)
+        flag = each.name.replace("_", "-")
+        if each.name in left_out or value == each.default or value is None:
+            continue
+        if is_dataclass(value):
+            yield from _flags(value, set())
+        elif isinstance(value, bool):
+            yield f"--{flag}" if value else f"--no-{flag}"
+        else:
+            yield f"--{flag}"
+            yield from map(str, value) if isinstance(value, tuple) else [str(value)]
+
+
+def write_jobs(path: Path, command: list[str], parts: int, joined: bool) -> list[str]:
+    """Writes an sbatch script of an array of jobs, and where shards are joined a second one beside it.
+
+    Args:
+        path: of the script, such as job.sh; the second one is job-join.sh.
+        command: without --shard.
+        parts: jobs of the array, from 1.
+        joined: whether the same command without --shard has to follow.
+
+    Returns:
+        What to type, and what sbatch says of the scripts where it is installed.
+
+    Raises:
+        InputError: there is no part, or sbatch refuses a script.
+        OutputError: a script cannot be written.
+    """
+    if parts < 1:
+        raise InputError(f"--jobs is {parts}; give 1 or more")
+    words = shlex.join(command)
+    own = f"{words} --shard {_TASK}/{parts}"
+    _write(path, [f"--array=1-{parts}", "--requeue"], own)
+    lines = [f"sbatch {shlex.quote(str(path))}"]
+    scripts = [path]
+    if joined:
+        join = path.with_name(f"{path.stem}-join{path.suffix}")
+        _write(join, [], words)
+        scripts.append(join)
+        first = f"sbatch --parsable {shlex.quote(str(path))}"
+        lines = [f"sbatch --dependency=afterok:$({first}) {shlex.quote(str(join))}"]
+    if shutil.which("sbatch"):
+        lines += [_checked(script) for script in scripts]
+    return lines
+
+
+def _write(path: Path, options: list[str], command: str) -> None:
+    chosen = ["--job-name=unet", *options, f"--chdir={shlex.quote(str(Path.cwd()))}"]
+    lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in chosen), "set -euo pipefail", f"exec {command}"]
+    with writing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+
+
+def _checked(script: Path) -> str:
+    done = subprocess.run(["sbatch", "--test-only", str(script)], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"{script}: sbatch --test-only refuses it: {first_line(ValueError(done.stderr))}")
+    return f"{script}: {first_line(ValueError(done.stderr or done.stdout))}"
