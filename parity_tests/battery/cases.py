@@ -71,7 +71,7 @@ CASES: dict[str, Case] = {
         Case("3d-valid", _PAPER.replace(widths=(2, 3), spatial_dims=3), extra=0),
         Case("3d-same", PRESETS["same"].replace(widths=(2, 3, 4), spatial_dims=3)),
         Case("3d-trilinear", _SAME.replace(widths=(2, 3), spatial_dims=3, upsampling="bilinear", norm="instance")),
-        Case("distance", _PAPER.replace(norm="batch", out_channels=3, distance_head=True)),
+        Case("distance", _PAPER.replace(norm="batch", out_channels=3, distance_head=True), "variant"),
         Case(
             "ensemble-valid",
             EnsembleConfig.of(PRESETS["paper"].replace(widths=(3, 4), in_channels=2, out_channels=1), 3),

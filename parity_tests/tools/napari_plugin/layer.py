@@ -22,7 +22,8 @@ class Brightness:
 
     def run(self, images):
         mean = images.mean(-1, keepdims=True) - 0.5
-        return np.concatenate([-mean, mean], -1) * 20
+        classes = np.concatenate([-mean, mean], -1) * 20
+        return np.concatenate([classes, 2 * mean], -1) if self.config.distance_head else classes
 
 
 def brightness(data=None, **config):

@@ -63,6 +63,18 @@ def test_objects_are_numbered_over_all_planes_and_measured():
     assert np.array_equal(objects_of(p)[0], labels[0])
 
 
+@pytest.mark.parametrize("kind", ["classes", "probabilities", "objects"])
+def test_a_predicted_distance_is_no_class_and_parts_objects(kind):
+    spots = np.full((24, 20), 130, np.uint8)
+    spots[2:9, 3:9] = spots[12:20, 3:9] = 255
+    images = LayerImages((layer(spots),), 2)
+    plain, found = (ran(predict_layer(brightness(distance_head=head), images, kind))[1] for head in (False, True))
+    if kind == "objects":
+        assert (plain.summary, found.summary) == ("1 objects", "2 objects")
+    else:
+        assert np.array_equal(plain.layers[0][0], found.layers[0][0])
+
+
 def test_no_object_at_all():
     _, found = ran(predict_layer(brightness(), LayerImages((layer(SPOTS * 0),), 2), "objects"))
     assert found.summary == "0 objects"

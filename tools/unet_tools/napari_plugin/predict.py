@@ -69,9 +69,9 @@ def predict_layer(
     config, data = network.config, network.data
     making = settings_for(data, config, objects) if kind == "objects" else None
     output = {
-        "classes": Output("labels", overlapping=data.overlapping),
-        "probabilities": Output("probabilities", overlapping=data.overlapping),
-        "objects": Output("objects", "uint8"),
+        "classes": Output("labels", overlapping=data.overlapping, distance=config.distance_head),
+        "probabilities": Output("probabilities", overlapping=data.overlapping, distance=config.distance_head),
+        "objects": Output("objects", "uint8", distance=config.distance_head),
     }[kind]
     pixel, dtype = output.pixel(config)
     plan = plan_tiled(network, images.spatial)
@@ -117,7 +117,7 @@ def predict_layer(
 def _tiles(network: OpenNetwork, image: np.ndarray, plan: Plan) -> Generator[tuple[Any, np.ndarray], None, None]:
     prepared = network.prepare(image[None])[0]
     numbers = range(len(plan.tiles))
-    tiles = compute_tiles(network.run, prepared, plan.tiles, network.config.out_channels, numbers, batch=plan.batch)
+    tiles = compute_tiles(network.run, prepared, plan.tiles, network.config.output_channels, numbers, batch=plan.batch)
     for tile, _, logits in tiles:
         yield tile, logits
 
