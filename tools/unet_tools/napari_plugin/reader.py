@@ -55,7 +55,8 @@ def read_bundle(path: str) -> list[LayerData]:
     else:
         layers = [(image[..., c], {"name": f"{name} channel {c}"}, "image") for c in range(image.shape[-1])]
     inside = tuple(slice(0, n) for n in image.shape[:-1])
-    classes = Output("labels", overlapping=data.overlapping).of(golden.logits[0][inside])
+    output = Output("labels", overlapping=data.overlapping, distance=config.distance_head)
+    classes = output.of(golden.logits[0][inside])
     if classes.shape[: len(inside)] != image.shape[:-1]:
         raise InputError(f"{bundle.folder}: its golden image and its output do not have one size")
     build = masks_layers if data.overlapping else lambda *given: [classes_layer(*given)]
