@@ -38,7 +38,7 @@ from unet_data.inference.output import OutputKind, OutputType
 from unet_data.inference.predict_file import Progress, check_prediction, predict_file
 from unet_data.inference.settings import PredictSettings
 from unet_data.io.facts import FileFacts, summary
-from unet_data.io.stores.remote import absolute, exists
+from unet_data.io.stores.remote import absolute, exists, shown
 from unet_data.io.writers import check_not_input
 from unet_data.nnunet import NnunetPlans, find_plans, predict_nifti
 from unet_spec import InputError
@@ -191,11 +191,11 @@ def run(args: Args) -> int:
         return record
 
     if len(files) == 1:
-        records = do_all("image", {str(s): ([s], partial(alone, s, t)) for s, t in files})
+        records = do_all("image", {shown(s): ([s], partial(alone, s, t)) for s, t in files})
     else:
         with ImagesProgress(len(files), args.json) as bar:
             progress = [OneOfProgress(bar, number) for number in range(len(files))]
-            work = {str(s): ([s], partial(one, s, t, p)) for (s, t), p in zip(files, progress, strict=True)}
+            work = {shown(s): ([s], partial(one, s, t, p)) for (s, t), p in zip(files, progress, strict=True)}
             records = do_all("image", work)
         if not args.json:
             notes.print(_all_lines(args, records, network.name), soft_wrap=True)

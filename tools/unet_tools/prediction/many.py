@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unet_data.io.stores.remote import shown
 from unet_spec import InputError
 
 from ..console import notes
@@ -29,7 +30,8 @@ def do_all(key: str, work: Mapping[str, tuple[Sequence[Path], Callable[[], Recor
         try:
             records.append(make())
         except InputError as e:
-            message = str(e) if any(str(file) in str(e) for file in files) else f"{files[0]}: {e}"
+            named = [shown(file) for file in files]
+            message = str(e) if any(name in str(e) for name in named) else f"{named[0]}: {e}"
             records.append({key: name, "error": message})
             if len(work) > 1:
                 notes.print(message, style="red", soft_wrap=True)

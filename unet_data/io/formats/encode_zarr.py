@@ -92,7 +92,7 @@ def write_zarr(path: Path, images: Sequence[Windows], facts: FileFacts, target: 
         counted = tuple(n for name, n in zip(*before, strict=True) if name != "c")
         channel = names.index("c") if values else None
         axes = (*names, *SPATIAL[-dims:])
-        levels = _levels(size, dims)
+        levels = _levels(size, dims) if image is None else _levels_of(image)
         mark["attributes"] |= result_metadata(facts, axes, dims, levels, form, image is not None)
         group, arrays = zarr.create_group(store, zarr_format=form, **mark), []
         own: dict[str, Any] = {"dimension_names": axes} if form == 3 else {"chunk_key_encoding": _SLASHES}
@@ -132,6 +132,14 @@ def _write_image(
             array[(*place, *at)] = window
         else:
             array[(*place[:channel], slice(None), *place[channel:], *at)] = np.moveaxis(window, -1, 0)
+
+
+def _levels_of(image: Path) -> int:
+    """The levels of an image, which NGFF wants its labels to have as well."""
+    form = _zarr_format(image)
+    metadata = _json(image / ("zarr.json" if form == 3 else ".zattrs")) or {}
+    entry = metadata["attributes"]["ome"] if form == 3 else metadata
+    return len(entry["multiscales"][0]["datasets"])
 
 
 def _zarr_format(image: Path) -> int:

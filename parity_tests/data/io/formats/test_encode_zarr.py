@@ -28,7 +28,8 @@ def ome_zarr(path, axes, levels, version=3):
     group = zarr.create_group(path, zarr_format=version)
     datasets = []
     for number, array in enumerate(levels):
-        made = group.create_array(str(number), shape=array.shape, dtype=array.dtype, chunks=array.shape)
+        own = {"dimension_names": list(axes)} if version == 3 else {}
+        made = group.create_array(str(number), shape=array.shape, dtype=array.dtype, chunks=array.shape, **own)
         made[...] = array
         finer = {name: 2**number if name in "yx" else 1 for name in axes}
         steps = [{"type": "scale", "scale": [SCALE[a] * finer[a] for a in axes]}]
@@ -147,9 +148,9 @@ def levels(path):
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_labels_lie_in_their_image_as_a_pyramid(version, tmp_path):
-    array = noise(1, 2, 1100, 70)
+    array = noise(1, 2, 110, 70)
     image = tmp_path / "a.zarr"
-    ome_zarr(image, "cyx", [array[0, :1]], version)
+    ome_zarr(image, "cyx", [array[0, :1], array[0, :1, ::2, ::2]], version)  # labels have its number of levels
     for name in ("cells", "more"):
         predicted(image, image / "labels" / name)
     metadata, scales, arrays = levels(image / "labels/cells")
@@ -164,7 +165,17 @@ def test_labels_lie_in_their_image_as_a_pyramid(version, tmp_path):
     assert listed.get("ome", listed)["labels"] == ["cells", "more"]
     predicted(image, image / "labels/cells", overwrite=True)
     assert sorted(p.name for p in (image / "labels").iterdir() if p.is_dir()) == ["cells", "more"]
-    assert open_pictures(image, 2, 1)[0].shape == (1100, 70, 1)
+    assert open_pictures(image, 2, 1)[0].shape == (110, 70, 1)
+
+
+def test_a_large_result_is_a_pyramid(tmp_path):
+    array = noise(1100, 70)
+    ome_zarr(tmp_path / "a.zarr", "yx", [array])
+    predicted(tmp_path / "a.zarr", tmp_path / "o.zarr")
+    _, scales, arrays = levels(tmp_path / "o.zarr")
+    assert [a.shape for a in arrays] == [(1100, 70), (550, 35)]
+    np.testing.assert_array_equal(arrays[1], array[::2, ::2] > 127)
+    assert scales["type"] == "nearest"
 
 
 def test_only_labels_lie_in_an_image(tmp_path):
