@@ -1,1 +1,1 @@
-"""The package unet_tools, and programs that need a checkout: `python -m tools.weights.build`."""
+"""The package unet_tools, and programs that need a checkout: `python -m tools.weights.build`, `tools.release`."""

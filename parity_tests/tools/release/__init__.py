@@ -1,0 +1,1 @@
+"""The release: version, wheel, environments, bill of materials."""
