@@ -64,18 +64,25 @@ def escaped(text: str) -> str:
 
 
 def row(action: argparse.Action) -> str:
-    """A flag: its names, its value, what it does, its default."""
+    """A flag: its names and its value, what it does, its default."""
     text = str(action.help or "").replace("\n", " ")
     found = re.search(r"\s*\((default: .*|required|repeatable|optional)\)$", text)
     default = found[1].removeprefix("default: ") if found else ""
     text = text[: found.start()] if found else text
-    value = " ".join(action.metavar) if isinstance(action.metavar, tuple) else str(action.metavar or "")
-    value = re.sub(r"\{None\}\||(?<=\{)None,", "", value).replace("{[", "[").replace("]}", "]")
     flags = [flag for flag in action.option_strings if not flag.startswith("--no-")]
     names = " ".join(map(code, flags)) or code(action.dest.upper().rpartition(".")[2])
     is_switch = len(flags) < len(action.option_strings)
-    shown = {"None": "", "False": "", "True": "on", "''": ""}.get(default, default)
-    return f"| {names} | {'' if is_switch or not flags else code(value)} | {escaped(text)} | {code(shown)} |"
+    value = "" if is_switch or not flags else f"<br>{values(action.metavar)}"
+    notes = {"None": "", "False": "", "''": "", "": "", "True": " On by default.", "required": " Required."}
+    return f"| {names}{value} | {escaped(text)}{notes.get(default, f' Default: {code(default)}.')} |"
+
+
+def values(metavar: str | tuple[str, ...] | None) -> str:
+    """What a flag takes: a kind of value, or the choices; "…" where it takes several."""
+    text = " ".join(metavar) if isinstance(metavar, tuple) else str(metavar or "")
+    text = re.sub(r"\{None\}\||(?<=\{)None,", "", text)
+    text = re.sub(r"(\S+) \[\1 \.\.\.\]", r"\1 …", text)  # SIZE [SIZE ...]
+    return escaped(re.sub(r"[\[\]{}]", "", text).replace(",", ", "))
 
 
 def code(text: str) -> str:
@@ -84,7 +91,7 @@ def code(text: str) -> str:
 
 
 def table(actions: list[argparse.Action]) -> str:
-    return "\n".join(["| flag | value | what it does | default |", "|---|---|---|---|", *map(row, actions)])
+    return "\n".join(["| flag | what it does |", "|---|---|", *map(row, actions)])
 
 
 def section(name: str) -> str:
