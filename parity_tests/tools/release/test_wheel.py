@@ -40,7 +40,7 @@ def test_the_content_is_listed_the_largest_first(root):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"parity_tests/x.py": b""}, r"holds parity_tests/x\.py, which is in none of unet_spec"),
+        ({"benchmarks/x.py": b""}, r"holds benchmarks/x\.py, which is in none of unet_spec"),
         ({"unet_spec/left.py": b""}, r"holds unet_spec/left\.py, and the repository has no"),
         ({"unet_tools/__init__.py": b"# other\n"}, r"unet_tools/__init__\.py is not the repository's"),
         ({"unet_jax/__init__.py": None}, "lacks unet_jax"),
