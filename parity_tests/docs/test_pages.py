@@ -134,3 +134,14 @@ def test_links_of_the_site_lead_to_copies_of_files_outside_docs():
         assert rewritten(before, "jax.md") == after
     assert rewritten("[a](../../CONTRIBUTING.md)", "how/x.md") == "[a](../repository/CONTRIBUTING.md)"
     assert rewritten("[a](docs/jax.md) [b](PARITY.md)", "repository/README.md") == "[a](../jax.md) [b](PARITY.md)"
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+
+
+def test_flags_that_pages_name_exist():
+    known = set(FLAG.findall((DOCS / "reference" / "commands.md").read_text(encoding="utf-8")))
+    texts = [p for p in PAGES if p.parent.name in ("start", "guides", "how")] + [ROOT / "CHANGELOG.md"]
+    named = {(text.name, flag) for text in texts for flag in FLAG.findall(text.read_text(encoding="utf-8"))}
+    assert sorted(f"{name} names {flag}" for name, flag in named if flag not in known) == []
+    assert len(named) > 30
