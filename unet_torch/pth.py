@@ -97,9 +97,9 @@ def _load(path: Path) -> Any:
         raise InputError(f"cannot read {path}: {e.strerror or e}") from None
     except Exception as e:  # torch raises many kinds, from pickle's to zip's
         reason = str(e).strip().splitlines()
-        told = next((line for line in reason if "GLOBAL" in line or "Unsupported" in line), (reason or [repr(e)])[0])
+        cause = next((line for line in reason if "GLOBAL" in line or "Unsupported" in line), (reason or [repr(e)])[0])
         raise InputError(
-            f"{path}: not a PyTorch file of plain tensors; nothing of it was run ({told.strip()}); of a whole model, "
+            f"{path}: not a PyTorch file of plain tensors; nothing of it was run ({cause.strip()}); of a whole model, "
             "save model.state_dict() instead"
         ) from None
 

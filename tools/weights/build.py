@@ -127,7 +127,7 @@ def build_one(name: str, given: Path | None, args: Args) -> Built:
     parts = parts_of(dataset)
     run = given or args.runs / name
     if given is None:
-        told(f"{name}: training, {args.steps} steps, in {run}", parts)
+        report(f"{name}: training, {args.steps} steps, in {run}", parts)
         train_run(parts, network_of(dataset, args.widths), settings_of(args.steps, args.seed), run)
     settings = check_run(parts, run)
     checkpoint, scores, objects = scored(Checkpoint.load(run / "best"), parts)
@@ -147,7 +147,7 @@ def files_of(checkpoint: Checkpoint, folder: Path, card: str) -> dict[str, bytes
     return {name: (folder / name).read_bytes() for name in (CONFIG, WEIGHTS, CARD)}
 
 
-def told(line: str, parts: Parts) -> None:
+def report(line: str, parts: Parts) -> None:
     counts = {"train": parts.training, "choose the checkpoint": parts.validation, "choose nothing": parts.test}
     notes.print(f"{line}; {', '.join(f'{len(part)} images {what}' for what, part in counts.items())}", soft_wrap=True)
 

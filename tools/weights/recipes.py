@@ -42,7 +42,7 @@ SUBJECTS = {
         "CC0-1.0",
         ("Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, 2019.",),
         "Images of one experiment are on both sides of the split, so that images of another microscope will score "
-        "lower. Stained tissue (purple, pink) and bright-field images were not seen. Nuclei that touch are told apart "
+        "lower. Stained tissue (purple, pink) and bright-field images were not seen. Nuclei that touch are separated "
         "only by how objects are made of the probabilities (`--output objects`).",
     ),
     "membranes": Subject(
