@@ -193,7 +193,7 @@ def _crop(
     """A tile (CROP, CROP, C) of an image and its label, turned and mirrored by chance."""
     index = rng.integers(len(images))
     top, left = (rng.integers(size - CROP + 1) for size in labels[index].shape)
-    turns, mirrored = rng.integers(4), rng.random() < 0.5
+    turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
     made = []
     for array in (images[index], labels[index]):
         tile = np.rot90(array[top : top + CROP, left : left + CROP], turns)

@@ -31,7 +31,7 @@ def surface(mask: Bool[np.ndarray, "*spatial"]) -> Bool[np.ndarray, "*spatial"]:
         >>> surface(np.array([[1, 1, 1, 0], [1, 1, 1, 0]], bool)).astype(int).tolist()
         [[0, 0, 1, 0], [0, 0, 1, 0]]
     """
-    return mask & ~ndimage.binary_erosion(mask, border_value=1)
+    return mask & ~np.asarray(ndimage.binary_erosion(mask, border_value=1), bool)
 
 
 def surface_distances(

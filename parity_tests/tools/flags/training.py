@@ -108,7 +108,7 @@ ROWS = {
     "--freeze": ("encoder head", {"train.settings.optimisation.freeze": ("encoder", "head")}),
     **settings(
         "loss", loss="dice", focal_gamma=0.5, tversky_alpha=0.125, tversky_beta=0.25, smoothing=0.125,
-        border_weight=5.0, border_sigma=3.5, balance=True,
+        border_weight=5.0, border_sigma=3.5, balance=True, distance_weight=2.5,
     ),
     **also(
         settings("validation", validate="2/5", group="a.", select="dice", validate_every=7, log_every=3),
@@ -131,6 +131,7 @@ TRAIN = Command(
     | dict.fromkeys(("--coordinator", "--processes", "--process"), "--coordinator h:1 --processes 2"),
     elsewhere={
         "--minutes": "tools/training/plans/test_planned.py",
+        "--distance-head": "tools/commands/test_train_objects.py",
         "--log": "tools/training/loggers/test_tensorboard.py",
         "--large-pages": "tools/test_cli.py",
         "--folds": "tools/training/test_folds.py",
