@@ -30,7 +30,7 @@ from unet_spec.files import replacing_folder
 from unet_tools.console import notes
 
 from .bill import bill, licences
-from .environments import COMMANDS, OTHERS, UNTRIED, Installed, extras_of, run_in, try_extra
+from .environments import COMMANDS, OTHERS, UNTRIED, Installed, extras_of, run_in, shown, try_extra
 from .version import Version, read_version
 from .wheel import Content, check_wheel
 
@@ -97,7 +97,7 @@ def notes_of(version: Version, commit: str, content: Content, tried: Mapping[str
         lines.append(
             f"- `pip install 'unet-twins[{extra}]'`, fresh:" if extra else "- `pip install unet-twins`, fresh:"
         )
-        lines += [f"    - `{command.splitlines()[0]}`" for command in commands]
+        lines += [f"    - `{shown(command)}`" for command in commands]
     lines += [f"- not tried: `[{extra}]`, {why}" for extra, why in UNTRIED.items()]
     if not version.dated:
         lines += ["", f"**A draft**: CHANGELOG.md has no section [{version.number}]."]

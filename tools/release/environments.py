@@ -129,12 +129,22 @@ def try_extra(extra: str, wheel: Path, folder: Path, constraints: Path, say: Cal
     run_in(work, [python, "-c", PREPARE], "an image")
     for command in tried.commands:
         run_in(work, ["bash", "-c", f"{folder}/bin/{command}"], command)
-        say(f"[{extra}] {command.splitlines()[0]}")
+        say(f"[{extra}] {shown(command)}")
     found = [Installed(d["name"], d["version"], d["licence"], tuple(d["needs"])) for d in _listed(python, work)]
     names = {d.name.lower() for d in found}
     if unwanted := sorted(names & set(tried.absent)):
         raise InputError(f"unet-twins[{extra}] installs {', '.join(unwanted)}, which it should not need")
     return sorted((d for d in found if d.name not in ("pip", "setuptools")), key=lambda d: d.name.lower())
+
+
+def shown(command: str) -> str:
+    """A command as one line.
+
+    Example:
+        >>> shown("python -c '\\nimport x\\n'")
+        "python -c ' import x '"
+    """
+    return " ".join(command.split())
 
 
 def _listed(python: str, folder: Path) -> list[dict[str, Any]]:
