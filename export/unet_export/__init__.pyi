@@ -3,6 +3,9 @@ from .bundle.manifest import Bundle as Bundle
 from .bundle.manifest import is_bundle as is_bundle
 from .bundle.manifest import open_bundle as open_bundle
 from .bundle.manifest import read_manifest as read_manifest
+from .bundle.signing import Identity as Identity
+from .bundle.signing import sign_bundle as sign_bundle
+from .bundle.signing import verify_bundle as verify_bundle
 from .bundle.write import BundleSettings as BundleSettings
 from .bundle.write import write_bundle as write_bundle
 from .onnx.check import read_onnx as read_onnx

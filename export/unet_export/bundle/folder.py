@@ -7,7 +7,7 @@ from pathlib import Path
 from unet_spec import InputError
 from unet_spec.untrusted.strict_json import read_object
 
-from .manifest import MANIFEST, is_bundle
+from .manifest import MANIFEST, SIGNATURE, is_bundle
 
 
 def check_target(path: Path) -> None:
@@ -22,6 +22,6 @@ def check_target(path: Path) -> None:
     if not is_bundle(path):
         raise InputError(f"cannot write a bundle to {path}: it is not empty, and no bundle that could be replaced")
     known = read_object(path / MANIFEST).get("files")
-    foreign = sorted(present - {MANIFEST, *(known if isinstance(known, dict) else {})})
+    foreign = sorted(present - {MANIFEST, SIGNATURE, *(known if isinstance(known, dict) else {})})
     if foreign:
         raise InputError(f"cannot replace the bundle {path}: {foreign[0]} does not belong to it; move it away first")

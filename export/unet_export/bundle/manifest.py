@@ -9,7 +9,9 @@ bundle/
   golden.npz         an image, the network's input made from it, and the logits of the float64 reference
   parity.json        how far each runtime and precision is from that reference, and which were not run, and why
   triton/            a model repository for NVIDIA Triton
+  sbom.cdx.json      a software bill of materials (CycloneDX): files with hashes, packages, licence
   README.md          the same for people
+  model.sig          a signature over all other files, if it was signed: the only file that is not in the manifest
 
 manifest.schema.json, beside this file, is the JSON schema that every manifest is held against.
 """
@@ -33,6 +35,7 @@ from ..tensorrt.engine_record import EngineRecord
 from ..tensorrt.profile import Profile
 
 MANIFEST, ONNX, GOLDEN, PARITY, CARD = "manifest.json", "model.onnx", "golden.npz", "parity.json", "README.md"
+SBOM, SIGNATURE = "sbom.cdx.json", "model.sig"
 FORMAT, VERSION = "unet-bundle", 1
 
 

@@ -32,6 +32,7 @@ from .folder import check_target
 from .golden import Golden
 from .manifest import CARD, GOLDEN, MANIFEST, ONNX, PARITY, Bundle, file_sha256, open_bundle
 from .model_card import model_card
+from .sbom import write_sbom
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -136,6 +137,7 @@ def write_bundle(
             (new / name).write_text(text, encoding="utf-8")
         (new / CARD).write_text(model_card(manifest, parity, tuple(extras or ())), encoding="utf-8")
         files = sorted(p for p in new.rglob("*") if p.is_file())
+        files = sorted([*files, write_sbom(new, manifest, files)])
         manifest["files"] = {
             p.relative_to(new).as_posix(): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files
         }

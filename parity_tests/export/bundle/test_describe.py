@@ -22,7 +22,13 @@ def test_a_bundle_says_what_the_network_wants_and_gives(written):
     assert manifest["tiling"]["stride"] == [starts[1] - starts[0]] * 2
     assert manifest["data"] == {"mean": [0.5, 0.25], "std": [0.2, 0.1], "class_names": list(DATA.class_names)}
     assert manifest["checkpoint_digest"] == checkpoint().digest()
-    assert {n for n in manifest["files"] if "/" not in n} == {"README.md", "golden.npz", "model.onnx", "parity.json"}
+    assert {n for n in manifest["files"] if "/" not in n} == {
+        "README.md",
+        "golden.npz",
+        "model.onnx",
+        "parity.json",
+        "sbom.cdx.json",
+    }
     bundle = open_bundle(written)
     assert (bundle.config, bundle.data, bundle.engines, bundle.tile) == (CONFIG, DATA, (), (572, 572))
     card = (written / "README.md").read_text(encoding="utf-8")

@@ -46,3 +46,29 @@ def test_each_number_stands_in_its_own_column(checkpoint, monkeypatch, capsys):
         "runtime": "JAX", "dtype": "float32", "against": "NumPy", "worst": "1.2e-07", "bound": "4.5e-05",
         "same": "98.7650%", "least": "87.50%", "Dice": "0.4321", "note": "ok",
     }  # fmt: skip
+
+
+def test_a_bundle_is_signed_and_verified_by_commands(tmp_path, capsys):
+    signing = pytest.importorskip("parity_tests.export.bundle.test_signing", reason="model-signing is not installed")
+    from unet_spec import Checkpoint, preset, random_tensors
+
+    config = preset("same", widths=(2, 4))
+    Checkpoint(config, random_tensors(config.graph, 0)).save(tmp_path / "net")
+    private, public = signing.keys(tmp_path)
+    bundle = tmp_path / "bundle"
+    export = ["export", f"{tmp_path}/net", "-o", f"{bundle}", "--engines", "False"]
+    assert main([*export, "--sign", f"{private}", "--json"]) == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert exported["signed"] is True
+    assert main(["check", f"{bundle}", "--verify", f"{public}", "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)
+    assert checked["digest"] == exported["digest"]
+    assert main(["check", f"{bundle}"]) == 0
+    assert exported["digest"] in capsys.readouterr().out
+    (bundle / "notes.txt").write_text("mine")
+    assert main(["check", f"{bundle}", "--verify", f"{public}"]) == 2
+    assert capsys.readouterr().err.strip() == f"unet: {bundle}: is not what was signed: added: notes.txt"
+    assert main(["check", f"{tmp_path}/net", "--verify", f"{public}"]) == 2
+    assert "--verify is for bundles" in capsys.readouterr().err
+    assert main(["export", f"{tmp_path}/net", "-o", f"{tmp_path}/one.onnx", "--sign", f"{private}"]) == 2
+    assert "--sign signs a bundle" in capsys.readouterr().err

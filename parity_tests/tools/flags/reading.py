@@ -275,7 +275,7 @@ CHECK = Command(
 def check_bundle(watch: Watch) -> None:
     Path("BUNDLE").mkdir(exist_ok=True)
     (Path("BUNDLE") / MANIFEST).write_text("")
-    watch.stub("unet_export.open_bundle", NETWORK)
+    watch.stub("unet_export.open_bundle", SimpleNamespace(config=NETWORK.config, digest=""))
     watch.stub("unet_tools.commands.check.read_stack", np.zeros((2, 3, 3, 1)), only="path")
     watch.stub("unet_tools.commands.check._truths", lambda paths, dims, ignore: list(map(str, paths)))
     watch.stub("unet_tools.commands.check.check_bundle", [FINDING], only="folder truths")
@@ -299,6 +299,7 @@ CHECK_BUNDLE = Command(
         "--provider": ("cuda", {"preflight.provider": "cuda"}),
     },
     needs={"--labels": "--images a.png", "--ignore": "--images a.png", "--provider": "--preflight"},
+    elsewhere={"--verify": "tools/commands/test_check.py"},
 )  # fmt: skip
 
 

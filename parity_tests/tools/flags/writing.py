@@ -205,7 +205,7 @@ EXPORT = Command(
         "--json": ("", {"print_json": "called", "print_table": GONE, "print_findings": GONE}),
     },
     needs=dict.fromkeys(("--title", "--author", "--cite", "--scores", "--npm"), "--to bioimageio"),
-    elsewhere={"--to": "tools/conversion/test_other_software.py"}
+    elsewhere={"--to": "tools/conversion/test_other_software.py", "--sign": "tools/commands/test_check.py"}
     | dict.fromkeys(("--opset", "--size"), "tools/conversion/test_framework_exports.py"),
 )  # fmt: skip
 

@@ -24,7 +24,7 @@ from unet_spec.files import format_bytes
 from ..arguments.networks import named_network
 from ..checking.findings import Finding
 from ..checking.runtimes import check_bundle, check_checkpoint, read_prepared
-from ..console import console, print_json, print_table, warnings_as_notes
+from ..console import console, notes, print_json, print_table, warnings_as_notes
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ class Args:
     provider: str | None = None
     """For --preflight: ONNX Runtime's execution provider: cpu, cuda, tensorrt, tensorrt-rtx, openvino, directml, coreml
     or webgpu. Default: CUDA where it is installed, else the CPU."""
+    verify: str | None = None
+    """First verify the signature of a bundle: the file of the public key, or NAME,https://ISSUER for a signature by
+    sigstore. A file that was changed, added or removed since then is refused."""
     json: bool = False
     """Print JSON."""
 
@@ -55,17 +58,27 @@ def run(args: Args) -> int:
 
 
 def _check(args: Args) -> int:
-    from unet_export import open_bundle
+    from unet_export import Identity, open_bundle, verify_bundle
     from unet_export.bundle.manifest import MANIFEST
 
+    bundled = (args.checkpoint / MANIFEST).is_file()  # damaged ones, too: opening it says what is wrong
+    if args.verify is not None:
+        if not bundled:
+            raise InputError(f"--verify is for bundles; {args.checkpoint} is none")
+        signer = Identity.parsed(args.verify) if "," in args.verify else args.verify
+        verify_bundle(args.checkpoint, signer)
+        if not args.json:
+            notes.print(f"signed by {args.verify}, and nothing has changed since", soft_wrap=True)
     if args.preflight:
         return _preflight(args)
     if args.provider is not None:
         raise InputError("--provider is for --preflight")
     if args.labels and len(args.labels) != len(args.images):
         raise InputError(f"{len(args.images)} images but {len(args.labels)} labels; give one label for each image")
-    if (args.checkpoint / MANIFEST).is_file():  # damaged ones, too: opening it says what is wrong
-        dims = open_bundle(args.checkpoint).config.spatial_dims
+    digest = None
+    if bundled:
+        bundle = open_bundle(args.checkpoint)
+        dims, digest = bundle.config.spatial_dims, bundle.digest
         images = [image for path in args.images for image in _pages(read_stack(path), dims)]
         findings = check_bundle(args.checkpoint, images or None, _truths(args.labels, dims, args.ignore))
     elif args.labels:
@@ -75,9 +88,12 @@ def _check(args: Args) -> int:
         findings = check_checkpoint(checkpoint, [read_prepared(path, checkpoint) for path in args.images])
     passed = all(f.ok is not False for f in findings) and any(f.ok for f in findings)
     if args.json:
-        print_json({"passed": passed, "findings": [asdict(f) for f in findings]})
+        own = {} if digest is None else {"digest": digest, "verified": args.verify}
+        print_json({"passed": passed, **own, "findings": [asdict(f) for f in findings]})
     else:
         print_findings(findings)
+        if digest is not None:
+            console.print(f"digest of the bundle (SHA-256 of manifest.json): {digest}", soft_wrap=True)
         console.print("the same network" if passed else "NOT the same network", style="green" if passed else "red")
     return 0 if passed else 1
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from unet_data import read_image
 from unet_data.nnunet import NnunetPlans, find_plans
 from unet_data.nnunet.plans import FILE as NNUNET
-from unet_export import BundleSettings, EngineSettings, Profile, write_bundle
+from unet_export import BundleSettings, EngineSettings, Profile, sign_bundle, write_bundle
 from unet_export.onnx.fused import Step
 from unet_export.precision.formats import Precision
 from unet_export.reference import FLOAT32_BOUND
@@ -80,6 +80,9 @@ class Args:
     """Of an .onnx file: the ONNX opset, for runtimes older than opset 21 (ONNX Runtime 1.18, OpenCV 4.11)."""
     size: tuple[int, ...] = ()
     """Of an .onnx file: the one size in pixels that it takes, one image at a time. Default: every size that fits."""
+    sign: str | None = None
+    """Sign the bundle: the file of a private key (PEM, elliptic curve), or sigstore for the identity of an account,
+    which needs a network. unet check --verify verifies it."""
     json: bool = False
     """Print JSON."""
 
@@ -87,6 +90,8 @@ class Args:
 def run(args: Args) -> int:
     args = replace(args, checkpoint=named_network(args.checkpoint))
     if args.to is not None:
+        if args.sign is not None:
+            raise InputError(f"--sign signs a bundle, not what --to {args.to} writes")
         return write_package(args.to, _package_request(args), args.json)
     if given := args.package.given():
         raise InputError(f"{given} is for --to; a bundle does not hold it")
@@ -112,6 +117,8 @@ def _export_folds(args: Args, plans: NnunetPlans) -> int:
 def _export(args: Args, plans: NnunetPlans | None) -> int:
     checkpoint = said_in_float32(Checkpoint.load(args.checkpoint), args.checkpoint)
     if kind_of(args.out):
+        if args.sign is not None:
+            raise InputError(f"--sign signs a bundle; {args.out} is one file")
         return _one_file(checkpoint, args)
     if args.opset is not None or args.size:
         raise InputError(f"--opset and --size are for one .onnx file, such as -o {args.out}.onnx, not for a bundle")
@@ -140,6 +147,8 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
             report=lambda line: None if args.json else notes.print(line),
             progress=progress,
         )
+    if args.sign is not None:
+        sign_bundle(args.out, args.sign)
     findings = check_bundle(args.out)
     passed = all(f.ok is not False for f in findings)
     if args.json:
@@ -148,6 +157,7 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
             {
                 "bundle": str(args.out),
                 "digest": bundle.digest,
+                "signed": args.sign is not None,
                 "engines": engines,
                 "findings": [asdict(f) for f in findings],
             }
@@ -158,7 +168,8 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
     print_table(str(args.out), ("file", "bytes"), lines, right="1")
     console.print()
     print_findings(findings)
-    console.print(f"digest of the bundle (SHA-256 of manifest.json): {bundle.digest}")
+    signed = "" if args.sign is None else f"; signed with {args.sign}"
+    console.print(f"digest of the bundle (SHA-256 of manifest.json): {bundle.digest}{signed}", soft_wrap=True)
     return 0 if passed else 1
 
 

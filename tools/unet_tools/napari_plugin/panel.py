@@ -92,11 +92,11 @@ class Panel(QWidget):
         """Shows a result, and returns the line of text."""
         raise NotImplementedError
 
-    def add(self, layers: list[LayerData]) -> None:
-        """Adds layers of results, in the colours of their classes."""
+    def add(self, layers: list[LayerData], painted: dict[int | None, Any] | None = None) -> None:
+        """Adds layers of results, in the colours of their classes, or those in which they were painted."""
         for data, arguments, kind in layers:
             if kind == "labels" and (classes := arguments.get("metadata", {}).get(CLASSES)):
-                arguments["colormap"] = DirectLabelColormap(color_dict=colours(list(classes)))
+                arguments["colormap"] = DirectLabelColormap(color_dict=colours(list(classes)) | (painted or {}))
             self.viewer.add_layer(Layer.create(data, arguments, kind))
 
     def _start(self, task: Callable[[], Generator[Step, None, Any]]) -> None:
@@ -148,14 +148,14 @@ class Panel(QWidget):
             show_warning(one_line(line))
 
 
-def legend(found: Prediction) -> str:
-    """The summary of a prediction as rich text: of classes, a line for each with its colour."""
+def legend(found: Prediction, painted: dict[int | None, Any] | None = None) -> str:
+    """The summary of a prediction as rich text: of classes, a line for each with its colour; see `Panel.add`."""
     classes = {
         n: c for _, arguments, _ in found.layers for n, c in arguments.get("metadata", {}).get(CLASSES, {}).items()
     }
     if not classes:
         return escape(found.summary)
-    shown, lines = colours(list(classes)), []
+    shown, lines = colours(list(classes)) | (painted or {}), []
     for number, name in classes.items():
         red, green, blue = (round(255 * value) for value in shown[number][:3])
         square = f'<span style="color: rgb({red}, {green}, {blue})">&#9632;</span>' if number else "&#9633;"

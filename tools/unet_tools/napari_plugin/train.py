@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Generator
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import napari
 from napari.layers import Image, Labels
@@ -18,6 +19,7 @@ from .paint import Trained, painted_dataset, run_folder, train_painted
 from .panel import Panel, legend
 from .predict import Prediction, predict_layer
 from .reader import NETWORK
+from .results import class_numbers
 from .work import Cancelled, Step
 
 ABOUT = (
@@ -39,6 +41,7 @@ class TrainWidget(Panel):
     def __init__(self, napari_viewer: napari.Viewer, widths: tuple[int, ...] | None = None):
         super().__init__(napari_viewer, "Train", ABOUT)
         self._widths = widths
+        self._painted: dict[int | None, Any] = {}
         self.image = self.layer_field("image", Image)
         self.labels = self.layer_field("painted", Labels)
         self.seen = QComboBox()
@@ -56,6 +59,7 @@ class TrainWidget(Panel):
         if image is None or labels is None:
             raise InputError("an image layer and a labels layer are needed; add one with Layers > New labels")
         dataset = painted_dataset(image, labels, 3 if self.seen.currentText() == "volumes" else 2)
+        self._painted = {n: labels.get_color(n) for n in class_numbers(dataset.class_names)}
         given = self.folder.text().strip()
         folder = Path(given) if given else run_folder(image.name)
         minutes, widths = self.minutes.value(), self._widths
@@ -78,7 +82,7 @@ class TrainWidget(Panel):
         trained, found = result
         for _, arguments, _ in found.layers:
             arguments["metadata"] = {**arguments.get("metadata", {}), NETWORK: str(trained.folder)}
-        self.add(found.layers)
+        self.add(found.layers, self._painted)
         self.warn(found.warnings)
         what = f"{trained.steps} steps in {trained.seconds:.0f} s. The network, for Segment and unet predict:"
-        return f"{legend(found)}<br>{what}<br>{escape(str(trained.folder))}"
+        return f"{legend(found, self._painted)}<br>{what}<br>{escape(str(trained.folder))}"
