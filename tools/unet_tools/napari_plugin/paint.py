@@ -144,6 +144,7 @@ def _train(
     from unet_jax import plan_training, preset, train
     from unet_jax.training.planning.rules import AUTO
     from unet_jax.training.planning.speed import seconds_a_step
+    from unet_jax.training.run.folder import check_new
 
     from ..training.programs import kept_programs
 
@@ -157,6 +158,7 @@ def _train(
     )
     given: dict[str, Any] = {"oversample": 1.0, "ignore": dataset.ignore}
     given |= {} if widths is None else {"widths": widths}
+    check_new(folder, False)  # planning takes a while
     folder.parent.mkdir(parents=True, exist_ok=True)
     with kept_programs(None, quiet=True):
         plan = plan_training(network, dataset, settings=AUTO.settings, given=given, seconds=60 * minutes, timed=timed)
