@@ -21,7 +21,7 @@ SHOWN = ("text", "mermaid", "json", "toml", "yaml", "cpp", "console")
 SMALLER = {
     "--minutes 30": "--recipe none --steps 2 --widths 2 4 --batch 1 --tile 28",
     "--steps 200": "--steps 2 --batch 1",
-    "unet bench bundle": "unet bench bundle --rounds 1",
+    "unet bench bundle": "unet bench bundle --rounds 1 --runtimes onnx --size 92",
 }
 """What a test runs in place of what takes minutes."""
 
