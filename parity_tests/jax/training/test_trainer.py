@@ -100,8 +100,8 @@ def test_the_sampler_gets_seed_target_and_weights(tmp_path, monkeypatch, balance
     settings = SHORT.replace(steps=1, batch=2, seed=7, border_weight=10.0, balance=balance, oversample=0.25)
     training, validation = data()
     train(WITHOUT_DROPOUT, settings, training, validation, tmp_path / "run")
-    (_, window, target, batch, seed, weights, oversample), *_ = made
-    assert oversample == 0.25
+    (_, window, target, batch, seed, weights, oversample, distances), *_ = made
+    assert (oversample, distances) == (0.25, None)
     assert (window, target, batch, seed) == ((28, 28), WITHOUT_DROPOUT.geometry.output_shape((28, 28)), 2, 7)
     assert target != window
     wanted = weight_maps(training, 10.0, settings.loss.border_sigma, balance, tmp_path)

@@ -242,6 +242,7 @@ OTHERS = {
     "batch": 2, "tile": 44, "optimizer": "sgd", "schedule": "cosine", "warmup": 0.3, "momentum": 0.5,
     "weight_decay": 0.3, "loss": "dice", "focal_gamma": 1.0, "tversky_alpha": 0.5, "tversky_beta": 0.5,
     "smoothing": 0.1, "border_weight": 5.0, "border_sigma": 3.0, "balance": True, "ignore": 255, "labels": "semantic",
+    "distance_weight": 2.0,
     "ema": 0.5, "accumulate": 2, "precision": "bfloat16", "remat": True, "select": "dice", "validate_every": 3,
     "log_every": 2, "seed": 1, "augmentation": replace(NONE, mirror=True), "normalization": "image",
     "class_numbers": "1,0", "channels": "all", "orientation": "ignore", "white_is_zero": "stored", "palette": "index",
