@@ -233,7 +233,7 @@ EVALUATE = Command(
         "--augment": (
             "turns",
             {"augmented": "called", "augmented.run": "run", "augmented.symmetry": "turns",
-             "augmented.overlapping": False, "measure_in_detail.run": "views"},
+             "augmented.overlapping": False, "augmented.distance": False, "measure_in_detail.run": "views"},
         ),
         "--ignore": ("255", {"open_data.ignore": 255}),
         "--labels": ("instance", {"open_data.kind": "instance"}),
