@@ -37,6 +37,7 @@ def test_the_source_is_never_its_own_result(checkpoint, tmp_path, capsys):
     assert weights.read_bytes() == before
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax, as its event loop ends
 @pytest.mark.parametrize("form", ["checkpoint", "orbax", "pytorch", "safetensors", "flax", "keras"])
 @pytest.mark.parametrize("limit", [64, 3000])
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(form, limit, tmp_path, capsys):
