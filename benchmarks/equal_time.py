@@ -145,9 +145,8 @@ def train_planned(
 def _values(settings: TrainSettings) -> dict[str, Any]:
     """Every setting of a recipe, so that a plan leaves it as it is."""
     values = settings.to_dict()
-    return {name: value for name, value in values.items() if name not in ("augmentation", "steps")} | values[
-        "augmentation"
-    ]
+    del values["steps"]
+    return values | values.pop("augmentation")
 
 
 def train_plainly(training: Dataset, seconds: float, seed: int) -> tuple[Run, NetworkConfig, DataSpec, int]:

@@ -37,9 +37,9 @@ def test_the_report_is_written_again_with_the_same_scores_and_verdict(trained, c
     assert after["log"] == before["log"]
     assert len((run / "report.html").read_text()) == pytest.approx(len(page), rel=0.02)
     assert main(["report", str(run)]) == 0
-    told = capsys.readouterr()
-    assert verdict["lines"][0] in told.out.replace("\n", " ")
-    assert f"look at {run / 'report.html'}" in told.err
+    shown = capsys.readouterr()
+    assert verdict["lines"][0] in shown.out.replace("\n", " ")
+    assert f"look at {run / 'report.html'}" in shown.err
 
 
 def test_of_data_that_moved(trained, tmp_path, capsys):
