@@ -1,6 +1,6 @@
 """The command `unet`: finds the subcommand, parses its flags, turns errors into one line and an exit code.
 
-Nothing heavy is imported before a subcommand is known, so that `unet --help` answers at once.
+Frameworks are imported only once the subcommand is known, so `unet --help` answers at once.
 Exit codes: 0 done; 1 a check failed, or a result cannot be written; 2 bad input.
 """
 
@@ -11,32 +11,32 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
-    "info": "layers, sizes, parameters and geometry of a network",
+    "info": "print layers, sizes, parameters and geometry of a network",
     "train": "train a network in JAX",
-    "report": "measure a training's best checkpoint again, and write its report again",
-    "data": "find the usual mistakes in a data set before training on it, or convert annotations",
+    "report": "measure the best checkpoint of a run again, and rewrite its report",
+    "data": "find common mistakes in a data set before training, or convert annotations",
     "evaluate": "measure a checkpoint on labelled images",
-    "ensemble": "join checkpoints of one network into one, the mean of their probabilities",
+    "ensemble": "combine checkpoints of one network into an ensemble",
     "predict": "segment images of any size, in any runtime",
-    "plan": "the training that your images call for; tiles, work and memory of an image or a step",
-    "convert": "weights from one format to another, bit for bit",
-    "export": "write a deployable folder: ONNX, TensorRT engines, manifest, parity record",
-    "check": "prove that every runtime at hand computes the same network",
-    "diff": "name the layer where two networks part, forward or backward",
-    "bench": "measure how fast every runtime runs a bundle",
-    "demo": "all of it, end to end, with a report",
-    "completion": "print a script that lets bash or zsh complete commands and options",
+    "plan": "print the training that fits your images, or the time and memory of a prediction or step",
+    "convert": "convert weights from one format to another, bit for bit",
+    "export": "write a bundle for deployment: ONNX, TensorRT engines, manifest, parity record",
+    "check": "check that every installed runtime computes the same network",
+    "diff": "find the first layer where two networks diverge, forward or backward",
+    "bench": "measure the speed of a bundle in every installed runtime",
+    "demo": "run the whole workflow end to end, and write a report",
+    "completion": "print a script with which bash or zsh completes commands and options",
 }
 
 OFTEN_MEANT = {
     "--lr": "it is --learning-rate",
     "--batch-size": "it is --batch",
-    "--epochs": "tiles are drawn at random, so that a training is counted in --steps, or in --minutes",
+    "--epochs": "tiles are drawn at random, so a training is counted in --steps, or in --minutes",
     "--patch-size": "it is --tile",
     "--checkpoint": "give the checkpoint without a flag",
     "--gpus": "all devices that JAX finds are used; CUDA_VISIBLE_DEVICES chooses among GPUs",
 }
-"""Flags of other programs, and what stands for them here."""
+"""Flags of other programs, and their counterparts here."""
 
 LARGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 

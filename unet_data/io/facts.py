@@ -1,4 +1,4 @@
-"""What a reader is asked to do with a file, and what it found and did: facts that travel with the pixels."""
+"""Settings of the readers, and the facts that a reader returns with the pixels: what it found and what it did."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ Role = Literal["image", "label"]
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """How files are read where they leave a choice. Every command has these as flags.
+    """How files are read if there is a choice. Every command that reads images has these as flags.
 
     Attributes:
-        channels: "auto" drops alpha of images; "all" keeps it as a channel. "repeat" drops it and repeats grey images
-            as three equal channels, for networks of colour; "grey" drops it and converts colour to grey.
-        orientation: "apply" turns images as their orientation tag (EXIF, TIFF) says; "ignore" leaves them as stored.
-        white_is_zero: Files marked "white is zero": "auto" inverts images, so that larger is brighter, and 1-bit
-            labels, and keeps the stored numbers of other labels; "displayed" inverts all; "stored" inverts none.
-        palette: Indexed colours: "auto" reads images as RGB and labels as index (greys, where a palette has only
-            these), and refuses labels whose palettes differ; "index" reads every index as its number.
-        class_colors: Colours of the classes in label pictures, in the order of the classes, with names or without:
-            "#000000,#800000" or "road=#804080,car=#00008e". Each pixel becomes the place of its colour, from 0.
-        axes: Axes of TIFF, .npy and .zarr files in the order of the file, where these do not say it or say it wrong:
-            TZYX, ZCYX; T is time, Z depth, C channel, Q any other one that is counted.
+        channels: Channels of images. "auto" drops an alpha channel; "all" keeps it. "repeat" repeats grey as three
+            equal channels, for colour networks; "grey" converts colour to grey; both drop alpha.
+        orientation: Orientation tags (EXIF, TIFF). "apply" turns images as the tag says; "ignore" leaves them as
+            stored.
+        white_is_zero: Files marked "white is zero". "auto" inverts images, so that larger is brighter, and 1-bit
+            labels; other labels keep their stored numbers. "displayed" inverts all; "stored" inverts none.
+        palette: Files with a colour palette. "auto" reads images as RGB, and labels as indices (as grey values if the
+            palette is grey); labels with different palettes are refused. "index" reads all as indices.
+        class_colors: Colours of the classes in colour-coded labels, in the order of the classes, with or without names:
+            "#000000,#800000" or "road=#804080,car=#00008e". The first colour becomes class 0.
+        axes: Axes of TIFF, .npy and .zarr files, in file order, such as TZYX or ZCYX, if the files do not state them
+            or state wrong ones. T is time, Z depth, C channel, Q any other axis.
 
     Raises:
-        InputError: a value that is not known.
+        InputError: a value is unknown.
 
     Example:
         >>> from unet_data import ReadSettings

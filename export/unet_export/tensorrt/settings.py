@@ -1,4 +1,4 @@
-"""How an engine is built: one set of options for `build_engine`, its child process, bundles and the command."""
+"""Options of an engine build, shared by `build_engine`, its child process, bundles and the command."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .profile import Profile, ProfileName
 Backend = Literal["tensorrt_rtx", "tensorrt"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 RTX_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
-"""What TensorRT for RTX builds for: Turing to Blackwell, without Hopper (90). There 1.7.1 builds an engine and refuses
-to load it ("does not support this compute capability", seen on an H200)."""
+"""GPUs that TensorRT for RTX supports: Turing to Blackwell, except Hopper (90). For Hopper, 1.7.1 builds an engine but
+does not load it ("does not support this compute capability", seen on an H200)."""
 DEFAULT_CAPABILITIES = ("80", "86", "89", "120", "121")
 """Without Turing: an engine for several GPUs uses only the features that all of them have."""
 
@@ -27,7 +27,7 @@ def available_backends() -> tuple[Backend, ...]:
     """The installed TensorRT packages, without importing them.
 
     Returns:
-        Those of "tensorrt_rtx" and "tensorrt" that are installed, in this order.
+        The installed ones of "tensorrt_rtx" and "tensorrt", in this order.
 
     Example:
         >>> from unet_export import available_backends
@@ -42,17 +42,17 @@ class EngineSettings:
     """How an engine is built.
 
     Attributes:
-        profile: The sizes that it is for: latency (batch 1), throughput (batch 1 to 16, best at 8), general (1 to 4,
-            best at 1), or a `Profile`.
-        compute_capabilities: GPUs that TensorRT for RTX builds for, such as 86 and 89. None: all from 80 on that have
-            the precision. TensorRT builds for the GPU at hand.
-        workspace_mib: Memory that a kernel may use, in MiB. None: the builder's own limit.
-        timing_cache: A file that the builder keeps its measurements in.
-        version_compatible: Engines for later versions of TensorRT, too. TensorRT for RTX has none.
-        hardware_compatible: Engines for every GPU since Ampere. TensorRT for RTX has none: it takes several
-            `compute_capabilities`.
+        profile: Batch sizes that the engine accepts. latency: 1. throughput: 1 to 16, optimised for 8. general: 1 to 4,
+            optimised for 1. Or a `Profile`.
+        compute_capabilities: GPUs that TensorRT for RTX builds for, such as 86 and 89. None: all from 80 on that
+            support the precision. TensorRT builds for the GPU of this machine.
+        workspace_mib: Memory limit of a kernel in MiB. None: the builder's own limit.
+        timing_cache: File in which the builder stores its kernel timings for reuse.
+        version_compatible: Build engines that later versions of TensorRT can load, too. Not for TensorRT for RTX.
+        hardware_compatible: Build engines for all GPUs since Ampere. Not for TensorRT for RTX: list its
+            `compute_capabilities` instead.
         backend: "tensorrt_rtx" or "tensorrt". None: the first that is installed; in a bundle, each that is installed.
-        tf32: Multiply float32 with ten bits of mantissa. In a bundle, the precision decides.
+        tf32: Multiply float32 values with a mantissa of ten bits. In a bundle, the precision decides.
 
     Raises:
         InputError: For a workspace below 1 MiB.
@@ -77,7 +77,7 @@ class EngineSettings:
             raise InputError(f"workspace_mib is {self.workspace_mib}; it must be at least 1")
 
     def sizes(self, geometry: Geometry) -> tuple[str, Profile]:
-        """The profile with its name ("own" where it has none). Raises InputError for an unknown name."""
+        """The profile and its name ("own" if it has none). Raises InputError for an unknown name."""
         if isinstance(self.profile, Profile):
             return "own", self.profile
         return self.profile, Profile.named(self.profile, geometry)

@@ -1,4 +1,4 @@
-"""How files are read for a network that exists: as in its training, unless a flag says otherwise."""
+"""How files are read for an existing network: as in its training, unless a flag overrides it."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from unet_spec import DataSpec
 @dataclass(frozen=True)
 class ReadFlags:
     channels: Literal["auto", "all", "repeat", "grey"] | None = None
-    """"auto" drops alpha of images; "all" keeps it as a channel. "repeat" repeats grey as three equal channels, "grey"
-    converts colour to grey; both drop alpha. Default: as in training."""
+    """Channels of images. "auto" drops an alpha channel; "all" keeps it. "repeat" repeats grey as three equal channels;
+    "grey" converts colour to grey; both drop alpha. Default: as in training."""
     orientation: Literal["apply", "ignore"] | None = None
-    """"apply" turns images as their orientation tag (EXIF, TIFF) says; "ignore" leaves them as stored. Default: as in
-    training."""
-    white_is_zero: Literal["auto", "stored", "displayed"] | None = None
-    """Files marked "white is zero": "auto" inverts images and 1-bit labels, "displayed" inverts all, "stored" none.
-    Default: as in training."""
-    palette: Literal["auto", "index"] | None = None
-    """Indexed colours: "auto" reads images as RGB and labels as index, "index" every index as its number. Default: as
+    """Orientation tags (EXIF, TIFF). "apply" turns images as the tag says; "ignore" leaves them as stored. Default: as
     in training."""
+    white_is_zero: Literal["auto", "stored", "displayed"] | None = None
+    """Files marked "white is zero". "auto" inverts images and 1-bit labels; "displayed" inverts all; "stored" inverts
+    none. Default: as in training."""
+    palette: Literal["auto", "index"] | None = None
+    """Files with a colour palette. "auto" reads images as RGB and labels as indices; "index" reads both as indices.
+    Default: as in training."""
     class_colors: str | None = None
-    """Colours of the classes in label pictures, in the order of the classes: "#000000,#800000" or
+    """Colours of the classes in colour-coded labels, in the order of the classes: "#000000,#800000" or
     "road=#804080,car=#00008e". Default: as in training."""
     axes: str | None = None
-    """Axes of TIFF, .npy and .zarr files, in the order of the file, where these do not say it: TZYX, ZCYX. Default: as
-    in training."""
+    """Axes of TIFF, .npy and .zarr files, in file order, such as TZYX or ZCYX, if the files do not state them. Default:
+    as in training."""
 
 
 def chosen_reading(flags: ReadFlags, data: DataSpec) -> tuple[ReadSettings, list[str]]:
-    """How files are read: as stored with the network, with the changes of the flags; and what to print of it.
+    """How files are read: as stored with the network, overridden by the flags. Also returns the lines to print about
+    it.
 
     Args:
-        flags: what the user gave.
-        data: the network's.
+        flags: the user's flags; None means not given.
+        data: stored with the network.
 
     Raises:
-        InputError: what is stored is not known.
+        InputError: the stored settings are not known.
     """
     stored = stored_reading(data)
     given = {name: value for name, value in asdict(flags).items() if value is not None}
@@ -57,13 +58,13 @@ def chosen_reading(flags: ReadFlags, data: DataSpec) -> tuple[ReadSettings, list
 
 
 def assumed_reading(flags: ReadFlags, data: DataSpec, facts: Iterable[FileFacts], where: str) -> list[str]:
-    """A line where a decision was taken about files and nobody knows how training took it.
+    """A line if reading took a decision and the network does not store how training took it.
 
     Args:
-        flags: what the user gave.
-        data: the network's.
+        flags: the user's flags; None means not given.
+        data: stored with the network.
         facts: of the files that were read.
-        where: the network's name.
+        where: name of the network.
     """
     plain = asdict(ReadSettings())
     missing = [name for name, value in asdict(flags).items() if value is None and plain[name]]

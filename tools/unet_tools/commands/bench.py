@@ -1,6 +1,7 @@
-"""Measure how fast a bundle's network runs: in ONNX Runtime, TensorRT, OpenVINO, PyTorch (eager and compiled) and JAX.
+"""Measure the speed of a bundle's network in ONNX Runtime, TensorRT, OpenVINO, PyTorch (eager and compiled) and JAX.
 
-Each runtime has a process of its own; they take turns. Network only, and end to end from an 8-bit image to its labels.
+Each runtime has its own process; the processes take turns. Two times are measured: of the network only, and end to end,
+from an 8-bit image to its labels.
 
 Example: unet bench bundle --out bench.json
 """
@@ -25,21 +26,21 @@ from ..console import console, notes, plain, print_json, print_table
 @dataclass(frozen=True)
 class Args:
     bundle: tyro.conf.Positional[Path]
-    """A bundle."""
+    """The bundle to measure."""
     runtimes: tuple[str, ...] = RUNTIMES
-    """What to measure. What is not installed or does not run here is skipped, with the reason."""
+    """Runtimes to measure. Those that are not installed or do not run here are skipped, with the reason."""
     batch: int = 1
-    """Images at once."""
+    """Number of images per call."""
     size: int | None = None
-    """Input pixels per axis. Default: the bundle's tile."""
+    """Size of the input in pixels per axis. Default: the bundle's tile."""
     rounds: int = 10
-    """Runs of each."""
+    """Number of timed runs per runtime."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """A .json file to write; a picture of the same name is put beside it."""
+    """The .json file to write; a bar chart is written beside it as .png."""
     overwrite: bool = False
     """Replace the files of --out."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

@@ -1,7 +1,8 @@
-"""Prove that every installed runtime computes the same network: each against the float64 NumPy reference.
+"""Check that every installed runtime computes the same network, by comparing each with the float64 NumPy reference.
 
-A checkpoint is checked in JAX, PyTorch (float64 and float32) and ONNX Runtime; a bundle in every precision, by
-simulation, ONNX Runtime, PyTorch's half types and TensorRT, after every checksum. Exit code 1 where a bound is broken.
+A checkpoint is checked in JAX, PyTorch (float64 and float32) and ONNX Runtime. For a bundle, all checksums are checked
+first, then every precision: by simulation, in ONNX Runtime, in PyTorch's half types and in TensorRT. The exit code is 1
+if an error exceeds its bound.
 
 Example: unet check bundle --images slices.tif --labels labels.tif
 """
@@ -30,25 +31,25 @@ from ..console import console, notes, print_json, print_table, warnings_as_notes
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint or a bundle, or the name of an installed network."""
+    """A checkpoint, a bundle or the name of an installed network."""
     images: tuple[Path, ...] = ()
-    """Images to check on: the first page of each; for a bundle, up to eight of all pages. Default: random numbers; for
-    a bundle, its golden image."""
+    """Images to check on: the first page of each file; for a bundle, up to eight pages in all. Default: random numbers
+    for a checkpoint, the golden image for a bundle."""
     labels: tuple[Path, ...] = ()
-    """Labels of the images, in their order, for Dice. Bundles only."""
+    """Labels of the images, in the same order, to compare Dice. Bundles only."""
     ignore: int | None = None
-    """The label number, as the mask files hold it (255, in many), of pixels that do not count."""
+    """Number in the label files, often 255, of pixels to ignore."""
     preflight: bool = False
-    """Instead of comparing every runtime, measure the one that `unet_export.load` takes here: whether the bundle runs,
-    seconds, memory, distance from the reference. Bundles only."""
+    """Check only the runtime that `unet_export.load` chooses on this machine: whether the bundle runs, its time, its
+    memory and its error against the reference. Bundles only."""
     provider: str | None = None
-    """For --preflight: ONNX Runtime's execution provider: cpu, cuda, tensorrt, tensorrt-rtx, openvino, directml, coreml
-    or webgpu. Default: CUDA where it is installed, else the CPU."""
+    """Execution provider of ONNX Runtime for --preflight: cpu, cuda, tensorrt, tensorrt-rtx, openvino, directml, coreml
+    or webgpu. Default: cuda if installed, otherwise cpu."""
     verify: str | None = None
-    """First verify the signature of a bundle: the file of the public key, or NAME,https://ISSUER for a signature by
-    sigstore. A file that was changed, added or removed since then is refused."""
+    """Verify the signature of a bundle first, with the public key (a file), or with NAME,https://ISSUER for sigstore. A
+    bundle with a file changed, added or removed after signing is refused."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

@@ -1,11 +1,11 @@
-"""Print a script that lets the shell complete commands, options and their values.
+"""Print a script with which the shell completes commands, options and their values.
 
 For bash:
   unet completion bash > ~/.local/share/bash-completion/completions/unet
 For zsh, in a folder of $fpath:
   unet completion zsh > ~/.zfunc/_unet
 
-Options of later versions appear once the command is repeated.
+After an update of this package, repeat the command to complete new options.
 
 Example: unet completion bash
 """
@@ -56,7 +56,7 @@ autoload -U +X bashcompinit && bashcompinit
 @dataclass(frozen=True)
 class Args:
     shell: tyro.conf.Positional[Literal["bash", "zsh"]]
-    """The shell."""
+    """Shell to print the script for."""
 
 
 def run(args: Args) -> int:

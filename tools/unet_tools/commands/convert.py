@@ -1,17 +1,17 @@
-"""Weights from one format to another, bit for bit: every tensor in, every tensor out, or an error that names them.
+"""Convert weights from one format to another, bit for bit. Tensors without a counterpart are an error that names them.
 
-Formats: checkpoint (our folder), pytorch (a state_dict of ours, .pt or .pth), safetensors, flax (.safetensors with Flax
-names and axes), orbax (a folder), and other projects' own files: nnunet, milesial, brain-segmentation, smp, keras,
-monai-basicunet, monai-unet, monai-attentionunet, monai-dynunet. A file is recognised by its tensors; no code in it is
-run.
+Formats of this project: checkpoint (a folder), pytorch (a state_dict, .pt or .pth), safetensors, flax (.safetensors
+with Flax names and axes), orbax (a folder). Formats of other projects: nnunet, milesial, brain-segmentation, smp,
+keras, monai-basicunet, monai-unet, monai-attentionunet, monai-dynunet. Files are recognised by their tensors; code in
+them is never run.
 
-A state_dict of ours does not hold padding and the like: give the preset that it was trained as. A trained-model
-folder of nnU-Net becomes a folder with a checkpoint for each fold, and with --to nnunet it becomes one again.
+A state_dict does not contain settings such as padding: give the preset that it was trained with. A model folder of
+nnU-Net becomes a folder with a checkpoint per fold; --to nnunet converts such a folder back.
 
-A .zip of the BioImage Model Zoo gives the checkpoint or the ONNX file that unet export put into it, or the PyTorch
-state_dict of another project.
+From a .zip of the BioImage Model Zoo, convert reads the checkpoint or the ONNX file that unet export wrote, or the
+PyTorch state_dict of another project.
 
-A UNet++ that was trained with deep supervision can be cut down on the way: --prune 2 keeps what its second head needs.
+A UNet++ trained with deep supervision can be pruned: --prune 2 keeps the layers that its second head needs.
 
 Example: unet convert checkpoint weights.pth --to milesial
 """
@@ -40,32 +40,32 @@ class Args:
     source: tyro.conf.Positional[Path]
     """The file or folder to read, or the name of an installed network."""
     dest: tyro.conf.Positional[Path]
-    """The file or folder to write; replaced if it exists."""
+    """The file or folder to write. It is replaced if it exists."""
     source_format: Annotated[formats.Format | None, tyro.conf.arg(name="from")] = None
-    """Default: recognised."""
+    """Format of SOURCE. Default: recognised from its tensors."""
     dest_format: Annotated[formats.Format | None, tyro.conf.arg(name="to")] = None
-    """Default: by the name: .pt and .pth pytorch, .safetensors safetensors, else checkpoint."""
+    """Format of DEST. Default: pytorch for .pt and .pth, safetensors for .safetensors, otherwise checkpoint."""
     preset: str | None = None
-    """The network, where the source does not describe it. Widths, channels and norm are read from the tensors."""
+    """The network, if SOURCE does not describe it. Widths, channels and norm are read from the tensors."""
     config: Path | None = None
-    """The same as a config .json."""
+    """The network as a config .json, instead of a preset."""
     key: str | None = None
-    """The entry or the prefix to take of a file with several sets of weights, such as model_ema."""
+    """Entry or prefix to read from a file with several sets of weights, such as model_ema."""
     mean: tuple[str, ...] = ()
-    """Normalisation that the weights were trained with: a number a channel, in units of full scale, or imagenet, or
-    none."""
+    """Mean of the images that the weights were trained with: a number per channel, relative to full scale, or imagenet,
+    or none."""
     std: tuple[str, ...] = ()
-    """The same for the standard deviation."""
+    """Standard deviation of the images that the weights were trained with, in the same form as --mean."""
     class_names: tuple[str, ...] = ()
-    """A name for each class."""
+    """Names of the classes, in order."""
     classes: Literal["exclusive", "overlapping"] | None = None
-    """Whether a pixel has one class (a softmax) or may have several (a sigmoid each)."""
+    """exclusive: a pixel has one class (softmax). overlapping: a pixel may have several (a sigmoid per class)."""
     set: tuple[str, ...] = ()
-    """NAME=VALUE of the network's config, such as padding=same, where tensors cannot say it."""
+    """Settings of the network that tensors cannot show, as NAME=VALUE, such as padding=same."""
     prune: int | None = None
-    """Keep what this head of a UNet++ with deep supervision needs: 1 is the smallest network."""
+    """For a UNet++ with deep supervision: the head whose layers are kept. 1 gives the smallest network."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

@@ -1,12 +1,13 @@
 """Check a data set before training on it, or convert annotations to one.
 
-check finds the usual mistakes: masks of 255 among masks of 1, unequal sizes, unpaired files, empty images, classes
-without a pixel, pictures that occur twice or in both training and validation. Exit code 1 if something is wrong, 2 if
-the files are no data set; the first such file is named.
-Every file of the folder is counted as paired, used or left out, with the reason; every decision made when files were
-read is printed once, with the option that decides otherwise. Data too large for memory are read in bands.
+check finds common mistakes: masks with 255 beside masks with 1, unequal sizes, unpaired files, empty images, classes
+without a pixel, images that occur twice or in both training and validation. The exit code is 1 if it finds a mistake,
+and 2 if the files are not a data set; the first such file is named.
 
-convert writes a folder of images and masks (--out) from COCO annotations.
+check also counts the files of the folder: paired, used, or left out and why. Each decision made while reading files is
+printed once, with the option that changes it. Data larger than memory are read in parts.
+
+convert turns COCO annotations into a folder of images and masks (--out).
 
 Example: unet data check data/isbi2012
 """
@@ -32,33 +33,33 @@ from ..conversion.coco import convert_coco
 @dataclass(frozen=True)
 class Args:
     action: tyro.conf.Positional[Literal["check", "convert"]]
-    """What to do."""
+    """check: find mistakes. convert: write images and masks from COCO annotations."""
     data: tyro.conf.Positional[str]
-    """Labelled images, as of unet train; to convert, the JSON file of the annotations."""
+    """For check, labelled images as in unet train; for convert, the JSON file with the annotations."""
     out: Path | None = None
-    """The new folder of a conversion."""
+    """For convert: the folder to write."""
     images: Path | None = None
-    """The folder of the images to convert. Default: that of the JSON file."""
+    """For convert: the folder with the images. Default: the folder of the JSON file."""
     spatial_dims: Literal[2, 3] = 2
-    """3: each file is one volume."""
+    """Axes of an image: 3 reads each file as one volume."""
     tile: int = 0
-    """Pixels per axis of a training tile; reports images that are smaller."""
+    """Size of the training tile in pixels per axis. Smaller images are reported. 0: none are."""
     ignore: int | None = None
-    """The label number, as in the mask files (often 255), of pixels that do not count."""
+    """Number in the mask files, often 255, of pixels to ignore."""
     labels: LabelKind = "auto"
-    """Meaning of the other numbers: classes (semantic) or objects (instance); overlapping: masks of classes, of which a
-    pixel may have several. auto: decided from the masks."""
+    """Meaning of the numbers in the mask files: classes (semantic), objects (instance), or one mask per class
+    (overlapping), where a pixel may have several classes. auto: decided from the masks."""
     validate: str = "auto"
-    """Images that validate, as of unet train."""
+    """Images for validation, as in unet train."""
     group: str | None = None
-    """Part of a name that says which images belong together, as of unet train."""
+    """Regular expression for the part of a name that images of one group share, as in unet train."""
     class_numbers: str = ""
-    """Numbers of the classes in the mask files, the background first, where they are not 0, 1, …: such as 1-3."""
+    """Numbers of the classes in the mask files, background first, such as 1-3, if they are not 0, 1, …"""
     reading: Annotated[ReadSettings, tyro.conf.arg(name="")] = field(default_factory=ReadSettings)
     verbose: bool = False
-    """Name every file that is left out."""
+    """List every file that is left out."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

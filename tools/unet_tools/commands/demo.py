@@ -1,7 +1,8 @@
-"""The main job, end to end, in a few minutes on two CPU cores: train a narrow network in JAX, load the same weights in
-PyTorch, prove that both are one network, export ONNX, build a TensorRT engine, segment a larger image in each runtime.
+"""Run the whole workflow in a few minutes on two CPU cores: train a narrow network in JAX, load its weights in PyTorch,
+prove that both compute the same, export ONNX, build a TensorRT engine, segment a larger image in each runtime.
 
-Without --data it draws its own images of cell membranes. Look at OUT/report.html. Exit code 1 if a proof fails.
+Without --data, synthetic images of cell membranes are used. The result is OUT/report.html. The exit code is 1 if a
+proof fails.
 
 Example: unet demo --data data/isbi2012 --out demo
 """
@@ -27,19 +28,19 @@ from .check import print_findings
 @dataclass(frozen=True)
 class Args:
     data: str = "synthetic"
-    """Labelled images, as of unet train."""
+    """Labelled images, as in unet train."""
     out: Path = Path("demo")
     """The folder to write."""
     preset: str = "paper"
-    """The network: any preset that unet info knows."""
+    """The network: any preset that unet info lists."""
     widths: tuple[int, ...] | None = None
-    """Feature maps per level. Default: 8 16 32 64 or, for architectures with other widths, about as narrow."""
+    """Feature maps per level. Default: 8 16 32 64, or similarly narrow widths for other architectures."""
     steps: int = 1500
-    """Training steps."""
+    """Number of training steps."""
     seed: int = 0
-    """Seed of everything random."""
+    """Random seed."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

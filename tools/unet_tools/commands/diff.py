@@ -1,8 +1,8 @@
-"""Name the first layer where two networks diverge: two checkpoints, or one checkpoint in two runtimes.
+"""Find the first layer where two networks diverge: two checkpoints, or one checkpoint in two runtimes.
 
-Every layer also runs on the other side's input, which separates its own error from what it inherits. A layer differs
-where its own error is more than rounding explains; docs/diff.md derives the bound. Exit code 1 if one does. For modules
-of your own: unet_tools.diff.compare_modules.
+Every layer is also run on the other network's input. This separates the layer's own error from the error that it
+inherits. A layer differs if its own error is larger than rounding explains; docs/diff.md derives the bound. The exit
+code is 1 if any layer differs. For your own modules, use unet_tools.diff.compare_modules.
 
 Example: unet diff runs/em/best --runtimes jax torch --backward
 """
@@ -33,21 +33,22 @@ class Args:
     """The runtimes of A and B: jax, torch, onnx, or reference (NumPy, float64). Default: jax and torch for one
     checkpoint; reference for two, or torch with --backward."""
     image: Path | None = None
-    """An image to compare on (its first page), cut or mirrored to a small size that fits. Default: random numbers."""
+    """Image to compare on (first page of the file), cropped or mirrored to a small size that fits. Default: random
+    numbers."""
     backward: bool = False
-    """Also compare gradients, by the input and the parameters of every layer."""
+    """Also compare gradients with respect to the input and the parameters of every layer."""
     train: bool = False
-    """Let batch norms use the statistics of the batch, as in training. Dropout stays off."""
+    """Batch norms use the statistics of the batch, as in training. Dropout stays off."""
     dtype: Dtype | None = None
-    """Precision. Default: float64; float32 where ONNX Runtime is one of the two."""
+    """Precision of both networks. Default: float64, or float32 if ONNX Runtime is one of the runtimes."""
     tolerance: float | None = None
-    """Relative own error above which a layer differs. Default: derived from dtype, fan-in and conditioning."""
+    """Bound of a layer's own relative error. Default: derived from dtype, fan-in and conditioning."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Also write a plot: .png or .svg."""
+    """Also write a plot to this .png or .svg file."""
     overwrite: bool = False
     """Replace the plot if it exists."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

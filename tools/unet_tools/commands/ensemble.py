@@ -1,9 +1,10 @@
-"""Join checkpoints of one network into one, whose probabilities are the mean of theirs.
+"""Combine checkpoints of one network into an ensemble that averages their probabilities.
 
-RUNS are checkpoints, runs (the best/ of each is taken) or one folder with the runs fold-1, fold-2, … of a
-cross-validation. Every command takes the result: predict, evaluate, calibrate, export, check. It costs as much work as
-all of its members. Members may differ in the mean and standard deviation that they normalise images by: each is given
-its own images. They must not differ in the network, its classes, or how files are read.
+RUNS are checkpoints, runs (the best/ of each is used) or one folder with the runs fold-1, fold-2, … of a
+cross-validation. The ensemble is a checkpoint, and works with every command: predict, evaluate, export, check. It costs
+as much time as all of its members together. Members must have the same network, the same classes and the same way of
+reading files. Their means and standard deviations for normalisation may differ: each member normalises images by its
+own.
 
 Example: unet ensemble runs/em -o ensemble
 """
@@ -28,13 +29,13 @@ from ..console import console, notes, print_json
 @dataclass(frozen=True)
 class Args:
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Checkpoints, runs or names of installed networks, or the folder of a cross-validation."""
+    """Members: checkpoints, runs or names of installed networks; or the folder of a cross-validation."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The checkpoint folder to write; replaced if it is one."""
+    """The checkpoint folder to write. An existing checkpoint is replaced."""
     licence: str | None = None
-    """Of the weights, for the model card, such as cc-by-4.0."""
+    """Licence of the weights, for the model card, such as cc-by-4.0."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

@@ -1,19 +1,26 @@
 """Measure a checkpoint or a bundle on labelled images.
 
-Over all pixels: pixel error, mean IoU, mean Dice; the expected calibration error (ECE, 15 bins) and the negative log
-likelihood (NLL) of the probabilities. With --surface: the 95th percentile of the Hausdorff distance, and the surface
-Dice. Of two classes, where class 1 is the inside of objects: V_Rand and V_Info after border thinning (ISBI 2012; the
-mean over the images at the best threshold), the adapted Rand error without thinning, and the warping error. With
---augment, all of these of the mean probabilities of flipped or turned views of each image (the paper's EM scores are of
-such a mean, over rotations). With --samples, in a network with a latent variable (probabilistic-unet): the generalised
-energy distance of so many hypotheses from the label, in 0 to 2, and their own mean distance from each other, which is
-part of it; see unet_data.metrics.energy for several labels of one image.
+Always: pixel error, mean IoU and mean Dice over all pixels; the expected calibration error (ECE, 15 bins) and the
+negative log likelihood (NLL) of the probabilities.
 
-Where the labels number objects: predicted objects are matched with true ones, at an IoU of 0.5 (--json: to 0.95). AP,
-precision, recall, F1 and PQ; the mean AP, also as the 2018 Data Science Bowl ranked; AJI; how many true objects are
-split, how many predicted ones merge several (docs/objects.md).
+For two classes, where class 1 is the inside of objects: V_Rand and V_Info after border thinning, as in ISBI 2012 (mean
+over the images at the best threshold); the adapted Rand error without thinning; the warping error.
 
-A sequence in the Cell Tracking Challenge's layout, unet evaluate 01_RES 01_GT: SEG, DET and TRA; no network is run.
+With --surface: the 95th percentile of the Hausdorff distance, and the surface Dice.
+
+With --augment: all measures of probabilities averaged over flipped or turned copies of each image. The paper's EM
+scores average over rotations.
+
+With --samples, for a network with a latent variable (probabilistic-unet): the generalised energy distance between
+sampled segmentations and the label, from 0 to 2, and the samples' mean distance from each other, which is one term of
+it. See unet_data.metrics.energy for images with several labels.
+
+If the labels number objects: predicted objects are matched with true objects at an IoU of 0.5 (--json: 0.5 to 0.95).
+AP, precision, recall, F1 and PQ; mean AP, also as in the 2018 Data Science Bowl; AJI; the number of true objects that
+are split, and of predicted objects that merge several (docs/objects.md).
+
+For a sequence in the layout of the Cell Tracking Challenge, unet evaluate 01_RES 01_GT prints SEG, DET and TRA. No
+network is run.
 
 Example: unet evaluate runs/em/best data/isbi2012 --subset validation
 """
@@ -63,45 +70,45 @@ from ..prediction.object_scores import FoundObjects, object_lines, score_objects
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path]
-    """A checkpoint or a bundle, or the name of an installed network; or a folder 01_RES of labels."""
+    """A checkpoint, a bundle or the name of an installed network; or a folder 01_RES with the labels of a sequence."""
     data: tyro.conf.Positional[str]
-    """Labelled images, as for unet train; of 01_RES, the folder 01_GT."""
+    """Labelled images, as for unet train; for 01_RES, the folder 01_GT."""
     subset: Subset = "all"
-    """validation: the images that unet train holds back; train: the rest."""
+    """Images to measure on. validation: those that unet train holds out; train: the others."""
     validate: str | None = None
-    """Which these are, as of unet train. Default: as in the run of the checkpoint."""
+    """Which images validate, as in unet train. Default: as in the run of the checkpoint."""
     group: str | None = None
-    """Part of a name that says which images belong together, as of unet train."""
+    """Regular expression for the part of a name that images of one group share, as in unet train."""
     augment: Symmetry | None = None
-    """Test-time augmentation, as in unet predict."""
+    """Test-time augmentation: average the probabilities over flipped or turned copies of each image."""
     ignore: int | None = None
-    """The label number, as the mask files hold it (255, in many), of pixels that count in no score."""
+    """Number in the mask files, often 255, of pixels that no score counts."""
     labels: LabelKind = "auto"
-    """What the other numbers are: of classes (semantic) or of objects (instance); overlapping: masks of classes, of
-    which a pixel may have several. auto: decided by what is found, and by the network."""
+    """Meaning of the numbers in the mask files: classes (semantic), objects (instance), or one mask per class
+    (overlapping), where a pixel may have several classes. auto: decided from the masks and the network."""
     class_numbers: str = ""
-    """Numbers of the classes in the mask files, the background first, as of unet train."""
+    """Numbers of the classes in the mask files, background first, as in unet train."""
     reading: Annotated[ReadFlags, tyro.conf.arg(name="")] = field(default_factory=ReadFlags)
     calibrate: Path | None = None
-    """Folder to write the checkpoint into with calibrated probabilities: its logits divided by the temperature that
-    fits these images best. Give images that were not trained on, such as --subset validation."""
+    """Folder for a copy of the checkpoint with calibrated probabilities: logits are divided by the temperature that
+    fits these images best. Use images that were not trained on, such as --subset validation."""
     choose_objects: bool = False
-    """Choose how objects are made by these images, and store it with the checkpoint. Give images that were not trained
-    on, such as --subset validation."""
+    """Choose the settings of the object separation on these images, and store them with the checkpoint. Use images that
+    were not trained on, such as --subset validation."""
     report: Path | None = None
-    """Folder to write report.html into: the scores and, where the labels number objects, outlines of those that were
-    found, missed, false, split and merged, on the worst, the median and the best image."""
+    """Folder for report.html: the scores and, if the labels number objects, outlines of objects that were found,
+    missed, false, split or merged, on the worst, the median and the best image."""
     surface: float | None = None
-    """Also measure surfaces: the 95th percentile of the Hausdorff distance, and the surface Dice with this tolerance.
-    Both in the unit of the files' pixel size, or in pixels where not every file says it."""
+    """Also measure surfaces: the 95th percentile of the Hausdorff distance, and the surface Dice at this tolerance. The
+    unit is that of the files' pixel size, or pixels unless every file states its pixel size."""
     samples: int = 0
-    """Hypotheses to draw of each image, for the energy distance."""
+    """Number of segmentations to sample for each image, for the energy distance."""
     seed: int = 0
-    """Of the samples, and of synthetic data (that of unet train)."""
+    """Random seed of --samples and of synthetic data. unet train with the same seed draws the same data."""
     runtime: RuntimeName | None = None
-    """What runs it. Default: onnx, torch or jax, whichever is installed."""
+    """Runtime that computes the network. Default: the first installed of onnx, torch and jax."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def _split(args: Args) -> tuple[str, str | None]:

@@ -1,8 +1,8 @@
-"""Write a deployable folder: ONNX, TensorRT engines, a manifest, and a record of how far each is from the reference.
+"""Write a bundle for deployment: ONNX, TensorRT engines, a manifest, and the error of each against the reference.
 
-Engines are built by TensorRT-RTX where it is installed; that needs no GPU. Every narrow precision is compared with the
-reference before it is written: layers that it would spoil stay in float32; where that is not enough, no bundle is
-written.
+If TensorRT for RTX is installed, it builds engines; that needs no GPU. Every reduced precision is compared with the
+float64 reference before it is written. Layers that lose too much accuracy stay in float32; if that is not enough, no
+bundle is written.
 
 Example: unet export runs/em/best -o bundle --precision fp16 int8 fp32 --calibrate data/isbi2012
 """
@@ -45,8 +45,8 @@ class EngineFlags(EngineSettings):
     """How engines are built."""
 
     profile: ProfileName = "general"
-    """The sizes that engines are for: latency (batch 1), throughput (batch 1 to 16, best at 8), general (1 to 4, best
-    at 1)."""
+    """Batch sizes that engines accept. latency: 1. throughput: 1 to 16, optimised for 8. general: 1 to 4, optimised for
+    1."""
     backend: tyro.conf.Suppress[Backend | None] = None
     tf32: tyro.conf.Suppress[bool] = False
 
@@ -56,35 +56,37 @@ class Args:
     checkpoint: tyro.conf.Positional[Path]
     """A checkpoint folder, or the name of an installed network."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The bundle to write. An existing bundle is replaced; any other folder must be empty. Or one file in float32:
-    .onnx, .torch.onnx (by PyTorch's exporter), .pt2 (torch.export) or .stablehlo (jax.export)."""
+    """The bundle (a folder) to write. An existing bundle is replaced; any other folder must be empty. Or one file in
+    float32: .onnx, .torch.onnx (by PyTorch's exporter), .pt2 (torch.export) or .stablehlo (jax.export)."""
     to: Package | None = None
-    """For other software instead of a bundle. bioimageio: a .zip for the BioImage Model Zoo (ilastik, Fiji, QuPath).
-    web: a folder of static files, a page that segments images in the browser. cpp: a folder of C++ sources."""
+    """Package for other software, instead of a bundle. bioimageio: a .zip for the BioImage Model Zoo (ilastik, Fiji,
+    QuPath). web: a static web page that segments images in the browser. cpp: a folder of C++ sources."""
     package: Annotated[PackageFlags, tyro.conf.arg(name="")] = field(default_factory=PackageFlags)
     precision: tuple[Precision, ...] = ("fp32",)
-    """In the order in which a runtime should prefer them. fp32 is always there, as ONNX."""
+    """Precisions to write, the preferred one first. fp32 is always included, as ONNX."""
     calibrate: str | None = None
-    """Images of the kind to be segmented, as for unet train. int8 and fp8 need them; all are compared on them."""
+    """Representative images, as for unet train. int8 and fp8 need them; all precisions are compared on them."""
     engines: bool | None = None
-    """True: fail where an engine cannot be built. False: build none. Default: where TensorRT-RTX is installed."""
+    """Whether to build TensorRT engines. True: yes, and an engine that cannot be built is an error. False: no. Default:
+    yes if TensorRT for RTX is installed."""
     engine: Annotated[EngineFlags, tyro.conf.arg(name="")] = EngineFlags()
     bake: tuple[Step, ...] = ()
-    """Steps for a further model of the first precision, and its engines: bytes in, labels out."""
+    """Also write a model of the first precision with pre- and post-processing fused in, and its engines. normalize
+    takes raw pixels, argmax gives labels."""
     golden: Path | None = None
-    """An image to compare on and to store in the bundle. Default: the middle of an image of --calibrate, or
-    a synthetic one."""
+    """Test image that is stored in the bundle with its expected output. Default: the centre of an image of --calibrate,
+    or a synthetic image."""
     licence: str | None = None
-    """Licence of the weights, for the readers of the bundle, such as CC-BY-4.0."""
+    """Licence of the weights, such as CC-BY-4.0, stated in the bundle."""
     opset: int | None = None
-    """Of an .onnx file: the ONNX opset, for runtimes older than opset 21 (ONNX Runtime 1.18, OpenCV 4.11)."""
+    """ONNX opset of an .onnx file, for runtimes older than opset 21 (ONNX Runtime 1.18, OpenCV 4.11)."""
     size: tuple[int, ...] = ()
-    """Of an .onnx file: the one size in pixels that it takes, one image at a time. Default: every size that fits."""
+    """Fixed image size of an .onnx file in pixels, for one image at a time. Default: every size that fits."""
     sign: str | None = None
-    """Sign the bundle: the file of a private key (PEM, elliptic curve), or sigstore for the identity of an account,
-    which needs a network. unet check --verify verifies it."""
+    """Sign the bundle with a private key (a PEM file, elliptic curve), or with sigstore, by an account's identity and
+    an internet connection. unet check --verify verifies the signature."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

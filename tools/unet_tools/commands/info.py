@@ -1,4 +1,4 @@
-"""Layers, sizes, parameters and geometry of a network, without any framework.
+"""Print the layers, sizes, parameters and geometry of a network. Needs no framework.
 
 Example: unet info --preset paper --input 572
 """
@@ -22,20 +22,21 @@ from ..console import console, grouped, print_json, print_table
 class Args:
     checkpoint: tyro.conf.Positional[Path | None] = None
     """A checkpoint folder, the name of an installed network, or a config .json."""
-    preset: Annotated[str | None, tyro.conf.arg(help=f"One of: {', '.join(preset_names())}.")] = None
+    preset: Annotated[str | None, tyro.conf.arg(help=f"Name of a network: {', '.join(preset_names())}.")] = None
     in_channels: int | None = None
-    """Channels of the image."""
+    """Number of image channels."""
     out_channels: int | None = None
-    """Channels of the logits."""
+    """Number of output channels (logits)."""
     widths: tuple[int, ...] | None = None
     """Feature maps per level."""
     input: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="SIZE [SIZE ...]")] = None
-    """Image size in pixels: one number for all axes, or one per axis. Default: 572, or the nearest above that fits."""
+    """Image size in pixels: one number for all axes, or one per axis. Default: 572, or the next larger size that
+    fits."""
     style: Literal["layers", "torchinfo", "mermaid"] = "layers"
-    """torchinfo prints the table that this library prints for the article's modules, with its way of counting; mermaid
-    prints the blocks as a flow chart."""
+    """Form of the output. layers: a table of all layers. torchinfo: the table that the library torchinfo prints for the
+    article's U-Net, with its counts. mermaid: a flow chart of the blocks."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

@@ -1,9 +1,10 @@
-"""The training that labelled images call for, how an image of some size would be predicted, what a step would take.
+"""Plan a training, a prediction or a training step, and print what it takes.
 
-Of labelled images: network and settings that unet train chooses for them, this machine and --minutes, each with the
-rule and the figure behind it.
---image: tiles, work over the whole image's, memory. --train: the step is compiled for --device, which need not be here,
-and the compiler says whether it fits, and how long it takes at least.
+For labelled images: the network and settings that unet train would choose for these images, this machine and
+--minutes, each with the rule and the numbers behind it.
+
+With --image: tile size, work relative to the whole image at once, and memory. With --train: the step is compiled for
+--device, which this machine need not have; the compiler reports whether the step fits and its minimum time.
 
 Example: unet plan data/isbi2012 --minutes 30
 Example: unet plan runs/em/best --image 30000 --memory 2GiB
@@ -34,19 +35,19 @@ class StepFlags:
     device: str = "here"
     """Devices that the step is compiled for: here, or a TPU topology such as tpu-v5e:2x4 (v4, v5e, v5p, v6e)."""
     recipe: Literal["paper-2015", "modern"] | None = None
-    """Recipe of the training, as of unet train."""
+    """Training recipe, as in unet train."""
     batch: int | None = None
-    """Tiles per step, of all devices together. Default: from the recipe."""
+    """Tiles per step, over all devices. Default: from the recipe."""
     accumulate: int | None = None
-    """Parts of a batch that pass through the network one after the other."""
+    """Number of parts that each batch is split into, to save memory; their gradients are averaged."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Arithmetic of the network."""
     remat: bool = False
-    """Compute activations again in the backward pass, to save memory."""
+    """Recompute activations in the backward pass, to save memory."""
     fsdp: bool = False
-    """Spread weights and optimizer over the devices."""
+    """Shard weights and optimizer state over the devices."""
     space: int | None = None
-    """Devices that share each image; the others share the batch."""
+    """Number of devices that each image is divided over; the batch is divided over the others."""
     search: bool = False
     """Try larger batches, both precisions and remat, and report the fastest step that fits."""
 
@@ -56,49 +57,50 @@ class DataFlags:
     minutes: float | None = None
     """Time of the whole training. Default: 30, where --steps is not given."""
     steps: int | None = None
-    """Number of steps, instead of the time; nothing is timed then."""
+    """Number of steps, instead of a time; no step is timed then."""
     spatial_dims: Literal[2, 3] = 2
-    """3: each file is one volume."""
+    """Axes of an image: 3 reads each file as one volume."""
     labels: LabelKind = "auto"
-    """Meaning of the numbers in the mask files, as of unet train."""
+    """Meaning of the numbers in the mask files, as in unet train."""
     ignore: int | None = None
-    """Label of pixels that do not count, as of unet train."""
+    """Number in the mask files of pixels to ignore, as in unet train."""
     class_numbers: str = ""
-    """Numbers of the classes in the mask files, as of unet train."""
+    """Numbers of the classes in the mask files, as in unet train."""
     validate: str = "auto"
-    """Images that validate, as of unet train."""
+    """Images for validation, as in unet train."""
     group: str | None = None
-    """Part of a name that says which images belong together, as of unet train."""
+    """Regular expression for the part of a name that images of one group share, as in unet train."""
     reading: Annotated[ReadSettings, tyro.conf.arg(name="")] = field(default_factory=ReadSettings)
 
 
 @dataclass(frozen=True)
 class Args:
     checkpoint: tyro.conf.Positional[Path | None] = None
-    """Labelled images; with --image or --train, a checkpoint folder, the name of an installed network or a config
-    .json."""
+    """Labelled images; with --image or --train, the network: a checkpoint folder, the name of an installed network or a
+    config .json."""
     image: Annotated[tuple[int, ...] | None, tyro.conf.arg(metavar="SIZE [SIZE ...]")] = None
-    """Pixels of an image to predict: one number for all axes, or one per axis."""
+    """Plan the prediction of an image of this size in pixels: one number for all axes, or one per axis."""
     train: bool = False
-    """Plan a training step instead of an image."""
+    """Plan one training step."""
     preset: str | None = None
-    """Instead of a checkpoint."""
+    """The network, instead of a checkpoint: any preset that unet info lists."""
     widths: tuple[int, ...] | None = None
     """Feature maps per level."""
     runtime: Literal["onnx", "mnn", "mnn-fast", "torch", "jax"] = "onnx"
     """Runtime whose memory is predicted, with --image."""
     memory: str = "2GiB"
-    """Memory for the tiles, with --image; the network and its runtime come on top."""
+    """Memory limit for the tiles, with --image; weights and runtime need more on top."""
     tile: int | None = None
-    """Pixels of a tile per axis. Default: chosen by the plan of an image; as of unet train for a training step."""
+    """Size of the input tile in pixels per axis. Default: chosen by the plan with --image; as in unet train with
+    --train."""
     halo: int | None = None
-    """Outputs to drop at inner edges of tiles, with --image. Default: as many as exactness takes."""
+    """Output pixels discarded at inner tile edges, with --image. Default: as many as an exact result needs."""
     training: DataFlags = field(default_factory=DataFlags)
-    """The labelled images, without --image and --train."""
+    """For labelled images, without --image and --train."""
     step: StepFlags = field(default_factory=StepFlags)
-    """The training step, with --train."""
+    """For a training step, with --train."""
     json: bool = False
-    """Print JSON."""
+    """Print the plan as JSON."""
 
 
 def run(args: Args) -> int:

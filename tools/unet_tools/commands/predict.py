@@ -1,24 +1,30 @@
-"""Segment images of any size, also larger than memory: tiles are exact, see unet info and unet plan.
+"""Segment images of any size, including ones larger than memory.
 
-OUT is a file for one image, a folder for several (it receives files of the images' names). Images are PNG, JPEG, TIFF,
-BigTIFF, OME-TIFF, NIfTI, .npy or .zarr, or folders of them; results are TIFF (large ones tiled, with a pyramid), .zarr,
-.npy, PNG or NIfTI. A PNG of labels shows each class in a colour; a TIFF keeps the image's georeference, pixel size and
-axes, a NIfTI the affine, units and time axis of a NIfTI, a .zarr the axes, scale and translation of an OME-Zarr. A
-name such as out.ome.zarr makes an OME-Zarr of any image, image.zarr/labels/cells a label image inside of an OME-Zarr.
-A plate in OME-Zarr is taken as a folder of its images. Images and results in zarr may be URLs: s3://, gs://, https://.
-Labels are class numbers, 0 to K - 1. Probabilities are those of class 1 where there are two, else one channel a class;
-float32, or 0 to 255 in a PNG or with --dtype uint8.
+Images are cut into tiles. For most networks the result is identical to that of the whole image (unet info says for
+which). OUT is a file for one image, or a folder for several images; results have the names of their images.
 
-Of several images, one that cannot be segmented is reported and does not stop the others; exit code 2 at the end.
-Finished tiles are kept in OUT.part until the result is written. After a kill, the same command goes on from there.
-Beyond one machine: --dask local:3 or --dask tcp://host:8786 computes on a Dask cluster, --slurm job.sh writes a job
-array. By hand: unet predict ... --shard 1/8 to 8/8, then the same command without --shard joins the parts.
+Images: PNG, JPEG, TIFF, BigTIFF, OME-TIFF, NIfTI, .npy or .zarr, or folders of them. An OME-Zarr plate counts as a
+folder. Zarr images and results may be URLs: s3://, gs://, https://.
 
---output objects numbers the objects, such as cells: each pixel has its object's number, 0 of none (docs/objects.md).
---table adds measurements of each, --outlines their outlines for QuPath, ImageJ or COCO.
+Results: TIFF (large ones tiled, with a pyramid), .zarr, .npy, PNG or NIfTI. A PNG of labels shows each class in a
+colour. A TIFF keeps the image's georeference, pixel size and axes; a NIfTI keeps the affine, units and time axis of a
+NIfTI; a .zarr keeps the axes, scale and translation of an OME-Zarr. A name such as out.ome.zarr writes an OME-Zarr;
+image.zarr/labels/cells writes a label image into an OME-Zarr.
 
-A converted nnU-Net model takes NIfTI files, or folders of them, named as nnU-Net names them (case_0000.nii.gz), and
-writes what nnU-Net would: its normalisation, resampling, sliding window, mirroring and folds.
+Labels are class numbers from 0. Probabilities of two classes are one channel, that of class 1; otherwise each class has
+a channel. They are float32, or 0 to 255 in a PNG or with --dtype uint8.
+
+If an image of several fails, it is reported, the others are still processed, and the exit code is 2. Finished tiles
+are kept in OUT.part until the result is written; after an interruption, repeat the command to continue.
+
+Several machines: --dask computes on a Dask cluster, --slurm writes a SLURM job array. By hand, run the command with
+--shard 1/8 to --shard 8/8, then without --shard to join the parts.
+
+--output objects writes the number of each pixel's object, such as a cell, and 0 for background (docs/objects.md).
+--table also writes measurements of the objects; --outlines writes their outlines for QuPath, ImageJ or COCO.
+
+A converted nnU-Net model takes NIfTI files, or folders of them, with nnU-Net's file names (case_0000.nii.gz). It
+reproduces nnU-Net's normalisation, resampling, sliding window, mirroring and folds.
 
 Example: unet predict runs/em/best slide.ome.tif -o labels.tif --memory 2GiB
 """
@@ -64,59 +70,68 @@ class Args:
     checkpoint: tyro.conf.Positional[Path]
     """A checkpoint or a bundle, or the name of an installed network, such as nuclei (pip install unet-weights)."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """PNG, TIFF, NIfTI, .npy or .zarr; folders of them; plates; URLs of .zarr."""
+    """Images to segment: PNG, JPEG, TIFF, NIfTI, .npy or .zarr files, folders of them, OME-Zarr plates, or URLs of
+    .zarr."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file or folder to write."""
     runtime: RuntimeName | None = None
-    """What runs it. Default: onnx, torch or jax, whichever is installed; tensorrt for a bundle where a GPU fits. On a
-    CPU mnn is faster; mnn-fast more so, and up to 2e-3 of the largest logit off. Of a model of nnU-Net the default is
-    torch, which gives nnU-Net's very labels."""
+    """Runtime that computes the network. Default: the first installed of onnx, torch and jax; tensorrt for a bundle
+    with an engine for this GPU; torch for an nnU-Net model, since its labels equal nnU-Net's. On a CPU mnn is faster,
+    and mnn-fast faster still, with errors up to 2e-3 of the largest logit."""
     output: OutputKind = "labels"
     """What to write."""
     dtype: OutputType = "float32"
-    """Of probabilities (uint8: 0 to 255) and logits."""
+    """Number type of probabilities and logits. uint8 scales probabilities to 0 to 255."""
     memory: str | None = None
-    """The most memory that the process may have, such as 2GiB; the tiles that cost the least work in it are planned."""
+    """Memory limit of the process, such as 2GiB. The tile size with the least work within it is chosen."""
     tile: int | None = None
-    """Input pixels per axis to compute at once, instead of a plan by memory."""
+    """Size of the input tiles in pixels per axis. Default: chosen by the memory limit."""
     halo: int | None = None
-    """Outputs to drop at inner edges of tiles. Default: as many as exactness takes; fewer are faster, approximate."""
+    """Output pixels discarded at inner tile edges. Default: as many as an exact result needs. Fewer are faster, but the
+    result is approximate."""
     strips: bool = False
-    """Strip by strip instead of tiles (torch, jax): nothing is computed twice, memory grows with the width only."""
+    """Process the image row by row instead of in tiles (torch and jax only). No pixel is computed twice, and memory
+    grows with the width of the image only."""
     augment: Literal["flips", "turns", "flips+turns", "rotations"] | None = None
-    """Average over views of the image; rotations are the paper's 7, of the whole image in memory."""
+    """Test-time augmentation: average the probabilities over flipped or turned copies of the image. "rotations" are the
+    paper's 7, and need the whole image in memory."""
     mirror: bool = True
-    """Of nnU-Net's models: average over mirrored views, as nnU-Net does. --no-mirror is 4 to 8 times as fast."""
+    """For nnU-Net models: average over mirrored copies, as nnU-Net does. --no-mirror is 4 to 8 times as fast."""
     blend: bool = False
-    """Average overlapping tiles, where a network's tiles only approximate; needs the whole image in memory."""
+    """Average overlapping tiles, for networks whose tiles are approximate. Needs the whole image in memory."""
     samples: int = 0
-    """Hypotheses to draw of each image, in a network with a latent variable (probabilistic-unet): pages of the result.
-    0: the one of the latent distribution's mean."""
+    """Number of segmentations to sample for each image from a network with a latent variable (probabilistic-unet),
+    written as pages of the result. 0: one segmentation, from the mean of the latent distribution."""
     seed: int = 0
-    """Of the samples."""
+    """Random seed of --samples."""
     overlay: bool = False
-    """Also write OUT-overlay.png: the image with the outlines of its classes. For labels."""
+    """Also write OUT-overlay.png, the image with outlines of its classes. Only with --output labels."""
     shard: str | None = None
-    """i/n: compute the i-th of n parts only. Of at least n images, each part is whole images."""
+    """Compute only part i of n, written as i/n. With n images or more, the images are divided; with fewer, the tiles of
+    each image."""
     dask: str | None = None
-    """Compute on a Dask cluster: local:3 starts three worker processes here, tcp://host:8786 joins a cluster."""
+    """Compute on a Dask cluster: local:3 starts three worker processes on this machine, tcp://host:8786 connects to a
+    running cluster."""
     slurm: Path | None = None
-    """Write a script of a SLURM job array to this file instead of computing."""
+    """Write a SLURM job-array script to this file instead of computing."""
     jobs: int = 8
-    """Jobs of that array."""
+    """Number of jobs in the SLURM job array."""
     table: Path | None = None
-    """Of objects: write a row for each, to a .csv or .parquet; of several images, one file each, with its name."""
+    """With --output objects: also write a table with a row for each object, as .csv or .parquet. Each of several images
+    has its own file, named after the image."""
     outlines: Path | None = None
-    """Of objects: write outlines, to a .geojson (QuPath), .zip (ImageJ ROIs) or .json (COCO); likewise."""
+    """With --output objects: also write the objects' outlines, as .geojson (QuPath), .zip (ImageJ ROIs) or .json
+    (COCO). Each of several images has its own file, named after the image."""
     object_settings: tuple[str, ...] = ()
-    """How objects are made, such as neck=0.8 minimum_size=30; what is left out is as stored with the network."""
+    """Settings of the object separation, such as neck=0.8 minimum_size=30. Settings that you leave out are those stored
+    with the network."""
     reading: Annotated[ReadFlags, tyro.conf.arg(name="")] = field(default_factory=ReadFlags)
     overwrite: bool = False
     """Replace results that exist."""
     skip_existing: bool = False
-    """Leave out images whose results exist."""
+    """Skip images whose results exist."""
     json: bool = False
-    """Print JSON."""
+    """Print the result as JSON."""
 
 
 def run(args: Args) -> int:

@@ -1,7 +1,7 @@
-"""Measure a training's best checkpoint again, and write its report again.
+"""Measure the best checkpoint of a training run again, and rewrite its report.
 
-RUN is the folder of a training. Its best/ is measured on the validation images of the run; scores and verdict are
-printed, and written into RUN/run.json and RUN/report.html (.json, .png).
+RUN is the folder of a training run. Its best/ is measured on the run's validation images. Scores and verdict are
+printed and written to RUN/run.json and RUN/report.html (.json, .png).
 
 Example: unet report runs/em
 """
@@ -30,9 +30,9 @@ from ..training.stored import stored_run
 @dataclass(frozen=True)
 class Args:
     run: tyro.conf.Positional[Path]
-    """Folder of a training."""
+    """Folder of a training run."""
     data: str = ""
-    """Labelled images. Default: where they were when the run began."""
+    """Labelled images. Default: the data that the run was trained on."""
     json: bool = False
     """Print the result as JSON."""
 

@@ -1,12 +1,12 @@
 """Train a network in JAX.
 
-DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or a word: synthetic (cell
-membranes), synthetic:phase-contrast or synthetic:dic (cells with numbered labels, for --objects and --distance-head).
-Network and settings follow from the data, this machine and --minutes; unet plan DATA shows them with the reasons.
-Options that you give are kept. A sixth of the images validates and is never trained on.
+DATA is a folder with images/ and labels/, a folder with *-volume.tif and *-labels.tif, or one of the words synthetic
+(cell membranes), synthetic:phase-contrast and synthetic:dic (cells with numbered labels, for --objects and
+--distance-head). Network and settings are chosen from the data, this machine and --minutes; unet plan DATA prints them
+with reasons. Options that you give take precedence. A sixth of the images is held out for validation.
 
 OUT receives best/ and last/ (checkpoints), report.html, log.jsonl, run.json and state/ (for --resume). Ctrl-C and
-SIGTERM save before they end the training. --config RUN/run.json repeats a run in another folder.
+SIGTERM save the state, then stop. --config RUN/run.json repeats a run in another folder.
 
 Example: unet train data/isbi2012 --out runs/em --minutes 30
 Example: unet train data/isbi2012 --out runs/em --recipe modern --widths 16 32 64 128 --steps 3000

@@ -1,4 +1,4 @@
-"""A network for other people's software: `unet export --to`."""
+"""Packages for other software: `unet export --to`."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ Package = Literal["bioimageio", "web", "cpp"]
 
 @dataclass(frozen=True)
 class PackageFlags:
-    """For --to: what other software shows its users."""
+    """For --to: texts that the other software shows to its users."""
 
     title: str | None = None
-    """Name of the model in the zoo, or title of the page. Default: made of the network."""
+    """Title of the web page, or name of the model in the zoo, with --to. Default: derived from the network."""
     author: tuple[str, ...] = ()
-    """Names of the model's authors."""
+    """Names of the model's authors, with --to."""
     cite: tuple[str, ...] = ()
-    """What users should cite; each text has a DOI or an address in it."""
+    """References that users should cite, each with a DOI or a URL, with --to."""
     scores: Path | None = None
-    """Scores for the README: a JSON file of `unet evaluate --json`. Default: those of the run, for its last/."""
+    """Scores for the README, with --to: a JSON file from `unet evaluate --json`. Default for last/ of a run: the run's
+    scores."""
 
     npm: Path = Path("node_modules")
-    """For --to web: the folder into which npm installed onnxruntime-web and geotiff."""
+    """Folder in which npm installed onnxruntime-web and geotiff, for --to web."""
 
     def given(self) -> str | None:
-        """The first option that was given."""
+        """The first option that the user gave."""
         return next((f"--{f.name}" for f in fields(self) if getattr(self, f.name) != f.default), None)
 
 
 @dataclass(frozen=True)
 class PackageRequest:
-    """What `unet export --to` was asked for; fields as its options."""
+    """A call of `unet export --to`; the fields are its options."""
 
     checkpoint: Path
     out: Path
@@ -118,7 +119,7 @@ def _row(values: dict) -> str:
 
 
 def _scores(file: Path | None, checkpoint: Path) -> dict[str, float] | None:
-    """The numbers of a JSON file; or of the last validation in the log of the run whose last/ is exported."""
+    """The scores in a JSON file, or, if the last/ of a run is exported, of the last validation in its log."""
     log = checkpoint.parent / "log.jsonl"
     if file is not None:
         values = read_json(file)

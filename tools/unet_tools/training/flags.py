@@ -18,24 +18,25 @@ from .loggers import LoggerName
 @dataclass(frozen=True)
 class NetworkFlags:
     preset: str | None = None
-    """The network: any preset that unet info knows. Default: paper."""
+    """The network: any preset that unet info lists. Default: paper."""
     config: Path | None = None
-    """A network as a config .json or a checkpoint, instead of a preset; or the run.json of a run to repeat."""
+    """The network as a config .json or a checkpoint, instead of a preset; or the run.json of a run to repeat."""
     widths: tuple[int, ...] | None = None
     """Feature maps per level."""
     spatial_dims: Literal[2, 3] | None = None
-    """3: for volumes. Default: from the preset or the config, 2 in all presets."""
+    """Axes of an image: 2, or 3 for volumes. Default: from the preset or the config; 2 in all presets."""
     padding: Literal["valid", "same"] | None = None
-    """Padding of a U-Net's convolutions: "valid" shrinks the output, "same" adds one zero on each side."""
+    """Padding of a U-Net's convolutions. "valid": none, the output is smaller than the input. "same": zeros keep the
+    size."""
     norm: Literal["none", "batch", "group", "instance"] | None = None
     """Normalisation in a U-Net. Default: from the recipe or the preset."""
     norm_groups: int | None = None
-    """Groups of a group norm; a divisor of every width. Default: 8, or from the config."""
+    """Number of groups of a group norm. It must divide every width. Default: 8, or from the config."""
     dropout: float | None = None
-    """Share of the features that a U-Net drops at the end of its encoder. Default: from the recipe or the preset."""
+    """Dropout rate at the end of a U-Net's encoder. Default: from the recipe or the preset."""
     distance_head: bool = False
-    """Let a U-Net also predict the distance to the border of the object, which parts objects that touch, and choose on
-    the validation images how objects are made. Needs labels that number objects."""
+    """Also predict each pixel's distance to the border of its object, which separates touching objects, and tune the
+    separation on the validation images. For U-Nets; the labels must number the objects."""
 
 
 @dataclass(frozen=True)
@@ -51,41 +52,41 @@ class ProcessFlags:
 @dataclass(frozen=True)
 class TrainArgs:
     data: tyro.conf.Positional[str] = ""
-    """Labelled images. Default: from the run of --config."""
+    """Labelled images. Default: those of the run in --config."""
     out: Path | None = None
-    """The run folder. Default: beside the run of --config, numbered."""
+    """Folder for the run. Default: a numbered folder beside the run in --config."""
     recipe: Literal["auto", "none"] | RecipeName | None = None
-    """auto: network and settings follow from the data, this machine and the time. none: the defaults of the options.
-    The others set all of them, and for a U-Net norm and dropout. Default: auto for a new run."""
+    """auto: network and settings are chosen from the data, this machine and --minutes. none: the options' defaults.
+    paper-2015 and modern: fixed settings, and norm and dropout of a U-Net. Default: auto for a new run."""
     minutes: float | None = None
-    """Time of the whole run; a few steps are timed to see how many it holds. Default: 30 with --recipe auto, where
-    --steps is not given."""
+    """Duration of the run in minutes; a few timed steps give the number of steps. Default: 30 with --recipe auto,
+    unless --steps is given."""
     given: tyro.conf.Suppress[tuple[str, ...]] = ()
-    """The flags of the command line, by name."""
+    """Names of the flags on the command line."""
     resume: bool = False
     """Continue the run in --out. Options that you leave out keep the run's values."""
     log: tuple[LoggerName, ...] = ()
-    """Also log losses, scores and overlays to OUT/tensorboard, OUT/mlflow.db (or MLFLOW_TRACKING_URI) or OUT/wandb (and
-    its server, with WANDB_MODE=online)."""
+    """Also log losses, scores and overlays for these programs: in OUT/tensorboard, in OUT/mlflow.db (or
+    MLFLOW_TRACKING_URI), in OUT/wandb (and on its server, with WANDB_MODE=online)."""
     report: bool = True
-    """Write OUT/report.html, where matplotlib and jinja2 are installed."""
+    """Write OUT/report.html. Needs matplotlib and jinja2."""
     json: bool = False
     """Print the result as JSON."""
     compilation_cache: str | None = None
-    """Folder that keeps compiled programs, so that a resumed run compiles nothing again; none: nowhere. Default: xla in
-    UNET_CACHE, or what JAX_COMPILATION_CACHE_DIR says."""
+    """Folder for compiled programs, so that a resumed run need not compile again. none: no cache. Default:
+    JAX_COMPILATION_CACHE_DIR, or xla in UNET_CACHE."""
     folds: int | None = None
-    """Cross-validation: a run for each of so many folds, in OUT/fold-1, …, and a table of scores. Repeat the command to
-    continue."""
+    """Cross-validation with this many folds: trains OUT/fold-1, OUT/fold-2, …, and prints a table of scores. Repeat the
+    command to continue."""
     fold: int | None = None
-    """Of --folds, train only this one, from 1 on."""
+    """Train only this fold of --folds, counted from 1."""
     large_pages: bool = True
-    """On Linux, restart Python with memory in pages of 2 MiB, in which training on a CPU is faster."""
+    """Speed up training on a CPU under Linux by memory pages of 2 MiB; Python restarts itself to use them."""
     network: NetworkFlags = field(default_factory=NetworkFlags)
     """The network to train."""
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = field(default_factory=TrainSettings)
     distributed: ProcessFlags = field(default_factory=ProcessFlags)
-    """Several processes that train together; all run the same command, but for --process."""
+    """Several processes that train together. All run the same command, except for --process."""
 
 
 _ADVANCED = """

@@ -23,28 +23,27 @@ from ..devices.warp import sample, sample_by_blocks
 from .greys import change_greys, happens, log_factor
 
 LARGEST = {"scale": 3, "blur": 10, "low_resolution": 7, "gamma": 3, "noise": 10, "share": 1}
-"""Largest values of what would otherwise take much memory or leave nothing of an image; 360 of all else."""
+"""Maximum values, which bound the memory needed and keep images recognisable; 360 for all others."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of the training images; 0 turns one off.
+    """Random changes of the training images; 0 turns a change off.
 
     Attributes:
-        elastic: Standard deviation, in pixels, of the displacements on a grid of 3 points per axis.
-        rotation: Maximum angle, in degrees, of rotations in the image plane to either side.
-        mirror: Mirror images along each axis with probability one half (the depth of a volume included).
-        contrast: Maximum deviation from 1 of the factor that images are multiplied by.
-        brightness: Maximum offset that is added to images, in units of their standard deviation.
-        turns: Turns by 0, 90, 180 or 270 degrees in the image plane, of square tiles without interpolation.
-        scale: Maximum factor, less 1, by which objects are enlarged or shrunk: 0.25 is from 1/1.25 to 1.25 times.
-        blur: Maximum standard deviation, in pixels, of a Gaussian blur in the image plane.
-        low_resolution: Maximum factor, less 1, by which the image plane is sampled more coarsely and interpolated back.
-        gamma: Maximum factor, less 1, of the exponent that grey values between an image's extremes are raised to: 0.5
-            is from 1/1.5 to 1.5.
+        elastic: Elastic deformation: standard deviation, in pixels, of displacements on a grid of 3 points per axis.
+        rotation: Maximum rotation in the image plane, in degrees, in either direction.
+        mirror: Mirror each axis with probability 0.5, including the depth of a volume.
+        contrast: Contrast range: 0.2 multiplies images by 0.8 to 1.2.
+        brightness: Maximum offset added to or subtracted from images, in units of their standard deviation.
+        turns: Turn by 0, 90, 180 or 270 degrees in the image plane; square tiles need no interpolation.
+        scale: Zoom range: 0.25 scales images by factors of 1/1.25 to 1.25.
+        blur: Maximum standard deviation of a Gaussian blur in the image plane, in pixels.
+        low_resolution: Resolution loss: 1.0 samples the image plane up to 2 times more coarsely and interpolates back.
+        gamma: Gamma range: 0.5 raises grey values, rescaled to 0 to 1, to a power of 1/1.5 to 1.5.
         noise: Maximum standard deviation of Gaussian noise, in units of the images' standard deviation.
-        share: Probability that a tile undergoes elastic deformation; rotation, scale, blur, low resolution, gamma and
-            noise likewise, each by a draw of its own. The others are drawn for each tile.
+        share: Probability of elastic deformation, rotation, scale, blur, low resolution, gamma and noise, drawn for
+            each change and tile. The other changes are drawn for every tile.
 
     Example:
         >>> Augmentation(elastic=0.0).window((100, 100))  # a square of 100 pixels, turned by 45 degrees
@@ -76,8 +75,8 @@ class Augmentation:
         return bool(self.elastic or self.rotation or self.scale or self.turns or self.mirror)
 
     def window(self, tile: tuple[int, ...]) -> tuple[int, ...]:
-        """Pixels per axis that a warped tile is cut from: its diagonal in the plane, enlarged, and three standard
-        deviations."""
+        """Pixels per axis of the window that a warped tile is sampled from: the tile's diagonal in the image plane,
+        scaled, plus three standard deviations of the displacement."""
         if not self.warps:
             return tile
         reach = 2 * math.ceil(3 * self.elastic)

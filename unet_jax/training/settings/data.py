@@ -21,24 +21,25 @@ class DataSettings:
 
     Attributes:
         tile: Size of the input tile in pixels per axis, rounded down to a size that fits the network. None (or 0):
-            252 for images, 68 for volumes, or the minimum of the network where that is larger.
-        ignore: Label, as a number in the mask files (often 255), of pixels that count in no loss and no score.
-        labels: Meaning of the numbers in the mask files: "semantic", classes; "instance", objects; "overlapping", one
-            mask for each of several classes, of which a pixel may have several; "auto" decides by the numbers.
-        objects: Also learn the border between touching objects, as a third class, and choose on the validation images
-            how objects are made. For labels that number objects.
-        normalization: How images are normalised, in training and by every program that runs the network. "dataset": by
-            mean and standard deviation of the training images; "image": each by its own; "percentile": each by its own
-            1st and 99th percentiles; "ct": clipped to the 0.5th and 99.5th percentiles of all classes but the first,
-            then by their mean and standard deviation; "none": not at all.
-        class_numbers: Numbers of the classes in the mask files, the background first, where they are not 0, 1, …: such
-            as 1-3 or 255,0; of objects, the number of the background; of classes that overlap, the numbers of each:
-            "whole=1-3;core=2,3".
-        oversample: Share of the tiles whose output is drawn to have a pixel of a class that is not the commonest: a
-            class, an image that has it and one of its pixels, at random. For classes that are rare.
-        loader: "memory", or "grain" for data larger than memory: images stay in their files, and background processes
-            read windows of them. Both give the same batches.
-        workers: Processes of the grain loader; 0 reads in threads of the training process.
+            252 for images, 68 for volumes, or the network's minimum if that is larger.
+        ignore: Number in the mask files, often 255, of pixels that no loss and no score counts.
+        labels: Meaning of the numbers in the mask files: classes ("semantic"), objects ("instance"), or one mask per
+            class ("overlapping"), where a pixel may have several classes. "auto": decided from the masks.
+        objects: Also learn the border between touching objects, as a third class, and tune the separation of objects
+            on the validation images. The labels must number the objects.
+        normalization: How images are normalised, in training and in every program that runs the network. "dataset": by
+            mean and standard deviation of the training images. "image": each image by its own mean and standard
+            deviation. "percentile": each image by its own 1st and 99th percentiles. "ct": clipped to the 0.5th and
+            99.5th percentiles of the foreground pixels (all classes but the first), then normalised by the mean and
+            standard deviation of these pixels. "none": not normalised.
+        class_numbers: Numbers of the classes in the mask files, background first, such as 1-3 or 255,0, if they are
+            not 0, 1, … For labels that number objects: the number of the background. For overlapping classes: the
+            numbers of each class, such as "whole=1-3;core=2,3".
+        oversample: Share of the tiles that contain a rarer class, between 0 and 1. For each such tile, a class other
+            than the most frequent one is drawn, then an image with that class, then one of its pixels.
+        loader: "memory" holds all images in memory. "grain" is for data larger than memory: background processes read
+            windows of the image files. Both give the same batches.
+        workers: Number of processes of the grain loader. 0 reads in threads of the training process.
 
     Example:
         >>> from unet_spec import preset
@@ -66,7 +67,7 @@ class DataSettings:
         require(not self.objects or self.labels != "overlapping", "objects", True, "left out with labels overlapping")
 
     def tile_shape(self, config: NetworkConfig) -> tuple[int, ...]:
-        """Input tile (pixels per axis) of a network. Raises InputError where `tile` is below the network's minimum."""
+        """Input tile (pixels per axis) of a network. Raises InputError if `tile` is below the network's minimum."""
         size = self.tile or (252 if config.spatial_dims == 2 else 68)
         sizes = []
         for grid in config.geometry.grids:

@@ -19,16 +19,16 @@ from .running import HardwareSettings, ValidationSettings
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train, in groups. Every setting has a name of its own, by which `replace`, run.json and the flags know it.
+    """Settings of a training run, in groups. Setting names are unique; `replace`, run.json and the flags use them.
 
     Attributes:
         data: Tiles and labels, and how they are read.
         optimisation: Steps, batches, optimizer and learning rate.
-        loss: Loss and weights of the pixels.
-        validation: Which images validate, measuring on them, and the log.
+        loss: The loss and its pixel weights.
+        validation: Validation images, scores and the log.
         hardware: Precision, memory and devices.
         augmentation: Random changes of the training images.
-        reading: How image files are read where they leave a choice.
+        reading: How image files are read if there is a choice.
 
     Example:
         >>> settings = TrainSettings(loss=LossSettings("dice")).replace(steps=300, tile=124)
@@ -52,12 +52,12 @@ class TrainSettings:
         for name in ("smoothing", "border_weight", "balance"):
             if value := getattr(self.loss, name):
                 without = type(value)()
-                raise InputError(f"{name} is {value}, which classes that overlap do not have; set it to {without}")
+                raise InputError(f"{name} is {value}, which overlapping classes do not support; set it to {without}")
         if self.validation.select not in ("auto", "iou", "dice"):
-            raise InputError(f"select is {self.validation.select}; of classes that overlap there are iou and dice")
+            raise InputError(f"select is {self.validation.select}; overlapping classes have only iou and dice")
 
     def replace(self, **changes: Any) -> TrainSettings:
-        """A copy with other settings, by their own names (`steps=300`), or with other groups (`data=DataSettings()`).
+        """A copy with other settings, by name (`steps=300`), or with other groups (`data=DataSettings()`).
 
         Raises InputError on unknown names and wrong values.
         """
@@ -73,7 +73,7 @@ class TrainSettings:
         return TrainSettings(**groups)
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings by their own names, as run.json has them; those of the augmentation under "augmentation"."""
+        """All settings by name, as in run.json; those of the augmentation are under "augmentation"."""
         groups = dataclasses.asdict(self)
         augmentation = groups.pop("augmentation")
         return {name: value for group in groups.values() for name, value in group.items()} | {
@@ -85,7 +85,7 @@ class TrainSettings:
         """The inverse of `to_dict`; absent settings take their defaults.
 
         Args:
-            values: settings by their own names.
+            values: settings by name.
             where: name of the file, for messages.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Settings of the loss and of the weights of the pixels."""
+"""Settings of the loss and its pixel weights."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from .checks import below_one, not_negative, require_choices, require_each
 LossName = Literal["cross_entropy", "dice", "cross_entropy+dice", "focal", "tversky"]
 
 OVERLAPPING_LOSSES = ("cross_entropy", "dice", "cross_entropy+dice")
-"""Losses of classes that may overlap."""
+"""Losses that support overlapping classes."""
 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Loss and weights of the pixels.
+    """The loss and its pixel weights.
 
     Attributes:
-        loss: Loss to minimise; cross_entropy+dice is the sum of both.
+        loss: Training loss; cross_entropy+dice is the sum of both.
         focal_gamma: Exponent γ of the focal loss; 0 gives the cross entropy.
-        tversky_alpha: Weight of false positives in the Tversky loss; 0.5, with β 0.5, gives Dice.
-        tversky_beta: Weight of false negatives in the Tversky loss.
-        smoothing: Label smoothing of the cross entropy; the other losses have none.
-        border_weight: Weight w0 of background pixels between two close objects, 10 in the paper; 0 adds nothing. For
+        tversky_alpha: Weight α of false positives in the Tversky loss. α = β = 0.5 gives the Dice loss.
+        tversky_beta: Weight β of false negatives in the Tversky loss.
+        smoothing: Label smoothing of the cross entropy. Other losses do not support it.
+        border_weight: Extra weight w0 of background pixels between two close objects; 10 in the paper, 0 for none. For
             the cross entropy and the focal loss.
-        border_sigma: Distance σ in pixels within which the border weight acts.
-        distance_weight: Weight of the squared error of the distance beside the loss of the classes, in a network with a
-            distance head.
-        balance: Weight pixels inversely to the share of their class. For the cross entropy and the focal loss.
+        border_sigma: Width σ of the border weight in pixels: how fast it decreases with the distance from the objects.
+        distance_weight: For a network with a distance head: weight of the squared error of the distance, relative to
+            the loss of the classes.
+        balance: Weight each class inversely to its share of the pixels. For the cross entropy and the focal loss.
 
     Example:
         >>> LossSettings(border_weight=10.0).weighted, LossSettings("dice").weighted
@@ -58,8 +58,8 @@ class LossSettings:
             without = ("dice", "tversky", "focal") if name == "smoothing" else ("dice", "tversky")
             if getattr(self, name) and self.loss in without:
                 raise InputError(
-                    f"{name} is {getattr(self, name)}, which the loss {self.loss} does not have; set it to "
-                    f"{type(getattr(self, name))()}, or take cross_entropy or cross_entropy+dice"
+                    f"{name} is {getattr(self, name)}, which the loss {self.loss} does not support; set it to "
+                    f"{type(getattr(self, name))()}, or use cross_entropy or cross_entropy+dice"
                 )
 
     @property

@@ -15,26 +15,26 @@ class OptimisationSettings:
     """Steps, batches, optimizer and learning rate.
 
     Attributes:
-        steps: Optimizer steps.
-        batch: Tiles per step; the paper takes one large tile.
-        accumulate: Parts of a batch that pass through the network one after the other; their losses and gradients are
-            averaged. Batch norms see one part at a time.
+        steps: Number of optimizer steps.
+        batch: Tiles per step. The paper uses one large tile.
+        accumulate: Number of parts that each batch is split into, to save memory. Losses and gradients of the parts
+            are averaged; batch norm sees one part at a time.
         optimizer: "adamw", or "sgd" with momentum as in the paper.
-        learning_rate: Peak of the learning rate. None (or 0): 1e-3.
-        schedule: "cosine" rises to the peak during the warm-up and falls to 0 along half a cosine; "constant" stays at
-            the peak.
-        warmup: Share of the steps in which the learning rate of the cosine schedule rises from 0.
+        learning_rate: Peak learning rate. None (or 0): 1e-3.
+        schedule: Learning-rate schedule. "cosine" warms up to the peak, then decays to 0 along half a cosine;
+            "constant" stays at the peak.
+        warmup: Share of the steps for the warm-up of the cosine schedule, in which the learning rate rises from 0.
         momentum: Momentum of SGD.
         weight_decay: Weight decay of kernels; biases and norms have none. Decoupled in AdamW, added to the gradient in
             SGD.
-        clip: Maximum norm of the gradient. None (or 0): no limit.
-        ema: Decay of an exponential moving average of weights and norm statistics, which is then what is measured and
-            written. None (or 0): no average.
-        seed: Seed of weights, tiles, augmentation and dropout. The same seed repeats the run.
-        weights: Checkpoint folder to begin with, or the name of an installed network, such as nuclei. Layers that do
-            not fit the network, such as the head for other classes, begin anew, which is reported. None: all begin
-            anew.
-        freeze: Parts of the network that are not trained, such as encoder; their batch norms keep their statistics.
+        clip: Maximum norm of the gradient; larger gradients are scaled down. None (or 0): no limit.
+        ema: Decay of an exponential moving average of weights and norm statistics. Validation and checkpoints then
+            use the average. None (or 0): no average.
+        seed: Random seed of weights, tiles, augmentation and dropout. The same seed repeats the run.
+        weights: Weights to start from: a checkpoint folder, or the name of an installed network such as nuclei. Layers
+            that do not fit, such as a head for other classes, are initialised at random and reported. None: all
+            layers are initialised at random.
+        freeze: Parts of the network that are not trained, such as encoder. Their batch norms keep their statistics.
 
     Example:
         >>> OptimisationSettings(steps=300, batch=4, clip=None).schedule

@@ -1,4 +1,4 @@
-"""Settings of a run beside what it learns: validation, log, precision, memory and devices."""
+"""Settings of a run: validation, log, precision, memory and devices."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ Measure = Literal["auto", "iou", "dice", "pixel_accuracy", "v_rand", "v_info"]
 
 @dataclass(frozen=True)
 class ValidationSettings:
-    """Which images validate, measuring on them, and the log.
+    """Validation images, scores and the log.
 
     Attributes:
-        validate: Images that validate and are never trained on: a share such as 0.2 (the last images), i/n for the i-th
-            of n folds, a text file with a name in each line, or another folder. "last": the last sixth. "auto": the
-            last sixth; where that lacks a class or divides a group, images or groups spread over the classes.
-        group: Regular expression for the part of an image's name that says what it belongs to, such as "patient\\d+".
-            Images of one group validate or train together. None: what precedes the last number of a name, where it has
-            two or more.
-        select: Measure on the validation data, the larger the better, that chooses best/. "auto": v_rand for membranes
-            and cells, as ISBI 2012 ranks (stacks *-volume.tif with binary *-labels.tif), else iou. v_rand and v_info
-            take about a second more for each image.
-        validate_every: Steps between two measurements on the validation data. None (or 0): 250, or a tenth of the steps
-            where that is less, so that a run has at least ten.
+        validate: Images held out for validation: a share such as 0.2 (the last images), i/n for fold i of n, a text
+            file with one name per line, or another folder. "last": the last sixth. "auto": the last sixth; if that
+            lacks a class or splits a group, images or groups that cover the classes.
+        group: Regular expression for the part of a name that images of one group share, such as "patient\\d+". A group
+            is never split between training and validation. None: the name up to its last number, if it contains two
+            numbers or more.
+        select: Validation score by which best/ is chosen. "auto": v_rand for membranes and cells, as in ISBI 2012
+            (stacks *-volume.tif with binary *-labels.tif), otherwise iou. v_rand and v_info take about a second more
+            per image.
+        validate_every: Steps between two validations. None (or 0): 250, or a tenth of all steps if that is less.
         log_every: Steps between two lines of the log.
 
     Example:
@@ -51,7 +50,7 @@ class ValidationSettings:
         check_validate(self.validate, self.group)
 
     def steps_between(self, steps: int) -> int:
-        """Steps between two measurements of a run of so many steps."""
+        """Steps between two validations in a run of `steps` steps."""
         return self.validate_every or max(1, min(250, steps // 10))
 
 
@@ -60,10 +59,12 @@ class HardwareSettings:
     """Precision, memory and devices.
 
     Attributes:
-        precision: Arithmetic of the network; weights, statistics, sums of norms, loss and optimizer stay float32.
-        remat: Compute activations again in the backward pass, to save memory.
-        fsdp: Spread weights and optimizer over the devices instead of copying them to each.
-        space: Devices that share each image, in rows and columns; the others share the batch.
+        precision: Number type of the network's arithmetic. Weights, statistics, sums of norms, loss and optimizer stay
+            float32.
+        remat: Recompute activations in the backward pass, to save memory.
+        fsdp: Shard weights and optimizer state over the devices, instead of copying them to each.
+        space: Number of devices that each image is divided over, in rows and columns. The batch is divided over the
+            other devices.
 
     Example:
         >>> from unet_jax import HardwareSettings, TrainSettings
