@@ -3,7 +3,8 @@
 site/
   index.html, style.css, app.js   the page
   worker.js, tiles.js, files.js   the network's work: exact overlap-tile, images in, masks out
-  site.json                       the network: sizes, tiles, normalisation, classes
+  objects.js, outlines.js         numbered objects, as unet_data.objects makes them; their table and outlines
+  site.json                       the network: sizes, tiles, normalisation, classes, how objects are made
   model.onnx                      float32
   golden_image.npy, golden_logits.npy   an example, and what the float64 reference makes of it
   vendor/                         onnxruntime-web and geotiff, with their licences
@@ -24,6 +25,8 @@ import numpy as np
 
 from unet_data import prepare
 from unet_data.io.colours import colour
+from unet_data.objects.parts import ratio_of
+from unet_data.objects.settings import settings_for
 from unet_spec import Checkpoint, InputError
 from unet_spec.files import replacing_folder
 from unet_spec.tiling.tiles import tile_below
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
 SITE, MODEL = "site.json", "model.onnx"
-_PAGE = ("index.html", "style.css", "app.js", "worker.js", "tiles.js", "files.js")
+_PAGE = ("index.html", "style.css", "app.js", "worker.js", "tiles.js", "files.js", "objects.js", "outlines.js")
 _ORT = (
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",
@@ -93,7 +96,8 @@ def write_web(
 
     Raises:
         InputError: onnxruntime-web or geotiff is missing, the folder holds anything else, the classes overlap,
-            images are normalised by more than mean and std, or the example does not suit the network.
+            images are normalised by more than mean and std, the stored settings of objects or the example do not suit
+            the network.
 
     Example:
         >>> from unet_export import write_web
@@ -107,14 +111,14 @@ def write_web(
     """
     path, modules = Path(folder), Path(node_modules)
     checkpoint.data.check_affine("the web page")
-    checkpoint.config.check_classes_alone("the web page")
     _check_target(path)
-    vendored = _vendored(modules)
     config, data = checkpoint.config, checkpoint.data
     if data.overlapping:
         raise InputError("the page draws one class a pixel; the classes of this network overlap")
     if config.classes > 256:
         raise InputError(f"the page's masks are uint8; {config.classes} classes do not fit")
+    objects = _objects(checkpoint)
+    vendored = _vendored(modules)
     model = emit_onnx(config, checkpoint.tensors, data)
     tile = default_tile(config.geometry)
     flat = config.spatial_dims == 2
@@ -129,7 +133,7 @@ def write_web(
     prepared = prepare(image[None], config, data)
     size = image.shape[:-1]
     logits = reference_logits(checkpoint, whole_input(config.geometry, prepared[0]))[(0, *map(slice, size))]
-    site = _site(checkpoint, tile, by_planes, title, licence, content)
+    site = {**_site(checkpoint, tile, by_planes, title, licence, content), "objects": objects}
     with replacing_folder(path) as new:
         page = resources.files("unet_export.packages.web").joinpath("page")
         for name in _PAGE:
@@ -164,6 +168,22 @@ def _vendored(modules: Path) -> dict[str, Path]:
     return files
 
 
+def _objects(checkpoint: Checkpoint) -> dict[str, Any]:
+    """How the page makes objects. Raises InputError where the stored settings do not fit the network."""
+    config, data = checkpoint.config, checkpoint.data
+    settings = settings_for(data, config)
+    origin = "the defaults" if data.objects is None else "as stored with the network"
+    per = "" if config.spatial_dims == 3 else ", in each plane by itself"
+    return {
+        **settings.to_dict(),
+        "steps": [1, *settings.steps(2)] if config.spatial_dims == 2 else list(settings.steps(3)),
+        "ratio": ratio_of(settings),
+        "values": config.classes + 1 if config.distance_head else 1 if config.classes == 2 else config.classes,
+        "made": f"Objects are made as by unet predict --output objects{per}: {settings.described()} ({origin}). Sizes "
+        "are in pixels. Where a probability lies within rounding of a threshold, a pixel may differ.",
+    }
+
+
 def _site(
     checkpoint: Checkpoint,
     tile: tuple[int, ...] | None,
@@ -192,6 +212,7 @@ def _site(
         "spatial_dims": config.spatial_dims,
         "in_channels": config.in_channels,
         "out_channels": config.out_channels,
+        "output_channels": config.output_channels,
         "classes": config.classes,
         "class_names": names,
         "colors": [list(colour(i)) for i in range(config.classes)],

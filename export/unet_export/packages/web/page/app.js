@@ -3,11 +3,12 @@ const $ = (id) => document.getElementById(id);
 const worker = new Worker("worker.js", { type: "module" });
 const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.001 ? 3 : 1)} %`;
 const names = { webgpu: "the graphics card (WebGPU)", wasm: "the processor (WebAssembly)" };
+const kinds = ["tiff", "png", "csv", "geojson"], files = { tiff: "mask.tif", png: "mask.png", csv: "objects.csv", geojson: "objects.geojson" };
 let site, name = "image", plane = 0, wanted = null;
 
 function busy(state, text) {
   $("working").hidden = !state;
-  for (const id of ["file", "sample", "tiff", "png"]) $(id).disabled = state;
+  for (const id of ["file", "sample", ...kinds]) $(id).disabled = state;
   if (text) $("status").textContent = text;
 }
 
@@ -39,6 +40,8 @@ const replies = {
     $("about").textContent = `Finds ${new Intl.ListFormat("en").format(site.class_names)} in ${site.spatial_dims === 3 ? "volumes" : "images"}.`;
     $("status").textContent = `Loading the network (${(site.model_bytes / 2 ** 20).toFixed(1)} MiB) …`;
     for (const [term, text] of site.facts) fact(term, text);
+    $("objects-made").textContent = site.objects.made;
+    $("geojson").hidden = site.spatial_dims === 3; // its polygons are of images
   },
   ready: ({ backend, distance, failures }) => {
     $("check").className = "good";
@@ -53,22 +56,21 @@ const replies = {
     $("progress").value = share;
     $("status").textContent = `Tile ${done} of ${total} of ${name}`;
   },
+  numbering: () => { $("status").textContent = `Numbering the objects of ${name} …`; },
   cancelled: () => busy(false, "Cancelled."),
-  done: ({ planes, size, notes, shares, seconds, logits }) => {
+  done: ({ planes, size, notes, shares, numbered, seconds, logits }) => {
     globalThis.unetLogits = logits;
     $("result").hidden = false;
     $("plane-control").hidden = planes === 1;
     $("plane").max = planes - 1;
     $("plane").value = Math.floor(planes / 2);
     $("classes").replaceChildren(...shares.map((share, i) => {
-      const row = document.createElement("tr"), head = document.createElement("th"), chip = document.createElement("span"), number = document.createElement("td");
+      const row = document.createElement("tr"), head = document.createElement("th"), chip = document.createElement("span"), cells = [percent(share), i && i !== site.objects.border ? numbered[i].toLocaleString("en") : "–"];
       head.scope = "row";
       chip.className = "chip";
       chip.style.background = `rgb(${site.colors[i].join(" ")})`;
       head.append(chip, site.class_names[i]);
-      number.className = "number";
-      number.textContent = percent(share);
-      row.append(head, number);
+      row.append(head, ...cells.map((text) => Object.assign(document.createElement("td"), { className: "number", textContent: text })));
       return row;
     }));
     $("notes").replaceChildren(...notes.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
@@ -77,7 +79,7 @@ const replies = {
     show(Number($("plane").value));
   },
   shown: ({ bitmaps, plane: at, size }) => {
-    for (const [id, bitmap] of [["picture", bitmaps[0]], ["overlay", bitmaps[1]]]) {
+    for (const [id, bitmap] of [["picture", bitmaps[0]], ["overlay", bitmaps[1]], ["outlines", bitmaps[2]]]) {
       const canvas = $(id);
       canvas.width = bitmap.width;
       canvas.height = bitmap.height;
@@ -90,7 +92,7 @@ const replies = {
     else document.body.dataset.shown = at;
   },
   saved: ({ kind, blob }) => {
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name.replace(/\.[^.]*$/, "")}-mask.${kind === "tiff" ? "tif" : "png"}` });
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name.replace(/\.[^.]*$/, "")}-${files[kind]}` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   },
@@ -109,7 +111,8 @@ $("cancel").onclick = () => worker.postMessage({ type: "cancel" });
 $("opacity").oninput = ({ target }) => { $("overlay").style.opacity = target.value / 100; $("opacity-value").textContent = `${target.value} %`; };
 $("overlay").style.opacity = 0.5;
 $("plane").oninput = ({ target }) => show(Number(target.value));
-for (const kind of ["tiff", "png"]) $(kind).onclick = () => worker.postMessage({ type: "save", kind, plane });
+$("outlined").onchange = ({ target }) => { $("outlines").hidden = !target.checked; };
+for (const kind of kinds) $(kind).onclick = () => worker.postMessage({ type: "save", kind, plane });
 for (const type of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(type, (event) => {
     event.preventDefault();

@@ -28,9 +28,21 @@ export function mirror(start, length, size) {
 
 const scales = new Map([[Uint8Array, 255], [Uint8ClampedArray, 255], [Uint16Array, 65535]]);
 
+// What objects are made of, 0..255: the probability of class 1 where there are two classes, else those of all classes;
+// with a predicted distance, all of them and the distance.
+function quantised(found, from, plane, site, values, to) {
+  const K = site.out_channels, logit = (k) => (K === 1 ? (k ? found[from] : 0) : found[k * plane + from]);
+  const distance = site.objects.distance !== undefined, first = site.classes === 2 && !distance ? 1 : 0;
+  let highest = -Infinity, sum = 0;
+  for (let k = 0; k < site.classes; k++) highest = Math.max(highest, logit(k));
+  for (let k = 0; k < site.classes; k++) sum += Math.exp(logit(k) - highest);
+  for (let k = first; k < site.classes; k++) values[to++] = Math.round((255 * Math.exp(logit(k) - highest)) / sum);
+  if (distance) values[to] = Math.round(255 * Math.min(Math.max(found[K * plane + from], 0), 1));
+}
+
 // Runs a network over an image {data, size: [..., y, x], channels}, data interleaved. run(tensor, size) gives logits
-// (K, *size - 2 margin). Returns labels, and logits (*size, K) if they are asked for.
-export async function segment(image, site, run, { progress = () => {}, logits = false, cancelled = () => false } = {}) {
+// (K, *size - 2 margin). Returns labels, and logits (*size, K) and values that objects are made of if they are asked for.
+export async function segment(image, site, run, { progress = () => {}, logits = false, objects = false, cancelled = () => false } = {}) {
   const { data, channels } = image;
   const size = image.size.length === 2 ? [1, ...image.size] : image.size;
   const flat = { minimum: 1, step: 1, margin: 0, halo: [0, 0], tile: null, fixed: false };
@@ -39,7 +51,8 @@ export async function segment(image, site, run, { progress = () => {}, logits = 
   const tile = plans.map((plan) => plan.tile);
   const out = plans.map((plan) => plan.tile - 2 * plan.margin);
   const K = site.out_channels, count = size[0] * size[1] * size[2];
-  const labels = new Uint8Array(count), kept = logits ? new Float32Array(count * K) : null;
+  const labels = new Uint8Array(count), C = site.output_channels, kept = logits ? new Float32Array(count * C) : null;
+  const V = site.objects.values, values = objects ? new Uint8Array(count * V) : null;
   const scale = scales.get(data.constructor) ?? 1;
   const means = Array.from({ length: channels }, (_, c) => (site.mean[c] ?? 0) * scale);
   const stds = Array.from({ length: channels }, (_, c) => (site.std[c] ?? 1) * scale);
@@ -70,10 +83,11 @@ export async function segment(image, site, run, { progress = () => {}, logits = 
         if (K === 1) best = found[from] > 0 ? 1 : 0;
         else for (let k = 1; k < K; k++) if (found[k * outPlane + from] > found[best * outPlane + from]) best = k;
         labels[to] = best;
-        if (kept) for (let k = 0; k < K; k++) kept[to * K + k] = found[k * outPlane + from];
+        if (kept) for (let k = 0; k < C; k++) kept[to * C + k] = found[k * outPlane + from];
+        if (values) quantised(found, from, outPlane, site, values, to * V);
       }
     }
     progress(++done / total, done, total);
   }
-  return { labels, logits: kept };
+  return { labels, logits: kept, values };
 }

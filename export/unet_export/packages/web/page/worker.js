@@ -1,10 +1,13 @@
 // The network, in a worker: the page stays free. Messages in: open, segment, sample, show, save, cancel.
 import { adaptChannels, parseNpy, readImage, Unreadable, writeTiff } from "./files.js";
+import { findObjects } from "./objects.js";
+import { geojson, table } from "./outlines.js";
 import { segment } from "./tiles.js";
 
 const ORT = new URL("vendor/onnxruntime-web/", self.location.href).href;
 const WIDEST = 4096; // pixels of a canvas' edge that every browser draws
-let site, session, ort, backend, image, labels, stop = false;
+const OUTLINE = [255, 225, 0, 255];
+let site, session, ort, backend, image, labels, objects, stop = false;
 
 const geotiff = async () => { await import("./vendor/geotiff/geotiff.js"); return self.GeoTIFF; };
 const load = async (name) => {
@@ -68,23 +71,30 @@ async function segmentImage(read, wantLogits) {
   const [height, width] = image.size, volume = site.spatial_dims === 3;
   const steps = volume ? 1 : image.planes, pixels = image.data.length / (volume ? 1 : image.planes);
   if (volume && image.planes === 1) notes.push("This is one plane; the network expects a volume and sees the plane mirrored.");
-  const all = new Uint8Array(image.planes * height * width), logits = [];
+  const all = new Uint8Array(image.planes * height * width), numbers = new Uint32Array(all.length), pages = [], logits = [];
   const began = performance.now();
   for (let p = 0; p < steps; p++) {
     const part = { data: image.data.subarray(p * pixels, (p + 1) * pixels), size: volume ? [image.planes, height, width] : image.size, channels: image.channels };
     const found = await segment(part, site, run, {
       logits: wantLogits,
+      objects: true,
       cancelled: () => stop,
       progress: (share, done, total) => postMessage({ type: "progress", share: (p + share) / steps, done: p * total + done, total: steps * total }),
     });
     if (!found) { labels = null; return postMessage({ type: "cancelled" }); }
     all.set(found.labels, p * height * width);
+    postMessage({ type: "numbering" });
+    const own = findObjects(found.values, [volume ? image.planes : 1, height, width], !volume, site.objects);
+    numbers.set(own.labels, p * height * width);
+    pages.push(own.rows);
     if (wantLogits) logits.push(found.logits);
   }
   labels = all;
-  const counts = new Array(site.classes).fill(0);
+  objects = { labels: numbers, pages };
+  const counts = new Array(site.classes).fill(0), numbered = new Array(site.classes).fill(0);
   for (const label of labels) counts[label]++;
-  postMessage({ type: "done", planes: image.planes, size: image.size, notes, logits, shares: counts.map((n) => n / labels.length), seconds: (performance.now() - began) / 1000 });
+  for (const { type } of pages.flat()) numbered[type]++;
+  postMessage({ type: "done", planes: image.planes, size: image.size, notes, logits, shares: counts.map((n) => n / labels.length), numbered, seconds: (performance.now() - began) / 1000 });
 }
 
 function picture(plane, size, step, [height, width]) {
@@ -117,14 +127,28 @@ function coloured(plane, size, step, [height, width]) {
   return out;
 }
 
+// The pixels of objects that touch another object, or none, across an edge.
+function outlined(plane, size, step, [height, width]) {
+  const out = new Uint8ClampedArray(height * width * 4), base = plane * size[0] * size[1];
+  const at = (y, x) => (y < 0 || x < 0 || y >= height || x >= width ? 0 : objects.labels[base + y * step * size[1] + x * step]);
+  for (let y = 0, to = 0; y < height; y++) for (let x = 0; x < width; x++, to += 4) {
+    const own = at(y, x);
+    if (own && (at(y - 1, x) !== own || at(y + 1, x) !== own || at(y, x - 1) !== own || at(y, x + 1) !== own)) out.set(OUTLINE, to);
+  }
+  return out;
+}
+
 async function show(plane) {
   const size = image.size, step = Math.ceil(Math.max(...size) / WIDEST);
   const shown = size.map((n) => Math.floor((n + step - 1) / step));
-  const bitmaps = await Promise.all([picture, coloured].map((draw) => createImageBitmap(new ImageData(draw(plane, size, step, shown), shown[1], shown[0]))));
+  const bitmaps = await Promise.all([picture, coloured, outlined].map((draw) => createImageBitmap(new ImageData(draw(plane, size, step, shown), shown[1], shown[0]))));
   postMessage({ type: "shown", plane, bitmaps, size: shown }, bitmaps);
 }
 
 async function save(kind, plane) {
+  const volume = site.spatial_dims === 3;
+  if (kind === "csv") return postMessage({ type: "saved", kind, blob: table(objects.pages, site.class_names, volume) });
+  if (kind === "geojson") return postMessage({ type: "saved", kind, blob: geojson(objects.pages, objects.labels, image.size, site.class_names) });
   if (kind === "tiff") return postMessage({ type: "saved", kind, blob: writeTiff(labels, image.planes, image.size) });
   const [height, width] = image.size, canvas = new OffscreenCanvas(width, height);
   canvas.getContext("2d").putImageData(new ImageData(coloured(plane, image.size, 1, image.size), width, height), 0, 0);
