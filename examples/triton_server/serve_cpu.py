@@ -1,6 +1,6 @@
 """Serve a bundle's Triton ensemble on a machine without Triton's container, by nvidia-pytriton:
 
-    python serve_cpu.py BUNDLE [--port 8000]
+    python serve_cpu.py BUNDLE [--model unet] [--port 8000]
 
 pytriton carries Triton's server with its Python backend only, so here the steps of the ensemble, as config.pbtxt has
 them, are run by ONNX Runtime: same names, types and shapes on the wire as from the repository itself.
@@ -36,9 +36,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--model", default="unet", help="the --name of the export")
     args = parser.parse_args()
     repository = args.bundle / "triton"
-    ensemble = read(repository / "unet")
+    ensemble = read(repository / args.model)
     steps = []
     for step in ensemble.ensemble_scheduling.step:
         model = repository / step.model_name / "1" / "model.onnx"

@@ -26,9 +26,9 @@ from .predict import predict_case
 IMAGE, SPACING, LABELS, LOGITS = "image", "spacing", "labels", "logits"
 
 
-def network_name(fold: str) -> str:
-    """What the network of a fold is called in the repository."""
-    return f"nnunet_{fold}"
+def network_name(fold: str, model: str = "nnunet") -> str:
+    """What the network of a fold is called in the repository; model: what the model that asks it is called."""
+    return f"{model}_{fold}"
 
 
 class TritonModel:
@@ -38,7 +38,7 @@ class TritonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         self.plans = NnunetPlans.load(self.folder)
-        self.runs = [partial(_ask, network_name(fold)) for fold in self.plans.folds]
+        self.runs = [partial(_ask, network_name(fold, args["model_name"])) for fold in self.plans.folds]
         window = self.plans.window()
         self.window = replace(window, batch=len(window.views))
 

@@ -22,7 +22,8 @@ from ..precision.variants import Variant, choose_variants
 from ..reference import FLOAT32_BOUND, compare, default_golden_image, reference_logits, whole_input
 from ..runtimes.onnx_runtime import OnnxRuntime
 from ..serving.repository import FOLDER as TRITON
-from ..serving.triton import write_repository
+from ..serving.repository import checked_name
+from ..serving.triton import NAME, write_repository
 from ..tensorrt.child import Progress
 from ..tensorrt.settings import EngineSettings
 from .describe import describe, describe_fused
@@ -50,6 +51,7 @@ class BundleSettings:
         fused_steps: Of "normalize", "softmax" and "argmax", those that a further model of the first precision contains,
             and its engines.
         licence: Of the weights, as the readers of the bundle see it.
+        name: Of the network in the bundle's model repository for Triton, `triton/`.
 
     Example:
         >>> from unet_export import BundleSettings, EngineSettings
@@ -62,6 +64,7 @@ class BundleSettings:
     engine_settings: EngineSettings = EngineSettings()  # noqa: RUF009  # frozen
     fused_steps: Sequence[Step] = ()
     licence: str | None = None
+    name: str = NAME
 
 
 def write_bundle(
@@ -90,9 +93,10 @@ def write_bundle(
         progress: Called by the engine builder with (phase, step, steps).
 
     Raises:
-        InputError: Where `folder` holds anything but a bundle, weights are not finite, the golden image does not suit
-            the network, an engine was asked for and cannot be built, ONNX Runtime is further from the reference than
-            `reference.FLOAT32_BOUND`, or a precision changes more labels than `precision.formats.AGREEMENT` allows.
+        InputError: Where `folder` holds anything but a bundle, the name is none, weights are not finite, the golden
+            image does not suit the network, an engine was asked for and cannot be built, ONNX Runtime is further from
+            the reference than `reference.FLOAT32_BOUND`, or a precision changes more labels than
+            `precision.formats.AGREEMENT` allows.
 
     Example:
         >>> from unet_export import BundleSettings, write_bundle
@@ -104,6 +108,7 @@ def write_bundle(
     """
     path, settings = Path(folder), settings or BundleSettings()
     check_target(path)
+    checked_name(settings.name)
     config, data = checkpoint.config, checkpoint.data
     steps = check_steps(settings.fused_steps)
     sizes = settings.engine_settings.sizes(config.geometry)
@@ -129,7 +134,7 @@ def write_bundle(
         parity = _parity(new, checkpoint, variants, built, *golden)
         _write_json(new / PARITY, parity)
         plans = [(record, new / ENGINES / record.file) for record in built.engines]
-        write_repository(new / TRITON, config, data, new / ONNX, plans)
+        write_repository(new / TRITON, config, data, new / ONNX, plans, settings.name)
         profile = sizes if built.engines or built.fused else None
         fused = describe_fused(checkpoint, sources[-1], steps, built.fused) if steps else None
         manifest = describe(checkpoint, variants, built.engines, profile, fused, settings.licence)

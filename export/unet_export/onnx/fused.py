@@ -58,7 +58,7 @@ def fuse(model: ModelProto, config: NetworkConfig, data: DataSpec, steps: Sequen
         if data.normalization in ("image", "percentile"):
             raise InputError(
                 f"normalize cannot be fused into the model: each image is normalised by its own values "
-                f"({data.normalization}), and the model sees tiles; the bundle's triton/unet_preprocess does it"
+                f"({data.normalization}), and the model sees tiles; the bundle's triton/ has a model that does it"
             )
         _rename(graph, INPUT, PREPARED)
         normalize(before, INPUT, PREPARED, config, data)

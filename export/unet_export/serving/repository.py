@@ -4,12 +4,70 @@ model_config.proto, and files under a second name."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unet_spec import InputError
+from unet_spec.files import replacing_folder
+
 FOLDER = "triton"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def checked_name(name: str) -> str:
+    """The name of a network in a repository. Raises InputError where it is no name of a folder."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"the name {name!r} cannot be a model's: letters, digits, _ . and -, at most 100, no - _ . first"
+        )
+    return name
+
+
+def check_free(repository: Path, names: Iterable[str]) -> None:
+    """Raises InputError where a repository has a model of one of these names, or is no folder."""
+    if repository.exists() and not repository.is_dir():
+        raise InputError(f"{repository} is a file; a model repository is a folder")
+    if taken := next((name for name in names if (repository / name).exists()), None):
+        raise InputError(f"{repository} has a model {taken} already; give another --name, or move that model away")
+
+
+def add_models(source: Path, repository: Path) -> list[str]:
+    """Adds the models of one repository to another, which may serve further networks.
+
+    A model's file gets a second name (a link) where the file system can; configurations are copied, since they are
+    there to be edited. Each model appears whole, those that name others last.
+
+    Args:
+        source: a repository, such as `bundle/triton`.
+        repository: a folder; made if missing.
+
+    Returns:
+        The names of the models.
+
+    Raises:
+        InputError: the repository has a model of one of these names; then nothing is added.
+    """
+    names = sorted((path.name for path in source.iterdir()), key=lambda name: (_names_others(source / name), name))
+    check_free(repository, names)
+    for name in names:
+        with replacing_folder(repository / name, lambda path: check_free(path.parent, [path.name])) as new:
+            shutil.copytree(source / name, new, copy_function=_linked, dirs_exist_ok=True)
+    return names
+
+
+def _names_others(model: Path) -> bool:
+    text = (model / "config.pbtxt").read_text(encoding="utf-8")
+    return 'platform: "ensemble"' in text or 'backend: "python"' in text
+
+
+def _linked(source: str, target: str) -> None:
+    if Path(source).name in ("model.onnx", "model.plan"):
+        place(source, target)
+    else:
+        shutil.copyfile(source, target)
 
 
 class Word(str):

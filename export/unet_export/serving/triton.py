@@ -1,7 +1,7 @@
 """A model repository for NVIDIA Triton: an ensemble that takes a camera's bytes of any size and gives labels.
 
 triton/
-  unet/                    the ensemble: preprocess → network → postprocess
+  unet/                    the ensemble: preprocess → network → postprocess; `unet` is the network's name here and below
   unet_preprocess/         ONNX Runtime: normalised, mirrored, up to a size that fits
   unet_network/            ONNX Runtime: the network, float32; TensorRT's provider for ONNX Runtime is one line away
   unet_network_tensorrt/   TensorRT: only where the bundle holds an engine of `tensorrt`, which Triton runs (an engine
@@ -22,15 +22,29 @@ from ..onnx.emitter import IR_VERSION, OPSET, save_onnx
 from ..onnx.fused import LABELS, PREPARED, PROBABILITIES, label_channels, postprocess_model, preprocess_model
 from ..onnx.ops import INPUT, OUTPUT
 from ..tensorrt.engine_record import EngineRecord
-from .repository import Word, place, tensor, write_model
+from .repository import Word, checked_name, place, tensor, write_model
 
+NAME = "unet"
 _BATCH = 16
 
 
+def model_names(name: str) -> list[str]:
+    """The models that a network of this name may have in a repository."""
+    parts = ("preprocess", "network", "postprocess", "tensorrt", "network_tensorrt")
+    return [name, *(f"{name}_{part}" for part in parts)]
+
+
 def write_repository(
-    folder: Path, config: NetworkConfig, data: DataSpec, onnx: Path, engines: Sequence[tuple[EngineRecord, Path]]
+    folder: Path,
+    config: NetworkConfig,
+    data: DataSpec,
+    onnx: Path,
+    engines: Sequence[tuple[EngineRecord, Path]],
+    name: str = NAME,
 ) -> None:
-    """Writes `folder`. onnx: the float32 model; engines: those of the bundle, with their paths."""
+    """Writes `folder`. onnx: the float32 model; engines: those of the bundle, with their paths; name: the ensemble's,
+    and the beginning of its parts' names. Raises InputError where it is no name."""
+    checked_name(name)
     dims = config.spatial_dims
     free = [-1] * dims
     image = tensor(INPUT, "TYPE_UINT8", [*free, config.in_channels])
@@ -40,14 +54,14 @@ def write_repository(
     results = [labels, tensor(PROBABILITIES, "TYPE_FP32", [*free, config.out_channels])]
     network = [{**prepared, "name": INPUT}]
 
-    version = write_model(folder, "unet_preprocess", _model("onnxruntime", [image], [prepared]))
+    version = write_model(folder, f"{name}_preprocess", _model("onnxruntime", [image], [prepared]))
     save_onnx(preprocess_model(config, data, OPSET, IR_VERSION), version / "model.onnx")
-    version = write_model(folder, "unet_postprocess", _model("onnxruntime", [logits, image], results))
+    version = write_model(folder, f"{name}_postprocess", _model("onnxruntime", [logits, image], results))
     save_onnx(postprocess_model(config, data, OPSET, IR_VERSION), version / "model.onnx")
     smallest = [config.in_channels, *(config.geometry.grid(a).minimum for a in range(dims))]
-    version = write_model(folder, "unet_network", _model("onnxruntime", network, [logits], smallest))
+    version = write_model(folder, f"{name}_network", _model("onnxruntime", network, [logits], smallest))
     place(onnx, version / "model.onnx")
-    _write_ensemble(folder, "unet", "unet_network", [image], results)
+    _write_ensemble(folder, name, name, f"{name}_network", [image], results)
 
     served = next(((r, path) for r, path in engines if r.backend == "tensorrt"), None)
     # An engine needs its noise with every request; ONNX Runtime has a default for it.
@@ -56,8 +70,8 @@ def write_repository(
     record, path = served
     usual, batch = [config.in_channels, *record.profile.opt[1:]], record.profile.max[0]
     body = _model("tensorrt", network, [logits], usual, batch)
-    place(path, write_model(folder, "unet_network_tensorrt", body) / "model.plan")
-    _write_ensemble(folder, "unet_tensorrt", "unet_network_tensorrt", [image], results, batch)
+    place(path, write_model(folder, f"{name}_network_tensorrt", body) / "model.plan")
+    _write_ensemble(folder, name, f"{name}_tensorrt", f"{name}_network_tensorrt", [image], results, batch)
 
 
 def _model(
@@ -74,16 +88,17 @@ def _model(
 
 
 def _write_ensemble(
-    folder: Path, name: str, network: str, inputs: list[dict], outputs: list[dict], batch: int = _BATCH
+    folder: Path, name: str, own: str, network: str, inputs: list[dict], outputs: list[dict], batch: int = _BATCH
 ) -> None:
+    # own: the ensemble's name; name: with which those of the steps begin.
     # The maps read: the model's own name of the tensor → its name in the ensemble.
     steps = [
-        _step("unet_preprocess", {INPUT: INPUT}, {PREPARED: PREPARED}),
+        _step(f"{name}_preprocess", {INPUT: INPUT}, {PREPARED: PREPARED}),
         _step(network, {INPUT: PREPARED}, {OUTPUT: OUTPUT}),
-        _step("unet_postprocess", {OUTPUT: OUTPUT, INPUT: INPUT}, {LABELS: LABELS, PROBABILITIES: PROBABILITIES}),
+        _step(f"{name}_postprocess", {OUTPUT: OUTPUT, INPUT: INPUT}, {LABELS: LABELS, PROBABILITIES: PROBABILITIES}),
     ]
     body = {"platform": "ensemble", "max_batch_size": batch, "input": inputs, "output": outputs}
-    version = write_model(folder, name, {**body, "ensemble_scheduling": {"step": steps}})
+    version = write_model(folder, own, {**body, "ensemble_scheduling": {"step": steps}})
     (version / "ensemble").write_text("Triton wants a folder per version.\n", encoding="utf-8")
 
 

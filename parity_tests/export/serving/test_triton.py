@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_spec import PRESETS
+from unet_spec import PRESETS, InputError
 
 from ... import ROOT
 
@@ -27,7 +27,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'u
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 from unet_data import most_probable
 from unet_export import Profile, load
-from unet_export.serving.repository import protobuf_text
+from unet_export.serving.repository import add_models, protobuf_text
 from unet_export.serving.triton import write_repository
 from unet_export.tensorrt.engine_record import EngineRecord
 
@@ -91,6 +91,31 @@ def test_an_engine_of_tensorrt_is_served_by_its_backend(bundle, protobuf, tmp_pa
     assert steps[1].model_name == "unet_network_tensorrt"
     write_repository(tmp_path / "b", CONFIG, bundle.data, bundle.onnx, engines[:1])
     assert not (tmp_path / "b" / "unet_tensorrt").exists()
+
+
+def test_two_networks_of_one_server_keep_their_names(bundle, protobuf, tmp_path):
+    server = tmp_path / "models"
+    for name in ("nuclei", "em"):
+        write_repository(tmp_path / name, CONFIG, bundle.data, bundle.onnx, [], name)
+        assert add_models(tmp_path / name, server)[-1] == name  # the ensemble last
+    models = {path.parent.name: parse(protobuf, path) for path in server.glob("*/config.pbtxt")}
+    assert {name: config.name for name, config in models.items()} == {name: name for name in models}
+    assert len(models) == 8
+    for name in ("nuclei", "em"):
+        steps = [step.model_name for step in models[name].ensemble_scheduling.step]
+        assert steps == [f"{name}_preprocess", f"{name}_network", f"{name}_postprocess"]
+    (server / "em" / "config.pbtxt").write_text("edited")
+    assert (tmp_path / "em" / "em" / "config.pbtxt").read_text() != "edited"
+    before = sorted(server.rglob("*"))
+    shutil.rmtree(server / "em_network")
+    with pytest.raises(InputError, match=r"models has a model em_postprocess already; give another --name"):
+        add_models(tmp_path / "em", server)
+    assert not (server / "em_network").exists(), "nothing is added where one name is taken"
+    assert len(sorted(server.rglob("*"))) < len(before)
+    for name in ("", "a/b", "..", "-x", "a b"):
+        with pytest.raises(InputError, match="cannot be a model's"):
+            write_repository(tmp_path / "no", CONFIG, bundle.data, bundle.onnx, [], name)
+    assert not (tmp_path / "no").exists()
 
 
 def test_the_client_in_c_plus_plus_compiles(tmp_path):

@@ -16,8 +16,9 @@ import onnxruntime
 
 from unet_data.nnunet import predict_case
 from unet_export import OnnxRuntime, emit_onnx, save_onnx
+from unet_export.serving.repository import add_models
 from unet_export.serving.triton import write_repository
-from unet_export.serving.triton_nnunet import write_nnunet_repository
+from unet_export.serving.triton_nnunet import nnunet_model_names, write_nnunet_repository
 from unet_spec import InputError
 
 from ...fixtures.nnunet_cases import SPACING, Stored
@@ -95,13 +96,13 @@ def served(tmp_path, monkeypatch):
     return tmp_path / "triton", stored
 
 
-def ask(repository, image, spacing=SPACING):
+def ask(repository, image, spacing=SPACING, name="nnunet"):
     """One request to model.py, loaded from where Triton loads it."""
-    spec = importlib.util.spec_from_file_location("model", repository / "nnunet" / "1" / "model.py")
+    spec = importlib.util.spec_from_file_location("model", repository / name / "1" / "model.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     model = module.TritonPythonModel()
-    model.initialize({})
+    model.initialize({"model_name": name})
     given = {"image": Tensor("image", image), "spacing": Tensor("spacing", np.array(spacing))}
     (response,) = model.execute([SimpleNamespace(inputs=given)])
     return response
@@ -118,6 +119,25 @@ def test_the_model_gives_predict_cases_labels(served):
     assert len(stored.folds) > 1
     other = ask(repository, stored.image, SPACING[::-1]).outputs["labels"].values
     assert np.mean(other == labels) < 0.99  # the preparation is done there
+
+
+def test_two_models_under_their_own_names_share_a_server(served, monkeypatch):
+    repository, stored = served
+    bundles = [repository.parent / fold for fold in stored.folds]
+    write_nnunet_repository(repository.parent / "other", stored.plans, bundles, "liver")
+    write_nnunet_repository(repository.parent / "other", stored.plans, bundles, "spleen")  # replaces liver
+    both = repository.parent / "both"
+    for source in (repository, repository.parent / "other"):
+        add_models(source, both)
+    assert {path.name for path in both.iterdir()} == {
+        *nnunet_model_names("nnunet", stored.plans),
+        *nnunet_model_names("spleen", stored.plans),
+    }
+    (both / "nnunet_fold_0" / "1" / "model.onnx").unlink()  # spleen does not ask the networks of nnunet
+    monkeypatch.setattr(Request, "repository", both)
+    assert "labels" in ask(both, stored.image, name="spleen").outputs
+    with pytest.raises(InputError, match=r"has a model nnunet_fold_0 already; give another --name"):
+        add_models(repository, both)
 
 
 def test_what_is_wrong_is_told_in_the_response(served):

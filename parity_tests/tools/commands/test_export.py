@@ -24,6 +24,8 @@ from .refusals import RTX, point, refused
         (("--bake", "softmax", "argmax"), "not both"),
         (("--golden", "no.tif"), "no.tif"),
         (("--workspace-mib", "0"), "must be at least 1"),
+        (("--name", "a/b"), "the name 'a/b' cannot be a model's"),
+        (("--name", "cells", "--to", "cpp"), "--name is for the models for Triton in a bundle"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(arguments, told, work, capsys):

@@ -166,6 +166,8 @@ def export(watch: Watch) -> None:
     bundle = SimpleNamespace(engines=(), digest="")
     watch.stub("unet_tools.commands.export.write_bundle", bundle, only="folder settings calibration golden_image")
     watch.stub("unet_tools.commands.export.check_bundle", [FINDING], only="folder")
+    watch.stub("unet_tools.commands.export.add_models", [], only="source repository")
+    watch.stub("unet_tools.commands.export.check_free", only="repository")
     printed(watch, "export")
     watch.stub("unet_tools.commands.export.print_findings", only="")
 
@@ -191,6 +193,12 @@ EXPORT = Command(
             "a.png", {"read_image": "called", "read_image.path": "a.png", "write_bundle.golden_image": "golden"}
         ),
         "--licence": ("MIT", {"write_bundle.settings.licence": "MIT"}),
+        "--name": ("cells", {"write_bundle.settings.name": "cells"}),
+        "--triton": (
+            "models",
+            {"add_models": "called", "add_models.source": "BUNDLE/triton", "add_models.repository": "models",
+             "check_free": "called", "check_free.repository": "models"},
+        ),
         "--profile": ("latency", _engine(profile="latency")),
         "--compute-capabilities": ("86 89", _engine(compute_capabilities=("86", "89"))),
         "--workspace-mib": ("64", _engine(workspace_mib=64)),

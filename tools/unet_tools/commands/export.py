@@ -24,7 +24,10 @@ from unet_export.onnx.fused import Step
 from unet_export.precision.formats import Precision
 from unet_export.reference import FLOAT32_BOUND
 from unet_export.serving.repository import FOLDER as TRITON
-from unet_export.serving.triton_nnunet import write_nnunet_repository
+from unet_export.serving.repository import add_models, check_free, checked_name
+from unet_export.serving.triton import NAME, model_names
+from unet_export.serving.triton_nnunet import NAME as NNUNET_NAME
+from unet_export.serving.triton_nnunet import nnunet_model_names, write_nnunet_repository
 from unet_export.tensorrt.profile import ProfileName
 from unet_export.tensorrt.settings import Backend
 from unet_spec import Checkpoint, InputError
@@ -82,6 +85,12 @@ class Args:
     """ONNX opset of an .onnx file, for runtimes older than opset 21 (ONNX Runtime 1.18, OpenCV 4.11)."""
     size: tuple[int, ...] = ()
     """Fixed image size of an .onnx file in pixels, for one image at a time. Default: every size that fits."""
+    name: str | None = None
+    """Name of the network in model repositories for Triton, such as nuclei. Default: unet, or nnunet for a model of
+    nnU-Net."""
+    triton: Path | None = None
+    """A model repository to add the bundle's models for Triton to, so that one server has several networks. A name that
+    it already has is refused."""
     sign: str | None = None
     """Sign the bundle with a private key (a PEM file, elliptic curve), or with sigstore, by an account's identity and
     an internet connection. unet check --verify verifies the signature."""
@@ -94,13 +103,30 @@ def run(args: Args) -> int:
     if args.to is not None:
         if args.sign is not None:
             raise InputError(f"--sign signs a bundle, not what --to {args.to} writes")
+        if given := _of_triton(args):
+            raise InputError(f"{given} is for the models for Triton in a bundle; --to {args.to} writes none")
         return write_package(args.to, _package_request(args), args.json)
     if given := args.package.given():
         raise InputError(f"{given} is for --to; a bundle does not hold it")
     plans = find_plans(args.checkpoint)
     if plans is not None and plans.folds != (".",):
         return _export_folds(args, plans)
-    return _export(args, plans)
+    if args.triton is not None:
+        check_free(args.triton, model_names(checked_name(args.name or NAME)))
+    code = _export(args, plans)
+    if code == 0:
+        _add_to_server(args)
+    return code
+
+
+def _of_triton(args: Args) -> str | None:
+    return "--name" if args.name is not None else "--triton" if args.triton is not None else None
+
+
+def _add_to_server(args: Args) -> None:
+    if args.triton is not None:
+        names = add_models(args.out / TRITON, args.triton)
+        notes.print(f"{args.triton} has the models {', '.join(names)}", soft_wrap=True)
 
 
 def _export_folds(args: Args, plans: NnunetPlans) -> int:
@@ -108,11 +134,16 @@ def _export_folds(args: Args, plans: NnunetPlans) -> int:
     if kind := kind_of(args.out):
         raise InputError(f"{args.checkpoint} has {len(plans.folds)} folds; export one of them to {kind}")
     alone = replace(plans, folds=(".",))
-    code = 0
+    name, code = checked_name(args.name or NNUNET_NAME), 0
+    if args.triton is not None:
+        check_free(args.triton, nnunet_model_names(name, plans))
     for fold in plans.folds:
-        code = max(code, _export(replace(args, checkpoint=args.checkpoint / fold, out=args.out / fold), alone))
+        own = replace(args, checkpoint=args.checkpoint / fold, out=args.out / fold, name=None)
+        code = max(code, _export(own, alone))
     plans.save(args.out)
-    write_nnunet_repository(args.out / TRITON, plans, [args.out / fold for fold in plans.folds])
+    write_nnunet_repository(args.out / TRITON, plans, [args.out / fold for fold in plans.folds], name)
+    if code == 0:
+        _add_to_server(args)
     return code
 
 
@@ -121,6 +152,8 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
     if kind_of(args.out):
         if args.sign is not None:
             raise InputError(f"--sign signs a bundle; {args.out} is one file")
+        if given := _of_triton(args):
+            raise InputError(f"{given} is for the models for Triton in a bundle; {args.out} is one file")
         return _one_file(checkpoint, args)
     if args.opset is not None or args.size:
         raise InputError(f"--opset and --size are for one .onnx file, such as -o {args.out}.onnx, not for a bundle")
@@ -142,7 +175,7 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
         bundle = write_bundle(
             checkpoint,
             args.out,
-            BundleSettings(args.precision, args.engines, engine, args.bake, args.licence),
+            BundleSettings(args.precision, args.engines, engine, args.bake, args.licence, args.name or NAME),
             calibration=images,
             golden_image=None if args.golden is None else read_image(args.golden),
             extras=None if plans is None else {NNUNET: plans.to_json()},
