@@ -6,28 +6,71 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
+from packaging.version import Version
 
 from unet_data.memory import resident
 
 ENOUGH = 1600 * 2**20
 """Resident bytes above which a process drops its compiled programs after a test; the disk still has them."""
 
-# Compiling for speed takes most of the time of tests this small. It changes neither XLA's graph passes, which decide
-# what is fused and rounded where, nor its library calls. Set XLA_FLAGS to run as users do.
+
+def knows_fusion_emitters() -> bool:
+    """Whether XLA has the flag: it ends the process at one that it lacks."""
+    try:
+        return Version("0.7") <= Version(version("jaxlib")) < Version("0.11")
+    except PackageNotFoundError:
+        return False
+
+
+# Compiling takes most of the time of tests this small, so the machine code is the simplest: LLVM does not optimise it,
+# and loops come from the older emitters, which compile 2.5 times as fast. Library calls are the same. With XLA_FLAGS
+# set, even to nothing, tests run as users do; CI does so with the battery of one network.
 flags = "--xla_backend_optimization_level=0"
+if knows_fusion_emitters():
+    flags += " --xla_cpu_use_fusion_emitters=false"
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of its own would wait for the others'
     flags += " --xla_cpu_multi_thread_eigen=false"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", flags)
 
-
 COMPILED = "UNET_TESTS_COMPILED"
 """The environment variable with the folder of compiled programs, which all processes of a run of the tests share."""
 
+SHARE = "UNET_TESTS_SHARE"
+"""The environment variable with I/N: slow tests that are repeated for every network run only for the I-th of N parts of
+the networks, chosen by their names. Without it, for all; tests of any other kind always run."""
 
 SINGLY = ("test_every_family.py", "test_kills.py", "test_fuzz.py")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is not in the share."""
+    share = os.environ.get(SHARE)
+    if not share:
+        return
+    number, _, of = share.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise pytest.UsageError(f"{SHARE}={share}: give I/N with 1 ≤ I ≤ N, such as 1/4")
+    at, parts = int(number) - 1, int(of)
+    left_out = {item for item in items if (name := network_of(item)) and zlib.crc32(name.encode()) % parts != at}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def network_of(item) -> str:
+    """The network that a slow test is run on, where it is one of its parameters; else ""."""
+    from unet_spec import FAMILIES
+
+    from .battery.cases import CASES
+
+    if "slow" not in item.keywords or not hasattr(item, "callspec"):
+        return ""
+    names = (getattr(value, "name", value) for value in item.callspec.params.values())
+    return next((name for name in names if isinstance(name, str) and (name in CASES or name in FAMILIES)), "")
 
 
 def pytest_configure():
