@@ -118,11 +118,13 @@ for target, wrong in {
 """
 
 
+@pytest.mark.slow
 def test_training_runs_as_its_signatures_say_and_a_wrong_shape_is_noticed():
     result = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True, cwd=ROOT)
     assert not result.returncode, result.stderr[-3000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "run"), [("unet_jax", JAX), ("unet_torch", TORCH)], ids=["jax", "torch"])
 def test_every_narrow_network_runs_as_its_signatures_say_and_a_wrong_shape_is_noticed(package, run):
     code = PROGRAM.format(package=package, run=run)

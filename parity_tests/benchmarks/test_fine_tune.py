@@ -40,6 +40,7 @@ def test_data_of_one_ground_are_refused():
         parts_of(with_grounds(), 300, 2)
 
 
+@pytest.mark.slow
 def test_a_table_is_made_and_taken_up_where_it_was_stopped(tmp_path, monkeypatch, capsys):
     dataset = with_grounds()
     for kind, arrays in (("images", dataset.images), ("labels", dataset.labels)):

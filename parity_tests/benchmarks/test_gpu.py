@@ -12,6 +12,7 @@ from benchmarks.gpu import Args, engines, main
 from unet_spec import PRESETS, InputError, random_tensors
 
 
+@pytest.mark.slow
 def test_every_section_has_its_lines(tmp_path):
     assert main(Args(quick=True, out=tmp_path / "gpu.json")) == 0
     found = json.loads((tmp_path / "gpu.json").read_text())

@@ -8,6 +8,7 @@ from benchmarks.loading import Args, main, training, write_images
 from benchmarks.process import Apart
 
 
+@pytest.mark.slow
 def test_the_table_of_loading(tmp_path):
     out = tmp_path / "loading.json"
     args = Args(images=(2,), size=40, loaders=("memory",), steps=4, tile=28, widths=(2, 4), out=out)

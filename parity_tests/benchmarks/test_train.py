@@ -3,6 +3,8 @@
 import json
 from contextlib import nullcontext
 
+import pytest
+
 from benchmarks import train as bench_train
 from benchmarks.train import CONTESTANTS, Args, contestants, main
 from unet_spec import preset
@@ -14,6 +16,7 @@ def test_contestants_are_those_that_the_device_and_the_flags_allow():
     assert "torch compiled" in contestants(Args(compile=True), gpu=False)
 
 
+@pytest.mark.slow
 def test_the_table_of_training_speeds(tmp_path):
     out = tmp_path / "new" / "speed.json"
     assert main(Args(widths=(2,), levels=2, tile=44, rounds=1, profile=True, out=out)) == 0

@@ -57,7 +57,9 @@ def residual_bytes(config, policy=None):
     return sum(x.size * 4 for x in jax.tree.leaves(back))
 
 
-@pytest.mark.parametrize("name", ["paper", *(name for name in FAMILIES if name in PRESETS)])
+@pytest.mark.parametrize(
+    "name", ["paper", *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES if name in PRESETS)]
+)
 def test_rematerialisation_keeps_the_outputs_of_the_blocks_in_every_network(name):
     config = FAMILIES[name] if name in FAMILIES else WITHOUT_DROPOUT.replace(norm="batch")
     least = residual_bytes(config, "nothing")  # the parameters and the images

@@ -20,7 +20,7 @@ from .small_runs import PAPER, SMALL, data
 SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
 
 
-@pytest.mark.parametrize("step", [3, 6])
+@pytest.mark.parametrize("step", [3, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("problem", "told"),
     [

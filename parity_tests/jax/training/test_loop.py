@@ -43,7 +43,7 @@ def interrupting(after):
     return report
 
 
-@pytest.mark.parametrize("every", [1, 6])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_a_signal_ends_the_run_however_often_it_measures(tmp_path, every):
     settings = SIX_STEPS.replace(steps=12, log_every=1, validate_every=every)
     result = train(PAPER, settings, *data(), tmp_path / "run", report=interrupting(2))

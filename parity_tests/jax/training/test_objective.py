@@ -33,7 +33,14 @@ def labelled(config):
     return x, np.random.default_rng(8).integers(0, config.classes, x.shape[:-1])
 
 
-@pytest.mark.parametrize("name", ["unet++-deep", "probabilistic-unet", "sa-unet-drop", "fcn-8s"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "probabilistic-unet",
+        "sa-unet-drop",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("unet++-deep", "fcn-8s")),
+    ],
+)
 def test_the_trainers_objective_falls(name):
     """Ten steps of plain gradient descent through the objective that `unet train` differentiates."""
     config = FAMILIES[name]

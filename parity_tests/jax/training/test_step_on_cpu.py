@@ -33,9 +33,9 @@ def objective(config, tile, cpu_step, settings):
     ("changes", "remat"),
     [
         ({"norm": "batch"}, False),
-        ({"norm": "batch"}, True),
-        ({"norm": "none", "padding": "same", "merge": "pad"}, False),
-        ({"upsampling": "bilinear"}, False),
+        pytest.param({"norm": "batch"}, True, marks=pytest.mark.slow),
+        pytest.param({"norm": "none", "padding": "same", "merge": "pad"}, False, marks=pytest.mark.slow),
+        pytest.param({"upsampling": "bilinear"}, False, marks=pytest.mark.slow),
     ],
 )
 def test_a_whole_step_has_the_same_loss_gradients_and_statistics(monkeypatch, changes, remat):

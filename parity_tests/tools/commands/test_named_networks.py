@@ -112,6 +112,7 @@ def test_every_command_takes_a_name_for_its_folder(folder, door, capsys, tmp_pat
     assert bool(files[0]) == (door in ("ensemble", "convert", "export"))
 
 
+@pytest.mark.slow
 def test_training_begins_with_a_network_by_name_and_goes_on(folder, tmp_path, capsys):
     flags = ["--out", str(tmp_path / "run"), "--tile", "44", "--no-report", "--learning-rate", "0"]
     assert main(["train", "synthetic", *flags, "--weights", "cells", "--steps", "1"]) == 0

@@ -24,7 +24,10 @@ def volumes(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("flags", [["--recipe", "paper-2015"], ["--padding", "same", "--recipe", "modern"]])
+@pytest.mark.parametrize(
+    "flags",
+    [["--recipe", "paper-2015"], pytest.param(["--padding", "same", "--recipe", "modern"], marks=pytest.mark.slow)],
+)
 def test_a_network_of_volumes_is_trained_and_used(volumes, tmp_path, capsys, flags):
     run = tmp_path / "run"
     command = ["train", str(volumes), "--out", str(run), "--spatial-dims", "3", *flags, *FLAGS]

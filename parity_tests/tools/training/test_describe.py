@@ -14,6 +14,8 @@ from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 from unet_tools.cli import main
 from unet_tools.training.describe import changed_schedule, describe_dataset, warnings
 
+from ...fixtures.no_training import STOPPED, without_training
+
 NARROW = preset("paper", widths=(2, 4), dropout=0.0)
 TWO_STEPS = TrainSettings().replace(steps=2, tile=28, augmentation=NONE)
 FLAGS = ["--steps", "2", "--tile", "28", "--widths", "2", "4", "--no-report"]
@@ -48,9 +50,10 @@ def folder_of(path, dtype, values, count=6):
         (np.uint8, ["--labels", "instance"], "(labels read as numbers of objects): 2 classes: background, foreground"),
     ],
 )
-def test_training_says_how_it_reads_the_labels(dtype, flags, told, tmp_path, capsys):
+def test_training_says_how_it_reads_the_labels(dtype, flags, told, tmp_path, capsys, monkeypatch):
+    without_training(monkeypatch)
     data = folder_of(tmp_path / "data", dtype, (0, 1, 2))
-    assert main(["train", str(data), "--out", str(tmp_path / "run"), *FLAGS, *flags]) == 0
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), *FLAGS, *flags]) == STOPPED
     assert told in capsys.readouterr().err
 
 

@@ -57,6 +57,7 @@ def flags(runs, tmp_path):
     return [*given, "--runs", tmp_path / "runs"]
 
 
+@pytest.mark.slow
 def test_two_runs_become_a_package_with_cards_and_no_image(data, runs, tmp_path, monkeypatch, capsys):
     assert call(monkeypatch, data, "-o", tmp_path / "dist", *flags(runs, tmp_path)) == 0
     wheel = tmp_path / "dist" / "unet_weights-0.1.0-py3-none-any.whl"
@@ -92,6 +93,7 @@ def test_two_runs_become_a_package_with_cards_and_no_image(data, runs, tmp_path,
     assert wheel.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_without_runs_it_trains_and_goes_on_with_what_it_finds(data, runs, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "settings_of", lambda steps, seed: settings_of(steps, seed).replace(tile=20))
     given = [f"--membranes={runs / 'membranes'}", "--runs", tmp_path / "runs", "--steps=1", "--widths", 2, 3]

@@ -22,6 +22,7 @@ def compare(found):
     return {line["mesh"]: line for line in found}
 
 
+@pytest.mark.slow
 def test_data_parallel_fsdp_and_shared_images_equal_one_device():
     found = compare(
         run_child(Args(meshes=("1 device", "2 data x 4 space, FSDP"), widths=(2, 4), tile=28, batch=2, steps=2))

@@ -56,16 +56,19 @@ def named(config, layer):
 
 
 @pytest.mark.parametrize(
-    "layer", ["head", "decoder.1.block.norm1", "decoder.0.up", "encoder.2.conv1", "encoder.0.conv2"]
+    "layer",
+    [
+        "decoder.0.up",
+        "encoder.0.conv2",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("head", "decoder.1.block.norm1", "encoder.2.conv1")),
+    ],
 )
 def test_the_layer_where_the_backward_pass_goes_wrong(layer):
     """All before it in the order of the calls go wrong too, whatever their names."""
     assert named(preset("paper", widths=(2, 4, 8), norm="batch"), layer) == layer
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "probabilistic-unet" else pytest.mark.slow) for name in OTHERS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in OTHERS])
 def test_in_every_architecture(name):
     """The last but one convolution of those that the output depends on."""
     config = CASES[name].config

@@ -134,6 +134,7 @@ def test_killed_at_random_moments(tmp_path, cache, whole, seed):
     resumed(cache, tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 def test_killed_stopped_and_on_a_full_disk_it_is_resumed_to_the_bit(tmp_path, cache, whole):
     out = tmp_path / "run"
     killed(cache, out, 4, 0.0)
