@@ -47,7 +47,7 @@ ELSEWHERE = (
     ("no GPU was present", "JAX and PyTorch on a GPU, with TF32 off and on, in bfloat16", "all"),
 )
 """Why, what and on which networks: comparisons that the battery does not have."""
-SLOW = "runs with `-m slow`, which holds its bound in every CI run and is not recorded here"
+SLOW = "runs with `-m slow`: CI runs it for a quarter of the networks in turn, a release for all; not recorded here"
 _NUMBER = re.compile(r"\b\d(\.\d+)?e[-+]\d+\b|(?<= )0(?= )")
 
 
