@@ -60,7 +60,6 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "tools/unet_tools/training/beginning.py": ("tools/commands/test_train.py", "by its command"),
     "tools/unet_tools/training/outcome.py": ("tools/commands/test_train_outcome.py", "by its command"),
     "tools/unet_tools/training/stored.py": ("tools/commands/test_train.py", "by its command"),
-    "tools/unet_tools/training/demo.py": ("tools/report/test_run.py", "examples of a run"),
     "tools/unet_tools/console.py": ("tools/test_cli.py", "what every command prints"),
     "tools/unet_tools/progress.py": ("tools/commands/test_predict_memory.py", "lines in place of a bar"),
     "tools/unet_tools/napari_plugin/panel.py": ("tools/napari_plugin/test_segment.py", "what both widgets share"),

@@ -220,8 +220,8 @@ EXPORT = Command(
 
 def demo(watch: Watch) -> None:
     in_command(watch, "demo", open_data=DATA, choose_config=POINT.config, narrow=POINT.config)
-    result = DemoResult(Path("demo"), Path("page"), {}, [], {}, {}, True)
-    watch.stub("unet_tools.commands.demo.run_demo", result, only="out settings")
+    result = DemoResult(Path("demo"), Path("report"), {}, [], {}, {}, True)
+    watch.stub("unet_tools.commands.demo.run_demo", result, only="out settings npm")
     watch.stub("unet_tools.commands.demo._print", only="")
     watch.stub("unet_tools.commands.demo.print_json", only="")
 
@@ -242,6 +242,7 @@ DEMO = Command(
             "50", {"run_demo.settings.optimisation.steps": 50, "run_demo.settings.validation.validate_every": 10}
         ),
         "--seed": ("3", {"open_data.seed": 3, "run_demo.settings.optimisation.seed": 3}),
+        "--npm": ("libs", {"run_demo.npm": "libs"}),
         "--json": as_json("_print"),
     },
 )  # fmt: skip

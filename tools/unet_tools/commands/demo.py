@@ -39,6 +39,9 @@ class Args:
     """Number of training steps."""
     seed: int = 0
     """Random seed."""
+    npm: Path = Path("node_modules")
+    """The folder into which npm installed onnxruntime-web and geotiff, for a page in OUT/site that segments images in a
+    browser. Without them, no page is written."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -54,7 +57,7 @@ def run(args: Args) -> int:
     command = shlex.join(["unet", *sys.argv[1:]])
     with TrainingProgress(args.steps, quiet=args.json) as progress:
         announce = (lambda stage: None) if args.json else (lambda stage: notes.print(f"— {stage}"))
-        result = run_demo(dataset, config, settings, args.out, command, announce, progress.report)
+        result = run_demo(dataset, config, settings, args.out, command, announce, progress.report, args.npm)
     if args.json:
         print_json(asdict(result))
     else:
@@ -77,5 +80,6 @@ def _print(result: DemoResult) -> None:
     accuracy = f"{scores['pixel_accuracy']:.4f} (calling all one class: {scores['baseline_pixel_accuracy']:.4f})"
     console.print(f"validation: pixel accuracy {accuracy}, IoU {scores['iou']:.4f}, Dice {scores['dice']:.4f}")
     console.print(f"{sum(result.seconds.values()):.0f} s in all; look at {result.report}")
+    console.print(result.page, soft_wrap=True)
     passed = result.passed
     console.print("all proofs hold" if passed else "a proof FAILED", style="green" if passed else "red")

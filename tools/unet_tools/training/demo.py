@@ -15,11 +15,12 @@ from unet_data import Dataset, most_probable, pack_masks, predict_image, present
 from unet_data.inference.prepare import prepare
 from unet_data.labels.masks import topmost
 from unet_data.metrics.evaluate import commonest_class_accuracy, measure
-from unet_export import write_bundle
+from unet_export import write_bundle, write_web
+from unet_export.packages.web.write import libraries
 from unet_jax.training.loop import train
 from unet_jax.training.run.folder import clear
 from unet_jax.training.settings import TrainSettings
-from unet_spec import Checkpoint, NetworkConfig
+from unet_spec import Checkpoint, InputError, NetworkConfig
 from unet_spec.summary import facts
 from unet_spec.tiling.tiles import minimum_tile, plan_tiles
 
@@ -46,6 +47,8 @@ class DemoResult:
     tiling: dict[str, Any]
     seconds: dict[str, float]
     passed: bool
+    page: str = ""
+    """How to open the page that segments, or why there is none."""
 
 
 def run_demo(
@@ -56,17 +59,19 @@ def run_demo(
     command: str,
     announce: Callable[[str], None] = lambda stage: None,
     log: Callable[[dict[str, Any]], None] = lambda record: None,
+    npm: Path = Path("node_modules"),
 ) -> DemoResult:
     """Runs every stage and writes the report.
 
     Args:
         dataset: labelled images, to train and to validate on.
         config, settings: the network and its training.
-        out: the folder to write: run/ (training), bundle/ (export), report.html, .json and .png. An earlier run and
-            bundle in it are replaced.
+        out: the folder to write: run/ (training), bundle/ (export), site/ (a page that segments, where its libraries
+            are installed), report.html, .json and .png. An earlier run, bundle and page in it are replaced.
         command: the command line, for the report.
         announce: takes the name of each stage when it begins.
         log: takes each record of the training log.
+        npm: where npm installed the libraries of the page.
 
     Raises InputError as the stages do.
     """
@@ -91,9 +96,12 @@ def run_demo(
     with stage("parity"):
         images = [prepare(validation.images[0][None], config, checkpoint.data)[0]]
         findings = check_checkpoint(checkpoint, images)[:-1]  # the last finding is that there is no bundle yet
+    golden = _corner(validation.images[0], config)
     with stage("export (ONNX, TensorRT)"):
-        bundle = write_bundle(checkpoint, out / "bundle", golden_image=_corner(validation.images[0], config))
+        bundle = write_bundle(checkpoint, out / "bundle", golden_image=golden)
         findings += [f for f in check_bundle(out / "bundle") if f.runtime == "tensorrt"]
+    with stage("web page"):
+        site = leave_page(checkpoint, out, npm, golden)
     with stage("segment a larger image"):
         image, truth = larger_image(validation)
         tiling, logits = _tile(checkpoint, image)
@@ -124,7 +132,24 @@ def run_demo(
             class_names=dataset.class_names,
         )
         page = write_report(report, out)
-    return DemoResult(out, page, scores, findings, tiling, seconds, passed)
+    return DemoResult(out, page, scores, findings, tiling, seconds, passed, site)
+
+
+def leave_page(checkpoint: Checkpoint, out: Path, npm: Path, golden: np.ndarray) -> str:
+    """Writes OUT/site, the page that segments, where npm installed its libraries. golden: (*spatial, C), its example.
+
+    Returns a line: how to open the page, or why there is none and the command that makes it."""
+    site = out / "site"
+    none = f"no page that segments{f' ({site} is of an earlier run)' if site.exists() else ''}"
+    try:
+        libraries(npm)
+    except InputError as e:
+        return f"{none}: {e}; then: unet export {out / 'run' / 'best'} -o {site} --to web"
+    try:
+        write_web(checkpoint, site, npm, golden_image=golden)
+    except InputError as e:
+        return f"{none}: {e}"
+    return f"a page that segments: python3 -m http.server -d {site}, then open http://localhost:8000"
 
 
 def larger_image(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

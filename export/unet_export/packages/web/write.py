@@ -118,7 +118,7 @@ def write_web(
     if config.classes > 256:
         raise InputError(f"the page's masks are uint8; {config.classes} classes do not fit")
     objects = _objects(checkpoint)
-    vendored = _vendored(modules)
+    vendored = libraries(modules)
     model = emit_onnx(config, checkpoint.tensors, data)
     tile = default_tile(config.geometry)
     flat = config.spatial_dims == 2
@@ -156,7 +156,7 @@ def _check_target(path: Path) -> None:
         raise InputError(f"cannot write a page to {path}: it is not empty, and no page that could be replaced")
 
 
-def _vendored(modules: Path) -> dict[str, Path]:
+def libraries(modules: Path) -> dict[str, Path]:
     """The files of other projects by their names in the folder. Raises InputError where they are not installed."""
     ort, geotiff = modules / "onnxruntime-web", modules / "geotiff"
     files = {f"vendor/onnxruntime-web/{name}": ort / "dist" / name for name in _ORT}

@@ -19,7 +19,7 @@ import tifffile
 
 from unet_data import most_probable, prepare
 from unet_export import FLOAT32_BOUND, OnnxRuntime, emit_onnx, onnx_bytes, write_web
-from unet_export.packages.web.write import _INSTALL, _vendored
+from unet_export.packages.web.write import _INSTALL, libraries
 from unet_export.reference import whole_input
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 
@@ -43,7 +43,7 @@ def modules(tmp_path):
     folder = tmp_path / "node_modules"
     while True:
         try:
-            _vendored(folder)
+            libraries(folder)
             return folder
         except InputError as e:
             missing = Path(str(e).split("needs ")[1].split(";")[0])
