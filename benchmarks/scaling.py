@@ -107,7 +107,8 @@ class Args:
 
 def on_simulated_devices(args: Args) -> Callable[[str], dict[str, Any]]:
     """`measure_mesh` of a process that has not imported JAX yet: its JAX will have eight devices."""
-    os.environ |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    os.environ |= {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return lambda name: measure_mesh(name, args)
 
 
