@@ -23,6 +23,11 @@ EXTRAS = {
     "wandb": "wandb",
     "grain": "grain",
     **dict.fromkeys(("dask", "distributed"), "dask"),
+    "nibabel": "nifti",
+    "h5py": "keras",
+    "huggingface_hub": "hub",
+    "fsspec": "remote",
+    **dict.fromkeys(("pyarrow", "roifile"), "objects"),
 }
 """The extra of this project that installs a package."""
 

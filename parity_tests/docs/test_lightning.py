@@ -8,17 +8,17 @@ import pytest
 
 import unet_torch
 
-from .. import ROOT
+from .. import EXAMPLES
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_lightning_trains_it(tmp_path):
     pytest.importorskip("lightning", reason="lightning is not installed")
-    sys.path.insert(0, str(ROOT / "examples"))
+    sys.path.insert(0, str(EXAMPLES / "lightning_unet"))
     try:
         from lightning_unet import run
     finally:
-        sys.path.remove(str(ROOT / "examples"))
+        sys.path.remove(str(EXAMPLES / "lightning_unet"))
     before, after = run(tmp_path, steps=30)
     assert after > before
     assert isinstance(unet_torch.from_pretrained(tmp_path / "best"), unet_torch.UNet)

@@ -9,43 +9,37 @@ import shutil
 import pytest
 
 from .. import ROOT
-from .pages import SHOWN, blocks_of, furnish, run_page
+from .pages import BLOCK, SHOWN, blocks_of, furnish, run_page
 
 DOCS = ROOT / "docs"
-ROOMS = ("start", "guides", "reference", "how", "results", "develop")
-PAGES = [DOCS / "index.md", *(p for room in ROOMS for p in sorted((DOCS / room).glob("*.md")))]
-ELSEWHERE = {
-    "deploy.md": "parity_tests/export and parity_tests/tools/commands/test_export.py run its commands",
-    "diff.md": "parity_tests/tools/commands/test_diff.py and parity_tests/tools/diff run them",
-    "families.md": "written by docs/generate/families.py; parity_tests/tools/commands/test_every_family.py",
-    "jax.md": "fragments for a reader's own program; parity_tests/jax runs the calls",
-    "large-images.md": "parity_tests/tools/commands/test_predict_tiled.py runs the commands",
-    "napari.md": "parity_tests/tools/napari_plugin",
-    "nnunet.md": "parity_tests/tools/commands/test_predict_nnunet.py; it needs a trained model",
-    "objects.md": "parity_tests/tools/commands/test_predict_objects.py and test_evaluate_objects.py",
-    "packages.md": "parity_tests/export/packages; other programs are needed",
-    "pytorch.md": "fragments for a reader's own program; parity_tests/torch runs the calls",
-    "sources.md": "parity_tests/tools/conversion; files of other projects are needed",
-    "training.md": "parity_tests/tools/commands/test_train.py and its neighbours run the commands, smaller",
-}
-"""Older pages whose blocks are not run as they stand, and what runs the like."""
+GENERATED = ("families.md",)
+"""Pages that a program of docs/generate writes. parity_tests/tools/commands/test_every_family.py runs the commands."""
+PAGES = [p for p in sorted(DOCS.rglob("*.md")) if "generate" not in p.parts and p.name not in GENERATED]
+TEXTS = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "ARCHITECTURE", "SECURITY")]
+"""Texts of the repository that are part of the site; their blocks are marked."""
 
 
 def name_of(page) -> str:
-    return page.relative_to(DOCS).as_posix()
+    return page.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
 def runs(page) -> bool:
     return any(not (b.reason or b.title or b.language in SHOWN) for b in blocks_of(page))
 
 
-def test_every_page_is_run_or_says_what_runs_the_like():
-    listed = {name_of(p) for p in PAGES} | set(ELSEWHERE)
-    assert {name_of(p) for p in DOCS.rglob("*.md") if "generate" not in p.parts} == listed
-    assert len({name_of(p) for p in PAGES} & set(ELSEWHERE)) == 0
+def indented(page) -> list[str]:
+    """The first lines of blocks that are code by their four spaces alone, which no test runs."""
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    blocks = re.findall(r"(?:\A|\n)\n( {4,}\S.*)", text)
+    return [line for line in blocks if not re.match(r" +([-*|]|\d+\.) ?", line)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *TEXTS], ids=name_of)
+def test_a_block_of_code_has_a_fence(page):
+    assert indented(page) == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, *TEXTS], ids=name_of)
 def test_a_block_is_shown_or_run_or_says_why_not(page):
     for block in blocks_of(page):
         if block.reason or block.language in SHOWN:
@@ -53,6 +47,7 @@ def test_a_block_is_shown_or_run_or_says_why_not(page):
         if block.title:
             assert page.name == "add-a-network.md", "only test_add_a_network.py runs blocks with a title"
             continue
+        assert page not in TEXTS, "mark it, or move it to docs/"
         assert block.language in ("python", "sh"), f"{block.language!r} is neither shown nor run"
         if block.language == "sh":
             lines = [line for line in block.code.splitlines() if line.strip()]
@@ -68,6 +63,8 @@ def test_a_block_that_no_test_runs_is_noticed(tmp_path):
     page.write_text("```sh\nrm -r all\n```\n")
     with pytest.raises(AssertionError, match="no command of ours"):
         run_page(page)
+    page.write_text("Run\n\n    unet info\n\n```text\n\n    shown\n```\n- a list\n\n    - below it\n")
+    assert indented(page) == ["    unet info"]
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +133,17 @@ def test_links_of_the_site_lead_to_copies_of_files_outside_docs():
     assert rewritten("[a](docs/jax.md) [b](PARITY.md)", "repository/README.md") == "[a](../jax.md) [b](PARITY.md)"
 
 
+THEIRS = {
+    "--backend-store-uri": "mlflow",
+    "--logdir": "tensorboard",
+    "--membranes": "tools.weights",
+    "--no-index": "pip",
+    "--no-large-pages": "of unet itself, before any command",
+    "--nuclei": "tools.weights",
+    "--xla": "XLA_FLAGS",
+}
+"""Flags of other programs that pages name."""
+
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
 
@@ -143,5 +151,5 @@ def test_flags_that_pages_name_exist():
     known = set(FLAG.findall((DOCS / "reference" / "commands.md").read_text(encoding="utf-8")))
     texts = [p for p in PAGES if p.parent.name in ("start", "guides", "how")] + [ROOT / "CHANGELOG.md"]
     named = {(text.name, flag) for text in texts for flag in FLAG.findall(text.read_text(encoding="utf-8"))}
-    assert sorted(f"{name} names {flag}" for name, flag in named if flag not in known) == []
+    assert sorted(f"{name} names {flag}" for name, flag in named if flag not in known | set(THEIRS)) == []
     assert len(named) > 30

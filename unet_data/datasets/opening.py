@@ -64,8 +64,8 @@ def open_dataset(
         a folder with *-volume.tif, *-labels.tif  stacks in name order (ISBI 2012); an unlabelled test-volume.tif is
                                                   left out; binary labels are called membrane and cell
         a folder with images/ and labels/, masks/ files paired by stem; the label may end in _mask, -mask, _label,
-                                                  -label; without labels/ and masks/, images only; docs/training.md
-                                                  lists other names of the folders
+                                                  -label; without labels/ and masks/, images only;
+                                                  docs/guides/reading.md lists other names of the folders
         a folder of image files                   in name order, without labels
 
     Args:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +84,17 @@ def test_scores_are_told_of_the_best_and_of_the_last(two_checkpoints, capsys):
         row = next(line.split() for line in table.splitlines() if line.startswith(one["name"]))
         assert row[1:] == [f"{one[key]:.4f}" for key in ("iou", "dice", "share", "predicted")]
     assert [one["name"] for one in found["classes"]] == ["membrane", "cell"]
+
+
+def test_scores_are_printed_where_the_report_cannot_be_drawn(two_checkpoints, monkeypatch, capsys):
+    out, best = two_checkpoints
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # an import of it fails
+    assert main(["train", "synthetic", "--out", str(out), *FLAGS[:-1]]) == 0
+    printed = capsys.readouterr()
+    assert f"{best['pixel_error']:.4f}" in printed.out
+    needed = "no report.html: matplotlib is not installed; pip install 'unet-twins[report]', then: unet report"
+    assert needed in printed.err
+    assert "verdict" in json.loads((out / "run.json").read_text())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -122,6 +122,10 @@ def _split(args: Args) -> tuple[str, str | None]:
 def run(args: Args) -> int:
     if is_result(args.checkpoint):
         return _sequence(args)
+    if args.report:
+        from ..report.style import require_all
+
+        require_all()
     given, args = args.checkpoint, replace(args, checkpoint=named_network(args.checkpoint))
     if args.choose_objects and args.checkpoint != given:
         raise InputError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unet_spec import InputError
 from unet_spec.files import writing
 
+from ..report.style import require
 from .result import DIRECTIONS, Comparison, Step
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def check_path(path: Path) -> None:
         raise InputError(f"cannot write {path}: a plot is one of {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():
         raise InputError(f"cannot write {path}: the folder {path.parent} does not exist")
+    require("matplotlib")
 
 
 def _draw(axes: Axes, steps: list[Step], eps: float) -> None:

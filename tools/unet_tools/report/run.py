@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from unet_spec.summary import facts
 from ..arguments.networks import network_name
 from ..prediction.object_scores import FoundObjects
 from ..training.judging.verdict import Verdict
+from .style import require_all
 
 EXAMPLES = 3
 """Images that are shown, at most."""
@@ -35,7 +35,7 @@ def write_run_report(
     measured: Measurement,
     verdict: Verdict,
     objects: FoundObjects | None = None,
-) -> Path | None:
+) -> Path:
     """Writes report.html, .json and .png into the run folder.
 
     Args:
@@ -47,10 +47,12 @@ def write_run_report(
         objects: of the validation images, where their labels number objects.
 
     Returns:
-        The path of report.html; None where matplotlib or jinja2 is not installed.
+        The path of report.html.
+
+    Raises:
+        InputError: matplotlib or jinja2 is not installed, or the folder is not writable.
     """
-    if find_spec("matplotlib") is None or find_spec("jinja2") is None:
-        return None
+    require_all()
     from ..checking.bench.hardware import hardware, versions
     from ..training.demo import example_of
     from . import Report, write_report

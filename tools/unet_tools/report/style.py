@@ -45,7 +45,13 @@ def require(module: str) -> Any:
         return import_module(module)
     except ImportError:
         name = module.partition(".")[0]
-        raise InputError(f"a report needs {name}; install it with: pip install 'unet-twins[report]'") from None
+        raise InputError(f"{name} is not installed; pip install 'unet-twins[report]'") from None
+
+
+def require_all() -> None:
+    """Raises InputError where a package that a report needs is missing: called before minutes of work."""
+    for module in ("matplotlib", "jinja2"):
+        require(module)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from unet_jax import JaxRuntime, TrainResult, from_pretrained
 from unet_jax.training.run.folder import add_to_record
 from unet_jax.training.run.selection import measure_for
 from unet_spec import InputError, NetworkConfig
+from unet_spec.errors import OutputError
 
 from ..console import console, notes, plain, print_classes, print_json, print_table
 from ..prediction.object_scores import FoundObjects, object_lines, score_objects, store_objects
@@ -74,10 +75,10 @@ def print_result(
         try:
             page = write_run_report(result, config, args.settings, best, validation, measured, verdict, objects)
         except InputError as e:
-            notes.print(f"warning: {e}", soft_wrap=True)
+            again = "" if isinstance(e, OutputError) else f", then: unet report {result.out}"
+            notes.print(f"no report.html: {e}{again}", soft_wrap=True)
         else:
-            if page:
-                notes.print(f"look at {page}", soft_wrap=True)
+            notes.print(f"look at {page}", soft_wrap=True)
 
 
 def _print_scores(

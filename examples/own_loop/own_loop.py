@@ -1,6 +1,6 @@
 """A training loop of your own, of the parts that `unet_jax.train` is made of. Run it again with more steps: it goes on.
 
-python examples/own_loop.py my_folder run [steps]
+python examples/own_loop/own_loop.py my_folder run [steps]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """One network in four frameworks: PyTorch trains it, JAX continues, PyTorch continues, and an engine is built from it.
 
-python examples/finetune_round_trip.py out [data/dsb2018] [steps]
+python examples/round_trip/finetune_round_trip.py out [data/dsb2018] [steps]
 
 Each step opens the folder that the step before saved. After each, the accuracy is measured on images that were not
 trained on, in both frameworks: it must be the same.

@@ -1,6 +1,6 @@
 """Train on your own folder: images/ and labels/ with files of the same names. Change any line.
 
-python examples/train_own_folder.py my_folder run [steps]
+python examples/train_own_folder/train_own_folder.py my_folder run [steps]
 """
 
 import sys

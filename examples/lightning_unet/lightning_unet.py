@@ -1,6 +1,6 @@
 """Train in Lightning, then open the result in JAX. Needs `pip install lightning`.
 
-python examples/lightning_unet.py run
+python examples/lightning_unet/lightning_unet.py run
 """
 
 import sys
