@@ -11,9 +11,10 @@ import unet_torch
 from .. import EXAMPLES
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_lightning_trains_it(tmp_path):
-    pytest.importorskip("lightning", reason="lightning is not installed")
+    pytest.importorskip("lightning", reason="lightning is not installed; pip install lightning")
     sys.path.insert(0, str(EXAMPLES / "lightning_unet"))
     try:
         from lightning_unet import run
