@@ -75,12 +75,13 @@ def test_the_loop_goes_on_where_it_stopped(folder, tmp_path, monkeypatch, capsys
 
 
 WITHOUT_JAX = """
-import runpy, sys
-class Missing:
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in ("jax", "jaxlib", "flax", "optax", "orbax", "onnx", "unet_jax", "unet_export"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Missing())
+import builtins, runpy, sys
+real, missing = builtins.__import__, {"jax", "jaxlib", "flax", "optax", "orbax", "onnx", "unet_jax", "unet_export"}
+def imported(name, *rest):  # importlib.util.find_spec, by which torch looks for others, is left alone
+    if name.split(".")[0] in missing:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    return real(name, *rest)
+builtins.__import__ = imported
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
