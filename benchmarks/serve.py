@@ -1,15 +1,19 @@
 """The HTTP service of examples/serve under load: answers, seconds, memory.
 
-    python -m benchmarks.serve [--requests 200] [--out serve.json]
+    python -m benchmarks.serve [--requests 200] [--triton PYTHON] [--out serve.json]
 
 Starts the service, sends requests of mixed sizes at once, every eighth one bad, and compares each answer with the
 labels that the predictor gives in this process. A request that finds the queue full is sent again after a moment.
+
+With --triton, the bundle's ensemble is served by Triton on the CPU as well (`examples/triton_server/serve_cpu.py`), and
+gets the same images: as their bytes where the service gets PNG files.
 """
 
 from __future__ import annotations
 
 import http.client
 import io
+import json
 import os
 import re
 import socket
@@ -44,6 +48,8 @@ class Args:
     """Requests, all sent at once."""
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     """Channels of each level of the network "same"."""
+    triton: Path | None = None
+    """The interpreter of an environment with nvidia-pytriton, tritonclient[grpc] and onnxruntime."""
     out: Path | None = None
     """A JSON file for the results."""
 
@@ -62,6 +68,23 @@ class Server:
             answer = connection.getresponse()
             return answer.status, answer.read(), answer.headers
 
+    def infer(self, image: np.ndarray, complete: bool) -> tuple[int, np.ndarray | None]:
+        """Status and labels of an image (H, W) uint8 by Triton's protocol; incomplete: without its second half."""
+        content = image.tobytes()[: None if complete else image.size // 2]
+        given = {"name": "image", "datatype": "UINT8", "shape": [1, *image.shape, 1]}
+        given["parameters"] = {"binary_data_size": len(content)}
+        outputs = [{"name": "labels", "parameters": {"binary_data": True}}]
+        header = json.dumps({"inputs": [given], "outputs": outputs}).encode()
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)) as connection:
+            length = {"Inference-Header-Content-Length": str(len(header))}
+            connection.request("POST", "/v2/models/unet/infer", header + content, length)
+            answer = connection.getresponse()
+            body = answer.read()
+        if answer.status != 200:
+            return answer.status, None
+        start = int(answer.headers["Inference-Header-Content-Length"])
+        return 200, np.frombuffer(body[start:], np.uint8).reshape(image.shape)
+
     def memory(self, key: str = "VmRSS") -> int:
         """Bytes that the service has in memory now, or had at its peak ("VmHWM")."""
         found = re.search(rf"{key}:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())
@@ -69,11 +92,36 @@ class Server:
 
 
 @contextmanager
-def serving(bundles: str, **limits: str) -> Iterator[Server]:
-    """Runs the service. bundles, limits: environment variables that README.md beside it explains."""
+def serving_triton(python: Path, bundle: Path) -> Iterator[Server]:
+    """Runs Triton on the CPU. Raises RuntimeError where it does not start."""
+    port = _free_port()
+    command = [str(python), "examples/triton_server/serve_cpu.py", str(bundle), "--port", str(port)]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
+        server = Server(port, process.pid)
+        try:
+            end = time.monotonic() + 120
+            while not _answers(server, "/v2/models/unet/ready"):
+                if process.poll() is not None or time.monotonic() > end:
+                    said.seek(0)
+                    raise RuntimeError(f"Triton did not start: {said.read()[-2000:]}")
+                time.sleep(0.2)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+@contextmanager
+def serving(bundles: str, **limits: str) -> Iterator[Server]:
+    """Runs the service. bundles, limits: environment variables that README.md beside it explains."""
+    port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "--app-dir", "examples/serve", "serve:app", "--port", str(port)]
     environment = os.environ | {"UNET_BUNDLES": bundles} | limits
     with tempfile.TemporaryFile("w+") as said:
@@ -95,9 +143,9 @@ def serving(bundles: str, **limits: str) -> Iterator[Server]:
             raise RuntimeError(f"the service printed a traceback: {text}")
 
 
-def _answers(server: Server) -> bool:
+def _answers(server: Server, path: str = "/health") -> bool:
     try:
-        return server.ask("GET", "/health")[0] == 200
+        return server.ask("GET", path)[0] == 200
     except OSError:
         return False
 
@@ -138,6 +186,7 @@ def main(args: Args) -> int:
                 answers = list(pool.map(ask, bodies))
             whole = time.monotonic() - begun
             peak = server.memory("VmHWM")
+        triton = None if args.triton is None else _triton(args.triton, bundle.folder, images, expected)
     wrong = sum(
         status != 400
         if k % 8 == 7
@@ -157,12 +206,47 @@ def main(args: Args) -> int:
         "bytes_before": before,
         "bytes_peak": peak,
     }
-    print_table(None, ("", "service"), [(key, f"{value:,.3f}".rstrip("0").rstrip(".")) for key, value in line.items()])
-    document = record_of("serve", network={"preset": "same", "widths": args.widths}, sizes=SIZES, line=line)
+    beside = {} if triton is None else {"triton": triton}
+    rows = [(key, *(_shown(column.get(key)) for column in (line, *beside.values()))) for key in line]
+    print_table(None, ("", "service", *beside), rows, right="1 2")
+    document = record_of("serve", network={"preset": "same", "widths": args.widths}, sizes=SIZES, line=line, **beside)
     console.print(document["hardware"])
     if args.out is not None:
         write_record(args.out, document)
-    return 1 if wrong else 0
+    return 1 if wrong or (triton or {}).get("wrong_answers") else 0
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def _triton(python: Path, bundle: Path, images: list[np.ndarray], expected: list[np.ndarray]) -> dict[str, Any]:
+    """The same requests to Triton."""
+
+    def ask(k: int) -> tuple[bool, bool, float]:
+        """Whether an image came back, whether the answer is right, and its seconds."""
+        begun, good = time.monotonic(), k % 8 != 7
+        status, labels = server.infer(images[k], good)
+        right = labels is not None and np.mean(labels == expected[k]) > 0.999 if good else 400 <= status < 500
+        return labels is not None, bool(right), time.monotonic() - begun
+
+    with serving_triton(python, bundle) as server:
+        alone = [ask(k)[2] for k in range(min(40, len(images))) if k % 8 != 7]
+        begun = time.monotonic()
+        with ThreadPoolExecutor(len(images)) as pool:
+            answers = list(pool.map(ask, range(len(images))))
+        whole = time.monotonic() - begun
+    waited = [seconds for answered, _, seconds in answers if answered]
+    return {
+        "requests": len(images),
+        "bad_requests": sum(k % 8 == 7 for k in range(len(images))),
+        "wrong_answers": sum(not right for _, right, _ in answers),
+        "sent_again_as_the_queue_was_full": 0,
+        "seconds_alone_p50": float(np.median(alone)),
+        "seconds_p50": float(np.percentile(waited, 50)),
+        "seconds_p99": float(np.percentile(waited, 99)),
+        "images_per_second": len(waited) / whole,
+    }
 
 
 if __name__ == "__main__":
