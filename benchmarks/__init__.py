@@ -1,1 +1,1 @@
-"""Programs that measure: speed, memory, scores. Their results lie in results/."""
+"""Programs that measure speed, memory and scores. Their results are in results/."""

@@ -100,23 +100,23 @@ class Args:
     data: str
     """Labelled images."""
     out: Path
-    """The JSON file."""
+    """The JSON file with the results."""
     widths: tuple[int, ...] = (8, 16, 32, 64)
     """Feature maps per level."""
     steps: int = 1500
-    """Optimizer steps of each run."""
+    """Number of optimizer steps per run."""
     tile: int = 252
     """Input pixels per axis of a training tile."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each variant is trained once with each seed."""
     recipes: tuple[RecipeName, ...] = ("paper-2015", "modern")
-    """Which tables to make."""
+    """Tables to make."""
     only: tuple[str, ...] = ()
-    """Variants, by name. Default: all."""
+    """Names of the variants to train. Default: all."""
     jobs: int = 1
-    """Runs at the same time."""
+    """Number of runs at the same time."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the network in training."""
+    """Number type of the network's arithmetic in training."""
 
 
 @dataclass(frozen=True)

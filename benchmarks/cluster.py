@@ -1,4 +1,4 @@
-"""What a Dask cluster costs and survives: one huge OME-Zarr in an object store, and a folder of many small images.
+"""Cost and fault tolerance of a Dask cluster: one huge OME-Zarr in an object store, and a folder of many small images.
 
 An object store (moto's server, loopback only) holds an OME-Zarr. It is segmented by one process and by a cluster of
 worker processes of which two are killed; both results are OME-Zarrs in the store and must have equal bytes. Then as
@@ -135,13 +135,13 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The JSON file to write."""
     side: int = 20000
-    """Of the huge image, in pixels."""
+    """Side of the huge image in pixels."""
     tile: int = 1020
-    """Input pixels per axis of a tile of it."""
+    """Tile size of the huge image, in input pixels per axis."""
     images: int = 10000
-    """Small images, at least 8."""
+    """Number of small images, at least 8."""
     workers: int = 3
-    """Processes of the cluster."""
+    """Number of worker processes of the cluster."""
 
 
 def main(args: Args) -> int:

@@ -23,9 +23,9 @@ from .record import record_of, start, write_record
 @dataclass(frozen=True)
 class Args:
     presets: tuple[str, ...] = ("paper", "article")
-    """Networks, at full width."""
+    """Presets to emit, at full width."""
     rounds: int = 5
-    """How often each is emitted."""
+    """Number of times that each is emitted."""
     out: Path | None = None
     """A JSON file for the results."""
 

@@ -1,4 +1,4 @@
-"""What training without settings is worth: beside the two recipes and the loop that anybody would write, at equal time.
+"""Training without settings, compared at equal time with the two recipes and with a plain PyTorch loop.
 
     python -m benchmarks.equal_time --data data/isbi2012 --out benchmarks/results/equal_time/isbi2012.json
 
@@ -70,7 +70,7 @@ class Args:
     out: Path
     """The JSON file."""
     minutes: float = 24
-    """Processor time of each training."""
+    """Processor time of each training, in minutes."""
     validate: str = "last"
     """Images that are scored, as of unet train: last, the last sixth; i/n, the i-th of n folds."""
     widths: tuple[int, ...] = (16, 32, 64, 128)
@@ -78,9 +78,9 @@ class Args:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each program trains once with each seed."""
     programs: tuple[str, ...] = PROGRAMS
-    """Which lines to make."""
+    """Programs to train."""
     jobs: int = 1
-    """Runs at the same time, each on a core of its own."""
+    """Number of runs at the same time, each on its own core."""
 
 
 def wanted(args: Args) -> Iterator[dict[str, Any]]:
@@ -150,7 +150,7 @@ def _values(settings: TrainSettings) -> dict[str, Any]:
 
 
 def train_plainly(training: Dataset, seconds: float, seed: int) -> tuple[Run, NetworkConfig, DataSpec, int]:
-    """The loop that anybody would write in PyTorch, until so many seconds of processor time are spent."""
+    """A plain training loop in PyTorch, for a given processor time in seconds."""
     import torch
     from torch.nn import functional
 
@@ -201,7 +201,7 @@ def _crop(
 
 
 def run_all(args: Args, keys: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each run and what came of it, in the order in which they finish; each in a new process, on one core."""
+    """Each run and its result, in the order in which they finish; each in a new process, on one core."""
     context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
     with context.Manager() as manager, ProcessPoolExecutor(args.jobs, context, max_tasks_per_child=1) as pool:
         cores = manager.Queue()
@@ -212,7 +212,7 @@ def run_all(args: Args, keys: list[dict[str, Any]]) -> Iterator[tuple[dict[str, 
 
 
 def _pinned(args: Args, key: dict[str, Any], cores: Any) -> dict[str, Any]:
-    """One run on a core that no other has meanwhile."""
+    """One run, on a core that no other run uses meanwhile."""
     core = cores.get()
     try:
         os.sched_setaffinity(0, {core})  # before JAX and PyTorch start their threads

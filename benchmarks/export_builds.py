@@ -38,7 +38,7 @@ class Args:
     widths: tuple[int, ...] = (8, 16, 32, 64)
     """Feature maps per level; in 3-D, the first three."""
     presets: tuple[str, ...] = tuple(PRESETS)
-    """Which."""
+    """Presets to build."""
     dims: Annotated[tuple[int, ...], tyro.conf.arg(help="2, 3 or both.")] = (2, 3)
 
 

@@ -6,7 +6,7 @@
 sixths of a set, for the same number of steps of the same tiles, and scored on the last sixth. The file is written after
 each network, and what it holds already is not repeated, so the table may be made in several sittings. Beside it come a
 page with the table (.md) and a picture with what each network found (.png). The first line of each table is no network:
-it calls every pixel by the name of the commonest class, which is what a network has to beat.
+it predicts the most frequent class everywhere, as a baseline.
 """
 
 from __future__ import annotations
@@ -56,19 +56,19 @@ class Args:
     data: Path = Path(os.environ.get("UNET_DATA", "data"))
     """The folder of the data sets."""
     sets: tuple[str, ...] = ("dsb2018", "isbi2012")
-    """Data sets, by folder."""
+    """Folders of the data sets."""
     networks: tuple[str, ...] = NETWORKS
-    """Presets."""
+    """Presets to train."""
     steps: int = 200
     """Optimizer steps of each run."""
     learning_rate: float = 2e-3
-    """At its peak; the same for all."""
+    """Peak learning rate, the same for all networks."""
     batch: int = 2
-    """Tiles a step."""
+    """Tiles per step."""
     tile: int = 128
     """Input pixels per axis of a tile; multiples of 32 fit all."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
 
 
 def main(args: Args) -> int:
@@ -100,7 +100,7 @@ def main(args: Args) -> int:
 
 
 def begun(out: Path) -> dict[str, Any]:
-    """What `out` holds, or an empty document, with what this process runs on. Raises InputError where the file's runs
+    """What `out` holds, or an empty document, with what this process runs on. Raises InputError if the file's runs
     were made on something else: their seconds would stand side by side."""
     here: dict[str, Any] = {
         "command": command_of("families"),
@@ -118,7 +118,7 @@ def begun(out: Path) -> dict[str, Any]:
 
 
 def suited(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
-    """The network with the data's channels and a channel a class: two for two classes, so that all are alike."""
+    """The network with the data's channels and a channel per class: two for two classes, so that all are alike."""
     return config.replace(in_channels=dataset.channels, out_channels=max(dataset.class_count, 2))
 
 

@@ -1,4 +1,4 @@
-"""What weights are worth with few images: fine-tuned from a network of another look, beside training anew.
+"""Fine-tuning with few images, from a network for images of another appearance, compared with training from scratch.
 
     python -m benchmarks.fine_tune --data data/dsb2018 --out benchmarks/results/fine_tune/nuclei.json
 
@@ -58,9 +58,9 @@ class Args:
     before: int = 200
     """Steps of the training on the bright ground."""
     steps: tuple[int, ...] = (100,)
-    """Steps on the few images; each number is a training of its own."""
+    """Steps on the few images; each number is a separate training."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Of the images that are drawn, and of both trainings."""
+    """Random seeds, for the choice of images and for both trainings."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Parts:
 
 
 def parts_of(dataset: Dataset, ground: float, images: int) -> Parts:
-    """The three parts; no image is in two. Raises InputError where one has too few images."""
+    """The three parts; no image is in two. Raises InputError if one has too few images."""
     medians = [float(np.median(np.asarray(image))) for image in dataset.images]
     bright = [i for i, value in enumerate(medians) if value >= ground]
     dark = [i for i, value in enumerate(medians) if value < ground]

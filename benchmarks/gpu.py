@@ -1,4 +1,4 @@
-"""Everything that only a GPU can show, in one unattended run: parity, training and inference speed, engines.
+"""All measurements that need a GPU, in one unattended run: parity, training and inference speed, engines.
 
     python -m benchmarks.gpu --out benchmarks/results/gpu.json
     python -m benchmarks.gpu --quick            the same lines at a small size, on whatever device there is
@@ -39,15 +39,15 @@ SectionName = Literal["parity", "training", "profile", "inference", "engines"]
 @dataclass(frozen=True)
 class Args:
     preset: str = "paper"
-    """The network."""
+    """The network: a preset."""
     tile: int = 572
     """Input pixels per axis."""
     batches: tuple[int, ...] = (1, 8)
-    """Images at once, for the speeds."""
+    """Batch size of the speed measurements."""
     sections: tuple[SectionName, ...] = get_args(SectionName)
-    """What to do, in this order."""
+    """Measurements to make, in this order."""
     rounds: int = 10
-    """Measurements of each contestant."""
+    """Number of timed runs per candidate."""
     quick: bool = False
     """A narrow network on a small tile, two rounds: whether everything runs, not how fast."""
     out: Path | None = None

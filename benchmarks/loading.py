@@ -1,4 +1,4 @@
-"""What a data set costs as it grows: seconds a step and memory of whole trainings on few and on many images.
+"""Time per step and memory of whole trainings on few and on many images.
 
     python -m benchmarks.loading --out benchmarks/results/training/loading.json
 
@@ -34,15 +34,15 @@ DISTINCT = 8
 @dataclass(frozen=True)
 class Args:
     images: tuple[int, ...] = (8, 64, 512)
-    """Images to train on. None is held out."""
+    """Numbers of images to train on. None is held out for validation."""
     size: int = 512
     """Pixels per axis of an image."""
     loaders: tuple[Loader, ...] = ("memory", "grain")
-    """How they are read."""
+    """Loaders to measure."""
     workers: int = 1
-    """Processes of grain."""
+    """Number of worker processes of grain."""
     steps: int = 2000
-    """Of each training."""
+    """Number of steps per training."""
     tile: int = 92
     """Input pixels per axis."""
     widths: tuple[int, ...] = (4, 8)

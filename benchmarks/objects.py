@@ -37,9 +37,9 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The JSON file to write."""
     size: int = 20000
-    """Pixels per axis."""
+    """Image size in pixels per axis."""
     memory: str = "3GiB"
-    """Memory of the process."""
+    """Memory limit of the process."""
     limit: bool = True
     """Also let the system refuse more address space than the memory and 1 GiB of mapped files and libraries."""
 

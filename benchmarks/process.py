@@ -11,7 +11,7 @@ from unet_spec import InputError
 
 
 def run_apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """function(*arguments) in a new process. Raises InputError where it fails there."""
+    """function(*arguments) in a new process. Raises InputError if it fails there."""
     with Apart(_same, function) as made:
         return made(*arguments)
 

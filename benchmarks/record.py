@@ -26,7 +26,7 @@ def start(name: str, args: type[Args], main: Callable[[Args], int], description:
         name: such as "train".
         args: the dataclass of its flags.
         main: takes the flags, returns the exit code. InputError becomes one line and exit code 2.
-        description: of the program, for --help.
+        description: description of the program, for --help.
     """
     try:
         sys.exit(main(tyro.cli(args, prog=f"python -m benchmarks.{name}", description=description)))

@@ -92,7 +92,7 @@ class Args:
     out: Path | None = None
     """A JSON file for the results."""
     meshes: tuple[str, ...] = tuple(MESHES)
-    """Meshes, by name."""
+    """Names of the meshes."""
     norm: str = "batch"
     """Norm of the network."""
     widths: tuple[int, ...] = (4, 8)
@@ -102,7 +102,7 @@ class Args:
     steps: int = 3
     """Optimizer steps."""
     batch: int = 8
-    """Images a step."""
+    """Images per step."""
 
 
 def on_simulated_devices(args: Args) -> Callable[[str], dict[str, Any]]:

@@ -45,7 +45,7 @@ SIZES = (64, 128, 192, 256, 384, 512)
 @dataclass(frozen=True)
 class Args:
     requests: int = 200
-    """Requests, all sent at once."""
+    """Number of requests, all sent at once."""
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     """Channels of each level of the network "same"."""
     triton: Path | None = None

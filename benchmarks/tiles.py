@@ -41,7 +41,7 @@ MIB = 2**20
 @dataclass(frozen=True)
 class Args:
     what: tyro.conf.Positional[Literal["speed", "memory", "huge"]]
-    """Which measurement."""
+    """Measurement to make."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The JSON file to write."""
     widths: tuple[int, ...] = (16, 64)
@@ -53,9 +53,9 @@ class Args:
     runtimes: tuple[str, ...] = ("onnx", "mnn", "mnn-fast", "torch", "jax")
     """Only for `memory`: runtimes to measure. Rows of others that the file has are kept."""
     kills: int = 3
-    """Only for `huge`: how often the run is killed on the way."""
+    """Only for `huge`: number of times that the run is killed."""
     runtime: str = "onnx"
-    """Only for `huge`: the runtime."""
+    """Only for `huge`: the runtime to use."""
     memory: str = "3GiB"
     """Memory limit of our processes in `speed` and `huge`."""
     whole_limit: float = 5.0

@@ -159,15 +159,15 @@ class Args:
     levels: int = 5
     """Levels of the network."""
     spatial_dims: Literal[2, 3] = 2
-    """Images or volumes."""
+    """2 for images, 3 for volumes."""
     padding: Literal["valid", "same"] = "valid"
-    """Of the convolutions."""
+    """Padding of the convolutions."""
     tile: int = 572
     """Input pixels per axis."""
     batch: int = 1
-    """Tiles a step."""
+    """Tiles per step."""
     rounds: int = 5
-    """Measurements of each contestant; the first round is thrown away."""
+    """Number of timed rounds per candidate; the first round is discarded."""
     repeats: int = 1
     """Steps of each contestant in its turn, as a training takes them one after the other."""
     starts: int = 1

@@ -23,23 +23,24 @@ SIDE = {2: 1024, 3: 160}
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The figures of a labelled data set. Lengths are in pixels, axes in the order of the arrays.
+    """Statistics of a labelled data set. Lengths are in pixels, axes in the order of the arrays.
 
     Attributes:
         images: number of images.
-        smallest, median, largest: pixels per axis, each axis by itself.
-        channels: of the images.
-        dtype: of the images: uint8, uint16 or float32.
-        class_names: of the labels.
+        smallest, median, largest: image size in pixels, for each axis separately.
+        channels: channels of the images.
+        dtype: dtype of the images: uint8, uint16 or float32.
+        class_names: class names of the labels.
         shares: share of each class in the pixels that count.
         overlapping: whether a pixel may have several classes.
-        objects: number of objects in the images that were looked at; None where the labels do not number them.
-        object_size: median diameter of these objects, of the circle or sphere of their area or volume; None without.
-        touching: share of these objects that touch another one; None without.
-        mean, std: mean and standard deviation of the brightness, averaged over the images that were looked at, in the
-            images' own units, all channels together.
-        spread: standard deviation of the images' means, in units of `std`: how unlike each other the images are.
-        spacing: pixel size per axis of the first image whose file says it; None without.
+        objects: number of objects in the sampled images; None if the labels do not number objects.
+        object_size: median diameter of these objects (of the circle or sphere with the same size); None without
+            objects.
+        touching: share of these objects that touch another one; None without objects.
+        mean, std: mean and standard deviation of the brightness, averaged over the sampled images and all channels, in
+        the images' own units.
+        spread: standard deviation of the images' means, in units of `std`: how much the images differ.
+        spacing: pixel size per axis of the first image whose file states it; None if no file does.
 
     Example:
         >>> from unet_data import fingerprint, membranes
@@ -72,7 +73,7 @@ class Fingerprint:
 
     @property
     def coarseness(self) -> float:
-        """How many times the coarsest axis is coarser than the finest one; 1 where no file says it."""
+        """Ratio of the largest to the smallest pixel size of the axes; 1 if no file states them."""
         return max(self.spacing) / min(self.spacing) if self.spacing else 1.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,8 +82,10 @@ class Fingerprint:
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
-    """The figures of a labelled data set: sizes and shares of all images, intensities and objects of 24 of them, spread
-    over the data set, in their middle (1024 pixels per axis, 160 voxels in 3-D).
+    """Computes the statistics of a labelled data set.
+
+    Sizes and class shares are those of all images. Intensities and objects are sampled from 24 images spread over the
+    data set, in their central 1024 pixels per axis (160 voxels in 3-D).
 
     Args:
         dataset: in memory or in files, with labels.
@@ -96,7 +99,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
         1.0
     """
     if dataset.labels is None:
-        raise InputError(f"{dataset.source} has no labels; a training is planned by images with labels")
+        raise InputError(f"{dataset.source} has no labels; planning a training needs labelled images")
     sizes = np.asarray([image.shape[:-1] for image in dataset.images])
     smallest, median, largest = (
         tuple(int(n) for n in rows) for rows in (sizes.min(0), np.median(sizes, axis=0), sizes.max(0))

@@ -29,7 +29,7 @@ def available() -> int:
 
 
 def resident() -> int:
-    """Bytes that this process has in memory now (elsewhere than on Linux: had, at the most)."""
+    """Bytes that this process has in memory now (elsewhere than on Linux: had, at most)."""
     return _status("VmRSS") or peak_resident()
 
 
@@ -40,7 +40,7 @@ def peak_resident() -> int:
 
 
 def restart_peak() -> None:
-    """Lets `peak_resident` begin anew, where the system can do that (Linux)."""
+    """Lets `peak_resident` start again, where the system can do that (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -1,4 +1,4 @@
-"""From pixel values to what a network sees: by the training images' statistics, by each image's own, or as in CT."""
+"""Normalises pixel values: by statistics of the training images, of each image, or as in CT."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ CT_PERCENTILES = (0.5, 99.5)
 class Normalization:
     """One mean and one standard deviation per channel.
 
-    Integer images count as value / largest value of the dtype (uint8 / 255, uint16 / 65535), so that the same picture
-    in 8 and 16 bits has the same statistics; float images count as they are.
+    Integer images are divided by the largest value of their dtype (uint8 / 255, uint16 / 65535), so that the same image
+    in 8 and 16 bits has the same statistics. Float images are used as they are.
 
     Attributes:
-        mean: of each channel, finite.
-        std: of each channel, finite, > 0.
-        low, high: of each channel, where values are clipped before that; empty: they are not.
-        nodata: the value, as stored, of pixels that hold no data; they become 0. None: every pixel counts.
+        mean: mean of each channel, finite.
+        std: standard deviation of each channel, finite, > 0.
+        low, high: clipping limits of each channel, applied first; empty: no clipping.
+        nodata: stored value of pixels without data; they become 0. None: every pixel counts.
 
     Raises:
-        InputError: empty or unequal lengths, or values outside these ranges.
+        InputError: lengths are 0 or differ, or values are outside these ranges.
 
     Example:
         >>> from unet_data import Normalization, membranes
@@ -101,17 +101,17 @@ class Normalization:
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> Normalization:
-        """Mean and (population) standard deviation of every channel over all pixels of all images that hold data.
+        """Mean and (population) standard deviation of every channel over all pixels with data of all images.
 
-        Band by band of each image in float64, joined by the pairwise update of Chan, Golub and LeVeque 1979, which
-        does not cancel where the mean is large. A constant channel gets std 1, so that it becomes 0 rather than noise.
+        Computed in float64 for bands of rows, joined by the pairwise update of Chan, Golub and LeVeque 1979, which is
+        accurate for large means. A constant channel gets std 1, so that it becomes 0 rather than noise.
         """
         return cls(*_moments(dataset.images, dataset.channels, dataset.nodata), nodata=dataset.nodata)
 
     @classmethod
     def of(cls, data: DataSpec, image: Windowed) -> Normalization:
-        """How an image (*spatial, C) is normalised by a network with this data spec; by "image" and "percentile", from
-        the image's own values."""
+        """The normalisation of an image (*spatial, C) for a network with this data spec; for "image" and "percentile",
+        it is computed from the image."""
         channels = image.shape[-1]
         if data.normalization == "image":
             return cls(*_moments([image], channels, data.nodata), nodata=data.nodata)
@@ -123,11 +123,11 @@ class Normalization:
 
 
 def normalization_of(dataset: Dataset, name: NormalizationName = "dataset") -> DataSpec:
-    """The data spec, but for class names, of a network that is trained on a data set.
+    """The data spec, without class names, of a network that is trained on a data set.
 
     Args:
-        dataset: of which "dataset" takes mean and standard deviation, and "ct" the statistics of all classes but the
-            first (of all pixels, where there is no other class).
+        dataset: data set for the statistics: "dataset" uses mean and standard deviation of all pixels, "ct" statistics
+            of all classes but the first (of all pixels, if there is no other class).
         name: see `unet_spec.DataSpec`.
 
     Example:
@@ -159,7 +159,7 @@ def resolved(data: DataSpec, image: Windowed, nodata: float | None = None) -> Da
     """The data spec with which every window of an image is normalised as the whole image is.
 
     Args:
-        data: of the network.
+        data: data spec of the network.
         image: (*spatial, C), read in bands where its own values decide.
         nodata: what the image's file declares; None: as in the training.
     """

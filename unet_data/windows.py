@@ -56,7 +56,7 @@ def bands(shape: Sequence[int], pixels: int | None = None) -> Iterator[tuple[sli
 
     Args:
         shape: spatial size of the image.
-        pixels: of a band, about, but at least one row or plane; None: BAND.
+        pixels: approximate size of a band in pixels, at least one row or plane; None: BAND.
 
     Example:
         >>> [band[0] for band in bands((5, 4), pixels=8)]
@@ -82,7 +82,7 @@ def middle(shape: Sequence[int], most: int = 1024) -> tuple[slice, ...]:
 
 
 def mirror_index(start: int, stop: int, size: int) -> Int64[np.ndarray, " positions"]:
-    """Where the positions of a mirrored axis lie on the axis.
+    """Positions on an axis that the positions of its mirrored continuation correspond to.
 
     The edge pixel is not repeated (numpy's mode "reflect"): ... 2 1 0 1 2 ... size-2 size-1 size-2 ..., period
     2 (size - 1). An axis of size 1 gives its only pixel everywhere.
@@ -112,14 +112,14 @@ def mirror_index(start: int, stop: int, size: int) -> Int64[np.ndarray, " positi
 
 
 def mirror_window(image: Windowed, start: Sequence[int], shape: Sequence[int]) -> Shaped[np.ndarray, "*shape"]:
-    """The window image[start : start + shape] of the leading axes, mirrored where it reaches beyond the image.
+    """The window image[start : start + shape] of the leading axes, mirrored beyond the edges of the image.
 
-    Only the part of the image that shows in the window is read, so a memory-mapped array stays on disk.
+    Only the part of the image that the window needs is read, so a memory-mapped array stays on disk.
 
     Args:
         image: (H, W, ...) or (D, H, W, ...), any dtype; of labels without a channel axis, too.
-        start: of the window, for each spatial axis; may be negative or beyond the image.
-        shape: of the window, as long as start.
+        start: start of the window, for each spatial axis; may be negative or beyond the image.
+        shape: shape of the window, as long as start.
 
     Returns:
         (*shape, ...) in the image's dtype. A window wholly inside is a *view*: copy it before writing to it.

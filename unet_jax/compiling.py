@@ -86,7 +86,7 @@ def compilation_cache(folder: Path | None) -> Iterator[None]:
     from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
     if folder is not None and (reason := _unusable(folder)):
-        warnings.warn(f"compiled programs are not kept in {folder}: {reason}", stacklevel=3)
+        warnings.warn(f"compiled programs are not cached in {folder}: {reason}", stacklevel=3)
         folder = None
     if folder is not None:
         _remove_oldest(folder)
@@ -108,7 +108,7 @@ def _unusable(folder: Path) -> str | None:
     except OSError as e:
         return e.strerror or str(e)
     if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH):
-        return "it belongs to another user, or all may write there"
+        return "it belongs to another user, or all users may write to it"
     return None if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written"
 
 

@@ -1,4 +1,4 @@
-"""What all networks have in common in Flax. `unet_torch/network.py` is the same in PyTorch."""
+"""Base class of all networks in Flax. `unet_torch/network.py` is its counterpart in PyTorch."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Loss = Callable[[Logits, Labels, Weights | None], Scalar]
 
 
 class Network(nnx.Module):
-    """The base of every network: its config, and its weights' way in and out.
+    """Base class of all networks: holds the config, and loads and saves weights.
 
     Arguments as for `UNet`. A network makes its layers, then calls `initialize`.
 
     Attributes:
         config: the network.
-        data: how images are prepared and classes called; travels with the weights.
+        data: normalisation and class names, stored with the weights.
 
     A new network is in training mode, as in PyTorch; one from `from_pretrained` is in evaluation mode. `.train()` and
     `.eval()` switch. Under a transformation use `nnx.jit` or split and merge: a plain `jax.jit(model)` drops the
@@ -42,7 +42,7 @@ class Network(nnx.Module):
         self.data = DataSpec()
 
     def initialize(self, seed: int | None, dtype: DTypeLike) -> None:
-        """Fills every weight with `unet_spec.initial_tensors`; with None, leaves all to be loaded."""
+        """Sets every weight to `unet_spec.initial_tensors`. With seed None, weights must be loaded."""
         if seed is not None:
             weights.initialize(self, seed, dtype)
 
@@ -51,14 +51,16 @@ class Network(nnx.Module):
         raise NotImplementedError
 
     def check(self, image: Image) -> None:
-        """Raises InputError on wrong axes or channels, or a size that does not fit; it names the nearest that do."""
+        """Raises InputError for wrong axes or channels, or for a size that does not fit, with the nearest sizes that
+        fit."""
         self.config.graph.check_image(image.shape)
 
     def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None, rngs: nnx.Rngs) -> Scalar:
-        """What training minimises: here `of` the logits. Networks with several outputs, or a latent, have their own.
+        """The training loss: here, `of` applied to the logits. Networks with several outputs or a latent variable
+        override it.
 
         Args:
-            of: (logits (N, *spatial, K), labels, weights or None) to a scalar.
+            of: loss function from (logits (N, *spatial, K), labels, weights or None) to a scalar.
             image: (N, *spatial, C).
             labels: (N, *spatial), class numbers.
             weights: as labels, or None.
@@ -81,8 +83,8 @@ class Network(nnx.Module):
         file. Raises InputError.
 
         revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
-        in_channels, out_channels, class_names: of other images or classes, as of `unet_spec.adapt`: layers that do not
-        fit begin anew, which a warning says in one line.
+        in_channels, out_channels, class_names: of other images or classes, as in `unet_spec.adapt`: layers that do not
+        fit are initialised at random; a warning says which.
         """
         changes = {"in_channels": in_channels, "out_channels": out_channels, "class_names": class_names}
         return cls.from_checkpoint(open_adapted(find_folder(source, revision), **changes))
@@ -99,8 +101,8 @@ class Network(nnx.Module):
     def save_pretrained(self, folder: str | os.PathLike[str], *, licence: str | None = None) -> None:
         """Writes a checkpoint folder with a model card, which the PyTorch twin loads too.
 
-        Warns where `data` is empty. licence: of the weights, for the card, such as "cc-by-4.0". Raises InputError if
-        the folder cannot be written.
+        Warns if `data` is empty. licence: of the weights, for the card, such as "cc-by-4.0". Raises InputError if the
+        folder cannot be written.
         """
         warn_of_empty(self.data)
         card = model_card(self.config, self.data, licence)

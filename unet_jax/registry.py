@@ -27,7 +27,7 @@ def create(config: NetworkConfig, seed: int | None = 0, **kwargs: Any) -> Networ
 
     Args:
         config: the network.
-        seed: of the initial weights; None: all weights 0, to be loaded.
+        seed: seed of the initial weights; None: all weights 0, to be loaded.
         kwargs: `dtype`, as for `UNet`.
 
     Example:
@@ -71,9 +71,11 @@ def from_pretrained(
         source: a checkpoint folder; the name of an installed network, such as "nuclei" of the package unet-weights; or
             a repository "owner/name" of the Hugging Face hub, which needs the extra "hub".
         revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
-        in_channels: of other images than the checkpoint's: the layers that see them begin anew.
-        out_channels: of other logits: the layers that give them begin anew. A warning says what was not taken.
-        class_names: of other classes; see `unet_spec.adapt`.
+        in_channels: channels of other images than those of the checkpoint: the layers that depend on them are
+            initialised at random.
+        out_channels: another number of logits: the layers that compute them are initialised at random, and a warning
+            says which.
+        class_names: class names of other classes; see `unet_spec.adapt`.
 
     Raises:
         InputError: no such folder or repository, not a checkpoint, or names that are not as many as the classes.

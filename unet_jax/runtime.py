@@ -24,7 +24,7 @@ class JaxRuntime:
 
     Attributes:
         config: the network.
-        state: its weights and statistics; may be replaced by those of another network of the same config.
+        state: its weights and statistics; they may be replaced by those of another network with the same config.
 
     Example:
         >>> import numpy as np
@@ -51,8 +51,7 @@ class JaxRuntime:
 
         Args:
             images: (N, *spatial, C), normalised.
-            noise: values of a latent variable, (N, features), or (S, features) for S hypotheses of one image; None:
-                zeros.
+            noise: values of a latent variable, (N, features), or (S, features) for S samples of one image; None: zeros.
 
         Returns:
             (N, *spatial, K), or (S, *spatial, K), in the dtype of the weights.
@@ -75,7 +74,7 @@ class JaxRuntime:
     def stream(
         self, read: Callable[[int, int], np.ndarray], height: int, rows: int
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """The logits strip by strip: see `StripRuntime.stream`. Raises InputError where that cannot be done."""
+        """Computes the logits row by row: see `StripRuntime.stream`. Raises InputError if that is impossible."""
         return self._strips.stream(read, height, rows)
 
 

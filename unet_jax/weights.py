@@ -26,7 +26,7 @@ def variables(model: Network) -> dict[tuple[str, ...], nnx.Variable]:
 
 
 def tensors(model: Network) -> dict[str, np.ndarray]:
-    """Copies of every parameter and buffer: PyTorch names and axis order, dtype kept.
+    """Copies of every parameter and buffer, with PyTorch names and axis order and their own dtype.
 
     Args:
         model: any network.
@@ -60,14 +60,14 @@ def initialize(model: Network, seed: int, dtype: DTypeLike) -> None:
 
 
 def load_tensors(model: Network, tensors: Mapping[str, np.ndarray]) -> None:
-    """Replaces every parameter and buffer by a copy, dtype kept.
+    """Replaces every parameter and buffer by a copy of `tensors`, with their dtype.
 
     Args:
         model: any network.
         tensors: arrays in PyTorch's axis order, by PyTorch's names.
 
     Raises:
-        InputError: names or shapes that are not the model's, or float64 where JAX does not have `jax_enable_x64`.
+        InputError: names or shapes do not match the model, or tensors are float64 and `jax_enable_x64` is off.
 
     Example:
         >>> from unet_jax import UNet, load_tensors, preset, tensors

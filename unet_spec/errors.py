@@ -10,9 +10,9 @@ from .untrusted.text import one_line
 class InputError(ValueError):
     """An input is wrong: a file, a size, a dtype, a setting.
 
-    The message is one line that says what is wrong, where, and what would be right. The command line prints it
-    without a traceback and ends with exit code 2; anything else that escapes is a bug of ours. As text, it is one line
-    of at most 300 characters, in which control characters are visible escapes: names in files are quoted in it.
+    The message is one line that says what is wrong, where, and what would be right. The command line prints it without
+    a traceback and ends with exit code 2; any other exception is a bug in this package. Since messages quote names from
+    files, `str` makes control characters visible as escapes and cuts the line to 300 characters.
 
     Example:
         >>> from unet_spec import preset

@@ -63,7 +63,7 @@ def replacing_folder(path: Path, check: Callable[[Path], None] | None = None) ->
     back if anything stops the second step.
 
     Args:
-        path: of the folder. Through a link, the folder that it leads to is replaced.
+        path: path of the folder. Through a link, the folder that it leads to is replaced.
         check: raises InputError where the folder at `path` must not be replaced; called with `path` before the block
             and again after it. None: any folder may be.
 
@@ -98,7 +98,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes | None]) -> None:
     within the folder), each file still appears whole.
 
     Args:
-        folder: of the files.
+        folder: folder of the files.
         contents: by name; None removes the file.
 
     Raises:
@@ -200,7 +200,7 @@ def write_errors_as_input_error(path: Path, note: str = "") -> Iterator[None]:
         yield
     except OSError as e:
         full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        what = "the disk is full (or the file larger than it allows)" if full else str(e.strerror or e)
+        what = "the disk is full (or the file is larger than the file system allows)" if full else str(e.strerror or e)
         raise OutputError(f"{path}: cannot be written: {what}{note}") from None
 
 
@@ -242,5 +242,5 @@ def parse_bytes(text: str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
     if not match or not float(match[1]):
-        raise InputError(f"{text!r} is no amount of memory; write it as 500MiB or 2GiB")
+        raise InputError(f"{text!r} is not an amount of memory; write, for example, 500MiB or 2GiB")
     return int(float(match[1]) * _UNITS[match[2]])

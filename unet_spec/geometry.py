@@ -32,7 +32,7 @@ class Field:
 
 
 class Geometry:
-    """The geometry of a graph. Axes can differ; those of a U-Net are alike, so most methods default to axis 0.
+    """The geometry of a graph. Axes can differ; those of a U-Net are equal, so most methods default to axis 0.
 
     Attributes:
         graph: the network.
@@ -57,21 +57,21 @@ class Geometry:
         return self.grids[axis]
 
     def margin(self, axis: int = 0) -> int:
-        """Pixels per side that the output is smaller than the input: (in − out) / 2, the same for every size."""
+        """Pixels per side by which the output is smaller than the input: (in − out) / 2, the same for every size."""
         size = self.grid(axis).minimum
         return (size - self.output_size(size, axis)) // 2
 
     def output_size(self, size: int, axis: int = 0) -> int:
-        """Size of the output for an input of `size`. Raises InputError where it does not fit."""
+        """Size of the output for an input of `size`. Raises InputError if it does not fit."""
         check_size((size,), (self.grid(axis),))
         return self.graph.sizes(axis, size)[self.graph.output.name]
 
     def output_shape(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Pixels per axis of the output, for an input of `size`. Raises InputError where it does not fit."""
+        """Pixels per axis of the output, for an input of `size`. Raises InputError if it does not fit."""
         return tuple(self.output_size(n, axis) for axis, n in enumerate(size))
 
     def check(self, size: tuple[int, ...]) -> None:
-        """Raises InputError, naming the nearest sizes that fit, unless `size` (pixels per axis) fits."""
+        """Raises InputError with the nearest sizes that fit, unless `size` (pixels per axis) fits."""
         check_size(size, self.grids)
 
     @cached_property
@@ -90,12 +90,12 @@ class Geometry:
         return all(node.op.shift_invariant for node in self.graph.inference.nodes)
 
     def field(self, axis: int = 0) -> Field | None:
-        """The receptive field away from the image's edges; None where it is the whole image."""
+        """The receptive field away from the image's edges; None if it is the whole image."""
         return _field(self.graph, axis) if self.bounded else None
 
     def halo(self, axis: int = 0) -> tuple[int, int]:
-        """Outputs at the low and high edge of a tile that padding inside of the network makes differ from those of the
-        whole image. (0, 0) for a network without padding. Meaningful only where `shift_invariant`."""
+        """Number of outputs at the low and high edge of a tile that differ from those of the whole image, because of
+        padding in the network. (0, 0) for a network without padding. Meaningful only if `shift_invariant`."""
         return _halo(self.graph, axis)
 
     def crops(self) -> list[int]:
@@ -107,10 +107,10 @@ def input_intervals(graph: Graph, axis: int, output: Interval, sizes: dict[str, 
     """For every node, the interval of its output that an interval of the network's output depends on.
 
     Args:
-        graph: of the network.
-        axis: of the image.
+        graph: graph of the network.
+        axis: axis of the image.
         output: the interval of the network's output.
-        sizes: of every node's output along the axis, from `graph.sizes`.
+        sizes: sizes of every node's output along the axis, from `graph.sizes`.
 
     Returns:
         Intervals by node name, not clipped: they may reach into the padding.

@@ -24,13 +24,13 @@ class Graph:
     """Nodes in topological order. The first is the input (the image), the last the output (the logits).
 
     Attributes:
-        nodes: the operations. There may be more inputs, such as a latent variable's noise, and nodes that the output
-            does not depend on, which serve training only.
+        nodes: the operations. There may be more inputs, such as the noise of a latent variable, and nodes that only
+            training needs.
         spatial_dims: 2 or 3.
         auxiliary: names of further outputs, such as the heads of deep supervision.
 
     Raises:
-        ValueError: a name is taken twice, or an input does not come before its use.
+        ValueError: two nodes have the same name, or a node uses another one that comes later.
 
     Example:
         >>> from unet_spec import preset
@@ -49,12 +49,12 @@ class Graph:
         seen: set[str] = set()
         for node in self.nodes:
             if node.name in seen:
-                raise ValueError(f"two nodes are called {node.name!r}")
+                raise ValueError(f"two nodes have the name {node.name!r}")
             if missing := [i for i in node.inputs if i not in seen]:
                 raise ValueError(f"{node.name!r} uses {missing} before they are computed")
             seen.add(node.name)
         if missing := [name for name in self.auxiliary if name not in seen]:
-            raise ValueError(f"there are no nodes for the auxiliary outputs {missing}")
+            raise ValueError(f"the auxiliary outputs {missing} have no nodes")
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -83,7 +83,7 @@ class Graph:
         return self if nodes == self.nodes and not self.auxiliary else Graph(nodes, self.spatial_dims)
 
     def ancestors(self, *names: str) -> tuple[Node, ...]:
-        """The named nodes and all that they depend on, in order."""
+        """The named nodes and all nodes that they depend on, in order."""
         wanted = set(names)
         for node in reversed(self.nodes):
             if node.name in wanted:
@@ -105,7 +105,7 @@ class Graph:
 
     @property
     def parameter_count(self) -> int:
-        """Weights, trained or fixed; running statistics are not counted."""
+        """Number of weights, trained or fixed; running statistics are not counted."""
         return sum(math.prod(p.shape) for p in self.params.values() if p.role != "buffer")
 
     @property
@@ -138,12 +138,12 @@ class Graph:
 
     @cached_property
     def grids(self) -> tuple[Grid, ...]:
-        """The sizes that fit, per axis. Raises InputError where none does."""
+        """The sizes that fit, per axis. Raises InputError if none does."""
         return tuple(_grid(self, axis) for axis in range(self.spatial_dims))
 
     def macs(self, size: tuple[int, ...]) -> dict[str, int]:
-        """Multiply-adds of every node for one image: convolutions and matrix products; no bias, norm, interpolation.
-        A node that inference does not need has none."""
+        """Multiply-adds of every node for one image, of convolutions and matrix products only: no bias, norm or
+        interpolation. Nodes that only training needs have none."""
         shapes = self.shapes(size)
         needed = {node.name for node in self.inference.nodes}
         return {
@@ -192,8 +192,8 @@ class Graph:
             tensors: every entry of `params`, in PyTorch's axis order.
             image: any float dtype; float64 makes the result the reference for all runtimes.
             training: batch norm uses the batch's statistics, and a dropout node takes its mask from "<name>.mask".
-            inputs: the further inputs, by name. A latent variable's noise is zero by default; with S noise maps for one
-                image, the result has S hypotheses.
+            inputs: further inputs, by name. The noise of a latent variable is zero by default; with S noise vectors
+                for one image, the result has S samples.
 
         Raises:
             InputError: a wrong shape, size or input.
@@ -218,8 +218,8 @@ class Graph:
 
         Args:
             tensors, image, training, inputs: as in `forward`.
-            keep: names of nodes, for which the outputs of others are freed early; None: all nodes that can be computed
-                from the given inputs.
+            keep: names of nodes; the outputs of all others are freed early. None: all nodes that can be computed from
+                the given inputs.
 
         Raises:
             InputError: as `forward`.
@@ -237,7 +237,7 @@ class Graph:
         return evaluate(nodes, fed, compute, keep)
 
     def default_inputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """What enters for an image (N, *spatial, C) alone: the image, and zero noise for a latent variable."""
+        """The inputs for an image (N, *spatial, C): the image itself, and zero noise for a latent variable."""
         if (node := noise_input(self)) is None:
             return {self.input.name: image}
         noise = np.zeros((len(image), *[1] * self.spatial_dims, node.op.channels()), image.dtype)

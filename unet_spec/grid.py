@@ -26,7 +26,7 @@ class Grid:
         return size >= self.minimum and (size - self.minimum) % self.step == 0
 
     def below(self, size: int) -> int | None:
-        """The largest size that fits and is not above `size`; None where there is none."""
+        """The largest size that fits and is not above `size`; None if there is none."""
         return None if size < self.minimum else size - (size - self.minimum) % self.step
 
     def above(self, size: int) -> int:

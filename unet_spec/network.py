@@ -21,13 +21,13 @@ ARCHITECTURES: dict[str, type[NetworkConfig]] = {}
 
 
 class NetworkConfig:
-    """The base of every network's config: a frozen dataclass that becomes config.json and from which the graph follows.
+    """Base class of all network configs: a frozen dataclass that is stored as config.json and determines the graph.
 
-    A subclass names its architecture, `class UNetConfig(NetworkConfig, architecture="unet")`, adds its fields, checks
+    A subclass states its architecture, `class UNetConfig(NetworkConfig, architecture="unet")`, adds its fields, checks
     their ranges in `validate` and builds its graph in `build`.
 
     Attributes:
-        architecture: as config.json names it.
+        architecture: name of the architecture in config.json.
         in_channels: channels of the image.
         out_channels: channels of the logits. One channel is the logit of class 1 against class 0; K > 1 are K classes.
         spatial_dims: 2 for images, 3 for volumes.
@@ -67,31 +67,32 @@ class NetworkConfig:
         self.validate()
 
     def validate(self) -> None:
-        """Raises InputError where a field of the right type has a value that the network cannot have."""
+        """Raises InputError if a field has a value that is not allowed. Types are checked before."""
 
     def check_classes(self, overlapping: bool) -> None:
-        """Raises InputError where the logits are made for the other kind of classes.
+        """Raises InputError if the network does not support this kind of classes.
 
         Args:
             overlapping: whether a pixel may have several classes; see `DataSpec`.
         """
 
     def check_classes_alone(self, program: str) -> None:
-        """Raises InputError where the output has more than the logits, of which a program knows only these; its name is
+        """Raises InputError if the output has more than the logits, of which a program knows only these; its name is
         the message's."""
         if self.distance_head:
             raise InputError(
-                f"{program} takes logits of classes alone, and this network also predicts a distance; export a bundle "
-                "(unet export), or train one without --distance-head"
+                f"{program} supports class logits only, but this network also predicts a distance; export a "
+                "bundle "
+                "(unet export), or train a network without --distance-head"
             )
 
     def build(self) -> Graph:
-        """Makes the graph; `graph` keeps it."""
+        """Builds the graph; `graph` caches it."""
         raise NotImplementedError
 
     @property
     def classes(self) -> int:
-        """Number of classes that the logits tell apart: 2 for a single channel."""
+        """Number of classes: 2 for a single logit, otherwise the number of logits."""
         return max(self.out_channels, 2)
 
     @property
@@ -120,7 +121,7 @@ class NetworkConfig:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: `architecture` first, tuples as lists, a network in a network as an object of its own."""
+        """The fields for JSON: `architecture` first, tuples as lists, a network within a network as an object."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain = {k: v.to_dict() if isinstance(v, NetworkConfig) else v for k, v in values.items()}
         return {"architecture": self.architecture} | {
@@ -135,8 +136,8 @@ class NetworkConfig:
     def from_dict(cls, values: Any, where: str = "config") -> Self:
         """The inverse of `to_dict`; absent keys take their defaults, an absent architecture is "unet".
 
-        Called on NetworkConfig, it takes any architecture; on a subclass, only that one. Raises InputError (unknown
-        architecture or keys, wrong types or values).
+        Called on NetworkConfig, it accepts any architecture; on a subclass, only its own. Raises InputError for unknown
+        architectures or keys and for wrong types or values.
         """
         if not isinstance(values, dict):
             raise InputError(f"{where}: a config is a JSON object, not {type(values).__name__}")
@@ -154,7 +155,7 @@ class NetworkConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str = "config") -> Self:
-        """The inverse of `to_json`. Raises InputError also where the text is no JSON."""
+        """The inverse of `to_json`. Raises InputError, also if the text is not JSON."""
         return cls.from_dict(parse_json(text, where), where)
 
     @classmethod
@@ -166,19 +167,19 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class Family:
-    """What a file of `unet_spec.families` says of its architecture, beside its config and its graph.
+    """The entry of an architecture in the registry, given by its file in `unet_spec.families`.
 
-    Commands, tables, documentation and tests are derived from this; `unet_spec.registry` collects it.
+    Commands, tables, documentation and tests are derived from it; `unet_spec.registry` collects the entries.
 
     Attributes:
-        config: class of the configs. The docstring of its module is the figure.
+        config: config class. The docstring of its module is the figure.
         when: when to choose this architecture, in a sentence or two.
-        image_size: pixels per axis of the images that the reference implementation works on.
+        image_size: pixels per axis of the images for which the reference implementation is made.
         presets: configs by name. The first is the reference.
-        narrow: presets that train within minutes on a CPU, by name. Where one is left out, `preset(name, widths=(8, 16,
-            32, 64))` is it.
-        tests: networks for tests, by case: as small as they can be. The first goes through every check.
-        test_size: minimum of pixels per axis of the tests' images.
+        narrow: narrow versions of the presets, by name, that train within minutes on a CPU. Default of a preset:
+            `preset(name, widths=(8, 16, 32, 64))`.
+        tests: networks for tests, by case, as small as possible. The first goes through every check.
+        test_size: minimum number of pixels per axis of the tests' images.
 
     Example:
         >>> from unet_spec import FAMILIES
@@ -196,7 +197,8 @@ class Family:
 
     @property
     def figure(self) -> str:
-        """What the architecture's file begins with: the source, the figure and where the reference departs from it."""
+        """The docstring of the architecture's file: its source, its figure, and differences between reference and
+        paper."""
         return inspect.cleandoc(sys.modules[self.config.__module__].__doc__ or "")
 
 

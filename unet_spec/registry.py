@@ -38,7 +38,7 @@ PRESETS: dict[str, NetworkConfig] = {
 
 
 def preset_names() -> tuple[str, ...]:
-    """All presets: those of the U-Net first, then one or more for each other architecture.
+    """Names of all presets: those of the U-Net first, then those of the other architectures.
 
     Example:
         >>> preset_names()[:3]
@@ -52,7 +52,7 @@ def preset(name: str, **changes: Any) -> NetworkConfig:
 
     Args:
         name: one of `preset_names()`.
-        changes: fields of the config with other values.
+        changes: fields of the config to change.
 
     Raises:
         InputError: unknown name, key or value.
@@ -65,7 +65,7 @@ def preset(name: str, **changes: Any) -> NetworkConfig:
         32865
     """
     if name not in PRESETS:
-        raise InputError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}{suggestion(name, PRESETS)}")
+        raise InputError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}{suggestion(name, PRESETS)}")
     return PRESETS[name].replace(**changes)
 
 

@@ -42,7 +42,7 @@ class Block:
     Attributes:
         name: the path that they share.
         last: the node whose output leaves the block.
-        parameters: of all its nodes.
+        parameters: parameters of all its nodes.
         inputs: names of the blocks whose outputs it takes.
     """
 

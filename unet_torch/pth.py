@@ -38,7 +38,7 @@ def _number(dtype: Any, data: bytes = b"") -> Any:
     would ask for memory behind the back of `_check_numbers`."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf" or not isinstance(data, bytes) or len(data) != dtype.itemsize:
-        raise ValueError("a NumPy scalar that is no plain number")
+        raise ValueError("a NumPy scalar that is not a plain number")
     value = np.frombuffer(data, dtype)[0].item()
     return float(value) if isinstance(value, int) and abs(value) > _LEAST else value
 
@@ -55,7 +55,7 @@ ALLOWED: list[Callable | tuple[Callable, str]] = [
 
 @dataclass(frozen=True)
 class File:
-    """What a .pth file holds.
+    """Content of a .pth file.
 
     Attributes:
         tensors: the weights, by name, in PyTorch's axis order; those that are one tensor there are one array here.
@@ -68,7 +68,7 @@ class File:
 
 
 Choose = Callable[[dict[str, Any]], tuple[dict[str, Any], dict[str, Any]]]
-"""From a file's contents to the tensors that are wanted, by name, and what else is of interest."""
+"""Selects the tensors by name, and other facts, from the content of a file."""
 
 
 def read_file(path: str | os.PathLike[str], choose: Choose) -> File:
@@ -79,7 +79,7 @@ def read_file(path: str | os.PathLike[str], choose: Choose) -> File:
         raise InputError(f"{where}: expected a state_dict, a dictionary of tensors; found a {type(values).__name__}")
     tensors, beside = choose(values)
     if not all(isinstance(t, torch.Tensor) for t in tensors.values()):
-        raise InputError(f"{where}: expected a state_dict, names to tensors; it holds something else")
+        raise InputError(f"{where}: expected a state_dict, names to tensors; it has other values")
     return File(_arrays(tensors, where), _plain_ones(beside))
 
 
@@ -99,18 +99,19 @@ def _load(path: Path) -> Any:
         reason = str(e).strip().splitlines()
         cause = next((line for line in reason if "GLOBAL" in line or "Unsupported" in line), (reason or [repr(e)])[0])
         raise InputError(
-            f"{path}: not a PyTorch file of plain tensors; nothing of it was run ({cause.strip()}); of a whole model, "
+            f"{path}: not a PyTorch file of plain tensors; no code in it was run ({cause.strip()}); of a "
+            "whole model, "
             "save model.state_dict() instead"
         ) from None
 
 
 def _check_sizes(file: BinaryIO, size: int, path: Path) -> None:
-    """Raises InputError where the file asks for more memory than it has bytes."""
+    """Raises InputError if the file asks for more memory than it has bytes."""
     if not size:
         raise InputError(f"{path}: the file is empty")
     begins = file.read(4) == b"PK\x03\x04"  # what torch.load goes by; a zip may also hang behind something else
     if begins and not zipfile.is_zipfile(file):
-        raise InputError(f"{path}: truncated: it begins as a zip and does not end as one")
+        raise InputError(f"{path}: truncated: it starts like a zip file and does not end like one")
     file.seek(0)
     if not begins:
         for _ in range(5):  # the older format: magic number, protocol, system, contents, keys; then raw values
@@ -119,7 +120,9 @@ def _check_sizes(file: BinaryIO, size: int, path: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > size:
-            raise InputError(f"{path}: a zip whose entries unpack to more than the file; torch.save writes none such")
+            raise InputError(
+                f"{path}: a zip whose entries unpack to more than its size; torch.save writes no such file"
+            )
         for entry in entries:
             if entry.filename.endswith("data.pkl"):
                 with archive.open(entry) as content:
@@ -135,7 +138,7 @@ def _check_pickle(file: IO[bytes], size: int, path: Path) -> None:
         if opcode.name in ("LONG1", "LONG4") and argument == 0x1950A86A20F9469CFC6C:  # the older format's magic number
             continue
         if isinstance(argument, int) and opcode.name not in ("PROTO", "FRAME") and abs(argument) > most:
-            raise InputError(f"{path}: declares a size of {argument} in a file of {size} bytes; nothing of it was run")
+            raise InputError(f"{path}: declares a size of {argument} in a file of {size} bytes; no code in it was run")
 
 
 def _arrays(tensors: dict[str, torch.Tensor], path: Path) -> dict[str, np.ndarray]:
@@ -146,7 +149,7 @@ def _arrays(tensors: dict[str, torch.Tensor], path: Path) -> dict[str, np.ndarra
         if tensor.layout != torch.strided or tensor.is_quantized:
             raise InputError(f"{path}: {name} is sparse or quantised; a plain tensor is expected")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise InputError(f"{path}: {name} declares {tensor.numel()} values and holds fewer")
+            raise InputError(f"{path}: {name} declares {tensor.numel()} values and contains fewer")
         key = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
         if key not in done:
             done[key] = to_array(tensor.resolve_conj().resolve_neg())

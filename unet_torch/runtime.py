@@ -46,8 +46,7 @@ class TorchRuntime:
 
         Args:
             images: (N, *spatial, C), normalised; computed in the dtype of the weights.
-            noise: values of a latent variable, (N, features), or (S, features) for S hypotheses of one image; None:
-                zeros.
+            noise: values of a latent variable, (N, features), or (S, features) for S samples of one image; None: zeros.
 
         Returns:
             (N, *spatial, K), or (S, *spatial, K), in the dtype of the weights (bfloat16: as float32).
@@ -74,5 +73,5 @@ class TorchRuntime:
     def stream(
         self, read: Callable[[int, int], np.ndarray], height: int, rows: int
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """The logits strip by strip: see `StripRuntime.stream`. Raises InputError where that cannot be done."""
+        """Computes the logits row by row: see `StripRuntime.stream`. Raises InputError if that is impossible."""
         return self._strips.stream(read, height, rows)

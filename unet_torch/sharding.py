@@ -29,7 +29,8 @@ def _units(module: nn.Module) -> Iterator[nn.Module]:
 def shard(model: Network, **options: Any) -> Network:
     """The same model, in place, with `torch.distributed.fsdp.fully_shard` around every unit and the whole.
 
-    options: of `fully_shard`, such as mesh, mp_policy and reshard_after_forward. Names in the state_dict stay; a tensor
+    options: options of `fully_shard`, such as mesh, mp_policy and reshard_after_forward. Names in the state_dict stay;
+        a tensor
     there is a DTensor: `.full_tensor()` gives what `unet_torch.weights` and `save_pretrained` need.
     """
     from torch.distributed.fsdp import fully_shard

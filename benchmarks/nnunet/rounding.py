@@ -29,7 +29,7 @@ def probabilities_and_bounds(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Probabilities of `predict_case`, the least and the greatest that logits to within `noise` may give.
 
-    Args: runs, image, spacing: as of `unet_data.nnunet.predict_case`; each network runs once. noise: relative to a
+    Args: runs, image, spacing: as in `unet_data.nnunet.predict_case`; each network runs once. noise: relative to a
     network's largest logit. Returns three float32 arrays (K, z, y, x). Classes, not regions.
     """
     assert plans.regions is None

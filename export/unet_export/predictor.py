@@ -54,15 +54,15 @@ class Runtime(Protocol):
 
 
 class Predictor:
-    """An opened bundle: images in, logits, probabilities, labels or objects out.
+    """An opened bundle, which computes logits, probabilities, labels or objects of images.
 
-    Threads may share one; in a coroutine, `await asyncio.to_thread(predictor.labels, images)`. `close` it, or use it in
+    It is thread-safe; in a coroutine, `await asyncio.to_thread(predictor.labels, images)`. `close` it, or use it in
     a with statement.
 
     Attributes:
         bundle: The bundle that was opened.
         runtime: What runs the network.
-        passed_over: For each runtime that was tried before it, why it does not run here.
+        passed_over: For each runtime that was tried first, why it does not run here.
 
     Example:
         >>> import numpy as np
@@ -104,8 +104,9 @@ class Predictor:
             images: (N, *spatial, C) uint8, uint16 or floating; normalised here as the manifest says. What the network
                 needs beyond the edges is mirrored.
             tile: Largest input of the network, in pixels per axis. None takes the bundle's own. Tiles give the result
-                of the whole image, unless the network sees the whole image (a group or instance norm, interpolation
-                with aligned corners): then the bundle's own tile is the whole image, and a smaller one approximates.
+                of the whole image, unless the network depends on the whole image (a group or instance norm,
+                interpolation with aligned corners): then the bundle's own tile is the whole image, and a smaller one
+                approximates.
             progress: Called after each tile with the tiles finished and the tiles of all images. An exception that it
                 raises ends the prediction and reaches the caller.
 
@@ -213,13 +214,13 @@ class Predictor:
 
     @property
     def tile(self) -> tuple[int, ...]:
-        """The network's usual input, pixels per axis: the bundle's tile, or the smallest that fits where only whole
-        images give the right result."""
+        """The usual input of the network, pixels per axis: the bundle's tile, or the smallest size that fits if tiles
+        are not exact."""
         return self.bundle.tile or tuple(grid.minimum for grid in self.bundle.config.geometry.grids)
 
     def warm_up(self) -> float:
-        """Runs the network once on zeros of the size `tile`, so that the first request does not wait for what a runtime
-        does at its first run.
+        """Runs the network once on zeros of the size `tile`, so that the first request does not have to wait for the
+        runtime's initialisation.
 
         Returns:
             Seconds that it took.
@@ -230,7 +231,7 @@ class Predictor:
 
     @property
     def reading(self) -> ReadSettings:
-        """How training read its files: `read_image(path, predictor.reading)` reads another one alike."""
+        """How training read its files: `read_image(path, predictor.reading)` reads another file in the same way."""
         return stored_reading(self.bundle.data)
 
     def read(self, path: str | os.PathLike[str]) -> Shaped[np.ndarray, "n *spatial c"]:
@@ -287,15 +288,15 @@ def load(
 
     Args:
         bundle: Its folder, or an opened one.
-        runtime: "auto" takes TensorRT where a GPU and an engine for it exist, else ONNX Runtime: on a CUDA device where
-            the installed one can, else on the CPU. "openvino" runs the float32 model.
-        threads: On the CPU. None takes the cores that this process may use.
-        precision: None takes engines in the bundle's order of preference, and float32 in ONNX Runtime, whose CPU
-            kernels gain nothing from another.
-        provider: Execution provider of ONNX Runtime, as `OnnxRuntime` takes it; then no other runtime is tried.
+        runtime: "auto" chooses TensorRT if there is a GPU with an engine for it, otherwise ONNX Runtime: on a CUDA
+            device if the installed version supports it, otherwise on the CPU. "openvino" runs the float32 model.
+        threads: Number of CPU threads. None: the cores that this process may use.
+        precision: None: engines in the bundle's order of preference, and float32 in ONNX Runtime, whose CPU kernels are
+            not faster in other precisions.
+        provider: Execution provider of ONNX Runtime, as in `OnnxRuntime`; no other runtime is tried then.
 
     Raises:
-        InputError: Where the bundle is damaged, and where `runtime` or `provider` does not run here.
+        InputError: If the bundle is damaged, and if `runtime` or `provider` does not run here.
 
     Example:
         >>> import numpy as np
@@ -313,10 +314,10 @@ def load(
     if precision is not None:
         bundle.onnx_path(precision)  # raises where the bundle does not have it
     if provider is not None and runtime not in ("auto", "onnx"):
-        raise InputError(f"provider is for the runtime onnx, not for {runtime}; leave one of them out")
+        raise InputError(f"provider is for the runtime onnx, not for {runtime}; leave out one of them")
     if runtime == "openvino":
         if precision not in (None, "fp32"):
-            raise InputError(f"openvino runs a bundle in fp32, not in {precision}; take the runtime onnx")
+            raise InputError(f"openvino runs a bundle in fp32, not in {precision}; use the runtime onnx")
         from .runtimes.openvino_runtime import OpenVinoRuntime
 
         return _predictor(bundle, OpenVinoRuntime(bundle.onnx, threads), bundle.onnx, {})
@@ -341,5 +342,5 @@ def _predictor(
     bundle: Bundle, runtime: OnnxRuntime | OpenVinoRuntime, path: Path, passed_over: dict[str, str]
 ) -> Predictor:
     if runtime.config != bundle.config:
-        raise InputError(f"{path} is another network than {bundle.folder / MANIFEST} says")
+        raise InputError(f"{path} is a different network than {bundle.folder / MANIFEST} describes")
     return Predictor(bundle, runtime, passed_over)

@@ -25,17 +25,17 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Preflight:
-    """What `preflight` measured.
+    """Result of `preflight`.
 
     Attributes:
         runtime, provider, precision: What runs the network, such as "onnx", "CPUExecutionProvider", "fp32".
-        passed_over: For each runtime that was tried before it, why it does not run here.
+        passed_over: For each runtime that was tried first, why it does not run here.
         tile: Input of the network in the measurement, pixels per axis.
-        load_seconds: To verify the checksums and open the model.
-        first_seconds: Of the first run on a tile.
+        load_seconds: Time to verify the checksums and open the model.
+        first_seconds: Duration in seconds of the first run on a tile.
         tile_seconds: Median of the runs after it.
-        megapixels_per_second: Pixels of the result, of one tile after the other.
-        memory: Peak bytes of this process above those before the bundle was opened.
+        megapixels_per_second: Result pixels per second, with one tile after the other.
+        memory: Peak memory in bytes, above that of the process before the bundle was opened.
         worst_relative: Largest error on the golden image, relative to the largest logit of the float64 reference.
         bound: Largest `worst_relative` allowed; None for a narrow precision.
         label_agreement: Share of the golden image's pixels with the reference's label, in 0..1.

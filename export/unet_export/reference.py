@@ -26,7 +26,7 @@ less: `runtimes.mnn_runtime.DEVIATION`."""
 
 @dataclass(frozen=True)
 class Distance:
-    """How far logits are from reference logits.
+    """Difference between logits and reference logits.
 
     Attributes:
         worst_absolute: The largest absolute difference.
@@ -48,7 +48,8 @@ class Distance:
 
     @classmethod
     def between(cls, logits: Float[np.ndarray, "*shape"], reference: Float[np.ndarray, "*shape"]) -> Distance:
-        """The distance of two arrays of one shape. A NaN in `logits` makes it infinite, so that no bound admits it."""
+        """The distance between two arrays of the same shape. A NaN in `logits` makes it infinite, so it exceeds every
+        bound."""
         difference = logits.astype(np.float64) - reference
         if not np.isfinite(difference).all():
             return cls(math.inf, math.inf, float(np.abs(reference).max()), math.inf)

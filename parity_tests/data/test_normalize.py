@@ -70,7 +70,7 @@ def test_what_holds_no_data_takes_no_part_and_becomes_zero():
 def test_files_that_declare_different_values_are_refused_by_name():
     images = (np.zeros((2, 2, 1), np.float32),) * 2
     facts = FileFacts(nodata=-1.0), FileFacts(nodata=-9999.0)
-    with pytest.raises(InputError, match="a declares -1 as no data but b -9999"):
+    with pytest.raises(InputError, match="a declares -1 as nodata but b -9999"):
         _ = Dataset(images, None, ("a", "b"), (), "here", facts=facts).nodata
     alike = Dataset(images, None, ("a", "b"), (), "here", facts=(FileFacts(nodata=np.nan),) * 2)
     assert np.isnan(alike.nodata)

@@ -27,7 +27,7 @@ def test_parity_and_golden_hold_up(written):
     found = json.loads((written / "parity.json").read_text())
     assert [r["runtime"] for r in found["results"]] == ["onnxruntime"]
     assert 0 < found["results"][0]["worst_relative"] < 1e-5
-    assert found["not_run"] == [{"runtime": "tensorrt", "reason": "no engine was asked for"}]
+    assert found["not_run"] == [{"runtime": "tensorrt", "reason": "no engine was requested"}]
     golden = np.load(written / "golden.npz")
     logits = load(written, "onnx")(golden["image"][None])[0]
     wanted = golden["logits"][0][tuple(slice(0, n) for n in logits.shape[:-1])]
@@ -60,8 +60,8 @@ def test_images_of_any_size_and_depth(written, dtype):
         (np.zeros((1, 30, 30, 2), np.complex64), "complex64; allowed"),
         (np.zeros((1, 30, 30, 2), bool), "bool; allowed"),
         (np.full((1, 30, 30, 2), "a"), "allowed: uint8"),
-        (np.zeros((0, 30, 30, 2), np.uint8), "hold no pixel"),
-        (np.zeros((1, 0, 30, 2), np.uint8), "hold no pixel"),
+        (np.zeros((0, 30, 30, 2), np.uint8), "have no pixels"),
+        (np.zeros((1, 0, 30, 2), np.uint8), "have no pixels"),
         (np.full((1, 30, 30, 2), np.nan, np.float32), "only NaN or infinite values"),
         (np.where(np.eye(30) > 0, np.inf, 0.0)[None, ..., None].repeat(2, -1), "60 NaN or infinite values of 1800"),
     ],
@@ -204,7 +204,7 @@ def test_floats_of_bytes_are_warned_of(written, recwarn):
     predictor(image)
     predictor(image.astype(np.float32) / 255)
     assert not recwarn.list
-    with pytest.warns(UserWarning, match="values unlike those trained on: channel 0"):
+    with pytest.warns(UserWarning, match="values differ from those of the training images: channel 0"):
         predictor(image.astype(np.float32))
 
 

@@ -38,7 +38,7 @@ def test_the_command_says_it_and_fails_where_the_network_differs(written, capsys
     shown = capsys.readouterr().out
     assert "onnx CPUExecutionProvider fp32" in shown
     assert "the bundle has no engine" in shown
-    assert "fit for this machine" in shown
+    assert "runs on this machine" in shown
     run = OnnxRuntime.run
     monkeypatch.setattr(OnnxRuntime, "run", lambda self, *a: run(self, *a) * 1.001)
     assert main(["check", str(written), "--preflight", "--json"]) == 1

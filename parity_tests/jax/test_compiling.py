@@ -83,8 +83,8 @@ def test_the_cache_that_was_is_back_afterwards(tmp_path):
 def test_a_folder_that_others_may_fill_is_not_used(tmp_path):
     tmp_path.chmod(0o777)
     (tmp_path / "file").write_text("")
-    for folder, why in (tmp_path, "all may write there"), (tmp_path / "file" / "x", "Not a directory"):
-        with pytest.warns(UserWarning, match=f"not kept in .*{why}"), compilation_cache(folder):
+    for folder, why in (tmp_path, "all users may write"), (tmp_path / "file" / "x", "Not a directory"):
+        with pytest.warns(UserWarning, match=f"not cached in .*{why}"), compilation_cache(folder):
             assert jax.config.jax_compilation_cache_dir is None
 
 

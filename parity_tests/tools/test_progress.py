@@ -58,7 +58,7 @@ def test_a_training_says_what_is_compiled_how_it_goes_and_how_long_it_takes(monk
     ]
     assert training(monkeypatch, *RECORDS, quiet=True) == []
     kept = {"step": 0, "compiled": 2.0, "kept": True}
-    assert training(monkeypatch, kept) == ["compiled in 2 s, as an earlier run had compiled it"]
+    assert training(monkeypatch, kept) == ["compiled in 2 s, since an earlier run compiled it"]
 
 
 def test_a_terminal_counts_the_seconds_of_compiling(monkeypatch):

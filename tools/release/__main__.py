@@ -49,13 +49,13 @@ class Args:
 
 
 def check_committed(root: Path) -> None:
-    """Raises InputError where the repository has changes that are not committed."""
+    """Raises InputError if the repository has changes that are not committed."""
     if changed := git(root, "status", "--porcelain").decode().splitlines():
         raise InputError(f"{len(changed)} files are not committed, such as {changed[0][3:]}; commit them, or --draft")
 
 
 def git(root: Path, *arguments: str) -> bytes:
-    """What git prints. Raises InputError where it fails."""
+    """What git prints. Raises InputError if it fails."""
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True)
     if done.returncode:
         raise InputError(f"git {arguments[0]}: {done.stderr.decode().strip().splitlines()[-1]}")
@@ -105,7 +105,7 @@ def notes_of(version: Version, commit: str, content: Content, tried: Mapping[str
 
 
 def check_target(folder: Path) -> None:
-    """Raises InputError where `folder` holds anything but an earlier release."""
+    """Raises InputError if `folder` holds anything but an earlier release."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / SUMS).is_file():
         raise InputError(f"{folder} holds other files, and no {SUMS} of a release; give a new folder")
 

@@ -30,8 +30,8 @@ def bill(version: str, wheel_sha256: str, environments: Mapping[str, Sequence[In
     """The bill of materials.
 
     Args:
-        version: of the project.
-        wheel_sha256: of the wheel.
+        version: version of the project.
+        wheel_sha256: SHA-256 of the wheel.
         environments: what each extra installed, the project itself included.
 
     Returns:

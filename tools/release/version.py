@@ -31,7 +31,7 @@ def read_version(root: Path) -> Version:
     """Reads the version, and compares what the other files say.
 
     Args:
-        root: of the repository.
+        root: root of the repository.
 
     Returns:
         The version.

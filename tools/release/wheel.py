@@ -41,7 +41,7 @@ def check_wheel(wheel: Path, root: Path, limit: int = LIMIT) -> Content:
 
     Args:
         wheel: the file.
-        root: of the repository that it was built from.
+        root: root of the repository that it was built from.
         limit: bytes that it may have.
 
     Returns:

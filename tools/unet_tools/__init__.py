@@ -1,4 +1,4 @@
-"""The `unet` command, and what it is made of."""
+"""The `unet` command and its parts."""
 
 __all__ = ["compare_modules"]
 

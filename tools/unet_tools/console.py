@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class PlainConsole(Console):
-    """A console for foreign texts: one line each, control characters visible, no markup (paths hold brackets)."""
+    """A console for texts from outside: one line each, control characters visible, no markup (paths may have
+    brackets)."""
 
     def __init__(self, limit: int | None = None, **options: Any):
         super().__init__(highlight=False, markup=False, **options)
@@ -35,12 +36,12 @@ class PlainConsole(Console):
 _WIDTH = None if sys.stdout.isatty() else 140  # a file or a pipe has no width of its own
 console = PlainConsole(width=_WIDTH)
 notes = PlainConsole(LIMIT, stderr=True)
-"""Progress and remarks, which are not part of the result: standard error."""
+"""Standard error, for progress and remarks that are not part of the result."""
 
 
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Python's warnings in the block as remarks of one line."""
+    """Prints Python warnings in the block as remarks of one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         shown = warnings.showwarning
@@ -51,7 +52,8 @@ def warnings_as_notes() -> Iterator[None]:
 
 
 def plain(value: Any) -> Any:
-    """For strict JSON: NumPy values as Python's, tuples as lists, keys as text, NaN and infinities as None."""
+    """Converts values for strict JSON: NumPy values to Python's, tuples to lists, keys to text, NaN and infinities to
+    None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -62,7 +64,7 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """One strict JSON document; what JSON does not know, such as a path, becomes text."""
+    """A strict JSON document; values without a JSON type, such as paths, become text."""
     return json.dumps(plain(value), indent=2, default=str, allow_nan=False)
 
 

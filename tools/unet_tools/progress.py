@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, a line from time to time in a file."""
+"""Progress on standard error: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrainingProgress(_Bar):
     for each measurement on validation data.
 
     Args:
-        steps: of the run. batch: images of a step. quiet: prints nothing.
+        steps: steps of the run. batch: images of a step. quiet: prints nothing.
     """
 
     def __init__(self, steps: int, batch: int = 1, quiet: bool = False):
@@ -60,7 +60,7 @@ class TrainingProgress(_Bar):
         self._clock: tuple[int, float] | None = None
 
     def report(self, record: dict[str, Any]) -> None:
-        """Takes what `unet_jax.train` reports."""
+        """Receives a record from `unet_jax.train`."""
         if self._quiet:
             return
         if "compiling" in record:
@@ -70,7 +70,7 @@ class TrainingProgress(_Bar):
         elif "compiled" in record:
             self._clock = record["step"], time.perf_counter()
             self._bar.update(self._task, text="", since=None)
-            kept = ", as an earlier run had compiled it" if record["kept"] else ""
+            kept = ", since an earlier run compiled it" if record["kept"] else ""
             notes.print(f"compiled in {record['compiled']:.0f} s{kept}")
         elif "loss" in record:
             self._show(record["step"], self._speed(record), f"step {record['step']} of {self._steps}")
@@ -144,7 +144,7 @@ class PixelProgress(_Bar, FileProgress):
         left = int((self._total - self._done) / rate)
         self._show(
             self._done,
-            f"{self._done / 1e6:.1f} of {self._total / 1e6:.1f} megapixels, {rate / 1e6:.2f} a second, "
+            f"{self._done / 1e6:.1f} of {self._total / 1e6:.1f} megapixels, {rate / 1e6:.2f} per second, "
             f"{_clock(left)} left",
             self._name,
         )
@@ -173,7 +173,7 @@ class OneOfProgress(FileProgress):
     """What `unet_data.predict_file` reports of one of several images.
 
     Args:
-        bar: of all. number: of images before this one.
+        bar: bar of all. number: of images before this one.
     """
 
     def __init__(self, bar: ImagesProgress, number: int):

@@ -82,7 +82,7 @@ class Built:
 
 
 def licence_text(args: Args) -> str:
-    """Raises InputError where the text cannot be read or is not given."""
+    """Raises InputError if the text cannot be read or is not given."""
     if args.licence_file is None and args.licence != "Apache-2.0":
         raise InputError(f"give the text of {args.licence} by --licence-file")
     try:
@@ -92,7 +92,7 @@ def licence_text(args: Args) -> str:
 
 
 def checked(checkpoint: Checkpoint, name: str) -> tuple[Finding, ...]:
-    """The comparison of the runtimes, on seeded noise. Raises InputError where one is not the same network, or where
+    """The comparison of the runtimes, on seeded noise. Raises InputError if one is not the same network, or where
     JAX or PyTorch is missing."""
     findings = tuple(check_checkpoint(checkpoint, []))
     for found in findings:

@@ -22,8 +22,8 @@ class Facts:
         steps, seed: of the training.
         made_on: hardware and versions, in words.
         scores: on the images that chose nothing, by measure.
-        findings: of the comparison of the runtimes.
-        objects: how objects are made, in words; None where the labels do not number objects.
+        findings: findings of the comparison of the runtimes.
+        objects: how objects are made, in words; None if the labels do not number objects.
     """
 
     command: str

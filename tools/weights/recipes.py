@@ -16,10 +16,10 @@ class Subject:
     """A network of the package, in words.
 
     Attributes:
-        folder: of its labelled images, within the data folder.
+        folder: folder of its labelled images, within the data folder.
         purpose: what it segments.
         data: which images, and who made them.
-        data_licence: of the images; None of them is in the package.
+        data_licence: data licence of the images; None of them is in the package.
         cite: what to cite.
         limits: what it has not seen.
     """
@@ -73,7 +73,7 @@ class Parts:
 
 
 def parts_of(dataset: Dataset) -> Parts:
-    """The three parts, in the order of the images, so that neighbouring slices stay together. Raises InputError where
+    """The three parts, in the order of the images, so that neighbouring slices stay together. Raises InputError if
     there are fewer than 6 images."""
     count = len(dataset)
     if count < 6:
@@ -93,7 +93,7 @@ def network_of(dataset: Dataset, widths: tuple[int, ...]) -> NetworkConfig:
 
 
 def train_run(parts: Parts, config: NetworkConfig, settings: TrainSettings, run: Path) -> None:
-    """Trains into a run folder, or goes on with what it holds. Raises InputError where that is another run."""
+    """Trains into a run folder, or goes on with what it holds. Raises InputError if that is another run."""
     result = train(config, settings, parts.training, parts.validation, run, resume=(run / "run.json").exists())
     if result.stop_signal is not None:
         raise InputError("stopped; the same command goes on from there")

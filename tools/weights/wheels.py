@@ -28,8 +28,8 @@ class Package:
 
     Attributes:
         version: such as "0.1.0".
-        licence: of the weights, an SPDX expression.
-        licence_text: of the file LICENSE.
+        licence: licence of the weights, an SPDX expression.
+        licence_text: licence text of the file LICENSE.
         readme: Markdown.
         networks: by name, a letter and then letters, digits or "_": the files of its checkpoint folder, by file name.
     """
@@ -72,7 +72,7 @@ def _summary(networks: Mapping[str, object]) -> str:
 
 
 def write_wheel(package: Package, folder: Path) -> Path:
-    """Writes `unet_weights-VERSION-py3-none-any.whl`; returns its path. Raises InputError where it cannot."""
+    """Writes `unet_weights-VERSION-py3-none-any.whl`; returns its path. Raises InputError if it cannot."""
     info = f"{MODULE}-{package.version}.dist-info"
     entries = "".join(f"{name} = {value}\n" for name, value in package.entries.items())
     files = package.files | {

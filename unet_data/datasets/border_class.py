@@ -19,8 +19,8 @@ BORDER_WIDTH = 2
 def with_border(dataset: Dataset, width: int = BORDER_WIDTH) -> Dataset:
     """The same data set with three classes: background, object, and border.
 
-    A pixel is of the border where two objects lie within `width` pixels of it, its own at distance 0: the facing rims
-    of objects that touch, and the gap between them.
+    A pixel belongs to the border if two objects lie within `width` pixels of it (its own object counts with distance
+    0): the facing rims of touching objects, and the gap between them.
 
     Args:
         dataset: with labels that number objects, in memory.
@@ -38,9 +38,7 @@ def with_border(dataset: Dataset, width: int = BORDER_WIDTH) -> Dataset:
         [[1, 2, 2, 2, 2, 1, 0]]
     """
     if dataset.instances is None or dataset.labels is None:
-        raise InputError(
-            f"{dataset.source}: a border class needs labels that number objects, each with a number of its own"
-        )
+        raise InputError(f"{dataset.source}: a border class needs labels that give each object its own number")
     if dataset.stored:
         raise InputError(f"{dataset.source}: a border class needs labels in memory; leave out --loader grain")
     labels = []
@@ -51,5 +49,5 @@ def with_border(dataset: Dataset, width: int = BORDER_WIDTH) -> Dataset:
         dataset,
         labels=tuple(labels),
         class_names=BORDER_CLASSES,
-        source=f"{dataset.source}, with a border of {width} pixels between objects as a class",
+        source=f"{dataset.source}, with a class for the border ({width} pixels wide) between objects",
     )

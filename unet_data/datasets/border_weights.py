@@ -70,12 +70,13 @@ def border_weights(
 ) -> Float32[np.ndarray, "*spatial"]:
     """The border term of the paper's weight map: w0 · exp(−(d1 + d2)² / 2σ²) on the background, 0 inside cells.
 
-    Ronneberger et al. 2015, equation 2, without the balance of classes.
+    Ronneberger et al. 2015, equation 2, without the term that balances classes. d1 and d2 are the distances to the
+    nearest and to the second nearest cell.
 
     Args:
         cells: (H, W) or (D, H, W), 0 background, each other number one cell (instance labels).
-        w0: weight where two cells all but touch.
-        sigma: in pixels.
+        w0: maximum weight, between cells that almost touch.
+        sigma: width of the Gaussian in pixels.
 
     Raises:
         InputError: w0 is negative or sigma ≤ 0.
@@ -117,7 +118,7 @@ def pixel_weights(
     Args:
         labels: class indices.
         factors: w_c of each class.
-        border: of the shape of `labels`, or one number.
+        border: border weights, of the shape of `labels`, or one number.
     """
     return np.where(labels == IGNORED, 1, factors[labels] + border).astype(np.float32)
 
@@ -136,15 +137,14 @@ def weight_maps(
 ) -> tuple[Float32[np.ndarray, "*spatial"], ...]:
     """One weight map per image, of its label's shape: w_c plus the border term.
 
-    The border terms are kept as a file, named after a digest of the labels and numbers that they follow from, with a
-    checksum. A damaged file is replaced, which is logged as a warning; where nothing can be written, they are computed
-    each time.
+    The border terms are cached in a file, named after a digest of the labels and parameters, with a checksum. A damaged
+    file is replaced, with a logged warning. If nothing can be written, they are computed each time.
 
     Args:
-        dataset: with labels.
+        dataset: data set with labels.
         w0, sigma: as in `border_weights`; w0 = 0 leaves the border term out.
-        balance: whether w_c balances the classes; else it is 1.
-        cache: the folder of the file. None: `unet_spec.files.cache_folder()`.
+        balance: whether w_c balances the classes; otherwise it is 1.
+        cache: folder of the cache file. None: `unet_spec.files.cache_folder()`.
 
     Raises:
         InputError: the data set has no labels.
@@ -177,7 +177,7 @@ def _cached_borders(dataset: Dataset, w0: float, sigma: float, folder: Path) -> 
             return _read_borders(path, cells, w0)
         except Exception as e:  # zipfile, zlib and numpy raise nearly everything on damaged bytes
             logging.getLogger(__name__).warning(
-                "%s: the cached border weights are computed anew (%s)", path, one_line(e)
+                "%s: the border weights in the cache are unusable and computed again (%s)", path, one_line(e)
             )
     maps = [border_weights(array, w0, sigma) for array in cells]
     try:

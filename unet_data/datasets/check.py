@@ -45,8 +45,8 @@ class Problem:
 
     Attributes:
         level: "error" if training would be useless, "warning" if the data may be as intended.
-        where: the image, or the data set.
-        what: the problem and, where there is one, its remedy.
+        where: the image or the data set that it concerns.
+        what: the problem, with a remedy if there is one.
 
     Example:
         >>> from unet_data import Dataset, check_dataset
@@ -64,11 +64,11 @@ class Problem:
 def check_dataset(
     dataset: Dataset, least: int = 0, validate: str | float = "auto", group: str | None = None
 ) -> list[Problem]:
-    """Finds the usual mistakes in a labelled data set.
+    """Finds common mistakes in a labelled data set.
 
     Args:
         dataset: in memory, or in files.
-        least: pixels per axis that the smallest tile of the network covers; 0: unknown.
+        least: size of the network's smallest tile in pixels per axis; 0: unknown.
         validate, group: which images validate, as in `split`.
 
     Returns:
@@ -117,36 +117,38 @@ def _images(dataset: Dataset, least: int) -> Iterator[Problem]:
             highs.append(pixels.max())
             equal = equal and bool((pixels == pixels[..., :1]).all())
         if min(lows) == max(highs):
-            yield Problem("error", name, f"every pixel is {lows[0]}: an empty image")
+            yield Problem("error", name, f"every pixel is {lows[0]}: the image is empty")
         elif image.dtype == np.uint8 and max(highs) <= 8:
-            yield Problem("warning", name, f"8-bit, but no value above {max(highs)}: a mask among the images?")
+            yield Problem("warning", name, f"8-bit, but no value above {max(highs)}: is it a mask?")
         if least and min(image.shape[:-1]) < least:
-            yield Problem(
-                "warning", name, f"smaller than the {least} pixels of a tile: most of what is seen is mirrored"
-            )
+            yield Problem("warning", name, f"smaller than the {least} pixels of a tile: most of each tile is mirrored")
     if equal:
         yield Problem(
-            "warning", dataset.source, "three equal channels: grey images stored as colour; --channels grey reads one"
+            "warning",
+            dataset.source,
+            "three equal channels: grey images stored as colour; --channels grey reads one channel",
         )
 
 
 def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
     """parts: those that train and validate, or the whole where it cannot be split."""
     if dataset.labels is None:
-        yield Problem("error", dataset.source, "there are no labels")
+        yield Problem("error", dataset.source, "the data set has no labels")
         return
     rows = [part.label_counts() for part in parts]
     counts = np.concatenate(rows)
     counted = [n for part in parts for n in counted_pixels(part)]
     if dataset.ignore is not None and sum(counted) == sum(label.size for label in dataset.labels):
-        yield Problem("warning", dataset.source, f"no label is {dataset.ignore}, which is to be ignored")
+        yield Problem("warning", dataset.source, f"no pixel has the value {dataset.ignore} that is to be ignored")
     shares = counts.sum(0) / max(sum(counted), 1)
     for index, (name, share) in enumerate(zip(dataset.class_names, shares, strict=True)):
         if share == 0:
-            yield Problem("error", dataset.source, f"class {index} ({name}) has no pixel at all")
+            yield Problem("error", dataset.source, f"class {index} ({name}) has no pixel in any label")
         elif share < RARE:
             yield Problem(
-                "warning", dataset.source, f"class {index} ({name}) has {share:.2%} of the pixels: weigh or balance it"
+                "warning",
+                dataset.source,
+                f"class {index} ({name}) has {share:.2%} of the pixels: use --balance or --oversample",
             )
     if _seem_numbered(dataset):
         what = "each class is one connected region: if they number objects, pass --labels instance"
@@ -160,7 +162,7 @@ def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
             yield Problem("warning", name, f"only class {int(row.argmax())} occurs in its label")
     for name, image, label in zip(dataset.names, dataset.images, dataset.labels, strict=True):
         if image.shape[-1] == 1 and _is_mask(image, label):
-            yield Problem("error", name, "the image is its own label")
+            yield Problem("error", name, "the image and its label are the same picture")
 
 
 def _seem_numbered(dataset: Dataset) -> bool:
@@ -179,7 +181,7 @@ def _seem_numbered(dataset: Dataset) -> bool:
 
 def absence(dataset: Dataset, index: int, part: Literal["training", "validation"]) -> str:
     """The message about a class without a pixel in that part of the data."""
-    then = "it cannot be learnt" if part == "training" else "it has no score and does not choose best/"
+    then = "the network cannot learn it" if part == "training" else "it has no score and does not choose best/"
     return f"class {index} ({dataset.class_names[index]}) has no pixel in the {part} part: {then}"
 
 
@@ -215,7 +217,11 @@ def _leaks(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
     for name, image in zip(dataset.names, dataset.images, strict=True):
         key = _digest(image)
         if key in seen:
-            yield Problem("error", name, f"the same picture as {seen[key]}: if one trains, the other cannot validate")
+            yield Problem(
+                "error",
+                name,
+                f"the same picture as {seen[key]}: they must not be divided between training and validation",
+            )
         seen.setdefault(key, name)
     if len(dataset) < 2:
         return
@@ -224,7 +230,7 @@ def _leaks(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
         for index in likely:
             known = training.images[index]
             if _correlation(known, image) > ALIKE and _digest(known) != _digest(image):
-                what = f"nearly the same picture as {training.names[index]}, which trains: scores will flatter"
+                what = f"nearly the same picture as the training image {training.names[index]}: scores will be too good"
                 yield Problem("warning", name, what)
                 break
 

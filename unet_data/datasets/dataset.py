@@ -26,30 +26,31 @@ BINARY_CLASSES = ("background", "foreground")
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images, in order, with or without labels: arrays in memory, or `Stored` ones that are read by windows.
+    """Images in order, with or without labels: arrays in memory, or `Stored` arrays that are read by windows.
 
     Attributes:
         images: (H, W, C), or (D, H, W, C) for volumes; uint8, uint16 or float32; one dtype and one C for all, sizes may
             differ.
-        labels: class indices 0..K-1, int32, of the image's spatial shape; or None. Of classes that may overlap, numbers
-            of which bit k is the mask of class k (`pack_masks`).
-        names: one per image, fit for file names.
+        labels: class indices 0..K-1, int32, with the image's spatial shape; or None. Of overlapping classes, numbers of
+            which bit k is the mask of class k (`pack_masks`).
+        names: one name per image, usable as a file name.
         class_names: K of them, or () without labels.
         source: where the images came from, for reports.
-        instances: where the label files number objects, these numbers (0 is background), of the labels' shapes; else
-            None.
-        ignore: the number that marks, in the label files, pixels that do not count: their label is IGNORED, −1. None:
-            all pixels count.
-        path: where they can be opened again, absolute; "" for images that are in no files.
-        facts: what the file of each image says of its pixels, and what was decided; () for images that are in no files.
-        label_facts: the same, of the label files.
-        parts: "training" or "validation", of each image of folders that say so; else ().
-        entries: what became of every file of the folder.
-        reading: how the files were read where they leave a choice; None for images that are in no files.
+        instances: object numbers (0 for background) with the shapes of the labels, if the label files number objects;
+            otherwise None.
+        ignore: number in the label files of pixels that do not count; their label is IGNORED, −1. None: all pixels
+            count.
+        path: absolute path from which the images can be opened again; "" for images without files.
+        facts: for each image, what its file states about the pixels, and what the reader decided; () for images
+            without files.
+        label_facts: the same for the label files.
+        parts: "training" or "validation" for each image, if the folders state it; otherwise ().
+        entries: for every file of the folder, whether it is used, or why not.
+        reading: how the files were read if there is a choice; None for images that are in no files.
         overlapping: whether a pixel may have several classes.
 
     Raises:
-        InputError: these do not fit together; the message names the image.
+        InputError: images, labels and names do not fit together; the message names the image.
 
     Example:
         >>> import numpy as np
@@ -87,7 +88,8 @@ class Dataset:
             if image.shape[-1] != first.shape[-1]:
                 raise InputError(
                     f"{self.source}: image {name} has {image.shape[-1]} channel(s) but {self.names[0]} has "
-                    f"{first.shape[-1]}; --channels repeat or grey (ReadSettings in Python) makes grey and colour alike"
+                    f"{first.shape[-1]}; --channels repeat or grey (ReadSettings in Python) gives all images the "
+                    "same channels"
                 )
             if image.dtype not in (np.uint8, np.uint16, np.float32) or image.dtype != first.dtype:
                 raise InputError(
@@ -129,27 +131,27 @@ class Dataset:
 
     @property
     def nodata(self) -> float | None:
-        """The value of pixels that hold no data, as the files declare it: NaN or a number. None: no file does.
+        """The value of pixels without data that the files declare: NaN or a number. None: no file declares one.
 
-        Raises InputError where two files declare different values.
+        Raises InputError if two files declare different values.
         """
         declared = [(name, f.nodata) for name, f in zip(self.names, self.facts, strict=False) if f.nodata is not None]
         for name, value in declared[1:]:
             if repr(value) != repr(declared[0][1]):
                 raise InputError(
-                    f"{self.source}: {declared[0][0]} declares {declared[0][1]:g} as no data but {name} {value:g}; "
+                    f"{self.source}: {declared[0][0]} declares {declared[0][1]:g} as nodata but {name} {value:g}; "
                     "write all files with one value"
                 )
         return declared[0][1] if declared else None
 
     @property
     def stored(self) -> bool:
-        """Whether the images stay in their files."""
+        """Whether the images stay in their files and are read by windows."""
         return isinstance(self.images[0], Stored)
 
     @property
     def decisions(self) -> list[str]:
-        """What was decided when the files were read, one line each, with the option that decides otherwise."""
+        """Decisions made while the files were read, one line each, with the option that changes it."""
         return decisions(self)
 
     @property
@@ -163,7 +165,7 @@ class Dataset:
         return 2**self.class_count if self.overlapping else self.class_count
 
     def label_counts(self) -> Int64[np.ndarray, "n k"]:
-        """How many pixels of each image each class has; of a data set without labels, an error."""
+        """Number of pixels per image and class. Raises InputError without labels."""
         assert self.labels is not None
         return np.stack([class_counts(label, self.class_count, self.overlapping) for label in self.labels])
 
@@ -182,7 +184,8 @@ class Dataset:
         return replace(self, images=tuple(map(one, self.images)), facts=facts)
 
     def subset(self, indices: Sequence[int]) -> Dataset:
-        """The images at `indices`, in that order, sharing memory. Raises InputError for none or one out of range."""
+        """The images at `indices`, in that order, sharing memory. Raises InputError if there are none, or one is out of
+        range."""
         wrong = [index for index in indices if not 0 <= index < len(self)]
         if wrong or not len(indices):
             problem = f"index {wrong[0]} is out of range" if wrong else "no index was given"

@@ -53,11 +53,11 @@ class LabelRule:
     """How the numbers of one data set become class indices.
 
     Attributes:
-        kind: "binary" maps every value > 0 to 1, "instance" too, but for the lines between objects; "semantic" keeps
-            the values.
+        kind: "binary" maps every value > 0 to 1; "instance" does too, except for lines between touching objects;
+            "semantic" keeps the values.
         classes: K, at least 2.
         ignore: the number of pixels that do not count.
-        class_numbers: the number of each class, in their order, of an instance the one of the background; (): 0, 1, …
+        class_numbers: number of each class, in class order; for "instance", the background's; (): 0, 1, …
 
     Example:
         >>> from unet_data import LabelRule
@@ -72,11 +72,11 @@ class LabelRule:
 
     @property
     def reach(self) -> int:
-        """How many pixels beyond its end, along each axis, decide the class indices of a window."""
+        """Pixels beyond the edge of a window, per axis, on which its class indices depend."""
         return 1 if self.kind == "instance" else 0
 
     def apply(self, raw: Shaped[np.ndarray, "*spatial"]) -> Int32[np.ndarray, "*spatial"]:
-        """Class indices, or IGNORED, of one label that `label_rule` has seen: boolean or integer, (H, W) or
+        """Class indices, or IGNORED, for one of the labels that `label_rule` was given: boolean or integer, (H, W) or
         (D, H, W)."""
         if self.kind == "instance":
             return self._marked((self.numbers(raw) > 0).astype(np.int32), raw, IGNORED)
@@ -87,8 +87,7 @@ class LabelRule:
         return self._marked((raw if self.kind == "semantic" else raw > 0).astype(np.int32), raw, IGNORED)
 
     def numbers(self, raw: Shaped[np.ndarray, "*spatial"]) -> Int32[np.ndarray, "*spatial"]:
-        """The numbers of the objects in such a label; 0, no object, between objects that touch and where pixels are
-        ignored."""
+        """The object numbers in such a label; 0 for background, between touching objects and for ignored pixels."""
         background = self.class_numbers[0] if self.class_numbers else 0
         shifted = raw.astype(np.int32) + (raw < background)  # 0 is an object there, and needs another number
         found = self._marked(np.where(raw == background, 0, shifted).astype(np.int32), raw, 0)
@@ -124,12 +123,12 @@ def label_rule(
     """Decides, for all label arrays of a data set together, what their numbers mean.
 
     Args:
-        raws: integer or boolean arrays of any shape, as `read_labels` gives them.
+        raws: integer or boolean arrays of any shape, as `read_labels` returns them.
         paths: their files, for messages.
-        kind: what the numbers mean, if it is known: see the table above.
-        ignore: the number of pixels that do not count; it may occur in some arrays, or in none.
-        class_numbers: the numbers of the classes in their order, such as "1-3" or "255,0,7": the first one becomes
-            class 0. Of objects, the number of the background.
+        kind: meaning of the numbers, if it is known: see the table above.
+        ignore: number of pixels that do not count; arrays without it are allowed.
+        class_numbers: numbers of the classes in order, such as "1-3" or "255,0,7": the first becomes class 0. For
+            labels that number objects, the number of the background.
 
     Raises:
         InputError: no rule of the table above fits, `ignore` is negative, a number is above LARGEST, or no pixel
@@ -141,9 +140,9 @@ def label_rule(
         LabelRule(kind='instance', classes=2, ignore=None, class_numbers=())
     """
     if kind not in get_args(LabelKind):
-        raise InputError(f"label kind {kind!r} is not known; use one of {', '.join(get_args(LabelKind))}")
+        raise InputError(f"unknown label kind {kind!r}; use one of {', '.join(get_args(LabelKind))}")
     if kind == "overlapping":
-        raise InputError("classes that overlap have masks, not one number a pixel: open_dataset reads them")
+        raise InputError("overlapping classes have masks, not one number per pixel: open_dataset reads them")
     if ignore is not None and ignore < 0:
         raise InputError(f"ignore is {ignore}; it must not be negative")
     if not raws:
@@ -154,8 +153,8 @@ def label_rule(
         values = values if ignore is None else values[values != ignore]
         if len(values) and values[-1] > LARGEST:
             raise InputError(
-                f"{path}: label value {values[-1]} is too large; numbers of objects are at most {LARGEST}: number them "
-                f"anew, from 1; {to_ignore(values[-1])}"
+                f"{path}: label value {values[-1]} is too large; object numbers are at most {LARGEST}: "
+                f"renumber the objects from 1; {to_ignore(values[-1])}"
             )
         values = values.astype(np.int64)
         if len(values) and values[0] < 0:
@@ -163,7 +162,7 @@ def label_rule(
         found.append(values)
     union = np.unique(np.concatenate(found))
     if not len(union):
-        raise InputError(f"{paths[0]}: every label of the data set is {ignore}, which is ignored; no pixel counts")
+        raise InputError(f"{paths[0]}: every label of the data set is {ignore}, which is ignored, so no pixel is left")
     if listed:
         return _listed_rule(listed, kind, ignore, raws, paths, found)
     if kind == "instance":
@@ -189,15 +188,15 @@ def label_rule(
             worst = next(path for values, path in zip(found, paths, strict=True) if union[-1] in values)
             raise InputError(
                 f"{worst}: label value {union[-1]} is too large for a class index (found {some(union)}); "
-                f"class indices with gaps are 0..254; {to_ignore(union[-1])}; else list all numbers of classes, such "
-                f"as --class-numbers 0-{union[-1]}"
+                f"class indices with gaps are 0..254; {to_ignore(union[-1])}; otherwise list all class "
+                f"numbers, such as --class-numbers 0-{union[-1]}"
             )
         return LabelRule("semantic", int(union[-1]) + 1, ignore)
     if any(raw.dtype.itemsize > 1 and raw.dtype.kind in "iu" for raw in raws):
         return LabelRule("instance", 2, ignore)
     if without_gaps(union):
         return LabelRule("semantic", len(union), ignore)
-    raise InputError(f"{odd}: cannot tell what the label values {some(union)} mean; {advice(union)}")
+    raise InputError(f"{odd}: the meaning of the label values {some(union)} is unclear; {advice(union)}")
 
 
 def _listed_rule(
@@ -210,18 +209,21 @@ def _listed_rule(
 ) -> LabelRule:
     """The rule where the numbers of the classes are listed."""
     if ignore in listed:
-        raise InputError(f"class numbers list {ignore}, which is to be ignored; leave out one of them")
+        raise InputError(f"class numbers list {ignore}, which is also the number to ignore; leave out one of the two")
     if kind == "instance":
         if len(listed) > 1:
-            raise InputError(f"of objects, class numbers are the one of the background, not {len(listed)}")
+            raise InputError(
+                f"for labels that number objects, class numbers must be only the background's; {len(listed)} are given"
+            )
         return LabelRule("instance", 2, ignore, listed)
     if len(listed) < 2:
-        raise InputError(f"class numbers list {len(listed)} class; list all of them, the background first")
+        raise InputError(f"class numbers list {len(listed)} class; list all classes, background first")
     for raw, path, values in zip(raws, paths, found, strict=True):
         present = as_numbers(values.astype(raw.dtype) if raw.dtype == bool else values, listed)
         if len(other := np.setdiff1d(present, listed)):
             raise InputError(
-                f"{path}: holds {some(other)}, which the class numbers do not list; add them, or {to_ignore(other[-1])}"
+                f"{path}: contains {some(other)}, which the class numbers do not list; add them, or "
+                f"{to_ignore(other[-1])}"
             )
     return LabelRule("binary" if len(listed) == 2 else "semantic", len(listed), ignore, listed)
 
@@ -231,8 +233,8 @@ def to_class_indices(
 ) -> tuple[Int32[np.ndarray, "*spatial"], int]:
     """The class indices of one label array on its own.
 
-    Of several files of one data set, decide with `label_rule` for all of them together: a file that happens to show two
-    nuclei looks like a binary mask, the next one does not.
+    For several files of a data set, use `label_rule` on all of them together: a file with only two nuclei looks like a
+    binary mask, while others do not.
 
     Args:
         raw: (H, W) or (D, H, W), boolean or integer, or floats that are whole numbers.

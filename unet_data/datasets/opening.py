@@ -42,7 +42,7 @@ class Contents:
     label_facts: FileFacts = PLAIN
 
 
-_PAGES = f"; if each page masks a class, pass {OVERLAPPING}"
+_PAGES = f"; if each page is the mask of a class, pass {OVERLAPPING}"
 
 Read = Callable[[Pair, int, ReadSettings], Contents]
 """(files, spatial_dims, settings) to what they hold."""
@@ -77,9 +77,9 @@ def open_dataset(
             pixel may have several classes, each of which has a mask: a file of its own (labels/CLASS/NAME,
             labels/NAME_CLASS or labels/NAME/CLASS), or a channel or page of one file.
         ignore: the number of pixels that do not count; it need not occur.
-        settings: how files are read where they leave a choice. `Dataset.decisions` says what was decided.
+        settings: how files are read if there is a choice. `Dataset.decisions` says what was decided.
         class_numbers: the numbers of the classes in the label files, in their order, where they are not 0, 1, …: "1-3",
-            "255,0"; of objects, the number of the background (see `label_rule`); of classes that overlap, the numbers
+            "255,0"; of objects, the number of the background (see `label_rule`); of overlapping classes, the numbers
             of each: "whole=1-3;core=2,3".
 
     Raises:
@@ -112,8 +112,8 @@ def open_stored(
     The folder may also hold .npy files and .zarr folders, as images or labels; their axes are (*spatial),
     (*spatial, C) with C up to 4, (N, *spatial) or (N, *spatial, C), those of an OME-Zarr what it says. Uncompressed or
     tiled TIFF, .npy and .zarr are read by windows; a PNG or JPEG is decoded whole unless it is one of those used last.
-    What the label numbers mean follows from all of them, which are read band by band. Masks of classes that overlap are
-    kept in memory, 4 bytes a pixel.
+    What the label numbers mean follows from all of them, which are read band by band. Masks of overlapping classes are
+    kept in memory, 4 bytes per pixel.
 
     Args:
         path, spatial_dims, kind, ignore, settings, class_numbers: as in `open_dataset`.
@@ -205,7 +205,7 @@ def _open(
     by_colour = parse_class_colors(settings.class_colors)
     if by_colour and not class_numbers:
         if kind == "instance":
-            raise InputError("class colors are of classes, not of objects: leave out --labels instance")
+            raise InputError("class colors are for classes, not for objects: leave out --labels instance")
         class_numbers = ",".join(str(number) for number in range(len(by_colour)) if number != ignore)
     rule = label_rule(numbers, label_paths, kind, ignore, class_numbers)
     class_names, note = _describe(rule, layout, kind)
@@ -254,7 +254,7 @@ def _read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Conten
 
 
 def _masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
-    """The images of a pair, as `read` reads them, with the masks of classes that overlap."""
+    """The images of a pair, as `read` reads them, with the masks of overlapping classes."""
     dims, settings = masks.spatial_dims, masks.settings
     if read is _read_whole:
         stack, facts = _whole(pair.image, dims, "image", settings)
@@ -279,7 +279,7 @@ def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) ->
     if path.suffix == ".npy" or is_zarr(path):
         found = stored_pictures(path, spatial_dims, role, settings)
         if spatial_dims == 3 and len(found) > 1:
-            raise InputError(f"{path}: holds {len(found)} volumes; write each to a file of its own")
+            raise InputError(f"{path}: contains {len(found)} volumes; write each to its own file")
         arrays = [np.asarray(each) for each in found]
         return arrays[0] if spatial_dims == 3 else np.stack(arrays), found[0].facts
     pixels, facts = decode(path, role, settings)
@@ -295,7 +295,7 @@ def _label(pair: Pair, spatial_dims: int, settings: ReadSettings) -> tuple[np.nd
 
 def _read_by_windows(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Contents:
     if not pair.labels:
-        raise InputError(f"{pair.image}: has no label; what is read by windows is for training")
+        raise InputError(f"{pair.image}: has no label; reading by windows is for training, which needs labels")
     images = stored_pictures(pair.image, spatial_dims, "image", settings)
     arrays = [as_array(each) for each in images]
     if len(pair.labels) != 1:
@@ -334,7 +334,7 @@ def _without_void(label: np.ndarray, image: np.ndarray, facts: FileFacts) -> np.
 
 
 def _describe(rule: LabelRule, layout: Layout, kind: LabelKind) -> tuple[tuple[str, ...], str]:
-    """The names of the classes, and what a report says of the rule after the data's name. kind: what was asked for."""
+    """The names of the classes, and what a report says of the rule after the data's name. kind: what was requested."""
     if rule.classes > 2:
         names = tuple(f"class {index}" for index in range(rule.classes))
     else:

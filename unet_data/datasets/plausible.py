@@ -108,15 +108,15 @@ def _outliers(image: np.ndarray, nodata: float | None) -> str | None:
         apart = min(abs(extreme - low), abs(extreme - high))
         if apart > OUTLYING * max(high - low, 1e-6 * max(abs(low), abs(high))):
             return (
-                f"{alike.mean():.1%} of the pixels are {extreme:g}, the others {low:.3g} to {high:.3g}: if it stands "
-                "for no data, declare it in the files (GDAL_NODATA), or it shifts the normalisation"
+                f"{alike.mean():.1%} of the pixels are {extreme:g}, the others {low:.3g} to {high:.3g}: if it "
+                "means nodata, declare it in the files (GDAL_NODATA); otherwise it distorts the normalisation"
             )
     return None
 
 
 def _similarities(image: Shaped[np.ndarray, "h w c"], label: Int[np.ndarray, "h w"]) -> dict[str, float] | None:
     """The correlation of the picture's gradient with the mask's edge: as it is (""), after moves (their mean: "moved")
-    and after each turn. None where the mask has no edge or the picture no gradient."""
+    and after each turn. None if the mask has no edge or the picture no gradient."""
     from scipy.ndimage import gaussian_gradient_magnitude
 
     edge = _edge(label)
@@ -162,11 +162,11 @@ def _edges_elsewhere(found: list[dict[str, float] | None]) -> str | None:
             continue
         error = differences.std(ddof=1) / np.sqrt(len(differences))
         if differences.mean() > max(0.05, 4 * error) and differences.mean() > 2 * abs(gain.mean()):
-            return f"the masks fit the pictures better {name}: were they written in another order of rows and columns?"
+            return f"the masks fit the images better {name}: were they written with another order of rows and columns?"
     error = gain.std(ddof=1) / np.sqrt(len(gain))
     if gain.mean() < max(0.01, error):
         return (
-            f"the edges of the masks meet edges of the pictures no better than those of masks that were moved (by "
-            f"{gain.mean():.2f} in correlation): do the masks belong to these pictures?"
+            f"the edges of the masks match edges in the images no better than shifted masks do "
+            f"(correlations differ by {gain.mean():.2f}): do the masks belong to these images?"
         )
     return None

@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 class Sampler:
     """Draws batches of windows of images and of their labels.
 
-    There is no state: `batch(step)` depends on (seed, step) alone, so that training resumed at a step sees what it
-    would have seen.
+    It has no state: `batch(step)` depends on (seed, step) alone, so a resumed training sees the same batches as an
+    uninterrupted one.
 
     Args:
-        dataset: with labels.
-        window: spatial size that is cut out, (572, 572) for the unpadded U-Net.
-        target: spatial size of the part at its centre that the loss looks at, (388, 388) there. Per axis it is no
-            larger and differs by an even number, so that both have one centre.
-        batch: examples of a step.
-        seed: 0 or more.
-        weights: a map for each image, float32, of its label's shape.
-        oversample: share of the examples, 0 … 1, whose target is drawn to have a pixel of a class that is not the
-            commonest: a class, an image that has it and one of its pixels there, at random. Where most pixels are
-            ignored, the commonest class is drawn like the others.
-        distances: a map for each image, float32 in 0..1, of its label's shape, which is packed into the labels
+        dataset: data set with labels.
+        window: spatial size of the windows, (572, 572) for the unpadded U-Net.
+        target: spatial size of the central part that the loss covers, (388, 388) there. Per axis, it is not larger
+            than the window and differs by an even number, so that the centres coincide.
+        batch: examples per step.
+        seed: random seed, 0 or more.
+        weights: a weight map per image, float32, with its label's shape.
+        oversample: share of the examples, 0 … 1, whose target contains a rarer class: a class other than the most
+            frequent one is drawn, then an image with that class, then one of its pixels. If most pixels are ignored,
+            the most frequent class is drawn like the others.
+        distances: a map per image, float32 in 0..1, with its label's shape, which is packed into the labels
             (`unet_data.pack_distances`).
 
     Raises:
@@ -64,12 +64,12 @@ class Sampler:
         if not len(window) == len(target) == dataset.spatial_dims:
             raise InputError(
                 f"window {tuple(window)} and target {tuple(target)} must have {dataset.spatial_dims} "
-                f"lengths each, as the images of {dataset.source} do"
+                f"lengths each, like the images of {dataset.source}"
             )
         for outer, inner in zip(window, target, strict=True):
             if inner < 1 or inner > outer or (outer - inner) % 2:
                 raise InputError(
-                    f"target {tuple(target)} does not fit into the middle of window {tuple(window)}; "
+                    f"target {tuple(target)} does not fit centrally into window {tuple(window)}; "
                     "each length must be 1 or more, no larger, and smaller by an even number"
                 )
         if batch < 1 or seed < 0:
@@ -86,7 +86,7 @@ class Sampler:
         self.batch_size, self.seed = batch, seed
 
     def places(self, step: int) -> list[tuple[int, tuple[int, ...]]]:
-        """Where the examples of a step >= 0 come from: the image's index and the window's first corner, for each."""
+        """Origin of the examples of a step >= 0: for each, the image's index and the window's first corner."""
         if step < 0:
             raise InputError(f"step must be 0 or more, not {step}")
         rng, rare = np.random.default_rng([self.seed, step]), np.random.default_rng([self.seed, step, 1])
@@ -117,13 +117,13 @@ class Sampler:
     def batch(self, step: int, rows: slice = slice(None)) -> tuple[np.ndarray, ...]:
         """The windows of one training step.
 
-        Each example takes an image at random and a position at random: the target lies inside the image, every position
-        equally likely, or covers the image where it is the larger. The window around it is mirrored beyond the image's
-        edge, in image, label and weight alike.
+        Each example has a random image and a random position: the target lies inside the image, with every position
+        equally likely, or covers the image if it is larger. Beyond the image's edge, image, label and weight are
+        mirrored.
 
         Args:
             step: 0 or more.
-            rows: of the batch, where several processes share it.
+            rows: rows of the batch, where several processes share it.
 
         Returns:
             images (B, *window, C) in the images' dtype, labels (B, *window) int32, with the distances if there are any,
@@ -148,7 +148,7 @@ KEPT = 1000
 def _pixels_of_classes(dataset: Dataset, seed: int) -> list[list[tuple[int, Int64[np.ndarray, "n axes"]]]]:
     """Of each class but the commonest that the data set has: the images that have it, with some of its pixels there.
 
-    Of classes that overlap, and where most pixels are ignored, so that a tile drawn anywhere may have none that counts,
+    Of overlapping classes, and where most pixels are ignored, so that a tile drawn anywhere may have none that counts,
     of every class.
     """
     assert dataset.labels is not None

@@ -1,4 +1,5 @@
-"""Which images validate: by default, by share, fold or list; groups of images, as of a patient, stay together."""
+"""Chooses the validation images: by default, share, fold or list. Groups of images, such as of a patient, stay
+together."""
 
 from __future__ import annotations
 
@@ -40,17 +41,17 @@ class Parts(NamedTuple):
 
 
 def split(dataset: Dataset, validate: str | float = "auto", group: str | None = None) -> tuple[Dataset, Dataset]:
-    """Splits a data set into images that train and images that validate.
+    """Splits a data set into training and validation images.
 
-    Neighbouring slices are nearly the same picture, and a random split would validate on the training data. So the
-    default is the last sixth, as one block. Where the images of that block and the others share a group, or lack a
-    class, whole groups are chosen instead so that every class is on both sides.
+    Neighbouring slices are nearly equal, so a random split would validate on training data. Therefore the default is
+    the last sixth, as one block. If that block shares a group with the other images, or one part lacks a class, whole
+    groups are chosen instead, so that both parts have every class.
 
     Args:
-        dataset: one of a single volume is split along its depth.
-        validate: "auto"; a share in 0..1, rounded to whole images; "last", the last sixth, whatever is in it; "i/n",
-            the i-th of n folds, each of which is a block; a text file with the name of an image in each line; or
-            another folder of labelled images.
+        dataset: data set to split; a single volume is split along its depth.
+        validate: "auto"; a share in 0..1, rounded to whole images; "last", the last sixth without any checks; "i/n",
+            fold i of n, each of which is a block; a text file with one image name per line; or another folder of
+            labelled images.
         group: a regular expression that is searched in each name: images where it finds the same text (its groups in
             parentheses, if it has any) stay together. None: numbered images (`p03_slice12`) whose name has another
             number before the last one are grouped by what precedes the last one (`p03`), with "auto" only.
@@ -86,13 +87,17 @@ def divide(
     if len(dataset) < 2:
         raise InputError(f"{dataset.source}: has 1 image; a split into training and validation needs 2 or more")
     if text == "last" and group is not None:
-        raise InputError("--validate last is a block of images; with --group, give a share or a fold")
+        raise InputError(
+            "--validate last is a block of images and cannot keep groups together; with --group, give a share or a fold"
+        )
     by = _group_names(dataset, group) if group is not None or text == "auto" else None
     units = _units(by) if by else [[index] for index in range(len(dataset))]
     if len(units) < 2 and group is None:
         units, by = [[index] for index in range(len(dataset))], None
     if len(units) < 2:
-        raise InputError(f"{dataset.source}: --group {group} finds one group, {(by or [''])[0]!r}; two are needed")
+        raise InputError(
+            f"{dataset.source}: --group {group} finds only one group, {(by or [''])[0]!r}; give two or more"
+        )
     kind = f"groups by {group!r}" if group is not None else "groups by name"
     kept = f", {len(units)} {kind} kept together" if by and len(units) < len(dataset) else ""
     if text == "auto" and len(set(dataset.parts)) == 2:
@@ -112,13 +117,13 @@ def divide(
             raise InputError(f"the validation fraction must lie between 0 and 1, not {share}")
         chosen, how = _last(units, share), f"the last {share:.0%}"
     else:
-        chosen, how = _listed(dataset, Path(text)), f"those that {text} lists"
+        chosen, how = _listed(dataset, Path(text)), f"as listed in {text}"
     held = sorted(chosen)
     others = [index for index in range(len(dataset)) if index not in chosen]
     if not others:
-        raise InputError(f"{dataset.source}: --validate {text} leaves no image to train on")
+        raise InputError(f"{dataset.source}: --validate {text} leaves no image for training")
     if by and (shared := {by[i] for i in held} & {by[i] for i in others}):
-        raise InputError(f"{dataset.source}: --validate {text} divides the group {min(shared)!r}: leave out --group")
+        raise InputError(f"{dataset.source}: --validate {text} splits the group {min(shared)!r}: leave out --group")
     names = [dataset.names[i] for i in held]
     listed = ", ".join(names) if len(names) <= 4 else f"{names[0]} … {names[-1]}"
     how = f"validation: {len(held)} of {len(dataset)} images, {how} ({listed}){kept}"
@@ -126,7 +131,7 @@ def divide(
 
 
 def check_validate(text: str, group: str | None) -> None:
-    """Raises InputError where no data set could be split like this: what can be known without one."""
+    """Raises InputError if no data set could be split like this: what can be known without one."""
     if group is not None:
         try:
             re.compile(group)
@@ -154,11 +159,11 @@ def _group_names(dataset: Dataset, pattern: str | None) -> list[str]:
     try:
         expression = re.compile(pattern)
     except re.error as e:
-        raise InputError(f"--group {pattern!r} is no regular expression ({e})") from None
+        raise InputError(f"--group {pattern!r} is not a regular expression ({e})") from None
     groups = []
     for name in dataset.names:
         if (match := expression.search(name)) is None:
-            raise InputError(f"{dataset.source}: --group {pattern!r} finds nothing in the name {name!r}")
+            raise InputError(f"{dataset.source}: --group {pattern!r} does not match the name {name!r}")
         groups.append(" ".join(part or "" for part in match.groups()) if expression.groups else match[0])
     return groups
 
@@ -186,7 +191,7 @@ def _last(units: Sequence[Sequence[int]], share: float) -> set[int]:
 def _fold(units: Sequence[Sequence[int]], part: int, parts: int, source: str) -> set[int]:
     if not 1 <= part <= parts or not 2 <= parts <= len(units):
         raise InputError(
-            f"{source}: --validate {part}/{parts} does not exist; give i/n with i from 1 to n, and n from 2 to "
+            f"{source}: --validate {part}/{parts} is not a fold; give i/n with i from 1 to n, and n from 2 to "
             f"{len(units)}, the number of images or groups"
         )
     own = units[len(units) * (part - 1) // parts : len(units) * part // parts]
@@ -199,8 +204,8 @@ def _listed(dataset: Dataset, path: Path) -> set[int]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise InputError(
-            f"--validate {path}: give auto, last, a share such as 0.2, a fold such as 1/5, a folder, or a text file "
-            "with the name of an image in each line"
+            f"--validate {path}: give auto, last, a share such as 0.2, a fold such as 1/5, a folder, or a "
+            "text file with one image name per line"
         ) from None
     chosen: set[int] = set()
     for line in (line.strip() for line in lines):
@@ -209,7 +214,9 @@ def _listed(dataset: Dataset, path: Path) -> set[int]:
         wanted = {line, Path(line).name, Path(line).stem}
         own = {i for i, name in enumerate(dataset.names) if name in wanted or re.sub(r"-\d+$", "", name) in wanted}
         if not own:
-            raise InputError(f"{path}: {line!r} is no image of {dataset.source}, whose first is {dataset.names[0]!r}")
+            raise InputError(
+                f"{path}: {line!r} is not an image of {dataset.source} (the first is {dataset.names[0]!r})"
+            )
         chosen |= own
     if not chosen:
         raise InputError(f"{path}: lists no image")
@@ -224,17 +231,17 @@ def _beside(dataset: Dataset, path: Path, reading: ReadSettings | None, class_nu
     held = opened(path, dataset.spatial_dims, kind, dataset.ignore, reading, class_numbers)
     if held.labels is None or held.class_count > dataset.class_count:
         raise InputError(
-            f"--validate {path}: has {held.class_count} classes, the data that train have {dataset.class_count}"
+            f"--validate {path}: has {held.class_count} classes, the training data have {dataset.class_count}"
         )
     if dataset.overlapping and held.class_names != dataset.class_names:
         raise InputError(
-            f"--validate {path}: has masks of the classes {', '.join(held.class_names)}, the data that train of "
-            f"{', '.join(dataset.class_names)}"
+            f"--validate {path}: has masks of the classes {', '.join(held.class_names)}, the training "
+            f"data of {', '.join(dataset.class_names)}"
         )
     if (held.channels, held.images[0].dtype) != (dataset.channels, dataset.images[0].dtype):
         raise InputError(
-            f"--validate {path}: its images have {held.channels} channel(s) of {held.images[0].dtype}, those that "
-            f"train {dataset.channels} of {dataset.images[0].dtype}"
+            f"--validate {path}: its images have {held.channels} channel(s) of {held.images[0].dtype}, "
+            f"the training images {dataset.channels} of {dataset.images[0].dtype}"
         )
     return Parts(
         dataset, replace(held, class_names=dataset.class_names), f"validation: {len(held)} images of the folder {path}"
@@ -253,9 +260,9 @@ def _automatic(dataset: Dataset, units: Sequence[Sequence[int]]) -> tuple[set[in
         return chosen, block
     spread = _spread(np.stack([counts[list(unit)].sum(0) for unit in units]), units, len(dataset))
     if _complete(counts, spread, present):
-        return spread, "chosen so that every class is on both sides (the last sixth lacks one)"
+        return spread, "chosen so that training and validation both have every class (the last sixth lacks one)"
     rare = [dataset.class_names[c] for c in np.flatnonzero(present) if not _complete(counts, spread, [int(c)])]
-    return spread, f"spread by class; too few images or groups have {', '.join(rare)} for both sides"
+    return spread, f"spread by class; too few images or groups have {', '.join(rare)} for both training and validation"
 
 
 def _complete(counts: np.ndarray, chosen: set[int], classes: Sequence[int] | np.ndarray) -> bool:
@@ -300,7 +307,7 @@ def _divide_depth(dataset: Dataset, text: str) -> Parts:
         raise InputError(f"{dataset.source}: has 1 volume of 1 plane; a split into training and validation needs 2")
     share, fold = _number(text), _FOLD.fullmatch(text)
     if share is None and (fold or text not in ("auto", "last")):
-        raise InputError(f"{dataset.source}: is one volume, split along its depth: --validate takes a share of it")
+        raise InputError(f"{dataset.source}: a single volume is split along its depth: give a share to --validate")
     if share is not None and not 0 < share < 1:
         raise InputError(f"the validation fraction must lie between 0 and 1, not {share}")
     held = min(max(1, round(depth * (share or SHARE))), depth - 1)

@@ -43,7 +43,7 @@ class Stored:
         role: images become uint8, uint16 or float32 (see `images`); labels keep their numbers (see `label_rule`).
         spatial: the size in pixels per axis.
         channels: C of an image, None of a label.
-        dtype: of what is read, after `convert`.
+        dtype: dtype of what is read, after `convert`.
         convert: applied to each window.
         reach: pixels after the end of a window, along each axis, that `convert` sees too, where the file has them.
         first: planes of the first axis that lie before this array's own.
@@ -99,7 +99,9 @@ class Stored:
         except InputError:
             raise
         except Exception as e:  # the libraries raise nearly everything on damaged bytes
-            raise InputError(f"{self.path}: the label at {at} cannot be read; the file is damaged ({e})") from None
+            raise InputError(
+                f"{self.path}: the label at {at} cannot be read, since the file is damaged ({e})"
+            ) from None
         found = self.convert(one_number(raw, self.path, self.settings))[tuple(slice(s.stop - s.start) for s in at)]
         if self.image is not None and self.nodata is not None:
             found[void(replace(self.image, first=0, convert=unchanged)[at], self.nodata).all(-1)] = IGNORED
@@ -117,7 +119,7 @@ def stored_pictures(path: Path, spatial_dims: int, role: Role, settings: ReadSet
         path: see `open_pictures`.
         spatial_dims: with 2, every page of a TIFF is a picture; with 3, they are one volume.
         role: what they are.
-        settings: how files are read where they leave a choice.
+        settings: how files are read if there is a choice.
 
     Raises:
         InputError: as `open_pictures`.

@@ -37,7 +37,7 @@ class WindowWeights:
     Attributes:
         labels: class indices.
         cells: the number of each pixel's cell, 0 is background; None without a border term.
-        factors: w_c, one a class.
+        factors: w_c, one per class.
         w0, sigma: as in `border_weights`.
     """
 
@@ -75,7 +75,7 @@ def window_weights(
 
     Args:
         dataset, w0, sigma, balance: as in `weight_maps`.
-        cache: where cells are kept that the labels do not number, 4 bytes a pixel. None:
+        cache: where cells are kept that the labels do not number, 4 bytes per pixel. None:
             `unet_spec.files.cache_folder()`.
 
     Raises:
@@ -116,8 +116,9 @@ def connected_cells(label: np.ndarray, folder: Path) -> np.ndarray:
                 _join(temporary, roots)
         except OSError as e:
             raise InputError(
-                f"{folder}: cannot write the cells of the border weights ({e.strerror or e}); set UNET_CACHE to a "
-                "folder with 4 bytes of room a pixel, give labels that number the cells, or set border_weight to 0"
+                f"{folder}: cannot write the numbered cells for the border weights ({e.strerror or e}); set "
+                "UNET_CACHE "
+                "to a folder with 4 free bytes per pixel, use labels that number the cells, or set border_weight to 0"
             ) from None
     return as_array(Stored(path, 0, "label", tuple(label.shape), None, np.dtype(np.int32)))
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, which are labels, and which belong together."""
+"""Recognises the images and labels of a folder, and which belong together."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _unused(path: Path, used: Iterable[Path]) -> list[Entry]:
     """Entries at the top of a data set that are in none of its folders."""
     used = set(used)
     return [
-        Entry(entry, "left out", "hidden" if entry.name.startswith(".") else "beside the folders of the data set")
+        Entry(entry, "left out", "hidden" if entry.name.startswith(".") else "outside the folders of the data set")
         for entry in sorted(path.iterdir())
         if entry not in used
     ]
@@ -78,8 +78,8 @@ def _stacks(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
     chosen = {key: volume for key, volume in volumes.items() if not labels or key in labels}
     pairs = [Pair(volume, (labels[key],) if labels else (), title(volume)) for key, volume in chosen.items()]
     used = {file for pair in pairs for file in (pair.image, *pair.labels)}
-    others = [Entry(f, "left out", "no stack of the data set") for f in listing.files.values() if f not in used]
-    beside = [Entry(f, "left out", "beside the stacks of the data set") for f in folders.values()]
+    others = [Entry(f, "left out", "not a stack of the data set") for f in listing.files.values() if f not in used]
+    beside = [Entry(f, "left out", "not one of the stacks of the data set") for f in folders.values()]
     return made_layout(pairs, [*others, *listing.left_out, *beside], stacks=True)
 
 
@@ -88,12 +88,12 @@ def _images_and_labels(path: Path, folders: dict[str, Path], masks: bool) -> Lay
     if not images:
         return None
     if len(images) > 1:
-        raise InputError(f"{path}: has both {images[0].name}/ and {images[1].name}/; keep the one to be used")
+        raise InputError(f"{path}: has both {images[0].name}/ and {images[1].name}/; keep only one of them")
     labels = [folders[name] for name in folders if name.lower() in LABEL_FOLDERS]
     listings = {folder: list_folder(folder) for folder in labels}
     labels = [folder for folder in labels if listings[folder].files or listings[folder].empty]  # VOC's hold XML
     if len(labels) > 1:
-        raise InputError(f"{path}: has both {labels[0].name}/ and {labels[1].name}/; keep the one to be used")
+        raise InputError(f"{path}: has both {labels[0].name}/ and {labels[1].name}/; keep only one of them")
     found = list_folder(images[0])
     if not found.files:
         raise InputError(f"{images[0]}: has no images ({what_lies_there(images[0]) or 'it is empty'}); {_EXPECTED}")

@@ -19,15 +19,15 @@ READ = (*IMAGE_SUFFIXES, ".npy", ".zarr")
 _MORE_ENDINGS = (".ome",)
 """Parts of an ending that are no part of the name."""
 
-_UNREAD = "an ending that is not read"
+_UNREAD = "unsupported file ending"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of a file or folder.
+    """An entry of a folder, with its use or the reason why it is left out.
 
     Attributes:
-        path: of it.
+        path: path of it.
         status: "paired" (an image with a label, or its label), "used" (an image without labels) or "left out".
         reason: why it is left out.
     """
@@ -59,7 +59,7 @@ def list_folder(folder: Path, skip: Iterable[Path] = ()) -> Listing:
         skip: folders in it that are listed elsewhere.
 
     Raises:
-        InputError: two files have one name, but for their ending or for how an accent is written (NFC, NFD).
+        InputError: two files have one name, except for their ending or for how an accent is written (NFC, NFD).
     """
     found: list[Path] = []
     left: list[Entry] = []
@@ -69,7 +69,7 @@ def list_folder(folder: Path, skip: Iterable[Path] = ()) -> Listing:
         key = key_of(file, folder)
         if key in files:
             first, second = (each.relative_to(folder) for each in (files[key], file))
-            raise InputError(f"{folder}: {first} and {second} share a name; keep one of them")
+            raise InputError(f"{folder}: {first} and {second} have the same name; keep one of them")
         files[key] = file
     return Listing(folder, files, tuple(left))
 
@@ -109,7 +109,7 @@ def _walk(folder: Path, skip: set[Path], seen: set[Path], found: list[Path], lef
             left.append(Entry(entry, "left out", reason))
         elif entry.is_dir() and _suffix(entry) != ".zarr":
             if (real := entry.resolve()) in seen:
-                left.append(Entry(entry, "left out", "a link to a folder that is listed already"))
+                left.append(Entry(entry, "left out", "a link to a folder that is already listed"))
                 continue
             seen.add(real)
             _walk(entry, skip, seen, found, left)
@@ -122,7 +122,7 @@ def _reason(entry: Path) -> str:
     if entry.name.startswith(".") or entry.name == "__MACOSX":
         return "hidden"
     if entry.is_symlink() and not entry.exists():
-        return "a link to content that is not here: fetch it (git annex get, dvc pull)"
+        return "a link to missing content: fetch it (git annex get, dvc pull)"
     if entry.is_dir():
         return ""
     if _suffix(entry) not in READ:
@@ -149,7 +149,7 @@ def account(entries: Sequence[Entry], verbose: bool = False, shown: int = 3) -> 
     """What became of the entries of a data set, in lines: counts, and the first names of those left out.
 
     Args:
-        entries: of the data set's folder.
+        entries: entries of the data set's folder.
         verbose: name all that are left out.
         shown: how many of each reason are named otherwise.
     """
@@ -164,6 +164,6 @@ def account(entries: Sequence[Entry], verbose: bool = False, shown: int = 3) -> 
     lines = ["files: " + ", ".join(parts)]
     for reason, names in reasons.items():
         listed = ", ".join(names if verbose else names[:shown])
-        more = f", … (--verbose names all {len(names)})" if not verbose and len(names) > shown else ""
+        more = f", … (--verbose lists all {len(names)})" if not verbose and len(names) > shown else ""
         lines.append(f"left out, {reason}: {listed}{more}")
     return lines

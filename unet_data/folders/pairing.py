@@ -49,7 +49,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which files belong together.
+    """Pairs of images and labels.
 
     Attributes:
         pairs: in name order.
@@ -67,7 +67,7 @@ class Layout:
         return tuple(sorted({name for pair in self.pairs for name in pair.classes}))
 
     def for_each(self, read: Callable[[Pair], None]) -> None:
-        """Calls `read` for each pair. Raises InputError where it refuses any: what it says of the first one, and the
+        """Calls `read` for each pair. Raises InputError if it refuses any: what it says of the first one, and the
         names of the others, so that all can be mended at once."""
         first, names = "", []
         for pair in self.pairs:
@@ -78,17 +78,17 @@ class Layout:
                 names.append(pair.image.name)
         if first:
             more = ", ".join(names[1:6]) + (", ..." if len(names) > 6 else "")
-            raise InputError(first + (f"; {len(names) - 1} more cannot be used either: {more}" if more else ""))
+            raise InputError(first + (f"; {len(names) - 1} more cannot be used: {more}" if more else ""))
 
 
 def made_layout(pairs: Iterable[Pair], left_out: Iterable[Entry] = (), stacks: bool = False) -> Layout:
-    """Of pairs and of what is left out. Raises InputError where two images would have one name."""
+    """Of pairs and of what is left out. Raises InputError if two images would have one name."""
     pairs = sorted(pairs, key=lambda pair: (pair.part, pair.name))
     names = [pair.name for pair in pairs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         both = [pair.image for pair in pairs if pair.name == twice]
-        raise InputError(f"{both[0]} and {both[1]} would both be called {twice}; rename one of them")
+        raise InputError(f"{both[0]} and {both[1]} would both have the name {twice}; rename one of them")
     entries = [Entry(p, "paired" if pair.labels else "used") for pair in pairs for p in (pair.image, *pair.labels)]
     return Layout(tuple(pairs), (*entries, *left_out), stacks)
 
@@ -107,8 +107,8 @@ def paired(
     by_key = {_own(key, images, tracked): file for key, file in images.files.items()}
     if len(by_key) < len(images.files):
         raise InputError(
-            f"{images.folder}: holds several files of one image (…_0000, …_0001); join them, with the channels as last "
-            "axis of one file"
+            f"{images.folder}: contains several files per image (…_0000, …_0001); join them in one file, "
+            "with channels as the last axis"
         )
     if labels is None:
         return made_layout([Pair(f, (), name_of(k, f), _part(k)) for k, f in by_key.items()], left)
@@ -131,7 +131,7 @@ def paired(
             continue
         if partner is None:
             expected = LABEL_ENDING.sub("", key)
-            advice = f"; if it masks class {of_class[1]}, pass {OVERLAPPING}" if of_class else ""
+            advice = f"; if it is the mask of class {of_class[1]}, pass {OVERLAPPING}" if of_class else ""
             raise InputError(
                 f"{label}: has no image; expected {images.folder.name}/{expected}.png (or another image suffix)"
                 + advice
@@ -149,14 +149,16 @@ def paired(
     missing = {} if lenient else {key: image for key, image in missing.items() if key not in gone}
     if missing:
         key, image = next(iter(missing.items()))
-        more = f" (and {len(missing) - 1} more images have none)" if len(missing) > 1 else ""
+        more = f" (and {len(missing) - 1} more images without a label)" if len(missing) > 1 else ""
         raise InputError(f"{image}: has no label; expected {labels.folder.name}/{key}.png or {key}_mask.png{more}")
     if not partners:
-        raise InputError(f"{images.folder}: no image has a label in {labels.folder}; the names of both must be equal")
+        raise InputError(
+            f"{images.folder}: no image has a label in {labels.folder}; an image and its label must have the same name"
+        )
     if mixed := [key for key in partners if len(partners[key]) != len(classes.get(key, ())) and classes]:
         raise InputError(
-            f"{partners[mixed[0]][0]}: its name has no class, but other masks have one file a class; write all in one "
-            "way"
+            f"{partners[mixed[0]][0]}: its name states no class, but other masks have one file per class; "
+            "name all masks in one way"
         )
     pairs = [
         Pair(by_key[key], tuple(files), name_of(key, by_key[key]), _part(key), tuple(classes.get(key, ())))

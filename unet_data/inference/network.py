@@ -42,10 +42,11 @@ class OpenNetwork:
     """A network that is ready to run.
 
     Attributes:
-        runtime: what runs it: `unet_torch.TorchRuntime`, `unet_jax.JaxRuntime`, `unet_export.OnnxRuntime`, …
-        data: how its images are prepared, `DataSpec()` where integers are only divided by their largest value.
-        weights: the folder of its checkpoint or bundle. An interrupted prediction of a file is resumed only by a
-            network with the same weights. None: by the same object only.
+        runtime: runtime that computes it: `unet_torch.TorchRuntime`, `unet_jax.JaxRuntime`, `unet_export.OnnxRuntime`,
+            …
+        data: how its images are prepared; `DataSpec()` only divides integers by their largest value.
+        weights: folder of its checkpoint or bundle. An interrupted prediction can only be resumed with the same
+            weights. None: only with the same object.
 
     Example:
         >>> from unet_data import OpenNetwork
@@ -74,12 +75,13 @@ class OpenNetwork:
 
     @property
     def run(self) -> Run:
-        """From prepared images to logits: see `Runtime`."""
+        """Computes logits from prepared images: see `Runtime`."""
         return self.runtime.run
 
     @property
     def sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """The smallest and the largest input (N, *spatial) that the runtime takes, an engine's profile; None: any."""
+        """The smallest and the largest input (N, *spatial) that the runtime accepts, such as an engine's profile; None:
+        any."""
         profile = getattr(getattr(self.runtime, "record", None), "profile", None)
         return None if profile is None else (tuple(profile.min), tuple(profile.max))
 
@@ -89,7 +91,7 @@ class OpenNetwork:
         return stored_reading(self.data)
 
     def prepare(self, images: Shaped[np.ndarray, "n *spatial c"]) -> Float32[np.ndarray, "n *spatial c"]:
-        """Images as they were read to what `run` takes: see `prepare`."""
+        """Converts images as read to the input of `run`: see `prepare`."""
         return prepare(images, self.config, self.data)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""From logits to what is written of them: class numbers, probabilities, or the logits themselves."""
+"""Converts logits to results: class numbers, probabilities, or the logits themselves."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ OutputType = Literal["uint8", "float16", "float32"]
 
 @dataclass(frozen=True)
 class Output:
-    """What is written of the logits.
+    """Kinds of results.
 
     Attributes:
         kind: "labels" (class numbers), "probabilities" (of class 1 where there are two, else one value a class),
             "logits" (all channels, the distance included) or "objects" (the probabilities in uint8 that objects are
             made of; with a distance, those of all classes and the distance, 0..1 as 0..255).
-        dtype: of probabilities ("uint8": 0 to 255) and logits; labels are uint8, or uint16 beyond 256 classes.
+        dtype: dtype of probabilities ("uint8": 0 to 255) and logits; labels are uint8, or uint16 beyond 256 classes.
         overlapping: whether a pixel may have several classes (`DataSpec.overlapping`): labels are then a channel of 0
             and 1 for each class, and probabilities a channel for each.
         distance: whether the network's last channel is a distance (`NetworkConfig.distance_head`).
@@ -111,7 +111,7 @@ def most_probable(logits: Float[np.ndarray, "*n k"]) -> UInt[np.ndarray, "*n"]:
 
 
 def present_classes(logits: Float[np.ndarray, "*n k"]) -> UInt[np.ndarray, "*n k"]:
-    """For classes that overlap: 1 for each class whose probability is above one half.
+    """For overlapping classes: 1 for each class whose probability is above one half.
 
     Args:
         logits: (..., K), one for each class.

@@ -1,4 +1,4 @@
-"""How every image of a file will be computed: by tiles or by strips, within the memory that this process may have."""
+"""Chooses how the images of a file are computed: in tiles or row by row, within the memory limit of the process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ImagePlan:
 
     Attributes:
         work: the tiles (bands, by strips), and what they cost.
-        rows: of the canvas that enter at a time, by strips; 0 by tiles.
+        rows: rows of the canvas that enter at a time, by strips; 0 by tiles.
     """
 
     work: Plan
@@ -47,7 +47,7 @@ def plan_file(
         network: what computes.
         image: pixels per axis.
         settings: what is computed.
-        folder: of the tiles, see `TileStore`.
+        folder: folder of the tiles, see `TileStore`.
         asked: all that the result depends on.
 
     Raises:
@@ -65,7 +65,9 @@ def plan_file(
         try:
             work = plan_tiled(network, image, Limits(settings.memory if less else None, tile=tile, halo=settings.halo))
         except InputError as e:
-            raise InputError(f"{folder} was begun with larger tiles: {e}, or delete the folder to begin anew") from None
+            raise InputError(
+                f"{folder} was started with larger tiles: {e}, or delete the folder to start again"
+            ) from None
     return ImagePlan(work)
 
 
@@ -108,8 +110,8 @@ def _by_strips(network: OpenNetwork, image: tuple[int, ...], memory: int | None)
     else:
         if memory is not None:
             raise InputError(
-                f"a memory budget of {format_bytes(memory)} is too small for strips of this width; the least that "
-                f"works is {format_bytes(needed + held)}, of which the process has {format_bytes(held)} already"
+                f"a memory budget of {format_bytes(memory)} is too small for --strips at this image width; "
+                f"the minimum is {format_bytes(needed + held)}, of which the process already uses {format_bytes(held)}"
             )
     macs = sum(config.graph.macs(canvas).values())
     return ImagePlan(Plan(plan_bands(geometry, image, BAND_ROWS), 1, macs, macs, needed, 0.0), rows)

@@ -1,4 +1,4 @@
-"""From an image as it was read to logits, probabilities and labels of its size, in whatever runs the network."""
+"""Computes logits, probabilities and labels of an image in memory, in any runtime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TILE_PIXELS = {2: 1024, 3: 128}
 
 
 def default_plan(config: NetworkConfig, image: tuple[int, ...]) -> TilePlan:
-    """Tiles of some 1024² or 128³ input pixels, or the least that works; one tile where no tiling would be exact."""
+    """Tiles of some 1024² or 128³ input pixels, or the minimum; or one tile if tiling cannot be exact."""
     if not config.geometry.shift_invariant:
         return plan_tiles(config.geometry, image)
     return plan_tiles(config.geometry, image, tile_below(config.geometry, TILE_PIXELS[config.spatial_dims]))
@@ -37,7 +37,7 @@ def predict_output(
     """All that a network says of an image in memory: as `predict_image`, and behind the logits the distance of a
     network that predicts one (`NetworkConfig.distance_head`).
 
-    Args, Raises: as of `predict_image`.
+    Args, Raises: as in `predict_image`.
 
     Returns:
         (*spatial, config.output_channels).
@@ -53,14 +53,14 @@ def predict_image(
     data: DataSpec,
     plan: TilePlan | None = None,
 ) -> Float32[np.ndarray, "*spatial k"]:
-    """The logits of an image in memory, of any size: prepared, tiled, stitched.
+    """Computes the logits of an image in memory, of any size: it is prepared, tiled and stitched.
 
     Args:
-        run: of a runtime, such as `unet_jax.JaxRuntime(model).run`: images (N, *tile, C) float32 to logits
+        run: `run` of a runtime, such as `unet_jax.JaxRuntime(model).run`: images (N, *tile, C) float32 to logits
             (N, *out, K).
         image: (H, W, C) or (D, H, W, C), uint8, uint16 or floating, as it was read.
-        config, data: of the network.
-        plan: the tiles. None: of some 1024² or 128³ pixels, or the whole image where no tiling would be exact.
+        config, data: config and data spec of the network.
+        plan: the tiles. None: tiles of about 1024² or 128³ pixels, or the whole image if tiling cannot be exact.
 
     Returns:
         K logits of each pixel; see `most_probable` and `probabilities`. `predict_output` also gives the distance of a
@@ -88,15 +88,15 @@ def sample_image(
     noise: Float32[np.ndarray, "s features"],
     plan: TilePlan | None = None,
 ) -> Float32[np.ndarray, "s *spatial k"]:
-    """The logits of S hypotheses of an image, in a network with a latent variable.
+    """Computes the logits of S samples for an image, in a network with a latent variable.
 
-    What does not depend on the noise is computed once.
+    The part of the network that does not depend on the noise is computed once.
 
     Args:
         run: (images (1, *tile, C), noise (S, features)) to (S, *out, K), such as a runtime's `run`.
         image, config, data: as in `predict_image`.
         noise: see `unet_spec.ops.draw_noise`.
-        plan: as in `predict_image`; all tiles of a hypothesis have its noise.
+        plan: as in `predict_image`; all tiles of a sample have the same noise.
 
     Example:
         >>> from unet_data import sample_image

@@ -46,7 +46,8 @@ from .strips import stream_of
 
 
 class Progress:
-    """Receives what `predict_file` reports while it works. By default, warnings are Python's and nothing else is shown.
+    """Receives the progress reports of `predict_file`. By default, warnings are Python warnings and nothing else is
+    shown.
 
     Example:
         >>> from unet_data import Progress
@@ -56,33 +57,33 @@ class Progress:
     """
 
     def warn(self, message: str) -> None:
-        """Something about the image is odd; it is computed anyway."""
+        """Reports something suspicious about the image, which is computed nevertheless."""
         warnings.warn(message, stacklevel=3)
 
     def planned(self, message: str, total: int, before: int) -> None:
-        """The plan in words; pixels to compute in total, and those that an earlier run has done."""
+        """Reports the plan in words, the pixels to compute in total, and those that an earlier run has computed."""
 
     def written(self, number: int, pixels: int) -> None:
-        """A tile is on the disk: its number, its pixels."""
+        """Reports that a tile has been written: its number and its pixels."""
 
     def labelled(self, number: int, count: int) -> None:
-        """The objects of a block of an image are labelled: its number, the number of blocks."""
+        """Reports that the objects of a block are labelled: its number, and the number of blocks."""
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What became of a file.
+    """Result of predicting a file.
 
     Attributes:
-        plan: of the tiles, and what they cost.
-        shape: of the result.
-        computed, tiles: how many tiles were computed now, of how many.
-        pixels, seconds: computed now.
-        finished: whether the result is written; not by a shard.
-        before, peak: bytes in memory before the first tile, and at the most while tiles were computed.
-        shares: of each class in the pixels of a result of labels; else empty.
-        objects: what was found, of the output "objects" when finished.
-        facts: what the file says of its pixels, and what was decided when it was read.
+        plan: plan of the tiles, and what they cost.
+        shape: shape of the result.
+        computed, tiles: number of tiles computed in this call, and in all.
+        pixels, seconds: pixels computed in this call, and their time.
+        finished: whether the result is written; False for a shard.
+        before, peak: memory in bytes before the first tile, and the maximum while tiles were computed.
+        shares: shares of each class in the pixels of a result of labels; else empty.
+        objects: the objects found, for the output "objects" when finished.
+        facts: what the file states about its pixels, and what the reader decided.
 
     Example:
         >>> from unet_data import PredictResult
@@ -116,12 +117,12 @@ def predict_file(
     Finished tiles are kept in `target`.part until the result is written, so an interrupted call can be repeated.
 
     Args:
-        network: what computes.
+        network: the network, in an open runtime.
         source: PNG, JPEG, TIFF, BigTIFF, OME-TIFF, .npy or .zarr: one or more images of one size (each page of a TIFF),
             or volumes.
         target: .tif, .png, .npy, .zarr, .nii or .nii.gz; several images or samples are its pages, or its first axis.
-        settings: what is computed. None: labels, by tiles.
-        progress: what is called on the way.
+        settings: what to compute. None: labels, by tiles.
+        progress: receives progress reports.
 
     Returns:
         The plan, the shape of the result, time and memory.
@@ -214,30 +215,28 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
     config = network.config
     if labelled_image(target) is not None and settings.output not in ("labels", "objects"):
         raise InputError(
-            f"{shown(target)}: is the place of labels or objects; write {settings.output} to another .zarr"
+            f"{shown(target)}: a label image holds only labels or objects; write {settings.output} to another .zarr"
         )
     if url_of(target) is not None and settings.output == "objects":
-        raise InputError(
-            f"{shown(target)}: objects are numbered in a folder of this machine; write them to a local file"
-        )
+        raise InputError(f"{shown(target)}: objects can only be written to a local file, not behind a URL")
     values, dtype = _output(network, target, settings).pixel(config)
     pixel = _of_file(settings, dtype, values)
     check_target(target, settings.overwrite, *pixel, max(settings.samples, 1), config.spatial_dims)
     check_not_input(target, [source])
     if settings.output == "objects":
         if network.data.overlapping:
-            raise InputError("objects are of classes of which a pixel has one; those of this network may overlap")
+            raise InputError("objects need one class per pixel; the classes of this network may overlap")
         settings_for(network.data, config, settings.objects)
     if settings.strips:
         stream_of(network)
     if settings.samples:
         draw_noise(config.graph, settings.samples, settings.seed)  # raises where there is no latent variable
         if network.name.startswith("mnn"):
-            raise InputError("mnn takes no noise, so it cannot draw --samples; add --runtime onnx")
+            raise InputError("mnn cannot draw --samples, since it has no noise input; add --runtime onnx")
 
 
 def _output(network: OpenNetwork, target: Path, settings: PredictSettings) -> Output:
-    """What is written of the network's output."""
+    """The part of the network's output that is written."""
     written = settings.written_to(target)
     return replace(written, overlapping=network.data.overlapping, distance=network.config.distance_head)
 
@@ -249,7 +248,7 @@ def _of_file(settings: PredictSettings, dtype: np.dtype, values: tuple[int, ...]
 
 def _oddities(network: OpenNetwork, pictures: Sequence[Picture]) -> Iterator[str]:
     if len(pictures[0].shape) == 4 and pictures[0].shape[0] == 1:
-        yield "one plane, where the network takes volumes"
+        yield "a single plane, but the network takes volumes"
     data = network.data if pictures[0].facts.nodata is None else replace(network.data, nodata=pictures[0].facts.nodata)
     if odd := looks_foreign(pictures[0], data):
         yield odd

@@ -1,4 +1,4 @@
-"""From a user's images to what the network takes, as the manifest says; and what is refused on the way."""
+"""Converts a user's images to the input of the network, as the manifest describes, and refuses invalid images."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _MIDDLE = {2: 512, 3: 64}
 
 
 def looks_foreign(image: Windowed, data: DataSpec) -> str | None:
-    """Finds images whose values are of another unit than those of the training: 12 bits in a file of 16, or floats of 0
-    to 255 where they were 0 to 1.
+    """Finds images whose values have another unit than the training images: 12-bit data in 16-bit files, or floats
+    of 0 to 255 instead of 0 to 1.
 
-    The training images have mean 0 and standard deviation 1 over all. A mean beyond ±5, or a standard deviation above 5
-    or below 0.1 (but not 0, as of a constant window), is nearly always another unit.
+    After normalisation the training images have mean 0 and standard deviation 1. A mean beyond ±5, or a standard
+    deviation above 5 or below 0.1 (but not 0, as in a constant window), nearly always means another unit.
 
     Args:
-        image: (*spatial, C), of which the middle is read.
-        data: of the network.
+        image: (*spatial, C); its central part is read.
+        data: data spec of the network.
 
     Returns:
-        What is odd; None if nothing is, or the network has no mean and std.
+        A message; None if the values are plausible, or the network has no mean and std.
 
     Example:
         >>> from unet_data import looks_foreign
@@ -57,8 +57,9 @@ def looks_foreign(image: Windowed, data: DataSpec) -> str | None:
     c = int(np.argmax(odd))
     unit = f"divided by {full_scale(window.dtype):g}" if window.dtype.kind == "u" else "as it is"
     return (
-        f"values unlike those trained on: channel {c} ({window.dtype}, {unit}) has mean {means[c]:.3g} and standard "
-        f"deviation {spreads[c]:.3g} where the training images have 0 and 1; are they of the same unit?"
+        f"values differ from those of the training images: channel {c} ({window.dtype}, {unit}) has "
+        f"mean {means[c]:.3g} and standard "
+        f"deviation {spreads[c]:.3g} where the training images have 0 and 1; is the unit the same?"
     )
 
 
@@ -81,17 +82,18 @@ def _for_channels(images: np.ndarray, config: NetworkConfig, data: DataSpec, lay
 def prepare(
     images: Shaped[np.ndarray, "*any"], config: NetworkConfig, data: DataSpec
 ) -> Float32[np.ndarray, "n *spatial c"]:
-    """From images as they were read to what a network takes: normalised as its data spec says, each by itself.
+    """Converts images as read to the input of a network, normalised by its data spec, each image separately.
 
-    Integers count as x / the largest value of their dtype; floats as they are. Pixels without data become 0.
+    Integers are divided by the largest value of their dtype; floats are used as they are. Pixels without data become 0.
 
     Args:
         images: (N, *spatial, C), uint8, uint16 or floating.
-        config: of the network.
+        config: config of the network.
         data: its normalisation and the value of pixels without data.
 
     Raises:
-        InputError: a wrong number of axes or channels, an empty batch or axis, another dtype, NaN or infinity.
+        InputError: the number of axes or channels or the dtype is wrong, the batch or an axis is empty, or a value is
+            NaN or infinite.
 
     Example:
         >>> from unet_data import prepare
@@ -106,13 +108,13 @@ def prepare(
     if images.shape[-1] != config.in_channels:
         images = _for_channels(images, config, data, layout)
     if not images.size:
-        raise InputError(f"images of shape {images.shape} hold no pixel")
+        raise InputError(f"images of shape {images.shape} have no pixels")
     if images.dtype.kind != "f" and images.dtype not in (np.uint8, np.uint16):
         raise InputError(f"images are {images.dtype}; allowed: uint8, uint16 and floating point")
     missing = False if data.nodata is None else void(images, data.nodata)
     if images.dtype.kind == "f" and (bad := int((~np.isfinite(images) & ~np.asarray(missing)).sum())):
         many = "only NaN or infinite values" if bad == images.size else f"{bad} NaN or infinite values"
-        raise InputError(f"images hold {many} of {images.size}; the network would spread them")
+        raise InputError(f"images contain {many} of {images.size}; the network would spread them over its output")
     if data.normalization in ("image", "percentile"):
         return np.stack([Normalization.of(data, image).apply(image) for image in images])
     if data.mean or data.nodata is not None:

@@ -17,31 +17,33 @@ from .views import Symmetry
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """What `predict_file` computes of an image. The defaults are those of `unet predict`.
+    """Settings of `predict_file`. The defaults are those of `unet predict`.
 
     Attributes:
         output: "labels" (class numbers), "probabilities", "logits" or "objects" (numbers of objects), see `Output`.
-        dtype: of probabilities (uint8: 0 to 255, and always in a PNG) and logits.
-        memory: bytes that the process may have in memory in total; the tiles that cost the least work in it are
-            planned. None: 2 GiB for tiles, half of what is available if that is less; no limit for a `tile` and for a
-            network that cannot be tiled exactly.
-        tile: pixels per axis of a tile, instead of a plan by memory.
-        halo: outputs to drop at inner edges of tiles. None: as many as exactness takes; fewer are an approximation.
-        strips: compute strip by strip (in PyTorch or JAX); nothing is computed twice.
+        dtype: dtype of probabilities (uint8: 0 to 255, and always in a PNG) and logits.
+        memory: memory limit of the process in bytes; the tile size with the least work within it is chosen. None: 2 GiB
+            for tiles, or half of the available memory if that is less; no limit with `tile` and for a network that
+            cannot be tiled exactly.
+        tile: size of the tiles in pixels per axis, instead of a choice by memory.
+        halo: output pixels discarded at inner tile edges. None: as many as an exact result needs; fewer give an
+            approximation.
+        strips: process the image row by row (in PyTorch or JAX); no pixel is computed twice.
         augment: test-time augmentation, see `unet_data.inference.views`.
         blend: average overlapping tiles, see `predict_blended`.
         shard: (i, n) computes the i-th of n parts of the tiles and leaves the result to a run without shard.
-        samples, seed: hypotheses to draw of each image, in networks with a latent variable; 0: that of the mean. They
-            are the pages of the result.
-        overwrite: replace a target that exists.
-        objects: how objects are made. None: as is stored with the network, else the defaults for its classes.
+        samples, seed: number of segmentations to sample per image from networks with a latent variable, and the random
+            seed; 0: one, from the mean. They are the pages of the result.
+        overwrite: replace an existing target.
+        objects: settings of the object separation. None: those stored with the network, else the defaults for its
+            classes.
         table: also write measurements of the objects, to a .csv or .parquet.
         outlines: also write the objects' outlines, to a .geojson (QuPath), .zip (ImageJ ROIs) or .json (COCO).
-        reading: how the image is read where its file leaves a choice. None: as in training, where that is stored with
+        reading: how the image is read if there is a choice. None: as in training, where that is stored with
             the network.
 
     Raises:
-        InputError: settings that exclude each other, or are out of range.
+        InputError: settings cannot be combined, or are out of range.
 
     Example:
         >>> from unet_data import PredictSettings
@@ -75,14 +77,17 @@ class PredictSettings:
         if self.strips and (self.augment or self.blend or self.tile is not None or self.halo is not None):
             raise InputError("--strips needs no tiles: leave out --tile, --halo, --blend and --augment")
         if self.samples and (self.strips or self.whole or self.augment or self.shard):
-            raise InputError("--samples draws whole segmentations: leave out --strips, --blend, --augment and --shard")
+            raise InputError(
+                "--samples cannot be combined with --strips, --blend, --augment or --shard: leave them out"
+            )
         if self.output != "objects" and (self.objects or self.table or self.outlines):
-            raise InputError("--table, --outlines and --object-settings are of objects: add --output objects")
+            raise InputError("--table, --outlines and --object-settings need --output objects")
         if self.shard and self.whole:
-            raise InputError("--blend and rotations need the image in one piece: leave out --shard")
+            raise InputError("--blend and rotations need the whole image: leave out --shard")
 
     def written_to(self, target: Path) -> Output:
-        """What is written to a file of this name; of objects, the probabilities that they are made of."""
+        """The output that is written to a file of this name; for objects, the probabilities from which they are
+        separated."""
         if self.output == "objects":
             return Output("objects", "uint8")
         png = target.suffix.lower() == ".png" and self.output == "probabilities"
@@ -90,5 +95,5 @@ class PredictSettings:
 
     @property
     def whole(self) -> bool:
-        """Whether an image is in memory as a whole."""
+        """Whether the whole image must be in memory."""
         return self.blend or self.augment == "rotations"

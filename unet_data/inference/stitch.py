@@ -35,9 +35,9 @@ def compute_tiles(
     Args:
         run: the network.
         image: (*spatial, C).
-        plan: of the image.
+        plan: plan of the image.
         out_channels: K.
-        numbers: of the tiles.
+        numbers: numbers of the tiles.
         prepare: from windows (N, *tile, C) as they are in the image to what `run` takes.
         batch: tiles at a time.
 
@@ -63,19 +63,19 @@ def compute_tiles(
             tiles, windows = reading.result()
             logits, expected = run(windows), (len(tiles), *out, out_channels)
             if logits.shape != expected:
-                raise InputError(f"the network gave {logits.shape} for tiles {windows.shape}; expected {expected}")
+                raise InputError(f"the network returned {logits.shape} for tiles {windows.shape}; expected {expected}")
             check_logits(logits)
             for tile, number, own in zip(tiles, group, logits, strict=True):
                 yield tile, number, own[tile.source]
 
 
 def check_logits(logits: np.ndarray) -> None:
-    """Raises InputError where a network's logits are not finite: no label follows from such."""
+    """Raises InputError if a network's logits are not finite: no label follows from such."""
     if not all_finite(logits):
         bad = np.count_nonzero(~np.isfinite(logits))
         raise InputError(
-            f"the network gave NaN or infinite logits ({bad} of {logits.size}): its weights overflow on this image; "
-            "unet diff names the layer"
+            f"the network returned NaN or infinite logits ({bad} of {logits.size}): it overflows on this "
+            "image; unet diff finds the layer"
         )
 
 

@@ -48,7 +48,7 @@ def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[
     """Begins a run in a folder, or joins the one that has begun there.
 
     Args:
-        folder: of the tiles.
+        folder: folder of the tiles.
         asked: all that the result depends on, which must be the same; as JSON has it.
         planned: how this process would go about it, as JSON has it; of several that start at the same time, the first
             one's holds for all.
@@ -85,12 +85,12 @@ def _joined(folder: Path, record: dict[str, Any], text: str) -> dict[str, Any]:
         found = parse_json(text, folder / RUN)
         there, how = dict(found["asked"]), dict(found["planned"])
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{where}: {RUN} is damaged, or not of a prediction; move the folder away") from None
+        raise InputError(f"{where}: {RUN} is damaged, or not from a prediction; move the folder elsewhere") from None
     if there != record["asked"]:
         keys = [k for k in {**record["asked"], **there} if record["asked"].get(k) != there.get(k)]
         raise InputError(
-            f"{where} holds tiles of another run, with another {', '.join(keys)}; "
-            "give the same settings to go on, or delete the folder to begin anew"
+            f"{where} contains tiles of another run, with another {', '.join(keys)}; "
+            "give the same settings to continue it, or delete the folder to start again"
         )
     return how
 
@@ -98,7 +98,9 @@ def _joined(folder: Path, record: dict[str, Any], text: str) -> dict[str, Any]:
 def _check_own(folder: Path) -> None:
     """Refuses a folder that holds anything but a run: it is somebody's, and would be filled and deleted."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"{folder}: is no folder of tiles; move it away, or choose another name for the result")
+        raise InputError(
+            f"{folder}: is not a folder of tiles; move it elsewhere, or choose another name for the result"
+        )
     if url_of(folder) is not None:
         entries = remote.names(folder)
     else:
@@ -106,8 +108,8 @@ def _check_own(folder: Path) -> None:
     foreign = sorted(name for name in entries if not _OWN.fullmatch(name))
     if foreign:
         raise InputError(
-            f"{shown(folder)}: holds {foreign[0]}, which no prediction wrote; move it away, or choose another name for "
-            "the result"
+            f"{shown(folder)}: contains {foreign[0]}, which is not from a prediction; move it elsewhere, "
+            "or choose another name for the result"
         )
 
 
@@ -120,8 +122,8 @@ def check_room(folder: Path, result: int) -> None:
     disk = next(each for each in folder.absolute().parents if each.exists())
     if (free := shutil.disk_usage(disk).free) < (needed := 2 * result - there):
         raise InputError(
-            f"{folder.parent}: the tiles and the result take up to {format_bytes(needed)}, the disk has "
-            f"{format_bytes(free)} left"
+            f"{folder.parent}: the tiles and the result need up to {format_bytes(needed)}, but only "
+            f"{format_bytes(free)} are free on the disk"
         )
 
 
@@ -149,7 +151,7 @@ def shard(count: int, part: int, parts: int) -> range:
         [range(0, 3), range(3, 6), range(6, 10)]
     """
     if parts < 1 or not 1 <= part <= parts:
-        raise InputError(f"--shard {part}/{parts} does not exist; give i/n with i from 1 to n")
+        raise InputError(f"--shard {part}/{parts} is not a part; give i/n with i from 1 to n")
     return range(count * (part - 1) // parts, count * part // parts)
 
 
@@ -159,7 +161,7 @@ class TileStore:
 
     Attributes:
         folder: RESULT.part.
-        plan: of every image.
+        plan: plan of every image.
         images: how many there are.
         value_shape, dtype: of a pixel of the result: () or (K,).
     """
@@ -187,13 +189,13 @@ class TileStore:
         try:
             entries = os.listdir(self.folder) if self._local else remote.names(self.folder)
         except OSError as e:
-            raise InputError(f"{self.folder}: was taken away, or cannot be read ({e.strerror})") from None
+            raise InputError(f"{self.folder}: was removed, or cannot be read ({e.strerror})") from None
         found = [re.fullmatch(r"(\d+)-(\d+)\.npy", entry) for entry in entries]
         return {int(name[1]) * len(self.plan) + int(name[2]) for name in found if name}
 
     def put(self, number: int, pixels: np.ndarray) -> None:
         """Keeps a finished tile: on the disk, not only in its cache, when this returns. Raises InputError."""
-        kept = f"; the tiles finished so far are kept in {self.folder}: make room and run the same command again"
+        kept = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
         path = self.path(number)
         if not self._local:
             _remote_tile.cache_clear()
@@ -206,7 +208,7 @@ class TileStore:
             os.fsync(file.fileno())
 
     def load(self, number: int) -> np.ndarray:
-        """A finished tile, mapped. Raises InputError where its file is missing or damaged."""
+        """A finished tile, mapped. Raises InputError if its file is missing or damaged."""
         shape = tuple(s.stop - s.start for s in self.plan[number % len(self.plan)].target) + self.value_shape
         path, pixels = self.path(number), None
         with contextlib.suppress(OSError, ValueError, EOFError):
@@ -225,11 +227,11 @@ class TileStore:
 
         facts, labels: of the file that they were computed from, and whether they are class numbers.
         """
-        kept = f"; the finished tiles are kept in {self.folder}: make room and run the same command again"
+        kept = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
         write_windows(path, [Mosaic(self, image) for image in range(self.images)], kept, facts, labels)
 
     def shares(self, classes: int) -> tuple[float, ...]:
-        """The share of each class in the pixels of all finished tiles of class numbers, or of masks, one a class."""
+        """The share of each class in the pixels of all finished tiles of class numbers, or of masks, one per class."""
         counts, pixels = np.zeros(classes, np.int64), 0
         for number in sorted(self.done()):
             tile = self.load(number)

@@ -37,9 +37,9 @@ def compute_bands(
     Args:
         network: with a runtime that has `stream`.
         picture: (*spatial, C).
-        plan: of bands, see `unet_spec.tiling.strips.plan_bands`.
+        plan: plan of bands, see `unet_spec.tiling.strips.plan_bands`.
         numbers: sorted.
-        rows: of the canvas that enter at a time, a multiple of the network's total stride.
+        rows: rows of the canvas that enter at a time, a multiple of the network's total stride.
     """
     start = 0
     for i, number in enumerate(numbers):

@@ -25,10 +25,10 @@ PAPER_ROTATIONS = tuple(360.0 * k / 7 for k in range(7))
 
 
 def augmented(run: Run, symmetry: Symmetry, overlapping: bool = False, distance: bool = False) -> Run:
-    """The same network, averaged over views of each tile.
+    """The same network with test-time augmentation: probabilities are averaged over views of each tile.
 
     Tiles stay exact: a tile on the grid of total strides stays on it when the image is flipped. Turned tiles swap their
-    sides, so a runtime for one size needs square tiles.
+    sides, so a runtime for a fixed size needs square tiles.
 
     Args:
         run: the network.
@@ -116,7 +116,7 @@ def predict_rotated(
         predict: from an image of any size to its logits.
         image: (H, W, C).
         angles: degrees; 0 takes the image as it is.
-        overlapping, distance: as of `augmented`.
+        overlapping, distance: as in `augmented`.
 
     Raises:
         InputError: a volume.

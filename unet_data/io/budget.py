@@ -31,7 +31,7 @@ def memory_limit(limit: int | None) -> Iterator[None]:
         _given.reset(token)
 
 
-def check_memory(where: object, needed: int, stored: int, what: str = "its pixels take") -> None:
+def check_memory(where: object, needed: int, stored: int, what: str = "its pixels need") -> None:
     """Refuses an image before any memory is asked for.
 
     The limit is that of `memory_limit`, else the environment variable UNET_MEMORY, else half of the memory that is
@@ -54,9 +54,9 @@ def check_memory(where: object, needed: int, stored: int, what: str = "its pixel
     given = _given.get()
     if given is None and (text := os.environ.get(VARIABLE)):
         given = parse_bytes(text)
-    limit, why = given, "which is the limit"
+    limit, why = given, "the given limit"
     if limit is None:
-        limit, why = available() // 2, "half of what is free"
+        limit, why = available() // 2, "half of the free memory"
         if needed > PLAUSIBLE * stored and limit > DOUBTFUL:
             limit, why = DOUBTFUL, f"the limit for a file of {format_bytes(stored)}"
     if needed > limit:

@@ -164,5 +164,5 @@ def lost(facts: FileFacts, ending: str) -> str | None:
             return None
         held += (*_NIFTI, ".ome.zarr", *(_TIFF if "ome" in extra else ()))
     if facts.turned:
-        return f"the {what} of the image is left out, since its pixels were turned; --orientation ignore keeps both"
-    return None if ending in held else f"{ending} does not hold the {what} of the image; {held[0]} does"
+        return f"the {what} of the image is not written, since its pixels were turned; --orientation ignore keeps both"
+    return None if ending in held else f"{ending} cannot store the {what} of the image; {held[0]} can"

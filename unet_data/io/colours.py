@@ -58,10 +58,10 @@ def parse_class_colors(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
         found.setdefault((match[1] or "").strip() or str(index), []).append(int(match[2], 16))
     each = [color for colors in found.values() for color in colors]
     if len(set(each)) < len(each):
-        raise InputError(f"class colors {text!r}: each colour once")
+        raise InputError(f"class colors {text!r}: list each colour only once")
     named = [name for name in found if not name.isdigit()]
     if named and len(named) < len(found):
-        raise InputError(f"class colors {text!r}: give a name to all of them or to none")
+        raise InputError(f"class colors {text!r}: name all classes or none")
     return tuple((name if named else "", tuple(colors)) for name, colors in found.items())
 
 
@@ -98,7 +98,7 @@ def numbers_of_colours(pixels: Shaped[np.ndarray, "*n c"], listed: str, where: o
         others, counts = np.unique(code[wrong], return_counts=True)
         worst = int(np.argmax(counts))
         first = np.argwhere(code == others[worst])[0].tolist()
-        more = f", and {len(others) - 1} other colours that are not" if len(others) > 1 else ""
+        more = f", and {len(others) - 1} other unlisted colours" if len(others) > 1 else ""
         page = f"page {first[0]}, " if len(first) > 2 and len(code) > 1 else ""
         at = f"{page}row {first[-2]}, column {first[-1]}" if len(first) > 1 else f"{first[0]}"
         raise InputError(

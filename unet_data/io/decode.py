@@ -108,17 +108,17 @@ def decode(
         pixels, note = adapted(pixels, settings.channels)
         facts = replace(facts, read_as=(*facts.read_as, note)) if note else facts
     if pixels.size == 0:
-        raise InputError(f"{path}: holds no pixels (shape {pixels.shape}); replace it with a complete copy")
+        raise InputError(f"{path}: has no pixels (shape {pixels.shape}); replace it with a complete copy")
     if pixels.dtype.kind not in "buif":
-        raise InputError(f"{path}: holds {pixels.dtype} values; images must be integer or floating point")
+        raise InputError(f"{path}: has {pixels.dtype} values; images must be integer or floating point")
     return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("=")), facts
 
 
 def _unknown(head: bytes) -> str:
     if head.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS, not the file itself; fetch it (git lfs pull)"
+        return "is a Git LFS pointer, not the file itself; fetch the file (git lfs pull)"
     if head.startswith(b"/annex/") or b".git/annex" in head:
-        return "is a pointer of git-annex, not the file itself; fetch it (git annex get)"
+        return "is a git-annex pointer, not the file itself; fetch the file (git annex get)"
     return "is not a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or NIfTI file; convert it to one of them"
 
 
@@ -140,4 +140,4 @@ def check_ratio(path: Path, shape: tuple[int, ...]) -> None:
     """Refuses a size that the file cannot hold: one damaged field can claim terabytes."""
     stored = path.stat().st_size
     if math.prod(shape) > _LARGEST_RATIO * stored:
-        raise InputError(f"{path}: cannot be read, {stored} bytes cannot hold a picture of shape {shape}: damaged")
+        raise InputError(f"{path}: is damaged: {stored} bytes cannot contain an image of shape {shape}")

@@ -61,31 +61,29 @@ class ReadSettings:
         if len(parse_class_colors(self.class_colors)) == 1:
             raise InputError(f"class colors {self.class_colors!r}: list all classes, the background first")
         if self.class_colors and self.palette == "index":
-            raise InputError(
-                "class_colors reads colours, palette index the index in their place: leave out one of them"
-            )
+            raise InputError("class_colors reads colours, but palette index reads indices: leave out one of the two")
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a file says of its pixels, and what the reader did with them. "" and None: nothing, or unknown.
+    """What a file states about its pixels, and what the reader did with them. "" and None: nothing, or unknown.
 
     Attributes:
-        dtype: of the stored values, such as "uint16".
-        axes: of the file in its own order, by tifffile's letters: "TZCYX", "YXS".
+        dtype: dtype of the stored values, such as "uint16".
+        axes: axes in file order, by tifffile's letters: "TZCYX", "YXS".
         sizes: lengths of these axes.
-        orientation: the tag's value; 1 is upright.
-        turned: whether the pixels were turned by it.
-        alpha: what became of an alpha channel, "dropped" or "kept".
-        white_is_zero: what was done with such a file, "inverted" or "stored".
-        palette: how an index was read, as "index", "grey" or "colour".
-        colours: (red, green, blue) of each number, of a palette read as index.
-        left_out: pictures of the file that were not read, in words.
-        read_as: what axes or channels were taken for, in words.
-        nodata: the value that the file declares to be no data.
+        orientation: value of the orientation tag; 1 is upright.
+        turned: whether the pixels were turned because of it.
+        alpha: what was done with an alpha channel: "dropped" or "kept".
+        white_is_zero: what was done with a file marked so: "inverted" or "stored".
+        palette: how a palette was read: as "index", "grey" or "colour".
+        colours: (red, green, blue) of each number of a palette read as index.
+        left_out: images of the file that were not read, in words.
+        read_as: how axes or channels were interpreted, in words.
+        nodata: value that the file declares for pixels without data.
         spacing: pixel size along (z,) y, x, in `unit`.
-        unit: of the spacing, such as "mm" or "micrometer".
-        extra: what the result takes over by its own name: tags of a GeoTIFF, a resolution, an affine.
+        unit: unit of the spacing, such as "mm" or "micrometer".
+        extra: metadata that a result takes over, by name: tags of a GeoTIFF, a resolution, an affine.
 
     Example:
         >>> from unet_data import FileFacts
@@ -111,11 +109,11 @@ class FileFacts:
 
     @property
     def settled(self) -> bool:
-        """Whether `ReadSettings` decided anything about the file."""
+        """Whether `ReadSettings` had any effect on the file."""
         return bool(self.orientation != 1 or self.alpha or self.white_is_zero or self.palette)
 
     def decisions(self, role: Role) -> Iterator[tuple[str, str]]:
-        """What was decided, each in words, with the option that decides otherwise ("" where there is none)."""
+        """The decisions in words, each with the option that changes it ("" if there is none)."""
         if self.turned:
             yield f"turned by the orientation tag ({self.orientation})", "--orientation ignore leaves them as stored"
         elif self.orientation != 1:
@@ -184,7 +182,7 @@ def summary(facts: Sequence[FileFacts], role: Role) -> list[str]:
     """One line a decision: what was decided, of how many, and the option that decides otherwise.
 
     Args:
-        facts: of each image or label of a set.
+        facts: facts of each image or label of a set.
         role: what they are.
 
     Example:

@@ -41,7 +41,7 @@ def read_stack(path: str | Path, settings: ReadSettings | None = None) -> Shaped
 
     Args:
         path: the file; its format is recognised by its first bytes.
-        settings: how files are read where they leave a choice.
+        settings: how files are read if there is a choice.
 
     Returns:
         (N, H, W, C) uint8, uint16 or float32 (see the table above). N counts the pages of a TIFF in file order (its Z,
@@ -81,7 +81,7 @@ def read_image(path: str | Path, settings: ReadSettings | None = None) -> Shaped
     """
     stack = read_stack(path, settings)
     if len(stack) != 1:
-        raise InputError(f"{path}: holds {len(stack)} pages where one image is expected; read it as a stack")
+        raise InputError(f"{path}: holds {len(stack)} pages; one image is expected; read it as a stack")
     return stack[0]
 
 
@@ -101,8 +101,8 @@ def write_stack(
         path: .tif, .tiff or .png.
         array: (N, H, W) or (N, H, W, C), uint8, uint16 or float32, finite. A PNG takes one channel (uint8, uint16) or
             three (uint8).
-        facts: of the file that the array was computed from: a TIFF takes over its georeference, resolution, pixel size,
-            time and depth.
+        facts: facts of the file that the array was computed from: a TIFF takes over its georeference, resolution, pixel
+            size, time and depth.
         spatial_dims: 3 where pages are the planes of volumes, one volume after the other.
         labels: the numbers are classes: an 8-bit PNG shows each in its own colour; `read_labels` gives the numbers.
 
@@ -119,7 +119,9 @@ def write_stack(
     if suffix not in WRITABLE_SUFFIXES:
         raise InputError(f"{path}: cannot write {suffix or 'a file without suffix'}; use one of .png, .tif, .tiff")
     if array.ndim not in (3, 4) or array.size == 0:
-        raise InputError(f"{path}: cannot write shape {array.shape}; give (N, H, W) or (N, H, W, C), none of them 0")
+        raise InputError(
+            f"{path}: cannot write shape {array.shape}; give (N, H, W) or (N, H, W, C), each length 1 or more"
+        )
     if array.dtype not in (np.uint8, np.uint16, np.float32):
         raise InputError(f"{path}: cannot write {array.dtype}; convert to uint8, uint16 or float32")
     _refuse_nonfinite(array, path)
@@ -187,9 +189,9 @@ def _refuse_nonfinite(array: np.ndarray, path: str | Path) -> None:
 def _check_png(path: Path, pixels: np.ndarray) -> None:
     count, channels, dtype = len(pixels), pixels.shape[-1], pixels.dtype
     if count != 1:
-        raise InputError(f"{path}: PNG holds one picture, not {count}; use .tif")
+        raise InputError(f"{path}: a PNG contains one image, not {count}; use .tif")
     if (channels, dtype.name) not in ((1, "uint8"), (1, "uint16"), (3, "uint8")):
-        raise InputError(f"{path}: PNG does not hold {channels} channel(s) of {dtype} here; use .tif")
+        raise InputError(f"{path}: a PNG cannot store {channels} channel(s) of {dtype}; use .tif")
 
 
 def _save_png(path: Path, pixels: np.ndarray, labels: bool) -> None:

@@ -51,15 +51,15 @@ MOST_PICTURES = 100_000
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (*spatial, C) that is read by windows: indexed by one slice (without step) per spatial axis.
+    """An image (*spatial, C) that is read by windows: index it by one slice (without step) per spatial axis.
 
     Attributes:
         shape: (*spatial, C).
-        read: from slices with known ends, one per spatial axis, to the stored pixels (*window, C).
+        read: function from slices with known ends, one per spatial axis, to the stored pixels (*window, C).
         where: the file, for messages.
-        held: bytes of memory that reading from the file may come to hold; of an array, which is mapped anew for each
-            window, a small number that bounds how many are open.
-        facts: what the file says of its pixels, and what was decided.
+        held: maximum memory, in bytes, that reading from the file keeps. For an array, which is mapped for each window,
+            a small number that limits how many are open.
+        facts: what the file states about its pixels, and what the reader decided.
 
     Example:
         >>> from unet_data import Picture
@@ -112,7 +112,7 @@ def open_pictures(
         channels: C. None: any; the last axis of an array is then one of channels if it is at most 4 long.
         whole_below: bytes of pixels up to which a TIFF is read in one piece.
         role: "label" keeps the numbers of a mask file (palette indices, 2- and 4-bit grey) for `Picture.read`.
-        settings: how files are read where they leave a choice.
+        settings: how files are read if there is a choice.
 
     Raises:
         InputError: the file is missing, damaged, cut short, of another format, or has other axes or channels.
@@ -144,7 +144,7 @@ def open_pictures(
         else:
             pictures = [replace(each, facts=pages.facts) for each in _of_pages(pages, spatial_dims, str(path))]
     if settings.axes and (is_zarr(path) or path.suffix == ".npy"):
-        note = f"axes taken as {pictures[0].facts.axes}"
+        note = f"axes read as {pictures[0].facts.axes}"
         pictures = [replace(p, facts=replace(p.facts, read_as=(*p.facts.read_as, note))) for p in pictures]
     if changes and not (pictures[0].facts.read_as and pictures[0].facts.read_as[-1] in (REPEATED, AVERAGED)):
         pictures = [_adapted(each, settings.channels) for each in pictures]
@@ -161,7 +161,7 @@ def open_pictures(
 
 
 def check_depth(settings: ReadSettings, spatial_dims: int) -> None:
-    """Raises InputError where the axes that the user names have no depth, but the network is 3-D."""
+    """Raises InputError if the axes that the user names have no depth, but the network is 3-D."""
     if spatial_dims == 3 and settings.axes and "Z" not in settings.axes:
         raise InputError(f"axes {settings.axes!r}: a 3-D network needs Z, the depth, among them")
 
@@ -209,7 +209,7 @@ def _of_pages(pages: Pages, spatial_dims: int, where: str) -> list[Picture]:
 
 def _check_count(where: object, count: int) -> None:
     if count > MOST_PICTURES:
-        raise InputError(f"{where}: holds {count} pictures; at most {MOST_PICTURES} of a file are read, cut it")
+        raise InputError(f"{where}: holds {count} images; at most {MOST_PICTURES} per file can be read: split it")
 
 
 def _open_npy(path: Path, spatial_dims: int, channels: int | None, role: Role, settings: ReadSettings) -> list[Picture]:
@@ -217,7 +217,9 @@ def _open_npy(path: Path, spatial_dims: int, channels: int | None, role: Role, s
     try:
         header = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as e:  # its header is text of Python: SyntaxError, TokenError, RecursionError, ...
-        raise InputError(f"{path}: cannot be read, no .npy file or cut short ({one_line(e)})") from None
+        raise InputError(
+            f"{path}: cannot be read, since it is not a .npy file or is incomplete ({one_line(e)})"
+        ) from None
 
     def read(index: tuple[Any, ...]) -> np.ndarray:
         # Mapped anew for each window: pages of a mapping that stays open add up to the whole file in memory.
@@ -304,7 +306,7 @@ def _guess(shape: tuple[int, ...], dims: int, channels: int | None, path: Path) 
     if len(shape) == dims + 2:
         return ("n", *spatial, "c")
     raise InputError(
-        f"{path}: an array of shape {shape} is no {dims}-D image with {channels} channel{'s' * (channels > 1)};"
-        f" expected ({', '.join(spatial)}), ({', '.join(spatial)}, c) or (c, {', '.join(spatial)}); --axes, such as "
-        "TZYX, says what they are"
+        f"{path}: an array of shape {shape} is not a {dims}-D image with {channels} channel{'s' * (channels > 1)};"
+        f"expected ({', '.join(spatial)}), ({', '.join(spatial)}, c) or (c, {', '.join(spatial)}); "
+        "--axesnames the axes, such as TZYX"
     )

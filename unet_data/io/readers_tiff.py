@@ -94,10 +94,12 @@ class Pages:
             page = self._page
             rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, self._width)
             segment = min(rows, self._height + rows * page.is_tiled) * columns * samples * series.dtype.itemsize
-            check_memory(path, 2 * segment, end, "a tile or strip takes")
+            check_memory(path, 2 * segment, end, "a tile or strip needs")
         last = self._raw + series.nbytes if self._raw is not None else self._last_byte()
         if last > end:
-            raise InputError(f"{path}: is cut short: its pixels end at byte {last}, the file at byte {end}")
+            raise InputError(
+                f"{path}: is incomplete: its pixels extend to byte {last}, but the file ends at byte {end}"
+            )
         self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 

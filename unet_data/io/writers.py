@@ -84,25 +84,27 @@ def check_target(path: Path, overwrite: bool, dtype: np.dtype, values: tuple[int
     pixel = (dtype.name, values)
     if suffix == ".png" and (images > 1 or dims > 2 or pixel not in (("uint8", ()), ("uint16", ()), ("uint8", (3,)))):
         what = f"{images} image{'s' * (images > 1)}" if dims == 2 else "a volume"
-        raise InputError(f"{path}: PNG does not hold {what} of {' x '.join([*map(str, values), dtype.name])}; use .tif")
+        raise InputError(
+            f"{path}: a PNG cannot store {what} of {' x '.join([*map(str, values), dtype.name])}; use .tif"
+        )
 
 
 def _check_remote(path: Path, suffix: str) -> None:
     if suffix != ".zarr":
-        raise InputError(f"cannot write {shown(path)}: results behind a URL are .zarr")
+        raise InputError(f"cannot write {shown(path)}: results at a URL must be .zarr")
     remote.check_writable(path)
 
 
 def _check_label(path: Path, image: Path, dtype: np.dtype, values: tuple[int, ...]) -> None:
-    """Raises InputError where a result cannot be a label image of an OME-Zarr."""
+    """Raises InputError if a result cannot be a label image of an OME-Zarr."""
     if values or dtype.kind not in "ui":
-        raise InputError(f"{shown(path)}: a label image holds the numbers of classes or objects, one for each pixel")
+        raise InputError(f"{shown(path)}: a label image contains class or object numbers, one per pixel")
     if not multiscales(ome_attributes(image)):
-        raise InputError(f"{shown(image)}: is no image of an OME-Zarr that {path.name} could be labels of")
+        raise InputError(f"{shown(image)}: is not an image of an OME-Zarr, so {path.name} cannot be its labels")
 
 
 def check_not_input(target: Path, sources: Iterable[Path]) -> None:
-    """Raises InputError where writing `target` would replace one of the files that are read, by whatever path."""
+    """Raises InputError if writing `target` would replace one of the files that are read, by whatever path."""
     for source in sources:
         if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
             raise InputError(f"{target} is the image {source} itself; choose another name for the result")

@@ -22,7 +22,7 @@ def to_ignore(value: int) -> str:
 def some(values: np.ndarray) -> str:
     """The first of the numbers found, in words."""
     shown = ", ".join(str(value) for value in values[:8])
-    return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} different, up to {values[-1]})"
+    return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} different values, up to {values[-1]})"
 
 
 def advice(values: np.ndarray) -> str:

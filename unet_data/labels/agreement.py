@@ -17,11 +17,11 @@ Colours = tuple[tuple[int, int, int], ...]
 def check_agreement(
     paths: Sequence[Path], facts: Sequence[FileFacts], raws: Sequence[np.ndarray], settings: ReadSettings
 ) -> None:
-    """Raises InputError where label files were read in ways that do not agree, naming two of them.
+    """Raises InputError if label files were read in ways that do not agree, naming two of them.
 
     Args:
         paths: the file of each label.
-        facts: of each.
+        facts: facts of each.
         raws: the numbers that occur in each, of any shape, repeated or not.
         settings: with which they were read; a choice that the user made is not asked about.
     """
@@ -30,16 +30,18 @@ def check_agreement(
             paths,
             facts,
             lambda each: each.white_is_zero == "stored",
-            "is marked 'white is zero' and its stored numbers are kept, but {other} is not marked; write all masks in "
-            "one way, or pass --white-is-zero stored if their numbers mean the same",
+            "is marked 'white is zero' and its stored numbers are kept, but {other} is not marked; write "
+            "all masks "
+            "alike, or pass --white-is-zero stored if their numbers mean the same",
         )
     if settings.palette == "auto":
         _same(
             [path for path, each in zip(paths, facts, strict=True) if each.palette],
             [each for each in facts if each.palette],
             lambda each: each.palette == "index",
-            "has a palette of colours, read as index, but {other} one of greys, read as these; write all masks in one "
-            "way, or pass --palette index if the index is the class in all",
+            "has a colour palette, read as indices, but {other} has a grey palette, read as grey values; "
+            "write all masks "
+            "alike, or pass --palette index if the index is the class in all",
         )
         _same_palettes(paths, facts, raws)
 

@@ -19,12 +19,12 @@ CLASSES, LEVELS = 256, 255
 
 
 def border_distances(cells: Integer[np.ndarray, "*spatial"]) -> Float32[np.ndarray, "*spatial"]:
-    """The distance of each pixel to the border of its object, as a share of the largest in the object.
+    """The distance of each pixel to the border of its object, relative to the largest distance in the object.
 
-    d(x) / max d over the object, where d(x) is the Euclidean distance from the centre of x to that of the nearest pixel
-    outside of the object, be it background or another object. So two objects that touch are parted by a valley, every
-    object has a peak of 1, whatever its size, and enlarging an image changes nothing. An object that is cut by the edge
-    of the image is taken to continue beyond it.
+    d(x) / max d over the object, where d(x) is the Euclidean distance from the centre of x to the centre of the nearest
+    pixel outside of the object (background or another object). Touching objects are therefore separated by a valley,
+    and every object has a peak of 1, independent of its size and of the image's scale. An object at the edge of the
+    image is assumed to continue beyond it.
 
     Args:
         cells: (H, W) or (D, H, W), 0 background, each other number one object (instance labels).
@@ -60,11 +60,11 @@ def border_distances(cells: Integer[np.ndarray, "*spatial"]) -> Float32[np.ndarr
 def pack_distances(
     labels: Integer[np.ndarray, "*spatial"], distances: Float32[np.ndarray, "*spatial"]
 ) -> Int32[np.ndarray, "*spatial"]:
-    """Class numbers and distances in one number a pixel: class + 256 · round(255 · distance).
+    """Class numbers and distances in one number per pixel: class + 256 · round(255 · distance).
 
     Args:
         labels: class numbers below 256; −1 (`IGNORED`) where a pixel does not count.
-        distances: of the same shape, in 0..1; see `border_distances`.
+        distances: distances of the same shape, in 0..1; see `border_distances`.
 
     Returns:
         −1 where a pixel does not count.

@@ -11,7 +11,7 @@ from unet_spec.errors import InputError
 
 from ..io.facts import FileFacts
 
-_BELOW = "pixels that lie under another object (--labels overlapping, if each file is the mask of a class)"
+_BELOW = "pixels covered by another object (--labels overlapping, if each file is the mask of a class)"
 
 
 def join_objects(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> tuple[np.ndarray, FileFacts]:

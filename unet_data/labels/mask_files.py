@@ -1,8 +1,9 @@
-"""Label files of classes that overlap: one mask file a class, a channel or page a class, or numbers of several classes.
+"""Label files of overlapping classes: one mask file per class, a channel or page a class, or numbers of several
+classes.
 
 labels/CLASS/NAME, labels/NAME_CLASS, labels/NAME/CLASS     the mask of one class each
 labels/NAME with K channels, or K pages for a single image  class 0 … class K−1
-labels/NAME with one number a pixel                         what `class_numbers` says: "whole=1-3;core=2,3"
+labels/NAME with one number per pixel                         what `class_numbers` says: "whole=1-3;core=2,3"
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class MaskReader:
     Attributes:
         classes: that have mask files of their own, in order; () where the files are no masks of one class each.
         spatial_dims: 2 or 3.
-        settings: how files are read where they leave a choice.
+        settings: how files are read if there is a choice.
         ignore: the number of pixels that do not count.
-        class_numbers: names and numbers of the classes, where the files hold one number a pixel.
-        names: of the classes, known after the first file.
+        class_numbers: names and numbers of the classes, where the files hold one number per pixel.
+        names: names of the classes, known after the first file.
     """
 
     classes: tuple[str, ...]
@@ -53,11 +54,14 @@ class MaskReader:
         check_count(len(self.classes), f"mask files of the classes {', '.join(self.classes[:4])}, …")
         self._regions = parse_regions(self.class_numbers)
         if self.settings.class_colors and not self._regions:
-            raise InputError("class colors with overlapping classes need class numbers, which say what each is part of")
+            raise InputError(
+                "class colors with overlapping classes need class numbers, which state to which classes each "
+                "colour belongs"
+            )
         if self.classes and self._regions:
             raise InputError(
-                f"class numbers are for label files with one number a pixel, but {', '.join(self.classes[:4])} have "
-                "mask files of their own; leave them out"
+                f"class numbers are for label files with one number a pixel, but {', '.join(self.classes[:4])} "
+                "have their own mask files; leave the class numbers out"
             )
 
     def read(
@@ -67,7 +71,7 @@ class MaskReader:
 
         Args:
             files: label files of an image.
-            classes: of each, where each is the mask of one; else ().
+            classes: classes of each, where each is the mask of one; else ().
             spatial: (N, H, W) of its pictures, or (D, H, W).
 
         Raises:
@@ -88,7 +92,7 @@ class MaskReader:
         return packed, facts
 
     def check(self) -> None:
-        """Raises InputError where the files of the set were decided differently."""
+        """Raises InputError if the files of the set were decided differently."""
         none = [np.zeros(0, np.uint8)] * len(self._files)
         check_agreement([path for path, _ in self._files], [facts for _, facts in self._files], none, self.settings)
 
@@ -96,9 +100,9 @@ class MaskReader:
     def note(self) -> str:
         """How the labels were read, in words."""
         if self._regions:
-            return "labels read as numbers that stand for classes that may overlap, by --class-numbers"
-        how = "one file a class" if self.classes else "one channel or page a class"
-        return f"labels read as masks of classes that may overlap, {how}"
+            return "labels read as numbers of overlapping classes, by --class-numbers"
+        how = "one file per class" if self.classes else "one channel or page per class"
+        return f"labels read as masks of overlapping classes, {how}"
 
     def _of_classes(self, files: dict[str, Path], spatial: tuple[int, ...]) -> tuple[np.ndarray, FileFacts]:
         masks = np.zeros((*spatial, len(self.classes)), np.int8)
@@ -108,7 +112,7 @@ class MaskReader:
                 raw, facts = self._raw(files[name], spatial)
                 masks[..., k] = one_mask(one_number(_fitting(raw, spatial, files[name], 1), files[name]), files[name],
                                          self.ignore)  # fmt: skip
-        absent = tuple(f"class {name}, without a mask file" for name in self.classes if name not in files)
+        absent = tuple(f"class {name} without a mask file" for name in self.classes if name not in files)
         return pack_masks(masks), replace(facts, left_out=(*facts.left_out, *absent))
 
     def _of_one(self, path: Path, spatial: tuple[int, ...]) -> tuple[np.ndarray, FileFacts, tuple[str, ...]]:
@@ -145,7 +149,9 @@ def _array(path: Path, spatial: tuple[int, ...]) -> np.ndarray:
     try:
         raw = np.load(path, allow_pickle=False)
     except Exception as e:  # its header is text of Python: SyntaxError, TokenError, RecursionError, ...
-        raise InputError(f"{path}: cannot be read, no .npy file or cut short ({one_line(e)})") from None
+        raise InputError(
+            f"{path}: cannot be read, since it is not a .npy file or is incomplete ({one_line(e)})"
+        ) from None
     for shape in (spatial, spatial[1:] if spatial[0] == 1 else spatial):
         if raw.shape == shape:
             return raw.reshape(*spatial, 1)

@@ -1,4 +1,4 @@
-"""Classes that overlap: a mask for each, kept in one number a pixel, whose bit k says whether the pixel has class k.
+"""Overlapping classes: a mask for each, kept in one number per pixel, whose bit k says whether the pixel has class k.
 
 One array of numbers is cut, mirrored, warped and split as labels of exclusive classes are; only losses and scores take
 it apart.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int8, Int32, Shaped
 
 MOST_MASKS = 24
-"""Classes that may overlap: their bits stay exact where labels pass as float32."""
+"""Overlapping classes: their bits stay exact where labels pass as float32."""
 
 _REGION = re.compile(r"\s*(?:([^=;]+)=)?([^=;]+)")
 
@@ -70,15 +70,15 @@ def unpack_masks(packed: Shaped[np.ndarray, "*spatial"], classes: int) -> Int8[n
 
 
 def topmost(packed: Shaped[np.ndarray, "*spatial"]) -> Int32[np.ndarray, "*spatial"]:
-    """One number a pixel, for pictures: 1 + the last class that it has, 0 without any; −1 where it does not count."""
+    """One number per pixel, for pictures: 1 + the last class that it has, 0 without any; −1 where it does not count."""
     exponent = np.frexp(np.maximum(packed, 0).astype(np.float64))[1]
     return np.where(packed < 0, -1, exponent).astype(np.int32)
 
 
 def check_count(count: int, where: object) -> None:
-    """Raises InputError for more classes that overlap than one number can hold."""
+    """Raises InputError for more overlapping classes than one number can hold."""
     if count > MOST_MASKS:
-        raise InputError(f"{where}: {count} classes that may overlap; at most {MOST_MASKS} can be held")
+        raise InputError(f"{where}: {count} overlapping classes; at most {MOST_MASKS} are supported")
 
 
 def one_mask(raw: Shaped[np.ndarray, "*n"], where: object, ignore: int | None) -> Int8[np.ndarray, "*n"]:
@@ -94,14 +94,15 @@ def one_mask(raw: Shaped[np.ndarray, "*n"], where: object, ignore: int | None) -
     values = np.unique(raw[mask > 0])
     if len(values) > 1:
         raise InputError(
-            f"{where}: holds {some(np.unique(raw))}; the mask of one class holds 0 and one other number; numbers that "
-            "stand for classes that overlap are listed: --class-numbers 'whole=1-3;core=2,3'"
+            f"{where}: holds {some(np.unique(raw))}; the mask of one class contains 0 and one other "
+            "number; for masks of several classes, list their numbers: --class-numbers "
+            "'whole=1-3;core=2,3'"
         )
     return mask
 
 
 def parse_regions(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Names and numbers of classes that overlap: "whole=1-3; core=2,3" are two, of which number 2 has both.
+    """Names and numbers of overlapping classes: "whole=1-3; core=2,3" are two, of which number 2 has both.
 
     Raises:
         InputError: other text, a name twice, too many classes.
@@ -122,7 +123,7 @@ def parse_regions(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
         found.append(((match[1] or f"class {index}").strip(), numbers))
     names = [name for name, _ in found]
     if len(set(names)) < len(names):
-        raise InputError(f"class numbers {text!r}: each name once")
+        raise InputError(f"class numbers {text!r}: list each name only once")
     check_count(len(found), f"class numbers {text!r}")
     return tuple(found)
 
@@ -140,7 +141,7 @@ def regions_of(
     listed = [0, *(number for _, numbers in regions for number in numbers), *([] if ignore is None else [ignore])]
     if len(other := np.setdiff1d(found, listed)):
         raise InputError(
-            f"{where}: holds {some(other)}, which the class numbers do not list; add them to a class, or, if "
+            f"{where}: contains {some(other)}, which the class numbers do not list; add them to a class, or, if "
             f"{other[-1]} marks pixels to ignore, pass --ignore {other[-1]}"
         )
     codes = np.array([sum((n in numbers) << k for k, (_, numbers) in enumerate(regions)) for n in found], np.int32)

@@ -29,7 +29,7 @@ def read_labels(path: str | Path, settings: ReadSettings | None = None) -> Shape
 
     Args:
         path: a PNG or TIFF; palettes are read as their index (see `decode`), RGB of three equal channels as grey.
-        settings: how files are read where they leave a choice.
+        settings: how files are read if there is a choice.
 
     Returns:
         (N, H, W), boolean or integer; N counts the pages of a TIFF.
@@ -60,7 +60,8 @@ def one_number(
         option = f"list them by --class-colors ({_text(colours[0], True)},…), " * hexadecimal
         raise InputError(
             f"{path}: is a colour mask of {len(colours)} colours ({some}{', ...' if len(colours) > 4 else ''}); "
-            f"{option}write class indices as grey, or, if each channel masks a class, pass --labels overlapping"
+            f"{option}write class indices as grey, or, if each channel is the mask of a class, pass "
+            "--labels overlapping"
         )
     return whole_numbers(raw[..., 0], path)
 
@@ -90,13 +91,15 @@ def parse_numbers(text: str) -> tuple[int, ...]:
     numbers: list[int] = []
     for part in filter(None, re.split(r"[,\s]+", text)):
         if not (ends := re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)):
-            raise InputError(f"class numbers {text!r}: {part!r} is no number and no range; write such as 0,255 or 1-3")
+            raise InputError(
+                f"class numbers {text!r}: {part!r} is neither a number nor a range; write, for example, 0,255 or 1-3"
+            )
         first, last = int(ends[1]), int(ends[2] or ends[1])
         if not 0 <= last - first < MOST_CLASSES or last > LARGEST:
             raise InputError(f"class numbers {text!r}: the range {part} is empty or too large")
         numbers += range(first, last + 1)
     if len(set(numbers)) < len(numbers) or len(numbers) > MOST_CLASSES:
-        raise InputError(f"class numbers {text!r}: each number once, at most {MOST_CLASSES}")
+        raise InputError(f"class numbers {text!r}: list each number only once, and at most {MOST_CLASSES}")
     return tuple(numbers)
 
 

@@ -29,7 +29,7 @@ def decisions(
 
     Args:
         logits: (*spatial, K). One channel is the logit of class 1 against class 0.
-        label: (*spatial), class numbers, pixels of IGNORED left out; where classes may overlap, as
+        label: (*spatial), class numbers, pixels of IGNORED left out; if classes may overlap, as
             `unet_data.pack_masks` makes it.
         overlapping: whether a pixel may have several classes: each class of each pixel is then a decision by itself,
             between 0 and 1.
@@ -81,9 +81,9 @@ def expected_calibration_error(
     Source: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017 (arXiv 1706.04599), equation 3.
 
     Args:
-        confidence: probability of the class that was chosen, in 0..1.
-        right: whether that class is the true one.
-        bins: how many, equally wide.
+        confidence: probability of the predicted class, in 0..1.
+        right: whether the predicted class is the true one.
+        bins: number of bins, all of the same width.
 
     Returns:
         0 (calibrated) to 1; NaN without a decision.
@@ -107,11 +107,11 @@ def _ece(count: np.ndarray, confidence: np.ndarray, right: np.ndarray) -> float:
 
 
 class Calibration:
-    """Counts over many images how calibrated a network is, and keeps a sample of its logits to fit a temperature to.
+    """Measures the calibration of a network over many images, and keeps a sample of its logits to fit a temperature.
 
     Args:
         overlapping: whether a pixel may have several classes.
-        images: number of images that are to come; each gives an equal part of the sample.
+        images: number of images that will be added; each contributes equally to the sample.
         keep: size of the sample; 0: none.
 
     Example:
@@ -128,7 +128,7 @@ class Calibration:
         self._truth: list[np.ndarray] = []
 
     def add(self, logits: np.ndarray, label: np.ndarray) -> None:
-        """Counts an image: logits and label as of `decisions`."""
+        """Adds an image. Logits and label as in `decisions`."""
         rows, truth = decisions(logits, label, self.overlapping)
         if not len(truth):
             return
@@ -145,14 +145,14 @@ class Calibration:
 
     @property
     def scores(self) -> dict[str, float]:
-        """ece and nll of everything that was counted; NaN where that is nothing."""
+        """ece and nll over all images added; NaN without any."""
         return {"ece": _ece(*self.histogram), "nll": self.loss / self.count if self.count else math.nan}
 
     @property
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
-        """The kept logits (m, C) and true classes (m,). Raises InputError where there are none."""
+        """The sampled logits (m, C) and true classes (m,). Raises InputError if there are none."""
         if not self._rows:
-            raise InputError("no pixel counts, so that no temperature can be fitted")
+            raise InputError("no pixel is counted, so no temperature can be fitted")
         return np.concatenate(self._rows), np.concatenate(self._truth)
 
     def fitted(self) -> tuple[float, dict[str, float], dict[str, float]]:
@@ -176,7 +176,7 @@ def fit_temperature(rows: Float[np.ndarray, "m c"], truth: Int[np.ndarray, " m"]
 
     Args:
         rows: logits x of each decision.
-        truth: the true class of each.
+        truth: true class of each decision.
 
     Example:
         >>> rows = np.log(np.array([[0.8, 0.2]] * 5))

@@ -74,12 +74,12 @@ def overlap(proposal: Shaped[np.ndarray, "*n"], truth: Shaped[np.ndarray, "*n"])
 
 
 def v_rand(table: Overlap, alpha: float = 0.5) -> float:
-    """V_Rand = Σ p_ij² / (α Σ s_i² + (1 − α) Σ t_j²), in 0..1, 1 for equal objects; NaN where nothing counts.
+    """V_Rand = Σ p_ij² / (α Σ s_i² + (1 − α) Σ t_j²), in 0..1, 1 for equal objects; NaN if nothing counts.
 
     Source: Arganda-Carreras et al. 2015, equation 3.
 
     Args:
-        table: of `overlap`.
+        table: table of `overlap`.
         alpha: 1/2 gives the F-score of pairs of pixels put together by both; 1, the share of pairs joined by the
             proposal that the truth joins (falls with wrong mergers); 0, the reverse (falls with wrong splits).
 
@@ -97,12 +97,12 @@ def v_rand(table: Overlap, alpha: float = 0.5) -> float:
 
 
 def v_info(table: Overlap, alpha: float = 0.5) -> float:
-    """V_Info = I(S; T) / ((1 − α) H(S) + α H(T)), in 0..1; 1 where both are one object; NaN where nothing counts.
+    """V_Info = I(S; T) / ((1 − α) H(S) + α H(T)), in 0..1; 1 where both are one object; NaN if nothing counts.
 
     Source: Arganda-Carreras et al. 2015, equation 6.
 
     Args:
-        table: of `overlap`.
+        table: table of `overlap`.
         alpha: as in `v_rand`.
 
     Example:

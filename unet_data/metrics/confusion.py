@@ -74,7 +74,7 @@ def confusion(
 
 
 def pixel_accuracy(matrix: Integer[np.ndarray, "k k"]) -> float:
-    """The fraction of counted pixels that are right, trace / sum, in 0..1; NaN where nothing was counted.
+    """The fraction of counted pixels that are right, trace / sum, in 0..1; NaN if nothing was counted.
 
     Args:
         matrix: counts from `confusion`.

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 def energy_distance(
     samples: Shaped[np.ndarray, " s *spatial"], truths: Shaped[np.ndarray, " t *spatial"], classes: int = 2
 ) -> float:
-    """The generalised energy distance D² of one image, in 0..2: how far its samples are from its annotations.
+    """The generalised energy distance D² between the samples and the annotations of one image, in 0..2.
 
-    With one annotation it is 2 · the mean distance from it, less the diversity of the samples. Formula and sources: see
-    the module.
+    With one annotation it is 2 · the mean distance from it, minus the diversity of the samples. Formula and sources:
+    see the module.
 
     Args:
         samples: class numbers 0..classes − 1, integer or boolean.

@@ -45,22 +45,22 @@ def measure(
 ) -> dict[str, float]:
     """Measures a network on labelled images, each segmented whole.
 
-    Pixels whose label is IGNORED count in no score, whatever is predicted there. For objects they are background, in
-    truth and proposal alike: an object that they cut in two is two objects (but one where the label files number it).
+    Pixels whose label is IGNORED count in no score, whatever is predicted there. For objects they are background in
+    both truth and prediction, so an object that they cut is two objects (unless the label files number it as one).
 
     Args:
         run, config, data: the network, as in `predict_image`.
-        dataset: with labels.
-        objects: with two classes of which class 1 is the objects', also what `object_scores` gives.
-        warp: with two classes, also the warping error of the most probable classes (2-D only; takes a second or so an
-            image).
-        each: receives the logits (*spatial, K) and the label (*spatial) of every image, in their order; the label as
-            `unet_data.pack_masks` makes it, where classes may overlap.
+        dataset: data set with labels.
+        objects: also compute `object_scores`, if there are two classes and class 1 is the objects.
+        warp: with two classes, also compute the warping error of the most probable classes (2-D only; takes about a
+            second per image).
+        each: called with the logits (*spatial, K) and the label (*spatial) of every image, in order; if classes may
+            overlap, the label is packed by `unet_data.pack_masks`.
 
     Returns:
         pixel_accuracy, pixel_error, iou and dice, in 0..1 over all pixels of all images. iou and dice are means over
-        the classes that occur in the labels; NaN where only one does, so that there is nothing to find. Of classes
-        that may overlap, what `measure_overlapping` gives.
+        the classes that occur in the labels; NaN if there is only one. Of classes that may overlap, what
+        `measure_overlapping` gives.
 
     Raises:
         InputError: the data set has no labels, or other channels, axes or classes than the network, or all of its
@@ -75,7 +75,7 @@ def measure(
         True
     """
     if dataset.labels is None:
-        raise InputError(f"{dataset.source} has no labels to measure against")
+        raise InputError(f"{dataset.source} has no labels to compare with")
     check_overlap(data, dataset)
     check_fits(config, dataset)
     if data.overlapping:
@@ -117,16 +117,16 @@ def measure_samples(
     samples: int,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Measures the hypotheses of a network with a latent variable.
+    """Measures the samples of a network with a latent variable.
 
-    Both scores look at the pixels that are not IGNORED; an image without any is left out.
+    Both scores count pixels that are not IGNORED; an image without any is left out.
 
     Args:
-        run: of a runtime, with noise.
-        config, data: of the network.
-        dataset: with labels.
-        samples: hypotheses of each image.
-        seed: of the noise.
+        run: `run` of a runtime, with noise.
+        config, data: config and data spec of the network.
+        dataset: data set with labels.
+        samples: number of samples per image.
+        seed: random seed of the noise.
 
     Returns:
         energy_distance, the generalised energy distance of the hypotheses from the label, in 0..2, and diversity, the
@@ -144,7 +144,7 @@ def measure_samples(
         ['diversity', 'energy_distance']
     """
     if dataset.labels is None:
-        raise InputError(f"{dataset.source} has no labels to measure against")
+        raise InputError(f"{dataset.source} has no labels to compare with")
     check_fits(config, dataset)
     hypotheses, truths = [], []
     for index, (image, truth) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
@@ -171,7 +171,7 @@ def object_scores(
         thresholds: a pixel is inside an object where its probability is above.
 
     Returns:
-        v_rand, v_rand_threshold, v_info, v_info_threshold, adapted_rand_error; NaN where no image counts.
+        v_rand, v_rand_threshold, v_info, v_info_threshold, adapted_rand_error; NaN if no image counts.
 
     Example:
         >>> from unet_data import membrane_instances, membranes, object_scores
@@ -213,11 +213,11 @@ def _mean_scores(images: Sequence[_Tables | None], thresholds: Sequence[float]) 
 
 
 def commonest_class_accuracy(dataset: Dataset) -> float:
-    """The pixel accuracy of giving every pixel the commonest class: what a network has to beat. NaN where classes may
+    """The pixel accuracy of giving every pixel the commonest class: what a network has to beat. NaN if classes may
     overlap.
 
     Args:
-        dataset: with labels.
+        dataset: data set with labels.
 
     Example:
         >>> from unet_data import commonest_class_accuracy, membranes
@@ -231,17 +231,17 @@ def commonest_class_accuracy(dataset: Dataset) -> float:
 
 
 def check_overlap(data: DataSpec, dataset: Dataset) -> None:
-    """Raises InputError where classes may overlap in the network or in the labels only, or have other names."""
+    """Raises InputError if classes may overlap in the network or in the labels only, or have other names."""
     source, option = dataset.source, "--labels overlapping"
     if data.overlapping and not dataset.overlapping:
         raise InputError(
-            f"the network's classes may overlap, the labels of {source} have one class a pixel: give a mask for each "
-            f"class, with {option} (in Python, kind='overlapping', or measure_overlapping)"
+            f"the network's classes may overlap, the labels of {source} have one class per pixel: give a "
+            f"mask for each class, with {option} (in Python, kind='overlapping', or measure_overlapping)"
         )
     if dataset.overlapping and not data.overlapping:
         raise InputError(
-            f"the labels of {source} are masks of classes that may overlap, the network gives each pixel one class "
-            f"(softmax): train one with {option}"
+            f"the labels of {source} are masks of classes that may overlap, the network predicts one "
+            f"class per pixel (softmax): train a network with {option}"
         )
     named = [n for n in dataset.class_names if not re.fullmatch(r"class \d+", n)]
     if data.overlapping and data.class_names and named and dataset.class_names != data.class_names:
@@ -252,7 +252,7 @@ def check_overlap(data: DataSpec, dataset: Dataset) -> None:
 
 
 def check_fits(config: NetworkConfig, dataset: Dataset) -> None:
-    """Raises InputError where a data set has other axes, channels or more classes than the network, labels that number
+    """Raises InputError if a data set has other axes, channels or more classes than the network, labels that number
     objects where it tells more than two classes apart, or labels of which all pixels are ignored."""
     source = dataset.source
     if dataset.spatial_dims != config.spatial_dims:
@@ -266,12 +266,14 @@ def check_fits(config: NetworkConfig, dataset: Dataset) -> None:
             f"{config.out_channels}"
         )
     if dataset.labels is not None and not dataset.overlapping and dataset.class_count > config.classes:
-        raise InputError(f"{source} has {dataset.class_count} classes, the network tells {config.classes} apart")
+        raise InputError(f"{source} has {dataset.class_count} classes, the network predicts {config.classes}")
     if dataset.instances is not None and config.classes > 2 and dataset.class_names != BORDER_CLASSES:
-        raise InputError(f"{source}: the labels number objects of one class, the network tells {config.classes} apart")
+        raise InputError(
+            f"{source}: the labels number objects of one class, the network predicts {config.classes} classes"
+        )
     if dataset.labels is None or (dataset.ignore is None and dataset.nodata is None):
         return
     if all((label[band] == IGNORED).all() for label in dataset.labels for band in bands(label.shape)):
         several = f"the labels of {dataset.names[0]}" + (f" … {dataset.names[-1]}" if len(dataset) > 1 else "")
         why = "without data" if dataset.ignore is None else f"{dataset.ignore} everywhere, which is ignored"
-        raise InputError(f"{source}: {several} are {why}; no pixel counts")
+        raise InputError(f"{source}: {several} are {why}; no pixel is counted")

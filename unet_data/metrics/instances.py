@@ -35,7 +35,7 @@ def object_maps(
 
     Args:
         run, config, data: the network, as in `predict_image`.
-        dataset: with labels.
+        dataset: data set with labels.
     """
     maps, output = [], Output("objects", "uint8", distance=config.distance_head)
     for image, label in zip(dataset.images, dataset.labels or (), strict=True):
@@ -53,14 +53,14 @@ def choose_object_settings(
     instances: Sequence[Integer[np.ndarray, "*spatial"]],
     base: ObjectSettings | None = None,
 ) -> tuple[ObjectSettings, float]:
-    """Chooses how objects are made: the settings with the greatest mean AP over IoU 0.5, 0.55, … 0.95.
+    """Chooses the object settings with the largest mean AP over IoU 0.5, 0.55, … 0.95.
 
-    One setting after the other takes the best of a few values, in a fixed order, twice; of equal ones the first.
-    `reach` follows from the largest object.
+    Coordinate search: each setting in turn, in a fixed order and twice, is set to the best of a few values (the first
+    of equally good ones). `reach` follows from the largest object.
 
     Args:
-        maps: of each image, probabilities as in `objects_of`.
-        instances: of each image, its objects by number, 0 of none.
+        maps: maps of each image, probabilities as in `objects_of`.
+        instances: instances of each image, its objects by number, 0 for background.
         base: where the search begins; its border class, distance and spacing stay. None: the defaults.
 
     Returns:
@@ -77,7 +77,7 @@ def choose_object_settings(
     """
     sizes = np.concatenate([np.bincount(np.unique(t, return_inverse=True)[1].ravel())[_first(t) :] for t in instances])
     if not len(sizes):
-        raise InputError("no object on these images: there is nothing to choose the settings of objects by")
+        raise InputError("these images contain no object, so no object settings can be chosen on them")
     dims = instances[0].ndim
     radius = math.sqrt(sizes.max() / math.pi) if dims == 2 else (sizes.max() * 0.75 / math.pi) ** (1 / 3)
     best = replace(base or ObjectSettings(), reach=int(np.clip(math.ceil(1.5 * radius), *REACHES)))

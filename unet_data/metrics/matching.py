@@ -103,11 +103,11 @@ def matches(found: Overlaps, threshold: float) -> Int64[np.ndarray, " matches"]:
 
 @dataclass(frozen=True)
 class ObjectCounts:
-    """Matches at one threshold, of one or more images. Counts of several images are added.
+    """Numbers of matches at one IoU threshold, for one or more images. Counts of several images can be added.
 
     Attributes:
         matched, false, missed: numbers of matches, of unmatched predictions and of unmatched true objects.
-        iou: sum over the matches.
+        iou: sum of the IoU over the matches.
 
     Example:
         >>> from unet_data import ObjectCounts
@@ -127,7 +127,7 @@ class ObjectCounts:
 
     @property
     def ap(self) -> float:
-        """NaN, as the other scores, where there is nothing to divide by."""
+        """Average precision. NaN, like the other scores, if its denominator is 0."""
         return _share(self.matched, self.matched + self.false + self.missed)
 
     @property
@@ -153,7 +153,7 @@ def match_objects(
     """Matches predicted objects with true ones.
 
     Args:
-        truth, guess: labels of one image, 0 of no object; numbers need not be consecutive.
+        truth, guess: labels of one image, 0 for background; numbers need not be consecutive.
         threshold: minimum IoU of a match.
 
     Raises:
@@ -183,18 +183,18 @@ def instance_scores(
     """Scores of predicted objects.
 
     Args:
-        truths, guesses: per image, labels; 0 of no object.
-        thresholds: of IoU, from 0.5.
+        truths, guesses: labels per image; 0 for background.
+        thresholds: IoU thresholds, from 0.5.
 
     Returns:
-        objects_true, objects_predicted: their numbers.
+        objects_true, objects_predicted: numbers of objects.
         ap@t, precision@t, recall@t, f1@t, pq@t: at each threshold, from the matches of all images together.
-        ap_mean: over the thresholds.
-        dsb2018: the mean over the images of the mean AP over the thresholds, as the 2018 Data Science Bowl ranked;
-            images without true and predicted objects do not count.
+        ap_mean: mean of the AP over the thresholds.
+        dsb2018: mean over the images of the mean AP over the thresholds, the score of the 2018 Data Science Bowl;
+            images without any true or predicted object do not count.
         aji: see `aggregated_jaccard`, from the pixels of all images together.
-        split: true objects in which most of two or more predicted ones lie.
-        merged: predicted objects in which most of two or more true ones lie.
+        split: number of true objects that contain most of two or more predicted objects.
+        merged: number of predicted objects that contain most of two or more true objects.
 
     Raises:
         InputError: the shapes differ.

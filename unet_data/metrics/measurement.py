@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """A network against labelled images.
+    """Scores of a network on labelled images, with details.
 
     Attributes:
-        scores: as of `unet_data.measure`.
+        scores: as in `unet_data.measure`.
         matrix: counts of pixels by label (row) and prediction (column), of all images.
         images: the mean IoU of each image by its name, over the classes that occur there in the label or in the
             prediction.
-        class_names: of the rows. Where classes may overlap, there is no matrix (it is (0, 0)) and no score of an image.
+        class_names: class names of the rows. If classes may overlap, there is no matrix (it is (0, 0)) and no score of
+            an image.
 
     Example:
         >>> from unet_data import Measurement
@@ -50,7 +51,7 @@ class Measurement:
 
     @property
     def classes(self) -> list[dict[str, Any]]:
-        """Of each class: name, shares of the labelled and of the predicted pixels, IoU and Dice (NaN where the class
+        """For each class: name, shares of the labelled and of the predicted pixels, IoU and Dice (NaN if the class
         occurs in neither)."""
         if not self.matrix.size:
             unknown = {"share": math.nan, "predicted": math.nan}
@@ -71,13 +72,13 @@ class Measurement:
 
     @property
     def commonest(self) -> str:
-        """The name of the class that most pixels have."""
+        """Name of the most frequent class."""
         return self.class_names[int(self.matrix.sum(1).argmax())]
 
     @property
     def baseline(self) -> dict[str, float]:
-        """Scores of calling every pixel the commonest class: pixel accuracy, and the mean IoU over the classes that
-        occur in the labels (NaN where only one does, as in `unet_data.measure`). NaN where classes may overlap."""
+        """Scores of predicting the most frequent class everywhere: pixel accuracy, and mean IoU over the classes in the
+        labels (NaN if there is only one, as in `unet_data.measure`). NaN if classes may overlap."""
         if not self.matrix.size:
             return {"pixel_accuracy": math.nan, "iou": math.nan}
         true = self.matrix.sum(1)
@@ -95,18 +96,18 @@ def measure_in_detail(
     calibration: Calibration | None = None,
     surfaces: SurfaceScores | None = None,
 ) -> Measurement:
-    """Measures a network on labelled images as `unet_data.measure` does, which says what is raised.
+    """Measures a network on labelled images as `unet_data.measure` does, with scores per class and image.
 
     Args:
         run, config, data: the network, as in `predict_image`.
-        dataset: with labels.
+        dataset: data set with labels.
         objects, warp: whether to measure objects and the warping error, too, as in `unet_data.measure`.
-        calibration: counts the logits, too; the scores then have its ece and nll.
-        surfaces: gets the most probable classes, too; the scores then have its distances, in the unit of
-            `unet_data.metrics.surfaces.pixel_sizes`. Not of classes that may overlap.
+        calibration: also receives the logits; its ece and nll are added to the scores.
+        surfaces: also receives the predicted classes; its distances are added to the scores, in the unit of
+            `unet_data.metrics.surfaces.pixel_sizes`. Not for overlapping classes.
 
     Raises:
-        InputError: as `unet_data.measure`; surfaces of classes that may overlap.
+        InputError: as `unet_data.measure`; surfaces of overlapping classes.
 
     Example:
         >>> from unet_data import measure_in_detail, membranes
@@ -118,7 +119,7 @@ def measure_in_detail(
     """
     if data.overlapping:
         if surfaces is not None:
-            raise InputError("surface scores are of classes of which each pixel has one; these may overlap")
+            raise InputError("surface scores need one class per pixel; these classes may overlap")
         add = None if calibration is None else calibration.add
         scores = measure(run, config, data, dataset, objects, warp, add)
         scores |= {} if calibration is None else calibration.scores

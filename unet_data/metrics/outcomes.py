@@ -1,4 +1,4 @@
-"""What became of each object: found, missed, false, split or merged."""
+"""Outcome of each object: found, missed, false, split or merged."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ OUTCOMES = ("found", "missed", "false", "split", "merged")
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of the objects of one image, by number. Each array is sorted.
+    """The objects of one image by outcome, as sorted arrays of object numbers.
 
-    A true object is split where it holds most of two or more predicted ones; a predicted object is merged where it
-    holds most of two or more true ones. What takes part in neither is found, missed or false.
+    A true object is split if it contains most of two or more predicted objects; a predicted object is merged if it
+    contains most of two or more true objects. All others are found, missed or false.
 
     Attributes:
-        found: predicted objects that match a true one, and are no piece of a split one.
-        missed: true objects that nothing matches, neither split nor in a merged one.
-        false: predicted objects that match nothing, neither merged nor a piece of a split one.
-        split: true objects; pieces: the predicted ones in them.
-        merged: predicted objects; joined: the true ones in them.
+        found: predicted objects that match a true object and are not pieces of a split one.
+        missed: true objects without a match that are neither split nor part of a merged object.
+        false: predicted objects without a match that are neither merged nor pieces of a split object.
+        split: true objects that are split; pieces: the predicted objects in them.
+        merged: predicted objects that are merged; joined: the true objects in them.
 
     Example:
         >>> from unet_data import object_outcomes
@@ -46,17 +46,17 @@ class Outcomes:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of each of OUTCOMES."""
+        """Number of objects for each of OUTCOMES."""
         return {name: len(getattr(self, name)) for name in OUTCOMES}
 
 
 def object_outcomes(
     truth: Integer[np.ndarray, "*spatial"], guess: Integer[np.ndarray, "*spatial"], threshold: float = 0.5
 ) -> Outcomes:
-    """Sorts the objects of an image by what became of them. `split` and `merged` are those of `instance_scores`.
+    """Sorts the objects of an image by outcome. `split` and `merged` are defined as in `instance_scores`.
 
     Args:
-        truth, guess: labels of one image, 0 of no object.
+        truth, guess: labels of one image, 0 for background.
         threshold: minimum IoU of a match.
 
     Raises:

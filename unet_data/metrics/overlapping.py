@@ -1,4 +1,4 @@
-"""Scores of classes that may overlap: each class by itself, against a mask of its own."""
+"""Scores of overlapping classes: each class by itself, against a mask of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def measure_overlapping(
         masks: (*spatial, K), 0 or 1: whether the pixel has the class; −1 where a pixel does not count.
 
     Returns:
-        iou and dice at a probability of 0.5, in 0..1, means over the classes that occur in the masks (NaN where none
+        iou and dice at a probability of 0.5, in 0..1, means over the classes that occur in the masks (NaN if none
         does), and both of each of these classes, as "iou NAME" and "dice NAME".
 
     Raises:
@@ -49,7 +49,7 @@ def measure_overlapping(
         1.0
     """
     if not data.overlapping:
-        raise InputError("the network's classes do not overlap; measure takes labels with one class a pixel")
+        raise InputError("the network's classes do not overlap; use measure, for labels with one class per pixel")
     if len(images) != len(masks):
         raise InputError(f"{len(images)} images but {len(masks)} masks; give one for each image")
     return score_masks(run, config, data, zip(images, masks, strict=True))
@@ -68,7 +68,9 @@ def score_masks(
     hit, found, true = (np.zeros(count, np.int64) for _ in range(3))
     for index, (image, mask) in enumerate(pairs):
         if mask.shape != (*image.shape[:-1], count):
-            raise InputError(f"a mask has shape {mask.shape}; expected {(*image.shape[:-1], count)}, a channel a class")
+            raise InputError(
+                f"a mask has shape {mask.shape}; expected {(*image.shape[:-1], count)}, one channel per class"
+            )
         mask = np.asarray(mask)
         counted = (mask >= 0).all(-1, keepdims=True)
         logits = predict_image(run, image, config, data)

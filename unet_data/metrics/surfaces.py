@@ -64,17 +64,17 @@ def surface_distances(
 
 
 class SurfaceScores:
-    """Surface scores of each class but the first, as means over the images in which it occurs.
+    """Surface scores of each class except the first, as means over the images in which it occurs.
 
-    Hausdorff 95: the 95th percentile of the distances from each surface to the other, of both directions the larger
-    (the definition of MONAI and of the BraTS challenge). An image in which a class is only labelled or only predicted
-    counts with its diagonal, and with a surface Dice of 0.
+    Hausdorff 95: the 95th percentile of the distances from one surface to the other, in the direction where it is
+    larger (as defined by MONAI and the BraTS challenge). If a class is only labelled or only predicted in an image, the
+    image counts with its diagonal, and with a surface Dice of 0.
 
     Surface Dice: the share of both surfaces together that lies within a tolerance of the other one (Nikolov et al.
     2018, arXiv 1809.04430, section 5; each surface pixel counts alike).
 
     Args:
-        class_names: of all classes, the background first.
+        class_names: class names of all classes, the background first.
         tolerance: distance up to which surfaces agree, in the unit of the spacing; above 0.
 
     Raises:

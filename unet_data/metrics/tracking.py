@@ -34,10 +34,10 @@ Node = tuple[int, int]
 def seg_score(
     truths: Iterable[Integer[np.ndarray, "*spatial"]], guesses: Iterable[Integer[np.ndarray, "*spatial"]]
 ) -> float:
-    """SEG of some frames; NaN where there is no true object.
+    """SEG of some frames; NaN if there is no true object.
 
     Args:
-        truths, guesses: labels of each frame, 0 of no object.
+        truths, guesses: labels of each frame, 0 for background.
 
     Raises:
         InputError: the shapes differ.
@@ -73,7 +73,7 @@ def tracking_scores(
 
     Returns:
         det, tra; and how often each correction is needed: split, missed, false, deleted_links, added_links,
-        changed_links. NaN where there is no true object.
+        changed_links. NaN if there is no true object.
 
     Raises:
         InputError: the shapes differ, or a parent is not where its row says.
@@ -171,7 +171,9 @@ def _links(nodes: Sequence[set[int]], tracks: np.ndarray) -> dict[tuple[Node, No
         end = last.get(parent, -1)
         there = 0 <= end < len(nodes) and parent in nodes[end] and 0 <= begin < len(nodes) and number in nodes[begin]
         if not there:
-            raise InputError(f"track {number} has the parent {parent}, but one of them is not where the tracks say")
+            raise InputError(
+                f"track {number} has the parent {parent}, but one of them is missing in a frame that the tracks list"
+            )
         links[(end, parent), (begin, number)] = True
     return links
 

@@ -83,8 +83,8 @@ def warping_error(
     reach: int = 5,
     counted: Bool[np.ndarray, "h w"] | None = None,
 ) -> float:
-    """The share of pixels in which the proposal differs from the warped truth: splits, mergers, lost and invented
-    objects, but not borders that lie a little aside (Jain et al. 2010, CVPR).
+    """The share of pixels in which the proposal differs from the warped truth. It counts splits, mergers, lost and
+    invented objects, but not slightly displaced borders (Jain et al. 2010, CVPR).
 
     Args:
         truth, proposal: objects are True.

@@ -66,11 +66,11 @@ def prepare_case(image: np.ndarray, spacing: tuple[float, ...], plans: NnunetPla
         normalize(channel, scheme, inside if masked else None, measured)
     shape = new_shape(values.shape[1:], own, target)
     if min(shape) < 1:
-        raise InputError(f"an image of {values.shape[1:]} voxels at {own} mm has none left at {target} mm")
+        raise InputError(f"an image of {values.shape[1:]} voxels at {own} mm has no voxel at {target} mm")
     # A channel in float64 while it is resampled; the volume and its padded copy; sums and their result.
     needed = math.prod(shape) * (24 + 8 * channels + 4 * plans.heads)
     needed += 8 * max(a * b for a, b in zip(shape, values.shape[1:], strict=True))  # the matrix of an axis
-    check_memory("the image", needed, values.nbytes, f"{'x'.join(map(str, shape))} voxels at {target} mm take")
+    check_memory("the image", needed, values.nbytes, f"{'x'.join(map(str, shape))} voxels at {target} mm need")
     return Prepared(resample(values, shape, own, target, plans.data_resampling), own, target, whole, box)
 
 

@@ -20,7 +20,7 @@ def normalize(image: np.ndarray, scheme: str, mask: np.ndarray | None, measured:
         CT: clipped to the 0.5 and 99.5 percentiles, then (x − mean) / std, all as `measured` in training.
         RescaleTo01: (x − min) / (max − min). RGBTo01: x / 255.
 
-    Raises InputError where RGBTo01 meets values outside of 0 … 255.
+    Raises InputError if RGBTo01 meets values outside of 0 … 255.
     """
     if scheme == "ZScoreNormalization":
         if mask is None:

@@ -47,7 +47,7 @@ def read_nifti(paths: Sequence[Path], reorient: bool = False) -> Image:
     4, files of one case with other shapes or spacings; also where nibabel is not installed.
     """
     if not paths:
-        raise InputError("a case without files")
+        raise InputError("a case has no files")
     opened = [_open(path) for path in paths]
     arrays, spacings = [], []
     for path, image in zip(paths, opened, strict=True):
@@ -58,7 +58,7 @@ def read_nifti(paths: Sequence[Path], reorient: bool = False) -> Image:
             # As scaled by the header, in float64 first: the file's own precision.
             values = np.asanyarray(image.dataobj).T
         except Exception as e:  # zlib, EOF, ValueError and others, from damaged bytes
-            raise InputError(f"{path}: cannot be read, cut short or damaged ({one_line(e)})") from None
+            raise InputError(f"{path}: cannot be read, since it is incomplete or damaged ({one_line(e)})") from None
         zooms = [abs(float(z)) for z in image.header.get_zooms()[:3]][::-1]
         if values.ndim == 2:
             values, zooms = values[None], [max(zooms) * 999, *zooms]
@@ -113,7 +113,7 @@ def find_cases(sources: Sequence[Path], channels: int, ending: str = ".nii.gz") 
         if source.is_dir():
             files = sorted(p for p in source.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
             if not files:
-                raise InputError(f"{source}: no file that ends with {ending}")
+                raise InputError(f"{source}: no file with the ending {ending}")
         elif source.is_file():
             files = [source]
         else:
@@ -121,7 +121,7 @@ def find_cases(sources: Sequence[Path], channels: int, ending: str = ".nii.gz") 
         for file in files:
             name, case = _case(file, channels)
             if cases.setdefault(name, case) != case:
-                raise InputError(f"two cases are called {name}: {cases[name][0]} and {case[0]}")
+                raise InputError(f"two cases have the name {name}: {cases[name][0]} and {case[0]}")
     return cases
 
 
@@ -151,12 +151,12 @@ def case_targets(names: Iterable[str], out: Path, ending: str = ".nii.gz") -> di
             raise InputError(f"{out} is one file; {len(names)} cases need a folder")
         return {names[0]: out}
     if out.is_file():
-        raise InputError(f"{out} is a file, but no NIfTI file; give a folder, or a name that ends with {ENDINGS[0]}")
+        raise InputError(f"{out} is a file, but not a NIfTI file; give a folder, or a name that ends with {ENDINGS[0]}")
     return {name: out / f"{name}{ending}" for name in names}
 
 
 def import_nibabel() -> Any:
-    """The package nibabel. Raises InputError where it is not installed."""
+    """The package nibabel. Raises InputError if it is not installed."""
     try:
         import nibabel
     except ModuleNotFoundError:
@@ -178,14 +178,14 @@ def _open(path: Path) -> Any:
 
 
 def _check(path: Path, image: Any) -> None:
-    """Raises InputError where voxels are no scalars with 2 to 4 axes, or do not fit the file or the memory."""
+    """Raises InputError if voxels are no scalars with 2 to 4 axes, or do not fit the file or the memory."""
     shape, dtype = image.shape, image.get_data_dtype()
     if not 2 <= len(shape) <= 4 or dtype.kind not in "buif" or not all(n > 0 for n in shape):
         raise InputError(f"{path}: shape {shape} of {dtype}; expected scalars with 2 to 4 axes")
     claimed, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size
     if claimed > _DEFLATE * stored:
-        raise InputError(f"{path}: cut short or damaged: its header promises {claimed} bytes of voxels")
-    check_memory(path, math.prod(shape) * 16, stored, "its voxels take")  # float64, then float32
+        raise InputError(f"{path}: incomplete or damaged: its header declares {claimed} bytes of voxels")
+    check_memory(path, math.prod(shape) * 16, stored, "its voxels need")  # float64, then float32
     try:
         type(image)(np.zeros((1, 1, 1), np.uint8), image.affine, image.header)
     except Exception as e:  # a place in space that a result could not have

@@ -1,4 +1,4 @@
-"""What an nnU-Net v2 network expects of its images and says with its channels: nnunet.json beside the weights.
+"""Preparation of images and meaning of channels of an nnU-Net v2 network: nnunet.json beside the weights.
 
 The file holds nnU-Net's own plans and dataset descriptions, word for word, and what its checkpoint says besides: the
 configuration, the trainer, the axes that it may mirror, the folds. `NnunetPlans` is what inference needs, checked.
@@ -60,7 +60,7 @@ class NnunetPlans:
 
     Attributes:
         plans, dataset: nnU-Net's plans.json and dataset.json.
-        configuration: of the plans, such as "2d" or "3d_fullres".
+        configuration: configuration of the plans, such as "2d" or "3d_fullres".
         mirror_axes: spatial axes of the network's input that test-time augmentation may flip.
         folds: folders of checkpoints beside the file whose logits are averaged; "." is the file's own.
         trainer: the class that trained it, for the record.
@@ -90,7 +90,7 @@ class NnunetPlans:
         if self._configuration.get("previous_stage"):
             raise InputError(
                 f"configuration {self.configuration!r} is the second stage of a cascade, which needs the labels of"
-                f" {self._configuration['previous_stage']!r}; convert a configuration that stands alone"
+                f" {self._configuration['previous_stage']!r}; convert a configuration without a previous stage"
             )
 
     @classmethod
@@ -121,7 +121,7 @@ class NnunetPlans:
         return json.dumps(values | {"dataset": dict(self.dataset), "plans": dict(self.plans)}, indent=1) + "\n"
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `folder`/nnunet.json. Raises InputError where that cannot be done."""
+        """Writes `folder`/nnunet.json. Raises InputError if that cannot be done."""
         with writing(Path(folder) / FILE) as temporary:
             temporary.write_text(self.to_json(), encoding="utf-8")
 
@@ -147,7 +147,7 @@ class NnunetPlans:
         every, name, chain = self.plans.get("configurations", {}), self.configuration, []
         while name is not None:
             if name not in every or name in chain:
-                raise InputError(f"plans: no usable configuration {name!r}; there are {', '.join(map(repr, every))}")
+                raise InputError(f"plans: no usable configuration {name!r}; available: {', '.join(map(repr, every))}")
             chain.append(name)
             name = every[name].get("inherits_from")
         merged: dict[str, Any] = {}
@@ -251,7 +251,7 @@ class NnunetPlans:
         """Whether images are turned to RAS before anything else, and labels back."""
         name = self.plans.get("image_reader_writer", READERS[0])
         if name not in READERS:
-            raise InputError(f"plans: image_reader_writer {name!r} reads no NIfTI; known: {', '.join(READERS)}")
+            raise InputError(f"plans: image_reader_writer {name!r} does not read NIfTI; known: {', '.join(READERS)}")
         return name.endswith("Reorient")
 
     @cached_property

@@ -29,7 +29,7 @@ class CaseResult:
     """What became of a case.
 
     Attributes:
-        shape: of the result, (z, y, x) or (K, z, y, x).
+        shape: shape of the result, (z, y, x) or (K, z, y, x).
         seconds, cpu_seconds: from reading to writing; of the process on all cores.
     """
 
@@ -52,7 +52,7 @@ def predict_case(
         runs: one a fold, each from tiles (N, *patch, C) float32 to logits (N, *patch, K).
         image: (C, z, y, x), as the file has it.
         spacing: millimetres per voxel (z, y, x).
-        plans: of the network.
+        plans: plans of the network.
         kind: what to give.
         window: None: `plans.window()`.
 
@@ -81,7 +81,7 @@ def predict_nifti(
         networks: one a fold.
         files: one a channel, or one file with the channels along its fourth axis.
         target: .nii or .nii.gz; replaced if it exists.
-        plans: of the networks.
+        plans: plans of the networks.
         kind: what to write.
         mirror: average over the flips that the network was trained with; False is 4 (2-D) or 8 (3-D) times as fast.
 

@@ -27,7 +27,7 @@ def new_shape(shape: tuple[int, ...], spacing: tuple[float, ...], target: tuple[
     InputError where there is no such number."""
     lengths = [old / new * n if new > 0 else np.inf for old, new, n in zip(spacing, target, shape, strict=True)]
     if not all(length < _MOST for length in lengths):  # nor NaN
-        raise InputError(f"an image of {shape} voxels at {spacing} mm cannot be had at {target} mm")
+        raise InputError(f"an image of {shape} voxels at {spacing} mm cannot be resampled to {target} mm")
     return tuple(map(round, lengths))
 
 

@@ -85,7 +85,7 @@ def predict_volume(
         InputError: no runs, a run gives another shape, or the sum leaves the range of float16.
     """
     if not runs:
-        raise InputError("no network to run; give one a fold")
+        raise InputError("no network to run; give one per fold")
     total = _predict_one(runs[0], volume, window)
     for run in runs[1:]:
         total += _predict_one(run, volume, window)
@@ -122,7 +122,9 @@ def _predict_one(run: Run, volume: np.ndarray, window: SlidingWindow) -> np.ndar
     with np.errstate(over="ignore", invalid="ignore"):
         sums /= weights[..., None]
     if not np.isfinite(sums).all():
-        raise InputError("the logits leave the range of float16, as nnU-Net sums them; accumulate in float32 instead")
+        raise InputError(
+            "the logits exceed the range of float16, in which nnU-Net sums them; accumulate in float32 instead"
+        )
     kept = tuple(slice(low, low + n) for (low, _), n in zip(pads, size, strict=True))
     return np.ascontiguousarray(np.moveaxis(sums[kept], -1, 0))
 
@@ -136,7 +138,8 @@ def _mean_of_views(run: Run, tiles: np.ndarray, window: SlidingWindow) -> np.nda
     logits = np.concatenate(parts) if len(parts) > 1 else parts[0]
     if logits.shape != (*every.shape[:-1], window.channels):
         raise InputError(
-            f"the network gave {logits.shape} for tiles {every.shape}; expected {(*every.shape[:-1], window.channels)}"
+            f"the network returned {logits.shape} for tiles {every.shape}; "
+            f"expected {(*every.shape[:-1], window.channels)}"
         )
     check_logits(logits)
     total = logits[:count].copy()

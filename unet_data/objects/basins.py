@@ -39,8 +39,8 @@ class Basins:
     """The basins of a block: what can be known of them without its neighbours.
 
     Attributes:
-        numbers: of each pixel's basin, from 0; -1 of no object. Where a path leaves the block, its last pixel inside
-            stands for the peak.
+        numbers: numbers of each pixel's basin, from 0; -1 of no object. Where a path leaves the block, its last pixel
+            inside stands for the peak.
         peaks: the greatest height in each basin.
         edges: between basins of the block.
         faces: low and high, by axis; None at the edge of the image.
@@ -58,7 +58,7 @@ def basins_of(
     """The basins of a block.
 
     Args:
-        height: of the block and of a rim of one pixel, which is absent at the edge of the image.
+        height: height of the block and of a rim of one pixel, which is absent at the edge of the image.
         core: the block within `height`.
         start: its first pixel in the image.
         image: the size of the image, for the numbers of pixel pairs.

@@ -37,7 +37,7 @@ def mask_files(folder: Path, stem: str) -> dict[tuple[int, int | None], Path]:
         if match := re.fullmatch(rf"{stem}_?(\d+)(?:_(\d+))?\.tif", path.name):
             found[int(match[1]), None if match[2] is None else int(match[2])] = path
     if not found:
-        raise InputError(f"{folder}: holds no {stem}000.tif and so on, as the Cell Tracking Challenge names them")
+        raise InputError(f"{folder}: contains no {stem}000.tif and so on, the names of the Cell Tracking Challenge")
     return found
 
 
@@ -50,7 +50,7 @@ def read_mask(path: Path) -> Integer[np.ndarray, "*spatial"]:
     except Exception as e:  # tifffile raises nearly everything on damaged bytes
         raise InputError(f"{path}: cannot be read ({e})") from None
     if labels.dtype.kind not in "ui":
-        raise InputError(f"{path}: holds {labels.dtype}; labels are whole numbers")
+        raise InputError(f"{path}: has {labels.dtype} values; labels are whole numbers")
     return labels.astype(np.int64)
 
 
@@ -68,12 +68,12 @@ def read_tracks(path: Path) -> Int64[np.ndarray, "n 4"]:
 class Linker:
     """Links the objects of consecutive frames by overlap.
 
-    An object continues the one of the frame before that it shares most pixels with, if these are at least `share` of
-    the smaller of the two. Where several continue one, it has divided: they begin tracks of their own, with it as
-    parent.
+    An object continues the object of the previous frame with which it shares the most pixels, if these are at least
+    `share` of the smaller of the two. If several continue the same object, it has divided: each starts a new track with
+    that object as parent.
 
     Args:
-        share: in 0..1.
+        share: minimum overlap, in 0..1.
 
     Example:
         >>> from unet_data import Linker
@@ -89,7 +89,7 @@ class Linker:
         self._before: np.ndarray | None = None
 
     def add(self, labels: Integer[np.ndarray, "*spatial"]) -> UInt16[np.ndarray, "*spatial"]:
-        """The next frame, with the numbers of its tracks.
+        """Adds the next frame. Returns its labels with track numbers.
 
         Raises:
             InputError: another shape than the frames before, or more than 65535 tracks.
@@ -113,7 +113,7 @@ class Linker:
                 names[i] = len(self._rows) + 1
                 self._rows[int(names[i])] = [int(names[i]), self._frame, self._frame, parent]
         if len(self._rows) > 65535:
-            raise InputError("more than 65535 tracks: the Cell Tracking Challenge's files hold no more")
+            raise InputError("more than 65535 tracks, the maximum in files of the Cell Tracking Challenge")
         self._before, self._frame = names[own].astype(np.uint16), self._frame + 1
         return self._before
 
@@ -140,8 +140,8 @@ def write_sequence(folder: str | Path, frames: Iterable[Integer[np.ndarray, "*sp
     """Links the objects of frames by overlap and writes mask000.tif … and, last, res_track.txt.
 
     Args:
-        folder: to be made, such as 01_RES.
-        frames: labels (*spatial) of each, 0 of no object.
+        folder: new folder, such as 01_RES.
+        frames: labels (*spatial) of each frame, 0 for background.
 
     Returns:
         A row for each track: number, first frame, last frame, parent or 0.
@@ -177,9 +177,10 @@ def write_truth(
     and 01_GT/TRA/man_track.txt.
 
     Args:
-        folder: of the data set; made if missing.
+        folder: folder of the data set; created if missing.
         images: frames (*spatial) or (*spatial, 1), uint8 or uint16.
-        labels: (*spatial) of each, 0 of no object, up to 65535; a cell has one number in all frames.
+        labels: labels (*spatial) of each frame, 0 for background, up to 65535; a cell has the same number in all
+            frames.
         tracks: a row for each number: number, first frame, last frame, number of the parent or 0.
         sequence: name of the folder of the frames.
 
@@ -197,7 +198,7 @@ def write_truth(
 
     frames, truths = [np.asarray(i) for i in images], [np.asarray(each) for each in labels]
     if len(frames) != len(truths) or not frames:
-        raise InputError(f"{len(frames)} frames and {len(truths)} labels; expected as many of both, and one at least")
+        raise InputError(f"{len(frames)} frames and {len(truths)} labels; expected equally many, and at least one")
     for number, (image, truth) in enumerate(zip(frames, truths, strict=True)):
         if image.shape not in (truth.shape, (*truth.shape, 1)):
             raise InputError(f"frame {number} has shape {image.shape}, its label {truth.shape}; they must be equal")
@@ -233,6 +234,6 @@ def segmentation_pairs(result: Path, truth: Path) -> Iterator[tuple[np.ndarray, 
     masks = mask_files(result, "mask")
     for (frame, plane), path in mask_files(truth / "SEG", "man_seg").items():
         if (frame, None) not in masks:
-            raise InputError(f"{result}: has no mask of frame {frame}, which {path} is of")
+            raise InputError(f"{result}: has no mask of frame {frame}, but {path} is the label of that frame")
         labels = read_mask(masks[frame, None])
         yield read_mask(path), labels if plane is None else labels[plane]

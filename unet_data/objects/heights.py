@@ -39,7 +39,7 @@ def quantised(probabilities: Shaped[np.ndarray, "*any"]) -> UInt8[np.ndarray, "*
         raise InputError(f"probabilities are {probabilities.dtype}; allowed: floats in 0..1, or uint8 in 0..255")
     if probabilities.size and not (probabilities.min() >= -1e-3 and probabilities.max() <= 1 + 1e-3):
         low, high = probabilities.min(), probabilities.max()
-        raise InputError(f"probabilities lie in {low:g}..{high:g}; expected 0..1 (logits are no probabilities)")
+        raise InputError(f"probabilities lie in {low:g}..{high:g}; expected 0..1 (these may be logits)")
     return np.round(np.clip(probabilities, 0, 1) * 255).astype(np.uint8)
 
 
@@ -76,11 +76,11 @@ def heights(window: UInt8[np.ndarray, "*any"], dims: int, settings: ObjectSettin
 
 
 def class_values(window: np.ndarray, dims: int, settings: ObjectSettings) -> np.ndarray:
-    """The probabilities alone. Raises InputError where the window has no distance and should, or the other way."""
+    """The probabilities alone. Raises InputError if the window has no distance and should, or the other way."""
     if settings.distance is None:
         if settings.method == "predicted":
             raise InputError(
-                "the object method predicted needs the predicted distance; `distance` says which value it is"
+                "the object method predicted needs the predicted distance; `distance` is its index among the values"
             )
         return window
     if window.ndim != dims + 1 or window.shape[-1] != settings.distance + 1:

@@ -51,7 +51,8 @@ def write_labels(path: Path, pages: Sequence[LabelImage], kept: str = "", facts:
         path: .tif, .png, .npy, .zarr, .nii or .nii.gz.
         pages: the images.
         kept: the end of the message where the disk is full.
-        facts: of the file of the images. Labels keep what it says of places on the earth, and the size of its pixels.
+        facts: facts of the file of the images. Labels keep what it says of places on the earth, and the size of its
+            pixels.
 
     Raises:
         InputError: the disk is full, or a PNG cannot hold the numbers.
@@ -59,7 +60,7 @@ def write_labels(path: Path, pages: Sequence[LabelImage], kept: str = "", facts:
     most = max(page.count for page in pages)
     dtype = np.dtype(np.uint16 if most <= 65535 else np.uint32)
     if path.suffix.lower() == ".png" and dtype != np.uint16:
-        raise InputError(f"{path}: a PNG numbers up to 65535 objects, these are {most}; use .tif")
+        raise InputError(f"{path}: a PNG can number at most 65535 objects, but there are {most}; use .tif")
     images: list[Windows] = [_Typed(page, dtype) for page in pages]
     small = len(pages) * math.prod(pages[0].shape) * dtype.itemsize <= WHOLE_BELOW
     if path.suffix.lower() in (".tif", ".tiff") and small:

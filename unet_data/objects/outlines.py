@@ -38,9 +38,9 @@ class Page:
 
     Attributes:
         labels: (H, W).
-        table: of `measure_objects`: the bounding boxes.
+        table: table of `measure_objects`: the bounding boxes.
         classes: name of each object's class.
-        name: of the image's file.
+        name: name of the image's file.
     """
 
     labels: Windowed
@@ -93,18 +93,18 @@ def rings(mask: Bool[np.ndarray, "h w"]) -> list[Int64[np.ndarray, "corners 2"]]
 
 
 def check_outlines(path: Path, shape: Sequence[int], overwrite: bool) -> None:
-    """Raises InputError where `path` cannot become the outlines of images of this shape."""
+    """Raises InputError if `path` cannot become the outlines of images of this shape."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot write {path}: outlines are .geojson (QuPath), .zip (ImageJ) or .json (COCO)")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; --overwrite replaces it")
     if len(shape) != 2:
-        raise InputError(f"{path}: outlines are of images, not of volumes")
+        raise InputError(f"{path}: outlines are for images, not for volumes")
     if path.suffix.lower() == ".zip":
         _roifile()
         if max(shape) > _ROI_MOST:
             raise InputError(
-                f"{path}: ImageJ's ROIs reach {_ROI_MOST} pixels, the image has {max(shape)}; use .geojson"
+                f"{path}: ImageJ ROIs are limited to {_ROI_MOST} pixels, the image has {max(shape)}; use .geojson"
             )
 
 
@@ -114,7 +114,7 @@ def write_outlines(path: Path, pages: Sequence[Page], names: Sequence[str]) -> s
     Args:
         path: its suffix names the format.
         pages: the images of one file.
-        names: of the classes that objects may have.
+        names: names of the classes that objects may have.
 
     Returns:
         What was lost, as one line; "" where nothing was.
@@ -205,7 +205,9 @@ def _write_rois(path: Path, pages: Sequence[Page], names: Sequence[str]) -> str:
                 roi = roifile.ImagejRoi.frompoints(np.add(outer[:-1], (left, top)), name=name)
                 roi.position = index if len(pages) > 1 else 0
                 archive.writestr(f"{name}.roi", roi.tobytes())
-    return f"ROIs have no holes: {holes} objects with holes are written by their outer outlines" if holes else ""
+    return (
+        f"ROIs cannot have holes: of {holes} objects with holes, only the outer outlines are written" if holes else ""
+    )
 
 
 def _roifile() -> Any:

@@ -134,7 +134,7 @@ class Objects:
     Attributes:
         numbers: object (from 1; 0: dropped) of each part, those of all blocks one after the other.
         sizes: pixels of each object.
-        classes: of each object, the one with the greatest probability over its pixels.
+        classes: classes of each object, the one with the greatest probability over its pixels.
     """
 
     numbers: Int64[np.ndarray, " parts"]

@@ -23,7 +23,7 @@ class ObjectFiles:
     """What is written of the objects of a file.
 
     Attributes:
-        labels: of their numbers: .tif, .png, .npy, .zarr, .nii or .nii.gz.
+        labels: labels of their numbers: .tif, .png, .npy, .zarr, .nii or .nii.gz.
         table: .csv or .parquet; None: none.
         outlines: .geojson, .zip or .json; None: none.
     """
@@ -38,8 +38,8 @@ class ObjectFiles:
         """Checks, before anything is computed, what can be known.
 
         Args:
-            shape: of an image, (*spatial).
-            classes: of the network.
+            shape: shape of an image, (*spatial).
+            classes: classes of the network.
             settings: how objects are made.
             memory: bytes that the process may have.
             overwrite: whether the files may exist.
@@ -59,9 +59,9 @@ class ObjectsFound:
     """The objects of a file.
 
     Attributes:
-        counts: how many of each class.
-        settings: how they were made.
-        remarks: what a file that was written cannot hold.
+        counts: number of objects per class.
+        settings: settings of the object separation.
+        remarks: notes on what a written file cannot contain.
 
     Example:
         >>> from unet_data import ObjectSettings, ObjectsFound
@@ -88,11 +88,11 @@ def write_objects(
     """Labels the objects of images of one size, and writes what is asked for.
 
     Args:
-        maps: of each image, the probabilities 0..255, (*spatial) of class 1 or (*spatial, K).
-        folder: of the blocks' files, see `label_image`.
+        maps: maps of each image, the probabilities 0..255, (*spatial) of class 1 or (*spatial, K).
+        folder: folder of the blocks' files, see `label_image`.
         settings: how objects are made.
         files: what is written.
-        names: of the classes.
+        names: names of the classes.
         source: the file of the images.
         pictures: the images, of which intensities are measured; each may have several maps, one after the other.
         memory: bytes that the process may have.
@@ -109,7 +109,7 @@ def write_objects(
     for page in pages:
         page.budget //= len(pages)  # of the blocks that each keeps while they are read
     remarks: list[str] = []
-    kept = f"; what is done is kept in {folder}: make room and run the same command again"
+    kept = f"; finished parts are kept in {folder}: free disk space and run the same command again"
     write_labels(files.labels, pages, kept, pictures[0].facts)
     if files.table is not None or files.outlines is not None:
         each = len(pages) // len(pictures)
@@ -117,7 +117,7 @@ def write_objects(
         if files.table is not None:
             facts = pictures[0].facts
             if facts.spacing is None:
-                remarks.append("the file does not say how large its pixels are: the table is in pixels")
+                remarks.append("the file does not state its pixel size: the table is in pixels")
             size = None if facts.spacing is None else facts.spacing[-len(image) :]  # of pages, without their distance
             rows = (t if size is None else with_units(t, size, facts.unit) for t in tables)
             write_table(files.table, _numbered(rows) if len(pages) > 1 else rows)

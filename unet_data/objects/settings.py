@@ -1,4 +1,4 @@
-"""How objects are made of the probabilities of a network."""
+"""Settings that separate objects, given the probabilities of a network."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ BORDER = "border"
 
 @dataclass(frozen=True)
 class ObjectSettings:
-    """How objects are made of probabilities: `objects_of`, `unet predict --output objects`.
+    """Settings that separate objects, given probabilities: for `objects_of` and `unet predict --output objects`.
 
     A pixel is foreground where 1 − p(background) ≥ `foreground`, and core where the probability of all object classes
     together (without a border class) ≥ `core`. The core is split at its necks, then grows into the foreground.
 
     Attributes:
-        method: what a neck is measured by. "distance": the distance to the edge of the core, so that touching round
-            objects part where they are narrow. "probability": that of the core, for networks that mark the border.
-            "predicted": the distance to the border that the network predicts, for networks with a distance head.
+        method: measure of a neck's width. "distance": distance to the edge of the core, which splits touching round
+            objects at narrow places. "probability": probability of the core, for networks with a border class.
+            "predicted": predicted distance to the border, for networks with a distance head.
         foreground, core: thresholds in 0..1. Probabilities are rounded to 1/255 first.
-        neck: two parts are two objects where the neck between them is narrower than this share of the narrower part
+        neck: two parts become two objects if the neck between them is narrower than this share of the narrower part
             (in distance or probability); 0 never splits, 1 splits at every neck.
-        smoothing: passes of the kernel 1 2 1 over the probabilities.
-        fill_holes: pixels; holes up to this size are filled.
-        grow: pixels by which the core grows into the foreground at most.
-        minimum_size: pixels; smaller objects are dropped.
-        maximum_size: pixels; larger objects are dropped. None: any size.
-        reach: pixels; distances are measured up to this. Parts that are all wider than twice this are not split.
+        smoothing: number of passes of the kernel 1 2 1 over the probabilities.
+        fill_holes: maximum size, in pixels, of holes that are filled.
+        grow: maximum number of pixels by which the core grows into the foreground.
+        minimum_size: size in pixels below which objects are dropped.
+        maximum_size: size in pixels above which objects are dropped. None: no limit.
+        reach: maximum distance, in pixels, that is measured. Parts wider than twice this are not split.
         border: index of the border class. None: no such class.
-        distance: index of the predicted distance among the values of a pixel. None: no such value. Follows from the
-            network.
-        spacing: relative size of a pixel along each axis, whole numbers, such as (5, 1, 1) for planes that lie 5 times
-            as far apart as pixels. Empty: all equal.
+        distance: index of the predicted distance among a pixel's values; set from the network. None: no such value.
+        spacing: relative pixel size along each axis, whole numbers, such as (5, 1, 1) for planes 5 times as far apart
+            as pixels. Empty: all equal.
 
     Raises:
         InputError: a value out of range.
@@ -85,7 +84,7 @@ class ObjectSettings:
 
     @classmethod
     def from_dict(cls, values: Any, where: str) -> ObjectSettings:
-        """The inverse of `to_dict`. Raises InputError, beginning with `where`."""
+        """The inverse of `to_dict`. Raises InputError with a message that starts with `where`."""
         known = {field.name for field in fields(cls)}
         if not isinstance(values, Mapping) or set(values) - known:
             raise InputError(f"{where}: object settings must be an object with keys among {', '.join(sorted(known))}")
@@ -131,7 +130,7 @@ class ObjectSettings:
         return self.spacing or (1,) * dims
 
     def halo(self, dims: int) -> tuple[int, ...]:
-        """Pixels around a window, per axis, that the heights of its pixels and of their neighbours depend on."""
+        """Pixels around a window, per axis, on which the heights of its pixels and their neighbours depend."""
         holes = self.fill_holes + 1 if self.fill_holes else 0
         around = self.smoothing + holes + 1
         distance = self.reach if self.method == "distance" else 0
@@ -156,10 +155,10 @@ def settings_for(data: DataSpec, config: NetworkConfig, asked: ObjectSettings | 
         InputError: the network's classes overlap, or the settings are damaged or do not fit it.
     """
     if data.overlapping:
-        raise InputError("the network's classes overlap: a pixel may be of several objects; use --output labels")
+        raise InputError("the network's classes overlap, so a pixel may belong to several objects; use --output labels")
     names = [name.lower() for name in data.class_names]
     if asked is None and data.objects is not None:
-        asked = ObjectSettings.from_dict(data.objects, "the settings of objects stored with the network")
+        asked = ObjectSettings.from_dict(data.objects, "the object settings stored with the network")
     border = names.index(BORDER, 1) if config.classes > 2 and BORDER in names[1:] else None
     own = asked or ObjectSettings(border=border, grow=0 if border is None else 2)
     if asked is None and config.distance_head:  # a prediction is noisier than a measured distance

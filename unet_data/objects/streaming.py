@@ -57,8 +57,9 @@ def plan_blocks(image: tuple[int, ...], settings: ObjectSettings, classes: int, 
             return Blocks(image, tuple(min(side, n) for n in image))
         if side == SMALLEST:
             raise InputError(
-                f"objects need windows of {' x '.join(map(str, shape))} pixels, {format_bytes(needed)}, and "
-                f"{format_bytes(max(budget, 0))} may be used; allow more memory, or lower reach ({settings.reach}) or "
+                f"objects need windows of {' x '.join(map(str, shape))} pixels, {format_bytes(needed)}, but "
+                f"only {format_bytes(max(budget, 0))} are allowed; allow more memory, or lower reach "
+                f"({settings.reach}) or "
                 f"fill_holes ({settings.fill_holes}) of the object settings"
             )
         side = max(SMALLEST, side * 3 // 4)
@@ -70,7 +71,7 @@ class LabelImage:
 
     Attributes:
         blocks: how the image is divided.
-        folder: of the blocks' files.
+        folder: folder of the blocks' files.
         objects: the joined parts.
         offsets: where the parts of each block begin.
         budget: bytes of blocks that are kept in memory.
@@ -154,7 +155,8 @@ def label_image(
         image: pixels per axis.
         classes: values of a pixel.
         settings: how objects are made.
-        folder: of the blocks' files, which must belong to these probabilities and settings; those that exist are used.
+        folder: folder of the blocks' files, which must belong to these probabilities and settings; those that exist are
+            used.
         budget: bytes that a block may take.
         done: called after each block with its number and that of all blocks.
 
@@ -187,7 +189,7 @@ def _save(folder: Path, number: int, labels: np.ndarray, parts: Parts) -> None:
         arrays |= {f"{axis}-{side}-labels": at_face, f"{axis}-{side}-height": face.height}
         arrays |= {f"{axis}-{side}-leaves": face.leaves}
     path = _path(folder, number)
-    kept = "; the finished blocks are kept: make room and run the same command again"
+    kept = "; finished blocks are kept: free disk space and run the same command again"
     with write_errors_as_input_error(path, kept), replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, labels=labels, **arrays)
 

@@ -32,16 +32,17 @@ def measure_objects(
     """Measures the objects of an image.
 
     Args:
-        labels: (*spatial), 0 of no object, 1 … count.
-        image: (*spatial, C), of which intensities are measured; None: none.
+        labels: (*spatial), 0 for background, 1 … count.
+        image: (*spatial, C), whose intensities are measured; None: no intensities.
         count: number of objects.
-        spans: windows that cover the image. None: bands.
+        spans: windows that cover the image, read one after the other. None: bands of rows.
 
     Returns:
         Columns of `count` values:
         object: its number. area: pixels (voxels in 3-D). y, x (and z): the middle, pixel centres at whole numbers.
         y_min, y_max, …: the bounding box, half-open. mean_0, min_0, max_0, …: intensity of each channel, as stored.
-        diameter: of the circle or ball of that area. major, minor: axes of the ellipse with the same second moments
+        diameter: diameter of the circle or ball of that area. major, minor: axes of the ellipse with the same second
+            moments
         (2-D; in 3-D major, middle and minor), eccentricity and orientation (2-D; radians from the y axis).
         perimeter: by counting crossings along rows and columns (Crofton, 2 directions; 2-D).
 
@@ -148,7 +149,7 @@ def with_units(columns: Columns, size: Sequence[float], unit: str) -> Columns:
     """The same with columns in physical units.
 
     Args:
-        size: of a pixel along each axis.
+        size: size of a pixel along each axis.
         unit: such as "micrometer" or "mm"; centimetres become micrometres; of another form, or
             unknown, it is "unit" in the columns' names.
     """
@@ -166,7 +167,7 @@ def with_units(columns: Columns, size: Sequence[float], unit: str) -> Columns:
 
 
 def check_table(path: Path, overwrite: bool) -> None:
-    """Raises InputError where `path` cannot become a table."""
+    """Raises InputError if `path` cannot become a table."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot write {path}: a table is .csv or .parquet")
     if path.exists() and not overwrite:

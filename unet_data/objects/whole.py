@@ -28,7 +28,7 @@ def objects_of(
         dims: 2 for images, 3 for volumes.
 
     Returns:
-        Labels (*spatial), 0 of no object, 1 … n in the order of the objects' first pixels; and each object's class.
+        Labels (*spatial), 0 for background, 1 … n in the order of the objects' first pixels; and each object's class.
 
     Raises:
         InputError: other axes, or values that are no probabilities.
@@ -44,7 +44,7 @@ def objects_of(
     """
     settings = settings or ObjectSettings()
     if dims not in (2, 3) or probabilities.ndim not in (dims, dims + 1) or not probabilities.size:
-        raise InputError(f"probabilities of shape {probabilities.shape} are no {dims}-D image; see dims")
+        raise InputError(f"probabilities of shape {probabilities.shape} are not a {dims}-D image; see dims")
     if probabilities.ndim == dims + 1 and probabilities.shape[-1] < 2:
         raise InputError(f"probabilities of shape {probabilities.shape}: expected (*spatial) or K ≥ 2 classes last")
     if probabilities.ndim == dims + 1 and probabilities.shape[-1] == 2 and settings.distance is None:

@@ -163,7 +163,7 @@ class ProbabilisticUNet(Network):
         return of(logits, labels, weights) + self.config.beta / math.prod(labels.shape[1:]) * kl
 
     def sample(self, image: Image, noise: Float[Array, "s n latent"]) -> Float[Array, "s n *spatial k"]:
-        """Many hypotheses of each image, (S, N, *spatial, out_channels), for noise (S, N, latent). The U-Net runs once,
+        """Many samples per image, (S, N, *spatial, out_channels), for noise (S, N, latent). The U-Net runs once,
         and the hypotheses come one after the other, so that memory holds one at a time."""
         self.check(image)
         mean, log_std = self.prior(image)

@@ -24,8 +24,8 @@ class UNet(Network):
 
     Args:
         config: the network.
-        seed: of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: all weights 0, to be loaded.
-        dtype: of the parameters and statistics; float64 needs `jax_enable_x64`.
+        seed: seed of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: all weights 0, to be loaded.
+        dtype: dtype of the parameters and statistics; float64 needs `jax_enable_x64`.
 
     Example:
         >>> import jax.numpy as jnp

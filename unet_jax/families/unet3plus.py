@@ -44,8 +44,8 @@ class FullScaleNode(ConvUnit):
 
     Args:
         level: the node's own, 0 the finest.
-        channels: of the maps, by level.
-        width: of each branch.
+        channels: channels of the maps, by level.
+        width: width of each branch.
     """
 
     def __init__(self, layers: Layers, level: int, channels: list[int], width: int, align_corners: bool):
@@ -77,8 +77,8 @@ class UNet3Plus(Network):
 
     Args:
         config: the network.
-        seed: of the initial weights; None: all 0, to be loaded.
-        dtype: of the parameters and statistics.
+        seed: seed of the initial weights; None: all 0, to be loaded.
+        dtype: dtype of the parameters and statistics.
     """
 
     config: UNet3PlusConfig

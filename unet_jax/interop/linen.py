@@ -35,7 +35,7 @@ def linen_view(config: NetworkConfig) -> LinenView:
     """The network of a config, with Linen's `init` and `apply`.
 
     Args:
-        config: of any architecture.
+        config: config of any architecture.
 
     Example:
         >>> import jax
@@ -77,8 +77,8 @@ class LinenView:
 
         Args:
             rngs: a random key, or {"params": key, ...}.
-            x: ignored, like further arguments: Linen modules take an input here.
-            dtype: of the variables.
+            x: ignored, like all further arguments; Linen modules have an input here.
+            dtype: dtype of the variables.
         """
         key = rngs["params"] if isinstance(rngs, Mapping) else rngs
         values: dict[tuple[str, ...], Array] = {}
@@ -107,7 +107,7 @@ class LinenView:
         """The logits of images.
 
         Args:
-            variables: as from `init`.
+            variables: variables from `init`.
             x: images (N, *spatial, C), of a size on the network's grid.
             *args: further arguments of the network.
             train: normalise with the batch's statistics, and apply dropout.
@@ -138,12 +138,12 @@ class LinenView:
         return logits, {name: tree for name, tree in stats.items() if name in collections}
 
     def from_checkpoint(self, checkpoint: Checkpoint) -> Variables:
-        """The variables of a loaded checkpoint. Raises InputError where it is of another network."""
+        """The variables of a loaded checkpoint. Raises InputError if it is of another network."""
         flax = to_flax(self.config.graph, checkpoint.tensors)
         return self._variables({path: jnp.array(array) for path, array in flax.items()})
 
     def to_checkpoint(self, variables: Mapping[str, Any]) -> Checkpoint:
-        """A checkpoint with these variables, to be saved. Raises InputError where they are not the network's."""
+        """A checkpoint with these variables, to be saved. Raises InputError if they are not the network's."""
         arrays = {path: np.asarray(array) for tree in variables.values() for path, array in _leaves(tree)}
         return Checkpoint(self.config, to_pytorch(self.config.graph, arrays))
 
@@ -156,10 +156,10 @@ class LinenView:
             value = given.pop(key, None)
             if value is None or value.shape != variable.shape:
                 problem = "missing" if value is None else f"of shape {value.shape}, not {variable.shape}"
-                raise InputError(f"these variables are not this network's: {'.'.join(key)} is {problem}")
+                raise InputError(f"these variables do not match the network: {'.'.join(key)} is {problem}")
             state.append((path, variable.replace(value)))
         if given:
-            raise InputError(f"these variables are not this network's: {'.'.join(next(iter(given)))} is not in it")
+            raise InputError(f"these variables do not match the network: it has no {'.'.join(next(iter(given)))}")
         return nnx.from_flat_state(state)
 
     def _variables(self, values: Mapping[tuple[str, ...], Any]) -> Variables:

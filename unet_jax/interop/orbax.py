@@ -49,7 +49,7 @@ def save_orbax(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> None:
 
     path = Path(folder).resolve()
     if path.exists():
-        raise InputError(f"{folder} exists already; name a new folder for the Orbax checkpoint")
+        raise InputError(f"{folder} exists; give a new folder for the Orbax checkpoint")
     arrays = to_flax(checkpoint.config.graph, checkpoint.tensors)
     tree: dict[str, Any] = {}
     for entry in entries(checkpoint.config.graph):
@@ -78,11 +78,13 @@ def load_orbax(folder: str | os.PathLike[str], config: NetworkConfig | None = No
     """Reads an Orbax checkpoint, bit for bit.
 
     Args:
-        folder: from `save_orbax`, the state/ of a training run, or Linen or NNX variables that somebody else saved.
+        folder: a folder from `save_orbax`, the state/ of a training run, or Linen or NNX variables from another
+            program.
         config: the network; needed unless `save_orbax` wrote the folder.
 
     Raises:
-        InputError: no Orbax checkpoint, no config, or tensors that are not the network's (naming them).
+        InputError: there is no Orbax checkpoint or no config, or tensors do not match the network; the message names
+            them.
 
     Example:
         >>> from pathlib import Path
@@ -100,7 +102,7 @@ def load_orbax(folder: str | os.PathLike[str], config: NetworkConfig | None = No
     if (path / CONFIG).is_dir():
         found, data = _read_config(path / CONFIG)
         if config is not None and config != found:
-            raise InputError(f"{folder} holds another network than the given config")
+            raise InputError(f"{folder} contains another network than the given config")
         config = found
     if config is None:
         raise InputError(f"{folder} has no config of its network; give its config")

@@ -46,7 +46,7 @@ class TwoConvs(nnx.Module):
 
     Args:
         middle: channels between the two convolutions; None: as many as come out.
-        stride: of the first convolution.
+        stride: stride of the first convolution.
     """
 
     def __init__(

@@ -25,16 +25,16 @@ class Layers:
     one that it lacks has the value in brackets:
 
         spatial_dims: number of axes.
-        padding: of convolutions, "same" or "valid" ("same").
+        padding: padding of convolutions, "same" or "valid" ("same").
         conv_bias: whether the convolutions of the blocks have a bias (True).
-        norm: of the blocks, one of NORMS ("batch"). "shift" is a batch norm without a scale, "plain" an instance norm
-            without scale and shift; "layer" normalises over the channels of each position.
+        norm: norm of the blocks, one of NORMS ("batch"). "shift" is a batch norm without a scale, "plain" an instance
+            norm without scale and shift; "layer" normalises over the channels of each position.
         norm_eps, norm_momentum, norm_groups: of the norms (1e-5, 0.1, 8); momentum is the share of the new batch.
         activation, slope: of the blocks, one of `ACTIVATIONS` or "prelu", and that of leaky_relu ("relu", 0.01).
 
     Args:
         config: the network.
-        dtype: of the parameters and statistics.
+        dtype: dtype of the parameters and statistics.
         norm, bias: instead of the config's.
     """
 
@@ -122,7 +122,7 @@ class Layers:
                 return nnx.InstanceNorm(features, use_scale=affine, use_bias=affine, **options)
             case "layer":
                 return nnx.LayerNorm(features, **options)
-        raise ValueError(f"no norm is called {kind!r}; there are {', '.join(NORMS)}")
+        raise ValueError(f"unknown norm {kind!r}; known: {', '.join(NORMS)}")
 
     def act(self, kind: str | None = None) -> nnx.Module:
         """The network's activation, or another."""

@@ -73,7 +73,7 @@ class RunLog:
 
 
 def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
-    """The records up to a step. Raises InputError where a line is none."""
+    """The records up to a step. Raises InputError if a line is none."""
     if not path.exists():
         return []
     records = []
@@ -95,7 +95,7 @@ def write_log(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def append_log(path: Path, record: dict[str, Any]) -> None:
-    """Adds one line. Raises InputError where the disk is full or the folder cannot be written."""
+    """Adds one line. Raises InputError if the disk is full or the folder cannot be written."""
     with write_errors_as_input_error(path, _kept(path)), path.open("a") as file:
         file.write(_line(record))
 
@@ -103,7 +103,7 @@ def append_log(path: Path, record: dict[str, Any]) -> None:
 def _kept(log: Path) -> str:
     """For messages: whether the run whose log cannot be written can go on."""
     saved = latest_step(log.parent / "state") is not None
-    return "; the last saved state is kept: make room and go on with --resume" if saved else ""
+    return "; the last saved state is kept: free disk space and continue with --resume" if saved else ""
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -38,10 +38,11 @@ class TrainResult:
 
     Attributes:
         out: the run folder.
-        scores: of the last checkpoint on the validation data (empty without validation data).
+        scores: validation scores of the last checkpoint (empty without validation data).
         best: scores of the best checkpoint.
         log: every record, as in log.jsonl.
-        stop_signal: number of the signal that ended the run early, after its state was saved; None: it is complete.
+        stop_signal: number of the signal that stopped the run early, after its state was saved; None: the run is
+            complete.
 
     Example:
         >>> result = TrainResult(Path("run"), {"iou": 0.8}, {"iou": 0.9}, log=[], stop_signal=15)
@@ -71,32 +72,33 @@ def train(
 ) -> TrainResult:
     """Trains a network and writes the run folder, on all devices of all processes (`jax.distributed`).
 
-    SIGTERM and SIGINT save the state and end the run.
+    SIGTERM and SIGINT save the state and stop the run.
 
     Args:
         config: the network.
-        settings: how to train.
+        settings: settings of the training.
         training: labelled images, (H, W, C) or (D, H, W, C).
-        validation: labelled images for measuring; None: no scores.
+        validation: labelled images for validation; None: no scores.
         out: the run folder: best/, last/, log.jsonl, run.json and state/.
-        resume: continue from the last saved state in `out`, on a CPU bit for bit as if the run had never stopped; start
-            from the beginning where there is none.
-        report: receives each record of the log as it is written, and before what is compiled (`training.log.Report`).
-        loss: in place of the one that the settings name, a function (logits, labels, weights) to a scalar, in
-            jax.numpy: logits (N, *spatial, K) float32 of the classes, labels (N, *spatial) integers, −1 where a pixel
-            does not count, weights (N, *spatial) float32 or None. A distance head adds a loss of its own. The
-            validation loss is computed by it, too, without weights.
-        augment: follows on the augmentation of the settings, within the jitted step: a function (key, images, labels,
-            weights) to (images, labels, weights) of the same shapes; images (N, *tile, C) are float32 and normalised,
-            labels (N, *tile), which with a distance head are of `unet_data.pack_distances`, weights (N, *tile) or None.
-            All that is random must follow from the key.
-        callbacks: called in process 0 after each measurement with its record and the network, in evaluation mode. One
-            that returns True ends the run as SIGTERM does: its state is saved, and `resume` continues it.
+        resume: continue from the last saved state in `out`; on a CPU, the result is identical to that of an
+            uninterrupted run, bit for bit. Without a saved state, start at step 0.
+        report: called with each record of the log as it is written, and before each compilation
+            (`training.log.Report`).
+        loss: loss function instead of that of the settings, from (logits, labels, weights) to a scalar, in jax.numpy:
+            logits (N, *spatial, K) float32 of the classes; labels (N, *spatial) integers, −1 for pixels that do not
+            count; weights (N, *spatial) float32 or None. The loss of a distance head is added to it. The validation
+            loss uses this function, too, without weights.
+        augment: function applied after the augmentation of the settings, in the jitted step, from (key, images, labels,
+            weights) to (images, labels, weights) of the same shapes. Images (N, *tile, C) are float32 and normalised;
+            labels are (N, *tile), packed by `unet_data.pack_distances` for a distance head; weights are (N, *tile) or
+            None. All randomness must come from the key.
+        callbacks: functions called in process 0 after each validation, with its record and the network in evaluation
+            mode. If one returns True, the run stops as by SIGTERM: its state is saved, and `resume` continues it.
 
     Raises:
-        InputError: data that do not fit the network, a folder that holds another run or cannot be written, a batch that
-            the devices cannot share, a loss or gradient that is not finite (the state before it is kept; the message
-            names the step, its images and the first layer).
+        InputError: the data do not fit the network, the folder contains another run or cannot be written, the batch
+            cannot be divided over the devices, or a loss or gradient is not finite (the state before it is kept; the
+            message names the step, its images and the first layer).
 
     Example:
         >>> from pathlib import Path
@@ -130,9 +132,9 @@ def train(
                 compiling.end()
         write_record(out, record)  # not before: a run that was refused leaves nothing behind
         note = (
-            f"with {settings.optimisation.batch} tile(s) of {size} pixels a step; more "
-            "space, also with --resume, or in a new run a smaller tile or batch, accumulate, remat or precision "
-            f"bfloat16 needs less; {out} keeps what was saved"
+            f"with {settings.optimisation.batch} tile(s) of {size} pixels per step; raise "
+            "space (also with --resume), or start a new run with a smaller tile or batch, accumulate, remat or "
+            f"precision bfloat16; saved states are kept in {out}"
         )
         with closing(TrainStateFolder(out / "state")) as states, out_of_memory_as_input_error(note):
             done = _Loop(settings, trainer, evaluator, states, log, stop, compiling, callbacks).run(resume)
@@ -141,7 +143,7 @@ def train(
 
 
 def _check_data(config: NetworkConfig, settings: TrainSettings, training: Dataset, validation: Dataset | None) -> None:
-    """Raises InputError where the data have no labels or do not fit the network or the settings."""
+    """Raises InputError if the data have no labels or do not fit the network or the settings."""
     for dataset in (training, validation):
         if dataset is not None and dataset.labels is None:
             raise InputError(f"{dataset.source} has no labels; training needs one for each image")
@@ -157,9 +159,7 @@ def _check_data(config: NetworkConfig, settings: TrainSettings, training: Datase
             f"have labels {settings.data.labels}; give both the same"
         )
     if overlaps and config.architecture == "probabilistic-unet":
-        raise InputError(
-            f"{config.architecture} learns from one class a pixel; classes that overlap need another network"
-        )
+        raise InputError(f"{config.architecture} needs one class per pixel; overlapping classes need another network")
     if settings.data.ignore != training.ignore:
         raise InputError(
             f"{training.source} was opened with ignore {training.ignore}, but the settings have ignore "
@@ -242,8 +242,8 @@ class _Loop:
         self._check_finite(done)
         weights = self.trainer.weights_to_measure()
         note = (
-            f"as it measured the validation images after step {done}; {self.log.path.parent} keeps the state of that "
-            "step, and --resume goes on where more is free"
+            f"in the validation after step {done}; {self.log.path.parent} has the state of that "
+            "step, and --resume continues it when more memory is free"
         )
         try:
             with out_of_memory_as_input_error(note):
@@ -270,9 +270,12 @@ class _Loop:
         message = f"the loss or its gradient is not finite in step {failed + 1} (batch of {names})"
         cause = self.trainer.cause_of_failure(failed)
         message += f": first in {cause.where}; " if cause else "; "
-        message += f"{self.states.folder} keeps the state before it; " if failed else ""
+        message += f"{self.states.folder} has the state before it; " if failed else ""
         if failed and cause and cause.weights_too_large:  # a lower rate would come to the same batch and weights
             raise InputError(
-                message + "its weights are too large already: begin anew, with a lower learning_rate or clip above 0"
+                message + "its weights are already too large: start a new run with a lower learning_rate or clip above "
+                "0"
             )
-        raise InputError(message + "a lower learning_rate, or clip above 0, usually helps; --resume takes either")
+        raise InputError(
+            message + "a lower learning_rate or clip above 0 usually helps; both can be changed with --resume"
+        )

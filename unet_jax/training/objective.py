@@ -81,16 +81,16 @@ def model_loss(model: Network, settings: TrainSettings, own: Loss | None = None)
 def make_objective(
     graphdef: Any, settings: TrainSettings, cpu_step: bool = False, own: Loss | None = None
 ) -> Callable[..., tuple[Scalar, Any]]:
-    """Makes the function that is differentiated.
+    """Makes the objective function that training differentiates.
 
-    In bfloat16 the float32 weights are rounded at each use, so gradients arrive in float32. With `remat`, only the
-    outputs of the blocks are kept for the backward pass, and what lies between is computed again.
+    In bfloat16 the float32 weights are rounded at each use, so gradients are float32. With `remat`, only the outputs of
+    the blocks are kept for the backward pass; all other activations are computed again.
 
     Args:
         graphdef: the model's structure, from `step.initial_state`.
         settings: `loss`, `data.ignore`, `hardware.precision` and `hardware.remat`.
         cpu_step: use the operations that are faster on one CPU (`unet_jax.nn.cpu`).
-        own: a loss in place of the one that the settings name.
+        own: loss function to use instead of that of the settings.
 
     Returns:
         A function (params, stats, images, labels, weights or None, dropout key) to (loss, new stats), differentiable

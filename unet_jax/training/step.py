@@ -133,7 +133,7 @@ def make_prepare(
     Args:
         settings: `augmentation` and the seed.
         tile: size of the input tile (pixels per axis).
-        mean: of each channel, in the images' own units. Images become (x − mean) / std in float32.
+        mean: mean of each channel, in the images' own units. Images become (x − mean) / std in float32.
         std: standard deviation of each channel, in the images' own units.
         platform: what is compiled for, "cpu", "gpu" or "tpu"; None: JAX's default.
         own: an augmentation that follows on that of the settings.
@@ -170,13 +170,13 @@ def make_step(
 
     Args:
         graphdef: the model's structure, from `initial_state`.
-        settings: all but `data` and `validation`, of which only `log_every` counts.
+        settings: settings of the training; of `data` and `validation`, only `log_every` is used.
         tile: size of the input tile (pixels per axis), `settings.data.tile_shape(config)`.
-        mean: of each channel, in the images' own units; see `make_prepare`.
+        mean: mean of each channel, in the images' own units; see `make_prepare`.
         std: standard deviation of each channel.
-        mesh: devices that share the work (`unet_jax.training.devices.mesh.make_mesh`); None: one device.
+        mesh: devices that the work is divided over (`unet_jax.training.devices.mesh.make_mesh`); None: one device.
         state: with a mesh, the state whose layout over the devices the step keeps (`state_shardings`).
-        hooks: a loss and an augmentation of your own.
+        hooks: your own loss and augmentation.
 
     Returns:
         A function (state, images, labels[, weights], span=None) to (state, loss). The state is donated: use the

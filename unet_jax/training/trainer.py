@@ -32,7 +32,7 @@ from .step import TrainState, initial_state, make_prepare, make_step, schedule_s
 
 
 class Trainer:
-    """Takes training steps. Raises InputError where the devices cannot share the batch or the tile.
+    """Takes training steps. Raises InputError if the devices cannot share the batch or the tile.
 
     Attributes:
         tile: size of the input tile (pixels per axis).
@@ -64,7 +64,7 @@ class Trainer:
         self._sampler = Sampler(training, window, output, batch, seed, weights, oversample, distances)
 
     def compile(self) -> bool:
-        """Compiles the step for one CPU. Raises InputError where it needs more memory than is available.
+        """Compiles the step for one CPU. Raises InputError if it needs more memory than is available.
 
         Returns whether it did: elsewhere the first step compiles.
         """

@@ -6,7 +6,7 @@
 
     scales   weight · x + bias per channel: from the ensemble's normalisation of images to the member's own
     members  n networks of one config, each with weights of its own
-    mean     log((1 / n) Σ softmax(logits)), or, of one logit and of classes that overlap,
+    mean     log((1 / n) Σ softmax(logits)), or, of one logit and of overlapping classes,
              logit((1 / n) Σ sigmoid(logits))
     head     weight · x + bias per channel, by default 1 and 0: the ensemble's temperature
 
@@ -71,12 +71,14 @@ class EnsembleConfig(NetworkConfig, architecture="ensemble"):
             own = getattr(self.member, name)
             require(getattr(self, name) == own, name, getattr(self, name), f"the member's, {own}")
         kind = self.member.architecture
-        require(kind != self.architecture, "member", "an ensemble", "a network that is none itself")
+        require(kind != self.architecture, "member", "an ensemble", "a network that is not an ensemble")
         require(
             not self.member.distance_head, "member", "a network that predicts a distance", "one without distance_head"
         )
         latent = any(isinstance(node.op, LatentInput) for node in self.member.graph)
-        require(not latent, "member", f"a {kind}, which draws many segmentations", "a network that gives one")
+        require(
+            not latent, "member", f"a {kind}, which samples segmentations", "a network with one segmentation per image"
+        )
 
     def replace(self, **changes: Any) -> Self:
         """A copy with other values, of the ensemble or of its member. Raises InputError as the constructor does."""
@@ -126,7 +128,8 @@ def _member(b: Builder, config: EnsembleConfig, number: int) -> str:
 
 FAMILY = Family(
     EnsembleConfig,
-    when="The best scores and calibrated probabilities, for several times the work: the folds of a cross-validation.",
+    when="The best scores and well calibrated probabilities, at several times the cost; typically the "
+    "folds of a cross-validation.",
     image_size=512,
     presets={"ensemble": EnsembleConfig()},
     narrow={"ensemble": EnsembleConfig.of(PRESETS["same"].replace(widths=(8, 16, 32)), 3)},

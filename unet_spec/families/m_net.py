@@ -80,7 +80,7 @@ def build(config: MNetConfig) -> Graph:
 
 FAMILY = Family(
     MNetConfig,
-    when="Objects whose outline shows at low resolution already; side outputs to look at.",
+    when="Objects whose outline is visible at low resolution; auxiliary outputs at every resolution.",
     image_size=400,
     presets={"m-net": MNetConfig()},
     tests={

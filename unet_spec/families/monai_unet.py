@@ -123,7 +123,7 @@ def build(config: MonaiUNetConfig) -> Graph:
 
 FAMILY = Family(
     MonaiUNetConfig,
-    when="Weights of MONAI's UNet; a light network of residual units that shrinks by strides.",
+    when="Weights of MONAI's UNet; a light network of residual units that downsamples by strides.",
     image_size=256,
     presets={"monai-unet": MonaiUNetConfig()},
     narrow={"monai-unet": MonaiUNetConfig(widths=(8, 16, 32, 64), strides=(2, 2, 2))},

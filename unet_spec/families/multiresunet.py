@@ -31,7 +31,7 @@ class MultiResUNetConfig(NetworkConfig, architecture="multiresunet"):
         in_channels, out_channels, spatial_dims: as in every network.
         widths: U per level, from the finest to the bottleneck; a block has `block_widths(U, alpha)` channels.
         alpha: W / U.
-        padding: "same" (the reference: one zero a side of 3x3 convolutions) or "valid": no padding; what is joined or
+        padding: "same" (the reference: one zero per side of 3x3 convolutions) or "valid": no padding; what is joined or
             added is cut to the size of the smallest, and the output is smaller than the image.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).

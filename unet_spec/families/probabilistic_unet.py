@@ -38,7 +38,7 @@ class ProbabilisticUNetConfig(NetworkConfig, architecture="probabilistic-unet"):
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, of the U-Net, the prior and the posterior.
-        convolutions: of 3x3, per block.
+        convolutions: convolutions of 3x3, per block.
         latent: dimensions of the latent space.
         fcomb: 1x1 convolutions that combine features and sample, the last one included.
         beta: weight of the KL term in the loss.
@@ -104,7 +104,7 @@ def build(config: ProbabilisticUNetConfig) -> Graph:
 
 FAMILY = Family(
     ProbabilisticUNetConfig,
-    when="Annotators disagree: it draws whole segmentations, each consistent in itself.",
+    when="Annotators disagree: the network samples whole segmentations, each consistent in itself.",
     image_size=128,
     presets={"probabilistic-unet": ProbabilisticUNetConfig()},
     narrow={"probabilistic-unet": ProbabilisticUNetConfig(widths=(8, 16, 32, 48))},

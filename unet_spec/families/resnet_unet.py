@@ -109,7 +109,7 @@ _NARROW = ResNetUNetConfig(width=8, depths=(1, 1, 1, 1), decoder=(32, 16, 8, 8, 
 
 FAMILY = Family(
     ResNetUNetConfig,
-    when="Few labelled images, and an encoder that others trained; weights of segmentation_models.pytorch.",
+    when="Few labelled images, with a pretrained encoder; weights of segmentation_models.pytorch.",
     image_size=224,
     presets={"resnet34-unet": ResNetUNetConfig(), "resnet50-unet": ResNetUNetConfig(block="bottleneck")},
     narrow={"resnet34-unet": _NARROW, "resnet50-unet": _NARROW.replace(block="bottleneck")},

@@ -50,7 +50,7 @@ class StagedUNetConfig(NetworkConfig, architecture="staged-unet"):
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
         activation: "relu" or "leaky_relu".
-        slope: of leaky_relu below zero.
+        slope: slope of leaky_relu below zero.
         sides: how many stages of the decoder before the last one have a head, too.
         last_width: feature maps of one more 3x3 convolution and activation before the head; 0: there is none.
     """

@@ -47,13 +47,14 @@ STRIDE = 16
 class TransUNetConfig(NetworkConfig, architecture="transunet"):
     """TransUNet, for images whose sizes are multiples of 16.
 
-    Padding is "same" only: every token sees the whole image, so that valid convolutions would not make tiles exact.
+    Padding is "same" only: every token depends on the whole image, so that valid convolutions would not make tiles
+    exact.
 
     Attributes:
         in_channels, out_channels: as in every network.
         width: feature maps of the root; the stages have 4, 8 and 16 times as many.
         units: bottlenecks in each of the three stages.
-        groups: of the group norms; must divide the width.
+        groups: groups of the group norms; must divide the width.
         hidden: features of a token.
         layers, heads, mlp: of the transformer; its layers, heads of attention, features inside of the MLP.
         grid: tokens per axis that the position vectors are for: image size / 16.
@@ -174,7 +175,7 @@ _TEST = TransUNetConfig(
 
 FAMILY = Family(
     TransUNetConfig,
-    when="Relations across the whole image, and a pretrained encoder or much data at hand.",
+    when="Relations across the whole image, if a pretrained encoder or many images are available.",
     image_size=224,
     presets={"transunet": TransUNetConfig()},
     narrow={

@@ -38,17 +38,19 @@ class UNetConfig(NetworkConfig, architecture="unet"):
         out_channels: channels of the logits. One channel is the logit of class 1 against class 0; K > 1 are K classes.
         widths: feature maps per level, from the finest to the bottleneck; n levels pool n − 1 times.
         spatial_dims: 2 for images, 3 for volumes.
-        padding: of the 3x3 convolutions: "valid" (none: the output is smaller) or "same" (one zero a side).
-        merge: where skip and upsampled map differ in size, "crop" the skip (the paper) or zero-"pad" the upsampled map.
-        upsampling: "transposed" (2x2, stride 2) or "bilinear" (interpolation; the block before it narrows instead).
-        align_corners: of the bilinear interpolation. True is what PyTorch users have; only False can be tiled exactly.
-        norm: after each 3x3 convolution: "none", "batch", "group" (norm_groups groups) or "instance".
+        padding: padding of the 3x3 convolutions: "valid" (none, the output is smaller) or "same" (one zero per side).
+        merge: if skip and upsampled map differ in size, "crop" the skip (the paper) or zero-"pad" the upsampled map.
+        upsampling: "transposed" (2x2, stride 2) or "bilinear" (interpolation; the block before it has fewer outputs).
+        align_corners: alignment of the bilinear interpolation. PyTorch networks often have True; only False can be
+            tiled exactly.
+        norm: norm after each 3x3 convolution: "none", "batch", "group" (norm_groups groups) or "instance".
         norm_groups: groups of the group norm; must divide every width.
-        norm_eps: added to the variance.
+        norm_eps: constant added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention; Flax's is 1 − this).
         conv_bias: whether the 3x3 convolutions have a bias. Up-convolutions and the head always have one.
         activation: "relu", "leaky_relu" (slope 0.01), "elu", "gelu" (exact) or "silu".
-        dropout: rate at the end of the contracting path (after its two deepest blocks, as in the authors' release).
+        dropout: dropout rate at the end of the contracting path (after its two deepest blocks, as in the authors'
+            release).
         distance_head: whether the output has a channel after the logits: the distance of the pixel to the border of its
             object, as a share of the largest distance in the object (`unet_data.border_distances`).
 
@@ -88,7 +90,7 @@ class UNetConfig(NetworkConfig, architecture="unet"):
     def check_classes(self, overlapping: bool) -> None:
         if overlapping and self.distance_head:
             raise InputError(
-                "classes overlap, and a distance head is for objects that do not; leave out one of the two"
+                "a distance head needs objects that do not overlap, but these classes overlap; leave out one of the two"
             )
 
     def build(self) -> Graph:

@@ -40,7 +40,8 @@ class UNet3PlusConfig(NetworkConfig, architecture="unet3+"):
         widths: feature maps of the encoder per level, from the finest to the bottleneck.
         cat_channels: feature maps of each branch; a decoder node has this many times the number of levels.
         deep_supervision: a head for the bottleneck and every decoder node, not only for the finest.
-        align_corners: of the interpolation. Only False, the usual one in implementations, can be tiled exactly.
+        align_corners: align corners of the interpolation. Only False, the usual one in implementations, can be tiled
+            exactly.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
     """

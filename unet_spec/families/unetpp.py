@@ -37,7 +37,7 @@ class UNetPPConfig(NetworkConfig, architecture="unet++"):
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, from the finest to the coarsest.
         deep_supervision: a head for every column, not only for the last.
-        align_corners: of the interpolation. True is the reference; only False can be tiled exactly.
+        align_corners: align corners of the interpolation. True is the reference; only False can be tiled exactly.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
     """
@@ -63,7 +63,8 @@ class UNetPPConfig(NetworkConfig, architecture="unet++"):
         InputError."""
         if not self.deep_supervision or not 1 <= level < len(self.widths):
             raise InputError(
-                f"cannot prune to level {level}: that takes deep_supervision and a level in 1 … {len(self.widths) - 1}"
+                f"cannot prune to level {level}: pruning needs deep_supervision and a level in 1 … "
+                f"{len(self.widths) - 1}"
             )
         return dataclasses.replace(self, widths=self.widths[: level + 1], deep_supervision=False)
 
@@ -102,7 +103,7 @@ def build(config: UNetPPConfig) -> Graph:
 
 FAMILY = Family(
     UNetPPConfig,
-    when="Objects of very different sizes; a network that is to be cut down after training (`pruned`).",
+    when="Objects of very different sizes; a network that can be made smaller after training (`pruned`).",
     image_size=256,
     presets={"unet++": UNetPPConfig(), "unet++-deep": UNetPPConfig(deep_supervision=True)},
     tests={

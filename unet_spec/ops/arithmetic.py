@@ -18,12 +18,12 @@ class Elementwise(Op):
 
     def channels(self, *inputs: int) -> int:
         if len(set(inputs) - {1}) > 1:
-            raise ValueError(f"maps of {inputs} channels do not go together")
+            raise ValueError(f"maps with {inputs} channels cannot be combined")
         return max(inputs)
 
     def output_size(self, axis: int, *sizes: int) -> int:
         if len(set(sizes)) != 1:
-            raise SizeError(f"maps of sizes {', '.join(map(str, sizes))} do not go together")
+            raise SizeError(f"maps of sizes {', '.join(map(str, sizes))} cannot be combined")
         return sizes[0]
 
 

@@ -46,7 +46,7 @@ class Op:
         kind: the operation's name in tables and in the weight map.
         optional_parameters: tensors that the weight map lists for this kind and that a layer may lack, such as a bias.
         convolution: it multiplies by a trained kernel. Such layers are counted, quantised, and kept in float32 by name.
-        output_axis: of a kernel, the axis of the output channels.
+        output_axis: output axis of a kernel, the axis of the output channels.
         bounded: an output depends on a limited part of the image; False for a norm or a mean over space.
         rowwise: `unet_spec.tiling.strips` can compute it a few rows at a time.
         zero_padded: positions outside of the map that `input_intervals` names are zeros. Other operations clamp.
@@ -90,11 +90,11 @@ class Op:
         return {}
 
     def channels(self, *inputs: int) -> int:
-        """Channels of the output, from those of each input. Raises ValueError where they do not fit together."""
+        """Channels of the output, from those of each input. Raises ValueError if they do not fit together."""
         return inputs[0]
 
     def output_size(self, axis: int, *sizes: int) -> int:
-        """Size of the output, from that of each input. Raises SizeError where they do not fit."""
+        """Size of the output, from that of each input. Raises SizeError if they do not fit."""
         return sizes[0]
 
     def downsampling(self, axis: int) -> int:
@@ -127,7 +127,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation under the name of the layer that performs it: the module's path in both twins.
+    """An operation with the name of its layer, which is the module's path in both twins.
 
     Attributes:
         name: dotted path; parameters are called `name.weight`, `name.bias`, ...
@@ -146,11 +146,11 @@ class Node:
 
     @property
     def is_input(self) -> bool:
-        """Whether an array enters here: the image, or another input."""
+        """Whether the node is an input: the image, or a further input."""
         return not self.inputs
 
     def select(self, tensors: Mapping[str, Value]) -> dict[str, Value]:
-        """The node's own tensors out of those of the network, as "weight", "bias", ..."""
+        """The node's tensors, selected from those of the network, as "weight", "bias", ..."""
         return {key: tensors[f"{self.name}.{key}"] for key in self.op.parameters()}
 
 

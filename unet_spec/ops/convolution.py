@@ -72,7 +72,7 @@ class Conv(Kernel):
     def output_size(self, axis: int, *sizes: int) -> int:
         out = (sizes[0] + 2 * self.padding[axis] - self.kernel[axis]) // self.stride[axis] + 1
         if out < 1:
-            raise SizeError(f"a {per_axis(self.kernel)} convolution leaves nothing of a size of {sizes[0]}")
+            raise SizeError(f"a {per_axis(self.kernel)} convolution has no output for a size of {sizes[0]}")
         return out
 
     def downsampling(self, axis: int) -> int:

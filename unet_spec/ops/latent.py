@@ -65,7 +65,7 @@ def check_noise(graph: Iterable[Node], images: int, noise: np.ndarray) -> str:
     """The name of the input that the noise is for.
 
     Args:
-        graph: of a network with a latent variable.
+        graph: graph of a network with a latent variable.
         images: number of images that the network is given.
         noise: (images, features), or (samples, features) for a single image.
 
@@ -74,7 +74,9 @@ def check_noise(graph: Iterable[Node], images: int, noise: np.ndarray) -> str:
     """
     node = noise_input(graph)
     if node is None:
-        raise InputError("this network has no latent variable: it makes one hypothesis of an image, and takes no noise")
+        raise InputError(
+            "this network has no latent variable: it gives one segmentation per image and has no noise input"
+        )
     features = node.op.channels()
     if noise.ndim != 2 or noise.shape[1] != features or not len(noise) or (images != 1 and len(noise) != images):
         count = "1 or more" if images == 1 else images
@@ -86,7 +88,7 @@ def draw_noise(graph: Iterable[Node], samples: int, *seed: int) -> np.ndarray:
     """(samples, features) float32, standard normal.
 
     Args:
-        graph: of a network with a latent variable.
+        graph: graph of a network with a latent variable.
         samples: how many hypotheses to draw, at least 1.
         seed: one number or several, at least 0; the same ones give the same noise.
 

@@ -41,7 +41,7 @@ class Input(Op):
 
     def output_size(self, axis: int, *sizes: int) -> int:
         if sizes[0] % self.multiple:
-            raise SizeError(f"{sizes[0]} is no multiple of {self.multiple}")
+            raise SizeError(f"{sizes[0]} is not a multiple of {self.multiple}")
         return sizes[0]
 
 

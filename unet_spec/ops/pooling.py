@@ -48,7 +48,7 @@ class WindowMaxPool(Op):
         steps = sizes[0] - self.window
         out = (-(-steps // self.stride) if self.ceil else steps // self.stride) + 1
         if out < 1:
-            raise SizeError(f"a pooling window of {self.window} leaves nothing of a size of {sizes[0]}")
+            raise SizeError(f"a pooling window of {self.window} has no output for a size of {sizes[0]}")
         return out
 
     def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:

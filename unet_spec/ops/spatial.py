@@ -125,7 +125,7 @@ class Crop(Op):
 
     def output_size(self, axis: int, *sizes: int) -> int:
         if sizes[0] <= 2 * self.margin[axis]:
-            raise SizeError(f"cropping {self.margin[axis]} a side leaves nothing of {sizes[0]}")
+            raise SizeError(f"cropping {self.margin[axis]} per side leaves nothing of {sizes[0]}")
         return sizes[0] - 2 * self.margin[axis]
 
     def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:

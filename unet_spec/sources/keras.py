@@ -13,7 +13,7 @@ _LAYERS = ("InputLayer", "Conv2D", "MaxPooling2D", "UpSampling2D", "Concatenate"
 
 
 def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
-    """The network. Raises InputError where the chain of convolutions, or the JSON, is another network's."""
+    """The network. Raises InputError if the chain of convolutions, or the JSON, is another network's."""
     count = shapes.count("{}.kernel")
     deepest, extra = divmod(count - 3, 5)  # two convolutions a stage, three a stage of the decoder, one or two behind
     if deepest < 1 or extra not in (0, 1):
@@ -21,7 +21,7 @@ def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
     kernels = [shapes.of(f"{i}.kernel", 4) for i in range(count)]
     ups = kernels[2 * deepest + 2 : 5 * deepest + 2 : 3]
     if any(kernel[:2] != (2, 2) for kernel in ups):
-        raise shapes.refuse("the convolutions behind the upsampling are not 2x2; only that decoder is known here")
+        raise shapes.refuse("the convolutions after the upsampling are not 2x2; only that decoder is supported")
     return StagedUNetConfig(
         in_channels=kernels[0][2],
         out_channels=kernels[-1][3],
@@ -42,7 +42,7 @@ def constants(config: StagedUNetConfig) -> Constants:
 
 
 def _first(shapes: Shapes, model: Any) -> Any:
-    """Which comes first in a concatenation, "skip" or "up". Raises InputError where a layer is none of this U-Net's."""
+    """Which comes first in a concatenation, "skip" or "up". Raises InputError if a layer is none of this U-Net's."""
     if model is None:
         return "skip"
     try:
@@ -50,14 +50,14 @@ def _first(shapes: Shapes, model: Any) -> Any:
         _check_layers(shapes, layers)
         orders = {tuple(_is_up(layers, layer)) for layer in layers.values() if layer["class_name"] == "Concatenate"}
     except (KeyError, TypeError, AttributeError, IndexError) as e:
-        raise shapes.refuse(f"its description of the network is not understood ({e!r})") from None
+        raise shapes.refuse(f"its description of the network cannot be read ({e!r})") from None
     if orders not in ({(False, True)}, {(True, False)}):
         raise shapes.refuse("the concatenations are not all [skip, upsampled] or all [upsampled, skip]")
     return "up" if orders == {(True, False)} else "skip"
 
 
 def _check_layers(shapes: Shapes, layers: Mapping[str, Any]) -> None:
-    """Raises InputError where a layer does not do what ours does."""
+    """Raises InputError if a layer does not do what ours does."""
     convs = [name for name, layer in layers.items() if layer["class_name"] == "Conv2D"]
     for name, layer in layers.items():
         kind, config = layer["class_name"], layer["config"]
@@ -72,7 +72,7 @@ def _check_layers(shapes: Shapes, layers: Mapping[str, Any]) -> None:
             fits = set(config["pool_size"]) == {2}
         if not fits:
             raise shapes.refuse(
-                f"the layer {name} ({kind}) is none of this U-Net's: it has padding 'same', ReLU, and 2x2"
+                f"the layer {name} ({kind}) does not belong to this U-Net, which has padding 'same', ReLU, and 2x2"
             )
 
 

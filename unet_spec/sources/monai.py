@@ -16,7 +16,7 @@ from .table import Constants
 def infer_basic(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
     """BasicUNet: leaky ReLU of slope 0.1, pooling, five stages."""
     if "upcat_4.upsample.deconv.weight" not in shapes:
-        raise shapes.refuse('upcat_4.upsample.deconv.weight is missing; only upsample="deconv" is known here')
+        raise shapes.refuse('upcat_4.upsample.deconv.weight is missing; only upsample="deconv" is supported')
     first = shapes.conv("conv_0.conv_0.conv.weight")
     convs = ["conv_0", *(f"down_{i}.convs" for i in range(1, 5))]
     return StagedUNetConfig(
@@ -63,7 +63,7 @@ def infer_dynunet(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConf
     )
     for kernel, stride in zip(stages_of(config).kernels, stages_of(config).strides, strict=True):
         if any((k - s + 1) // 2 != k // 2 for k, s in zip(kernel, stride, strict=True)):
-            raise shapes.refuse(f"a kernel of {kernel} with a stride of {stride} is padded otherwise there than here")
+            raise shapes.refuse(f"a kernel of {kernel} with a stride of {stride} is padded differently in MONAI")
     return config
 
 
@@ -91,7 +91,7 @@ def infer_attention(shapes: Shapes, metadata: Mapping[str, Any]) -> AttentionUNe
 def _norm(shapes: Shapes, end: str) -> Any:
     norm = shapes.norm("", end)
     if norm == "none":
-        raise shapes.refuse("no norm has a scale; only batch norm and instance norm with a scale are known here")
+        raise shapes.refuse("no norm has a scale; only batch norm and instance norm with a scale are supported")
     return norm
 
 

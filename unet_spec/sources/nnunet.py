@@ -23,7 +23,7 @@ def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
     stages = shapes.count(first)
     if not stages:
         raise shapes.refuse(
-            f"neither {first.format(0)} nor a residual stage is there; only plain and residual encoders"
+            f"neither {first.format(0)} nor a residual stage is present; only plain and residual encoders are supported"
         )
     weights = [shapes.conv(first.format(i)) for i in range(stages)]
     dims = len(weights[0]) - 2
@@ -37,7 +37,7 @@ def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
         kwargs = _kwargs(shapes, metadata)
         planned = {} if kwargs is None else _from_plans(shapes, kwargs)
     except (KeyError, TypeError, AttributeError, ValueError) as e:
-        raise e if isinstance(e, InputError) else shapes.refuse(f"the plans are not understood ({e!r})") from None
+        raise e if isinstance(e, InputError) else shapes.refuse(f"the plans cannot be read ({e!r})") from None
     config = StagedUNetConfig(
         in_channels=image[1],
         out_channels=head[0],
@@ -84,7 +84,7 @@ def architecture(plans: Mapping[str, Any], configuration: str, where: str) -> di
 
 
 def _kwargs(shapes: Shapes, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The plans' arguments of the network; None where there are no plans, or old ones."""
+    """The plans' arguments of the network; None if there are no plans, or old ones."""
     known = metadata if metadata.get("plans") else metadata.get("init_args")  # the checkpoint's own record
     if not isinstance(known, Mapping) or not isinstance(known.get("plans"), Mapping) or not known.get("configuration"):
         return None
@@ -96,7 +96,7 @@ def _from_plans(shapes: Shapes, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that only the plans have."""
     nonlin = str(kwargs.get("nonlin", "LeakyReLU")).rpartition(".")[2]
     if nonlin not in _NONLINS:
-        raise shapes.refuse(f"the plans' activation is {nonlin}; only {' and '.join(_NONLINS)} are known here")
+        raise shapes.refuse(f"the plans' activation is {nonlin}; only {' and '.join(_NONLINS)} are supported")
     slope = (kwargs.get("nonlin_kwargs") or {}).get("negative_slope", 0.01)
     norm = kwargs.get("norm_op_kwargs") or {}
     momentum = norm.get("momentum", 0.1)
@@ -109,7 +109,7 @@ def _from_plans(shapes: Shapes, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_plans(config: StagedUNetConfig, shapes: Shapes, kwargs: Mapping[str, Any]) -> None:
-    """Raises InputError where plans and tensors disagree."""
+    """Raises InputError if plans and tensors disagree."""
     stages = stages_of(config)
     actual = {
         "features_per_stage": config.widths,

@@ -1,4 +1,4 @@
-"""What a checkpoint of another project holds besides weights, so that it can be written back as it was."""
+"""Content of another project's checkpoint besides the weights, kept so that the file can be written back unchanged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Origin:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Origin | None:
-        """Reads it; None where the folder has none. Raises InputError where it is damaged."""
+        """Reads it; None if the folder has none. Raises InputError if it is damaged."""
         path = Path(folder) / FILE
         if not path.is_file():
             return None

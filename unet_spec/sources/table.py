@@ -57,7 +57,7 @@ class Table:
     def names(self, graph: Graph, constants: Constants) -> dict[str, tuple[str, ...]]:
         """Our full name of every tensor of the graph to their names for it, the usual one first.
 
-        Raises ValueError where a layer has no row, or two tensors get one name.
+        Raises ValueError if a layer has no row, or two tensors get the same name.
         """
         names: dict[str, tuple[str, ...]] = {}
         for ours in graph.params:
@@ -65,7 +65,7 @@ class Table:
             names[ours] = tuple(f"{name}.{self.leaves.get(leaf, leaf)}" for name in self._layer(layer, constants))
         flat = [name for group in names.values() for name in group]
         if len(set(flat)) != len(flat):
-            raise ValueError(f"{self.source}: two tensors get one name")
+            raise ValueError(f"{self.source}: two tensors get the same name")
         return names
 
     def _layer(self, layer: str, constants: Constants) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class Table:
                 names = [_filled(text, numbers) for text in theirs]
                 more = [to + name[len(at) :] for at, to in self.aliases for name in names if name.startswith(at)]
                 return (*names, *more)
-        raise ValueError(f"{self.source}: no row for our layer {layer!r}")
+        raise ValueError(f"{self.source}: the table has no row for the layer {layer!r}")
 
 
 @lru_cache(maxsize=1)

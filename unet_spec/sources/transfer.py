@@ -63,10 +63,12 @@ def recognise(tensors: Mapping[str, Any], where: str) -> str:
             return name
     nearest = min(tables().values(), key=lambda t: len(t.missing_marks(tensors)) / len(t.marks))
     missing = nearest.missing_marks(tensors)
-    hint = f"it has {first_few(tensors)}" if tensors else "it holds no tensors"
+    hint = f"it has {first_few(tensors)}" if tensors else "it contains no tensors"
     if len(missing) < len(nearest.marks):
         hint = f"nearest is {nearest.source} ({nearest.title}), of which {first_few(missing, 1)} is missing"
-    raise InputError(f"{where}: not the weights of our U-Net nor of another network known here; {hint}")
+    raise InputError(
+        f"{where}: neither the weights of a network of this project nor of another supported project; {hint}"
+    )
 
 
 def import_tensors(source: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any], where: str) -> Imported:
@@ -113,8 +115,8 @@ def export_tensors(
 
     Args:
         config, tensors: a network of ours.
-        origin: of the import, or a source's name for weights that never came from there.
-        metadata: of the folder that the file is written into, as for `import_tensors`.
+        origin: origin of the import, or a source's name for weights that never came from there.
+        metadata: metadata of the folder that the file is written into, as for `import_tensors`.
 
     Raises:
         InputError: the source has no such network. The result must be read as the same network again.
@@ -139,13 +141,13 @@ def export_tensors(
         changes = [
             f"{key} is {old[key]} and would be read as {new.get(key)}" for key in old if old[key] != new.get(key)
         ]
-        raise InputError(f"{table.title} is another network than this one: {first_few(changes)}")
+        raise InputError(f"{table.title} is a different network: {first_few(changes)}")
     return theirs
 
 
 def _table(source: str, where: str) -> Table:
     if source not in READERS:
-        raise InputError(f"{where}: no source is called {source!r}; there are {', '.join(READERS)}")
+        raise InputError(f"{where}: unknown source {source!r}; known: {', '.join(READERS)}")
     return tables()[source]
 
 
@@ -174,12 +176,12 @@ def _problems(
     problems = {
         # Copies and counters may be missing.
         "missing": [group[0] for group in their_names.values() if group[0] not in tensors],
-        "of another dtype": [
+        "with another dtype": [
             f"{name} {tensors[name].dtype}"
             for name, kind in kinds.items()
             if name in tensors and not _is_of(tensors[name].dtype, kind)
         ],
-        "no copies of one tensor, as they should be": [
+        "not copies of one tensor, as expected": [
             f"{group[0]} and {name}"
             for group in their_names.values()
             for name in group[1:]

@@ -1,4 +1,4 @@
-"""How much memory a forward pass takes at its peak: which maps are alive at the same time, and what a runtime adds.
+"""Peak memory of a forward pass: the maps that exist at the same time, and the overhead of a runtime.
 
 A map is alive from the node that computes it to its last use. What a runtime adds follows few rules (`MemoryModel`),
 whose numbers are measured by `python -m benchmarks.tiles memory` and kept where that command says they are right.
@@ -29,7 +29,7 @@ class MemoryModel:
         fused: activation and batch norm are part of the convolution before them, or work in place.
         crop_copies: a cropped skip is a map of its own; else a view, and the whole skip stays alive.
         block: channels are stored in multiples of this, except those of the image and the logits.
-        factor: of the whole: copies in other layouts, and what an allocator wastes.
+        factor: factor of the whole, for copies in other layouts, and what an allocator wastes.
         weights: copies of the weights that the first run makes: filters transformed or packed for the kernels.
         fixed: bytes besides: programs that are compiled at the first run, buffers of the threads.
         left: bytes that loading the model leaves free in the process, which the first maps fill.

@@ -1,4 +1,4 @@
-"""Which tiles an image of any size is computed in: those that fit into memory and cost the fewest multiply-adds.
+"""Chooses the tiles for an image of any size: those that fit into memory and need the fewest multiply-adds.
 
 A tile computes more than it keeps: the margin of a valid network, the halo of a padded one. So larger tiles do less
 work, and of all that need the same number of tiles, the smallest does the least. Both follow from the graph, and so
@@ -32,7 +32,7 @@ channels-last, probabilities, being written)."""
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be computed and what it costs.
+    """A plan: what is computed, and its cost.
 
     Attributes:
         tiles: where each tile lies and what is kept of it.
@@ -57,7 +57,7 @@ class Plan:
 
     def describe(self) -> str:
         """One line."""
-        accuracy = "exact" if self.tiles.exact else f"approximate: {self.at_risk:.1%} of the pixels may differ"
+        accuracy = "exact" if self.tiles.exact else f"approximate: up to {self.at_risk:.1%} of the pixels may differ"
         return (
             f"{len(self.tiles)} tile{'s' * (len(self.tiles) > 1)} of {_shape(self.tiles.tile)}"
             f"{f', {self.batch} at a time' if self.batch > 1 else ''}; {accuracy}; {self.work:.3g} multiply-adds, "
@@ -67,7 +67,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a plan keeps to; None is no limit.
+    """Limits of a plan; None: no limit.
 
     Attributes:
         budget: bytes for one batch of tiles with its windows and results, and for `held`.
@@ -96,7 +96,7 @@ def plan_image(geometry: Geometry, image: tuple[int, ...], runtime: str = "onnx"
     """The plan with the fewest multiply-adds; of equal ones, the one that takes the least memory.
 
     Args:
-        geometry: of the network.
+        geometry: geometry of the network.
         image: pixels per axis.
         runtime: whose memory model holds ("onnx", "mnn", "torch", "jax"; others are taken for "onnx").
         limits: what the plan keeps to.
@@ -118,8 +118,8 @@ def plan_image(geometry: Geometry, image: tuple[int, ...], runtime: str = "onnx"
     memory = tile_memory(geometry.graph, runtime, tiles.tile)
     if memory > limits.free:
         raise InputError(
-            f"a tile of {_shape(tiles.tile)} takes {format_bytes(memory)}, a memory budget of "
-            f"{format_bytes(limits.budget or 0)} has {format_bytes(max(int(limits.free), 0))} for it; "
+            f"a tile of {_shape(tiles.tile)} needs {format_bytes(memory)}, but a memory budget of "
+            f"{format_bytes(limits.budget or 0)} leaves {format_bytes(max(int(limits.free), 0))} for it; "
             "give a smaller tile or a larger budget"
         )
     fixed = ActivationMemory(geometry.graph, _model(runtime)).fixed
@@ -139,7 +139,7 @@ def tile_memory(graph: Graph, runtime: str, tile: tuple[int, ...]) -> int:
     """Bytes at the peak of computing one tile of a stream: the network's maps, the windows and the results.
 
     Args:
-        graph: of the network.
+        graph: graph of the network.
         runtime: as in `plan_image`.
         tile: pixels per axis.
 
@@ -184,12 +184,16 @@ def _cheapest(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: 
     index = np.unravel_index(best, memory.shape)
     shape = tuple(list(tiles.values())[i] for tiles, i in zip(choices, index, strict=True))
     if np.isinf(cost.flat[best]):
-        why = "" if geometry.shift_invariant else "; it needs the whole image in one piece, --tile only approximates it"
-        already = f", of which the process has {format_bytes(limits.held)} already" if limits.held else ""
+        why = (
+            ""
+            if geometry.shift_invariant
+            else "; it needs the whole image at once, with --tile the result is approximate"
+        )
+        already = f", of which the process already uses {format_bytes(limits.held)}" if limits.held else ""
         slack = 2**20 + limits.held // 16  # what a process holds differs a little from start to start
         raise InputError(
-            f"a memory budget of {format_bytes(limits.budget or 0)} is too small for this network; the least that "
-            f"works is {format_bytes(int(memory.flat[best]) + limits.held + slack)}{already}, for tiles of "
+            f"a memory budget of {format_bytes(limits.budget or 0)} is too small for this network; the "
+            f"minimum is {format_bytes(int(memory.flat[best]) + limits.held + slack)}{already}, for tiles of "
             f"{_shape(shape)}{why}"
         )
     return shape
@@ -213,7 +217,7 @@ def _choices(geometry: Geometry, axis: int, image: int, limits: Limits) -> dict[
     if not tiles:
         raise InputError(
             f"no tile between {low} and {high} pixels can be used with this network on axis {axis}; "
-            f"the least that works is {min(smallest, canvas)}"
+            f"the minimum is {min(smallest, canvas)}"
         )
     return tiles
 

@@ -48,7 +48,7 @@ class StripRuntime:
     framework: ClassVar[Framework]
 
     def __init__(self, model: Any):
-        """model: its modules have the names of the graph's nodes. Raises InputError where strips cannot compute it."""
+        """model: its modules have the names of the graph's nodes. Raises InputError if strips cannot compute it."""
         check_strips(model.config.graph)
         self.config = model.config
         model.eval()

@@ -29,7 +29,7 @@ class Step:
     """What one node does for one strip. Rows are counted from the first that is still kept of each map.
 
     Attributes:
-        name: of the node.
+        name: name of the node.
         takes: rows of each input that are read; new rows have been appended already.
         pad: rows of zeros to put before and after those of the first input: only at the image's true edges.
         drop: rows to drop from the front of what the operation computes from these.
@@ -49,7 +49,7 @@ class Strip:
 
     Attributes:
         image: rows of the canvas that enter.
-        steps: of the nodes that can compute something, in order. Equal for all strips in the middle of an image.
+        steps: steps of the nodes that can compute something, in order. Equal for all strips in the middle of an image.
         free: rows that each map loses at its front when the strip is done.
         output: rows of the logits that come out; empty where both ends are equal.
         matrices: for interpolations, weights (rows, rows of the input) in float64 along this axis.
@@ -63,26 +63,27 @@ class Strip:
 
 
 def check_strips(graph: Graph) -> None:
-    """Raises InputError where a network cannot be computed strip by strip."""
+    """Raises InputError if a network cannot be computed strip by strip."""
     if not Geometry(graph).bounded:
         raise InputError(
-            "this network sees the whole image at once (a norm, a mean or an interpolation over it): no strips"
+            "each output depends on the whole image in this network (by a norm, a mean or an "
+            "interpolation); leave out --strips"
         )
     other = sorted({n.op.kind for n in graph.inference if not n.is_input and not n.op.rowwise})
     if other:
-        raise InputError(f"strips cannot compute {', '.join(other)} yet; leave out --strips")
+        raise InputError(f"--strips does not support {', '.join(other)}; leave it out")
 
 
 def plan_strips(graph: Graph, height: int, rows: int) -> Iterator[Strip]:
     """The strips of a canvas, from top to bottom.
 
     Args:
-        graph: of the network.
+        graph: graph of the network.
         height: rows of the canvas, on the grid.
         rows: that enter at a time. A multiple of the total stride makes all strips but the first and last ones alike.
 
     Raises:
-        InputError: as `check_strips`, and where the height does not fit.
+        InputError: as `check_strips`, and if the height does not fit.
 
     Example:
         >>> from unet_spec import preset
@@ -167,7 +168,7 @@ def strip_memory(graph: Graph, size: tuple[int, ...], rows: int) -> int:
     """Bytes of the maps that are kept at the peak, float32: proportional to all axes of `size` but the first.
 
     Args:
-        graph: of the network.
+        graph: graph of the network.
         size: pixels per axis of the canvas, on the grid.
         rows: that enter at a time.
 

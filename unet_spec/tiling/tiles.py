@@ -110,7 +110,7 @@ def plan_tiles(
     Tiles are as large as the grid allows below `tile`, and no larger than the image needs.
 
     Args:
-        geometry: of the network.
+        geometry: geometry of the network.
         image: pixels per axis.
         tile: maximum size of a tile in pixels, for all axes or per axis; None: the image in one tile.
         halo: outputs to drop at inner edges. None drops as many as exactness takes; fewer save work and make the plan
@@ -159,7 +159,7 @@ def _plan_axis(
     smallest = max(minimum_tile(geometry, axis, halo), grid.above(minimum))
     tile = grid.below(limit)
     if tile is None or tile < smallest:
-        raise InputError(f"a tile of {limit} is too small for this network; the least that works is {smallest}")
+        raise InputError(f"a tile of {limit} is too small for this network; the minimum is {smallest}")
     high = used_halo(geometry, axis, halo)[1]
     stride = tile_stride(geometry, tile, axis, halo)
     starts = [*range(0, canvas - tile, stride), canvas - tile]
@@ -195,9 +195,9 @@ def tile_stride(geometry: Geometry, tile: int, axis: int = 0, halo: int | None =
     """The distance of neighbouring tiles: what each adds, in multiples of the total stride.
 
     Args:
-        geometry: of the network.
+        geometry: geometry of the network.
         tile: pixels.
-        axis: of the image.
+        axis: axis of the image.
         halo: outputs to drop at inner edges; None: as many as exactness takes.
 
     Example:

@@ -25,10 +25,12 @@ MAX_DEPTH = 100
 
 
 def check_members(archive: zipfile.ZipFile, where: object, most: int) -> None:
-    """Raises InputError where a zip has very many members, or they unpack to more than `most` bytes."""
+    """Raises InputError if a zip has very many members, or they unpack to more than `most` bytes."""
     entries = archive.infolist()
     if len(entries) > MAX_MEMBERS or len({e.filename for e in entries}) < len(entries):
-        raise InputError(f"{where}: a zip with {len(entries)} members, or two of one name; no program writes such")
+        raise InputError(
+            f"{where}: a zip with {len(entries)} members, or two with the same name; it is not a normal file"
+        )
     if (total := sum(e.file_size for e in entries)) > most:
         raise InputError(f"{where}: a zip that unpacks to {format_bytes(total)}; at most {format_bytes(most)} are read")
 
@@ -38,7 +40,7 @@ def read_npz(path: str | os.PathLike[str], names: Iterable[str], most: int = 2**
 
     Args:
         path: the file.
-        names: of the arrays.
+        names: names of the arrays.
         most: bytes that all of them may take in memory.
 
     Raises:
@@ -69,7 +71,7 @@ def _array(archive: zipfile.ZipFile, member: str, path: object) -> np.ndarray:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
     if dtype.kind not in "biuf" or math.prod(shape) * dtype.itemsize > size:
-        raise InputError(f"{path}: {member} holds no plain numbers, or fewer than it declares")
+        raise InputError(f"{path}: {member} does not contain plain numbers, or fewer than it declares")
     with archive.open(member) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -89,11 +91,11 @@ def check_pickle(file: IO[bytes], where: object) -> None:
         raise InputError(f"{where}: {e}") from None
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as e:  # pickletools on damaged bytes
         raise InputError(
-            f"{where}: not a PyTorch file of plain tensors; nothing of it was run ({first_line(e, 80)})"
+            f"{where}: not a PyTorch file of plain tensors; no code in it was run ({first_line(e, 80)})"
         ) from None
 
 
-_TOO_LARGE = f"its pickle makes more than {MAX_NODES:,} objects; nothing of it was run"
+_TOO_LARGE = f"its pickle makes more than {MAX_NODES:,} objects; no code in it was run"
 
 
 def _children(file: IO[bytes]) -> list[list[int]]:
@@ -157,7 +159,7 @@ def _check_counts(children: list[list[int]]) -> None:
                 counts[node] = -1
                 for child in children[node]:
                     if counts[child] == -1:
-                        raise InputError("its pickle holds an object within itself; nothing of it was run")
+                        raise InputError("its pickle contains an object within itself; no code in it was run")
                     if not counts[child]:
                         stack.append(child)
                 continue
@@ -168,7 +170,7 @@ def _check_counts(children: list[list[int]]) -> None:
                 if counts[node] > MAX_NODES:
                     raise InputError(_TOO_LARGE)
                 if depths[node] > MAX_DEPTH:
-                    raise InputError(f"its pickle is nested deeper than {MAX_DEPTH}; nothing of it was run")
+                    raise InputError(f"its pickle is nested deeper than {MAX_DEPTH}; no code in it was run")
 
 
 __all__ = ["check_members", "check_pickle", "read_npz"]

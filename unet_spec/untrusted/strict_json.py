@@ -74,7 +74,7 @@ def read_object(path: str | os.PathLike[str], *, finite: bool = True) -> dict[st
 def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
     """The documents of a file with one a line, each with its line's number from 1.
 
-    Lines that are no JSON, such as one cut short by a kill, are left out. Raises InputError where the file cannot be
+    Lines that are no JSON, such as one cut short by a kill, are left out. Raises InputError if the file cannot be
     read.
     """
     for number, line in enumerate(read_bytes(path, 16 * MAX_BYTES).splitlines(), 1):
@@ -86,14 +86,14 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
-    """The content of a file of at most `limit` bytes. Raises InputError where it is larger or cannot be read."""
+    """The content of a file of at most `limit` bytes. Raises InputError if it is larger or cannot be read."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(limit + 1)
     except (OSError, ValueError) as e:  # a path with a zero byte is a ValueError
         raise InputError(f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from None
     if len(content) > limit:
-        raise InputError(f"{path}: larger than {format_bytes(limit)}, which is the most that is read of it")
+        raise InputError(f"{path}: larger than {format_bytes(limit)}, the maximum that is read")
     return content
 
 
@@ -141,4 +141,4 @@ def _check_text(text: str, allowed: str) -> None:
         return
     for c in text:
         if (ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000) and c not in allowed:
-            raise ValueError(f"the string {text[:40]!r} holds a control character")
+            raise ValueError(f"the string {text[:40]!r} contains a control character")

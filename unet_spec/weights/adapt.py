@@ -35,8 +35,8 @@ class Adapted:
     def lines(self) -> list[str]:
         """What was taken, and what was not, in one line each."""
         count, layers = len(self.checkpoint.tensors), _layers(self.fresh)
-        taken = f"{count - len(self.fresh)} of {count} tensors taken"
-        return [taken, f"{_count(layers)}: {first_few(layers)}" if layers else "no layer begins anew"]
+        taken = f"{count - len(self.fresh)} of {count} tensors used"
+        return [taken, f"{_count(layers)}: {first_few(layers)}" if layers else "no layer is initialised at random"]
 
 
 def _layers(names: Sequence[str]) -> list[str]:
@@ -51,18 +51,19 @@ def adapt(
     class_names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Adapted:
-    """The checkpoint for other images or classes: layers that fit are taken, the others begin anew.
+    """The checkpoint for other images or classes: layers that fit are used, the others are initialised at random.
 
     Args:
-        checkpoint: of any architecture.
-        in_channels: channels of the new images; None: as many as before. Another number drops the normalisation.
-        out_channels: channels of the new logits; None: as many as before, or as `class_names`.
-        class_names: of the new classes. Where they differ from the old ones, the layers whose shape follows from
-            `out_channels` begin anew, also where their number is the same. None: kept where the number of classes is.
-        seed: of the new layers' initial weights.
+        checkpoint: checkpoint of any architecture.
+        in_channels: channels of the new images; None: as before. Another number drops the stored normalisation.
+        out_channels: channels of the new logits; None: as before, or the number of `class_names`.
+        class_names: names of the new classes. If they differ from the old ones, the layers whose shape follows from
+            `out_channels` are initialised at random, even if the number of classes is the same. None: the old names,
+            if the number of classes is the same.
+        seed: random seed of the new layers' weights.
 
     Raises:
-        InputError: numbers of channels or names that do not fit each other.
+        InputError: the numbers of channels and class names do not fit each other.
 
     Example:
         >>> from unet_spec import preset, random_tensors
@@ -95,15 +96,15 @@ def open_adapted(folder: Path, **changes: Any) -> Checkpoint:
 def take_weights(
     checkpoint: Checkpoint, config: NetworkConfig, seed: int = 0, class_names: Sequence[str] = ()
 ) -> Adapted:
-    """The checkpoint's tensors in a network of another config of the same architecture: those whose names and shapes
-    it has.
+    """The weights of a checkpoint for a network with another config of the same architecture: tensors with the same
+    name and shape are used.
 
     Args:
-        checkpoint: of any architecture.
-        config: the network.
-        seed: of the initial weights of the layers that do not fit.
-        class_names: of the network. Where the checkpoint has names and they differ, the layers whose shape follows from
-            the number of classes begin anew. Empty: not compared.
+        checkpoint: checkpoint of any architecture.
+        config: config of the network.
+        seed: random seed of the layers that do not fit.
+        class_names: class names of the network. If the checkpoint has names and they differ, the layers whose shape
+            follows from the number of classes are initialised at random. Empty: not compared.
 
     Raises:
         InputError: another architecture, or no layer fits.
@@ -113,12 +114,12 @@ def take_weights(
         >>> old = preset("same", widths=(4, 8))
         >>> taken = take_weights(Checkpoint(old, random_tensors(old.graph, 0)), old.replace(out_channels=5))
         >>> taken.note
-        '32 of 34 tensors taken; 1 layer begins anew (head)'
+        '32 of 34 tensors used; 1 layer is initialised at random (head)'
     """
     if config.architecture != checkpoint.config.architecture:
         raise InputError(
-            f"the weights are of the architecture {checkpoint.config.architecture!r}, the network of "
-            f"{config.architecture!r}; none fit"
+            f"the weights are for the architecture {checkpoint.config.architecture!r}, the network is "
+            f"{config.architecture!r}; no tensor fits"
         )
     known = checkpoint.data.class_names
     other_classes = bool(known and class_names) and known != tuple(class_names)
@@ -151,8 +152,8 @@ def _taken(
     data.check(config, "the new network")
     layers = _layers(fresh)
     new = [f"{_count(layers)} ({first_few(layers)})"] if fresh else []
-    new += [f"not taken: {' and '.join(lost)}"] if lost else []
-    note = f"{len(tensors) - len(fresh)} of {len(tensors)} tensors taken; {'; '.join(new)}" if new else None
+    new += [f"not used: {' and '.join(lost)}"] if lost else []
+    note = f"{len(tensors) - len(fresh)} of {len(tensors)} tensors used; {'; '.join(new)}" if new else None
     return Adapted(Checkpoint(config, tensors, data), fresh, note)
 
 
@@ -167,4 +168,4 @@ def _same_shape(old: np.ndarray | None, new: np.ndarray) -> bool:
 
 
 def _count(layers: Sequence[str]) -> str:
-    return "1 layer begins anew" if len(layers) == 1 else f"{len(layers)} layers begin anew"
+    return "1 layer is initialised at random" if len(layers) == 1 else f"{len(layers)} layers are initialised at random"

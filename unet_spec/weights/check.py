@@ -16,7 +16,7 @@ def check_tensors(graph: Graph, tensors: Mapping[str, np.ndarray], where: str) -
     """Raises InputError unless the tensors are exactly the graph's: none missing, none extra, none misshapen.
 
     Args:
-        graph: of the network.
+        graph: graph of the network.
         tensors: arrays by PyTorch name, in PyTorch's axis order. Only their shapes are looked at.
         where: begins the message: the file, or what was attempted.
 
@@ -31,7 +31,7 @@ def check_tensors(graph: Graph, tensors: Mapping[str, np.ndarray], where: str) -
 
 
 def check_finite(tensors: Mapping[str, np.ndarray], where: object) -> None:
-    """Raises InputError, naming the tensor, where a weight is NaN or infinite: such a network gives no result.
+    """Raises InputError with the name of the tensor if a weight is NaN or infinite.
 
     Args:
         tensors: arrays of any dtype, by name.
@@ -40,18 +40,19 @@ def check_finite(tensors: Mapping[str, np.ndarray], where: object) -> None:
     Example:
         >>> check_finite({"head.bias": np.array([0.0, np.nan])}, "model.safetensors")
         Traceback (most recent call last):
-        unet_spec.errors.InputError: model.safetensors: head.bias holds NaN or infinite values (1 of 2); ...
+        unet_spec.errors.InputError: model.safetensors: head.bias contains NaN or infinite values (1 of 2); ...
     """
     for name, tensor in tensors.items():
         if not all_finite(tensor):
             bad = int((~np.isfinite(tensor.astype(np.float32))).sum())
             raise InputError(
-                f"{where}: {name} holds NaN or infinite values ({bad} of {tensor.size}); such a network gives no result"
+                f"{where}: {name} contains NaN or infinite values ({bad} of {tensor.size}); such a network has "
+                "no valid result"
             )
 
 
 def all_finite(array: np.ndarray) -> bool:
-    """Whether no value is NaN or infinite; one pass without an array of flags where all are finite."""
+    """Whether all values are finite; one pass without an array of flags if they are."""
     if array.dtype.kind == "V":  # ml_dtypes' own types, such as bfloat16
         array = array.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -61,7 +62,7 @@ def all_finite(array: np.ndarray) -> bool:
 def check_shapes(expected: Mapping[Any, tuple[int, ...]], tensors: Mapping[Any, Any], where: str) -> None:
     """As `check_tensors`, for names of any kind with their shapes."""
     if problems := listed(differences(expected, tensors)):
-        raise InputError(f"{where}: the tensors are not those of the config; {'; '.join(problems)}")
+        raise InputError(f"{where}: the tensors do not match the config; {'; '.join(problems)}")
 
 
 def differences(expected: Mapping[Any, tuple[int, ...]], tensors: Mapping[Any, Any]) -> dict[str, list[str]]:
@@ -73,7 +74,7 @@ def differences(expected: Mapping[Any, tuple[int, ...]], tensors: Mapping[Any, A
     return {
         "missing": [text(name) for name in expected if name not in tensors],
         "not part of this network": [text(name) for name in tensors if name not in expected],
-        "of another shape": [
+        "with another shape": [
             f"{text(name)} {tuple(tensors[name].shape)}, not {shape}"
             for name, shape in expected.items()
             if name in tensors and tuple(tensors[name].shape) != shape

@@ -51,14 +51,14 @@ class Checkpoint:
     data: DataSpec = field(default_factory=DataSpec)
 
     def save(self, folder: str | os.PathLike[str], extra: Mapping[str, str | None] | None = None) -> None:
-        """Writes the folder: all of its files at once, also over those of another checkpoint.
+        """Writes the folder. All files appear at once, and replace those of an existing checkpoint.
 
         Args:
-            folder: to be made, or to be overwritten.
+            folder: a new folder, or a checkpoint to replace.
             extra: further text files by name, such as a model card; None removes one.
 
         Raises:
-            InputError: the tensors are not those of the config, or the folder holds a config.json that is not ours.
+            InputError: the tensors do not match the config, or the folder has a config.json of another project.
             OutputError: the folder cannot be written.
         """
         check_tensors(self.config.graph, self.tensors, f"cannot save {folder}")
@@ -80,7 +80,8 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Checkpoint:
-        """Reads the folder. Raises InputError: no such folder, a missing or damaged file, tensors that do not fit."""
+        """Reads a checkpoint. Raises InputError if the folder or a file is missing or damaged, or if tensors do not
+        fit."""
         path = Path(folder)
         config, data = read_config(path)
         tensors = read_tensors(path / WEIGHTS)
@@ -98,17 +99,20 @@ class Checkpoint:
 
 
 def _check_own(path: Path) -> None:
-    """Raises InputError where writing would replace somebody's config.json or weights."""
+    """Raises InputError if writing would replace somebody's config.json or weights."""
     if path.exists() and not path.is_dir():
         raise InputError(f"cannot write checkpoint {path}: it is a file")
     if (path / WEIGHTS).exists() and not (path / CONFIG).exists():
-        raise InputError(f"cannot write checkpoint {path}: it has a {WEIGHTS} without our {CONFIG}; move it away first")
+        raise InputError(
+            f"cannot write checkpoint {path}: it has a {WEIGHTS} without a {CONFIG} of this project; move "
+            "it elsewhere first"
+        )
     if (path / CONFIG).exists():
         try:
             _read_config_file(path)
         except InputError as e:
             raise InputError(
-                f"cannot write checkpoint {path}: its {CONFIG} is not ours; move it away first ({e})"
+                f"cannot write checkpoint {path}: its {CONFIG} is not from this project; move it elsewhere first ({e})"
             ) from None
 
 
@@ -116,7 +120,7 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     """Whether a folder holds config.json and model.safetensors.
 
     Args:
-        path: of the folder, which need not exist.
+        path: path of the folder, which need not exist.
 
     Example:
         >>> is_checkpoint("no/such/folder")
@@ -133,7 +137,7 @@ def read_config(folder: str | os.PathLike[str]) -> tuple[NetworkConfig, DataSpec
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             hint = next((f"; did you mean {path / sub}?" for sub in ("best", "last") if is_checkpoint(path / sub)), "")
-            raise InputError(f"{path} is no checkpoint: it has no {name}{hint}")
+            raise InputError(f"{path} is not a checkpoint: it has no {name}{hint}")
     return _read_config_file(path)
 
 
@@ -147,7 +151,7 @@ def _read_config_file(path: Path) -> tuple[NetworkConfig, DataSpec]:
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a safetensors file. Raises InputError where it is missing or damaged."""
+    """All tensors of a safetensors file. Raises InputError if it is missing or damaged."""
     import ml_dtypes  # noqa: F401  (with it, NumPy has bfloat16)
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

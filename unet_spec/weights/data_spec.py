@@ -1,4 +1,4 @@
-"""What is stored beside the weights about images and classes: the object "data" of config.json."""
+"""Facts about images and classes that are stored with the weights: the object "data" of config.json."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class DataSpec:
         mean, std: per channel, for (image − mean) / std, after integers were divided by the maximum of their dtype
             (uint8 / 255); floats are used as they are. Empty: no normalisation.
         class_names: one for each class. Empty: unnamed.
-        overlapping: whether a pixel may have several classes: each logit's sigmoid is the probability of its class.
-            Otherwise a pixel has one class, by the softmax over the logits.
-        normalization: how images are normalised: "dataset", by mean and std; "image", each by its own mean and standard
-            deviation per channel; "percentile", (image − p1) / (p99 − p1) with its own 1st and 99th percentiles; "ct",
-            clipped to low … high, then by mean and std; "none".
-        low, high: per channel, of "ct", in the units of mean.
-        nodata: value of pixels that hold no data (NaN or a number, as stored in the file): they take no part in
-            statistics, and become 0 after normalisation. None: every pixel counts.
+        overlapping: whether a pixel may have several classes. If so, the sigmoid of each logit is the probability of
+            its class; otherwise the softmax over the logits gives the probabilities.
+        normalization: how images are normalised: "dataset", by mean and std; "image", each image by its own mean and
+            standard deviation per channel; "percentile", (image − p1) / (p99 − p1) with its own 1st and 99th
+            percentiles; "ct", clipped to low … high, then by mean and std; "none".
+        low, high: limits per channel for "ct", in the units of mean.
+        nodata: value of pixels without data (NaN or a number, as stored in the file). They are left out of statistics
+            and become 0 after normalisation. None: every pixel counts.
         reading: how training read its files where they left a choice, `unet_data.ReadSettings` by the names of its
             fields ("channels": "all"); None: not stored.
-        objects: how objects are made of the probabilities, `unet_data.ObjectSettings.to_dict`; None: not chosen.
-        assumed: what the file that the weights were converted from did not say, and what was assumed instead.
+        objects: settings that separate objects, as `unet_data.ObjectSettings.to_dict` gives them; None: not chosen.
+        assumed: for converted weights, facts that the source file did not state, and what was assumed instead.
 
     Example:
         >>> DataSpec(mean=(0.5,), std=(0.2,), class_names=("background", "cell")).mean
@@ -52,7 +52,8 @@ class DataSpec:
     reading: dict[str, str] | None = field(default=None, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it. Fields that came later are left out at their defaults, so that older versions read it."""
+        """The fields for JSON. Newer fields are left out at their defaults, so that older versions can read the
+        result."""
         values = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
         if self.nodata is not None and math.isnan(self.nodata):
             values["nodata"] = "nan"  # JSON has no NaN
@@ -93,7 +94,8 @@ class DataSpec:
         spec = cls(**given)
         if len(spec.mean) != len(spec.std):
             raise InputError(
-                f"{where}: data.mean has {len(spec.mean)} numbers, data.std {len(spec.std)}; they must agree"
+                f"{where}: data.mean has {len(spec.mean)} numbers, data.std {len(spec.std)}; they must have "
+                "the same count"
             )
         if not all(math.isfinite(m) for m in spec.mean) or not all(s > 0 and math.isfinite(s) for s in spec.std):
             raise InputError(
@@ -108,7 +110,7 @@ class DataSpec:
         return spec
 
     def describe(self) -> str:
-        """The normalisation, after integers were divided by the maximum of their dtype: the end of a sentence.
+        """The normalisation in words, as the end of a sentence that starts with dividing integers by their maximum.
 
         Example:
             >>> DataSpec((0.5,), (0.2,)).describe()
@@ -125,10 +127,10 @@ class DataSpec:
             how = ", then (x − p1) / (p99 − p1) per channel, with each image's own 1st and 99th percentiles"
         elif self.low:
             how = f", clipped to {low} … {high}{how}"
-        return how + (f"; pixels that are {self.nodata:g} hold no data and become 0" if self.nodata is not None else "")
+        return how + (f"; pixels that are {self.nodata:g} have no data and become 0" if self.nodata is not None else "")
 
     def describe_reading(self) -> str:
-        """How training read its files, in words; "" where it is not stored.
+        """How training read its files, in words; "" if it is not stored.
 
         Example:
             >>> DataSpec(reading={"channels": "all", "white_is_zero": "auto"}).describe_reading()
@@ -137,16 +139,17 @@ class DataSpec:
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (self.reading or {}).items() if value)
 
     def check_affine(self, program: str) -> None:
-        """Raises InputError where the normalisation is more than one product and one sum per channel, which is all that
+        """Raises InputError if the normalisation is more than one product and one sum per channel, which is all that
         a program does; its name is the message's."""
         if self.normalization not in ("dataset", "none") or self.nodata is not None:
             raise InputError(
-                f"{program} normalises by one mean and one standard deviation per channel only; images are "
-                f"prepared otherwise here: integers divided by the largest value of their type{self.describe()}"
+                f"{program} supports only normalisation by one mean and one standard deviation per channel, "
+                "but this network prepares images differently: integers divided by the largest value of "
+                f"their type{self.describe()}"
             )
 
     def class_count(self, config: NetworkConfig) -> int:
-        """Number of classes: where they overlap, one a logit; else `config.classes`, 2 for a single logit.
+        """Number of classes: where they overlap, one per logit; else `config.classes`, 2 for a single logit.
 
         Args:
             config: the network.
@@ -160,7 +163,8 @@ class DataSpec:
         return config.out_channels if self.overlapping else config.classes
 
     def names(self, config: NetworkConfig) -> tuple[str, ...]:
-        """Name of each class, in the order of the class numbers: `class_names`, or "class 0", "class 1", … without.
+        """Names of the classes, in the order of the class numbers: `class_names`, or "class 0", "class 1", … if it is
+        empty.
 
         Args:
             config: the network.
@@ -173,7 +177,7 @@ class DataSpec:
         return self.class_names or tuple(f"class {number}" for number in range(self.class_count(config)))
 
     def check(self, config: NetworkConfig, where: str) -> None:
-        """Raises InputError where channels, classes, or whether these may overlap, are not the network's."""
+        """Raises InputError if channels, classes, or whether these may overlap, are not the network's."""
         try:
             config.check_classes(self.overlapping)
         except InputError as e:
@@ -193,7 +197,7 @@ def warn_of_empty(data: DataSpec) -> None:
     if data == DataSpec():
         warnings.warn(
             "saved without normalisation and class names: set model.data = DataSpec(mean=…, std=…, class_names=…) "
-            "before, so that predictions prepare images as training did",
+            "before saving, so that prediction prepares images as training did",
             EmptyDataSpecWarning,
             stacklevel=3,
         )

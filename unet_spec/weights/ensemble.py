@@ -22,7 +22,7 @@ class Joined:
     """An ensemble, and what was decided where its members differ.
 
     Attributes:
-        checkpoint: of the ensemble.
+        checkpoint: checkpoint of the ensemble.
         notes: a line for each decision.
     """
 
@@ -40,7 +40,7 @@ def join(checkpoints: Sequence[Checkpoint], names: Sequence[object] = ()) -> Joi
 
     Args:
         checkpoints: one or more. Their tensors are not copied.
-        names: of the checkpoints, for messages.
+        names: names of the checkpoints, for messages.
 
     Raises:
         InputError: no checkpoint, another network, other classes, or images that are prepared otherwise.
@@ -54,7 +54,7 @@ def join(checkpoints: Sequence[Checkpoint], names: Sequence[object] = ()) -> Joi
         (3, True)
     """
     if not checkpoints:
-        raise InputError("an ensemble needs a checkpoint or more")
+        raise InputError("an ensemble needs at least one checkpoint")
     names = [str(name) for name in names] or [f"checkpoint {number}" for number in range(len(checkpoints))]
     first = checkpoints[0]
     for name, each in zip(names[1:], checkpoints[1:], strict=True):
@@ -78,7 +78,8 @@ def _check_network(one: Checkpoint, other: Checkpoint, name: str, where: str) ->
     if mine != theirs:
         key = next(k for k in [*mine, *theirs] if mine.get(k) != theirs.get(k))
         raise InputError(
-            f"{where}: its {key} is {theirs.get(key)}, that of {name} {mine.get(key)}; members have one network"
+            f"{where}: its {key} is {theirs.get(key)}, that of {name} {mine.get(key)}; all members must "
+            "have the same network"
         )
 
 
@@ -87,8 +88,8 @@ def _check_data(one: DataSpec, other: DataSpec, name: str, where: str) -> None:
         mine, theirs = getattr(one, each.name), getattr(other, each.name)
         if each.name not in _OWN and mine != theirs and not (mine != mine and theirs != theirs):  # NaN equals NaN here
             raise InputError(
-                f"{where}: its {each.name.replace('_', ' ')} is {_said(theirs)}, that of {name} {_said(mine)}; members "
-                "prepare images alike and have the same classes"
+                f"{where}: its {each.name.replace('_', ' ')} is {_said(theirs)}, that of {name} "
+                f"{_said(mine)}; all members must prepare images alike and have the same classes"
             )
     if one.nodata is not None and (one.mean, one.std) != (other.mean, other.std):
         raise InputError(
@@ -113,13 +114,13 @@ def _joined_data(specs: Sequence[DataSpec]) -> tuple[DataSpec, tuple[str, ...]]:
     first, notes = specs[0], []
     spread = len({(spec.mean, spec.std) for spec in specs}) > 1
     if spread:
-        notes.append("members normalise by their own mean and standard deviation; each is given its own images")
+        notes.append("members differ in mean and standard deviation; each member normalises images by its own")
     objects = first.objects
     if any(spec.objects != objects for spec in specs):
         objects = None
         notes.append(
-            "members make objects in different ways, so that the ensemble has the defaults; unet evaluate "
-            "--choose-objects chooses, and stores it"
+            "members have different object settings, so the ensemble has the defaults; unet evaluate "
+            "--choose-objects chooses settings and stores them"
         )
     assumed = tuple(dict.fromkeys(line for spec in specs for line in spec.assumed))
     return replace(first, objects=objects, assumed=assumed), tuple(notes)

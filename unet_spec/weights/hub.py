@@ -35,14 +35,14 @@ def find_folder(source: str | os.PathLike[str], revision: str | None = None) -> 
     path = find_network(source)
     if path.exists() or isinstance(source, os.PathLike) or not _REPOSITORY.fullmatch(source):
         if revision is not None:
-            raise InputError(f"revision {revision!r} is for a repository of the hub; {source} is none")
+            raise InputError(f"revision {revision!r} is for a repository of the hub; {source} is not one")
         return path  # whoever reads it says what is wrong with it
     hub = _import(f"there is no folder {source}; as a repository of the hub, it")
     try:
         return Path(hub.snapshot_download(source, revision=revision, allow_patterns=list(PATTERNS)))
     except Exception as e:  # of many kinds: no such repository, no access, no network
         wanted = source if revision is None else f"{source} at {revision}"
-        raise InputError(f"there is no folder {source}, and the hub does not give {wanted} ({first_line(e)})") from None
+        raise InputError(f"there is no folder {source}, and the hub did not send {wanted} ({first_line(e)})") from None
 
 
 def push(
@@ -61,7 +61,7 @@ def push(
         repository: "owner/name".
         private: whether a repository that is created is private.
         revision: the branch; None: main.
-        message: of the commit.
+        message: message of the commit.
         token: None takes the one that `huggingface-cli login` keeps.
 
     Returns:
@@ -71,7 +71,7 @@ def push(
         InputError: not a repository's name, or the hub refuses.
     """
     if not _REPOSITORY.fullmatch(repository):
-        raise InputError(f"{repository!r} is no repository of the hub; give owner/name")
+        raise InputError(f"{repository!r} is not a repository of the hub; give owner/name")
     hub = _import("pushing to the hub")
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder))
@@ -88,7 +88,7 @@ def push(
                 allow_patterns=list(PATTERNS),
             )
         except Exception as e:
-            raise InputError(f"the hub does not take {repository} ({first_line(e)})") from None
+            raise InputError(f"the hub did not accept {repository} ({first_line(e)})") from None
     return str(getattr(commit, "commit_url", commit))
 
 

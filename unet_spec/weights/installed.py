@@ -42,10 +42,10 @@ def installed_networks() -> dict[str, str]:
 
 
 def find_network(source: str | os.PathLike[str]) -> Path:
-    """The folder that `source` names: itself, or that of an installed network of this name.
+    """The folder of a network: `source` itself, or the folder of the installed network with this name.
 
-    Only a bare name that is no existing path is looked up: `nuclei`, not `runs/nuclei` or `nuclei.onnx`. Where both
-    exist, the path is taken, which a warning says.
+    Only a bare name that is not an existing path is looked up: `nuclei`, not `runs/nuclei` or `nuclei.onnx`. If both
+    exist, the path is used, with a warning.
 
     Args:
         source: a path, which need not exist, or the name of an installed network.
@@ -54,7 +54,7 @@ def find_network(source: str | os.PathLike[str]) -> Path:
         The path as it was given, or the absolute path of the package's checkpoint folder.
 
     Raises:
-        InputError: a bare name that is neither; a package that is damaged; two packages with this name.
+        InputError: a bare name is neither; the package is damaged; two packages have this name.
 
     Example:
         >>> from unet_spec import find_network
@@ -67,7 +67,7 @@ def find_network(source: str | os.PathLike[str]) -> Path:
     found = list(entry_points(group=GROUP, name=name))
     if os.path.lexists(path):
         if found:
-            text = f"the {name} in this folder is taken, not the network {name} of {_package(found[0])}"
+            text = f"the {name} in this folder is used, not the network {name} of {_package(found[0])}"
             warnings.warn(text, stacklevel=2)
         return path
     if not found:
@@ -80,8 +80,8 @@ def find_network(source: str | os.PathLike[str]) -> Path:
 def _unknown(name: str) -> str:
     """What is wrong with a name that is neither a path nor installed, and what there is."""
     known = list(installed_networks())
-    offer = f"installed: {', '.join(known)}{suggestion(name, known)}" if known else "none is installed"
-    more = f"; pip install {PACKAGE} brings nuclei and membranes" if not {"nuclei", "membranes"} <= set(known) else ""
+    offer = f"installed: {', '.join(known)}{suggestion(name, known)}" if known else "no network is installed"
+    more = f"; pip install {PACKAGE} installs nuclei and membranes" if not {"nuclei", "membranes"} <= set(known) else ""
     return f"no checkpoint at {name}: no such folder, and no installed network of this name; {offer}{more}"
 
 
@@ -109,7 +109,7 @@ def _folder(entry: EntryPoint) -> Path:
         except OSError as e:
             raise InputError(f"{damaged}: {file.name} cannot be read ({e.strerror or e}); {again}") from None
         if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != file.hash.value:
-            raise InputError(f"{damaged}: {file.name} is not the file that was installed; {again}")
+            raise InputError(f"{damaged}: {file.name} differs from the file that was installed; {again}")
     return folder
 
 

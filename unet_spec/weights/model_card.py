@@ -19,7 +19,7 @@ def model_card(config: NetworkConfig, data: DataSpec, licence: str | None = None
     Args:
         config: the network.
         data: normalisation and class names.
-        licence: of the weights, such as "cc-by-4.0".
+        licence: licence of the weights, such as "cc-by-4.0".
 
     Example:
         >>> from unet_spec import preset
@@ -34,10 +34,12 @@ def model_card(config: NetworkConfig, data: DataSpec, licence: str | None = None
     unnamed = f"{data.class_count(config)}, unnamed"
     names = ", ".join(map(markdown, data.class_names)) if data.class_names else unnamed
     first = (
-        "The logit of class 1 against class 0." if config.out_channels == 1 else "One logit a class; softmax over them."
+        "The logit of class 1 against class 0."
+        if config.out_channels == 1
+        else "One logit per class; softmax over them."
     )
     if data.overlapping:
-        first = "One logit a class; a pixel may have several classes: the sigmoid of each logit."
+        first = "One logit per class; a pixel may have several classes: the sigmoid of each logit."
     if config.distance_head:
         first += " The last channel is the predicted distance to the border of the object, as a share of its largest."
     fits = ", ".join(f"{a} = {g.minimum} + {g.step} k" for a, g in zip(axes, geometry.grids, strict=True))
@@ -76,8 +78,8 @@ def model_card(config: NetworkConfig, data: DataSpec, licence: str | None = None
         f'model = unet_jax.from_pretrained("this/folder")    # (N, {", ".join(axes)}, C) to logits',
         "```",
         "",
-        "Both are the same network, from the same file. `unet export this/folder -o bundle` makes ONNX and TensorRT of",
-        "it, `unet predict this/folder image.tif -o labels.tif` segments images of any size.",
+        "Both are the same network, from the same file. `unet export this/folder -o bundle` exports",
+        "to ONNX and TensorRT; `unet predict this/folder image.tif -o labels.tif` segments images of any size.",
         "`model.safetensors` has the tensors under PyTorch's names and axes and loads without this library, too.",
         "",
         "## Config",

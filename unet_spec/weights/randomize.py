@@ -17,9 +17,9 @@ def initial_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> d
     2015, section 3; He et al. 2015); biases are 0, scales 1; interpolating up-convolutions start as interpolation.
 
     Args:
-        graph: of the network.
+        graph: graph of the network.
         seed: the same seed gives the same tensors.
-        dtype: of the result.
+        dtype: dtype of the result.
 
     Returns:
         Every parameter and buffer by PyTorch name, in PyTorch's axis order.
@@ -41,11 +41,11 @@ def initial_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> d
 
 
 def random_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:
-    """As `initial_tensors`, but every parameter and buffer is random, and none has a value that hides a mistake.
+    """As `initial_tensors`, but every parameter and buffer is random, so that no value hides a mistake.
 
-    A check at fresh initialisation cannot see what multiplies by one or adds zero: swapped norms, statistics that were
-    not loaded, a missing bias. So scales and variances lie in 0.5…1.5, shifts and means in ±0.5; weights have the
-    standard deviation of initial ones, which keeps activations in range.
+    With initial values, checks cannot find mistakes that multiply by one or add zero: swapped norms, statistics that
+    were not loaded, a missing bias. So scales and variances lie in 0.5…1.5, shifts and means in ±0.5. Weights have the
+    standard deviation of initial weights, which keeps activations in range.
 
     Args:
         graph, seed, dtype: as in `initial_tensors`.

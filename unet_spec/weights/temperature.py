@@ -18,7 +18,7 @@ def with_temperature(checkpoint: Checkpoint, temperature: float) -> Checkpoint:
     part of several layers' outputs, those of each. No class changes, the most probable one stays the same.
 
     Args:
-        checkpoint: of any architecture whose output is linear in weights of its own.
+        checkpoint: checkpoint of any architecture whose output is linear in weights of its own.
         temperature: above 0; more than 1 makes probabilities less certain.
 
     Raises:
@@ -45,7 +45,7 @@ def scaled_tensors(graph: Graph, architecture: str = "this network", logits: str
     """Names of the tensors by which the logits are scaled: multiplied by one number, they multiply the logits by it.
 
     Args:
-        graph: of the network.
+        graph: graph of the network.
         architecture: its name, for the message.
         logits: name of the node of the logits; None: the output.
 
@@ -69,7 +69,7 @@ def scaled_tensors(graph: Graph, architecture: str = "this network", logits: str
         others = {user.name for user in graph for i in user.inputs if i in further} - seen
         if not further or others:
             cause = f"{node.name} is {node.op.kind}" if not further else f"{min(others)} needs the same map"
-            raise InputError(f"the logits of {architecture} cannot be divided by way of its weights: {cause}")
+            raise InputError(f"the logits of {architecture} cannot be scaled by changing its weights: {cause}")
         waiting += [name for name in dict.fromkeys(further) if name not in seen]
         seen.update(further)
     return tuple(found)

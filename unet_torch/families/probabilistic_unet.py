@@ -157,7 +157,7 @@ class ProbabilisticUNet(Network):
         return of(logits, labels, weights) + self.config.beta / math.prod(labels.shape[1:]) * kl
 
     def sample(self, image: Image, noise: Float[Tensor, "s n latent"]) -> Float[Tensor, "s n k *spatial"]:
-        """Many hypotheses of each image, (S, N, out_channels, *spatial), for noise (S, N, latent). The U-Net runs once,
+        """Many samples per image, (S, N, out_channels, *spatial), for noise (S, N, latent). The U-Net runs once,
         and the hypotheses come one after the other."""
         self.check(image)
         mean, log_std = self.prior(image)

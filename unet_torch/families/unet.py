@@ -23,7 +23,7 @@ class UNet(Network):
 
     Args:
         config: the network.
-        seed: of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: left to be loaded.
+        seed: seed of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: left to be loaded.
 
     Example:
         >>> import torch

@@ -41,8 +41,8 @@ class FullScaleNode(ConvUnit):
 
     Args:
         level: the node's own, 0 the finest.
-        channels: of the maps, by level.
-        width: of each branch.
+        channels: channels of the maps, by level.
+        width: width of each branch.
     """
 
     def __init__(self, layers: Layers, level: int, channels: list[int], width: int, align_corners: bool):
@@ -75,7 +75,7 @@ class UNet3Plus(Network):
 
     Args:
         config: the network.
-        seed: of the initial weights; None: left to be loaded.
+        seed: seed of the initial weights; None: left to be loaded.
     """
 
     config: UNet3PlusConfig

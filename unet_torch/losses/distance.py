@@ -52,7 +52,7 @@ def with_distance(loss: ClassLoss, weight: float = 1.0) -> ClassLoss:
 
     Args:
         loss: a function of logits (N, K, *spatial), labels (N, *spatial) and weights or None.
-        weight: of the distance.
+        weight: weight of the distance.
 
     Returns:
         A function of the output (N, K + 1, *spatial), labels of `unet_data.pack_distances` (N, *spatial) and weights or

@@ -1,4 +1,4 @@
-"""Losses of classes that may overlap: each logit's sigmoid is the probability of its class."""
+"""Losses of overlapping classes: each logit's sigmoid is the probability of its class."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def overlapping_dice_loss(logits: Logits, masks: Masks, weights: Weights | None 
 
     Args:
         logits: (N, K, *spatial) floating point, one for each class.
-        masks: (N, K, *spatial), as of `overlapping_cross_entropy`.
+        masks: (N, K, *spatial), as in `overlapping_cross_entropy`.
         weights: (N, *spatial), or None.
 
     Returns:

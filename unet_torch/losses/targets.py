@@ -1,4 +1,4 @@
-"""What all losses share: which pixel has which class, how much it weighs, and whether it counts."""
+"""Targets shared by all losses: class, weight and validity of each pixel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Counts = Float[Tensor, "n k"]
 
 
 def class_logits(logits: Logits) -> Float[Tensor, "n classes *out"]:
-    """Logits with one channel a class, K ≥ 2: a single channel z is the logit of class 1 against class 0.
+    """Logits with one channel per class, K ≥ 2: a single channel z is the logit of class 1 against class 0.
 
     Example:
         >>> class_logits(torch.tensor([[[3.0]]])).tolist()
@@ -60,7 +60,7 @@ def pixel_targets(
 
 
 def weighted_mean(loss: Values, weights: Values, known: Mask) -> Scalar:
-    """Σ w·loss / Σ w; 0 where no pixel counts, NaN where a counted pixel has a label that is no class."""
+    """Σ w·loss / Σ w; 0 where no pixel counts, NaN if a counted pixel has a label that is no class."""
     loss = torch.where(known, torch.where(weights > 0, loss, 0.0), torch.nan)
     total = weights.sum()
     return torch.where(total > 0, (loss * weights).sum() / torch.where(total > 0, total, 1.0), 0.0)

@@ -42,7 +42,7 @@ class TwoConvs(nn.Module):
 
     Args:
         middle: channels between the two convolutions; None: as many as come out.
-        stride: of the first convolution.
+        stride: stride of the first convolution.
     """
 
     def __init__(

@@ -24,10 +24,10 @@ class Layers:
     one that it lacks has the value in brackets:
 
         spatial_dims: number of axes, 2 or 3.
-        padding: of convolutions, "same" or "valid" ("same").
+        padding: padding of convolutions, "same" or "valid" ("same").
         conv_bias: whether the convolutions of the blocks have a bias (True).
-        norm: of the blocks, one of NORMS ("batch"). "shift" is a batch norm without a scale, "plain" an instance norm
-            without scale and shift; "layer" normalises over the channels of each position, the last axis.
+        norm: norm of the blocks, one of NORMS ("batch"). "shift" is a batch norm without a scale, "plain" an instance
+            norm without scale and shift; "layer" normalises over the channels of each position, the last axis.
         norm_eps, norm_momentum, norm_groups: of the norms (1e-5, 0.1, 8); momentum is the share of the new batch.
         activation, slope: of the blocks, one of `ACTIVATIONS` or "prelu", and that of leaky_relu ("relu", 0.01).
 
@@ -112,7 +112,7 @@ class Layers:
                 return cls(features, eps, affine=kind == "instance")
             case "layer":
                 return nn.LayerNorm(features, eps)
-        raise ValueError(f"no norm is called {kind!r}; there are {', '.join(NORMS)}")
+        raise ValueError(f"unknown norm {kind!r}; known: {', '.join(NORMS)}")
 
     def act(self, kind: str | None = None) -> nn.Module:
         """The network's activation, or another."""

@@ -26,10 +26,10 @@ def default_tile(geometry: Geometry) -> tuple[int, ...] | None:
     """The default tile of a bundle.
 
     Args:
-        geometry: Of the network.
+        geometry: Geometry of the network.
 
     Returns:
-        Pixels per axis of the network's input; None where only the whole image gives the right result.
+        Pixels per axis of the network's input; None if only the whole image gives an exact result.
 
     Example:
         >>> from unet_export import default_tile
@@ -56,7 +56,7 @@ def describe(
         engines: Those of the bare network.
         profile: Name and sizes of the engines' profile; None without engines.
         fused: Entry of the model with fused steps (`describe_fused`); None without one.
-        licence: Of the weights.
+        licence: Licence of the weights.
     """
     config, geometry = checkpoint.config, checkpoint.config.geometry
     axes = range(config.spatial_dims)
@@ -98,7 +98,7 @@ def _noise(checkpoint: Checkpoint) -> dict[str, Any]:
     if node is None:
         return {}
     noise = {"name": node.name, "dtype": "float32", "axes": ["S", "F"], "features": node.op.channels()}
-    return {"noise": noise | {"default": "zero, which gives the hypothesis of the latent distribution's mean"}}
+    return {"noise": noise | {"default": "zero, which gives the segmentation at the mean of the latent distribution"}}
 
 
 def describe_fused(

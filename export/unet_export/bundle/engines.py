@@ -22,7 +22,7 @@ class Source:
 
     Attributes:
         file: Its name.
-        precision: Of the engines.
+        precision: Precision of the engines.
         fused: Whether pre- or post-processing is fused into the model.
     """
 
@@ -41,8 +41,8 @@ class Built:
     """The engines of a bundle.
 
     Attributes:
-        engines: Of the bare network.
-        fused: Of the model with fused pre- and post-processing.
+        engines: Engines of the bare network.
+        fused: Engines of the model with fused pre- and post-processing.
         not_built: An entry of parity.json for each engine that was not built.
     """
 
@@ -59,15 +59,15 @@ def build_engines(
     progress: Progress | None = None,
 ) -> Built:
     """Builds into `folder`/engines. engines: True for every installed TensorRT, None for TensorRT for RTX only, which
-    needs no GPU, False for none. Raises InputError where True cannot be met."""
+    needs no GPU, False for none. Raises InputError if True cannot be met."""
     if engines is False:
-        return Built(not_built=({"runtime": "tensorrt", "reason": "no engine was asked for"},))
+        return Built(not_built=({"runtime": "tensorrt", "reason": "no engine was requested"},))
     backends = available_backends() if settings.backend is None else (settings.backend,)
     if engines is None:
         backends = ("tensorrt_rtx",) if "tensorrt_rtx" in backends else ()
     if not backends:
         if engines:
-            raise InputError("no TensorRT is installed; pip install 'unet-twins[tensorrt-rtx]', or take engines=False")
+            raise InputError("no TensorRT is installed; pip install 'unet-twins[tensorrt-rtx]', or use engines=False")
         return Built(not_built=({"runtime": "tensorrt_rtx", "reason": "not installed"},))
     (folder / FOLDER).mkdir()
     records: dict[bool, list[EngineRecord]] = {False: [], True: []}

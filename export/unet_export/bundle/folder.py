@@ -11,7 +11,7 @@ from .manifest import MANIFEST, SIGNATURE, is_bundle
 
 
 def check_target(path: Path) -> None:
-    """Raises InputError where writing would destroy something that is no bundle, or no part of it."""
+    """Raises InputError if writing would destroy something that is no bundle, or no part of it."""
     if not path.exists():
         return
     if not path.is_dir():
@@ -20,8 +20,10 @@ def check_target(path: Path) -> None:
     if not present:
         return
     if not is_bundle(path):
-        raise InputError(f"cannot write a bundle to {path}: it is not empty, and no bundle that could be replaced")
+        raise InputError(f"cannot write a bundle to {path}: it is neither empty nor a bundle, so it is not replaced")
     known = read_object(path / MANIFEST).get("files")
     foreign = sorted(present - {MANIFEST, SIGNATURE, *(known if isinstance(known, dict) else {})})
     if foreign:
-        raise InputError(f"cannot replace the bundle {path}: {foreign[0]} does not belong to it; move it away first")
+        raise InputError(
+            f"cannot replace the bundle {path}: {foreign[0]} does not belong to it; move it elsewhere first"
+        )

@@ -17,7 +17,7 @@ from .manifest import GOLDEN, Bundle
 
 @dataclass(frozen=True)
 class Golden:
-    """What a bundle is checked on.
+    """Test data of a bundle.
 
     Attributes:
         image: (*spatial, C), as it was read.
@@ -37,7 +37,7 @@ class Golden:
 
     @classmethod
     def load(cls, bundle: Bundle) -> Golden:
-        """Reads a bundle's. Raises InputError where the file is damaged or its arrays are not the network's."""
+        """Reads a bundle's. Raises InputError if the file is damaged or its arrays are not the network's."""
         path, config = bundle.folder / GOLDEN, bundle.config
         found = read_npz(path, ("image", "input", "logits"))
         image, given, logits = found["image"], found["input"], found["logits"]
@@ -47,9 +47,9 @@ class Golden:
             "input": given.ndim == dims + 2 and (len(given), given.shape[-1]) == (1, channels),
         }
         if wrong := next((name for name, fits in expected.items() if not fits or not found[name].size), None):
-            raise InputError(f"{path}: {wrong} has the shape {found[wrong].shape}, which is not that of the network's")
+            raise InputError(f"{path}: {wrong} has the shape {found[wrong].shape}, which does not match the network")
         config.geometry.check(given.shape[1:-1])
         out = (1, *config.geometry.output_shape(given.shape[1:-1]), config.output_channels)
         if logits.shape != out or not all(map(all_finite, found.values())):
-            raise InputError(f"{path}: logits of {logits.shape}, expected {out}, or values that are not finite")
+            raise InputError(f"{path}: logits of {logits.shape}, expected {out}, or it has values that are not finite")
         return cls(image, given, logits)

@@ -3,8 +3,8 @@
 bundle/
   manifest.json      the files, the network's input and output, and a SHA-256 for every other file
   model.onnx         the network in float32, weights included
-  model-fp16.onnx    the same in another precision, if asked for: bf16, int8, fp8 likewise
-  model-*-baked.onnx with normalisation, softmax or argmax fused into it, if asked for
+  model-fp16.onnx    the same in another precision, if requested: bf16, int8, fp8 likewise
+  model-*-baked.onnx with normalisation, softmax or argmax fused into it, if requested
   engines/*.plan     for TensorRT: backend, version, compute capabilities and precision are in the name
   golden.npz         an image, the network's input made from it, and the logits of the float64 reference
   parity.json        how far each runtime and precision is from that reference, and which were not run, and why
@@ -72,8 +72,8 @@ class Bundle:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of manifest.json, in hex: it stands for the whole bundle, since the manifest holds those of all other
-        files."""
+        """SHA-256 of manifest.json, in hexadecimal. It identifies the whole bundle, since the manifest contains those
+        of all other files."""
         return file_sha256(self.folder / MANIFEST)
 
     @cached_property
@@ -83,7 +83,8 @@ class Bundle:
 
     @cached_property
     def fused_engines(self) -> tuple[EngineRecord, ...]:
-        """Those of the model with fused steps: for other programs. `load` needs logits, and takes none of them."""
+        """The engines of the model with fused steps, for other programs. `load` does not use them, since it needs
+        logits."""
         return self._records((self.manifest["baked"] or {"engines": ()})["engines"])
 
     @property
@@ -93,17 +94,17 @@ class Bundle:
 
     @property
     def tile(self) -> tuple[int, ...] | None:
-        """The default tile, pixels per axis; None where only the whole image gives the right result."""
+        """The default tile, pixels per axis; None if only the whole image gives an exact result."""
         tile = self.manifest["tiling"].get("tile")
         return None if tile is None else tuple(tile)
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """In the order in which a runtime should prefer them."""
+        """The precisions, the preferred one first."""
         return tuple(entry["precision"] for entry in self.manifest["precisions"])
 
     def onnx_path(self, precision: str) -> Path:
-        """The ONNX file of a precision. Raises InputError where the bundle has none."""
+        """The ONNX file of a precision. Raises InputError if the bundle has none."""
         for entry in self.manifest["precisions"]:
             if entry["precision"] == precision:
                 return self.folder / entry["file"]
@@ -144,8 +145,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         Its content, as manifest.schema.json describes it.
 
     Raises:
-        InputError: No such folder, no or a damaged manifest, another format version, a file that is missing, changed,
-            or named outside the folder, and values of the wrong kind.
+        InputError: The folder does not exist, its manifest is missing, damaged or of another version, a file is missing
+            or changed or lies outside the folder, or a value has the wrong type.
 
     Example:
         >>> from unet_export import BundleSettings, read_manifest, write_bundle
@@ -160,7 +161,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"no bundle at {path}: " + ("it is a file" if path.exists() else "no such folder"))
     where = path / MANIFEST
     if not where.is_file():
-        raise InputError(f"{path} is no bundle: it has no {MANIFEST}")
+        raise InputError(f"{path} is not a bundle: it has no {MANIFEST}")
     values = read_json(where)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"{where}: not the manifest of a bundle; 'format' must be {FORMAT!r}")
@@ -218,18 +219,18 @@ def _check_file(folder: Path, name: str, entry: dict[str, Any], where: Path) -> 
     pure = PurePosixPath(name)
     unsafe = pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name or str(pure) != name
     if unsafe or name == MANIFEST:
-        raise InputError(f"{where}: {name!r} is no name of a file inside of the bundle")
+        raise InputError(f"{where}: {name!r} is not the name of a file inside the bundle")
     path = folder / name
     try:
         inside = path.resolve().is_relative_to(folder.resolve())  # a link may lead out
     except (OSError, RuntimeError, ValueError):  # links in a circle, a zero byte
         inside = False
     if not inside:
-        raise InputError(f"{where}: {name} leads out of the bundle")
+        raise InputError(f"{where}: {name} points outside of the bundle")
     if not path.is_file():
         raise InputError(f"{folder}: {name} is missing")
     if file_sha256(path) != entry["sha256"]:
-        raise InputError(f"{folder}: {name} was changed or damaged: its SHA-256 is not the manifest's")
+        raise InputError(f"{folder}: {name} was changed or damaged: its SHA-256 differs from that in the manifest")
 
 
 def _check_values(bundle: Bundle, where: Path) -> None:

@@ -9,9 +9,9 @@ from unet_spec import DataSpec
 from unet_spec.untrusted.text import code, markdown
 
 _EXTRAS = {
-    "nnunet.json": "nnU-Net's plans: normalisation, resampling, sliding window, labels. `unet predict` follows them."
-    " The preparation above and this folder's `triton/` are of the bare network and do none of it: serve the"
-    " `triton/` beside the folds, whose model `nnunet` does."
+    "nnunet.json": "nnU-Net's plans: normalisation, resampling, sliding window, labels. `unet predict` follows "
+    "them. The preparation above and this folder's `triton/` are those of the network alone: "
+    "serve the `triton/` beside the folds instead, whose model `nnunet` follows the plans."
 }
 
 
@@ -39,14 +39,15 @@ def model_card(manifest: dict[str, Any], parity: dict[str, Any], extras: Sequenc
             "",
             *_files(manifest),
             "",
-            "## How far from the reference",
+            "## Error against the reference",
             "",
             *_distances(parity),
             "",
             "## Limits",
             "",
-            "- It tells apart what its training images showed; on other stains, microscopes or scales, measure first.",
-            "- An engine runs on the GPUs and the version in its name only; `unet_export.load` says why it skips one.",
+            "- It was trained on certain images only; for other stains, microscopes or scales, measure it first.",
+            "- An engine runs only on the GPUs and with the version in its name; `unet_export.load` "
+            "reports why it skips an engine.",
             f"- Licence of the weights: {markdown(manifest['licence'] or 'not stated; ask whoever gave them to you')}.",
             f"- Weights: checkpoint {manifest['checkpoint_digest'][:16]}…",
             *(f"- {code(name)}: {_EXTRAS.get(name, 'comes with the checkpoint.')}" for name in extras),
@@ -89,8 +90,8 @@ def _input_and_output(manifest: dict[str, Any]) -> Iterator[str]:
     yield f"- `{logits['name']}`: float32, {_axes(logits)}, smaller by {margin} pixels per side. {meaning}"
     if noise := manifest.get("noise"):
         yield (
-            f"- `{noise['name']}`: float32, (S, {noise['features']}), standard normal. Left out, it is"
-            f" {noise['default']}. One image with S rows of noise gives S hypotheses."
+            f"- `{noise['name']}`: float32, (S, {noise['features']}), standard normal. If it is left out, "
+            f"it is {noise['default']}. One image with S rows of noise gives S segmentations."
         )
     spec = DataSpec.from_dict(data, "the manifest")
     yield f"- Preparation: integer images divided by the largest value of their dtype{spec.describe()}."
@@ -106,7 +107,10 @@ def _axes(tensor: dict[str, Any]) -> str:
 
 def _tiling(tiling: dict[str, Any]) -> str:
     if not tiling["exact"]:
-        return "mirror the border and run the image in one piece; this network sees all of it, so no tile is exact."
+        return (
+            "mirror the border and run the image in one piece; tiles are not exact, since each output "
+            "depends on the whole image."
+        )
     tile, stride = ("x".join(map(str, tiling[key])) for key in ("tile", "stride"))
     return f"tiles of {tile} every {stride} pixels, the border mirrored, reproduce the whole image exactly."
 
@@ -120,7 +124,7 @@ def _files(manifest: dict[str, Any]) -> Iterator[str]:
     if fused:
         image, result = fused["input"], fused["output"]
         yield (
-            f"- `{fused['file']}`: {fused['precision']} with {', '.join(fused['steps'])} inside: `{image['name']}`"
+            f"- `{fused['file']}`: {fused['precision']} with {', '.join(fused['steps'])} fused in: `{image['name']}`"
             f" {image['dtype']} {_axes(image)} to `{result['name']}` {result['dtype']} ({', '.join(result['axes'])}),"
             " sizes as above."
         )
@@ -131,16 +135,19 @@ def _files(manifest: dict[str, Any]) -> Iterator[str]:
             f"- {code('engines/' + engine['file'])}: {engine['backend']} {engine['version']} and no other version,"
             f" {engine['precision']}, compute capability {target}; (batch, size) from {smallest} to {largest}."
         )
-    yield "- `triton/`: a model repository for NVIDIA Triton: bytes of any size in, labels and probabilities out."
-    yield "- `golden.npz`: an image, the network's input, the logits to expect."
-    yield "- `manifest.json`, `parity.json`: all of this for programs, and every file's SHA-256."
+    yield (
+        "- `triton/`: a model repository for NVIDIA Triton: the input is an 8-bit image of any size, "
+        "the outputs are labels and probabilities."
+    )
+    yield "- `golden.npz`: a test image, the network's input and the expected logits."
+    yield "- `manifest.json`, `parity.json`: the same facts for programs, and the SHA-256 of every file."
 
 
 def _distances(parity: dict[str, Any]) -> Iterator[str]:
     yield (
         "Against the same network in NumPy, float64; errors relative to its largest logit"
-        f" (bound of float32: {parity['bound']:.0e}). A simulation computes what the file says, value by value, on the"
-        " images given to calibrate; it stands in for a GPU."
+        f"(bound of float32: {parity['bound']:.0e}). A simulation computes the reduced precision of "
+        "the file, value by value, on the calibration images; it needs no GPU."
     )
     yield ""
     yield "| runtime | precision | worst | RMS | same labels | at least |"

@@ -25,11 +25,11 @@ KEYLESS = "sigstore"
 
 @dataclass(frozen=True)
 class Identity:
-    """An account that may have signed, for signatures made without a key.
+    """An account that is accepted as signer, for signatures without a key.
 
     Attributes:
-        name: Such as an e-mail address, or the address of a workflow.
-        issuer: What vouched for it, such as https://accounts.google.com.
+        name: Name of the account: an e-mail address, or the URL of a workflow.
+        issuer: Identity provider, such as https://accounts.google.com.
 
     Example:
         >>> Identity.parsed("ada@example.org,https://accounts.google.com").issuer
@@ -83,7 +83,7 @@ def sign_bundle(folder: str | os.PathLike[str], key: str | os.PathLike[str]) -> 
     except OSError as e:
         raise InputError(f"{key}: cannot be read: {e.strerror or first_line(e)}") from None
     except Exception as e:  # the library raises what its parts raise
-        how = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem makes a key"
+        how = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem generates a key"
         raise InputError(f"{path}: cannot be signed with {key}: {first_line(e)}; {how}") from None
     with write_errors_as_input_error(path / SIGNATURE), writing(path / SIGNATURE) as temporary:
         temporary.write_bytes(content)
@@ -98,7 +98,7 @@ def verify_bundle(folder: str | os.PathLike[str], signer: str | os.PathLike[str]
         signer: File of the public key, PEM; or who signed by Sigstore.
 
     Raises:
-        InputError: It is not signed, signed by another key, or its files differ, which the message names; or
+        InputError: It is not signed, or signed with another key, or files differ (the message names them); or
             model-signing is not installed.
 
     Example:
@@ -124,8 +124,8 @@ def verify_bundle(folder: str | os.PathLike[str], signer: str | os.PathLike[str]
     except Exception as e:  # the library raises what its parts raise
         text = first_line(e)
         if text.startswith("Signature mismatch"):
-            raise InputError(f"{path}: is not what was signed: {_differences(path)}") from None
-        raise InputError(f"{path}: its signature is not one of {signer}: {text}") from None
+            raise InputError(f"{path}: changed after it was signed: {_differences(path)}") from None
+        raise InputError(f"{path}: its signature is not by {signer}: {text}") from None
 
 
 def _differences(folder: Path) -> str:
@@ -145,7 +145,7 @@ def _differences(folder: Path) -> str:
 
 
 def _hashing() -> Any:
-    """All files count, those of git too, but for the signature itself."""
+    """All files count, those of git too, except for the signature itself."""
     config = _package("hashing").Config().use_file_serialization()
     return config.set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
 

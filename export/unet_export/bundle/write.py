@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BundleSettings:
-    """What a bundle contains.
+    """Settings of a bundle's content.
 
     Attributes:
         precisions: In the order in which a runtime should prefer them; float32 is always present.
         engines: True: an engine for every installed TensorRT, in every precision. None: those that TensorRT for RTX
             builds, if it is installed; parity.json notes what was not built, and why. False: none.
         engine_settings: How engines are built.
-        fused_steps: Of "normalize", "softmax" and "argmax", those that a further model of the first precision contains,
-            and its engines.
-        licence: Of the weights, as the readers of the bundle see it.
-        name: Of the network in the bundle's model repository for Triton, `triton/`.
+        fused_steps: Steps of "normalize", "softmax" and "argmax" that an additional model of the first precision, and
+            its engines, contain.
+        licence: Licence of the weights, stated in the bundle.
+        name: Name of the network in the bundle's model repository for Triton, `triton/`.
 
     Example:
         >>> from unet_export import BundleSettings, EngineSettings
@@ -84,17 +84,17 @@ def write_bundle(
         checkpoint: The network.
         folder: Where to write it; a new or empty folder, or a bundle.
         settings: None takes the defaults of `BundleSettings`.
-        calibration: Images (*spatial, C), uint8, uint16 or floating, of the kind that will be segmented. int8 and fp8
+        calibration: Images (*spatial, C), uint8, uint16 or floating, representative of those to segment. int8 and fp8
             need them, and every narrow precision is compared on them. None: compared on the golden image.
-        golden_image: (*spatial, C), of any size; it is stored in the bundle. None takes the middle of the last
-            calibration image, or a synthetic one.
+        golden_image: Test image (*spatial, C) of any size, stored in the bundle. None: the centre of the last
+            calibration image, or a synthetic image.
         extras: Further text files by name, such as nnunet.json.
         report: Called with a line per narrow precision.
         progress: Called by the engine builder with (phase, step, steps).
 
     Raises:
-        InputError: Where `folder` holds anything but a bundle, the name is none, weights are not finite, the golden
-            image does not suit the network, an engine was asked for and cannot be built, ONNX Runtime is further from
+        InputError: If `folder` holds anything but a bundle, the name is invalid, weights are not finite, the golden
+            image does not suit the network, an engine was requested and cannot be built, ONNX Runtime is further from
             the reference than `reference.FLOAT32_BOUND`, or a precision changes more labels than
             `precision.formats.AGREEMENT` allows.
 
@@ -173,8 +173,9 @@ def _parity(
     found = compare([runtime.run(network_input)], [reference], checkpoint.config.out_channels)
     if found.distance.worst_relative > FLOAT32_BOUND:
         raise InputError(
-            f"ONNX Runtime {runtime.version} is {found.distance.worst_relative:.1e} from the reference, relative to its"
-            f" largest logit; allowed is {FLOAT32_BOUND:.0e}; no bundle was written"
+            f"the error of ONNX Runtime {runtime.version} is {found.distance.worst_relative:.1e} of the "
+            "reference's largest"
+            f" logit; the bound is {FLOAT32_BOUND:.0e}; no bundle was written"
         )
     entry: dict[str, Any] = {"runtime": "onnxruntime", "version": runtime.version, "precision": "fp32", "file": ONNX}
     entry |= {"provider": runtime.provider, **found.to_dict()}

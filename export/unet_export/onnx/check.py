@@ -37,7 +37,7 @@ def read_onnx(source: bytes | str | os.PathLike[str], fused: bool = False) -> tu
         The bytes, the model, and a name of it for messages.
 
     Raises:
-        InputError: Where the file is missing or empty, does not parse, fails ONNX's full checker, has not exactly the
+        InputError: If the file is missing or empty, does not parse, fails ONNX's full checker, has not exactly the
             input "image" and the output "logits", or holds a NaN or an infinity.
 
     Example:
@@ -61,17 +61,22 @@ def read_onnx(source: bytes | str | os.PathLike[str], fused: bool = False) -> tu
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as e:
-        raise InputError(f"{where} is not an ONNX model, or a part of one ({e})") from None
+        raise InputError(f"{where} is not an ONNX model, or only a part of one ({e})") from None
     defaults = {tensor.name for tensor in model.graph.initializer}  # an input with a default need not be given
     names = ([v.name for v in model.graph.input if v.name not in defaults], [v.name for v in model.graph.output])
     outputs = (OUTPUT, *FUSED_OUTPUTS) if fused else (OUTPUT,)
     if names[0] != [INPUT] or len(names[1]) != 1 or names[1][0] not in outputs:
         found = " and ".join(f"{len(n)} {what}" for n, what in zip(names, ("inputs", "outputs"), strict=True))
-        raise InputError(f"{where} is no ONNX model of ours: expected input 'image', output 'logits'; it has {found}")
+        raise InputError(
+            f"{where} is not an ONNX model of this project: expected input 'image', output 'logits'; it has {found}"
+        )
     if not fused and model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8:
-        raise InputError(f"{where} takes bytes: its normalisation is fused into it; expected a model of float32 images")
+        raise InputError(
+            f"{where} takes uint8 images, since its normalisation is fused in; expected a model that "
+            "takes float32 images"
+        )
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise InputError(f"{where} keeps weights in other files; expected a model that is one file")
+        raise InputError(f"{where} stores weights in other files; expected a model in a single file")
     try:
         onnx.checker.check_model(content, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as e:
@@ -90,26 +95,26 @@ def _array(tensor: onnx.TensorProto, where: str) -> np.ndarray:
 
 
 def config_of(model: onnx.ModelProto, where: str) -> NetworkConfig:
-    """The network's config, from the model's metadata. Raises InputError where there is none."""
+    """The network's config, from the model's metadata. Raises InputError if there is none."""
     for prop in model.metadata_props:
         if prop.key == "config":
             return NetworkConfig.from_json(prop.value, f"{where}, metadata 'config'")
-    raise InputError(f"{where} does not say which network it is (no metadata 'config'); write it with emit_onnx")
+    raise InputError(f"{where} does not state its network (no metadata 'config'); write it with emit_onnx")
 
 
 def recipe_of(model: onnx.ModelProto, where: str) -> PrecisionRecipe:
-    """How the model computes, from its metadata. Raises InputError where that is damaged or missing."""
+    """How the model computes, from its metadata. Raises InputError if that is damaged or missing."""
     for prop in model.metadata_props:
         if prop.key == "recipe":
             place = f"{where}, metadata 'recipe'"
             return PrecisionRecipe.from_dict(parse_json(prop.value, place), place)
-    raise InputError(f"{where} does not say its precision (no metadata 'recipe'); write it with emit_onnx")
+    raise InputError(f"{where} does not state its precision (no metadata 'recipe'); write it with emit_onnx")
 
 
 def weights_of(model: onnx.ModelProto, where: str) -> dict[str, np.ndarray]:
     """The checkpoint's tensors that inference needs, under PyTorch's names; bit for bit in a float32 model.
 
-    Raises InputError where one is missing or damaged.
+    Raises InputError if one is missing or damaged.
     """
     own = config_of(model, where).graph.inference.params
     # Some are stored as a column or as the kernel of a 1x1 convolution: the same numbers in the same order.
@@ -118,7 +123,7 @@ def weights_of(model: onnx.ModelProto, where: str) -> dict[str, np.ndarray]:
         raise InputError(f"{where}: {wrong[0]} has shape {every[wrong[0]].shape}; {own[wrong[0]].shape} expected")
     found = {name: array.reshape(own[name].shape) for name, array in every.items()}
     if missing := [name for name in own if name not in found]:
-        raise InputError(f"{where} lacks the tensor {missing[0]}; the float32 model of a bundle has them all")
+        raise InputError(f"{where} lacks the tensor {missing[0]}; the float32 model of a bundle has all tensors")
     return found
 
 

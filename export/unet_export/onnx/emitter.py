@@ -58,7 +58,7 @@ def emit_onnx(
             fp32 and tf32, batch norms are folded (`onnx.lowering`); int8 and fp8 store weights in that format.
 
     Raises:
-        InputError: Where the tensors are not the config's, hold a NaN or an infinity, or exceed 2 GiB, and where the
+        InputError: If the tensors are not the config's, hold a NaN or an infinity, or exceed 2 GiB, and if the
             recipe is not one of this network.
 
     Example:
@@ -107,7 +107,7 @@ def _check(config: NetworkConfig, tensors: Mapping[str, np.ndarray], dtype: np.d
     check_tensors(config.graph, tensors, "cannot emit ONNX")
     check_finite({name: tensors[name] for name in config.graph.params}, "cannot emit ONNX")
     if (size := sum(tensors[name].size for name in config.graph.params) * dtype.itemsize) > _LIMIT:
-        raise InputError(f"cannot emit ONNX: {size / 2**30:.1f} GiB of weights; a single ONNX file holds 2 GiB at most")
+        raise InputError(f"cannot emit ONNX: {size / 2**30:.1f} GiB of weights; a single ONNX file is limited to 2 GiB")
 
 
 def opset_of(recipe: PrecisionRecipe) -> int:
@@ -135,7 +135,7 @@ def onnx_bytes(model: onnx.ModelProto) -> bytes:
     """The bytes of a model's file: the same for the same model.
 
     Args:
-        model: Of `emit_onnx`.
+        model: Model of `emit_onnx`.
 
     Example:
         >>> from unet_export import emit_onnx, onnx_bytes
@@ -151,11 +151,11 @@ def save_onnx(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     """Writes a model's file, atomically.
 
     Args:
-        model: Of `emit_onnx`.
+        model: Model of `emit_onnx`.
         path: The file.
 
     Raises:
-        InputError: Where it cannot be written.
+        InputError: If it cannot be written.
 
     Example:
         >>> from unet_export import emit_onnx, read_onnx, save_onnx

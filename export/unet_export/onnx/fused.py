@@ -31,7 +31,7 @@ def check_steps(steps: Sequence[str]) -> tuple[Step, ...]:
     if unknown := [s for s in steps if s not in STEPS]:
         raise InputError(f"unknown step {unknown[0]!r} to fuse into the model; allowed: {', '.join(STEPS)}")
     if {"softmax", "argmax"} <= set(steps):
-        raise InputError("take softmax (probabilities) or argmax (labels), not both: a model here has one output")
+        raise InputError("give softmax (probabilities) or argmax (labels), not both: the model has one output")
     return tuple(s for s in STEPS if s in steps)
 
 
@@ -39,12 +39,12 @@ def fuse(model: ModelProto, config: NetworkConfig, data: DataSpec, steps: Sequen
     """The model of `emit_onnx` with pre- and post-processing inside.
 
     Args:
-        model: Of `emit_onnx`.
+        model: Model of `emit_onnx`.
         config, data: The network and its normalisation.
         steps: normalize: the input "image" is uint8 (N, *spatial, C) as a camera gives it, of a size on the grid.
             softmax: the output is "probabilities" (N, *spatial, K) float32; with one channel, that of class 1. Where
             classes may overlap, they are the sigmoids.
-            argmax: the output is "labels" (N, *spatial) uint8. Where classes may overlap, it is (N, *spatial, K) uint8
+            argmax: the output is "labels" (N, *spatial) uint8. If classes may overlap, it is (N, *spatial, K) uint8
             with 1 for each class whose probability is above one half.
 
     Raises:
@@ -57,8 +57,8 @@ def fuse(model: ModelProto, config: NetworkConfig, data: DataSpec, steps: Sequen
     if "normalize" in steps:
         if data.normalization in ("image", "percentile"):
             raise InputError(
-                f"normalize cannot be fused into the model: each image is normalised by its own values "
-                f"({data.normalization}), and the model sees tiles; the bundle's triton/ has a model that does it"
+                "normalize cannot be fused into the model: each image is normalised by its own values "
+                f"({data.normalization}), but the model only gets tiles; the bundle's triton/ has a model that does it"
             )
         _rename(graph, INPUT, PREPARED)
         normalize(before, INPUT, PREPARED, config, data)
@@ -110,7 +110,7 @@ def preprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_versi
 
 
 def label_channels(config: NetworkConfig, data: DataSpec) -> list[int]:
-    """The last axis of labels: none, or a channel for each class where classes may overlap."""
+    """The last axis of labels: none, or a channel for each class if classes may overlap."""
     return [config.out_channels] if data.overlapping else []
 
 
@@ -165,7 +165,7 @@ def _argmax(parts: Parts, given: str, out: str, config: NetworkConfig, data: Dat
         parts.add("Transpose", out, [x], perm=[0, *range(2, config.spatial_dims + 2), 1])
         return
     if config.classes > 256:
-        raise InputError(f"labels are uint8 here; {config.classes} classes do not fit; take the logits")
+        raise InputError(f"labels are uint8, which is too small for {config.classes} classes; use the logits")
     if config.out_channels == 1:
         zero = parts.constant(f"{out}.zero", 0, np.float32)
         axis = parts.constant(f"{out}.axis", [1])

@@ -43,7 +43,7 @@ def block_axes(geometry: Geometry) -> tuple[BlockAxis, ...]:
     """The blocks of a network, per axis.
 
     Raises:
-        InputError: For a network that sees the whole image: no block reproduces its result.
+        InputError: For a network that depends on the whole image: no block reproduces its result.
 
     Example:
         >>> from unet_spec import preset

@@ -28,7 +28,7 @@ class Writer:
     Attributes:
         tensors: The network's weights.
         recipe: What is computed in which dtype.
-        dtype: Of the weights and activations of the node that is being written.
+        dtype: Dtype of the weights and activations of the node that is being written.
         spatial_dims: 2 or 3.
         nodes, initializers: Written so far, in order.
     """
@@ -111,7 +111,7 @@ class Writer:
 @singledispatch
 def emit(op: ops.Op, node: Node, inputs: list[str], writer: Writer) -> str:
     """Adds the ONNX nodes that compute `node` from the values `inputs`; returns the name of the output's value."""
-    raise NotImplementedError(f"{node.name!r}: no ONNX is written yet for the operation {op.kind!r}")
+    raise NotImplementedError(f"{node.name!r}: the operation {op.kind!r} has no ONNX emitter")
 
 
 @emit.register

@@ -46,7 +46,7 @@ def can_planes(model: onnx.ModelProto, config: NetworkConfig) -> bool:
 def over_planes(model: onnx.ModelProto, config: NetworkConfig, size: tuple[int, ...]) -> onnx.ModelProto:
     """A model of the same input, output and metadata, for one image of `size` at a time.
 
-    Raises InputError where `can_planes` is false, or the size does not fit.
+    Raises InputError if `can_planes` is false, or the size does not fit.
     """
     if not can_planes(model, config):
         raise InputError("this network cannot be computed by planes: it is not 3-D, or has other operations")
@@ -181,7 +181,7 @@ class _Rewriter:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         kernel, stride = self.weights[node.input[1]], attributes.get("strides", [1, 1, 1])
         if tuple(stride) != kernel.shape[2:] or any(attributes.get("pads", [])):
-            raise InputError(f"{node.name}: only transposed convolutions whose windows do not overlap are known")
+            raise InputError(f"{node.name}: only non-overlapping transposed convolutions are supported")
         name, source, bias = self._name(node.output[0]), self._name(node.input[0]), list(node.input[2:])
         flat = {"kernel_shape": list(kernel.shape[3:]), "strides": list(stride[1:])}
         depth = kernel.shape[2]
@@ -196,7 +196,7 @@ class _Rewriter:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         window, stride = attributes["kernel_shape"], attributes.get("strides", [1, 1, 1])
         if list(window) != list(stride) or any(attributes.get("pads", [])):
-            raise InputError(f"{node.name}: only pooling over windows that do not overlap is known")
+            raise InputError(f"{node.name}: only non-overlapping pooling is supported")
         name, source, depth = self._name(node.output[0]), self._name(node.input[0]), window[0]
         last = self.depths[node.input[0]] // depth * depth
         if depth > 1:

@@ -53,10 +53,10 @@ _PAPER = "Ronneberger, Fischer, Brox 2015: U-Net, doi:10.1007/978-3-319-24574-4_
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """What the model zoo asks of the people behind a model.
+    """Facts about a model's authors and origin that the model zoo requires.
 
     Attributes:
-        licence: Of the weights, as SPDX writes it, such as "CC-BY-4.0".
+        licence: Licence of the weights, as SPDX writes it, such as "CC-BY-4.0".
         authors: Their names.
         cite: What users of the model should cite, each with a DOI or an address in it.
         title: The model's name, 5 to 128 letters, digits, spaces and _+-(). None: made of the network.
@@ -76,7 +76,7 @@ class ZooEntry:
     scores: Mapping[str, float] | None = None
 
     def check(self) -> None:
-        """Raises InputError where something is missing that the zoo requires, naming the option that gives it."""
+        """Raises InputError if something is missing that the zoo requires, naming the option that gives it."""
         missing = [
             option
             for option, value in (
@@ -91,9 +91,9 @@ class ZooEntry:
         for text in self.cite:
             _citation(text)
         if self.title is not None and not re.fullmatch(r"[A-Za-z0-9_+\- ()]{5,128}", self.title):
-            raise InputError(f"--title {self.title!r}: the zoo takes 5 to 128 letters, digits, spaces and _+-()")
+            raise InputError(f"--title {self.title!r}: the zoo requires 5 to 128 letters, digits, spaces and _+-()")
         if bad := [name for name in self.authors if not name.strip() or "/" in name or "\\" in name]:
-            raise InputError(f"--author {bad[0]!r} is no name of a person")
+            raise InputError(f"--author {bad[0]!r} is not the name of a person")
 
 
 def write_bioimageio(
@@ -118,8 +118,8 @@ def write_bioimageio(
         The description, as rdf.yaml holds it.
 
     Raises:
-        InputError: For a network that sees the whole image, something missing in `entry`, an image that does not suit
-            the network, and where ONNX Runtime is further from the reference than `FLOAT32_BOUND`.
+        InputError: For a network that depends on the whole image, something missing in `entry`, an image that does not
+            suit the network, and where ONNX Runtime is further from the reference than `FLOAT32_BOUND`.
 
     Example:
         >>> from unet_export import ZooEntry, write_bioimageio
@@ -188,7 +188,8 @@ def _distance(model: bytes, prepared: np.ndarray, logits: np.ndarray) -> Distanc
     distance = Distance.between(np.moveaxis(found[0], 0, -1), logits)
     if distance.worst_relative > FLOAT32_BOUND:
         raise InputError(
-            f"ONNX Runtime is {distance.worst_relative:.1e} from the reference, relative to its largest logit; allowed"
+            f"the error of ONNX Runtime is {distance.worst_relative:.1e} of the reference's largest "
+            "logit; the bound"
             f" is {FLOAT32_BOUND:.0e}; no model was written"
         )
     return distance
@@ -273,7 +274,7 @@ def _citation(text: str) -> dict[str, str]:
     elif address := re.search(r"https?://[^\s,;]+", text):
         key, place = "url", address[0]
     else:
-        raise InputError(f"--cite {text!r} has no DOI and no address; give one, such as {_PAPER!r}")
+        raise InputError(f"--cite {text!r} has no DOI and no URL; give one, such as {_PAPER!r}")
     words = re.sub(r"(doi:|https?://(dx\.)?doi\.org/)?\s*" + re.escape(place), "", text).strip(" ,;.")
     return {"text": words or place, key: place.rstrip(".")}
 

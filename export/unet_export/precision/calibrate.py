@@ -24,7 +24,7 @@ def windows(images: Sequence[np.ndarray], config: NetworkConfig, data: DataSpec,
     """Network inputs (1, *size, C) float32 from the middle of up to `count` images (*spatial, C), evenly chosen;
     mirrored where an image is smaller. Raises InputError as `prepare`, and for no images."""
     if not images:
-        raise InputError("no image to calibrate on; give at least one, of the kind that will be segmented")
+        raise InputError("no calibration image; give at least one representative image")
     geometry = config.geometry
     largest = tile_below(geometry, _WINDOW[config.spatial_dims])
     result = []
@@ -52,10 +52,10 @@ def activation_ranges(network: Lowered, inputs: Sequence[np.ndarray], precision:
 
     For fp8, whose steps grow with the value, the largest magnitude. For int8, of the largest magnitude and fractions of
     it, the one with the smallest mean square error on a sample: saturating a few outliers buys finer steps for all
-    others (Nagel et al. 2021, arXiv 2106.08295, section 2.3.1). Raises InputError where an input causes NaN.
+    others (Nagel et al. 2021, arXiv 2106.08295, section 2.3.1). Raises InputError if an input causes NaN.
     """
     if precision not in QUANTIZED:
-        raise InputError(f"{precision} has no ranges; only {', '.join(QUANTIZED)} are calibrated")
+        raise InputError(f"{precision} needs no calibration; only {', '.join(QUANTIZED)} do")
     names = convolutions(network.graph)
     samples: dict[str, list[np.ndarray]] = {name: [] for name in names}
     largest: dict[str, float] = dict.fromkeys(names, 0.0)
@@ -66,9 +66,7 @@ def activation_ranges(network: Lowered, inputs: Sequence[np.ndarray], precision:
             magnitudes = np.abs(given[0].ravel())
             top = float(magnitudes.max())
             if not np.isfinite(top):
-                raise InputError(
-                    f"what enters {name} is not finite on a calibration image; such a network has no range"
-                )
+                raise InputError(f"the input of {name} is not finite on a calibration image, so it has no range")
             largest[name] = max(largest[name], top)
             samples[name].append(rng.choice(magnitudes, min(_SAMPLES, magnitudes.size), replace=False))
         return node.op.compute(node.select(network.tensors), *given)

@@ -38,11 +38,11 @@ AGREEMENT: dict[str, float] = {"fp32": 0.9999, "tf32": 0.999, "fp16": 0.999, "bf
 
 @dataclass(frozen=True)
 class PrecisionRecipe:
-    """How one deployed file computes.
+    """The number formats in which a deployed file computes.
 
     Attributes:
-        precision: Of its convolutions and their epilogues.
-        kept: Names of the convolutions that stay in float32 with their epilogues, because measurement demands it.
+        precision: Precision of its convolutions and their epilogues.
+        kept: Names of the convolutions that stay in float32 with their epilogues, to keep the result accurate.
         ranges: For int8 and fp8, the largest magnitude of each convolution's input that is represented; larger ones
             saturate.
 
@@ -63,7 +63,7 @@ class PrecisionRecipe:
         if self.precision not in PRECISIONS:
             raise InputError(f"unknown precision {self.precision!r}; allowed: {', '.join(PRECISIONS)}")
         if self.kept and self.precision in ("fp32", "tf32"):
-            raise InputError(f"{self.precision} is one setting for the whole network; no layer can be kept out of it")
+            raise InputError(f"{self.precision} applies to the whole network; no layer can be excluded")
 
     def check(self, graph: Graph) -> None:
         """Raises InputError unless `kept` and `ranges` name convolutions of a (lowered) graph."""
@@ -75,8 +75,8 @@ class PrecisionRecipe:
         for name in known:
             if name not in self.kept and not (np.isfinite(self.ranges.get(name, 0)) and self.ranges.get(name, 0) > 0):
                 raise InputError(
-                    f"{self.precision} needs the range of what enters {name}; calibrate on images of the kind to be"
-                    f" segmented (found {self.ranges.get(name)!r})"
+                    f"{self.precision} needs the range of the input of {name}; calibrate on representative images "
+                    f"(found {self.ranges.get(name)!r})"
                 )
 
     def to_dict(self) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def smallest_kept(search: Search, bound: float) -> tuple[str, ...]:
         Their names in the order of the network.
 
     Raises:
-        InputError: Where only the whole network in float32 reaches `bound`.
+        InputError: If only the whole network in float32 reaches `bound`.
     """
 
     def agreement(kept: Iterable[str]) -> float:
@@ -86,7 +86,8 @@ def smallest_kept(search: Search, bound: float) -> tuple[str, ...]:
             kept.remove(name)
     if len(kept) == len(names):
         raise InputError(
-            f"{search.recipe.precision} changes {1 - agreement(()):.2%} of the labels, and no layer can be spared from"
-            f" float32 (allowed: {1 - bound:.2%}); export this network in another precision"
+            f"{search.recipe.precision} changes {1 - agreement(()):.2%} of the labels even with the best "
+            f"choice of float32 layers (allowed: {1 - bound:.2%}); export this network in another "
+            "precision"
         )
     return tuple(name for name in names if name in kept)

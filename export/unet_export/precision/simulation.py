@@ -39,7 +39,7 @@ def simulate(
         Logits (N, *out, K) float32. Overflow shows as infinities and NaN.
 
     Raises:
-        InputError: Where `recipe` is not one of this network (`PrecisionRecipe.check`).
+        InputError: If `recipe` is not one of this network (`PrecisionRecipe.check`).
 
     Example:
         >>> import numpy as np

@@ -28,8 +28,8 @@ class Variant:
         recipe: What its file computes in which dtype.
         file: Name of its ONNX file; tf32 is a setting of the engine and shares that of fp32.
         kept_for_builder: Convolutions in float32 because no builder takes them in this precision.
-        comparison: Of the simulation with the reference, on `compared_on` inputs; None for fp32, which runtimes compute
-            exactly enough.
+        comparison: Comparison of the simulation with the reference, on `compared_on` inputs; None for fp32, which
+            runtimes compute exactly enough.
         searched_on: Number of inputs that ranges and kept convolutions were chosen by; apart from the others, where
             there are enough.
         trials: Number of recipes that the search compared.
@@ -58,7 +58,7 @@ class Variant:
         }
 
     def parity(self) -> dict[str, Any] | None:
-        """As parity.json holds it; None where nothing was simulated."""
+        """As parity.json holds it; None if nothing was simulated."""
         if self.comparison is None:
             return None
         return {
@@ -100,13 +100,11 @@ def choose_variants(
             agree with the reference's.
     """
     if len(set(precisions)) != len(precisions):
-        raise InputError(f"a precision is given twice: {' '.join(precisions)}")
+        raise InputError(f"a precision is listed twice: {' '.join(precisions)}")
     for precision in precisions:
         PrecisionRecipe(precision)  # raises for an unknown one
         if precision in QUANTIZED and calibration is None:
-            raise InputError(
-                f"{precision} must be calibrated on images of the kind that will be segmented; --calibrate DATA"
-            )
+            raise InputError(f"{precision} must be calibrated on representative images; --calibrate DATA")
     narrow: list[Precision] = [p for p in precisions if p != "fp32"]
     variants: dict[str, Variant] = {"fp32": Variant(PrecisionRecipe(), onnx_name("fp32"))}
     if narrow:
@@ -147,7 +145,8 @@ def _choose(
     else:
         raise InputError(
             f"{precision} changes {1 - agreement:.2%} of the labels on images that it was not calibrated"
-            f" on; allowed is {1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or another precision"
+            f"on; allowed is {1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or use "
+            "another precision"
         )
     return Variant(
         recipe,

@@ -1,4 +1,4 @@
-"""What runtimes have in common: batches before they run, threads, copies."""
+"""Shared code of the runtimes: checks of batches, threads, copies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def model_input(config: NetworkConfig, images: Shaped[np.ndarray, ...]) -> Float
         raise InputError(f"the network takes float32 images, not {images.dtype}")
     config.graph.check_image(images.shape)
     if not len(images):
-        raise InputError(f"an image batch of shape {images.shape} holds no image")
+        raise InputError(f"an image batch of shape {images.shape} contains no image")
     return np.ascontiguousarray(np.moveaxis(images, -1, 1))
 
 

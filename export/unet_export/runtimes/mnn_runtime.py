@@ -67,7 +67,7 @@ class MnnRuntime(Reopened):
             fast: Larger blocks of Winograd's convolution, at the price of `DEVIATION`.
 
         Raises:
-            InputError: Where `read_onnx` raises it, for a 3-D network, for fewer than one thread, where MNN is not
+            InputError: If `read_onnx` raises it, for a 3-D network, for fewer than one thread, where MNN is not
                 installed, and where its converter fails.
         """
         self.opened = (anywhere(source), threads, fast)
@@ -76,7 +76,7 @@ class MnnRuntime(Reopened):
         self.name = "mnn-fast" if fast else "mnn"
         self.config = config_of(model, where)
         if self.config.spatial_dims != 2:
-            raise InputError(f"{where}: MNN runs 2-D networks only; use the runtime onnx")
+            raise InputError(f"{where}: MNN supports 2-D networks only; use the runtime onnx")
         try:
             with _silent():
                 nn: Any = importlib.import_module("MNN.nn")  # a compiled module without types
@@ -136,5 +136,5 @@ def _convert(content: bytes, folder: Path, where: str) -> Path:
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd=folder)
     if done.returncode or not target.is_file():
         reason = (done.stderr or done.stdout).strip().splitlines() or ["it gave no reason"]
-        raise InputError(f"MNN's converter refuses {where}: {reason[-1][:200]}")
+        raise InputError(f"MNN's converter cannot convert {where}: {reason[-1][:200]}")
     return target

@@ -59,7 +59,7 @@ class OnnxRuntime(Reopened):
                 the installed ONNX Runtime holds it. None takes a CUDA device where it can, else the CPU.
 
         Raises:
-            InputError: Where `read_onnx` raises it, for fewer than one thread, where the provider is not installed or
+            InputError: If `read_onnx` raises it, for fewer than one thread, where the provider is not installed or
                 does not run here, and where ONNX Runtime refuses the model.
         """
         self.opened = (anywhere(source), threads, provider)
@@ -77,7 +77,8 @@ class OnnxRuntime(Reopened):
 
         Args:
             images: (N, *spatial, C) float32, normalised, of a size on the network's grid.
-            noise: Of a latent variable, (N, features), or (S, features) for S hypotheses of one image. None: zeros.
+            noise: Noise of a latent variable, (N, features), or (S, features) for S hypotheses of one image. None:
+                zeros.
 
         Returns:
             Logits (N, *out, K), or (S, *out, K).
@@ -107,7 +108,7 @@ def version() -> str:
 def open_session(
     content: bytes, precision: str, where: str, threads: int | None = None, provider: str | None = None
 ) -> Any:
-    """An `onnxruntime.InferenceSession` of a model that was checked. Raises InputError where it is refused."""
+    """An `onnxruntime.InferenceSession` of a model that was checked. Raises InputError if it is refused."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -126,13 +127,13 @@ def open_session(
     try:
         session = ort.InferenceSession(content, options, providers=providers)
     except Exception as e:  # its exceptions share no base class of their own
-        raise InputError(f"ONNX Runtime refuses {where}: {first_line(e)}") from None
+        raise InputError(f"ONNX Runtime cannot load {where}: {first_line(e)}") from None
     check_used(provider, session)
     return session
 
 
 def run_session(session: Any, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The outputs. Raises InputError where the session was closed, and where ONNX Runtime fails: out of memory, say."""
+    """The outputs. Raises InputError if the session was closed, and where ONNX Runtime fails: out of memory, say."""
     if session is None:
         raise InputError("this model was closed; load it again")
     try:

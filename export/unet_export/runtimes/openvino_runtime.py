@@ -41,7 +41,7 @@ class OpenVinoRuntime(Reopened):
             device: As OpenVINO names it.
 
         Raises:
-            InputError: Where `read_onnx` raises it, for fewer than one thread, where OpenVINO is not installed, and
+            InputError: If `read_onnx` raises it, for fewer than one thread, where OpenVINO is not installed, and
                 where it refuses the model.
         """
         openvino = _openvino()
@@ -55,7 +55,7 @@ class OpenVinoRuntime(Reopened):
             hint = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": thread_count(threads)}
             self._model: Any = core.compile_model(core.read_model(content, b""), device, hint)
         except RuntimeError as e:
-            raise InputError(f"OpenVINO refuses {where}: {str(e).strip().splitlines()[-1]}") from None
+            raise InputError(f"OpenVINO cannot load {where}: {str(e).strip().splitlines()[-1]}") from None
 
     def run(self, images: Float32[np.ndarray, "n *spatial c"]) -> Float32[np.ndarray, "n *out k"]:
         """Computes logits (N, *out, K) of normalised images (N, *spatial, C) of a size on the grid.

@@ -76,18 +76,18 @@ def chosen_providers(provider: str | None) -> list[Any]:
     if provider not in present:
         raise InputError(
             f"the installed onnxruntime {ort.__version__} has no provider {provider}, only {', '.join(present)}; "
-            f"in an environment of its own, pip install {asked.package}"
+            f"in a separate environment, pip install {asked.package}"
         )
     first = (asked.name, asked.options) if asked.options else asked.name
     return [first] if provider == "cpu" else [first, PROVIDERS["cpu"].name]
 
 
 def check_used(provider: str | None, session: Any) -> None:
-    """Raises InputError where a session does not run on the provider that was asked for: where its libraries or its
+    """Raises InputError if a session does not run on the provider that was requested: where its libraries or its
     device are missing, ONNX Runtime takes the CPU, and only its log says so."""
     used = session.get_providers()
     if provider is not None and used[0] != PROVIDERS[provider].name:
         raise InputError(
-            f"the provider {provider} does not run here: ONNX Runtime took {used[0]} instead; "
-            "its log names the missing library or device"
+            f"the provider {provider} does not run here: ONNX Runtime chose {used[0]} instead; its log "
+            "names the missing library or device"
         )

@@ -45,7 +45,7 @@ def write_nnunet_repository(folder: Path, plans: NnunetPlans, bundles: Sequence[
     """Writes `folder` atomically; an existing repository that this function wrote is replaced.
 
     bundles: one per fold, in the order of `plans.folds`. name: the model's, with which those of its networks begin.
-    Raises InputError where `folder` holds something else, or the name is none.
+    Raises InputError if `folder` holds something else, or the name is none.
     """
     checked_name(name)
     volume = tensor(IMAGE, "TYPE_FP32", [len(plans.channel_names), -1, -1, -1])
@@ -59,13 +59,13 @@ def write_nnunet_repository(folder: Path, plans: NnunetPlans, bundles: Sequence[
 
 
 def _check_own(folder: Path) -> None:
-    """Raises InputError where a folder holds more than a repository of this kind, whose mark is its model.py."""
+    """Raises InputError if a folder holds more than a repository of this kind, whose mark is its model.py."""
     marked = next((path.parent.parent.name for path in folder.glob("*/1/model.py") if _is_own(path)), None)
     own = re.compile(rf"{re.escape(marked or '')}(_fold_\w+)?")
     others = [] if not marked else [p.name for p in folder.iterdir() if not own.fullmatch(p.name)]
     if not marked or others:
-        what = f"it also holds {sorted(others)[0]}" if others else "something else is there"
-        raise InputError(f"cannot write a model repository to {folder}: {what}; move it away first")
+        what = f"it also contains {sorted(others)[0]}" if others else "it contains other files"
+        raise InputError(f"cannot write a model repository to {folder}: {what}; move it elsewhere first")
 
 
 def _is_own(file: Path) -> bool:

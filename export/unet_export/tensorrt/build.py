@@ -37,10 +37,10 @@ def build_engine(
     settings: EngineSettings | None = None,
     progress: Progress | None = None,
 ) -> EngineRecord:
-    """Builds a TensorRT engine from a model of `emit_onnx`, in a process of its own, and writes it atomically.
+    """Builds a TensorRT engine from a model of `emit_onnx`, in a separate process, and writes it atomically.
 
-    The dtypes of the parsed, strongly typed network are read back, tensor by tensor, and must be the model's. Whether
-    the engine loads and gives the right numbers only a GPU of the right kind can show. Ctrl-C ends the build.
+    The dtypes of the parsed, strongly typed network are read back, tensor by tensor, and must equal those of the model.
+    Whether the engine loads and computes correctly can only be tested on a suitable GPU. Ctrl-C stops the build.
 
     Args:
         onnx: A path, or the file's bytes. The engine's precision is the model's.
@@ -137,15 +137,15 @@ def _check_types(built: dict[str, Any], model: onnx.ModelProto, precision: str, 
     types = Counter(built["layer_types"])
     borders, actual = border_types(model), (built["input_type"], built["output_type"])
     if actual != borders:
-        raise InputError(f"{backend} built {actual} at the border, the model has {borders}; no engine was written")
+        raise InputError(f"{backend} built {actual} inputs and outputs, the model has {borders}; no engine was written")
     allowed = ("FLOAT", *((narrow,) if narrow else ()), *(("UINT8",) if "UINT8" in borders else ()))
     if wrong := wrong_types(types, allowed):
-        raise InputError(f"{backend} built {wrong} where {precision} was asked; no engine was written")
+        raise InputError(f"{backend} built {wrong} but {precision} was requested; no engine was written")
     if narrow is not None and not types[narrow]:
-        raise InputError(f"{backend} built no {narrow} where {precision} was asked; no engine was written")
+        raise InputError(f"{backend} built no {narrow} but {precision} was requested; no engine was written")
     for name, expected in value_types(model).items():
         if (actual := built["tensor_types"].get(name, expected)) != expected:
             raise InputError(f"{backend} built {name} in {actual}, the model has {expected}; no engine was written")
     if built["tf32"] != (precision == "tf32"):
         asked = precision == "tf32"
-        raise InputError(f"{backend} built with TF32 {built['tf32']}, asked was {asked}; no engine was written")
+        raise InputError(f"{backend} built with TF32 {built['tf32']}, but {asked} was requested; no engine was written")

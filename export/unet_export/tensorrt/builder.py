@@ -73,7 +73,7 @@ def build(job: Job) -> dict[str, Any]:
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(Path(MODEL).read_bytes()):
         errors = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise BuildError(f"the parser refuses the model: {first_reason(errors or messages)}")
+        raise BuildError(f"the parser rejects the model: {first_reason(errors or messages)}")
     if (network.num_inputs, network.num_outputs) != (len(job.shapes), 1):
         actual = f"{network.num_inputs} inputs, {network.num_outputs} outputs"
         raise BuildError(f"the parser found {actual}; expected {len(job.shapes)}, 1")
@@ -83,12 +83,12 @@ def build(job: Job) -> dict[str, Any]:
     config.progress_monitor = monitor = _monitor(trt)
     timing = config.create_timing_cache(Path(TIMING).read_bytes() if Path(TIMING).is_file() else b"")
     if job.settings.timing_cache and not (timing and config.set_timing_cache(timing, ignore_mismatch=False)):
-        raise BuildError(f"the timing cache is refused: {first_reason(messages)}")
+        raise BuildError(f"the timing cache is rejected: {first_reason(messages)}")
     profile = builder.create_optimization_profile()
     for name, shapes in job.shapes.items():
         profile.set_shape(name, *shapes)
     if not profile or config.add_optimization_profile(profile) < 0:
-        raise BuildError(f"the profile is refused: {first_reason(messages)}")
+        raise BuildError(f"the profile is rejected: {first_reason(messages)}")
 
     types, tensors = layer_types(network), tensor_types(network)
     start = time.perf_counter()
@@ -149,7 +149,7 @@ def _set_options(trt: Any, config: Any, settings: EngineSettings) -> None:
         config.num_compute_capabilities = len(capabilities)
         for i, name in enumerate(capabilities):
             if not config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{name}"), i):
-                raise BuildError(f"compute capability {name} is refused")
+                raise BuildError(f"compute capability {name} is rejected")
 
 
 def _strongly_typed(trt: Any) -> int:

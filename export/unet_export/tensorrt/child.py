@@ -30,7 +30,7 @@ _CHILD = (sys.executable, "-P", "-m", "unet_export.tensorrt.builder")  # -P: nev
 def run_child(
     job: Job, onnx: bytes, what: str, timing_cache: Path | None = None, progress: Progress | None = None
 ) -> tuple[dict[str, Any], bytes]:
-    """The child's result and the engine. Raises InputError where it reports an error, and where it dies.
+    """The child's result and the engine. Raises InputError if it reports an error, and where it dies.
 
     Equal bytes need an equal layout of the child's memory, so no path and no random seed enters it.
     """
@@ -46,9 +46,9 @@ def run_child(
         with (folder / "stderr").open("w+", encoding="utf-8", errors="replace") as stderr:
             code = _wait(job, environment, folder, stderr, progress)
             stderr.seek(0)
-            last = stderr.read().strip().splitlines()[-1:] or ["it said nothing"]
+            last = stderr.read().strip().splitlines()[-1:] or ["it printed nothing"]
         if code or not (folder / RESULT).is_file():
-            raise InputError(f"{what}: the builder's process {_ending(code)}; last words: {last[0][:300]}")
+            raise InputError(f"{what}: the builder's process {_ending(code)}; last line: {last[0][:300]}")
         built = json.loads((folder / RESULT).read_text())
         if "error" in built:
             raise InputError(f"{what}: {built['error']}")

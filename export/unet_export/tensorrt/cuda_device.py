@@ -40,7 +40,7 @@ def find_devices() -> list[Device]:
     if code := driver.cuInit(0):
         raise InputError(f"no CUDA device: the NVIDIA driver does not start (cuInit gives {code})")
     if driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
-        raise InputError("no CUDA device: the NVIDIA driver finds none")
+        raise InputError("no CUDA device: the NVIDIA driver finds no device")
     return [_describe(driver, index) for index in range(count.value)]
 
 

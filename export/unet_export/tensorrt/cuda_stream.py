@@ -80,7 +80,7 @@ class CudaStream:
             The logits, float32, channels last.
 
         Raises:
-            InputError: After `close`, and where the engine or CUDA fails.
+            InputError: After `close`, and if the engine or CUDA fails.
         """
         with self.lock:
             if self.context is None:

@@ -12,7 +12,7 @@ from .profile import Profile
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """What is known of an engine without running it.
+    """Facts about an engine, known without running it.
 
     Attributes:
         file: Name of the engine's file.
@@ -20,13 +20,13 @@ class EngineRecord:
         version: The library's version; an engine runs on that version only.
         compute_capabilities: The GPUs that it is for, such as "89"; empty: the GPU that it was built on.
         precision: Such as "fp16", checked against every tensor of the network that the builder was given.
-        reproducible: Built at fixed addresses, so that on the same machine, in the same environment, another build from
-            the same model gives the same bytes.
+        reproducible: Whether it was built at fixed addresses, so that the same model gives the same bytes again on the
+            same machine in the same environment.
         profile: The sizes that it accepts.
         layer_types: Number of layers' outputs per TensorRT dtype; integers are sizes.
         bytes: Size of the file.
         seconds: Duration of the build alone.
-        sha256: Of the file's content, in hexadecimal.
+        sha256: SHA-256 of the file's content, in hexadecimal.
 
     Example:
         >>> from unet_export import EngineRecord, Profile

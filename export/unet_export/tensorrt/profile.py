@@ -18,12 +18,12 @@ _BATCHES = {"general": (1, 1, 4), "latency": (1, 1, 1), "throughput": (1, 8, 16)
 class Profile:
     """The sizes that an engine accepts.
 
-    A builder takes a size off the network's grid, and a batch of 0, without a message or with a misleading one. So a
-    profile is checked before any builder sees it.
+    Builders accept sizes off the network's grid and a batch of 0 without a message, or with a misleading one. So a
+    profile is checked before a builder gets it.
 
     Attributes:
         min: Smallest input (batch, *spatial), in pixels.
-        opt: The usual input, which kernels are chosen for.
+        opt: Usual input, for which kernels are optimised.
         max: Largest input.
 
     Example:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def check_engine(path: str | os.PathLike[str], record: EngineRecord, device: Device) -> bytes:
     """The engine's bytes, if this machine can run it. Where it cannot, deserialising would give None and no reason.
 
-    Raises InputError where the file is missing or not the recorded one, the backend is not installed, its version is
+    Raises InputError if the file is missing or not the recorded one, the backend is not installed, its version is
     another than the engine was built with, or the GPU is not among those that it was built for.
     """
     try:
@@ -42,7 +42,7 @@ def check_engine(path: str | os.PathLike[str], record: EngineRecord, device: Dev
     except OSError as e:
         raise InputError(f"cannot read engine {path}: {e.strerror or e}") from None
     if hashlib.sha256(plan).hexdigest() != record.sha256:
-        raise InputError(f"engine {path} is damaged or another: its SHA-256 is not {record.sha256[:12]}…")
+        raise InputError(f"engine {path} is damaged or was replaced: its SHA-256 is not {record.sha256[:12]}…")
     targets = record.compute_capabilities
     if targets and device.compute_capability not in targets:
         raise InputError(
@@ -53,7 +53,7 @@ def check_engine(path: str | os.PathLike[str], record: EngineRecord, device: Dev
         raise InputError(f"engine {path} needs {record.backend} {record.version}, which is not installed")
     version = importlib.import_module(record.backend).__version__
     if version != record.version:
-        raise InputError(f"engine {path} was built by {record.backend} {record.version}; installed is {version}")
+        raise InputError(f"engine {path} was built by {record.backend} {record.version}, but {version} is installed")
     return plan
 
 
@@ -77,7 +77,7 @@ class TensorRTRuntime(Reopened):
     name = "tensorrt"
 
     def __init__(self, path: str | os.PathLike[str], record: EngineRecord, config: NetworkConfig):
-        """Loads the engine. Raises InputError: no CUDA device, no cuda-python, and where `check_engine` does."""
+        """Loads the engine. Raises InputError: no CUDA device, no cuda-python, and if `check_engine` does."""
         self.opened = (anywhere(path), record, config)
         self.config, self.record = config, record
         self.device = find_device()
@@ -96,8 +96,8 @@ class TensorRTRuntime(Reopened):
 
         Args:
             images: (N, *spatial, C) float32, normalised, of a size on the grid and within the engine's profile.
-            noise: Of a latent variable, (N, features) float32, or (S, features) for S hypotheses of one image, up to
-                `record.profile.max_hypotheses`. None: zeros.
+            noise: Noise of a latent variable, (N, features) float32, or (S, features) for S hypotheses of one image, up
+                to `record.profile.max_hypotheses`. None: zeros.
 
         Returns:
             Logits (N, *out, K) float32, or (S, *out, K).
@@ -149,7 +149,7 @@ class TensorRTRuntime(Reopened):
         if noise is not None:
             name, rows = check_noise(self.config.graph, len(images), noise), len(noise)
             if rows > (limit := profile.max_hypotheses):
-                raise InputError(f"{rows} hypotheses at once are outside this engine's profile; it takes up to {limit}")
+                raise InputError(f"{rows} samples at once are outside this engine's profile; its limit is {limit}")
             inputs[name] = np.ascontiguousarray(noise, np.float32)
         return inputs, (rows, self.config.output_channels, *self.config.geometry.output_shape(shape[1:]))
 
@@ -199,7 +199,7 @@ def load_engine(path: str | os.PathLike[str], record: EngineRecord, config: Netw
         config: The network that it computes.
 
     Raises:
-        InputError: Where this machine cannot run it, such as "no CUDA device: ...", and why.
+        InputError: If this machine cannot run it, such as "no CUDA device: ...", and why.
 
     Example:
         >>> from unet_export import load_engine, open_bundle

@@ -91,7 +91,7 @@ class EngineSettings:
         profile = self.sizes(config.geometry)[1]
         profile.check(config)
         if self.tf32 and precision != "fp32":
-            raise InputError(f"tf32 is a way to multiply float32; the model is {precision}")
+            raise InputError(f"tf32 is for float32 models; the model is {precision}")
         backend = self.backend or next(iter(available_backends()), None)
         if backend is None:
             raise InputError("no TensorRT is installed; pip install 'unet-twins[tensorrt-rtx]'")
@@ -104,7 +104,7 @@ class EngineSettings:
         return profile, backend, capabilities
 
     def check(self, engines: bool | None, precisions: Sequence[str]) -> None:
-        """Raises InputError where an engine of a bundle that is asked for can never be built: see `build_engines`."""
+        """Raises InputError if an engine of a bundle that is asked for can never be built: see `build_engines`."""
         if engines is not False and self.compute_capabilities is not None:
             for precision in precisions:
                 self._capabilities("tensorrt_rtx", precision)
@@ -116,7 +116,9 @@ class EngineSettings:
         asked = self.compute_capabilities
         if backend != "tensorrt_rtx":
             if asked:
-                raise InputError(f"{backend} builds for the GPU at hand; compute capabilities are tensorrt_rtx's")
+                raise InputError(
+                    f"{backend} builds for the GPU of this machine; compute capabilities are for tensorrt_rtx"
+                )
             return ()
         if asked is None:
             return capabilities_for(precision, DEFAULT_CAPABILITIES)
@@ -135,16 +137,18 @@ class EngineSettings:
         if backend == "tensorrt_rtx" and self.version_compatible:
             raise InputError("tensorrt_rtx builds no version-compatible engines: it lacks the lean runtime")
         if backend == "tensorrt_rtx" and self.hardware_compatible:
-            raise InputError("tensorrt_rtx has no hardware-compatible level; name several compute capabilities instead")
+            raise InputError(
+                "tensorrt_rtx has no hardware-compatible engines; list several compute capabilities instead"
+            )
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the child process builds.
+    """A build for the child process.
 
     Attributes:
-        settings: Resolved.
-        shapes: For each input of the model, by name, its minimum, usual and maximum shape.
+        settings: The resolved settings.
+        shapes: Minimum, usual and maximum shape of each input of the model, by name.
     """
 
     settings: EngineSettings

@@ -106,7 +106,7 @@ def test_a_cache_that_somebody_changed_is_replaced_with_one_line(tmp_path, caplo
         caplog.clear()
         np.testing.assert_array_equal(weight_maps(data, 10, 5, False, tmp_path)[0], first[0])
         [record] = caplog.records
-        assert "the cached border weights are computed anew" in record.getMessage()
+        assert "the border weights in the cache are unusable and computed again" in record.getMessage()
         assert file.read_bytes() == whole
     np.savez_compressed(file, **members | {"0": np.zeros((4096, 4096))})
     caplog.clear()

@@ -57,11 +57,11 @@ def nearly(image):
 
 
 PLANTED = {
-    "empty image": (with_image(1, np.full((40, 40, 1), 9, np.uint8)), "error", "empty image"),
-    "mask as image": (with_image(1, CLEAN.labels[1][..., None].astype(np.uint8)), "error", "its own label"),
+    "empty image": (with_image(1, np.full((40, 40, 1), 9, np.uint8)), "error", "the image is empty"),
+    "mask as image": (with_image(1, CLEAN.labels[1][..., None].astype(np.uint8)), "error", "the same picture"),
     "dark": (with_image(1, (CLEAN.images[1] // 64).astype(np.uint8)), "warning", "no value above"),
     "twice": (with_image(7, CLEAN.images[0]), "error", "the same picture as membranes-000"),
-    "leak": (with_image(7, nearly(CLEAN.images[0])), "warning", "nearly the same picture as membranes-000"),
+    "leak": (with_image(7, nearly(CLEAN.images[0])), "warning", "nearly the same picture as the training image"),
     "one class": (with_label(2, np.ones((40, 40), np.int32)), "warning", "only class 1"),
     "absent class": (replace(CLEAN, class_names=("a", "b", "c")), "error", "class 2 (c) has no pixel"),
     "one image": (CLEAN.subset([0]), "error", "has 1 image; a split into training and validation needs 2 or more"),
@@ -148,7 +148,7 @@ def test_nearly_the_same_pictures_are_those_of_high_correlation_and_few_are_comp
         known = zip(training.names, training.images, strict=True)
         same = [(other, each) for other, each in known if each.shape == image.shape]
         alike = [other for other, each in same if np.corrcoef(each.ravel(), image.ravel())[0, 1] > ALIKE]
-        wanted += [(held, f"nearly the same picture as {other}, which trains") for other in alike[:1]]
+        wanted += [(held, f"nearly the same picture as the training image {other}") for other in alike[:1]]
     assert 0 < len(wanted) < len(validation)
     compared, whole = [], unet_data.datasets.check._correlation
     monkeypatch.setattr(unet_data.datasets.check, "_correlation", lambda *pair: compared.append(0) or whole(*pair))
@@ -168,7 +168,7 @@ def test_a_class_is_rare_below_half_a_percent(share, rare):
     for label in labels:
         label.ravel()[: round(share * label.size)] = 2
     found = told(replace(made, labels=labels, class_names=("a", "b", "c")))
-    assert any("weigh or balance it" in what for what in found) == rare
+    assert any("use --balance or --oversample" in what for what in found) == rare
 
 
 @pytest.mark.parametrize("size", [(40, 80), (80, 40)])

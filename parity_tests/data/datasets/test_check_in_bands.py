@@ -19,7 +19,7 @@ def test_the_check_finds_the_same_by_bands(band, tmp_path, monkeypatch):
     for name, images, planted in (
         ("colour", IMAGES, ("the same picture", "nearly", "empty", "no value")),
         ("grey as colour", alike, ("three equal channels",)),
-        ("masks", own, ("its own label",)),
+        ("masks", own, ("are the same picture",)),
     ):
         path = write(tmp_path / name, "tif", images, LABELS)
         with monkeypatch.context() as patch:

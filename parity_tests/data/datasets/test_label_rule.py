@@ -61,7 +61,11 @@ def test_the_table_of_rules(raw, kind, expected, classes):
         (mask(0, 1, 2, 255), "semantic", ("255 is too large", "ignore")),
         (mask(0, -1, dtype=np.int16), "auto", ("-1, 0", "0 or larger")),
         (mask(0, -1, dtype=np.int16), "instance", ("-1, 0",)),
-        (mask(0, 2**31, dtype=np.uint32), "auto", ("2147483648 is too large", "at most 2147483647", "anew, from 1")),
+        (
+            mask(0, 2**31, dtype=np.uint32),
+            "auto",
+            ("2147483648 is too large", "at most 2147483647", "renumber the objects from 1"),
+        ),
         (mask(0, 2**32, dtype=np.uint64), "instance", ("4294967296 is too large",)),
         (mask(0, 2**64 - 1, dtype=np.uint64), "semantic", ("18446744073709551615 is too large", "--ignore 1844")),
         (mask(0, 0.5, dtype=np.float32), "auto", ("float32", "0 to 0.5", "threshold")),
@@ -150,5 +154,5 @@ def test_up_to_32_classes_are_taken_for_classes():
         return label_rule([np.arange(count, dtype=np.uint8)[None]], ["a.png"])
 
     assert (rule(32).kind, rule(32).classes) == ("semantic", 32)
-    with pytest.raises(InputError, match="cannot tell what the label values"):
+    with pytest.raises(InputError, match="the meaning of the label values"):
         rule(33)

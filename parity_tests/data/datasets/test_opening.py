@@ -105,7 +105,7 @@ def test_all_files_that_cannot_be_read_are_named_at_once(opener, pairs):
     png(pairs / "labels" / "c.png", noise(8, 11, 3))  # a colour mask
     told = refused(opener, pairs)
     assert "images/a.png" in told
-    assert told.endswith("; 1 more cannot be used either: c.png")
+    assert told.endswith("; 1 more cannot be used: c.png")
 
 
 def test_multi_page_pairs_become_many_images(tmp_path):

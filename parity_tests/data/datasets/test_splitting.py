@@ -61,7 +61,7 @@ def test_every_class_is_on_both_sides_where_the_last_block_lacks_one():
     for part in parts[:2]:
         assert set(np.unique(part.labels)) == {0, 1}
     assert len(parts.validation) == 2
-    assert "every class is on both sides" in parts.how
+    assert "training and validation both have every class" in parts.how
     assert divide(named(DIAGNOSES), "last").validation.names == ("normal (0)", "normal (1)")
 
 
@@ -108,11 +108,11 @@ def test_a_list_names_the_images(tmp_path):
     parts = divide(named(PATIENTS), str(listed))
     assert parts.validation.names == ("patient1_slice0", "patient3_slice2")
     assert len(parts.training) == 13
-    assert "divides the group" in refused(divide, named(PATIENTS), str(listed), r"patient\d+")
+    assert "splits the group" in refused(divide, named(PATIENTS), str(listed), r"patient\d+")
     listed.write_text("patient9\n")
-    assert "'patient9' is no image of here" in refused(split, named(PATIENTS), str(listed))
+    assert "'patient9' is not an image of here" in refused(split, named(PATIENTS), str(listed))
     listed.write_text("\n".join(PATIENTS))
-    assert "leaves no image to train on" in refused(split, named(PATIENTS), str(listed))
+    assert "leaves no image for training" in refused(split, named(PATIENTS), str(listed))
 
 
 def test_a_stack_can_be_listed_by_its_name(tmp_path):
@@ -136,12 +136,12 @@ def test_the_first_planes_of_a_volume_validate_where_the_last_ones_lack_a_class(
 @pytest.mark.parametrize(
     ("validate", "group", "words"),
     [
-        ("6/5", None, "6/5 does not exist"),
+        ("6/5", None, "6/5 is not a fold"),
         ("1/99", None, "from 2 to 15"),
         ("nothing.txt", None, "give auto, last, a share"),
-        ("auto", "(", "no regular expression"),
-        ("auto", "slide", "finds nothing in the name 'patient0_slice0'"),
-        ("auto", "patient", "finds one group, 'patient'"),
+        ("auto", "(", "not a regular expression"),
+        ("auto", "slide", "does not match the name 'patient0_slice0'"),
+        ("auto", "patient", "finds only one group, 'patient'"),
         ("last", "patient.", "give a share or a fold"),
     ],
 )
@@ -164,4 +164,4 @@ def test_another_folder_validates_and_its_labels_mean_the_same(tmp_path):
     assert parts.training is training
     assert parts.validation.class_names == training.class_names
     np.testing.assert_array_equal(parts.validation.labels[0], read_labels(tmp_path / "b" / "labels" / "x.png")[0])
-    assert "3 classes, the data that train have 2" in refused(divide, open_dataset(tmp_path / "b"), str(tmp_path / "a"))
+    assert "3 classes, the training data have 2" in refused(divide, open_dataset(tmp_path / "b"), str(tmp_path / "a"))

@@ -161,9 +161,9 @@ def test_refusals(tmp_path):
     with pytest.raises(InputError, match="has 1 pictures but its label"):
         open_stored(path)
     (path / "labels" / "2.npy").write_bytes((path / "labels" / "1.npy").read_bytes()[:900])
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="is incomplete"):
         open_stored(path)
-    with pytest.raises(InputError, match="has no label; what is read by windows"):
+    with pytest.raises(InputError, match="has no label; reading by windows"):
         open_stored(path / "images")
     blocked = tmp_path / "file"
     blocked.write_text("")

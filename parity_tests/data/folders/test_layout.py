@@ -114,7 +114,7 @@ def test_images_of_voc_without_a_mask_are_left_out(tmp_path):
     data = open_dataset(tmp_path)
     assert len(data) == 3
     out = {e.path.name: e.reason for e in data.entries if e.status == "left out"}
-    assert out == {"z.png": "no label in SegmentationClass/", "Annotations": "beside the folders of the data set"}
+    assert out == {"z.png": "no label in SegmentationClass/", "Annotations": "outside the folders of the data set"}
 
 
 def test_the_cell_tracking_challenge_and_one_mask_an_object(tmp_path):
@@ -189,7 +189,7 @@ def test_accents_pair_however_they_are_written(tmp_path):
     png(tmp_path / "labels" / f"{composed}.png", noise(6, 7, high=2))
     assert open_dataset(tmp_path).names == (composed,)
     png(tmp_path / "images" / f"{composed}.png", noise(6, 7))
-    assert "share a name" in refused(open_dataset, tmp_path)
+    assert "have the same name" in refused(open_dataset, tmp_path)
 
 
 def test_a_folder_that_nothing_fits_is_described(tmp_path):

@@ -30,15 +30,15 @@ def test_every_entry_is_a_file_or_left_out(tmp_path):
     assert set(listing.files) == {"a", "b", "c", "e", "v", "sub/f"}
     assert {e.path.name: e.reason.split(":")[0] for e in listing.left_out} == {
         "d_seg.npy": "a file of Cellpose",
-        "notes.txt": "an ending that is not read (.txt)",
-        "README": "an ending that is not read (none)",
+        "notes.txt": "unsupported file ending (.txt)",
+        "README": "unsupported file ending (none)",
         ".DS_Store": "hidden",
-        "gone.png": "a link to content that is not here",
-        "loop": "a link to a folder that is listed already",
+        "gone.png": "a link to missing content",
+        "loop": "a link to a folder that is already listed",
         "pipe.png": "not a regular file",
     }
     (tmp_path / "b.png").touch()
-    assert "b.ome.tif and b.png share a name" in refused(list_folder, tmp_path)
+    assert "b.ome.tif and b.png have the same name" in refused(list_folder, tmp_path)
 
 
 def test_names_without_their_endings(tmp_path):
@@ -47,13 +47,11 @@ def test_names_without_their_endings(tmp_path):
 
 
 def test_lines_count_all_and_name_some(tmp_path):
-    entries = [
-        Entry(tmp_path / "images" / f"{i}.txt", "left out", "an ending that is not read (.txt)") for i in range(5)
-    ]
+    entries = [Entry(tmp_path / "images" / f"{i}.txt", "left out", "unsupported file ending (.txt)") for i in range(5)]
     entries += [Entry(tmp_path / "a.png", "paired"), Entry(tmp_path / ".x", "left out", "hidden")]
     lines = account(entries)
     assert lines[0] == "files: 1 paired, 5 left out and 1 hidden"
-    assert lines[1].endswith("images/0.txt, images/1.txt, images/2.txt, … (--verbose names all 5)")
+    assert lines[1].endswith("images/0.txt, images/1.txt, images/2.txt, … (--verbose lists all 5)")
     assert account(entries, verbose=True)[1].endswith("images/4.txt")
 
 

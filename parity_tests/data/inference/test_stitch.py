@@ -41,7 +41,7 @@ def test_logits_that_are_not_finite_are_reported_and_not_made_labels(bad, way):
         logits[..., 0].flat[3] = bad if len(calls) == 2 else logits[..., 0].flat[3]
         return logits
 
-    with pytest.raises(InputError, match=r"the network gave NaN or infinite logits \(1 of \d+\)"):
+    with pytest.raises(InputError, match=r"the network returned NaN or infinite logits \(1 of \d+\)"):
         way(overflows, image, plan, 2)
 
 
@@ -58,5 +58,5 @@ def test_a_plan_for_another_size_is_refused():
 def test_a_network_of_another_shape_is_refused():
     config = NARROW["paper"]
     plan = plan_tiles(config.geometry, (50, 60))
-    with pytest.raises(InputError, match="the network gave"):
+    with pytest.raises(InputError, match="the network returned"):
         predict_tiled(lambda x: x, np.zeros((50, 60, 1), np.float32), plan, 2)

@@ -14,12 +14,12 @@ from .filled_store import filled
 def test_no_room_is_told_before_anything_is_computed(tmp_path, monkeypatch):
     store, whole = filled(tmp_path, np.uint8)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
-    with pytest.raises(InputError, match="the disk has 1 MiB left"):
+    with pytest.raises(InputError, match="only 1 MiB are free on the disk"):
         check_room(store.folder, whole.nbytes)
     there = sum(store.path(n).stat().st_size for n in range(len(store)))
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 2 * 10**9 - there})())
     check_room(store.folder, 10**9)
-    with pytest.raises(InputError, match="take up to"):
+    with pytest.raises(InputError, match="need up to"):
         check_room(tmp_path / "new.part", 10**9)
 
 
@@ -35,7 +35,7 @@ def test_the_first_of_several_processes_makes_the_plan(tmp_path):
     assert begin(tmp_path / "p", {"a": 1}, {"tile": [60]}) == {"tile": [92]}
     assert [p.name for p in (tmp_path / "p").iterdir()] == ["run.json"]
     (tmp_path / "p" / "run.json").write_text("{")
-    with pytest.raises(InputError, match=r"run\.json is damaged, or not of a prediction"):
+    with pytest.raises(InputError, match=r"run\.json is damaged, or not from a prediction"):
         begin(tmp_path / "p", {"a": 1}, {})
 
 
@@ -43,7 +43,7 @@ def test_the_first_of_several_processes_makes_the_plan(tmp_path):
 def test_shards_meet_exactly(count, parts):
     numbers = [n for part in range(1, parts + 1) for n in shard(count, part, parts)]
     assert numbers == list(range(count))
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="is not a part"):
         shard(count, parts + 1, parts)
 
 
@@ -51,13 +51,13 @@ def test_shards_meet_exactly(count, parts):
 def test_a_folder_with_anything_else_is_nobody_s_to_fill_or_delete(tmp_path, name):
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / name).write_text("precious")
-    with pytest.raises(InputError, match=f"holds {name}, which no prediction wrote"):
+    with pytest.raises(InputError, match=f"contains {name}, which is not from a prediction"):
         begin(tmp_path / "p", {"a": 1}, {"tile": [92]})
     assert [p.name for p in (tmp_path / "p").iterdir()] == [name]
     (tmp_path / "link").symlink_to(tmp_path / "p")
     (tmp_path / "file").write_text("")
     for other in ("link", "file"):
-        with pytest.raises(InputError, match="is no folder of tiles"):
+        with pytest.raises(InputError, match="is not a folder of tiles"):
             begin(tmp_path / other, {"a": 1}, {"tile": [92]})
 
 
@@ -84,7 +84,7 @@ def test_a_folder_that_was_taken_away_is_one_line(tmp_path):
     store, _ = filled(tmp_path, np.uint8)
     shutil.rmtree(store.folder)
     for call in (store.done, store.joined().__enter__, lambda: store.put(0, np.zeros((1, 1)))):
-        with pytest.raises(InputError, match=r"taken away|cannot be"):
+        with pytest.raises(InputError, match=r"was removed|cannot be"):
             call()
 
 

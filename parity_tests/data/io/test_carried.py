@@ -121,25 +121,25 @@ def test_what_says_no_depth_is_one_volume():
 def test_a_file_that_cannot_hold_the_place_is_named(tmp_path):
     tifffile.imwrite(tmp_path / "t.tif", PICTURE, extratags=GEO)
     [heard] = predicted(tmp_path / "t.tif", tmp_path / "out.png")
-    assert ".png does not hold the georeference of the image; .tif does" in heard
+    assert ".png cannot store the georeference of the image; .tif can" in heard
     turned = FileFacts(turned=True, orientation=6, extra=(("geotiff", ()),))
-    assert "the georeference of the image is left out, since its pixels were turned" in lost(turned, ".tif")
+    assert "the georeference of the image is not written, since its pixels were turned" in lost(turned, ".tif")
 
 
 @pytest.mark.parametrize(
     ("kept", "ending", "words"),
     [
-        ("nifti", ".tif", "the affine of the image; .nii.gz does"),
+        ("nifti", ".tif", "the affine of the image; .nii.gz can"),
         ("nifti", ".nii", None),
-        ("multiscales", ".npy", "the pixel size of the image; .zarr does"),
+        ("multiscales", ".npy", "the pixel size of the image; .zarr can"),
         ("multiscales", ".zarr", None),
-        ("imagej", ".zarr", "the pixel size of the image; .tif does"),
+        ("imagej", ".zarr", "the pixel size of the image; .tif can"),
         ("imagej", ".nii.gz", None),
     ],
 )
 def test_the_ending_that_holds_it_is_named(kept, ending, words):
     found = lost(FileFacts(spacing=(2.0, 1.0), extra=((kept, b""),)), ending)
-    assert found == (None if words is None else f"{ending} does not hold {words}")
+    assert found == (None if words is None else f"{ending} cannot store {words}")
     assert lost(FileFacts(), ending) is None
 
 

@@ -19,12 +19,12 @@ PLACES[:, 0, :4] = np.arange(4)
 def test_lists_of_colours():
     assert parse_class_colors("a=#0000ff, b=#00ff00,a=0000FE") == (("a", (255, 254)), ("b", (65280,)))
     assert parse_class_colors("") == ()
-    for text, words in (("#00", "'#00' is not a colour"), ("#000000,#000000", "each colour once"),
-                        ("a=#000000,#000001", "to all of them or to none")):  # fmt: skip
+    for text, words in (("#00", "'#00' is not a colour"), ("#000000,#000000", "each colour only once"),
+                        ("a=#000000,#000001", "name all classes or none")):  # fmt: skip
         assert words in refused(parse_class_colors, text)
     with pytest.raises(Exception, match="list all classes"):
         ReadSettings(class_colors="#000000")
-    with pytest.raises(Exception, match="leave out one of them"):
+    with pytest.raises(Exception, match="leave out one of the two"):
         ReadSettings(class_colors="#000000,#ffffff", palette="index")
 
 
@@ -90,7 +90,7 @@ def test_colours_are_of_classes(tmp_path):
         (tmp_path / folder).mkdir()
         saved_rgb(tmp_path / folder / "0.png", PLACES[0])
     settings = ReadSettings(class_colors=LISTED)
-    assert "not of objects" in refused(open_dataset, tmp_path, 2, "instance", None, settings)
+    assert "not for objects" in refused(open_dataset, tmp_path, 2, "instance", None, settings)
     assert "need class numbers" in refused(open_dataset, tmp_path, 2, "overlapping", None, settings)
     data = open_dataset(tmp_path, 2, "overlapping", None, settings, "any=1-3;tree=2")
     assert data.class_names == ("any", "tree")

@@ -155,11 +155,11 @@ def test_flipped_bytes_never_escape_as_another_error(tmp_path, suffix):
 
 def test_a_size_that_the_file_cannot_hold_is_refused_before_memory_is_taken(tmp_path):
     hand_made_png(tmp_path / "a.png", 8000, 8000, 8, 0, [b"0"])
-    assert "cannot hold a picture of shape (8000, 8000)" in refused(read_stack, tmp_path / "a.png")
+    assert "cannot contain an image of shape (8000, 8000)" in refused(read_stack, tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "a.tif", noise(4, 5), metadata=None)
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tiff:
         tiff.pages[0].tags["ImageLength"].overwrite(2_000_000_000)
-    assert "cannot hold a picture of shape (2000000000, 5" in refused(read_stack, tmp_path / "a.tif")
+    assert "cannot contain an image of shape (2000000000, 5" in refused(read_stack, tmp_path / "a.tif")
 
 
 def test_lzw_without_imagecodecs_says_what_to_install(tmp_path):

@@ -18,6 +18,6 @@ def test_objects_are_numbered_in_the_order_of_their_files():
     numbers, facts = join_objects(list(masks), masks.__getitem__)
     assert numbers.tolist() == [[1, 3, 3]]
     [left_out] = facts.left_out
-    assert left_out.startswith("pixels that lie under another object (--labels overlapping")
+    assert left_out.startswith("pixels covered by another object (--labels overlapping")
     masks[Path("d")] = np.ones((2, 3))
     assert refused(join_objects, list(masks), masks.__getitem__).startswith("d: has shape (2, 3)")

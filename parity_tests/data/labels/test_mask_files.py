@@ -65,7 +65,7 @@ def test_every_form_gives_the_same_masks(form, opened, tmp_path):
     for image, label, pixels, masks in zip(data.images, data.labels, IMAGES, MASKS, strict=True):
         np.testing.assert_array_equal(np.asarray(image)[..., 0], pixels)
         np.testing.assert_array_equal(unpack_masks(label, 3), masks)
-    assert "may overlap" in data.source
+    assert "of overlapping classes" in data.source
     shares, ignored = class_shares(data)
     assert list(shares.values()) == pytest.approx(MASKS.mean((0, 1, 2)).tolist())
     assert ignored == 0
@@ -94,7 +94,7 @@ def test_an_absent_file_is_an_empty_mask_and_reported(tmp_path):
     (path / "labels" / "core" / "im1.png").unlink()
     data = open_dataset(path, kind="overlapping")
     assert not unpack_masks(data.labels[1], 3)[..., 2].any()
-    assert data.decisions == ["left out class core, without a mask file: 1 of 4 labels"]
+    assert data.decisions == ["left out class core without a mask file: 1 of 4 labels"]
 
 
 def test_numbers_that_stand_for_several_classes(tmp_path):
@@ -148,6 +148,6 @@ def test_what_does_not_fit_is_refused(tmp_path):
     for own in NAMES:
         (path / "labels" / own / "im1.png").unlink()
     write_stack(path / "labels" / "im1.png", np.zeros((1, 12, 10), np.uint8))
-    assert "other masks have one file a class" in refused(open_dataset, path, 2, "overlapping")
+    assert "other masks have one file per class" in refused(open_dataset, path, 2, "overlapping")
     path = folder(tmp_path / "numbers", FORMS["a folder a class"])
-    assert "mask files of their own" in refused(open_dataset, path, 2, "overlapping", None, None, "a=1")
+    assert "their own mask files" in refused(open_dataset, path, 2, "overlapping", None, None, "a=1")

@@ -43,11 +43,11 @@ def test_regions_are_names_with_numbers():
     raw = np.array([[0, 1, 2], [3, 9, 0]], np.uint8)
     packed = regions_of(raw, "m", regions, 9)
     assert packed.tolist() == [[0, 1, 3], [3, -1, 0]]
-    assert "holds 9, which the class numbers do not list" in refused(regions_of, raw, "m", regions, None)
+    assert "contains 9, which the class numbers do not list" in refused(regions_of, raw, "m", regions, None)
     for text, words in (
-        ("a=1;a=2", "each name once"),
+        ("a=1;a=2", "each name only once"),
         ("a=", "is not a class"),
-        ("a=x", "no number"),
+        ("a=x", "neither a number"),
         ("=", "not a class"),
     ):
         assert words in refused(parse_regions, text)

@@ -12,7 +12,7 @@ from ..io.helpers import refused
 def test_lists_and_ranges():
     assert parse_numbers("1-3, 7 9") == (1, 2, 3, 7, 9)
     assert parse_numbers("") == ()
-    for text, words in (("1,x", "'x' is no number"), ("3-1", "range 3-1"), ("1,1-2", "each number once")):
+    for text, words in (("1,x", "'x' is neither a number"), ("3-1", "range 3-1"), ("1,1-2", "each number only once")):
         assert words in refused(parse_numbers, text)
     assert "too large" in refused(parse_numbers, "0-9999999999")
 
@@ -60,6 +60,6 @@ def test_the_background_of_objects_can_be_any_number():
 
 def test_numbers_that_are_not_listed_are_refused_with_their_file():
     raws = [np.array([1, 2], np.uint8), np.array([1, 9], np.uint8)]
-    assert refused(label_rule, raws, ["a", "b"], "auto", None, "1,2").startswith("b: holds 9, which")
-    assert "which is to be ignored" in refused(label_rule, raws, ["a", "b"], "auto", 9, "1,2,9")
-    assert "the background first" in refused(label_rule, raws, ["a", "b"], "auto", None, "1")
+    assert refused(label_rule, raws, ["a", "b"], "auto", None, "1,2").startswith("b: contains 9, which")
+    assert "which is also the number to ignore" in refused(label_rule, raws, ["a", "b"], "auto", 9, "1,2,9")
+    assert "background first" in refused(label_rule, raws, ["a", "b"], "auto", None, "1")

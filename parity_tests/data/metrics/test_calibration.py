@@ -40,7 +40,7 @@ def test_nothing_to_count_has_no_score():
     empty = Calibration(keep=10)
     empty.add(np.zeros((2, 2)), np.full(2, IGNORED))
     assert all(math.isnan(v) for v in empty.scores.values())
-    with pytest.raises(Exception, match="no pixel counts"):
+    with pytest.raises(Exception, match="no pixel is counted"):
         empty.fitted()
 
 

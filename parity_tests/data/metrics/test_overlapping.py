@@ -66,7 +66,9 @@ def test_a_data_set_of_masks_is_measured_as_its_masks_are():
 
 def test_masks_need_a_network_of_these_classes():
     data = labelled(np.zeros((2, 2, 3), np.int8))
-    with pytest.raises(InputError, match="one class \\(softmax\\): train one with --labels overlapping"):
+    with pytest.raises(
+        InputError, match="one class per pixel \\(softmax\\): train a network with --labels overlapping"
+    ):
         measure(network, CONFIG, DataSpec(), data)
     other = DataSpec(class_names=("b", "a", "c"), overlapping=True)
     with pytest.raises(InputError, match="a, b, c, the network has b, a, c"):

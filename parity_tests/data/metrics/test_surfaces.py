@@ -132,5 +132,5 @@ def test_a_measurement_has_them_of_each_image_in_its_own_pixel_size():
     found = measure_in_detail(bright, preset("same"), DataSpec(), dataset, surfaces=SurfaceScores(NAMES, 1.0))
     assert found.scores["hausdorff95"] == pytest.approx((0.5 + 2.0) / 2)
     assert 0.5 < found.scores["surface_dice"] < 1
-    with pytest.raises(InputError, match="surface scores are of classes of which each pixel has one"):
+    with pytest.raises(InputError, match="surface scores need one class per pixel"):
         measure_in_detail(bright, preset("same"), DataSpec(overlapping=True), dataset, surfaces=SurfaceScores(NAMES, 1))

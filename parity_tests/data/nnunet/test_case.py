@@ -63,7 +63,7 @@ def test_regions_write_their_labels_in_order():
         (np.zeros((1, 4, 4)), (1.0, 1.0, 1.0), "expected"),
         (np.zeros((1, 4, 4, 4)), (1.0, 0.0, 1.0), "positive"),
         (np.full((1, 4, 4, 4), np.nan), (1.0, 1.0, 1.0), "64 NaN"),
-        (np.ones((1, 4, 4, 4)), (0.01, 0.01, 0.01), "none left"),
+        (np.ones((1, 4, 4, 4)), (0.01, 0.01, 0.01), "has no voxel"),
     ],
 )
 def test_images_that_cannot_be_prepared_are_named(image, spacing, told):
@@ -74,8 +74,8 @@ def test_images_that_cannot_be_prepared_are_named(image, spacing, told):
 def test_a_spacing_that_would_take_all_memory_is_refused():
     image = np.ones((1, 4, 40, 40), np.int16)
     own = NnunetPlans(plans(normalization_schemes=["NoNormalization"]), DATASET, "3d_fullres")
-    with memory_limit(2**24), pytest.raises(InputError, match=r"voxels at .* mm take .* more than 16 MiB"):
+    with memory_limit(2**24), pytest.raises(InputError, match=r"voxels at .* mm need .* more than 16 MiB"):
         prepare_case(image, (100.0, 30.0, 30.0), own)
     for spacing in ((1e30, 1e30, 1.0), (1e-300, 1.0, 1e300)):
-        with pytest.raises(InputError, match=r"cannot be had at|none left"):
+        with pytest.raises(InputError, match=r"cannot be resampled to|has no voxel"):
             prepare_case(image, spacing, own)

@@ -66,7 +66,7 @@ def test_a_manifest_that_is_no_manifest(copy, tmp_path):
         ({"tiling": {**TILING, "tile": [571, 572]}}, "nearest valid"),
         ({"files": {}}, r"model\.onnx is not among its files"),
         ({"files": {"model.onnx": {}}}, "'sha256' is a required property"),
-        ({"config": CONFIG.replace(activation="elu").to_dict()}, "is another network than"),
+        ({"config": CONFIG.replace(activation="elu").to_dict()}, "is a different network than"),
     ],
 )
 def test_a_manifest_with_wrong_values(copy, change, told):
@@ -85,7 +85,7 @@ def test_names_that_lead_out_of_the_bundle(copy, name):
     values = json.loads((copy / "manifest.json").read_text())
     values["files"][name] = {"sha256": "0" * 64, "bytes": 1}
     (copy / "manifest.json").write_text(json.dumps(values))
-    with pytest.raises(InputError, match="is no name of a file inside of the bundle"):
+    with pytest.raises(InputError, match="is not the name of a file inside the bundle"):
         read_manifest(copy)
 
 
@@ -93,5 +93,5 @@ def test_a_link_that_leads_out_of_the_bundle(copy):
     (copy.parent / "secret").write_text("secret")
     (copy / "README.md").unlink()
     (copy / "README.md").symlink_to(copy.parent / "secret")
-    with pytest.raises(InputError, match=r"README\.md leads out of the bundle"):
+    with pytest.raises(InputError, match=r"README\.md points outside of the bundle"):
         read_manifest(copy)

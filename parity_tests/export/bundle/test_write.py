@@ -70,7 +70,7 @@ def test_only_a_bundle_is_replaced(copy, tmp_path):
     thesis = tmp_path / "thesis"
     thesis.mkdir()
     (thesis / "thesis.tex").write_text("years")
-    with pytest.raises(InputError, match="it is not empty, and no bundle"):
+    with pytest.raises(InputError, match="it is neither empty nor a bundle"):
         write_bundle(checkpoint(), thesis, BundleSettings(engines=False))
     with pytest.raises(InputError, match="it is a file"):
         write_bundle(checkpoint(), thesis / "thesis.tex", BundleSettings(engines=False))
@@ -86,7 +86,7 @@ def test_a_bundle_that_fails_leaves_the_old_one(copy, monkeypatch):
 
     monkeypatch.setattr(write, "reference_logits", wrong)
     monkeypatch.setattr(OnnxRuntime, "run", lambda self, x: np.full((1, 2, 2, 3), 1.00002))
-    with pytest.raises(InputError, match=r"is 2\.0e-05 from the reference, .* allowed is 1e-05"):
+    with pytest.raises(InputError, match=r"is 2\.0e-05 of the reference's largest logit; the bound is 1e-05"):
         write_bundle(checkpoint(), copy, BundleSettings(engines=False))
     assert contents(copy) == before
     assert [p.name for p in copy.parent.iterdir()] == [copy.name]

@@ -24,7 +24,7 @@ def test_models_that_are_not_sound_are_refused():
     weights = np.frombuffer(poisoned.graph.initializer[0].raw_data, np.float32).copy()
     weights[3] = np.nan
     poisoned.graph.initializer[0].raw_data = weights.tobytes()
-    with pytest.raises(InputError, match=r"encoder\.0\.conv1\.weight holds NaN"):
+    with pytest.raises(InputError, match=r"encoder\.0\.conv1\.weight contains NaN"):
         read_onnx(onnx_bytes(poisoned))
     for content in (b"1234", poisoned.graph.initializer[0].raw_data + b"1234"):
         poisoned.graph.initializer[0].raw_data = content
@@ -36,7 +36,7 @@ def test_models_that_are_not_sound_are_refused():
         weights_of(small, "the model")
     nameless = onnx.ModelProto.FromString(onnx_bytes(model))
     del nameless.metadata_props[:]
-    with pytest.raises(InputError, match="does not say which network it is"):
+    with pytest.raises(InputError, match="does not state its network"):
         OnnxRuntime(onnx_bytes(nameless))
 
 

@@ -85,7 +85,7 @@ def _user() -> str | None:
 def test_weights_that_are_not_finite_are_refused_by_name(value):
     tensors = random_tensors(PAPER.graph, 0)
     tensors["encoder.1.conv2.weight"][0, 0, 1, 1] = value
-    with pytest.raises(InputError, match=r"encoder\.1\.conv2\.weight holds NaN or infinite values \(1 of 576\)"):
+    with pytest.raises(InputError, match=r"encoder\.1\.conv2\.weight contains NaN or infinite values \(1 of 576\)"):
         emit_onnx(PAPER, tensors)
 
 

@@ -43,6 +43,6 @@ def test_the_model_normalises_as_numpy_does(name, nodata):
 @pytest.mark.parametrize("name", ["image", "percentile"])
 def test_a_model_of_tiles_cannot_normalise_by_the_image(name):
     model = emit_onnx(NETWORK, initial_tensors(NETWORK.graph, 0))
-    with pytest.raises(InputError, match="the model sees tiles"):
+    with pytest.raises(InputError, match="the model only gets tiles"):
         fuse(model, NETWORK, SPECS[name], ["normalize"])
     assert len(fuse(model, NETWORK, SPECS["ct"], ["normalize"]).graph.node) > len(model.graph.node)

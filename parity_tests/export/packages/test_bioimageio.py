@@ -110,9 +110,9 @@ def test_equal_checkpoints_give_equal_files(tmp_path):
         ({"licence": None}, "needs --licence, such as CC-BY-4.0"),
         ({"authors": ()}, "needs --author"),
         ({"cite": ()}, "needs --cite"),
-        ({"cite": ("The paper",)}, "no DOI and no address"),
+        ({"cite": ("The paper",)}, "no DOI and no URL"),
         ({"title": "U/Net"}, "5 to 128 letters"),
-        ({"authors": ("A/B",)}, "no name of a person"),
+        ({"authors": ("A/B",)}, "not the name of a person"),
     ],
 )
 def test_what_is_missing_is_asked_for(change, message, tmp_path):

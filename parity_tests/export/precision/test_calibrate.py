@@ -19,5 +19,5 @@ def test_calibration_windows_fit_and_follow_the_images():
         config.geometry.check(window.shape[1:-1])
         assert max(window.shape[1:-1]) <= 380
     assert len(windows(calibration_images(20), config, DATA)) == 8
-    with pytest.raises(InputError, match="no image to calibrate on"):
+    with pytest.raises(InputError, match="no calibration image"):
         windows([], config, DATA)

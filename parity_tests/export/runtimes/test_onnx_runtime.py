@@ -38,8 +38,8 @@ def test_files_that_are_no_model_are_refused(tmp_path):
     content = onnx_bytes(emit_onnx(PAPER, random_tensors(PAPER.graph, 0)))
     for junk, told in (
         (b"", "is empty"),
-        (b"just some text, no protobuf\n" * 9, "is not an ONNX model|is no ONNX model of ours"),
-        (b"a", "is not an ONNX model|is no ONNX model of ours"),
+        (b"just some text, no protobuf\n" * 9, "is not an ONNX model|is not an ONNX model of this project"),
+        (b"a", "is not an ONNX model|is not an ONNX model of this project"),
         (content[: len(content) // 2], "is not an ONNX model"),
         (content[:-10], "is not an ONNX model|does not pass"),
     ):
@@ -58,7 +58,7 @@ def test_images_that_do_not_fit_are_refused():
         runtime.run(np.zeros((1, 48, 48, 1)))
     with pytest.raises(InputError, match="3 channels"):
         runtime.run(np.zeros((1, 48, 48, 3), np.float32))
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="contains no image"):
         runtime.run(np.zeros((0, 48, 48, 1), np.float32))
 
 

@@ -47,7 +47,7 @@ def test_a_fall_back_to_the_cpu_is_refused(written, monkeypatch, everything):
         return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
 
     monkeypatch.setattr(ort, "InferenceSession", session)
-    with pytest.raises(InputError, match="the provider tensorrt does not run here: ONNX Runtime took CPUExecutionP"):
+    with pytest.raises(InputError, match="the provider tensorrt does not run here: ONNX Runtime chose CPUExecutionP"):
         load(written, provider="tensorrt")
     assert asked == [["TensorrtExecutionProvider", "CPUExecutionProvider"]]
     assert load(written, "onnx").runtime.provider == "CPUExecutionProvider"  # nothing was asked for

@@ -172,10 +172,10 @@ def test_an_old_repository_is_replaced_and_nothing_else(served, tmp_path):
     (foreign / "1").mkdir(parents=True)
     (foreign / "config.pbtxt").write_text('name: "nnunet"\n')
     (foreign / "1" / "model.py").write_text("class TritonPythonModel: ...\n")
-    with pytest.raises(InputError, match="something else is there; move it away"):
+    with pytest.raises(InputError, match="it contains other files; move it elsewhere"):
         write_nnunet_repository(tmp_path / "other", stored.plans, bundles)
     assert (foreign / "1" / "model.py").read_text() == "class TritonPythonModel: ...\n"
     (repository / "mine").mkdir()
-    with pytest.raises(InputError, match="it also holds mine; move it away"):
+    with pytest.raises(InputError, match="it also contains mine; move it elsewhere"):
         write_nnunet_repository(repository, stored.plans, bundles)
     assert (repository / "mine").is_dir()

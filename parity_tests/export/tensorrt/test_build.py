@@ -76,9 +76,9 @@ def test_an_interrupted_build_ends_its_process_and_leaves_nothing(tmp_path):
         ({"compute_capabilities": ("75", "80"), "precision": "bf16"}, "compute capability 75 has no bf16"),
         ({"compute_capabilities": ("86",), "precision": "fp8"}, r"86 has no fp8: its hardware begins with 89"),
         ({"compute_capabilities": ("75",), "tf32": True}, "75 has no tf32"),
-        ({"tf32": True, "precision": "fp16"}, "tf32 is a way to multiply float32; .* is fp16"),
+        ({"tf32": True, "precision": "fp16"}, "tf32 is for float32 models; .* is fp16"),
         ({"version_compatible": True}, "builds no version-compatible engines"),
-        ({"hardware_compatible": True}, "name several compute capabilities instead"),
+        ({"hardware_compatible": True}, "list several compute capabilities instead"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_advance(settings, told, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def test_an_engine_that_is_float32_in_name_of_int8_is_refused(tmp_path):
     for prop in model.metadata_props:
         if prop.key == "recipe":
             prop.value = json.dumps(recipe_for("int8", config, tensors, images).to_dict())
-    with pytest.raises(InputError, match="built no INT8 where int8 was asked; no engine was written"):
+    with pytest.raises(InputError, match="built no INT8 but int8 was requested; no engine was written"):
         build_engine(onnx_bytes(model), tmp_path / "a.plan", EngineSettings(Profile.fixed(*images.shape[:-1])))
     assert not list(tmp_path.iterdir())
 
@@ -77,9 +77,9 @@ def test_all_values_of_the_model_are_found_in_the_network_that_was_built(tmp_pat
 @pytest.mark.parametrize(
     ("lie", "told"),
     [
-        ({"layer_types": {"FLOAT": 9, "HALF": 1}}, "built {'HALF': 1} where fp32 was asked"),
-        ({"output_type": "HALF"}, r"built \('FLOAT', 'HALF'\) at the border, the model has \('FLOAT', 'FLOAT'\)"),
-        ({"tf32": True}, "built with TF32 True, asked was False"),
+        ({"layer_types": {"FLOAT": 9, "HALF": 1}}, "built {'HALF': 1} but fp32 was requested"),
+        ({"output_type": "HALF"}, r"built \('FLOAT', 'HALF'\) inputs and outputs, the model has \('FLOAT', 'FLOAT'\)"),
+        ({"tf32": True}, "built with TF32 True, but False was requested"),
     ],
 )
 def test_an_engine_of_another_precision_is_not_kept(lie, told, tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_dtypes_are_read_from_the_network_itself(tmp_path):
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
     onnx.checker.check_model(model, full_check=True)
-    with pytest.raises(InputError, match=r"built \{'HALF': \d+\} where fp32 was asked; no engine was written"):
+    with pytest.raises(InputError, match=r"built \{'HALF': \d+\} but fp32 was requested; no engine was written"):
         build_engine(onnx_bytes(model), tmp_path / "a.plan", EngineSettings(PROFILE))
 
 

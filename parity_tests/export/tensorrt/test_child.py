@@ -21,9 +21,9 @@ from .tiny import PROFILE, model_bytes
     [
         (
             "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
-            r"crashed \(SIGSEGV\); last words: it said nothing",
+            r"crashed \(SIGSEGV\); last line: it printed nothing",
         ),
-        ("import sys; sys.exit('out of memory')", "ended with exit code 1; last words: out of memory"),
+        ("import sys; sys.exit('out of memory')", "ended with exit code 1; last line: out of memory"),
         ("pass", "ended with exit code 0"),
     ],
 )

@@ -51,8 +51,8 @@ def test_every_device_has_its_name_and_capability(monkeypatch):
     ("driver", "words"),
     [
         (Driver(fails="cuInit"), r"does not start \(cuInit gives 100\)"),
-        (Driver(0), "finds none"),
-        (Driver(fails="cuDeviceGetCount"), "finds none"),
+        (Driver(0), "finds no device"),
+        (Driver(fails="cuDeviceGetCount"), "finds no device"),
         (Driver(fails="cuDeviceGetName"), r"does not describe it \(error 100\)"),
         (Driver(fails="cuDeviceGetAttribute"), r"does not describe it \(error 100\)"),
     ],

@@ -44,14 +44,14 @@ def test_an_engine_is_held_against_the_machine_before_it_is_loaded(tmp_path):
     with pytest.raises(InputError, match="cannot read engine"):
         check_engine(path, record, device)
     path.write_bytes(content)
-    with pytest.raises(InputError, match="damaged or another"):
+    with pytest.raises(InputError, match="damaged or was replaced"):
         check_engine(path, record_of(b"another"), device)
     with pytest.raises(InputError, match="is for compute capability 89; Old GPU has 75; build one for it"):
         check_engine(path, record, Device("Old GPU", "75"))
     with pytest.raises(InputError, match=r"needs nothing_of_this_name 0\.0\.1, which is not installed"):
         check_engine(path, record_of(content, backend="nothing_of_this_name"), device)
     if "tensorrt_rtx" in available_backends():
-        with pytest.raises(InputError, match=r"was built by tensorrt_rtx 0\.0\.1; installed is \d"):
+        with pytest.raises(InputError, match=r"was built by tensorrt_rtx 0\.0\.1, but \d"):
             check_engine(path, record, device)
 
 
@@ -110,7 +110,7 @@ def record_for(content: bytes, **changes) -> EngineRecord:
         ({"compute_capabilities": ("120",)}, "is for compute capability 120; Some GPU has 89; build one for it"),
         ({"version": "0.0.1"}, "was built by tensorrt_rtx 0.0.1; installed is|needs tensorrt_rtx 0.0.1"),
         ({"backend": "tensorrt_lite"}, "needs tensorrt_lite 1.0, which is not installed"),
-        ({"sha256": "0" * 64}, "damaged or another"),
+        ({"sha256": "0" * 64}, "damaged or was replaced"),
     ],
 )
 def test_engines_that_do_not_run_here(changes, told, tmp_path):

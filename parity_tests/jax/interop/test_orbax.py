@@ -33,7 +33,7 @@ def test_orbax_to_safetensors_and_back(model, tmp_path):
     same(back.tensors, checkpoint.tensors)
     back.save(tmp_path / "folder")
     assert Checkpoint.load(tmp_path / "folder").digest() == checkpoint.digest()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="exists; give a new folder"):
         save_orbax(checkpoint, tmp_path / "orbax")
     with pytest.raises(InputError, match="another network"):
         load_orbax(tmp_path / "orbax", preset("paper"))

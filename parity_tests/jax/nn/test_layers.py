@@ -120,7 +120,7 @@ def test_a_layer_is_its_operation(number, dims):
 
 @pytest.mark.parametrize("twin", [0, 1], ids=["jax", "torch"])
 def test_an_unknown_norm_is_refused_with_those_that_there_are(twin):
-    with pytest.raises(ValueError, match=r"no norm is called 'weight'; there are none, batch, shift, group, .*layer"):
+    with pytest.raises(ValueError, match=r"unknown norm 'weight'; known: none, batch, shift, group, .*layer"):
         factories(2)[twin].norm(4, "weight")
 
 

@@ -24,7 +24,7 @@ SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
 @pytest.mark.parametrize(
     ("problem", "told"),
     [
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "as it measured the validation images after step"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "in the validation after step"),
         (InputError("2.tif: is cut short"), "2.tif: is cut short"),
         (RuntimeError("else"), "else"),
     ],

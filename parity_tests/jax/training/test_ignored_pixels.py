@@ -226,12 +226,12 @@ def test_the_check_of_data_tells_of_them(folder, capsys):
     assert list(told["classes"].values()) == pytest.approx([k / sum(counts[:2]) for k in counts[:2]])
     assert [p["where"] for p in told["problems"] if "every pixel of its label is ignored" in p["what"]] == ["e"]
     (lost,) = [p.what for p in check_dataset(replace(MADE, ignore=254)) if "254" in p.what]
-    assert lost == "no label is 254, which is to be ignored"
+    assert lost == "no pixel has the value 254 that is to be ignored"
     binary = Dataset(
         tuple(np.where(y == 0, 0, 200).astype(np.uint8)[..., None] for y in open_dataset(folder, ignore=255).labels),
         open_dataset(folder, ignore=255).labels, MADE.names, MADE.class_names, "s", ignore=255,
     )  # fmt: skip
-    assert sum("its own label" in p.what for p in check_dataset(binary)) == 5
+    assert sum("are the same picture" in p.what for p in check_dataset(binary)) == 5
 
 
 def test_the_commands_that_measure_take_the_number(folder, run, tmp_path, capsys):

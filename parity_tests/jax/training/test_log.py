@@ -40,7 +40,7 @@ def test_a_log_that_cannot_grow_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"the disk is full [^;]*$"):  # nothing is saved yet
         append_log(tmp_path / "log.jsonl", {"step": 1})
     (tmp_path / "state" / "1").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"the disk is full .*go on with --resume"):
+    with pytest.raises(InputError, match=r"the disk is full .*continue with --resume"):
         append_log(tmp_path / "log.jsonl", {"step": 1})
 
 

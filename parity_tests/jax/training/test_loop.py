@@ -25,7 +25,7 @@ def test_numbers_of_objects_do_not_train_a_network_of_classes(tmp_path):
     training, validation = (
         replace(part, instances=membrane_instances(6, 40, 0)[: len(part)]) for part in split(membranes(6, 40, 0))
     )
-    with pytest.raises(InputError, match="number objects of one class, the network tells 3 apart"):
+    with pytest.raises(InputError, match="number objects of one class, the network predicts 3"):
         train(NARROW.replace(out_channels=3), TWO_STEPS, training, validation, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -56,9 +56,11 @@ def test_a_signal_ends_the_run_however_often_it_measures(tmp_path, every):
 
 def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
     wild = SIX_STEPS.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, clip=None)
-    with pytest.raises(InputError, match="its weights are too large already: begin anew, with a lower learning_rate"):
+    with pytest.raises(
+        InputError, match="its weights are already too large: start a new run with a lower learning_rate"
+    ):
         train(PAPER, wild, *data(), tmp_path / "run")
-    with pytest.raises(InputError, match="its weights are too large already"):  # as was told
+    with pytest.raises(InputError, match="its weights are already too large"):  # as was told
         train(PAPER, wild.replace(learning_rate=1e-3, clip=1.0), *data(), tmp_path / "run", resume=True)
     # What huge steps have left is finite, yet nothing to learn from; a run that only just failed is.
     train(PAPER, wild.replace(steps=1, learning_rate=1e-3), *data(), tmp_path / "mild")
@@ -75,7 +77,7 @@ def test_a_layer_that_cannot_be_found_does_not_hide_what_happened(tmp_path, monk
 
     monkeypatch.setattr("unet_jax.training.trainer.first_not_finite", search)
     wild = SIX_STEPS.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, clip=None)
-    with pytest.raises(InputError, match=r"not finite in step \d+ \(batch of membranes-\d+\); .*--resume takes either"):
+    with pytest.raises(InputError, match=r"not finite in step \d+ \(batch of membranes-\d+\); .*changed with --resume"):
         train(PAPER, wild, *data(), tmp_path / "run")
 
 

@@ -29,7 +29,7 @@ def test_every_setting_has_a_name_of_its_own():
     names = [each.name for group in groups for each in fields(group)]
     assert len(names) == len(set(names))
     assert TrainSettings.from_dict(settings.to_dict(), "here") == settings
-    with pytest.raises(InputError, match="no such settings: stepz"):
+    with pytest.raises(InputError, match="unknown settings: stepz"):
         settings.replace(steps=3, stepz=4)
     with pytest.raises(InputError, match=r"here: not the settings .*'colour'"):
         TrainSettings.from_dict({"augmentation": {"colour": 1}}, "here")
@@ -49,7 +49,7 @@ def test_what_a_loss_would_ignore_is_refused(loss, extra):
     if loss == "focal" and "smoothing" not in extra:
         assert TrainSettings().replace(loss=loss, **extra).loss.weighted
         return
-    with pytest.raises(InputError, match=f"which the loss {loss} does not have; set it to (0.0|False)"):
+    with pytest.raises(InputError, match=f"which the loss {loss} does not support; set it to (0.0|False)"):
         TrainSettings().replace(loss=loss, **extra)
 
 
@@ -76,12 +76,12 @@ def test_shares_are_below_one(name, value):
     ("changes", "words"),
     [
         ({"loss": "focal"}, "loss is focal; it must be cross_entropy or dice or cross_entropy"),
-        ({"smoothing": 0.1}, "smoothing is 0.1, which classes that overlap do not have; set it to 0.0"),
+        ({"smoothing": 0.1}, "smoothing is 0.1, which overlapping classes do not support; set it to 0.0"),
         ({"border_weight": 10.0}, "set it to 0.0"),
         ({"balance": True}, "set it to False"),
-        ({"select": "v_rand"}, "there are iou and dice"),
+        ({"select": "v_rand"}, "have only iou and dice"),
         ({"objects": True}, "left out with labels overlapping"),
-        ({"class_numbers": "1-3;x"}, "no number"),
+        ({"class_numbers": "1-3;x"}, "neither a number"),
     ],
 )
 def test_classes_that_overlap_have_losses_and_measures_of_their_own(changes, words):

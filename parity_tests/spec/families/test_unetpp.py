@@ -26,7 +26,9 @@ def test_a_pruned_unetpp_gives_what_that_column_gave(level):
 
 
 def test_only_a_supervised_unetpp_can_be_pruned():
-    with pytest.raises(InputError, match="cannot prune to level 4: that takes deep_supervision and a level in 1 … 3"):
+    with pytest.raises(
+        InputError, match="cannot prune to level 4: pruning needs deep_supervision and a level in 1 … 3"
+    ):
         FAMILIES["unet++-deep"].pruned(4)
     with pytest.raises(InputError, match="cannot prune"):
         FAMILIES["unet++"].pruned(1)

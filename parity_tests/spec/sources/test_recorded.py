@@ -65,7 +65,7 @@ def test_what_does_not_fit_is_named(name):
 def test_copies_that_differ_are_named():
     theirs = arrays("nnunet_plain_2d")
     key = "decoder.encoder.stages.1.0.convs.0.conv.weight"
-    with pytest.raises(InputError, match=f"no copies of one tensor.*{key}"):
+    with pytest.raises(InputError, match=f"not copies of one tensor.*{key}"):
         imported("nnunet_plain_2d", {**theirs, key: theirs[key] + 1})
 
 
@@ -84,7 +84,7 @@ def test_half_of_a_checkpoint_names_the_nearest_source():
         InputError, match=r"nearest is monai-basicunet .*, of which upcat_4\.convs\.conv_0\.conv\.weight is"
     ):
         sources.recognise(half, "half.pth")
-    with pytest.raises(InputError, match="it holds no tensors"):
+    with pytest.raises(InputError, match="it contains no tensors"):
         sources.recognise({}, "empty.pth")
 
 

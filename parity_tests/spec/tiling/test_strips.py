@@ -123,8 +123,8 @@ def test_zeros_for_a_row_that_was_kept_are_seen(monkeypatch):
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (CASES["paper"].replace(norm="instance"), "whole image at once"),
-        (FAMILIES["multiresunet"], "cannot compute add"),
+        (CASES["paper"].replace(norm="instance"), "depends on the whole image"),
+        (FAMILIES["multiresunet"], "does not support add"),
     ],
 )
 def test_a_network_without_strips_is_refused(config, told):

@@ -19,7 +19,7 @@ CHECKPOINT = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 0), DataSpec((0.5,)
 def test_another_head_keeps_the_rest():
     adapted = adapt(CHECKPOINT, class_names=("x", "y", "z"))
     assert adapted.fresh == ("head.weight", "head.bias")
-    assert adapted.note == "32 of 34 tensors taken; 1 layer begins anew (head)"
+    assert adapted.note == "32 of 34 tensors used; 1 layer is initialised at random (head)"
     assert adapted.checkpoint.data == DataSpec((0.5,), (0.2,), ("x", "y", "z"))
     for name, tensor in adapted.checkpoint.tensors.items():
         if name not in adapted.fresh:
@@ -35,13 +35,13 @@ def test_other_channels_drop_the_normalisation():
     adapted = adapt(CHECKPOINT, in_channels=3)
     assert adapted.fresh == ("encoder.0.conv1.weight",)
     assert adapted.checkpoint.data.mean == ()
-    assert adapted.note.endswith("not taken: the normalisation")
+    assert adapted.note.endswith("not used: the normalisation")
 
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="2 class names for 3 classes"):
         adapt(CHECKPOINT, out_channels=3, class_names=("a", "b"))
-    with pytest.raises(InputError, match="of the architecture 'unet', the network of 'm-net'"):
+    with pytest.raises(InputError, match="for the architecture 'unet', the network is 'm-net'"):
         take_weights(CHECKPOINT, preset("m-net"))
     with pytest.raises(InputError, match="the widths must be equal"):
         take_weights(CHECKPOINT, CONFIG.replace(widths=(7, 9), in_channels=2, out_channels=5))
@@ -58,9 +58,9 @@ def test_every_architecture_takes_another_number_of_classes(name):
 def test_both_twins_open_it_alike_and_say_so(twin, tmp_path):
     package = importlib.import_module(twin)
     CHECKPOINT.save(tmp_path)
-    with pytest.warns(UserWarning, match=r"32 of 34 tensors taken; 1 layer begins anew \(head\)"):
+    with pytest.warns(UserWarning, match=r"32 of 34 tensors used; 1 layer is initialised at random \(head\)"):
         model = package.from_pretrained(tmp_path, out_channels=3, class_names=("x", "y", "z"))
-    with pytest.warns(UserWarning, match="begins anew"):
+    with pytest.warns(UserWarning, match="initialised at random"):
         again = package.UNet.from_pretrained(tmp_path, class_names=("x", "y", "z"))
     tensors = importlib.import_module(f"{twin}.weights").tensors
     expected = adapt(CHECKPOINT, class_names=("x", "y", "z")).checkpoint.tensors

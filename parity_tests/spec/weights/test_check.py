@@ -1,4 +1,4 @@
-"""Tensors that are missing, extra or of another shape are named."""
+"""Tensors that are missing, extra or with another shape are named."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ def test_each_kind_of_difference_is_named_with_its_place():
     with pytest.raises(InputError) as caught:
         check_tensors(GRAPH, tensors, "a.safetensors")
     message = str(caught.value)
-    assert message.startswith("a.safetensors: the tensors are not those of the config; 1 missing: head.bias; ")
+    assert message.startswith("a.safetensors: the tensors do not match the config; 1 missing: head.bias; ")
     assert "1 not part of this network: extra" in message
     assert "head.weight (1, 2), not (2, 2, 1, 1)" in message
 
 
 def test_parts_of_a_path_are_joined_by_dots():
     found = differences({("a", "b"): (1,)}, {("a", "c"): np.zeros(1)})
-    assert found == {"missing": ["a.b"], "not part of this network": ["a.c"], "of another shape": []}
+    assert found == {"missing": ["a.b"], "not part of this network": ["a.c"], "with another shape": []}
     assert listed(found) == ["1 missing: a.b", "1 not part of this network: a.c"]
 
 

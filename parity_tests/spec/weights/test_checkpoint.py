@@ -67,7 +67,7 @@ def edit_tensors(folder, change):
         (lambda f: edit_tensors(f, lambda t: t.update(extra=np.zeros(1))), "1 not part of this network: extra"),
         (lambda f: edit_tensors(f, lambda t: t.update({"head.bias": np.zeros(9)})), "head.bias (9,), not (1,)"),
         (lambda f: edit_config(f, depth=3), "unknown key 'depth'"),
-        (lambda f: edit_config(f, widths=[2, 4]), "of another shape"),
+        (lambda f: edit_config(f, widths=[2, 4]), "with another shape"),
         (lambda f: edit_config(f, data={"mean": [1]}), "data.mean has 1 numbers, data.std 0"),
         (lambda f: edit_config(f, data={"mean": [1], "std": [0]}), "data.std above zero"),
         (lambda f: edit_config(f, data={"mean": [1, 2], "std": [1, 1]}), "2 numbers for 1 channels"),
@@ -133,6 +133,6 @@ def test_a_new_folder_appears_whole_or_not_at_all(folder, tmp_path, monkeypatch)
 
 
 def test_tensors_of_another_network_are_not_saved(tmp_path):
-    with pytest.raises(InputError, match="not those of the config"):
+    with pytest.raises(InputError, match="do not match the config"):
         Checkpoint(preset("paper", widths=(2, 3)), random_tensors(CONFIG.graph, 0)).save(tmp_path / "x")
     assert not (tmp_path / "x").exists()

@@ -75,6 +75,6 @@ def test_what_is_no_normalisation_is_refused(values, words):
 
 @pytest.mark.parametrize("spec", [DataSpec(normalization="image"), DataSpec((0.5,), (0.2,), nodata=0.0)])
 def test_programs_with_one_mean_and_std_refuse_the_others(spec):
-    with pytest.raises(InputError, match="the page normalises by one mean"):
+    with pytest.raises(InputError, match="the page supports only normalisation by one mean"):
         spec.check_affine("the page")
     DataSpec((0.5,), (0.2,)).check_affine("the page")

@@ -88,7 +88,7 @@ def test_a_change_reaches_the_members():
         ({"members": 0}, "members is 0; it must be 1 to 64"),
         ({"members": 65}, "members is 65"),
         ({"member": EnsembleConfig.of(SAME, 2)}, "member is an ensemble"),
-        ({"member": preset("probabilistic-unet", widths=(2, 3))}, "which draws many segmentations"),
+        ({"member": preset("probabilistic-unet", widths=(2, 3))}, "which samples segmentations"),
     ],
 )
 def test_what_is_no_ensemble_is_refused(changes, message):
@@ -106,14 +106,14 @@ def test_what_is_no_ensemble_is_refused(changes, message):
         (member(1, overlapping=True), "its overlapping is True, that of a False"),
         (member(1, normalization="image", mean=(), std=()), "its normalization is image, that of a dataset"),
         (member(1, reading={"channels": "first"}), "its reading is"),
-        (member(1, normalization="ct", low=(0.0, 0.0), high=(1.0, 1.0)), "members prepare images alike"),
+        (member(1, normalization="ct", low=(0.0, 0.0), high=(1.0, 1.0)), "members must prepare images alike"),
     ],
     ids=["network", "names", "overlap", "normalisation", "reading", "ct"],
 )
 def test_members_that_do_not_match_are_refused(other, message):
     with pytest.raises(InputError, match=message):
         join([member(0), other], ["a", "b"])
-    with pytest.raises(InputError, match="needs a checkpoint or more"):
+    with pytest.raises(InputError, match="needs at least one checkpoint"):
         join([])
 
 

@@ -80,9 +80,9 @@ def test_to_the_hub_and_back(model, tmp_path, monkeypatch):
     assert hub.calls[-1] == ("me/cells", "abc123", ("*.json", "*.safetensors", "*.md"))
     again = unet_jax.tensors(unet_jax.from_pretrained("me/cells"))
     assert all(np.array_equal(again[name], tensor.numpy()) for name, tensor in model.state_dict().items())
-    with pytest.raises(InputError, match=r"the hub does not give me/none \(404: me/none\)"):
+    with pytest.raises(InputError, match=r"the hub did not send me/none \(404: me/none\)"):
         unet_torch.from_pretrained("me/none")
-    with pytest.raises(InputError, match="no repository of the hub"):
+    with pytest.raises(InputError, match="not a repository of the hub"):
         model.push_to_hub("cells")
 
 

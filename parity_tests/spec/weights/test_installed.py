@@ -42,14 +42,16 @@ def test_an_unknown_name_is_one_line_with_the_known_ones(package):
         find_network("nuclai")
     assert str(caught.value) == (
         "no checkpoint at nuclai: no such folder, and no installed network of this name; installed: nuclei, other-cells"
-        "; did you mean 'nuclei'?; pip install unet-weights brings nuclei and membranes"
+        "; did you mean 'nuclei'?; pip install unet-weights installs nuclei and membranes"
     )
 
 
 def test_without_a_package_the_line_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("unet_spec.weights.installed.entry_points", lambda **_: ())
-    with pytest.raises(InputError, match=r"none is installed; pip install unet-weights brings nuclei and membranes$"):
+    with pytest.raises(
+        InputError, match=r"no network is installed; pip install unet-weights installs nuclei and membranes$"
+    ):
         find_folder("nuclei")
 
 
@@ -57,7 +59,7 @@ def test_without_a_package_the_line_says_how_to_get_it(tmp_path, monkeypatch):
 def test_what_exists_here_goes_before_and_one_line_says_so(package, tmp_path, kind):
     here = tmp_path / "here" / "nuclei"
     here.mkdir() if kind == "folder" else here.touch() if kind == "file" else here.symlink_to("nowhere")
-    with pytest.warns(UserWarning, match="^the nuclei in this folder is taken, not the network nuclei of tiny-weights"):
+    with pytest.warns(UserWarning, match="^the nuclei in this folder is used, not the network nuclei of tiny-weights"):
         assert str(find_network("nuclei")) == "nuclei"
 
 
@@ -76,7 +78,7 @@ def flip_a_bit(package):
 
 
 DAMAGES = {
-    "a bit": (flip_a_bit, "model.safetensors is not the file that was installed"),
+    "a bit": (flip_a_bit, "model.safetensors differs from the file that was installed"),
     "a file": (lambda package: (package / "nuclei" / "config.json").unlink(), "no checkpoint at "),
     "an entry": (
         lambda package: next(package.parent.glob("*.dist-info/entry_points.txt")).write_text(

@@ -33,7 +33,7 @@ def test_the_logits_are_divided(name):
 def test_a_network_without_such_weights_is_refused_and_an_ensemble_of_it_is_not(name):
     config = FAMILIES[name]
     checkpoint = Checkpoint(config, random_tensors(config.graph, 0, np.float64))
-    with pytest.raises(InputError, match=f"the logits of {config.architecture} cannot be divided"):
+    with pytest.raises(InputError, match=f"the logits of {config.architecture} cannot be scaled"):
         with_temperature(checkpoint, 2.0)
     alone = join([checkpoint]).checkpoint
     assert isinstance(alone.config, EnsembleConfig)

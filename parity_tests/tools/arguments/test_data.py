@@ -36,9 +36,9 @@ def test_files_and_decisions_are_accounted_for(tmp_path, capsys):
     lines = account_for(data)
     assert lines == [
         f"files: {2 * len(GREY)} paired, 1 left out",
-        "left out, an ending that is not read (.txt): " + ("images/notes.txt"),
+        "left out, unsupported file ending (.txt): " + ("images/notes.txt"),
     ]
-    left_out = {str(plain / "images" / "notes.txt"): "an ending that is not read (.txt)"}
+    left_out = {str(plain / "images" / "notes.txt"): "unsupported file ending (.txt)"}
     assert accounted(data)["files_left_out"] == left_out
     assert account_for(open_data("synthetic")) == []
 
@@ -62,5 +62,5 @@ def test_words_for_synthetic_cells(monkeypatch, capsys, tmp_path):
     said = capsys.readouterr().err
     for word in ("synthetic,", "synthetic:phase-contrast", "synthetic:dic"):
         assert word in said
-    with pytest.raises(InputError, match="not volumes"):
+    with pytest.raises(InputError, match="generates 2-D images"):
         open_data("synthetic:dic", 3)

@@ -47,4 +47,4 @@ def test_a_fused_model_of_bytes_is_not_compared_on_an_image_of_other_values(tmp_
     )
     finding = fused_finding(bundle)
     assert finding is not None
-    assert (finding.ok, finding.note) == (None, "it takes bytes, the golden image is float32")
+    assert (finding.ok, finding.note) == (None, "its input is uint8, the golden image is float32")

@@ -53,7 +53,7 @@ def test_without_matplotlib_the_measurement_is_kept_and_no_file_is_replaced_unas
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     command = ["bench", str(bundle.folder), "--size", "28", "--rounds", "1", "--out", str(tmp_path / "b.json")]
     assert main(command) == 0
-    assert "without a picture" in " ".join(capsys.readouterr().err.split())
+    assert "without a chart" in " ".join(capsys.readouterr().err.split())
     assert [p.name for p in tmp_path.iterdir()] == ["b.json"]
     monkeypatch.setattr(bench_measure, "bench_bundle", lambda *_: pytest.fail("the check comes first"))
     before = (tmp_path / "b.json").read_text()

@@ -46,8 +46,8 @@ ONNX_FILES = {
     "empty": (lambda content: b"", "is empty"),
     "truncated": (lambda content: content[: len(content) // 2], "is not an ONNX model"),
     "plain text": (lambda content: b"not a model at all\n" * 9, "ONNX model"),
-    "NaN weights": (onnx_with_nan, "holds NaN or infinite values"),
-    "another network": (None, "is another network than|does not say|lacks the tensor"),
+    "NaN weights": (onnx_with_nan, "contains NaN or infinite values"),
+    "another network": (None, "is a different network than|does not state|lacks the tensor"),
 }
 
 
@@ -82,11 +82,11 @@ MANIFESTS = {
     "key added": (lambda b: edit(b, lambda m: m.update(colour=1)), "'colour' was unexpected"),
     "path out": (
         lambda b: edit(b, lambda m: m["files"].update({"../../etc/passwd": {"sha256": "0" * 64, "bytes": 1}})),
-        "no name of a file inside",
+        "not the name of a file inside",
     ),
     "absolute path": (
         lambda b: edit(b, lambda m: m["files"].update({"/etc/passwd": {"sha256": "0" * 64, "bytes": 1}})),
-        "no name of a file inside",
+        "not the name of a file inside",
     ),
     "precision's file out": (
         lambda b: edit(b, lambda m: m["precisions"][0].update(file="../model.onnx")),
@@ -138,7 +138,7 @@ def test_an_image_that_the_network_cannot_take_is_refused(case, command, work, c
 @pytest.mark.parametrize(
     ("images", "told"),
     [
-        (np.zeros((0, 40, 40, 1), np.uint8), "hold no pixel"),
+        (np.zeros((0, 40, 40, 1), np.uint8), "have no pixels"),
         (np.zeros((40, 40, 1), np.uint8), "3 axes"),
         (np.zeros((1, 40, 40, 2), np.uint8), "2 channels"),
         (np.zeros((1, 40, 40, 1), np.int64), "int64"),
@@ -152,7 +152,7 @@ def test_an_array_that_the_network_cannot_take_is_refused(written, images, told)
 
 def test_a_tile_and_an_input_that_are_too_small(written):
     predictor = load(written / "bundle", "onnx")
-    with pytest.raises(InputError, match="a tile of 10 is too small for this network; the least that works is"):
+    with pytest.raises(InputError, match="a tile of 10 is too small for this network; the minimum is"):
         predictor(np.zeros((1, 80, 80, 1), np.uint8), tile=10)
     with pytest.raises(InputError, match="nearest valid"):
         predictor.runtime.run(np.zeros((1, 9, 9, 1), np.float32))

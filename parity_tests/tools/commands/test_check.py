@@ -67,7 +67,7 @@ def test_a_bundle_is_signed_and_verified_by_commands(tmp_path, capsys):
     assert exported["digest"] in capsys.readouterr().out
     (bundle / "notes.txt").write_text("mine")
     assert main(["check", f"{bundle}", "--verify", f"{public}"]) == 2
-    assert capsys.readouterr().err.strip() == f"unet: {bundle}: is not what was signed: added: notes.txt"
+    assert capsys.readouterr().err.strip() == f"unet: {bundle}: changed after it was signed: added: notes.txt"
     assert main(["check", f"{tmp_path}/net", "--verify", f"{public}"]) == 2
     assert "--verify is for bundles" in capsys.readouterr().err
     assert main(["export", f"{tmp_path}/net", "-o", f"{tmp_path}/one.onnx", "--sign", f"{private}"]) == 2

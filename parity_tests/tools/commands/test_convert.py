@@ -121,7 +121,7 @@ def test_convert_prunes_a_supervised_unetpp(tmp_path, capsys):
     x = np.random.default_rng(0).normal(size=(1, 16, 24, 1)).astype(np.float32)
     wanted = whole.config.graph.activations(whole.tensors, x, keep=("heads.1",))["heads.1"]
     np.testing.assert_array_equal(cut.config.graph.forward(cut.tensors, x), wanted)
-    for folder, level, told in (("whole", 4, "cannot prune to level 4"), ("cut", 1, "takes deep_supervision")):
+    for folder, level, told in (("whole", 4, "cannot prune to level 4"), ("cut", 1, "needs deep_supervision")):
         assert unet("convert", tmp_path / folder, tmp_path / "none", "--prune", level) == 2
         assert told in capsys.readouterr().err
     checkpoint_of(PROBABILISTIC).save(tmp_path / "other")

@@ -87,7 +87,7 @@ def test_onnx_is_blamed_for_a_wrong_node(folders, capsys, monkeypatch):
     ("arguments", "told"),
     [
         (["nowhere"], "no checkpoint at"),
-        (["a", "rgb"], "other channels"),
+        (["a", "rgb"], "different channels"),
         (["a", "--runtimes", "onnx", "torch", "--dtype", "float64"], "float32"),
         (["a", "--runtimes", "jax", "reference", "--backward"], "no backward pass"),
         (["a", "-o", "plot.pdf"], ".png, .svg"),
@@ -120,7 +120,7 @@ DEEP = preset("unet++-deep", widths=(3, 4), in_channels=1)
     [
         (DEEP, preset("unet++", widths=(3, 4, 5), in_channels=1), 1, "diverges first at"),
         (DEEP, preset("m-net", widths=(3, 4, 5), in_channels=1), 2, "no module has the same path on both sides"),
-        (preset("same", widths=(2, 2, 2, 2)), preset("paper", widths=(2, 2, 2, 2)), 2, "no small image fits both"),
+        (preset("same", widths=(2, 2, 2, 2)), preset("paper", widths=(2, 2, 2, 2)), 2, "no small image size fits both"),
     ],
     ids=["alike", "foreign", "sizes"],
 )
@@ -152,7 +152,7 @@ def test_weights_that_are_not_finite_differ_from_themselves(tmp_path, capsys):
     tensors = {**checkpoint.tensors, name: checkpoint.tensors[name] * np.float32(np.nan)}
     dataclasses.replace(checkpoint, tensors=tensors).save(tmp_path / "a")
     assert unet("diff", tmp_path / "a", "--runtimes", "reference", "torch") == 2
-    assert f"{name} holds NaN" in capsys.readouterr().err
+    assert f"{name} contains NaN" in capsys.readouterr().err
 
 
 def test_activations_that_overflow_on_both_sides_differ(tmp_path, capsys):

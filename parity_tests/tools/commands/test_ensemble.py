@@ -33,7 +33,7 @@ def test_folds_become_one_checkpoint(folds, tmp_path, capsys):
     assert main(["ensemble", str(folds), "-o", str(tmp_path / "e"), "--licence", "cc0-1.0"]) == 0
     told = capsys.readouterr()
     assert "the mean of these 3 networks (U-Net, " in told.out
-    assert "each is given its own images" in told.err
+    assert "each member normalises images by its own" in told.err
     found = Checkpoint.load(tmp_path / "e")
     for number, fold in enumerate((1, 2, 10)):  # by number, not by letter
         own = Checkpoint.load(folds / f"fold-{fold}/best")
@@ -76,8 +76,8 @@ def test_one_line_for_what_cannot_be_joined(folds, tmp_path, capsys):
     other = save(tmp_path / "other", config=CONFIG.replace(widths=(2, 4)))
     out = tmp_path / "e"
     assert "widths is [2, 4], that of" in refused(capsys, "ensemble", one, other, "-o", out)
-    assert "named twice" in refused(capsys, "ensemble", one, one, "-o", out)
-    assert "no run with a best/" in refused(capsys, "ensemble", tmp_path / "nowhere", "-o", out)
+    assert "listed twice" in refused(capsys, "ensemble", one, one, "-o", out)
+    assert "nor a run with a best/" in refused(capsys, "ensemble", tmp_path / "nowhere", "-o", out)
     assert "holds the member" in refused(capsys, "ensemble", one, "-o", one)
     assert "holds the member" in refused(capsys, "ensemble", folds, "-o", folds / "fold-1")
     (folds / "fold-3").mkdir()

@@ -89,4 +89,4 @@ def test_surface_scores_are_those_of_the_predicted_classes_and_their_unit_is_sai
     assert {name: scores[name] for name in expected.scores} == pytest.approx(expected.scores)
     assert 0 < expected.scores["surface_dice"] < 1
     assert main(["evaluate", str(checkpoint), str(data), "--surface", "1.5"]) == 0
-    assert "surface distances and their tolerance, 1.5, are in pixels" in capsys.readouterr().err
+    assert "unit of the surface distances and of --surface 1.5: pixels" in capsys.readouterr().err

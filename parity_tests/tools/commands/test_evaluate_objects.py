@@ -62,7 +62,7 @@ def test_the_table_names_them(data, capsys):
     exact_network(data / "ck")
     assert main(["evaluate", str(data / "ck"), str(data / "data")]) == 0
     found = capsys.readouterr()
-    assert "objects are made by method distance" in found.err
+    assert "settings of the object separation: method distance" in found.err
     for name in ("objects_true", "ap@0.50", "pq@0.75", "ap_mean", "dsb2018", "aji", "split", "merged"):
         assert name in found.out
     assert "ap@0.55" not in found.out

@@ -19,7 +19,7 @@ from .refusals import RTX, point, refused
     [
         (("--precision", "int8"), "int8 must be calibrated"),
         (("--precision", "fp8"), "--calibrate DATA"),
-        (("--precision", "fp16", "fp16"), "given twice"),
+        (("--precision", "fp16", "fp16"), "listed twice"),
         (("--calibrate", "no/such/folder"), "no/such/folder"),
         (("--bake", "softmax", "argmax"), "not both"),
         (("--golden", "no.tif"), "no.tif"),
@@ -45,7 +45,7 @@ def test_one_file_takes_no_precision(name, work, capsys):
 def test_a_checkpoint_with_nan_weights(work, capsys):
     point(head__weight=np.nan).save(work / "checkpoint")
     line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False")
-    assert "head.weight holds NaN" in line
+    assert "head.weight contains NaN" in line
     assert not (work / "new").exists()
 
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_with_nan_weights(work, capsys):
         (("--compute-capabilities", "90"), "TensorRT for RTX builds for"),
         (("--compute-capabilities", "75", "--precision", "bf16"), "75 has no bf16"),
         (("--version-compatible",), "builds no version-compatible engines"),
-        (("--hardware-compatible",), "name several compute capabilities instead"),
+        (("--hardware-compatible",), "list several compute capabilities instead"),
         (("--timing-cache", "no/such/folder/cache"), "cannot write no/such/folder/cache: there is no folder"),
     ],
 )

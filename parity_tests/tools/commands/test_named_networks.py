@@ -118,23 +118,23 @@ def test_training_begins_with_a_network_by_name_and_goes_on(folder, tmp_path, ca
     assert main(["train", "synthetic", *flags, "--weights", "cells", "--steps", "1"]) == 0
     printed = capsys.readouterr().err.replace("\n", " ")
     count = len(Checkpoint.load(folder).tensors)
-    assert f"weights of {folder}: {count} of {count} tensors taken" in printed
+    assert f"weights of {folder}: {count} of {count} tensors used" in printed
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
     assert stored["settings"]["weights"] == str(folder)
     assert main(["train", *flags, "--resume", "--weights", "cells", "--steps", "2"]) == 0
-    assert "going on from step 1" in capsys.readouterr().err
+    assert "continuing from step 1" in capsys.readouterr().err
 
 
 def test_a_network_by_name_as_config_is_taken_without_its_weights(folder, tmp_path, capsys):
     flags = ["--out", str(tmp_path / "run"), "--tile", "44", "--no-report", "--steps", "1"]
     assert main(["train", "synthetic", *flags, "--config", "cells"]) == 0
-    assert "its network is taken, not its weights" in capsys.readouterr().err.replace("\n", " ")
+    assert "only its network is used, with new weights" in capsys.readouterr().err.replace("\n", " ")
     assert Checkpoint.load(tmp_path / "run" / "last").config == CONFIG
 
 
 def test_nothing_is_written_into_an_installed_package(folder, capsys):
     assert main(["evaluate", "cells", "synthetic", "--choose-objects"]) == 2
-    assert "cells is of an installed package: copy it with unet convert cells FOLDER" in capsys.readouterr().err
+    assert "cells belongs to an installed package: copy it with unet convert cells FOLDER" in capsys.readouterr().err
 
 
 def test_a_folder_of_the_name_wins_and_the_command_says_so(folder, capsys):

@@ -56,7 +56,7 @@ def test_a_flat_image_is_no_volume(tmp_path, capsys):
             )
             == 0
         )
-        assert ("one plane, where the network takes volumes" in capsys.readouterr().err) == warned
+        assert ("a single plane, but the network takes volumes" in capsys.readouterr().err) == warned
 
 
 def test_a_folder_of_images_gives_one_line_with_the_share_of_each_class(checkpoint, tmp_path, capsys):

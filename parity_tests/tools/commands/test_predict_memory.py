@@ -39,7 +39,7 @@ def test_the_least_memory_that_is_named_is_enough(case, tmp_path, capsys):
     command = [*case[2], "-o", str(tmp_path / "o.npy"), "--memory"]
     assert main([*command, "1MiB"]) == 2
     error = capsys.readouterr().err.replace("\n", " ")
-    named = re.search(r"the least that works is ([\d.]+) (MiB|GiB), of which the process has", error)
+    named = re.search(r"the minimum is ([\d.]+) (MiB|GiB), of which the process already uses", error)
     assert named, error
     assert main([*command, f"{float(named[1]) + 0.01 * (named[2] == 'GiB')}{named[2]}"]) == 0
 
@@ -47,10 +47,10 @@ def test_the_least_memory_that_is_named_is_enough(case, tmp_path, capsys):
 BAD = {
     "output exists": (["-o", "{tmp}/in.npy.old.npy"], "exists; --overwrite replaces it"),
     "the image itself": (["-o", "{tmp}/in.npy", "--overwrite"], "in.npy itself; choose another name"),
-    "a shard out of range": (["-o", "{tmp}/o.npy", "--shard", "4/3"], "does not exist; give i/n"),
-    "a tile too small": (["-o", "{tmp}/o.npy", "--tile", "20"], "the least that works is"),
-    "no amount": (["-o", "{tmp}/o.npy", "--memory", "much"], "no amount of memory"),
-    "too little memory": (["-o", "{tmp}/o.npy", "--memory", "1MiB"], "the least that works is"),
+    "a shard out of range": (["-o", "{tmp}/o.npy", "--shard", "4/3"], "is not a part; give i/n"),
+    "a tile too small": (["-o", "{tmp}/o.npy", "--tile", "20"], "the minimum is"),
+    "not an amount": (["-o", "{tmp}/o.npy", "--memory", "much"], "not an amount of memory"),
+    "too little memory": (["-o", "{tmp}/o.npy", "--memory", "1MiB"], "the minimum is"),
     "strips in onnx": (["-o", "{tmp}/o.npy", "--strips", "--runtime", "onnx"], "add --runtime torch"),
     "strips of tiles": (["-o", "{tmp}/o.npy", "--strips", "--tile", "60"], "--strips needs no tiles"),
     "logits in uint8": (["-o", "{tmp}/o.npy", "--dtype", "uint8"], "cannot be written as uint8"),

@@ -25,7 +25,7 @@ def test_the_command_goes_from_nifti_to_nifti(tmp_path, capsys):
     np.testing.assert_array_equal(np.asarray(found.dataobj).T, stored.labels)
     np.testing.assert_allclose(found.affine, AFFINE, atol=1e-5)
     assert main(command) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "exists; --overwrite" in capsys.readouterr().err
     one = [str(images / "case_0000.nii.gz"), "-o", str(tmp_path / "p.nii")]
     assert main(["predict", str(model), *one, "--output", "probabilities", "--json"]) == 0  # in PyTorch
     chances = np.asarray(nibabel.load(tmp_path / "p.nii").dataobj).T
@@ -71,7 +71,7 @@ def test_a_case_that_is_refused_keeps_no_other_from_its_result(tmp_path, capsys)
     command = ["predict", str(model), str(images), "-o", str(tmp_path / "out"), "--runtime", "torch", "--json"]
     assert main(command) == 2
     told = capsys.readouterr()
-    assert "1 of 2 were not segmented: bad;" in told.err
+    assert "1 of 2 failed: bad;" in told.err
     assert {r["case"]: "error" in r for r in json.loads(told.out)["images"]} == {"bad": True, "case": False}
     np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "out/case.nii.gz").dataobj).T, stored.labels)
     assert main([*command, "--skip-existing"]) == 2

@@ -136,7 +136,7 @@ def test_a_folder_of_the_user_is_neither_filled_nor_deleted(case, tmp_path, caps
     part.mkdir()
     (part / "precious.txt").write_text("precious")
     assert main([*case[2], "-o", str(target)]) == 2
-    assert "holds precious.txt, which no prediction wrote" in capsys.readouterr().err
+    assert "contains precious.txt, which is not from a prediction" in capsys.readouterr().err
     assert [p.name for p in part.iterdir()] == ["precious.txt"]
     assert not target.exists()
     own = tmp_path / "mine.zarr"

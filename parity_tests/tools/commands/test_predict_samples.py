@@ -51,8 +51,8 @@ def test_predict_draws_samples_as_pages(probabilistic, capsys):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (("--samples", 2, "--augment", "flips"), "--samples draws whole segmentations"),
-        (("--samples", 2, "--shard", "1/2"), "--samples draws whole segmentations"),
+        (("--samples", 2, "--augment", "flips"), "--samples cannot be combined"),
+        (("--samples", 2, "--shard", "1/2"), "--samples cannot be combined"),
         (("--samples", -1), "neither may be negative"),
     ],
 )

@@ -57,8 +57,8 @@ def test_of_data_that_moved(trained, tmp_path, capsys):
 def test_what_has_no_run_or_no_checkpoint_is_one_line(trained, tmp_path, capsys):
     run, _ = trained
     assert main(["report", str(tmp_path)]) == 2
-    assert "has no run.json; give the folder of a training: unet train DATA --out RUN" in capsys.readouterr().err
+    assert "has no run.json; give the folder of a training run (unet train DATA --out RUN)" in capsys.readouterr().err
     shutil.copytree(run, tmp_path / "begun")
     shutil.rmtree(tmp_path / "begun" / "best")
     assert main(["report", str(tmp_path / "begun")]) == 2
-    assert f"has no best/ yet; unet train --out {tmp_path / 'begun'} --resume goes on" in capsys.readouterr().err
+    assert f"has no best/ yet; unet train --out {tmp_path / 'begun'} --resume continues" in capsys.readouterr().err

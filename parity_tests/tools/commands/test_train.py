@@ -30,9 +30,9 @@ def test_a_command_repeated_with_resume_goes_on(tmp_path, asked, capsys):
     out = tmp_path / "run"
     command = ["train", "synthetic", "--out", str(out), "--recipe", "modern", "--preset", "paper", *NARROW, *FLAGS]
     assert main([*command, "--steps", "1", "--resume"]) == STOPPED
-    assert "run holds no saved state: from the beginning" in capsys.readouterr().err.replace("\n", "")
+    assert "run has no saved state; starting at step 0" in capsys.readouterr().err.replace("\n", "")
     assert main([*command, "--resume"]) == STOPPED, capsys.readouterr().err
-    assert "going on from step 1" in capsys.readouterr().err
+    assert "continuing from step 1" in capsys.readouterr().err
     assert stored(out)["network"]["norm"] == "batch"
     assert [call.resume for call in asked] == [True, True]
 
@@ -100,11 +100,11 @@ def test_a_repetition_goes_on_where_one_says_which(tmp_path, asked, capsys):
     assert main(["train", "synthetic", "--out", str(out), *NARROW, *FLAGS]) == STOPPED
     capsys.readouterr()
     assert main(["train", "--config", str(out / "run.json"), "--resume", "--json"]) == 2
-    assert "--resume needs --out: the run to go on with" in capsys.readouterr().err
+    assert "--resume needs --out, the run to continue" in capsys.readouterr().err
     assert not (tmp_path / "run-2").exists()
     repeat = ["train", "--config", str(out / "run.json"), "--out", str(tmp_path / "again"), "--resume", "--json"]
     assert [main(repeat), main(repeat)] == [STOPPED, STOPPED]
-    assert "going on from step 2" in capsys.readouterr().err
+    assert "continuing from step 2" in capsys.readouterr().err
     assert asked[1].settings == asked[0].settings
     assert asked[1].config == asked[0].config
 
@@ -135,8 +135,8 @@ def test_a_class_that_cannot_be_learnt_is_reported(tmp_path, asked, capsys):
 @pytest.mark.parametrize(
     ("flags", "printed"),
     [
-        (["--coordinator", "localhost:9", "--process", "1"], "--processes 1 --process 1: of several processes"),
-        (["--processes", "2", "--process", "2"], "below their number"),
+        (["--coordinator", "localhost:9", "--process", "1"], "--processes 1 --process 1: number the processes"),
+        (["--processes", "2", "--process", "2"], "from 0 to N - 1"),
         (["--processes", "2"], "cannot join 2 processes"),
     ],
 )
@@ -160,14 +160,14 @@ def test_a_checkpoint_as_config_gives_its_network_and_says_that_its_weights_are_
 ):
     command = ["train", "synthetic", "--tile", "44", *FLAGS[:2], *FLAGS[4:]]
     assert main([*command, "--out", str(tmp_path / "a"), "--config", str(checkpoint)]) == STOPPED
-    said = f"not its weights, so that training begins anew; --weights {checkpoint} begins with them"
+    said = f"with new weights; --weights {checkpoint} starts from its weights"
     assert capsys.readouterr().err.count(said) == 1
     run = stored(tmp_path / "a")
     assert run["network"]["widths"] == [2, 3, 4]
     assert run["settings"]["weights"] is None
     for number, flags in enumerate((["--weights", str(checkpoint)], ["--config", str(checkpoint / "config.json")])):
         assert main([*command, "--out", str(tmp_path / str(number)), *flags]) == STOPPED
-        assert "begins anew" not in capsys.readouterr().err
+        assert "with new weights" not in capsys.readouterr().err
     assert stored(tmp_path / "0")["settings"]["weights"] == str(checkpoint)
 
 
@@ -177,8 +177,8 @@ def test_the_folder_of_a_run_as_config_names_both_ways_on(tmp_path, asked, capsy
     capsys.readouterr()
     assert main(["train", "synthetic", "--out", str(tmp_path / "new"), "--config", str(out), *FLAGS]) == 2
     said = capsys.readouterr().err
-    assert "--config with its run.json repeats the run" in said
-    assert "--weights with its best/ begins with its weights" in said
+    assert "give its run.json to --config to repeat the run" in said
+    assert "its best/ to --weights to start from its weights" in said
     assert not (tmp_path / "new").exists()
     assert main(["train", "--config", str(out / "run.json"), "--out", str(tmp_path / "new"), "--no-report"]) == STOPPED
     assert stored(tmp_path / "new")["network"] == stored(out)["network"]
@@ -192,14 +192,14 @@ def test_what_a_run_takes_of_weights_is_printed_and_resume_takes_no_others(tmp_p
     assert main([*run, str(tmp_path / "other"), "--freeze", "encoder"]) == STOPPED
     printed = capsys.readouterr().err
     count = len(other.graph.params)
-    assert f"weights of {tmp_path / 'other'}: {count - 2} of {count} tensors taken" in printed
-    assert "weights: 1 layer begins anew: head" in printed
+    assert f"weights of {tmp_path / 'other'}: {count - 2} of {count} tensors used" in printed
+    assert "weights: 1 layer is initialised at random: head" in printed
     assert "frozen: encoder" in printed
     assert asked[-1].config.widths == (2, 4)
     assert main([*run, str(tmp_path / "other"), "--freeze", "encoder", "--resume"]) == STOPPED  # as a queue repeats it
-    assert "tensors taken" not in capsys.readouterr().err
+    assert "tensors used" not in capsys.readouterr().err
     assert main([*run, str(tmp_path / "same"), "--freeze", "encoder", "--resume"]) == 2
     printed = capsys.readouterr().err
     assert f"--weights {tmp_path / 'same'} with --resume" in printed
-    assert "goes on with its own weights; leave out --weights" in printed
+    assert "continues with its own weights; leave out --weights" in printed
     assert printed.count("\n") == 1

@@ -30,14 +30,17 @@ def test_training_tells_what_it_does(data, tmp_path, monkeypatch, capsys):
     flags += ["--recipe", "none"]
     assert main(["train", str(data), "--out", str(tmp_path / "run"), *flags]) == 0
     lines = capsys.readouterr().err.splitlines()
-    told = r"U-Net, \d+ parameters, on \d+ x .+; 3 image\(s\) to train on, 1 to measure on; a step takes 1 of 36x36"
+    told = (
+        r"U-Net, \d+ parameters, on \d+ x .+; 3 image\(s\) for training, 1 for validation; a step has "
+        r"1 tile\(s\) of 36x36"
+    )
     assert re.fullmatch(told, lines[0])
     assert lines[1] == f"{data}: 2 classes: background, foreground"
     assert lines[2] == "validation: 1 of 4 images, the last sixth (d)"
     assert lines[3] == "files: 8 paired, 0 left out"
-    assert re.fullmatch(r"compiled programs are kept in .+ \(--compilation-cache none: nowhere\)", lines[4])
+    assert re.fullmatch(r"compiled programs are cached in .+ \(--compilation-cache none: no cache\)", lines[4])
     assert lines[5] == "compiling the training step, 1 tile(s) of 36x36, once; this may take minutes"
-    assert re.fullmatch(r"compiled in \d+ s(, as an earlier run had compiled it)?", lines[6])
+    assert re.fullmatch(r"compiled in \d+ s(, since an earlier run compiled it)?", lines[6])
     number = r"\d\.\d{4}"
     losses = rf"step 2 of 3: loss {number}, validation loss {number}, "
     assert re.fullmatch(losses + r"learning rate 7\.5e-04, \d+\.\d images/s, 0:00:0\d left", lines[9])

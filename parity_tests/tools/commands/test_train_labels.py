@@ -85,7 +85,7 @@ def test_classes_that_overlap_are_trained_on_and_measured(masks, capsys, monkeyp
     assert (best.data.class_names, best.data.overlapping, best.config.out_channels) == (("inner", "outer"), True, 2)
     assert (masks.parent / "run" / "report.html").exists()
     output = printed(capsys, "evaluate", "run/best", "masks")
-    assert "labels read as masks of classes that may overlap, one file a class" in " ".join(output.split())
+    assert "labels read as masks of overlapping classes, one file per class" in " ".join(output.split())
     scores = json.loads(printed(capsys, "evaluate", "run/best", "masks", "--json"))
     assert scores["iou outer"] > 0.6
     assert scores["iou"] == pytest.approx((scores["iou inner"] + scores["iou outer"]) / 2)
@@ -99,6 +99,6 @@ def test_masks_and_a_network_of_one_class_a_pixel_do_not_meet(masks, data, capsy
     run = ["train", "data", "--out", "run", "--widths", "2", "3", "--steps", "1", "--tile", "28", "--no-report"]
     printed(capsys, *run, "--labels", "semantic")
     assert main(["evaluate", "run/best", "masks", "--labels", "overlapping"]) == 2
-    assert "train one with --labels overlapping" in " ".join(capsys.readouterr().err.split())
+    assert "train a network with --labels overlapping" in " ".join(capsys.readouterr().err.split())
     assert main(["train", "masks", "--out", "other"]) == 2
     assert "pass --labels overlapping" in " ".join(capsys.readouterr().err.split())

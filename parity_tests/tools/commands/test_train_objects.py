@@ -35,8 +35,8 @@ def test_the_border_is_a_class_and_the_choice_is_stored(tmp_path, capsys):
     data = folder_of(tmp_path / "data")
     assert train(data, tmp_path / "run", "--objects") == 0
     said = capsys.readouterr()
-    assert "with a border of 2 pixels between objects as a class" in said.err
-    assert "chosen by the validation images" in said.err
+    assert "with a class for the border (2 pixels wide) between objects" in said.err
+    assert "chosen on the validation images" in said.err
     assert "ap_mean" in said.out
     if (tmp_path / "run" / "report.json").exists():  # where matplotlib and jinja2 are installed
         shown = json.loads((tmp_path / "run" / "report.json").read_text())["objects"]
@@ -63,7 +63,7 @@ def test_labels_that_number_no_objects_are_refused(tmp_path, capsys):
 def test_a_distance_head_is_trained_and_kept(tmp_path, capsys):
     data = folder_of(tmp_path / "data")
     assert train(data, tmp_path / "run", "--distance-head") == 0
-    assert "chosen by the validation images" in capsys.readouterr().err
+    assert "chosen on the validation images" in capsys.readouterr().err
     best = Checkpoint.load(tmp_path / "run" / "best")
     assert best.config.distance_head
     assert ObjectSettings.from_dict(best.data.objects, "best").distance == 2

@@ -42,10 +42,13 @@ def test_a_run_that_went_on_otherwise_says_so(tmp_path, monkeypatch, capsys):
     assert (stored["settings"]["steps"], stored["settings"]["learning_rate"]) == (4, 0.5)
     capsys.readouterr()
     assert main(["train", "--config", str(run / "run.json"), "--no-report", "--json"]) == STOPPED
-    assert "went on with other settings (steps 2 → 3; learning_rate None → 0.5 after step 2)" in capsys.readouterr().err
+    assert (
+        "was resumed with other settings (steps 2 → 3; learning_rate None → 0.5 after step 2)"
+        in capsys.readouterr().err
+    )
     assert json.loads((tmp_path / "run-2" / "run.json").read_text())["changed"] == []
     assert main(["train", "--config", str(tmp_path / "run-2" / "run.json"), "--no-report", "--json"]) == STOPPED
-    assert "went on with other settings" not in capsys.readouterr().err
+    assert "was resumed with other settings" not in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -107,5 +110,5 @@ def test_a_stopped_run_leaves_with_the_signals_exit_code(number, tmp_path, monke
     assert main(["train", "synthetic", "--out", str(out), *FLAGS]) == 128 + number
     printed = capsys.readouterr().err
     assert f"unet train synthetic --out '{out}' --resume goes on" in printed
-    assert "cut short after step 1 of 2" in printed
+    assert "stopped after step 1 of 2" in printed
     assert not json.loads((out / "run.json").read_text())["verdict"]["complete"]

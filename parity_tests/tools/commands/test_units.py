@@ -38,11 +38,13 @@ def pixels(scale, dtype, size=(700, 90)):
 def test_both_commands_warn(home, capsys):
     np.save("b.npy", pixels(255, np.float32, (90, 90))[..., 0])
     assert main(["predict", "ck", "b.npy", "-o", "o.npy", "--runtime", "jax", "--json"]) == 0
-    assert "warning: b.npy: values unlike those trained on" in capsys.readouterr().err.replace("\n", " ")
+    assert "warning: b.npy: values differ from those of the training images" in capsys.readouterr().err.replace(
+        "\n", " "
+    )
     for folder, kind in (("images", "u2"), ("labels", "u1")):
         (home / "set" / folder).mkdir(parents=True)
         for name in "pq":
             value = pixels(4095, kind, (60, 60))[..., 0] if kind == "u2" else np.eye(60, dtype=np.uint8)
             np.save(home / "set" / folder / f"{name}.npy", value)
     assert main(["evaluate", "ck", "set", "--runtime", "jax", "--json"]) == 0
-    assert "warning: p: values unlike those trained on" in capsys.readouterr().err.replace("\n", " ")
+    assert "warning: p: values differ from those of the training images" in capsys.readouterr().err.replace("\n", " ")

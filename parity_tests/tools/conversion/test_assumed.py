@@ -21,7 +21,9 @@ def test_predict_says_what_is_still_assumed_and_convert_sets_it(tmp_path, capsys
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8)).save(tmp_path / "i.png")
     predict = [str(tmp_path / "i.png"), "--output", "logits", "--runtime", "torch", "-o"]
     assert main(["predict", str(tmp_path / "a"), *predict, str(tmp_path / "a.npy")]) == 0
-    assert "a: not in the file, assumed: normalisation: none [--mean --std];" in capsys.readouterr().err
+    assert (
+        "a: assumed, since the file does not state it: normalisation: none [--mean --std];" in capsys.readouterr().err
+    )
     options = [
         "--mean",
         "0.5",
@@ -57,7 +59,7 @@ def test_none_states_that_there_is_no_normalisation():
         (([], [], ["a"], None, []), "1 class names for 2 classes"),
         (([], [], [], None, ["padding"]), "give NAME=VALUE"),
         (([], [], [], None, ["padding=odd"]), "padding is 'odd'"),
-        (([], [], [], None, ["widths=[2, 4]"]), "of another shape"),
+        (([], [], [], None, ["widths=[2, 4]"]), "with another shape"),
     ],
 )
 def test_wrong_statements_are_refused(arguments, words):

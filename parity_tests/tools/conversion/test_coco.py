@@ -80,7 +80,7 @@ def test_classes_and_objects(tmp_path):
         ({"annotations": [{"image_id": 5}]}, "not COCO annotations"),
         (
             {"images": [{"id": 0, "file_name": "../a.png", "height": 6, "width": 8}], "annotations": []},
-            "no file name within",
+            "its file name leaves the folder",
         ),
         ({"images": [{"id": 0, "file_name": "c.png", "height": 6, "width": 8}], "annotations": []}, "no such file"),
         (
@@ -112,5 +112,5 @@ def test_categories_that_overlap_become_a_mask_each(tmp_path, capsys):
     assert not unpack_masks(data.labels[0], 2)[..., 1].any()
     categories = [{"id": 7, "name": "a/b"}, {"id": 3, "name": "a:b"}]
     path, _ = annotated(tmp_path, categories=categories)
-    with pytest.raises(InputError, match="categories need names that"):
+    with pytest.raises(InputError, match="categories need distinct names"):
         convert_coco(path, tmp_path, tmp_path / "same", masks=True)

@@ -15,13 +15,13 @@ def script(path):
 
 
 REFUSED = {
-    "TorchScript": (script, "a TorchScript program, which is not run here.*torch.jit.load"),
+    "TorchScript": (script, "a TorchScript program, which is never run here.*torch.jit.load"),
     "torch.export": (
         lambda path: torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), path),
-        "a program of torch.export",
+        "a torch.export program",
     ),
     "npz": (lambda path: np.savez(path.open("wb"), a=np.zeros(3)), r"\.npz"),
-    "npy": (lambda path: np.save(path.open("wb"), np.zeros(3)), "one array of NumPy"),
+    "npy": (lambda path: np.save(path.open("wb"), np.zeros(3)), "a single NumPy array"),
     "gzip": (lambda path: path.write_bytes(b"\x1f\x8b\x08rest"), "gzip"),
     "lfs": (lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid"), "git lfs pull"),
     "web page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "web page"),

@@ -26,7 +26,10 @@ def test_a_folder_of_smp_with_imagenets_statistics(tmp_path, capsys):
     (folder / "config.json").write_text(json.dumps({"encoder_name": "resnet18", "in_channels": 3, "classes": 2}))
     assert main(["convert", str(folder), str(tmp_path / "a")]) == 0
     said = " ".join(capsys.readouterr().err.split())
-    assert "not in the file, assumed: normalisation: none (smp's encoders mostly take imagenet) [--mean --std]" in said
+    assert (
+        "assumed, since the file does not state it: normalisation: none (smp's encoders mostly take "
+        "imagenet) [--mean --std]" in said
+    )
     assert len(Checkpoint.load(tmp_path / "a").data.assumed) == 4
     options = ["--mean", "imagenet", "--std", "imagenet", "--class-names", "a", "b", "--classes", "exclusive"]
     assert main(["convert", str(folder), str(tmp_path / "b"), *options]) == 0
@@ -35,7 +38,7 @@ def test_a_folder_of_smp_with_imagenets_statistics(tmp_path, capsys):
     assert [line.partition(":")[0] for line in data.assumed] == ["network"]
     (folder / "config.json").write_text(json.dumps({"encoder_name": "resnet18", "decoder_interpolation": "bilinear"}))
     assert main(["convert", str(folder), str(tmp_path / "c")]) == 2
-    assert "only 'nearest' is known here" in capsys.readouterr().err
+    assert "only 'nearest' is supported" in capsys.readouterr().err
 
 
 def sharded(folder, tensors):

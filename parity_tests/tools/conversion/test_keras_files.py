@@ -70,7 +70,7 @@ def test_a_keras_file_that_lies_is_refused(tmp_path):
     with h5py.File(tmp_path / "packed.h5", "a") as file:
         del file[place]
         file.create_dataset(place, data=np.zeros((3, 3, 1, 3), np.float32), compression="gzip")
-    with pytest.raises(InputError, match="is no plain array of floats"):
+    with pytest.raises(InputError, match="is not a plain array of floats"):
         read_files(tmp_path / "packed.h5")
 
     content = (tmp_path / "other.h5").read_bytes()

@@ -46,7 +46,7 @@ def test_a_pickle_that_would_run_a_command_is_refused_and_nothing_runs(kind, tmp
         torch.save(values, path, _use_new_zipfile_serialization=kind == "zip")
     assert main(["convert", str(path), str(tmp_path / "ours")]) == 2
     told = capsys.readouterr().err.strip()
-    assert "nothing of it was run" in told
+    assert "no code in it was run" in told
     assert "\n" not in told
     assert not mark.exists()
     assert not (tmp_path / "ours").exists()
@@ -60,7 +60,7 @@ def test_a_pickle_that_would_run_a_command_is_refused_and_nothing_runs(kind, tmp
 FOREIGN = {
     "a list": ([1, 2], "found a list"),
     "no tensors": ({"epoch": 3}, "expected a state_dict"),
-    "another network": ({"features.0.weight": torch.zeros(3)}, "not the weights of our U-Net nor of another network"),
+    "another network": ({"features.0.weight": torch.zeros(3)}, "neither the weights of a network of this project"),
     "sparse": ({"inc.weight": torch.zeros(3, 3).to_sparse()}, "sparse"),
 }
 

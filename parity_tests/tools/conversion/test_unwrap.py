@@ -34,28 +34,28 @@ def raised(state: dict) -> dict:
 
 
 WRAPPED = {
-    "a.pth": (lambda s: behind("module.", s), "names begin with 'module.'"),
-    "b.pth.tar": (lambda s: behind("_orig_mod.", s), "names begin with '_orig_mod.'"),
+    "a.pth": (lambda s: behind("module.", s), "prefix 'module.'"),
+    "b.pth.tar": (lambda s: behind("_orig_mod.", s), "prefix '_orig_mod.'"),
     "c.ckpt": (
         lambda s: {
             "state_dict": behind("model.", s),
             "pytorch-lightning_version": "2.5",
             "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
         },
-        "names begin with 'model.'",
+        "prefix 'model.'",
     ),
     "d.bin": (
         lambda s: {"state_dict": behind("net._orig_mod.", s) | {"loss.weight": torch.ones(2)}},
-        "names begin with 'net._orig_mod.'",
+        "prefix 'net._orig_mod.'",
     ),
     "e.pt": (lambda s: {k.replace("encoder.", "encoder.module."): t for k, t in s.items()}, "34 tensors"),
-    "f.weights": (lambda s: {"model": s, "model_ema": raised(s)}, "also holds model_ema; taken: model; --key"),
+    "f.weights": (lambda s: {"model": s, "model_ema": raised(s)}, "also contains model_ema; used: model; --key"),
     "g.ckpt": (
         lambda s: {"state_dict": behind("ema_model.module.", raised(s)) | behind("model.", s)},
-        "also holds state_dict.ema_model.module; taken: state_dict.model",
+        "also contains state_dict.ema_model.module; used: state_dict.model",
     ),
-    "h.pth": (lambda s: {"teacher": raised(s), "student": s, "epoch": 3}, "also holds teacher; taken: student"),
-    "i.pth": (lambda s: {"swa_model": behind("module.", raised(s)), "weights": s}, "also holds swa_model.module"),
+    "h.pth": (lambda s: {"teacher": raised(s), "student": s, "epoch": 3}, "also contains teacher; used: student"),
+    "i.pth": (lambda s: {"swa_model": behind("module.", raised(s)), "weights": s}, "also contains swa_model.module"),
 }
 
 
@@ -76,7 +76,7 @@ def test_an_averaged_model(model, state, tmp_path, capsys):
     average.update_parameters(model)
     torch.save(average.state_dict(), tmp_path / "a.pt")
     assert main(["convert", str(tmp_path / "a.pt"), str(tmp_path / "out"), "--preset", "same"]) == 0
-    assert "left out, no part of the network: n_averaged" in capsys.readouterr().err
+    assert "left out, since they do not belong to the network: n_averaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("key", ["model_ema", "state_dict_ema.module", "state_dict_ema"])
@@ -90,7 +90,7 @@ def test_key_takes_the_average(key, state, tmp_path, capsys):
     assert main(["convert", str(tmp_path / "a.pth"), str(out), "--preset", "same", "--key", key]) == 0
     np.testing.assert_array_equal(Checkpoint.load(out).tensors["head.bias"], state["head.bias"].numpy() + 1)
     assert main(["convert", str(tmp_path / "a.pth"), str(out), "--preset", "same", "--key", "foo"]) == 2
-    assert "no weights under 'foo'; --key takes model, " in capsys.readouterr().err
+    assert "no weights under 'foo'; choices for --key: model, " in capsys.readouterr().err
 
 
 def test_safetensors_with_a_prefix_and_a_strangers_config(state, tmp_path):

@@ -62,7 +62,7 @@ def test_of_another_project_the_state_dict_is_read(checkpoint, package, tmp_path
 def test_a_package_without_weights_of_a_known_kind(package, tmp_path, capsys):
     bare = _only(package, tmp_path / "bare.zip", lambda name: name == "rdf.yaml")
     assert main(["convert", str(bare), str(tmp_path / "back")]) == 2
-    assert "expected our checkpoint, an ONNX file" in capsys.readouterr().err
+    assert "expected a checkpoint of unet train, an ONNX file" in capsys.readouterr().err
     assert not (tmp_path / "back").exists()
 
 

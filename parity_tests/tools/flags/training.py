@@ -28,7 +28,7 @@ def train(watch: Watch) -> None:
     watch.stub("unet_tools.commands.train.write_plan", only="")
     watch.stub("unet_tools.training.beginning.choose_config", NETWORK)
     watch.stub("unet_tools.training.beginning.check_loader", only="")
-    watch.stub("unet_tools.commands.train.kept_programs", nullcontext(), only="flag")
+    watch.stub("unet_tools.commands.train.cached_programs", nullcontext(), only="flag")
     watch.stub("unet_tools.training.beginning.divide", (DATA, DATA, "how"), only="validate group")
     watch.stub("unet_tools.commands.train.announce", only="")
     watch.stub("unet_tools.training.beginning.with_border", DATA, only="")
@@ -69,7 +69,7 @@ ROWS = {
     "--no-report": ("", {"write_run_report": GONE}),
     "--json": ("", {"print_json": "called", "print_table": GONE}),
     "--preset": ("same", {"choose_config.preset_name": "same"}),
-    "--compilation-cache": ("FOLDER", {"kept_programs.flag": "FOLDER"}),
+    "--compilation-cache": ("FOLDER", {"cached_programs.flag": "FOLDER"}),
     "--config": ("own.json", {"choose_config.source": "own.json"}),
     "--widths": ("4 8", {"train.config.widths": (4, 8)}),
     "--spatial-dims": ("3", {"train.config.spatial_dims": 3, "open_data.spatial_dims": 3}),

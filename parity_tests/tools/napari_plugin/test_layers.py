@@ -55,9 +55,9 @@ def test_a_layer_for_each_channel():
     assert np.array_equal(images[0], np.stack([NUMBERS[0, 0], NUMBERS[0, 1]], -1))
     with pytest.raises(InputError, match=r"2 image layers are selected; the network takes 3 channel"):
         images_for([first, second], brightness(in_channels=3))
-    with pytest.raises(InputError, match=r"red \(5, 7\) and green \(3, 5, 7\) .* must have one shape"):
+    with pytest.raises(InputError, match=r"red \(5, 7\) and green \(3, 5, 7\) .* their shapes differ"):
         images_for([first, layer(NUMBERS[0], "green")], brightness(in_channels=2))
-    with pytest.raises(InputError, match=r"choose none in RGB"):
+    with pytest.raises(InputError, match=r"RGB layers cannot be channels"):
         images_for([first, layer(np.zeros((5, 7, 3), np.uint8), rgb=True)], brightness(in_channels=2))
 
 

@@ -125,4 +125,4 @@ def test_images_of_another_unit_are_reported_once():
     network = brightness(DataSpec((0.5,), (0.2,), ("dark", "bright")))
     _, found = ran(predict_layer(network, LayerImages((layer(SPOTS.astype(np.float32)),), 2)))
     [line] = found.warnings
-    assert line.startswith("em: values unlike those trained on")
+    assert line.startswith("em: values differ from those of the training images")

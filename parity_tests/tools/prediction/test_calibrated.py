@@ -66,7 +66,7 @@ def test_it_says_what_it_did_and_what_it_was_fitted_to(few, tmp_path, capsys):
     told = capsys.readouterr()
     assert "temperature " in told.err
     assert "the checkpoint with calibrated probabilities" in told.err
-    assert "only for images that were not trained on" in told.err
+    assert "only if the network was not trained on them" in told.err
     assert "ece" in told.out
     assert "nll" in told.out
     assert (
@@ -76,7 +76,7 @@ def test_it_says_what_it_did_and_what_it_was_fitted_to(few, tmp_path, capsys):
     assert "not trained on" not in capsys.readouterr().err
     record = {"temperature": 0.01, "before": {"ece": 0.1, "nll": 1.0}, "after": {"ece": 0.0, "nll": 0.0}}
     lines = calibration_lines(tmp_path, {"calibration": record | {"decisions": 3, "images": 1}})
-    assert "the end of the range" in lines[-1]
+    assert "the end of the search range" in lines[-1]
 
 
 def test_one_line_for_what_cannot_be_calibrated(few, tmp_path, capsys):
@@ -84,7 +84,7 @@ def test_one_line_for_what_cannot_be_calibrated(few, tmp_path, capsys):
     out = tmp_path / "new"
     assert "the checkpoint itself" in refused(capsys, "evaluate", folder, "synthetic", "--calibrate", folder, "--json")
     line = refused(capsys, "evaluate", folder, "synthetic", "--calibrate", out, "--augment", "turns", "--json")
-    assert "leave out --augment" in line
+    assert "cannot be combined with --augment" in line
     config = preset("multiresunet", in_channels=1, widths=(4, 6))
     other = Checkpoint(config, random_tensors(config.graph, 0), DataSpec((0.5,), (0.2,)))
     replace(other, tensors={n: t.astype(np.float32) for n, t in other.tensors.items()}).save(tmp_path / "m")

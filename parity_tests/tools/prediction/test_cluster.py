@@ -97,7 +97,7 @@ def test_shards_of_one_image_reach_every_worker():
     ("where", "message"),
     [
         ("locl", "--dask locl: give local, local:3 or an address"),
-        ("local:0", "--dask local:0: a cluster needs a worker"),
+        ("local:0", "--dask local:0: a cluster needs at least one worker"),
     ],
 )
 def test_what_is_no_cluster_is_one_line(where, message):

@@ -40,7 +40,7 @@ def test_one_that_is_refused_keeps_no_other_from_its_result(home, capsys):
     assert [("error" in r, r["image"]) for r in records] == [(False, "a.npy"), (True, "b.npy"), (False, "c.npy")]
     assert "NaN" in records[1]["error"]
     assert told.err.count("NaN") == 1
-    assert "1 of 3 were not segmented: b.npy;" in told.err
+    assert "1 of 3 failed: b.npy;" in told.err
     assert sorted(p.name for p in (home / "out").iterdir()) == ["a.npy", "c.npy"]
 
 
@@ -66,6 +66,6 @@ def test_all_refused_are_counted_and_the_only_one_is_told_once(home, capsys):
     spoil("a.npy")
     spoil("c.npy")
     assert main(COMMAND) == 2
-    assert "3 of 3 were not segmented: a.npy, b.npy, c.npy;" in capsys.readouterr().err
+    assert "3 of 3 failed: a.npy, b.npy, c.npy;" in capsys.readouterr().err
     assert main(["predict", "ck", "b.npy", "-o", "o.npy", "--runtime", "jax"]) == 2
     assert capsys.readouterr().err.count("NaN") == 1

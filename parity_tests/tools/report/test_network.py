@@ -58,5 +58,5 @@ def test_network_of_other_kinds(name, size, changes, expected):
 
 
 def test_network_that_is_no_u():
-    with pytest.raises(InputError, match=r"no layers called encoder\.0"):
+    with pytest.raises(InputError, match=r"no layers named encoder\.0"):
         plot_network({"layers": [{"name": "conv", "kind": "conv", "detail": "", "output": [1, 1, 1]}]})

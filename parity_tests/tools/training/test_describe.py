@@ -70,7 +70,7 @@ def test_a_network_of_classes_is_not_scored_on_numbers_of_objects(tmp_path, caps
     assert main(evaluate) == 2
     told = capsys.readouterr().err
     assert "pass --labels semantic" in told
-    assert "number objects of one class, the network tells 3 apart" in told
+    assert "number objects of one class, the network predicts 3" in told
     assert main([*evaluate, "--labels", "semantic"]) == 0
     assert json.loads(capsys.readouterr().out)["data"].endswith("(labels read as class indices)")
 
@@ -84,13 +84,13 @@ def test_what_cannot_come_of_a_run_is_told():
     assert told() == []
     made = membranes(2, 40, 0)
     empty = replace(made, labels=tuple(np.zeros_like(label) for label in made.labels))
-    assert told(training=empty) == ["class 1 (cell) has no pixel in the training part: it cannot be learnt"]
+    assert told(training=empty) == ["class 1 (cell) has no pixel in the training part: the network cannot learn it"]
     assert told(validation=empty) == [
         "class 1 (cell) has no pixel in the validation part: it has no score and does not choose best/"
     ]
     flat = tuple(np.full_like(image, 77) for image in made.images)
     assert told(training=replace(made, images=flat)) == [
-        "every image of the training part is constant: there is nothing to learn from"
+        "every training image is constant, so nothing can be learnt from them"
     ]
     assert told(training=replace(made, images=(flat[0], made.images[1]))) == []
 
@@ -107,7 +107,7 @@ def test_what_cannot_come_of_a_run_is_told():
 )
 def test_batch_norm_of_one_tile_is_told(norm, batch, accumulate, warned):
     found = told(NARROW.replace(norm=norm, norm_groups=2), batch=batch, accumulate=accumulate)
-    assert any("batch norm of one tile at a time" in line for line in found) == warned
+    assert any("batch norm sees one tile at a time" in line for line in found) == warned
 
 
 def test_a_cosine_over_more_steps_is_told():
@@ -115,7 +115,7 @@ def test_a_cosine_over_more_steps_is_told():
     before = TWO_STEPS.replace(steps=20, warmup=0.0, learning_rate=1.0)
     line = changed_schedule(before.replace(steps=40), before, 20)
     assert line is not None
-    assert "now spans 40 steps instead of 20: it goes on from 0.5, where it was 0;" in line
+    assert "now spans 40 steps instead of 20: the learning rate changes from 0 to 0.5," in line
     assert changed_schedule(before, before, 20) is None
     assert changed_schedule(before.replace(steps=40), before, 0) is None
     constant = before.replace(schedule="constant")

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from unet_tools.training.programs import kept_programs
+from unet_tools.training.programs import cached_programs
 
 
 @pytest.fixture(params=[False, True])
@@ -20,10 +20,12 @@ def own(request, tmp_path, monkeypatch):
 def test_programs_are_kept_where_the_flag_the_user_or_the_cache_says(own, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for flag, folder in (None, own or str(tmp_path / "cache" / "xla")), ("a", str(tmp_path / "a")), ("none", None):
-        with kept_programs(flag):
+        with cached_programs(flag):
             assert jax.config.jax_compilation_cache_dir == folder
         printed = capsys.readouterr().err.replace("\n", "")
-        assert (f"are kept in {folder} (--compilation-cache none: nowhere)" if folder else "are not kept") in printed
+        assert (
+            f"are cached in {folder} (--compilation-cache none: no cache)" if folder else "are not cached"
+        ) in printed
     assert jax.config.jax_compilation_cache_dir == own
-    with kept_programs(None, quiet=True):
+    with cached_programs(None, quiet=True):
         assert not capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""What a command's arguments name: a data set, a network, a runtime."""
+"""Resolves the arguments of commands: a data set, a network, a runtime."""

@@ -1,4 +1,4 @@
-"""The data set that a command names: a path, or synthetic pictures."""
+"""Opens the data set of a command: a path, or synthetic images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRAWN: dict[str, Style | None] = {
     "synthetic:phase-contrast": "phase-contrast",
     "synthetic:dic": "dic",
 }
-"""The words for synthetic images: of membranes, or of cells through a microscope, whose labels number objects."""
+"""Names of synthetic data sets: membranes, or cells in a microscope, whose labels number objects."""
 
 
 def open_data(
@@ -43,13 +43,13 @@ def open_data(
     """Opens the data set that a command names.
 
     Args:
-        name: a path (see `unet_data.open_dataset`), or a word of DRAWN: 24 images, of membranes also 6 volumes in 3-D.
+        name: a path (see `unet_data.open_dataset`), or a name of DRAWN: 24 images, or 6 volumes of membranes in 3-D.
         spatial_dims: 2 for images, 3 for volumes.
-        seed: of synthetic images.
+        seed: seed of synthetic images.
         stored: leave a path's images in their files (see `unet_data.datasets.opening`). None: if they are LARGE.
-        ignore: the label number of pixels that do not count.
-        kind: the meaning of the other label numbers.
-        reading: how files are read where they leave a choice.
+        ignore: label number of pixels that do not count.
+        kind: meaning of the other label numbers.
+        reading: how files are read if there is a choice.
         class_numbers: the numbers of the classes, in their order.
 
     Raises:
@@ -58,7 +58,7 @@ def open_data(
     if name in DRAWN:
         return replace(_drawn(name, spatial_dims, seed), ignore=ignore, path=name)
     if name.startswith("synthetic:") and not Path(name).exists():
-        raise InputError(f"{name}: not known; choose from {', '.join(DRAWN)}, or give a folder")
+        raise InputError(f"{name}: unknown data; choose from {', '.join(DRAWN)}, or give a folder")
     if stored is None:
         stored = _by_windows(Path(name), kind == "overlapping")
     return (open_stored if stored else open_dataset)(name, spatial_dims, kind, ignore, reading, class_numbers)
@@ -70,7 +70,7 @@ def _drawn(name: str, spatial_dims: int, seed: int) -> Dataset:
     if style is None:
         return membranes(count, size, seed, spatial_dims=spatial_dims)
     if spatial_dims != 2:
-        raise InputError(f"{name}: draws images, not volumes; the network is {spatial_dims}-D")
+        raise InputError(f"{name}: generates 2-D images; the network is {spatial_dims}-D")
     return cells(count, size, seed, style)
 
 
@@ -87,7 +87,7 @@ def _bytes(path: Path) -> int:
 
 
 def account_for(dataset: Dataset, verbose: bool = False) -> list[str]:
-    """What became of the files, and what was decided when they were read: lines that a command prints once."""
+    """Lines on which files are used and on the decisions made while reading them, which a command prints once."""
     return [*account(dataset.entries, verbose), *dataset.decisions] if dataset.entries else []
 
 
@@ -101,7 +101,7 @@ def accounted(dataset: Dataset) -> dict[str, Any]:
 def choose(
     dataset: Dataset, subset: Subset, validate: str = "auto", group: str | None = None
 ) -> tuple[Dataset, str | None]:
-    """All of it, or the part that training learns from or validates on; and how it was divided, if it was.
+    """The whole data set, or its training or validation part, and a line on how it was divided, if it was.
 
     validate, group: see `unet_data.split`.
     """

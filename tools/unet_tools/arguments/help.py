@@ -1,4 +1,4 @@
-"""The help of a command: its flags in groups, each with its meaning and, once, its default."""
+"""The help of a command: its flags in groups, with meaning and default."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WIDEST = 100
-"""Columns that are used at most."""
+"""Maximum width in columns."""
 
 COLUMN = 24
 """Columns of the names; longer ones have a line of their own."""
@@ -25,8 +25,8 @@ class Layout:
     """Which flags a command's help shows, and in which order.
 
     Attributes:
-        groups: names of flags by the title of their group, in the order in which a person decides.
-        advanced: those that only --help-all shows.
+        groups: names of flags by the title of their group, in the order in which a user decides.
+        advanced: flags that only --help-all shows.
     """
 
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -79,9 +79,9 @@ def render(name: str, description: str, parser: Any, layout: Layout | None = Non
     """The help of `unet NAME`, in the width of the terminal.
 
     Args:
-        name: of the command.
+        name: name of the command.
         description: its docstring; paragraphs are filled, lines that begin with "Example:" are kept.
-        parser: of `parser_of`.
+        parser: parser of `parser_of`.
         layout: groups and advanced flags; None: those of the parser, none advanced.
         everything: also show the advanced flags.
     """
@@ -102,7 +102,7 @@ def render(name: str, description: str, parser: Any, layout: Layout | None = Non
 
 
 def _arranged(found: dict[str, list[Flag]], layout: Layout) -> Iterator[tuple[str, list[Flag]]]:
-    """Groups of the layout, then what it does not name, in the parser's groups."""
+    """Groups of the layout, then all other flags in the parser's groups."""
     flags = {flag.name: flag for group in found.values() for flag in group if flag.name}
     placed = {name for names in layout.groups.values() for name in names}
     yield "Arguments", found.get("Arguments", [])
@@ -136,7 +136,7 @@ def _value(metavar: str) -> str:
 
 
 def _meaning(text: str, switch: bool) -> str:
-    """The help text with its default said once; None is never a value on the command line."""
+    """The help text, with the default stated once; None is not shown as a value."""
     default = re.search(r"\s*\(default: (.*)\)$", text, re.DOTALL)
     text = " ".join((text[: default.start()] if default else text).split())
     text = text.replace(" (required)", " Required.")

@@ -1,4 +1,4 @@
-"""The checkpoints that a command joins: named one by one, by their runs, or by the folder of a cross-validation."""
+"""The members of an ensemble: given one by one, by their runs, or by the folder of a cross-validation."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def fold_folders(runs: Path) -> list[Path]:
 
 
 def find_members(paths: Sequence[Path]) -> list[Path]:
-    """The checkpoints that paths stand for.
+    """The checkpoints that the paths refer to.
 
     Args:
-        paths: of a checkpoint, of a run (its best/ is taken), or of a folder of folds (the best/ of each).
+        paths: paths of checkpoints, of runs (their best/ is used), or of a folder of folds (the best/ of each).
 
     Raises:
-        InputError: a path is none of these, a fold has no checkpoint yet, or a checkpoint is named twice.
+        InputError: a path is none of these, a fold has no checkpoint yet, or a checkpoint is listed twice.
     """
     found: list[Path] = []
     for path in paths:
@@ -38,15 +38,15 @@ def find_members(paths: Sequence[Path]) -> list[Path]:
             found.append(path / "best")
         elif folds := fold_folders(path):
             if missing := [fold for fold in folds if not is_checkpoint(fold / "best")]:
-                raise InputError(f"{missing[0]} has no best/: train it first, or name the runs that are to be joined")
+                raise InputError(f"{missing[0]} has no best/: finish its training first, or list the runs to combine")
             found += [fold / "best" for fold in folds]
         else:
             raise InputError(
-                f"{path} is no checkpoint, no run with a best/ and no folder with the runs fold-1, fold-2, …"
+                f"{path} is neither a checkpoint, nor a run with a best/, nor a folder with the runs fold-1, fold-2, …"
             )
     known: set[Path] = set()
     for path in found:
         if path.resolve() in known:
-            raise InputError(f"{path} is named twice; an ensemble has every member once")
+            raise InputError(f"{path} is listed twice; list each member of an ensemble once")
         known.add(path.resolve())
     return found

@@ -1,4 +1,4 @@
-"""The network that a command names: a preset, a config file or a checkpoint, with some values replaced."""
+"""The network of a command: a preset, a config file or a checkpoint, with some values replaced."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def choose_config(
     out_channels: int | None = None,
     widths: tuple[int, ...] | None = None,
 ) -> NetworkConfig:
-    """The network that a command names, with some values replaced.
+    """The network that a command's flags describe, with some values replaced.
 
     Args:
-        preset_name: a preset; None is "paper" where there is no `source` either.
+        preset_name: a preset; None: "paper" if there is no `source`.
         source: a checkpoint folder, the name of an installed network, or a config .json.
         in_channels, out_channels, widths: replace the config's, if given.
 
@@ -42,8 +42,8 @@ def choose_config(
 
 
 def named_network(path: Path) -> Path:
-    """The folder of an installed network that a command names, such as nuclei, which is printed; any other path as it
-    is. Raises InputError: see `unet_spec.find_network`."""
+    """The folder of an installed network, such as nuclei, which is also printed; other paths are returned unchanged.
+    Raises InputError: see `unet_spec.find_network`."""
     with warnings_as_notes():
         folder = find_network(path)
     if folder != path:

@@ -63,7 +63,7 @@ def assumed_reading(flags: ReadFlags, data: DataSpec, facts: Iterable[FileFacts]
     Args:
         flags: the user's flags; None means not given.
         data: stored with the network.
-        facts: of the files that were read.
+        facts: facts of the files that were read.
         where: name of the network.
     """
     plain = asdict(ReadSettings())

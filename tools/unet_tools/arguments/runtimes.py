@@ -1,4 +1,4 @@
-"""Opens a checkpoint or a bundle in the runtime that is asked for."""
+"""Opens a checkpoint or a bundle in a chosen runtime."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MNN = ("mnn", "mnn-fast")
 def open_network(path: Path, name: RuntimeName | None = None) -> OpenNetwork:
     """A checkpoint or bundle folder as a network.
 
-    A checkpoint runs in "onnx" (the default where it is installed), "torch", "jax", "mnn" (faster on a CPU) or
-    "mnn-fast" (less exact); a bundle in "onnx", "mnn", "mnn-fast" or "tensorrt" (the default where a GPU fits one of
-    its engines). Raises InputError: neither folder, a runtime that is not installed or cannot run this.
+    A checkpoint runs in "onnx" (the default if installed), "torch", "jax", "mnn" (faster on a CPU) or "mnn-fast" (less
+    exact). A bundle runs in "onnx", "mnn", "mnn-fast" or "tensorrt" (the default if an engine fits this machine's GPU).
+    Raises InputError if the folder is neither, or if the runtime is not installed or cannot run it.
     """
     from unet_export import is_bundle
 
@@ -55,35 +55,38 @@ def open_network(path: Path, name: RuntimeName | None = None) -> OpenNetwork:
 
 
 def said_in_float32(stored: Checkpoint, path: Path) -> Checkpoint:
-    """`in_float32`, after it was printed what was assumed of the checkpoint at `path`, and of which dtype it is."""
+    """`in_float32`; also prints what is assumed about the checkpoint at `path`, and its dtype."""
     if assumed := describe(stored.data, str(path)):
         notes.print(assumed, soft_wrap=True)
     checkpoint = in_float32(stored)
     if checkpoint is not stored:
         dtypes = ", ".join(sorted({t.dtype.name for t in stored.tensors.values()} - {"float32"}))
-        notes.print(f"{path}: its weights are {dtypes}; computed in float32, as in every runtime", soft_wrap=True)
+        notes.print(
+            f"{path}: its weights are {dtypes}; they are converted to float32, in which every runtime computes",
+            soft_wrap=True,
+        )
     return checkpoint
 
 
 def in_float32(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint itself, or one with its weights in float32, which is what every runtime computes in."""
+    """The checkpoint with its weights in float32, in which every runtime computes; itself if they are already."""
     if all(t.dtype == np.float32 for t in checkpoint.tensors.values()):
         return checkpoint
     return replace(checkpoint, tensors={name: t.astype(np.float32) for name, t in checkpoint.tensors.items()})
 
 
 def installed(name: str) -> bool:
-    """Whether the packages of a runtime are there (not whether a GPU is)."""
+    """Whether the packages of a runtime are installed (a GPU is not looked for)."""
     needs = {"jax": ("jax", "flax"), "torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
     needs |= dict.fromkeys(_MNN, ("onnx", "MNN"))
     return all(find_spec(package) is not None for package in needs[name])
 
 
 def open_checkpoint(checkpoint: Checkpoint, name: str) -> Runtime:
-    """Runs loaded weights in any runtime but "tensorrt". Raises InputError where that is not installed, or a weight is
+    """Opens loaded weights in any runtime except "tensorrt". Raises InputError if it is not installed or a weight is
     not finite."""
     if name not in get_args(RuntimeName) or name == "tensorrt":
-        raise InputError(f"unknown runtime {name!r} for a checkpoint; there are jax, torch, onnx, mnn and mnn-fast")
+        raise InputError(f"unknown runtime {name!r} for a checkpoint; allowed: jax, torch, onnx, mnn, mnn-fast")
     if not installed(name):
         raise InputError(f"the runtime {name} is not installed; pip install 'unet-twins[{name.removesuffix('-fast')}]'")
     check_finite(checkpoint.tensors, f"cannot run the network in {name}")

@@ -1,4 +1,4 @@
-"""One comparison of a runtime with the reference, and the bounds that it is held to."""
+"""Comparisons of runtimes with the reference, and their bounds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Finding:
     """One comparison.
 
     Attributes:
-        runtime, dtype: What was compared.
-        compared_with: With what.
+        runtime, dtype: The compared runtime and its precision.
+        compared_with: The reference.
         worst_relative, rms_relative: Errors of the logits, relative to the largest logit of the reference.
         label_agreement: Share of pixels with the same label.
         bound: The largest `worst_relative` allowed, if any.
-        ok: Whether both bounds hold; None where the comparison was not made, and `note` says why.
+        ok: Whether both bounds hold; None if the comparison was not made, and `note` says why.
         least_agreement: The smallest `label_agreement` allowed, if any.
         dice: Mean over classes, where labels were given.
     """

@@ -21,8 +21,8 @@ from .findings import Finding
 
 
 def fused_finding(bundle: Bundle) -> Finding | None:
-    """On the golden image; None where the bundle has no such model. Not made where the model takes bytes but the golden
-    image has other values, and where ONNX Runtime has no kernel for the precision."""
+    """The finding on the golden image; None if the bundle has no such model. The comparison is not made if the model
+    takes uint8 but the golden image has another dtype, or if ONNX Runtime has no kernel for the precision."""
     entry = bundle.manifest["baked"]
     if entry is None:
         return None
@@ -34,7 +34,7 @@ def fused_finding(bundle: Bundle) -> Finding | None:
     image_input = np.moveaxis(golden.input, -1, 1)
     if "normalize" in entry["steps"]:
         if image.dtype != np.uint8:
-            return Finding(name, precision, note=f"it takes bytes, the golden image is {image.dtype}")
+            return Finding(name, precision, note=f"its input is uint8, the golden image is {image.dtype}")
         image_input = whole_input(bundle.config.geometry, image)
     try:
         content, _, where = read_onnx(bundle.folder / entry["file"], fused=True)
@@ -73,7 +73,7 @@ def _as_reference(
 def _overlapping(
     output: np.ndarray, reference: np.ndarray, steps: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `_as_reference`, of classes that may overlap: a mask for each class in place of labels."""
+    """As `_as_reference`, of overlapping classes: a mask for each class in place of labels."""
     if "argmax" in steps:
         return output, present_classes(reference), output
     if "softmax" not in steps:

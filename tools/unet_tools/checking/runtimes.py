@@ -34,8 +34,8 @@ NumPy's in float32: where logits are small differences of large terms, every flo
 
 
 def check_input(config: NetworkConfig, images: list[np.ndarray]) -> np.ndarray:
-    """A batch (N, *spatial, C) float32 that fits: two sizes of the grid, not square. From prepared images, mirrored
-    where they are smaller, cut where they are larger; without images, Gaussian noise with a large mean."""
+    """A batch (N, *spatial, C) float32 of a small size on the grid, not square. It is made of prepared images, mirrored
+    or cropped to that size; without images, it is Gaussian noise with a large mean."""
     size = tuple(g.minimum + (2 + a) * g.step for a, g in enumerate(config.geometry.grids))
     if not images:
         shape = (1, *size, config.in_channels)
@@ -82,7 +82,7 @@ def check_checkpoint(checkpoint: Checkpoint, images: list[np.ndarray]) -> list[F
 
 @dataclass(frozen=True)
 class BundleInputs:
-    """What a bundle is checked on.
+    """Inputs and expected outputs for checking a bundle.
 
     Attributes:
         images: Network inputs (1, *size, C) float32, on the grid.

@@ -100,16 +100,14 @@ def write(path: Path, values: dict[str, Any], timings: list[Timing]) -> None:
     try:
         import matplotlib.figure
     except ModuleNotFoundError:
-        notes.print(
-            f"{path} is written without a picture: matplotlib is not installed; pip install 'unet-twins[report]'"
-        )
+        notes.print(f"{path} is written without a chart: matplotlib is not installed; pip install 'unet-twins[report]'")
         return
     ran = [t for t in timings if t.images_per_second]
     figure = matplotlib.figure.Figure((7, 0.45 * len(ran) + 1), layout="constrained")
     axes = figure.subplots()
     axes.barh([t.runtime for t in ran], [t.images_per_second or 0.0 for t in ran], color="#4477aa")
     axes.invert_yaxis()
-    axes.set_xlabel(f"images a second, network only, input {'x'.join(map(str, values['input']))}")
+    axes.set_xlabel(f"images per second, network only, input {'x'.join(map(str, values['input']))}")
     axes.set_title(values["hardware"], fontsize=9)
     with writing(path.with_suffix(".png")) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -65,7 +65,7 @@ def _check(args: Args) -> int:
     bundled = (args.checkpoint / MANIFEST).is_file()  # damaged ones, too: opening it says what is wrong
     if args.verify is not None:
         if not bundled:
-            raise InputError(f"--verify is for bundles; {args.checkpoint} is none")
+            raise InputError(f"--verify is for bundles; {args.checkpoint} is not a bundle")
         signer = Identity.parsed(args.verify) if "," in args.verify else args.verify
         verify_bundle(args.checkpoint, signer)
         if not args.json:
@@ -83,7 +83,7 @@ def _check(args: Args) -> int:
         images = [image for path in args.images for image in _pages(read_stack(path), dims)]
         findings = check_bundle(args.checkpoint, images or None, _truths(args.labels, dims, args.ignore))
     elif args.labels:
-        raise InputError("labels are for bundles; unet evaluate measures a checkpoint on labelled images")
+        raise InputError("--labels is for bundles; unet evaluate measures a checkpoint on labelled images")
     else:
         checkpoint = Checkpoint.load(args.checkpoint)
         findings = check_checkpoint(checkpoint, [read_prepared(path, checkpoint) for path in args.images])
@@ -114,13 +114,13 @@ def _preflight(args: Args) -> int:
         *((f"not in {name}", reason) for name, reason in found.passed_over.items()),
         ("opened in", f"{found.load_seconds:.2f} s"),
         (f"first tile of {' x '.join(map(str, found.tile))}", f"{found.first_seconds:.3f} s"),
-        ("further tiles", f"{found.tile_seconds:.3f} s each, {found.megapixels_per_second:.2f} megapixels a second"),
+        ("further tiles", f"{found.tile_seconds:.3f} s each, {found.megapixels_per_second:.2f} megapixels per second"),
         ("memory", format_bytes(found.memory)),
         ("largest error, relative", f"{found.worst_relative:.1e}{bound}"),
         ("same labels as the reference", f"{found.label_agreement:.4%} (at least {found.least_agreement:.2%})"),
     ]
     print_table(None, ("", str(args.checkpoint)), lines)
-    console.print("fit for this machine" if found.ok else "NOT the same network", style="green" if found.ok else "red")
+    console.print("runs on this machine" if found.ok else "NOT the same network", style="green" if found.ok else "red")
     return 0 if found.ok else 1
 
 

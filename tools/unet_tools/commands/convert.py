@@ -104,9 +104,9 @@ def run(args: Args) -> int:
 
 
 def _check_apart(source: Path, dest: Path) -> None:
-    """Raises InputError where the result would replace what is read."""
+    """Raises InputError if the result would replace the source."""
     if source.exists() and dest.exists() and source.samefile(dest):
-        raise InputError(f"{dest} is the source itself; choose another name for the result")
+        raise InputError(f"{dest} is the source itself; give another name for the result")
 
 
 def _pruned(checkpoint: Checkpoint, level: int) -> Checkpoint:
@@ -117,18 +117,18 @@ def _pruned(checkpoint: Checkpoint, level: int) -> Checkpoint:
 
 
 def _convert_folds(args: Args) -> dict[str, Any]:
-    """A trained-model folder of nnU-Net to a folder of checkpoints, and back."""
+    """Converts a model folder of nnU-Net to a folder of checkpoints, or back."""
     if args.dest.is_file():
-        raise InputError(f"{args.dest} is a file; a model of several folds becomes a folder")
+        raise InputError(f"{args.dest} is a file; a model with several folds is converted to a folder")
     if nnunet_models.is_converted(args.source):
         if args.dest_format != "nnunet":
-            raise InputError(
-                f"{args.source} holds a checkpoint for each fold; convert one of them, or give --to nnunet"
-            )
+            raise InputError(f"{args.source} contains a checkpoint per fold; convert one of them, or give --to nnunet")
         folds = nnunet_models.export_converted(args.source, args.dest)
         return _record("checkpoint", "nnunet", folds[0]) | {"folds": len(folds)}
     if args.dest_format not in (None, "checkpoint"):
-        raise InputError(f"{args.source} is a model of nnU-Net with several folds; it becomes a folder of checkpoints")
+        raise InputError(
+            f"{args.source} is an nnU-Net model with several folds; it is converted to a folder of checkpoints"
+        )
     model = nnunet_models.read_model(args.source)
     nnunet_models.save_converted(model, args.dest)
     return _record("nnunet", "checkpoint", next(iter(model.folds.values()))) | {"folds": len(model.folds)}

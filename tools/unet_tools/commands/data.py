@@ -77,14 +77,18 @@ def _convert(args: Args) -> int:
         return 0
     numbers = ", ".join(f"{number} {name}" for number, name in enumerate(done.classes))
     what = (
-        "objects are numbered" if instances else f"masks: {', '.join(done.classes)}" if masks else f"classes: {numbers}"
+        "labels are object numbers"
+        if instances
+        else f"masks: {', '.join(done.classes)}"
+        if masks
+        else f"classes: {numbers}"
     )
     console.print(f"{args.out}: {done.images} images, {done.objects} objects; {what}", soft_wrap=True)
     if done.overlaps and masks:
-        console.print(f"{done.overlaps} pixels have several classes: --labels overlapping reads them so")
+        console.print(f"{done.overlaps} pixels have several classes: train with --labels overlapping to keep them")
     elif done.overlaps:
-        option = "" if instances else "; --labels overlapping keeps all"
-        console.print(f"{done.overlaps} pixels lie in several annotations: the later one has them{option}")
+        option = "" if instances else "; --labels overlapping keeps all annotations"
+        console.print(f"{done.overlaps} pixels lie in several annotations and are given to the last one{option}")
     return 0
 
 

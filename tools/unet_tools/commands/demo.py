@@ -72,10 +72,10 @@ def _print(result: DemoResult) -> None:
     size, tile = ("x".join(map(str, tiling[k])) for k in ("image_size", "tile"))
     errors = tiling["worst_deviation"].items()
     lines = [(name, f"{worst:.1e}", f"{tiling['seconds'][name]:.1f}") for name, worst in errors]
-    title = f"an image of {size} in {tiling['tiles']} tiles of {tile}, against the whole image"
+    title = f"an image of {size} in {tiling['tiles']} tiles of {tile}, compared with the whole image"
     print_table(title, ("runtime", "worst relative", "seconds"), lines, right="1 2")
     if not tiling["exact"]:
-        console.print("this network sees the whole image at once, so tiles can only approximate it")
+        console.print("each output depends on the whole image in this network, so tiled results are approximate")
     console.print()
     accuracy = f"{scores['pixel_accuracy']:.4f} (calling all one class: {scores['baseline_pixel_accuracy']:.4f})"
     console.print(f"validation: pixel accuracy {accuracy}, IoU {scores['iou']:.4f}, Dice {scores['dice']:.4f}")

@@ -66,7 +66,7 @@ def run(args: Args) -> int:
     first = Checkpoint.load(args.a)
     second = first if args.b is None else Checkpoint.load(args.b)
     if first.config.in_channels != second.config.in_channels or first.config.spatial_dims != second.config.spatial_dims:
-        raise InputError(f"{args.a} and {args.b} take images of other channels or axes; there is nothing to compare")
+        raise InputError(f"{args.a} and {args.b} take images with different channels or axes; they cannot be compared")
     runtimes = args.runtimes or _default_runtimes(args)
     dtype = args.dtype or ("float32" if "onnx" in runtimes else "float64")
     titles = [str(args.a), str(args.b)] if args.b is not None else ["", ""]
@@ -95,14 +95,14 @@ def run(args: Args) -> int:
 
 
 def _with_common_size(first: NetworkConfig, second: NetworkConfig) -> NetworkConfig:
-    """The one of two networks whose small image fits the other, too. Raises InputError."""
+    """The network whose small image also fits the other network. Raises InputError if neither does."""
     from ..checking.runtimes import check_input
 
     for config, other in ((first, second), (second, first)):
         size = check_input(config, []).shape[1:-1]
         if all(n in grid for n, grid in zip(size, other.geometry.grids, strict=True)):
             return config
-    raise InputError("no small image fits both networks: sizes are not on one grid; there is nothing to compare")
+    raise InputError("no small image size fits both networks; they cannot be compared")
 
 
 def _default_runtimes(args: Args) -> tuple[DiffRuntime, DiffRuntime]:

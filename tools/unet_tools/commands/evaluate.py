@@ -112,7 +112,7 @@ class Args:
 
 
 def _split(args: Args) -> tuple[str, str | None]:
-    """How the run was split that the checkpoint is of, but for what the flags say."""
+    """How the checkpoint's run was split, overridden by the flags."""
     stored: dict[str, Any] = {}
     with contextlib.suppress(InputError, KeyError, TypeError):  # no run, or none that can be read
         stored = {"validate": "last"} | read_object(args.checkpoint.parent / "run.json", finite=False)["settings"]
@@ -129,8 +129,9 @@ def run(args: Args) -> int:
     given, args = args.checkpoint, replace(args, checkpoint=named_network(args.checkpoint))
     if args.choose_objects and args.checkpoint != given:
         raise InputError(
-            f"--choose-objects stores what it chooses in the checkpoint, and {given} is of an installed package: "
-            f"copy it with unet convert {given} FOLDER, and give FOLDER"
+            f"--choose-objects changes the checkpoint, but {given} belongs to an installed package: copy "
+            "it with "
+            f"unet convert {given} FOLDER, and give FOLDER"
         )
     network = open_network(args.checkpoint, args.runtime)
     dims = network.config.spatial_dims
@@ -147,7 +148,7 @@ def run(args: Args) -> int:
     if how and not args.json:
         notes.print(how, soft_wrap=True)
     if args.samples and args.augment:
-        raise InputError("--samples draws whole segmentations: leave out --augment")
+        raise InputError("--samples and --augment cannot be combined: leave out one")
     if odd := looks_foreign(dataset.images[0], network.data):
         notes.print(f"warning: {dataset.names[0]}: {odd}", soft_wrap=True)
     if args.calibrate:
@@ -169,7 +170,7 @@ def run(args: Args) -> int:
         unit = {"surface_unit": pixel_sizes(dataset)[1]}
         if not args.json:
             notes.print(
-                f"surface distances and their tolerance, {args.surface:g}, are in {unit['surface_unit']}",
+                f"unit of the surface distances and of --surface {args.surface:g}: {unit['surface_unit']}",
                 soft_wrap=True,
             )
     measured = measure_in_detail(views, network.config, network.data, dataset, True, True, counted, surfaces)
@@ -224,9 +225,9 @@ def _report(
 
 
 def _sequence(args: Args) -> int:
-    """Of labels that exist: SEG, DET and TRA."""
+    """Prints SEG, DET and TRA of existing labels."""
     if args.report:
-        raise InputError("--report is of a network on images; a sequence of labels has only scores")
+        raise InputError("--report needs a network and images; for a sequence of labels there are only scores")
     scores = challenge_scores(args.checkpoint, args.data)
     if args.json:
         print_json({"result": str(args.checkpoint), "truth": args.data} | scores)
@@ -236,14 +237,14 @@ def _sequence(args: Args) -> int:
 
 
 def _objects(args: Args, network: OpenNetwork, run: Run, dataset: Dataset) -> FoundObjects:
-    """The objects, made as stored with the network, or as is chosen now."""
+    """The objects, separated by the settings stored with the network or chosen now."""
     found = score_objects(network, run, dataset, args.choose_objects)
-    origin = "the defaults; --choose-objects chooses" if network.data.objects is None else "stored with the network"
+    origin = "the defaults; --choose-objects tunes them" if network.data.objects is None else "stored with the network"
     if args.choose_objects:
         store_objects(args.checkpoint, found.settings)
         origin = (
-            f"chosen by these {len(dataset)} images, mean AP {found.chosen_by:.4f}, and stored in {args.checkpoint}"
+            f"chosen on these {len(dataset)} images (mean AP {found.chosen_by:.4f}) and stored in {args.checkpoint}"
         )
     if not args.json:
-        notes.print(f"objects are made by {found.settings.described()} ({origin})", soft_wrap=True)
+        notes.print(f"settings of the object separation: {found.settings.described()} ({origin})", soft_wrap=True)
     return found

@@ -107,7 +107,7 @@ def run(args: Args) -> int:
             raise InputError(f"{given} is for the models for Triton in a bundle; --to {args.to} writes none")
         return write_package(args.to, _package_request(args), args.json)
     if given := args.package.given():
-        raise InputError(f"{given} is for --to; a bundle does not hold it")
+        raise InputError(f"{given} needs --to; a bundle has no place for it")
     plans = find_plans(args.checkpoint)
     if plans is not None and plans.folds != (".",):
         return _export_folds(args, plans)
@@ -130,7 +130,7 @@ def _add_to_server(args: Args) -> None:
 
 
 def _export_folds(args: Args, plans: NnunetPlans) -> int:
-    """A bundle for each fold of an nnU-Net model, what its inference needs beside them, and a Triton repository."""
+    """Writes a bundle per fold of an nnU-Net model, the files that its inference needs, and a Triton repository."""
     if kind := kind_of(args.out):
         raise InputError(f"{args.checkpoint} has {len(plans.folds)} folds; export one of them to {kind}")
     alone = replace(plans, folds=(".",))

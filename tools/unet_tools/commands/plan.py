@@ -105,7 +105,7 @@ class Args:
 
 def run(args: Args) -> int:
     if args.train and args.image is not None:
-        raise InputError("give either --image SIZE, to plan a prediction, or --train, to plan a training step")
+        raise InputError("give either --image SIZE to plan a prediction, or --train to plan a training step")
     if not args.train and args.image is None:
         return _plan_training(args)
     config = choose_config(args.preset, args.checkpoint, widths=args.widths)
@@ -116,8 +116,9 @@ def _plan_training(args: Args) -> int:
     source = args.checkpoint
     if source is None or (source / "config.json").is_file() or source.suffix == ".json":
         raise InputError(
-            "give labelled images, to plan a training; or a network with --image SIZE, to plan a prediction, or "
-            "--train, to plan a training step"
+            "give labelled images to plan a training; or a network, with --image SIZE to plan a "
+            "prediction or with "
+            "--train to plan a training step"
         )
     from unet_jax.training.planning.rules import AUTO
 
@@ -125,7 +126,7 @@ def _plan_training(args: Args) -> int:
     from ..training.beginning import open_parts
     from ..training.flags import NetworkFlags, TrainArgs
     from ..training.plans.planned import check_time, plan_run, print_plan
-    from ..training.programs import kept_programs
+    from ..training.programs import cached_programs
 
     flags = args.training
     values = {name: getattr(flags, name) for name in ("labels", "ignore", "class_numbers", "validate", "group")}
@@ -136,7 +137,7 @@ def _plan_training(args: Args) -> int:
     wanted = TrainArgs(str(source), None, "auto", flags.minutes, given, network=network, settings=settings)
     check_time(wanted)
     config, _, training, validation, _ = open_parts(wanted, None)
-    with warnings_as_notes(), alarm_filtered(), kept_programs(None, quiet=True):
+    with warnings_as_notes(), alarm_filtered(), cached_programs(None, quiet=True):
         plan = plan_run(wanted, config, training, validation)
     if args.json:
         print_json(plan.to_dict())
@@ -162,9 +163,9 @@ def _plan_image(args: Args, config: NetworkConfig) -> int:
     if not plan.tiles.exact:
         exact = plan_image(config.geometry, size, args.runtime, Limits(tile=plan.tiles.tile))
         if exact.tiles.exact and exact.work > plan.work:
-            console.print(f"the exact halo would take {exact.work / plan.work - 1:.0%} more work at this tile")
+            console.print(f"an exact halo would need {exact.work / plan.work - 1:.0%} more work at this tile size")
     console.print(
-        f"memory besides: the network's weights, {format_bytes(4 * config.graph.parameter_count)}, and the runtime"
+        f"on top of that: memory for the weights, {format_bytes(4 * config.graph.parameter_count)}, and for the runtime"
     )
     return 0
 
@@ -183,11 +184,11 @@ def _plan_step(args: Args, config: NetworkConfig) -> int:
     settings = settings.replace(**{name: value for name, value in changes.items() if value is not None})
     title = f"a training step of {network_name(config)}, {config.graph.parameter_count:,} parameters"
     costs = []
-    notes.print("compiling; a network of full width takes minutes")
-    for cost, kept in search(config, settings, flags.device) if flags.search else [_one(config, settings, flags)]:
+    notes.print("compiling; this takes minutes for a network of full width")
+    for cost, from_cache in search(config, settings, flags.device) if flags.search else [_one(config, settings, flags)]:
         costs.append(cost)
-        if kept:
-            notes.print("from an earlier plan with the same inputs; UNET_CACHE holds it")
+        if from_cache:
+            notes.print("taken from an earlier plan with the same inputs (cached in UNET_CACHE)")
         if not args.json:
             print_cost(title, cost)
     if args.json:
@@ -195,7 +196,7 @@ def _plan_step(args: Args, config: NetworkConfig) -> int:
     elif flags.search:
         best = best_of(costs)
         remat = ", remat" if best["remat"] else ""
-        console.print(f"fastest by its bound: batch {best['batch']}, {best['precision']}{remat}")
+        console.print(f"fastest by its minimum time: batch {best['batch']}, {best['precision']}{remat}")
     return 0 if any(cost["fits"] for cost in costs) else 1
 
 

@@ -55,7 +55,7 @@ from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, installed, open_network
 from ..console import notes, print_json
 from ..prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
-from ..prediction.many import do_all, refuse
+from ..prediction.many import refuse, run_each
 from ..prediction.nnunet_folder import choose_cases, open_folds
 from ..prediction.objects import describe, files_of, settings_of
 from ..prediction.overlay import overlay_path, write_overlay
@@ -139,18 +139,18 @@ def run(args: Args) -> int:
         raise InputError("no image given; unet predict CHECKPOINT IMAGE... -o OUT")
     args = replace(args, checkpoint=named_network(args.checkpoint))
     if args.skip_existing and args.overwrite:
-        raise InputError("--skip-existing keeps the results that exist, --overwrite replaces them: leave out one")
+        raise InputError("--skip-existing keeps existing results, --overwrite replaces them: leave out one")
     if (plans := find_plans(args.checkpoint)) is not None:
         return _predict_nnunet(args, plans)
     if args.overlay and args.output != "labels":
-        raise InputError("--overlay shows labels: leave out --output")
+        raise InputError("--overlay needs --output labels")
     if args.dask is not None and args.shard is not None:
-        raise InputError("--dask makes the shards itself: leave out --shard")
+        raise InputError("--dask divides the work itself: leave out --shard")
     settings = _settings(args)
     planned = list(targets(args.images, args.out).items())
     if args.slurm is not None:
         return _write_slurm(args, len(planned))
-    if settings.shard is not None and len(planned) >= settings.shard[1] > 1:  # whole images: nothing is to be joined
+    if settings.shard is not None and len(planned) >= settings.shard[1] > 1:  # whole images: there is nothing to join
         part, parts = settings.shard
         planned, settings = planned[part - 1 :: parts], replace(settings, shard=None)
     files = [(s, t) for s, t in planned if not (args.skip_existing and exists(t))]
@@ -160,7 +160,8 @@ def run(args: Args) -> int:
         from unet_export.runtimes.mnn_runtime import DEVIATION
 
         notes.print(
-            f"mnn-fast rounds more than the other runtimes: up to {DEVIATION:g} of the largest logit; mnn does not",
+            f"mnn-fast has larger errors than the other runtimes: up to {DEVIATION:g} of the largest "
+            "logit; use mnn to avoid them",
             style="yellow",
             soft_wrap=True,
         )
@@ -172,7 +173,7 @@ def run(args: Args) -> int:
         check_prediction(network, source, target, settings)
         if args.overlay:
             if network.data.overlapping:
-                raise InputError("--overlay shows classes of which a pixel has one; those of this network may overlap")
+                raise InputError("--overlay needs one class per pixel; the classes of this network may overlap")
             _check_overlay(overlay_path(target), [each for each, _ in files], args.overwrite)
 
     count = network.data.class_count(network.config)
@@ -192,7 +193,7 @@ def run(args: Args) -> int:
             write_overlay(source, target, overlay_path(target), network.config.spatial_dims, reading)
         return image_record(source, target, done, names)
 
-    def tell(record: dict[str, Any], where: str = "") -> None:
+    def print_objects(record: dict[str, Any], where: str = "") -> None:
         if "objects" in record:
             for line in describe(record, network.data.objects is not None, bool(args.object_settings)):
                 notes.print(where + line, soft_wrap=True)
@@ -202,20 +203,20 @@ def run(args: Args) -> int:
             record = one(source, target, progress)
         if not args.json:
             notes.print(_one_line(args, record, network.name), soft_wrap=True)
-            tell(record)
+            print_objects(record)
         return record
 
     if len(files) == 1:
-        records = do_all("image", {shown(s): ([s], partial(alone, s, t)) for s, t in files})
+        records = run_each("image", {shown(s): ([s], partial(alone, s, t)) for s, t in files})
     else:
         with ImagesProgress(len(files), args.json) as bar:
             progress = [OneOfProgress(bar, number) for number in range(len(files))]
             work = {shown(s): ([s], partial(one, s, t, p)) for (s, t), p in zip(files, progress, strict=True)}
-            records = do_all("image", work)
+            records = run_each("image", work)
         if not args.json:
             notes.print(_all_lines(args, records, network.name), soft_wrap=True)
             for record in records:
-                tell(record, f"{record['image']}: ")
+                print_objects(record, f"{record['image']}: ")
     decisions = summary(facts, "image")
     if args.json:
         found = {"runtime": network.name, "output": args.output, "images": records, "decisions": decisions}
@@ -228,8 +229,8 @@ def run(args: Args) -> int:
 
 
 def _on_cluster(args: Args, files: Sequence[tuple[Path, Path]], settings: PredictSettings) -> Mapping[Path, Outcome]:
-    """Computes the images on a cluster: the outcome of each of several; of a single one the tiles, which are joined by
-    the caller."""
+    """Computes the images on a cluster. Returns the outcome of each of several images; the tiles of a single image are
+    computed, and the caller joins them."""
     runtime = args.runtime or (("torch" if installed("torch") else "jax") if args.strips else None)
     tasks = [
         Task(absolute(args.checkpoint), runtime, absolute(s), absolute(t), files_of(settings, s, len(files) > 1))
@@ -250,13 +251,13 @@ def _on_cluster(args: Args, files: Sequence[tuple[Path, Path]], settings: Predic
     if tasks[0].settings.shard is None:
         return {files[0][0]: found[0]}
     if errors := [outcome.error for outcome in found if outcome.error]:
-        raise InputError(f"{errors[0]}; {len(errors)} of {len(found)} shards failed, the same command goes on")
+        raise InputError(f"{errors[0]}; {len(errors)} of {len(found)} shards failed; repeat the command to continue")
     return {}
 
 
 def _write_slurm(args: Args, images: int) -> int:
     if args.slurm is None or args.shard or args.dask:
-        raise InputError("--slurm writes the --shard of each job itself, and --dask is another way: give one")
+        raise InputError("give only one of --slurm, --shard and --dask; --slurm divides the work itself")
     whole = images >= args.jobs > 1
     again = replace(args, skip_existing=args.skip_existing or (whole and not args.overwrite))
     for line in write_jobs(args.slurm, command_line(again, "predict", ("slurm", "jobs")), args.jobs, not whole):
@@ -265,7 +266,7 @@ def _write_slurm(args: Args, images: int) -> int:
 
 
 def _check_overlay(path: Path, sources: Sequence[Path], overwrite: bool) -> None:
-    """Raises InputError where an overlay would replace an image, or a file that is not to be replaced."""
+    """Raises InputError if an overlay would replace an input image, or an existing file without `overwrite`."""
     check_not_input(path, sources)
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; --overwrite replaces it")
@@ -273,7 +274,7 @@ def _check_overlay(path: Path, sources: Sequence[Path], overwrite: bool) -> None
 
 def _settings(args: Args) -> PredictSettings:
     if args.object_settings and args.output != "objects":
-        raise InputError("--object-settings are of objects: add --output objects")
+        raise InputError("--object-settings needs --output objects")
     return PredictSettings(
         output=args.output,
         dtype=args.dtype,
@@ -296,10 +297,10 @@ def _predict_nnunet(args: Args, plans: NnunetPlans) -> int:
     tiles = (args.memory, args.tile, args.halo, args.augment, args.shard, args.dask, args.slurm)
     if any(value is not None for value in tiles) or args.strips or args.blend:
         raise InputError(
-            "a model of nnU-Net has its own tiles and views: give no other flags for them than --no-mirror"
+            "an nnU-Net model has its own tiles and test-time augmentation; only --no-mirror can change them"
         )
     if args.output in ("logits", "objects") or args.dtype != "float32":
-        raise InputError("a model of nnU-Net gives labels or probabilities in float32")
+        raise InputError("an nnU-Net model writes labels, or probabilities in float32")
     cases = choose_cases(plans, args.images, args.out, args.overwrite, args.skip_existing)
     networks = open_folds(args.checkpoint, plans, args.runtime)
     kind: Literal["labels", "probabilities"] = "labels" if args.output == "labels" else "probabilities"
@@ -308,7 +309,7 @@ def _predict_nnunet(args: Args, plans: NnunetPlans) -> int:
         done = predict_nifti(networks, files, target, plans, kind, args.mirror)
         return {"case": name, "runtime": networks[0].name, "out": str(target), **asdict(done)}
 
-    records = do_all("case", {name: (case[0], partial(one, name, *case)) for name, case in cases.items()})
+    records = run_each("case", {name: (case[0], partial(one, name, *case)) for name, case in cases.items()})
     if args.json:
         print_json({"output": args.output, "images": records})
     for case in () if args.json else records:
@@ -320,7 +321,7 @@ def _predict_nnunet(args: Args, plans: NnunetPlans) -> int:
 
 
 def _one_line(args: Args, record: dict[str, Any], runtime: str) -> str:
-    rate = f"{record['seconds']:.1f} s, {record['megapixels_per_second']:.2f} megapixels a second"
+    rate = f"{record['seconds']:.1f} s, {record['megapixels_per_second']:.2f} megapixels per second"
     shape = "x".join(map(str, record["shape"]))
     if record["finished"]:
         classes = f": {_percent(record['classes'])}" if record["classes"] else ""
@@ -333,7 +334,7 @@ def _one_line(args: Args, record: dict[str, Any], runtime: str) -> str:
 
 
 def _all_lines(args: Args, records: list[dict[str, Any]], runtime: str) -> str:
-    """One line for several images: where they are, how long it took, and the mean share of each class."""
+    """One line for several images: where the results are, the time, and the mean share of each class."""
     done = [record for record in records if "error" not in record]
     seconds = sum(record["seconds"] for record in done)
     if any(not record["finished"] for record in done):
@@ -353,5 +354,5 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     if not (found := re.fullmatch(r"(\d+)/(\d+)", text)):
-        raise InputError(f"--shard {text} does not exist; give i/n with i from 1 to n")
+        raise InputError(f"--shard {text} is not a part; give i/n with i from 1 to n")
     return int(found[1]), int(found[2])

@@ -40,12 +40,14 @@ class Args:
 def run(args: Args) -> int:
     folder = args.run
     if not (folder / "run.json").is_file():
-        raise InputError(f"{folder} has no run.json; give the folder of a training: unet train DATA --out RUN")
+        raise InputError(f"{folder} has no run.json; give the folder of a training run (unet train DATA --out RUN)")
     if not is_checkpoint(folder / "best"):
-        raise InputError(f"{folder} has no best/ yet; unet train --out {folder} --resume goes on with the training")
+        raise InputError(f"{folder} has no best/ yet; unet train --out {folder} --resume continues its training")
     config, settings, data = stored_run(folder)
     if not (args.data or data):
-        raise InputError("the run was made of images that are in no files; give them: unet report RUN --data DATA")
+        raise InputError(
+            "the run was trained on images from memory, not from files; give the data: unet report RUN --data DATA"
+        )
     of_the_run = TrainArgs(args.data or data, folder, resume=True, json=args.json, settings=settings)
     config, _, training, validation, how = open_parts(of_the_run, config)
     if not args.json:

@@ -34,7 +34,7 @@ from ..training.flags import TrainArgs as Args
 from ..training.folds import run_folds
 from ..training.outcome import choose_objects, print_result, print_stopped
 from ..training.plans.planned import check_time, describe, plan_run, write_plan
-from ..training.programs import kept_programs
+from ..training.programs import cached_programs
 from ..training.stored import completed
 from ..training.stored import defaults as defaults
 
@@ -52,13 +52,13 @@ def run(args: Args) -> int:
         plan = None
         if base is None and (args.recipe == "auto" or args.minutes is not None):
             check_new(args.out, args.resume)  # planning takes a while
-            with kept_programs(args.compilation_cache, quiet=True):
+            with cached_programs(args.compilation_cache, quiet=True):
                 plan = plan_run(args, config, training, validation)
             config, args = plan.network, dataclasses.replace(args, settings=plan.settings)
             if not args.json:
                 notes.print(describe(plan, args.minutes is not None), soft_wrap=True)
         announce(args, config, dataset, training, validation, how)
-        with kept_programs(args.compilation_cache, args.json):
+        with cached_programs(args.compilation_cache, args.json):
             result = _train(args, config, training, validation, plan)
             if result.stop_signal:
                 if args.distributed.process == 0:

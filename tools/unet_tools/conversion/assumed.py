@@ -1,4 +1,4 @@
-"""What tensors cannot say, and what is assumed in its place until somebody says it."""
+"""Facts that tensors do not state, such as normalisation, and the assumptions about them."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ _SMP = " (smp's encoders mostly take imagenet)"
 
 
 def assumptions(config: NetworkConfig, source: str | None) -> tuple[str, ...]:
-    """What is assumed of a network whose file held tensors only, a line each: "subject: value".
+    """The assumptions about a network whose file contained only tensors, one line each: "subject: value".
 
     Args:
         config: The network.
-        source: The project whose usual values were taken; None: the preset or config stood in.
+        source: The project whose usual values are assumed; None: those of the preset or config.
     """
     values = config.to_dict()
     unseen = [f"{name} {values[name]}" for name in _UNSEEN if name in values]
     return (
         "normalisation: none" + (_SMP if source == "smp" else ""),
         "class names: none",
-        *(["classes: one a pixel"] if config.out_channels > 1 else []),
-        "network: " + ", ".join([*unseen, *([f"padding and interpolation as usual in {source}"] if source else [])]),
+        *(["classes: one per pixel"] if config.out_channels > 1 else []),
+        "network: "
+        + ", ".join([*unseen, *([f"padding and interpolation: the usual ones of {source}"] if source else [])]),
     )
 
 
 def describe(data: DataSpec, where: str) -> str | None:
-    """One line that says what is still assumed, with the option of `unet convert` that states it; None: nothing."""
+    """One line with the remaining assumptions and the options of `unet convert` that replace them; None if there are
+    none."""
     if not data.assumed:
         return None
     lines = [f"{line} [{_OPTIONS.get(line.partition(':')[0], 'unet convert')}]" for line in data.assumed]
-    return f"{where}: not in the file, assumed: {'; '.join(lines)}"
+    return f"{where}: assumed, since the file does not state it: {'; '.join(lines)}"
 
 
 def stated(
@@ -54,13 +56,13 @@ def stated(
     classes: Literal["exclusive", "overlapping"] | None,
     fields: Sequence[str],
 ) -> Checkpoint:
-    """The checkpoint with what the user says: each statement replaces an assumption.
+    """The checkpoint with the user's statements, each of which replaces an assumption.
 
     Args:
         checkpoint: The checkpoint.
-        mean, std: Numbers, or "imagenet", or "none"; empty: nothing is said.
-        class_names: Empty: nothing is said.
-        classes: None: nothing is said.
+        mean, std: Numbers, or "imagenet", or "none"; empty: not stated.
+        class_names: Names of the classes; empty: not stated.
+        classes: "exclusive" or "overlapping"; None: not stated.
         fields: NAME=VALUE of the network's config.
 
     Raises:
@@ -72,7 +74,7 @@ def stated(
             raise InputError("give --mean and --std together")
         means, stds = _numbers(mean, "mean", config), _numbers(std, "std", config)
         if len(means) != len(stds):
-            raise InputError(f"--mean has {len(means)} numbers, --std {len(stds)}; they must agree")
+            raise InputError(f"--mean has {len(means)} numbers, --std {len(stds)}; they must have the same count")
         plain = {"normalization": "dataset", "low": [], "high": []}
         data = DataSpec.from_dict(data.to_dict() | plain | {"mean": list(means), "std": list(stds)}, "--mean, --std")
         said.add("normalisation")

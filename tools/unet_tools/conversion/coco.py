@@ -21,10 +21,10 @@ _MOST_PIXELS = 2**30
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written.
+    """Summary of a conversion.
 
     Attributes:
-        images, objects: how many.
+        images, objects: numbers of images and objects.
         classes: their names, by number; 0 is the background. Of masks, in the order in which they are read.
         overlaps: pixels that lie in several annotations; the one that comes later in the file has them.
     """
@@ -49,7 +49,7 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
         InputError: the file is no COCO file, an image is missing, or `out` exists.
     """
     if out.exists():
-        raise InputError(f"{out} exists; name a new folder")
+        raise InputError(f"{out} exists; give a new folder")
     content = read_object(annotations)
     try:
         names = {int(c["id"]): str(c["name"]) for c in content["categories"]}
@@ -63,11 +63,11 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
         with replacing_folder(out) as folder:
             for key, (name, size) in files.items():
                 if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not np.prod(size) > 0:
-                    raise InputError(f"{annotations}: image {name!r} has no file name within a folder, or no pixels")
+                    raise InputError(f"{annotations}: image {name!r} has no pixels, or its file name leaves the folder")
                 if np.prod(size) > _MOST_PIXELS:
                     raise InputError(f"{annotations}: image {name!r} of {size} pixels is too large for masks")
                 if not (images / name).is_file():
-                    raise InputError(f"{images / name}: no such file, but {annotations.name} names it")
+                    raise InputError(f"{images / name}: no such file, but {annotations.name} lists it")
                 if masks:
                     own_masks = {key: np.zeros(size, bool) for key in names}
                     for annotation in own[key]:
@@ -90,11 +90,11 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
 
 
 def _folders(names: dict[int, str], annotations: Path) -> dict[int, str]:
-    """A folder's name for each category. Raises InputError where two would have one, or none is left."""
+    """A folder's name for each category. Raises InputError if two would have one, or none is left."""
     found = {key: re.sub(r"[^\w .+-]+", "_", name).strip(" .") for key, name in names.items()}
     if not all(found.values()) or len(set(found.values())) < len(found):
         raise InputError(
-            f"{annotations}: categories need names that differ, fit for folders; found {list(found.values())}"
+            f"{annotations}: categories need distinct names that can be folder names; found {list(found.values())}"
         )
     return found
 

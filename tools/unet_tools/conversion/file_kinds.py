@@ -1,4 +1,4 @@
-"""What a file is, by its content: its name's ending may be anything."""
+"""Recognises kinds of files by their content, independent of the file name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SAVE = "torch.save(model.state_dict(), 'weights.pth')"
 
 _REFUSED = {
     b"\x1f\x8b": "it is compressed with gzip; unpack it first",
-    b"version https://git-lfs": "it is a pointer of Git LFS, not the file; git lfs pull fetches that",
-    b"<": "it is a web page, not the file that was to be downloaded",
-    b"\x93NUMPY": "it is one array of NumPy, not the weights of a network",
+    b"version https://git-lfs": "it is a Git LFS pointer, not the file itself; git lfs pull downloads the file",
+    b"<": "it is a web page, so the download of the file failed",
+    b"\x93NUMPY": "it is a single NumPy array, not the weights of a network",
 }
 
 
 def kind_of(path: Path) -> Kind:
-    """The kind of a file of weights. Raises InputError where it is none, naming what it is and what to do."""
+    """The kind of a weights file. Raises InputError for other files, with what they are and what to do."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -39,13 +39,15 @@ def kind_of(path: Path) -> Kind:
         if head.startswith(begins):
             raise InputError(f"{path}: {what}")
     if head[257:262] == b"ustar":
-        raise InputError(f"{path}: it is a tar archive; unpack it and convert the file of weights in it")
+        raise InputError(f"{path}: it is a tar archive; unpack it and convert the weights file in it")
     if path.suffix == ".onnx":
-        raise InputError(f"{path}: ONNX holds a graph, not named weights; in the program that made it: {_SAVE}")
+        raise InputError(
+            f"{path}: ONNX contains a graph, not named weights; save the weights in the program that wrote it: {_SAVE}"
+        )
     known: dict[str, Kind] = {".safetensors": "safetensors", ".h5": "keras", ".hdf5": "keras", ".keras": "keras"}
     kind = known.get(path.suffix)
     if kind is None and not head.startswith(b"\x80") and path.suffix not in (".pt", ".pth", ".bin", ".ckpt", ".tar"):
-        raise InputError(f"{path}: neither a PyTorch, a safetensors nor a Keras file, by its content")
+        raise InputError(f"{path}: its content is neither that of a PyTorch, a safetensors nor a Keras file")
     return kind or "pytorch"
 
 
@@ -54,11 +56,16 @@ def _of_zip(path: Path, names: list[str]) -> Kind:
         return "keras"
     if any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names):
         raise InputError(
-            f"{path}: a TorchScript program, which is not run here. Where it is trusted, save its weights: "
+            f"{path}: a TorchScript program, which is never run here. If you trust it, save its weights: "
             f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pth')"
         )
     if any(name.endswith(("archive_format", "models/model.json")) for name in names):
-        raise InputError(f"{path}: a program of torch.export, not a file of weights; in its source: {_SAVE}")
+        raise InputError(
+            f"{path}: a torch.export program, not a weights file; save the weights in the program that "
+            f"wrote it: {_SAVE}"
+        )
     if names and all(name.endswith(".npy") for name in names):
-        raise InputError(f"{path}: arrays of NumPy (.npz); save them with safetensors.numpy.save_file and convert that")
+        raise InputError(
+            f"{path}: NumPy arrays (.npz); save them with safetensors.numpy.save_file and convert that file"
+        )
     return "keras" if path.suffix == ".keras" else "pytorch"

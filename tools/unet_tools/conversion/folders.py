@@ -1,4 +1,4 @@
-"""Folders of weights that are no checkpoint of ours: of the Hugging Face hub, of smp, and files in several shards."""
+"""Weights folders of other projects: of the Hugging Face hub, of smp, and files in several shards."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def has_weights(folder: Path) -> bool:
 def weight_files(path: Path) -> tuple[list[Path], dict[str, Any]]:
     """The files that hold the weights of a folder, or of an index of shards, and the folder's config.json.
 
-    Raises InputError where a folder holds none, or several of which none is meant.
+    Raises InputError if a folder holds none, or several of which none is meant.
     """
     if path.is_file():
         return (list(_shards(path)), {}) if path.name.endswith(_INDEX) else ([path], {})
@@ -45,8 +45,8 @@ def weight_files(path: Path) -> tuple[list[Path], dict[str, Any]]:
     candidates = named[:1] or sorted(p for p in path.iterdir() if p.suffix in (".safetensors", ".bin", ".pth", ".pt"))
     if len(candidates) != 1:
         names = ", ".join(p.name for p in candidates[:5])
-        what = f"several files of weights ({names}); name one of them" if candidates else "no file of weights"
-        raise InputError(f"{path} is no checkpoint: it has {what}")
+        what = f"several weights files ({names}); give one of them" if candidates else "no weights file"
+        raise InputError(f"{path} is not a checkpoint: it has {what}")
     return candidates, config
 
 
@@ -64,11 +64,11 @@ def _shards(index: Path) -> Iterator[Path]:
 
 
 def check_smp(config: dict[str, Any], where: Path) -> list[str]:
-    """What an smp folder's config.json says and our network does not have. Raises InputError where results differ."""
+    """What an smp folder's config.json says and our network does not have. Raises InputError if results differ."""
     if "encoder_name" not in config:
         return []
     interpolation = config.get("decoder_interpolation", "nearest")
     if interpolation != "nearest":
-        raise InputError(f"{where / CONFIG}: decoder_interpolation is {interpolation!r}; only 'nearest' is known here")
+        raise InputError(f"{where / CONFIG}: decoder_interpolation is {interpolation!r}; only 'nearest' is supported")
     activation = config.get("activation")
     return [f"its activation {activation!r} is left out: the output is logits"] if activation else []

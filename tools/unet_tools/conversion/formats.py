@@ -161,7 +161,7 @@ def import_file(
 
 
 def export_file(checkpoint: Checkpoint, origin: Origin, path: Path, **beside: Any) -> None:
-    """Writes the origin's own file: its tensors, counters and metadata. beside: as of `import_file`. Raises
+    """Writes the origin's own file: its tensors, counters and metadata. beside: as in `import_file`. Raises
     InputError."""
     write_file(path, sources.export_tensors(checkpoint.config, checkpoint.tensors, origin, beside), origin.extra)
 

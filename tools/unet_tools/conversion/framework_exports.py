@@ -1,4 +1,4 @@
-"""The network as one file, in float32, for programs that want no bundle:
+"""Writes the network as one file, in float32, for programs that do not need a bundle:
 
 .onnx         the emitter's own: batch size, height and width are free
 .torch.onnx   torch.onnx.export of the PyTorch twin
@@ -40,7 +40,7 @@ def write_framework_file(
     """
     kind = kind_of(path)
     if kind is None:
-        raise InputError(f"cannot write {path}: use {', '.join(_WRITERS)}, or a folder for a bundle")
+        raise InputError(f"cannot write {path}: give a file name with {', '.join(_WRITERS)}, or a folder for a bundle")
     packages, write = _WRITERS[kind]
     if missing := [name for name in packages if find_spec(name) is None]:
         raise InputError(f"{kind} needs {missing[0]}, which is not installed; pip install {missing[0]}")
@@ -79,7 +79,7 @@ def _old_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray, opset: int | No
         try:
             model = onnx.version_converter.convert_version(model, opset)
         except Exception as e:  # of many kinds, all from C++
-            raise InputError(f"ONNX cannot write this network in opset {opset}: {first_line(e)}") from None
+            raise InputError(f"this network cannot be written in ONNX opset {opset}: {first_line(e)}") from None
         model.ir_version = min(IR_VERSION, onnx.helper.find_min_ir_version_for(model.opset_import, True))
     if fixed:
         output = checkpoint.config.geometry.output_shape(x.shape[1:-1])

@@ -54,7 +54,9 @@ def write_keras(tensors: Mapping[str, np.ndarray], extra: Mapping[str, Any], pat
     h5py = _h5py(path)
     files, memory = extra.get("files"), io.BytesIO()
     if path.suffix == ".keras" and not files:
-        raise InputError("a .keras file holds Keras' own description of the network, which is not here; write a .h5")
+        raise InputError(
+            "a .keras file needs Keras' own description of the network, which is not available here; write a .h5"
+        )
     paths = extra.get("paths") or {name: _place(name) for name in tensors}
     with h5py.File(memory, "w") as file:  # in memory: where a disk is full, HDF5 ends the process
         for group in extra.get("groups", ()):
@@ -85,7 +87,7 @@ def _unzipped(path: Path, size: int) -> tuple[io.BytesIO, dict[str, str]]:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if sum(e.file_size for e in entries) > size or any(e.compress_type != zipfile.ZIP_STORED for e in entries):
-            raise InputError(f"{path}: a zip whose entries unpack to more than the file; Keras writes none such")
+            raise InputError(f"{path}: a zip whose entries unpack to more than its size; Keras writes no such file")
         texts = {e.filename: archive.read(e).decode() for e in entries if e.filename.endswith(".json")}
         return io.BytesIO(archive.read(_INNER)), texts
 
@@ -112,7 +114,7 @@ def _read(file: Any, size: int, path: Path) -> tuple[Tensors, dict[str, Any]]:
     for name, dataset in datasets.items():
         plain = dataset.id.get_create_plist().get_nfilters() == 0 and not dataset.is_virtual and not dataset.external
         if not plain or dataset.dtype.kind != "f" or dataset.id.get_storage_size() != dataset.nbytes:
-            raise InputError(f"{path}: {name} is no plain array of floats; Keras writes none such")
+            raise InputError(f"{path}: {name} is not a plain array of floats; Keras writes no such file")
     paths = _named(list(datasets), attributes)
     tensors = {name: np.array(datasets[place][()]) for name, place in paths.items()}
     return tensors, {"paths": paths, "groups": groups, "attributes": attributes}

@@ -56,7 +56,7 @@ def read_model(folder: Path) -> NnunetModel:
     plans, dataset = read_object(folder / PLANS), read_object(folder / DATASET)
     paths = sorted(folder.glob(f"fold_*/{FINAL}"))
     if not paths:
-        raise InputError(f"{folder}: no fold_*/{FINAL} is there")
+        raise InputError(f"{folder}: it contains no fold_*/{FINAL}")
     folds, networks = {}, set()
     for path in paths:
         file = read_files(path)
@@ -66,7 +66,7 @@ def read_model(folder: Path) -> NnunetModel:
         folds[path.parent.name] = fold
         networks.add((configuration, fold.config))
     if len(networks) > 1:
-        raise InputError(f"{folder}: the folds are not of one network")
+        raise InputError(f"{folder}: its folds are of different networks")
     names = _class_names(dataset.get("labels"), next(iter(folds.values())).config.out_channels)
     return NnunetModel(plans, dataset, folds, DataSpec(class_names=names))
 
@@ -94,12 +94,12 @@ def export_converted(source: Path, folder: Path) -> list[Checkpoint]:
 
 
 def _check_own(folder: Path, names: tuple[str, ...]) -> None:
-    """Raises InputError where a folder holds more than `names` in its folds and the plans: it is not replaced."""
+    """Raises InputError if a folder holds more than `names` in its folds and the plans: it is not replaced."""
     allowed = [PLANS, DATASET, *(f"fold_*/{name}" for name in names)]
     for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
         if not path.is_dir() and not any(path.relative_to(folder).match(pattern) for pattern in allowed):
             raise InputError(
-                f"cannot replace {folder}: {path.name} is no part of a converted model; move it away first"
+                f"cannot replace {folder}: {path.name} does not belong to a converted model; move it elsewhere first"
             )
 
 

@@ -67,7 +67,7 @@ def write_package(kind: Package, request: PackageRequest, as_json: bool) -> int:
 
 def _cpp(checkpoint: Checkpoint, request: PackageRequest, images, golden, as_json: bool) -> int:
     if given := request.flags.given() or (request.licence and "--licence"):
-        raise InputError(f"{given} is not for --to cpp: no file there shows it")
+        raise InputError(f"{given} has no effect with --to cpp; leave it out")
     facts = write_cpp(checkpoint, request.out, calibration=images, golden_image=golden)
     if as_json:
         print_json({"folder": str(request.out), "network": facts})
@@ -80,14 +80,14 @@ def _cpp(checkpoint: Checkpoint, request: PackageRequest, images, golden, as_jso
 def _web(checkpoint: Checkpoint, request: PackageRequest, images, golden, as_json: bool) -> int:
     flags = request.flags
     if given := replace(flags, title=None, npm=PackageFlags.npm).given():
-        raise InputError(f"{given} is for --to bioimageio; the page does not show it")
+        raise InputError(f"{given} is for --to bioimageio, and has no effect with --to web; leave it out")
     shown = {"title": flags.title, "licence": request.licence, "calibration": images, "golden_image": golden}
     site = write_web(checkpoint, request.out, flags.npm, **shown)
     if as_json:
         print_json({"folder": str(request.out), "site": site})
         return 0
     if golden is None and not images:
-        notes.print("the page's example is synthetic; --golden IMAGE takes one of yours")
+        notes.print("the page's example image is synthetic; --golden IMAGE uses your image")
     size = sum(p.stat().st_size for p in request.out.rglob("*") if p.is_file())
     console.print(f"{request.out}: {size / 2**20:.0f} MiB; look at it: python3 -m http.server -d {request.out}")
     return 0
@@ -105,9 +105,9 @@ def _bioimageio(checkpoint: Checkpoint, request: PackageRequest, images, golden,
         print_json({"file": str(request.out), "rdf": rdf})
         return 0
     if golden is None and not images:
-        notes.print("the test image is synthetic; --golden IMAGE takes one of yours, and its dtype")
+        notes.print("the test image is synthetic; --golden IMAGE uses your image and its dtype")
     if scores is None:
-        notes.print("no validation scores are known; --scores FILE takes those of unet evaluate --json")
+        notes.print("no validation scores are known; --scores FILE reads them from unet evaluate --json")
     halo = {axis["id"]: axis["halo"] for axis in output["axes"] if "halo" in axis}
     sizes = {axis["id"]: f"{axis['size']['min']} + {axis['size']['step']} k" for axis in image["axes"][2:]}
     console.print(f"{request.out}: {image['data']['type']} images; blocks of {_row(sizes)}; halo {_row(halo)}")
@@ -132,5 +132,7 @@ def _scores(file: Path | None, checkpoint: Path) -> dict[str, float] | None:
         return None
     numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float) and k != "step"}
     if file is not None and not numbers:
-        raise InputError(f"{file} holds no scores; expected a JSON object with numbers, as unet evaluate --json prints")
+        raise InputError(
+            f"{file} contains no scores; expected a JSON object with numbers, as unet evaluate --json prints"
+        )
     return numbers or None

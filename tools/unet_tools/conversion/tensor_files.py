@@ -1,4 +1,4 @@
-"""Files of named tensors: of PyTorch, safetensors and Keras. Read without running any of it, written whole.
+"""Files of named tensors: PyTorch, safetensors and Keras. Reading never runs code; writing is atomic.
 
 The names and axes are the file's own. `formats` says which network they belong to.
 """
@@ -27,7 +27,7 @@ Tensors = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Read:
-    """What was read: tensors by name, what the file says besides as far as JSON can say it, and what was decided."""
+    """The content of a file: tensors by name, other facts as far as JSON can hold them, and the decisions made."""
 
     tensors: dict[str, np.ndarray]
     metadata: dict[str, Any]

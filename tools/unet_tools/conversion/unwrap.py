@@ -1,4 +1,4 @@
-"""The weights in what a training program saved: in which entry, behind which prefix, and what else the file holds."""
+"""Finds the weights in the files of training programs: their entry, their prefix, and other content of the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unet_spec import InputError
 from unet_spec.weights.check import first_few
 
 ENTRIES = ("network_weights", "state_dict", "model_state_dict", "model")
-"""Where training programs put the weights in a file that holds more; the first is preferred."""
+"""Entries under which training programs save weights; the first is preferred."""
 _AVERAGES = ("ema", "swa", "average", "averaged", "teacher", "shadow")
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _USUAL = ("module", "model", "net", "network")
@@ -48,12 +48,12 @@ class Found:
         """What was decided, a line each."""
         lines = []
         if self.prefix:
-            lines.append(f"the names begin with {self.prefix!r}; it is stripped")
+            lines.append(f"the prefix {self.prefix!r} of the names is removed")
         if self.others:
             taken = "those at the top" if self.label == "." else self.label
-            lines.append(f"the file also holds {', '.join(self.others)}; taken: {taken}; --key takes another")
+            lines.append(f"the file also contains {', '.join(self.others)}; used: {taken}; --key chooses another")
         if self.left_out:
-            lines.append(f"left out, no part of the network: {first_few(self.left_out)}")
+            lines.append(f"left out, since they do not belong to the network: {first_few(self.left_out)}")
         return lines
 
 
@@ -163,4 +163,4 @@ def _by_key(found: list[Found], key: str, where: str) -> Found:
     ):
         if hits := [hit for hit in found if fits(hit)]:
             return min(hits, key=_preference)
-    raise InputError(f"{where}: no weights under {key!r}; --key takes {', '.join(hit.label for hit in found)}")
+    raise InputError(f"{where}: no weights under {key!r}; choices for --key: {', '.join(hit.label for hit in found)}")

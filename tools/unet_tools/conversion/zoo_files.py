@@ -1,4 +1,4 @@
-"""Weights out of a model of the BioImage Model Zoo, a .zip with an rdf.yaml."""
+"""Reads the weights of a model of the BioImage Model Zoo, a .zip with an rdf.yaml."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def unpacked_weights(path: Path) -> Iterator[Path]:
     """The weights in a model of the BioImage Model Zoo, for `formats.read`: a checkpoint folder or one file.
 
     Our own packages hold a checkpoint, or an ONNX file that says which network it is. Of others, the PyTorch
-    state_dict is taken. Raises InputError where there is neither.
+    state_dict is taken. Raises InputError if there is neither.
     """
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
         out = Path(folder)
@@ -59,11 +59,11 @@ def unpacked_weights(path: Path) -> Iterator[Path]:
         else:
             what = "none" if not states else f"{len(states)}: {', '.join(states)}"
             raise InputError(
-                f"{path}: expected our checkpoint, an ONNX file written by unet export, or one PyTorch state_dict;"
-                f" of state_dicts it has {what}"
+                f"{path}: expected a checkpoint of unet train, an ONNX file of unet export, or one PyTorch "
+                f"state_dict; state_dicts found: {what}"
             )
         if out.is_dir() and not is_checkpoint(out):
-            raise InputError(f"{path}: its {CONFIG} is not a network of ours")
+            raise InputError(f"{path}: its {CONFIG} is not a network of this project")
         yield out
 
 

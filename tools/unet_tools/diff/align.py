@@ -42,7 +42,7 @@ def align(a: Trace, b: Trace, names: Mapping[str, str] | None, titles: tuple[str
         The pairs: of several calls of one module, the first belongs to the first. Calls are left unpaired where their
         arrays differ in number, or where the calls that they are made in are no pair; a note says so.
 
-    Raises InputError where `names` has an unknown path, and where no pair is left.
+    Raises InputError if `names` has an unknown path, and where no pair is left.
     """
     names = dict(names or {})
     for given, trace, title in ((names, a, titles[0]), (names.values(), b, titles[1])):
@@ -60,15 +60,15 @@ def align(a: Trace, b: Trace, names: Mapping[str, str] | None, titles: tuple[str
         one, two = a[key], b[other]
         above = next(k for k in ancestors(a, key) if k in alignment.pairs)
         if alignment.pairs[above] != next((k for k in ancestors(b, other) if k in back), None):
-            alignment.notes.append(f"{key} is not compared: it is called from modules that do not belong together")
+            alignment.notes.append(f"{key} is not compared: it is called from different modules in the two networks")
         elif len(one.inputs) != len(two.inputs):
             counts = f"{len(one.inputs)} arrays in {titles[0]}, {len(two.inputs)} in {titles[1]}"
-            alignment.notes.append(f"{key} is not compared by itself: it is given {counts}")
+            alignment.notes.append(f"{key} is not compared on its own: its inputs are {counts}")
         elif set(one.outputs) != set(two.outputs):
             labels = " and ".join(
                 ", ".join(k or "an array" for k in call.outputs) or "no arrays" for call in (one, two)
             )
-            alignment.notes.append(f"{key} is not compared by itself: its outputs are {labels}")
+            alignment.notes.append(f"{key} is not compared on its own: its outputs are {labels}")
         else:
             alignment.pairs[key], back[other] = other, key
     if len(alignment.pairs) == 1 and len(a) > 1 and len(b) > 1:

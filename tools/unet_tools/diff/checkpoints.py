@@ -21,7 +21,7 @@ def open_side(checkpoint: Checkpoint, runtime: DiffRuntime, dtype: Dtype, traini
     Args:
         checkpoint: its weights are rounded to `dtype`.
         runtime: "reference" is NumPy and computes in float64 in any case.
-        dtype: of weights and arithmetic.
+        dtype: dtype of weights and arithmetic.
         training: batch norms use the batch's statistics.
         title: the name of the side, for messages.
 
@@ -38,7 +38,9 @@ def open_side(checkpoint: Checkpoint, runtime: DiffRuntime, dtype: Dtype, traini
     checkpoint = dataclasses.replace(checkpoint, config=config, tensors=tensors)
     if runtime == "onnx":
         if dtype == "float64" or training:
-            raise InputError("ONNX Runtime runs the network for inference in float32; use --dtype float32, no --train")
+            raise InputError(
+                "ONNX Runtime supports inference in float32 only; use --dtype float32 and leave out --train"
+            )
         from .sides.onnx import OnnxSide
 
         return OnnxSide(checkpoint, title)

@@ -34,7 +34,7 @@ def compare(
     tolerance: float | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """Runs both sides on the same inputs and compares them, forward and, if asked for, backward.
+    """Runs both sides on the same inputs and compares them, forward and, if requested, backward.
 
     Args:
         a: the candidate. Errors are A's, relative to B.
@@ -43,12 +43,12 @@ def compare(
         names: paths in A to paths in B where they differ; see `align`.
         backward: also compare gradients, of the loss sum(r · output), r drawn from N(0, 1).
         tolerance: relative to the largest value of each tensor, in place of the bounds of `unet_tools.diff.bounds`.
-        seed: of r.
+        seed: seed of r.
 
     Returns:
         A step for each module's own code, in the order of execution.
 
-    Raises InputError where `align` does, where a side has no backward pass, and where outputs of the two networks,
+    Raises InputError if `align` does, where a side has no backward pass, and where outputs of the two networks,
     which must be weighted alike, differ in shape.
     """
     if tolerance is not None and not tolerance >= 0:
@@ -93,7 +93,7 @@ def _with_verdicts(steps: list[Step]) -> list[Step]:
 
 @dataclass(frozen=True)
 class _Results:
-    """What leaves one module's own code, by A's name of the place.
+    """Values that leave one module's own code, by place (with A's names).
 
     Attributes:
         candidate, reference: each side's, on its own values.
@@ -243,7 +243,7 @@ def _feed(trace: Trace, key: str, children: Mapping[str, str]) -> Feed:
 
 
 def _leaving(trace: Trace, key: str, children: Mapping[str, str]) -> Values:
-    """What left a call's own code when it was recorded. children: as of `_feed`."""
+    """What left a call's own code when it was recorded. children: as in `_feed`."""
     values: Values = {(name, i): array for name, k in children.items() for i, array in enumerate(trace[k].inputs)}
     return values | {(OUTPUT, label): array for label, array in trace[key].outputs.items()}
 

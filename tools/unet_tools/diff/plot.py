@@ -46,7 +46,7 @@ def save_plot(comparison: Comparison, path: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Raises InputError where `save_plot` is sure to fail; call it before anything is computed."""
+    """Raises InputError if `save_plot` is sure to fail; call it before anything is computed."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot write {path}: a plot is one of {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():

@@ -53,7 +53,7 @@ class Step:
         name: the module's path (A's), with "#2" for its second call; "" is the network itself.
         other_name: the same in B.
         kind: the classes, "Conv2d / Conv".
-        direction: of the pass.
+        direction: direction of the pass.
         place: "" for a layer, else where in the module's code: the module that a value goes to or comes back from.
         readings: one for each tensor.
         verdict: "differs": the error is its own. "inherited": it comes from an earlier step. "same": within rounding.

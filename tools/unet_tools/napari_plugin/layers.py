@@ -27,7 +27,8 @@ class LayerImages:
     """The images in one layer, or in several that have a channel each.
 
     Attributes:
-        layers: of napari, or anything with `data`, `name`, `rgb`, `multiscale` and the attributes of a layer's place.
+        layers: layers of napari, or anything with `data`, `name`, `rgb`, `multiscale` and the attributes of a layer's
+            place.
         dims: 2 for planes, 3 for volumes.
         channel_axis: the axis of the layer's data that holds channels; None: it has none, but for RGB.
 
@@ -49,12 +50,12 @@ class LayerImages:
     def __post_init__(self) -> None:
         first = self.layers[0]
         if any(layer.rgb for layer in self.layers) and len(self.layers) > 1:
-            raise InputError(f"the layer {first.name} and others are to be channels of one image; choose none in RGB")
+            raise InputError("RGB layers cannot be channels of one image; choose grey layers, or one RGB layer alone")
         for layer in self.layers[1:]:
             if _array(layer).shape != _array(first).shape:
                 raise InputError(
-                    f"the layers {first.name} {_array(first).shape} and {layer.name} {_array(layer).shape} are to be "
-                    "channels of one image; they must have one shape"
+                    f"the layers {first.name} {_array(first).shape} and {layer.name} {_array(layer).shape} cannot "
+                    "be channels of one image, since their shapes differ"
                 )
         if len(self.shape) < self.dims:
             raise InputError(
@@ -145,7 +146,7 @@ def images_for(layers: Sequence[Any], network: OpenNetwork) -> LayerImages:
 
 
 def channel_axis(layer: Any, dims: int, count: int) -> int:
-    """The axis of a layer that holds `count` channels. Raises InputError where that cannot be known."""
+    """The axis of a layer that holds `count` channels. Raises InputError if that cannot be known."""
     shape = _array(layer).shape
     labels = [str(label).lower() for label in getattr(layer, "axis_labels", None) or ()]
     fitting = [axis for axis, n in enumerate(shape) if n == count and len(shape) > dims]

@@ -30,7 +30,7 @@ class Trained:
     Attributes:
         folder: its checkpoint.
         seconds: that it took.
-        steps: of the training.
+        steps: steps of the training.
     """
 
     folder: Path
@@ -119,7 +119,7 @@ def train_painted(
 
     Args:
         dataset: see `painted_dataset`.
-        minutes: of the whole run.
+        minutes: duration in minutes of the whole run.
         folder: the run folder, new.
         cancel: ends the training at its next report.
         widths: feature maps per level. None: as planned.
@@ -128,7 +128,7 @@ def train_painted(
         The trained network, by the generator's return value.
 
     Raises:
-        InputError: as `unet_jax.train`, and where JAX is not installed.
+        InputError: as `unet_jax.train`, and if JAX is not installed.
         Cancelled: `cancel` was set.
     """
     from importlib.util import find_spec
@@ -146,7 +146,7 @@ def _train(
     from unet_jax.training.planning.speed import seconds_a_step
     from unet_jax.training.run.folder import check_new
 
-    from ..training.programs import kept_programs
+    from ..training.programs import cached_programs
 
     def timed(config: Any, settings: Any, training: Dataset) -> float:
         report(Step(0, 0, f"planning: steps of a network with {config.graph.parameter_count:,} parameters are timed"))
@@ -160,7 +160,7 @@ def _train(
     given |= {} if widths is None else {"widths": widths}
     check_new(folder, False)  # planning takes a while
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with kept_programs(None, quiet=True):
+    with cached_programs(None, quiet=True):
         plan = plan_training(network, dataset, settings=AUTO.settings, given=given, seconds=60 * minutes, timed=timed)
         steps = plan.settings.optimisation.steps
         settings = plan.settings.replace(log_every=max(1, min(10, steps // 20)))

@@ -1,4 +1,4 @@
-"""What both widgets share: a form, a button that starts and cancels, a bar, a line of text."""
+"""Base of both widgets: a form, a button that starts and cancels a task, a progress bar, a line of text."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Panel(QWidget):
     """A form above a button, a progress bar and a line of text. One task runs at a time, in a thread.
 
     Attributes:
-        viewer: of napari.
+        viewer: viewer of napari.
         form: the layout of the fields.
         button: starts the task, and cancels it while it runs.
         bar, status: progress, and what the task does or came to.
-        worker: of the task that runs; None where none does.
+        worker: the running task; None if there is none.
     """
 
     def __init__(self, viewer: napari.Viewer, action: str, about: str):
@@ -85,7 +85,7 @@ class Panel(QWidget):
         self._start(task)
 
     def task(self, cancel: threading.Event) -> Callable[[], Generator[Step, None, Any]]:
-        """What the button starts: a function that is run in a thread. Raises InputError where a field is wrong."""
+        """What the button starts: a function that is run in a thread. Raises InputError if a field is wrong."""
         raise NotImplementedError
 
     def finished(self, result: Any) -> str:

@@ -1,4 +1,4 @@
-"""The layers that a network makes of an image layer: tile by tile, with progress, until it is cancelled."""
+"""Segments an image layer tile by tile, with progress; can be cancelled."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ResultKind = Literal["classes", "objects", "probabilities"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What became of a layer.
+    """Result for a layer.
 
     Attributes:
         layers: to add to the viewer.
         summary: in one line.
         warnings: what is odd about the images.
-        shares: of each class in the pixels, in words; empty where a pixel has not one class.
+        shares: shares of each class in the pixels, in words; empty where a pixel has not one class.
     """
 
     layers: list[LayerData]
@@ -53,8 +53,8 @@ def predict_layer(
 
     Args:
         network: what computes.
-        images: of the layer; each is prepared by itself, as in `unet predict`.
-        kind: "classes" (class numbers, or masks of classes that overlap), "objects" (numbered from 1 over all images,
+        images: images of the layer; each is prepared by itself, as in `unet predict`.
+        kind: "classes" (class numbers, or masks of overlapping classes), "objects" (numbered from 1 over all images,
             with measurements) or "probabilities".
         cancel: once set, no further tile is computed.
         objects: how objects are made. None: as stored with the network, or the defaults.

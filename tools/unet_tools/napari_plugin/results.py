@@ -52,8 +52,8 @@ def classes_layer(
 
     Args:
         labels: (*leading, *spatial), indices of the classes.
-        names: of the classes.
-        name: of the layer.
+        names: names of the classes.
+        name: name of the layer.
         place: see `LayerImages.placed`.
     """
     numbers = class_numbers(names)
@@ -66,7 +66,7 @@ def classes_layer(
 def masks_layers(
     masks: Shaped[np.ndarray, "*shape k"], names: Sequence[str], name: str, place: dict[str, Any]
 ) -> list[LayerData]:
-    """A layer for each of classes that may overlap."""
+    """A layer for each of overlapping classes."""
     layers: list[LayerData] = []
     for index, own in enumerate(names):
         features = {"index": [0, 1 + index], "class": ["", own]}
@@ -82,7 +82,7 @@ def objects_layer(
     """A layer of numbered objects; their measurements are its features.
 
     Args:
-        labels: (*leading, *spatial), 0 of no object.
+        labels: (*leading, *spatial), 0 for background.
         columns: a row for each object, in the order of their numbers, from 1.
         name, place: as in `classes_layer`.
     """

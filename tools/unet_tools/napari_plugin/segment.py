@@ -20,8 +20,8 @@ from .reader import NETWORK
 from .work import Step
 
 ABOUT = (
-    "A bundle, a checkpoint folder or the name of an installed network. Large images are computed in tiles, which give "
-    "what the whole image in one piece would."
+    "A bundle, a checkpoint folder or the name of an installed network. Large images are "
+    "computed in tiles, with the same result as in one piece."
 )
 
 

@@ -23,8 +23,9 @@ from .results import class_numbers
 from .work import Cancelled, Step
 
 ABOUT = (
-    "Paint some pixels of each class on a labels layer: 1 on the background, 2 and so on. Pixels without paint do not "
-    "count. Network and settings follow from the image, this machine and the time."
+    "Paint some pixels of each class on a labels layer: 1 on the background, 2 and so on. "
+    "Unpainted pixels are ignored. Network and settings are chosen from the image, this machine and "
+    "the time."
 )
 
 
@@ -34,7 +35,7 @@ class TrainWidget(Panel):
     Attributes:
         image, labels: the layers.
         seen: whether the image is one of planes or of volumes.
-        minutes: of the training.
+        minutes: duration in minutes of the training.
         folder: the run folder; empty: a new one in the cache folder.
     """
 
@@ -71,7 +72,9 @@ class TrainWidget(Panel):
                 trained = yield from train_painted(dataset, minutes, folder, cancel, widths)
             except Cancelled:
                 kept = (folder / "last").is_dir()
-                raise Cancelled(f"cancelled; {folder / 'last'} keeps what was trained" * kept or "cancelled") from None
+                raise Cancelled(
+                    f"cancelled; the network so far is in {folder / 'last'}" * kept or "cancelled"
+                ) from None
             network = open_network(trained.folder)
             found = yield from predict_layer(network, images_for([image], network), cancel=cancel)
             return trained, found

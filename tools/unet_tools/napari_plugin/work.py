@@ -1,4 +1,4 @@
-"""What the plugin's long tasks have in common: they yield how far they are, and can be cancelled."""
+"""Long tasks of the plugin: they yield their progress and can be cancelled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """How far a task is.
+    """Progress of a task.
 
     Attributes:
         done, total: of what it counts; a total of 0 is not known yet.

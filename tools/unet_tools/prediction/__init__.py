@@ -1,1 +1,1 @@
-"""Images from file to file through a network."""
+"""Prediction from image files to result files."""

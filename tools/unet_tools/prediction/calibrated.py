@@ -1,4 +1,4 @@
-"""A checkpoint with calibrated probabilities: fitted on labelled images, written into a folder of its own."""
+"""Writes a checkpoint with calibrated probabilities, fitted on labelled images, into a separate folder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from unet_spec.weights.temperature import scaled_tensors, with_temperature
 from ..console import notes
 
 RECORD = "calibration.json"
-"""Beside the weights: the temperature, what it was fitted on, and what it changed."""
+"""File beside the weights: the temperature, the data that it was fitted on, and the measures before and after."""
 
 
 def check_calibration(checkpoint: Path, out: Path, subset: str, views: bool) -> None:
-    """What can be known before anything is computed.
+    """Checks that can be made before anything is computed.
 
     Args:
         checkpoint: to be calibrated.
         out: the folder for the result.
-        subset: of the data, as `unet evaluate` has it.
+        subset: subset of the data, as `unet evaluate` has it.
         views: whether views or samples of an image are averaged.
 
     Raises:
@@ -33,20 +33,22 @@ def check_calibration(checkpoint: Path, out: Path, subset: str, views: bool) -> 
     if not is_checkpoint(checkpoint):
         raise InputError("--calibrate needs a checkpoint; export its bundle afterwards")
     if views:
-        raise InputError("--calibrate fits the network's own probabilities: leave out --augment and --samples")
+        raise InputError("--calibrate cannot be combined with --augment or --samples: leave them out")
     if out.resolve() == checkpoint.resolve():
-        raise InputError(f"--calibrate {out} is the checkpoint itself; name another folder, so that it is not changed")
+        raise InputError(f"--calibrate {out} is the checkpoint itself; give another folder")
     config = Checkpoint.load(checkpoint).config
     try:
         scaled_tensors(config.graph, config.architecture, config.logits)
     except InputError as e:
         raise InputError(
-            f"{checkpoint}: {e}; unet ensemble {checkpoint} -o FOLDER makes an ensemble of it alone, which can be"
+            f"{checkpoint}: {e}; unet ensemble {checkpoint} -o FOLDER makes an ensemble with it as the "
+            "only member, which can be calibrated"
         ) from None
     if subset != "validation":
         notes.print(
-            "warning: fitted to all images that are given; a temperature is right only for images that were not "
-            "trained on (--subset validation)",
+            "warning: fitted to all given images; a temperature is valid only if the network was not "
+            "trained on "
+            "them (--subset validation)",
             soft_wrap=True,
         )
 
@@ -67,7 +69,7 @@ def calibrate(checkpoint: Path, out: Path, counted: Calibration, dataset: Datase
 
 
 def calibration_lines(out: Path, found: dict[str, Any]) -> list[str]:
-    """What was fitted, and what came of it."""
+    """Lines on the fitted temperature and its effect."""
     record = found["calibration"]
     before, after, temperature = record["before"], record["after"], record["temperature"]
     lines = [
@@ -77,6 +79,7 @@ def calibration_lines(out: Path, found: dict[str, Any]) -> list[str]:
     ]
     if not 1.01 * COLDEST < temperature < HOTTEST / 1.01:
         lines.append(
-            f"warning: {temperature:.3g} is the end of the range that is searched: the images are too few or too alike"
+            f"warning: {temperature:.3g} is at the end of the search range: there are too few images, or "
+            "they are too similar"
         )
     return lines

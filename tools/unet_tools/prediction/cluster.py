@@ -1,7 +1,7 @@
 """Predictions on a Dask cluster: a task is one of several images, or one shard of a single image.
 
-A worker that is lost costs its task only: Dask gives that to another one, which goes on with the tiles on the disk or
-in the store. Workers read the checkpoint and the images, and write the results, by the same paths as the client.
+If a worker is lost, Dask gives its task to another one, which continues with the tiles on the disk or in the store.
+Workers read the checkpoint and the images, and write the results, by the same paths as the client.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SHARDS = 4
 
 @dataclass(frozen=True)
 class Task:
-    """An image, or a shard of one, for a worker: where it is, what runs it and how."""
+    """A task for a worker: an image or a shard of one, with network, runtime and settings."""
 
     checkpoint: Path
     runtime: RuntimeName | None
@@ -43,7 +43,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: its result, or the message of an error; and warnings."""
+    """Outcome of a task: its result or an error message, and warnings."""
 
     done: PredictResult | None
     error: str = ""
@@ -67,7 +67,7 @@ class _Heard(FileProgress):
 
 
 def work(task: Task) -> Outcome:
-    """Does a task, on a worker."""
+    """Runs a task on a worker."""
     heard = _Heard()
     try:
         network = _network(task.checkpoint, task.runtime)
@@ -98,7 +98,7 @@ def cluster(where: str) -> Iterator[Any]:
     if not found and "://" not in where:
         raise InputError(f"--dask {where}: give local, local:3 or an address such as tcp://host:8786")
     if found and found[1] == "0":
-        raise InputError(f"--dask {where}: a cluster needs a worker; give local:1 or more")
+        raise InputError(f"--dask {where}: a cluster needs at least one worker; give local:1 or more")
     try:
         from distributed import Client, LocalCluster
     except ModuleNotFoundError:
@@ -116,16 +116,16 @@ def cluster(where: str) -> Iterator[Any]:
     try:
         client = Client(where, timeout="10s")
     except (OSError, ValueError) as e:
-        raise InputError(f"--dask {where}: no cluster answers ({first_line(e)})") from None
+        raise InputError(f"--dask {where}: no cluster responds at this address ({first_line(e)})") from None
     with client:
         yield client
 
 
 def on_cluster(client: Any, tasks: Sequence[Task], finished: Callable[[int], None]) -> list[Outcome]:
-    """Does all tasks.
+    """Runs all tasks.
 
     Args:
-        client: of `cluster`.
+        client: client of `cluster`.
         tasks: what to do.
         finished: called with the number of tasks that are done.
 

@@ -1,4 +1,4 @@
-"""Many files, one after the other: an error in one does not stop the others."""
+"""Runs jobs one after the other: if one fails, the others still run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..console import notes
 Record = dict[str, Any]
 
 
-def do_all(key: str, work: Mapping[str, tuple[Sequence[Path], Callable[[], Record]]]) -> list[Record]:
-    """Makes the record of each item.
+def run_each(key: str, work: Mapping[str, tuple[Sequence[Path], Callable[[], Record]]]) -> list[Record]:
+    """Runs every job. A job that raises InputError is reported, and the others continue.
 
     Args:
-        key: of the name in a record, such as "image".
-        work: by its name, the files of an item, and what makes its record.
+        key: key of the job's name in its record, such as "image".
+        work: the jobs by name, each with its files and a function that returns its record.
 
     Returns:
-        The records. One of an item that raised InputError is {key: name, "error": the message, with a file}; if there
-        are several items, the message is printed at once.
+        The records. A failed job has the record {key: name, "error": message}; the message names a file. If there are
+        several jobs, it is also printed at once.
     """
     records = []
     for name, (files, make) in work.items():
@@ -39,13 +39,13 @@ def do_all(key: str, work: Mapping[str, tuple[Sequence[Path], Callable[[], Recor
 
 
 def refuse(key: str, records: list[Record]) -> None:
-    """Raises InputError if any record has an error: its message if it is the only record, else how many and which."""
+    """Raises InputError if any job failed: with its message if it was the only job, else with the names of those that
+    failed."""
     names = [record[key] for record in records if "error" in record]
     if len(records) == 1 and names:
         raise InputError(records[0]["error"])
     if names:
         some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise InputError(
-            f"{len(names)} of {len(records)} were not segmented: {some}; mend them and run the same command with "
-            "--skip-existing"
+            f"{len(names)} of {len(records)} failed: {some}; fix them and run the same command with --skip-existing"
         )

@@ -15,7 +15,7 @@ from ..arguments.runtimes import RuntimeName, installed, open_network
 
 
 def open_folds(folder: Path, plans: NnunetPlans, runtime: RuntimeName | None) -> list[OpenNetwork]:
-    """Every fold, checkpoint or bundle, in a runtime. Raises InputError where one is not the network of the plans."""
+    """Every fold, checkpoint or bundle, in a runtime. Raises InputError if one is not the network of the plans."""
     networks = [_open_fold(folder / fold, plans, runtime) for fold in plans.folds]
     for fold, network in zip(plans.folds, networks, strict=True):
         plans.check(network.config, folder / fold)
@@ -51,7 +51,7 @@ def choose_cases(
     """The cases to compute: names to the files of their channels and the file to write.
 
     Args:
-        plans: of the network.
+        plans: plans of the network.
         images: NIfTI files, or folders of them.
         out: a NIfTI file for one case, or a folder.
         overwrite: replace results that exist.
@@ -68,5 +68,5 @@ def choose_cases(
     if skip_existing:
         return {name: (cases[name], target) for name, target in targets.items() if not target.exists()}
     if not overwrite and (existing := [target for target in targets.values() if target.exists()]):
-        raise InputError(f"{existing[0]} exists already; add --overwrite to replace it")
+        raise InputError(f"{existing[0]} exists; --overwrite replaces it")
     return {name: (cases[name], target) for name, target in targets.items()}

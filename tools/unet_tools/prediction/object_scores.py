@@ -1,4 +1,4 @@
-"""Objects of a network on labelled images: their scores in a table, and how they are made, chosen and stored."""
+"""Objects of a network on labelled images: their scores, and the choice and storage of the object settings."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class FoundObjects:
     """Objects of a network on labelled images.
 
     Attributes:
-        labels: of each image, 0 of no object.
+        labels: labels of each image, 0 for background.
         scores: against the true ones, of `instance_scores`.
-        settings: how they are made.
-        chosen_by: the mean AP by which that was chosen; None: it was not.
+        settings: the object settings.
+        chosen_by: mean AP of the chosen settings; None: they were not chosen here.
     """
 
     labels: list[np.ndarray]
@@ -37,13 +37,13 @@ class FoundObjects:
 
 
 def score_objects(network: OpenNetwork, run: Run, dataset: Dataset, choose: bool) -> FoundObjects:
-    """Makes the objects and scores them.
+    """Separates the objects and scores them.
 
     Args:
         network: what computes.
         run: it, or an average over its views.
         dataset: with instances.
-        choose: choose how objects are made on these images; else as stored with the network.
+        choose: choose the object settings on these images; otherwise use those stored with the network.
     """
     assert dataset.instances is not None
     maps, truths = object_maps(run, network.config, network.data, dataset), [np.asarray(i) for i in dataset.instances]
@@ -55,7 +55,7 @@ def score_objects(network: OpenNetwork, run: Run, dataset: Dataset, choose: bool
 
 
 def store_objects(folder: Path, settings: ObjectSettings) -> None:
-    """Stores with a checkpoint how objects are made. Raises InputError."""
+    """Stores object settings with a checkpoint. Raises InputError."""
     checkpoint = Checkpoint.load(folder)
     replace(checkpoint, data=replace(checkpoint.data, objects=settings.to_dict())).save(folder)
 

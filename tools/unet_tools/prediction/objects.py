@@ -1,4 +1,4 @@
-"""What `unet predict --output objects` asks for, and what it says of the objects found."""
+"""Settings of `unet predict --output objects`, and the lines that it prints about the objects."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def describe(record: dict[str, Any], stored: bool, changed: bool) -> list[str]:
     """Lines about the objects of a file, from its record."""
     own = ObjectSettings.from_dict(record["object_settings"], "record")
     total, counts = sum(record["objects"].values()), ", ".join(f"{n:,} {k}" for k, n in record["objects"].items())
-    origin = "stored with the network" if stored else "the defaults, not chosen for this network"
+    origin = "stored with the network" if stored else "the defaults, not tuned for this network"
     origin += ", with your changes" if changed else ""
-    return [f"{total:,} objects ({counts}), made by {own.described()} ({origin})", *record["remarks"]]
+    return [f"{total:,} objects ({counts}), separated by {own.described()} ({origin})", *record["remarks"]]

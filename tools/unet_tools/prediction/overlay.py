@@ -25,7 +25,7 @@ def write_overlay(
     Args:
         source: the image. result: its labels.
         target: the PNG.
-        spatial_dims: of the network.
+        spatial_dims: 2 or 3, as in the network.
         reading: how the image was read.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What `unet predict` reports of an image."""
+"""Records of `unet predict` about images."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def command_line(args: Any, name: str, left_out: tuple[str, ...] = ()) -> list[s
     """The words of a command whose flags are the fields of a dataclass; flags that have their defaults are not named.
 
     Args:
-        args: of a command: positional fields have no default.
+        args: arguments of a command: positional fields have no default.
         name: the command's.
         left_out: fields that are not repeated.
 
@@ -63,7 +63,7 @@ def write_jobs(path: Path, command: list[str], parts: int, joined: bool) -> list
     """Writes an sbatch script of an array of jobs, and where shards are joined a second one beside it.
 
     Args:
-        path: of the script, such as job.sh; the second one is job-join.sh.
+        path: path of the script, such as job.sh; the second one is job-join.sh.
         command: without --shard.
         parts: jobs of the array, from 1.
         joined: whether the same command without --shard has to follow.

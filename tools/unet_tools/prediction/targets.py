@@ -1,4 +1,4 @@
-"""Which images a prediction takes, and where the result of each goes."""
+"""The images of a prediction and the paths of their results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PICTURES = (".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx")
 
 
 def targets(images: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where the result of each image goes, decided before anything is computed.
+    """The result path of each image, determined before anything is computed.
 
     Args:
         images: files, OME-Zarr plates, folders, and URLs of zarr.
@@ -39,14 +39,14 @@ def targets(images: Sequence[Path], out: Path) -> dict[Path, Path]:
         raise InputError(f"{out} is a file; {len(files)} images need a folder")
     results = [out / name for each in found for _, name in each]
     if len(set(results)) != len(results):
-        raise InputError(f"two of the images would be written to the same file in {shown(out)}; rename one")
+        raise InputError(f"two images would have the same result file in {shown(out)}; rename one")
     for target in results:
         check_not_input(target, files)
     if url_of(out) is None:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise InputError(f"{out}: cannot be made: {e.strerror}") from None
+            raise InputError(f"{out}: cannot create the folder: {e.strerror}") from None
     return dict(zip(files, results, strict=True))
 
 

@@ -61,7 +61,7 @@ class Example:
 
     @property
     def error(self) -> float | None:
-        """Share of labelled pixels that are wrong, 0..1; NaN where no pixel is labelled. None without a label."""
+        """Share of labelled pixels that are wrong, 0..1; NaN if no pixel is labelled. None without a label."""
         wrong = self.wrong
         if wrong is None or self.label is None:
             return None
@@ -74,15 +74,16 @@ class Report:
     """Everything that a run reports. The page leaves out what is empty.
 
     Attributes:
-        title: of the page; plain text, like every string here.
+        title: title of the page; plain text, like every string here.
         command: what was run, so that it can be run again.
-        facts: of `unet_spec.summary.facts`: layers, parameters, MACs, margin, crops, receptive field, grid.
+        facts: facts of `unet_spec.summary.facts`: layers, parameters, MACs, margin, crops, receptive field, grid.
         log: training records in order: {"step", "loss", "learning_rate", "steps_per_second"} and, where the network was
             measured, {"step", "pixel_accuracy", "iou", "dice", "validation_loss"}, perhaps "v_rand".
         scores: on validation data, 0..1: "pixel_accuracy", "iou", "dice", ...; "baseline_pixel_accuracy" is the share
             of the commonest class, which is what calling every pixel that class would score.
         verdict: what came of the training, in lines; the first one is the most important.
-        classes: of each class on validation data: name, iou, dice, share (of the labelled pixels), predicted (share).
+        classes: classes of each class on validation data: name, iou, dice, share (of the labelled pixels), predicted
+            (share).
         examples: pictures to show; the first of them is in report.png.
         objects: outlines of the objects, of labels that number them; None: not shown.
         parity: one per comparison: runtime, dtype, compared_with; worst_relative and rms_relative (relative to the
@@ -90,12 +91,12 @@ class Report:
             not run); note.
         tiling: image_size, canvas and tile (pixels per axis), tiles (their number), bound, and per runtime
             worst_deviation (of the stitched from the whole-image result) and seconds: {runtime: number}.
-        settings: of the training, by name.
+        settings: settings of the training, by name.
         engine: backend, version, precision, compute_capabilities, profile, bytes, seconds, dtypes, note; or others.
         seconds: per stage, in the order of the stages.
-        versions: of the libraries that ran.
+        versions: versions of the libraries that ran.
         hardware: what it ran on.
-        class_names: of class 0, 1, ...; empty: classes are named by number.
+        class_names: class names of class 0, 1, ...; empty: classes are named by number.
     """
 
     title: str

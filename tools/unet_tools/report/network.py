@@ -126,13 +126,13 @@ def plot_network(facts: dict[str, Any]) -> Figure:
     """The network as a picture, 8 inches wide, free of pyplot.
 
     Args:
-        facts: of `unet_spec.summary.facts`, any number of levels, 2-D or 3-D.
+        facts: facts of `unet_spec.summary.facts`, any number of levels, 2-D or 3-D.
 
     A U-Net becomes a U: a box is a feature map, its channels above and its size in pixels below; it is as wide as its
     channels and as high as its size demand, both compressed. Of other architectures a box is a block, in a row for its
     size and a column for its depth.
 
-    Raises InputError where the layers of a U-Net are not called encoder.i and decoder.i, and without matplotlib.
+    Raises InputError if the layers of a U-Net are not called encoder.i and decoder.i, and without matplotlib.
     """
     with drawing():
         picture = picture_of(facts)
@@ -178,7 +178,7 @@ def _feature_maps(layers: list[dict[str, Any]]) -> tuple[list[_Box], list[_Arrow
     """The maps of a U in their order, in the row of their level, and the arrows between them."""
     depth = 1 + max((int(r["name"].split(".")[1]) for r in layers if r["name"].startswith("encoder.")), default=-1)
     if not depth:
-        raise InputError("this network has no layers called encoder.0, encoder.1, ...; there is no U to draw")
+        raise InputError("this network has no layers named encoder.0, encoder.1, ...; its U cannot be drawn")
     boxes, arrows, fitting = [_Box(0, 0, list(layers[0]["output"]))], [], ""
     for layer in layers:
         part, index, *_ = [*layer["name"].split("."), ""]
@@ -258,7 +258,7 @@ def _operations(facts: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     norms = [k.replace("_", " ") for k in kinds if k.endswith("_norm")]
     yield " + ".join([f"conv {times(kinds.get('conv', ''))}", *norms, *then]), BLUE, _SOLID
     if "concat" in kinds:
-        fitted = {"crop": "copy and crop (pixels a side)", "pad": "copy, zero-pad the other (pixels a side)"}
+        fitted = {"crop": "copy and crop (pixels per side)", "pad": "copy, zero-pad the other (pixels per side)"}
         yield next((text for kind, text in fitted.items() if kind in kinds), "copy"), MUTED, _DASHED
     for kind, text, color in (("max_pool", "max pool", VERMILLION), ("conv_transpose", "up-conv", GREEN),
                               ("upsample", "upsample", GREEN)):  # fmt: skip

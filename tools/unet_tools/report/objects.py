@@ -1,6 +1,6 @@
 """Objects on their image: outlines of those that were found, missed, false, split and merged, as SVG.
 
-Each kind has a colour, a dash pattern and, but for the found ones, a letter, so that none is known by colour alone.
+Each kind has a colour, a dash pattern and, except for the found ones, a letter, so that none is known by colour alone.
 """
 
 from __future__ import annotations
@@ -48,11 +48,27 @@ class Kind:
 
 
 KINDS = (
-    Kind("found", "predicted, matches a true one", "#2fd3a0", "", "", ("found", False)),
-    Kind("missed", "true, nothing matches it", "#6cc5ff", "7 4", "M", ("missed", True)),
-    Kind("false", "predicted, matches nothing", "#ff8b45", "2 3", "F", ("false", False)),
-    Kind("split", "true, thick; its pieces thin", "#f6e93c", "9 3 2 3", "S", ("split", True), ("pieces", False)),
-    Kind("merged", "predicted, thick; true ones thin", "#f08fd8", "14 4", "U", ("merged", False), ("joined", True)),
+    Kind("found", "predicted object with a matching true object", "#2fd3a0", "", "", ("found", False)),
+    Kind("missed", "true object without a match", "#6cc5ff", "7 4", "M", ("missed", True)),
+    Kind("false", "predicted object without a match", "#ff8b45", "2 3", "F", ("false", False)),
+    Kind(
+        "split",
+        "true object (thick line) and its pieces (thin lines)",
+        "#f6e93c",
+        "9 3 2 3",
+        "S",
+        ("split", True),
+        ("pieces", False),
+    ),
+    Kind(
+        "merged",
+        "predicted object (thick line) and the true objects in it (thin lines)",
+        "#f08fd8",
+        "14 4",
+        "U",
+        ("merged", False),
+        ("joined", True),
+    ),
 )
 
 
@@ -62,10 +78,10 @@ class ObjectExample:
 
     Attributes:
         rank: "worst", "median" or "best".
-        name: of the image.
+        name: name of the image.
         image: what is shown, (H, W) or (H, W, 3) uint8.
         truth, guess: labels of the pixels shown, (H, W).
-        outcomes: of all objects of the image, or volume.
+        outcomes: outcomes of all objects of the image, or volume.
         score: its PQ at an IoU of 0.5.
         part: what is shown of it; "" is all.
     """
@@ -86,8 +102,8 @@ class ObjectPictures:
 
     Attributes:
         images: how many there are.
-        counts: of each outcome, in all images.
-        scores: of all images.
+        counts: counts of each outcome, in all images.
+        scores: scores of all images.
         examples: the images to show.
     """
 
@@ -110,7 +126,7 @@ def object_pictures(
     Args:
         dataset: with instances.
         guesses: predicted labels of each image.
-        scores: of all images, of `instance_scores`.
+        scores: scores of all images, of `instance_scores`.
         threshold: minimum IoU of a match.
     """
     assert dataset.instances is not None

@@ -44,7 +44,7 @@ def write_run_report(
         validation: labelled images; the report shows the worst, the median and the best one, by mean IoU.
         measured: `best` against them.
         verdict: on the run.
-        objects: of the validation images, where their labels number objects.
+        objects: objects of the validation images, where their labels number objects.
 
     Returns:
         The path of report.html.

@@ -1,4 +1,4 @@
-"""Before a training: its processes, its network, its paths, and what is printed of them."""
+"""Preparation of a training run: its processes, network and paths, and the lines printed about them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .stored import is_run_record, stored_run
 
 
 def join_processes(flags: ProcessFlags) -> None:
-    """Joins the other processes, if any. Raises InputError where the flags or the connection fail."""
+    """Joins the other processes, if any. Raises InputError if the flags are wrong or the connection fails."""
     number, count = flags.process, flags.processes
     if count == 1 and not flags.coordinator and not number:
         return
     if not 0 <= number < count or count < 2:
         raise InputError(
-            f"--processes {count} --process {number}: of several processes, give each its own number "
-            "from 0, below their number (--coordinator host:port --processes N --process I)"
+            f"--processes {count} --process {number}: number the processes from 0 to N - 1 "
+            "(--coordinator host:port --processes N --process I)"
         )
     import jax
 
@@ -52,8 +52,8 @@ def with_named_networks(args: TrainArgs) -> TrainArgs:
 
 
 def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig:
-    """The network of a new run; or `base`, of a stored run, with the changes of the flags. A network that the flags
-    name goes before `base`, so that `--resume` can detect one that differs from the run's."""
+    """The network of a new run, or `base` of a stored run, with the changes of the flags. A network named by the flags
+    has precedence over `base`, so that `--resume` can detect that it differs from the run's."""
     flags = args.network
     if base is not None and flags.preset is None and flags.config is None:
         config = base
@@ -64,14 +64,15 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
         begun = None if weights is None or flags.preset or flags.config else Path(weights)
         if flags.config is not None and (flags.config / "run.json").is_file():
             raise InputError(
-                f"{flags.config} is the folder of a run: --config with its run.json repeats the run, --weights with "
-                "its best/ begins with its weights"
+                f"{flags.config} is the folder of a run: give its run.json to --config to repeat the run, or "
+                "its best/ to "
+                "--weights to start from its weights"
             )
         config = choose_config(flags.preset, flags.config or begun)
         if flags.config is not None and flags.config.is_dir() and weights is None and base is None:
             notes.print(
-                f"{flags.config}: its network is taken, not its weights, so that training begins anew; --weights "
-                f"{flags.config} begins with them",
+                f"{flags.config}: only its network is used, with new weights; --weights "
+                f"{flags.config} starts from its weights",
                 soft_wrap=True,
             )
         if args.recipe in RECIPES and flags.config is None and begun is None and config.architecture == "unet":
@@ -82,7 +83,7 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
     for name, own in of_a_unet.items():
         if (value := getattr(flags, name)) is not None and config.architecture != "unet":
             flag = f"--{name.replace('_', '-')} {value}"
-            raise InputError(f"{flag}: {config.architecture} has its own {own}; leave it out")
+            raise InputError(f"{flag}: {config.architecture} has a fixed {own}; leave it out")
     if flags.distance_head:
         if config.architecture != "unet":
             raise InputError(
@@ -94,10 +95,11 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
 
 
 def open_parts(args: TrainArgs, base: NetworkConfig | None) -> tuple[NetworkConfig, Dataset, Dataset, Dataset, str]:
-    """The network for the data, the data set, its training and its validation part, and how these were divided.
+    """The network for the data, the data set, its training and validation parts, and a line on how it was divided.
 
     Args:
-        args: the flags. base: the network of a stored run, whose classes and channels the data must have.
+        args: the flags.
+        base: the network of a stored run; the data must have its classes and channels.
     """
     config = chosen_network(args, base)
     settings = args.settings
@@ -131,7 +133,7 @@ def open_parts(args: TrainArgs, base: NetworkConfig | None) -> tuple[NetworkConf
 
 
 def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
-    """The settings with the paths of weights and of a list of images such that another folder can repeat the run."""
+    """The settings with absolute paths, so that the run can be repeated from another working directory."""
     path = Path(settings.validation.validate)
     if (weights := settings.optimisation.weights) is not None:
         settings = settings.replace(weights=str(Path(weights).absolute()))
@@ -139,7 +141,7 @@ def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
 
 
 def _beginning(args: TrainArgs, config: NetworkConfig, training: Dataset) -> list[str]:
-    """What a new run takes of the weights that it begins with, what not, and what is frozen."""
+    """Lines on which of the given weights a new run uses, which it does not, and which parts are frozen."""
     chosen, lines = args.settings.optimisation, []
     assert args.out is not None
     if latest_step(args.out / "state"):
@@ -163,7 +165,7 @@ def announce(
         batch, size = args.settings.optimisation.batch, "x".join(map(str, args.settings.data.tile_shape(config)))
         notes.print(
             f"{network_name(config)}, {config.graph.parameter_count:,} parameters, on {device}; {len(training)} "
-            f"image(s) to train on, {len(validation)} to measure on; a step takes {batch} of {size}",
+            f"image(s) for training, {len(validation)} for validation; a step has {batch} tile(s) of {size}",
             soft_wrap=True,
         )
         notes.print(describe_dataset(training), soft_wrap=True)
@@ -171,7 +173,7 @@ def announce(
             notes.print(line, soft_wrap=True)
     if args.resume:
         step = latest_step(args.out / "state") or 0
-        start = f"going on from step {step}" if step else f"{args.out} holds no saved state: from the beginning"
+        start = f"continuing from step {step}" if step else f"{args.out} has no saved state; starting at step 0"
         notes.print(start, soft_wrap=True)
         if step and (change := changed_schedule(args.settings, stored_run(args.out)[1], step)):
             notes.print(change, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The main job, end to end: data, training in JAX, the same weights everywhere, proof, export, prediction, report."""
+"""The whole workflow: data, training in JAX, the same weights in every runtime, checks, export, prediction, report."""
 
 from __future__ import annotations
 

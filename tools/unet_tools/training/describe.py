@@ -16,7 +16,7 @@ from unet_spec import NetworkConfig
 from unet_spec.ops import BatchNorm
 
 _NAMED = 6
-"""Maximum number of classes that are named."""
+"""Maximum number of class names to print."""
 
 
 def describe_dataset(dataset: Dataset) -> str:
@@ -28,10 +28,11 @@ def describe_dataset(dataset: Dataset) -> str:
 def warnings(
     config: NetworkConfig, settings: TrainSettings, training: Dataset, validation: Dataset | None
 ) -> Iterator[str]:
-    """What training cannot learn from these data, one line each.
+    """Warnings about what training cannot learn from these data, one line each.
 
     Args:
-        config, settings: of the training. training, validation: the two parts of the data set.
+        config, settings: of the training run.
+        training, validation: the two parts of the data set.
     """
     parts: tuple[tuple[Dataset | None, Literal["training", "validation"]], ...] = (
         (training, "training"),
@@ -42,12 +43,13 @@ def warnings(
         for index in np.flatnonzero(np.equal(counts, 0)):
             yield absence(training, int(index), part)
     if all(_constant(image) for image in training.images):
-        yield "every image of the training part is constant: there is nothing to learn from"
+        yield "every training image is constant, so nothing can be learnt from them"
     together = settings.optimisation.batch // settings.optimisation.accumulate
     if together == 1 and any(isinstance(node.op, BatchNorm) for node in config.graph.nodes):
         yield (
-            "batch norm of one tile at a time normalises each by itself in training, and not in use: let batch be "
-            "twice accumulate or more, or take another norm"
+            "batch norm sees one tile at a time in training, so its statistics differ from those in "
+            "prediction: make "
+            "batch at least twice accumulate, or use another norm"
         )
 
 
@@ -57,7 +59,8 @@ def _constant(image: np.ndarray) -> bool:
 
 
 def changed_schedule(now: TrainSettings, before: TrainSettings, step: int) -> str | None:
-    """How the learning rate changes where a run is resumed after `step` steps with another number of them."""
+    """A line on how the learning rate changes if a run is resumed after `step` steps with another total number of
+    steps."""
     rates = [learning_rate(settings.optimisation) for settings in (before, now)]
     steps = now.optimisation.steps
     schedules = [rate for rate in rates if callable(rate)]
@@ -65,6 +68,7 @@ def changed_schedule(now: TrainSettings, before: TrainSettings, step: int) -> st
         return None
     was, is_ = (float(np.asarray(schedule(step))) for schedule in schedules)
     return (
-        f"the learning rate's cosine now spans {steps} steps instead of {before.optimisation.steps}: it goes on from "
-        f"{is_:.2g}, where it was {was:.2g}; a run of {steps} steps from the beginning is another one"
+        f"the cosine schedule now spans {steps} steps instead of {before.optimisation.steps}: the "
+        "learning rate changes from "
+        f"{was:.2g} to {is_:.2g}, and the result differs from a single run of {steps} steps"
     )

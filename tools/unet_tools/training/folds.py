@@ -1,7 +1,7 @@
 """Cross-validation: a run for each fold of the data, in RUNS/fold-1, fold-2, …, and their scores together.
 
 RUNS/folds.json holds the scores of each fold's best checkpoint on the images that it was not trained on, with their
-mean and spread (the standard deviation of a sample). A command that is repeated goes on where it was interrupted.
+mean and spread (the standard deviation of a sample). Repeating an interrupted command continues it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
     """Trains the folds that are not finished, then prints and writes the scores of all.
 
     Args:
-        args: of `unet train`; `out` is the folder of the runs.
+        args: arguments of `unet train`; `out` is the folder of the runs.
         train: trains one run and returns its exit code.
 
     Returns:
         0, or the exit code of the run that ended before its last step.
 
     Raises:
-        InputError: flags that do not go with folds, or runs in the folder that are not of these folds.
+        InputError: flags cannot be combined with folds, or the folder contains runs of other folds.
     """
     runs, count = _checked(args)
     chosen = range(1, count + 1) if args.fold is None else (args.fold,)
@@ -72,7 +72,7 @@ def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
         each = [f"{value:.4f}" for value in found["folds"]]
         rows.append((name, f"{found['mean']:.4f} ± {found['spread']:.4f}", *each))
     columns = ("measure", "mean ± spread", *(f"fold {n}" for n in range(1, count + 1)))
-    title = f"{count} folds of {args.data}, each on the images that it was not trained on"
+    title = f"{count} folds of {args.data}, each measured on its validation images"
     print_table(title, columns, rows, right=" ".join(map(str, range(1, count + 2))))
     join = shlex.join(["unet", "ensemble", str(runs), "-o", str(runs / "ensemble")])
     notes.print(f"next: {join}", soft_wrap=True)
@@ -81,7 +81,7 @@ def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
 
 def _checked(args: TrainArgs) -> tuple[Path, int]:
     if args.folds is None:
-        raise InputError(f"--fold {args.fold} needs --folds: of how many")
+        raise InputError(f"--fold {args.fold} needs --folds, the number of folds")
     if args.folds < 2:
         raise InputError(f"--folds is {args.folds}; it must be 2 or more")
     if args.fold is not None and not 1 <= args.fold <= args.folds:
@@ -89,12 +89,18 @@ def _checked(args: TrainArgs) -> tuple[Path, int]:
     if not args.data or args.out is None:
         raise InputError("give the data and --out, the folder for the runs: unet train DATA --out RUNS --folds 5")
     if args.distributed.processes > 1 or args.distributed.coordinator:
-        raise InputError("--folds trains one run after the other in one process; give each process a --fold of its own")
+        raise InputError(
+            "--folds trains the runs one after the other in one process; for several processes, give "
+            "each its own --fold"
+        )
     repeats = args.network.config is not None and is_run_record(args.network.config)
     if args.settings.validation.validate != "auto" and not repeats:
-        raise InputError(f"--validate {args.settings.validation.validate}: --folds decides which images validate")
+        raise InputError(
+            f"--validate {args.settings.validation.validate}: --folds itself chooses the validation "
+            "images; leave out --validate"
+        )
     if (args.out / "run.json").exists():
-        raise InputError(f"{args.out} is a run; name another folder for the runs of the folds")
+        raise InputError(f"{args.out} is a run; give another folder for the runs of the folds")
     for number in range(1, args.folds + 1):
         out = args.out / f"fold-{number}"
         if not (out / "run.json").exists():
@@ -102,11 +108,11 @@ def _checked(args: TrainArgs) -> tuple[Path, int]:
         _, settings, data = stored_run(out)
         if settings.validation.validate != f"{number}/{args.folds}":
             raise InputError(
-                f"{out} was validated on {settings.validation.validate}, not on {number}/{args.folds}; choose another "
-                "folder, or the number of folds that it has"
+                f"{out} was validated on {settings.validation.validate}, not on {number}/{args.folds}; give "
+                "another folder, or the same number of folds"
             )
         if data and Path(data).absolute() != Path(args.data).absolute():
-            raise InputError(f"{out} was trained on {data}, not on {args.data}; choose another folder")
+            raise InputError(f"{out} was trained on {data}, not on {args.data}; give another folder")
     return args.out, args.folds
 
 
@@ -127,7 +133,7 @@ def _fold(args: TrainArgs, runs: Path, number: int, count: int) -> tuple[TrainAr
     out, plain = runs / f"fold-{number}", {"folds": None, "fold": None, "json": args.json}
     if (out / "run.json").exists():
         same = {"recipe": None, "network": NetworkFlags(), "settings": stored_run(out)[1], "resume": True}
-        return dataclasses.replace(args, out=out, **plain, **same), f"going on in {out}, with its own settings"
+        return dataclasses.replace(args, out=out, **plain, **same), f"continuing {out} with its own settings"
     others = [runs / f"fold-{n}" / "run.json" for n in range(1, count + 1) if n != number]
     first = next((path for path in others if path.exists()), None)
     settings, fields = args.settings, {}

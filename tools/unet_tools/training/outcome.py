@@ -18,9 +18,8 @@ from .judging.verdict import Run, Verdict, judge
 
 
 def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) -> FoundObjects:
-    """Chooses on the validation images how objects are made, stores it with the checkpoints, and reports scores.
-
-    Returns the objects of these images."""
+    """Chooses the settings of the object separation on the validation images, stores them with the checkpoints, and
+    prints scores. Returns the objects of these images."""
     best = from_pretrained(result.out / "best")
     network = OpenNetwork(JaxRuntime(best), best.data, result.out / "best")
     found = score_objects(network, network.run, validation, choose=True)
@@ -28,25 +27,26 @@ def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) ->
         store_objects(result.out / name, found.settings)
     if not args.json:
         notes.print(
-            f"objects are made by {found.settings.described()}; chosen by the validation images", soft_wrap=True
+            f"settings of the object separation, chosen on the validation images: {found.settings.described()}",
+            soft_wrap=True,
         )
         print_table("objects", ("measure", "value"), object_lines(found.scores), right="1")
     return found
 
 
 def print_stopped(args: TrainArgs, config: NetworkConfig, result: TrainResult, training: Dataset) -> None:
-    """The verdict on a run that a signal ended: by its log alone."""
+    """Prints the verdict on a run that was ended by a signal, from its log alone."""
     verdict = _verdict(args, config, result, training, None)
     if not args.json:
         for line in verdict.lines:
             notes.print(line, soft_wrap=True)
-    notes.print(f"stopped; the state is saved: {verdict.next} goes on", soft_wrap=True)
+    notes.print(f"stopped, the state is saved; continue with: {verdict.next}", soft_wrap=True)
 
 
 def _verdict(
     args: TrainArgs, config: NetworkConfig, result: TrainResult, training: Dataset, measured: Measurement | None
 ) -> Verdict:
-    """Also into run.json."""
+    """The verdict, which is also written to run.json."""
     select = measure_for(args.settings, config, training)
     verdict = judge(result.log, measured, Run(args.data, result.out, args.settings.optimisation.steps, select))
     if (result.out / "run.json").exists():
@@ -64,7 +64,7 @@ def print_result(
 ) -> None:
     """Measures the best checkpoint; prints its scores and the verdict, and writes both into run.json and the report.
 
-    objects: of the validation images, for the report."""
+    objects: objects of the validation images, for the report."""
     best = from_pretrained(result.out / "best")
     measured = measure_in_detail(JaxRuntime(best).run, config, best.data, validation, objects=True)
     verdict = _verdict(args, config, result, training, measured)

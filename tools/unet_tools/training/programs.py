@@ -1,4 +1,4 @@
-"""Where `unet train` keeps what it has compiled."""
+"""The cache of programs that `unet train` compiles."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from unet_spec.files import cache_folder
 from ..console import notes
 
 
-def kept_programs(flag: str | None, quiet: bool = False) -> AbstractContextManager[None]:
-    """A block in which compiled programs are kept in a folder, which is printed.
+def cached_programs(flag: str | None, quiet: bool = False) -> AbstractContextManager[None]:
+    """Caches programs compiled within the block in a folder, which is printed.
 
     Args:
         flag: a folder, or "none". None: `xla` in the cache folder, but where the user has set one for JAX, that one.
@@ -28,6 +28,6 @@ def kept_programs(flag: str | None, quiet: bool = False) -> AbstractContextManag
         folder = cache_folder() / "xla" if flag is None else None if flag.lower() == "none" else Path(flag).absolute()
         block = compilation_cache(folder)
     if not quiet:
-        where = "are not kept" if folder is None else f"are kept in {folder} (--compilation-cache none: nowhere)"
+        where = "are not cached" if folder is None else f"are cached in {folder} (--compilation-cache none: no cache)"
         notes.print(f"compiled programs {where}", soft_wrap=True)
     return block

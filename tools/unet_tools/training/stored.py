@@ -1,4 +1,4 @@
-"""Runs on disk that a training continues or repeats: what their run.json says goes before the defaults."""
+"""Runs on disk that a training continues or repeats: settings in their run.json replace the defaults."""
 
 from __future__ import annotations
 
@@ -56,32 +56,36 @@ def completed(args: TrainArgs) -> tuple[TrainArgs, NetworkConfig | None]:
         args = dataclasses.replace(args, data=args.data or data)
     elif source and is_run_record(source):
         if args.resume and args.out is None:
-            raise InputError(f"--resume needs --out: the run to go on with, {source.parent} or a repetition of it")
+            raise InputError(f"--resume needs --out, the run to continue: {source.parent} or a repetition of it")
         if args.recipe and args.recipe != "none":
-            raise InputError(f"{source} has its own settings; leave out --recipe, or change them by their flags")
+            raise InputError(
+                f"{source} has its own settings; leave out --recipe, or override single settings by their flags"
+            )
         network, _, data = stored_run(source.parent)
         if changed := read_run(source.parent)["changed"]:
             changes = "; ".join(f"{n} {v[0]} → {v[1]}" for n, v in changed[0].items() if n != "after")
             notes.print(
-                f"{source.parent} went on with other settings ({changes} after step {changed[0]['after']}); this run "
-                "has the last ones from its beginning, so that its numbers will differ",
+                f"{source.parent} was resumed with other settings ({changes} after step "
+                f"{changed[0]['after']}); this run "
+                "uses the later settings from the start, so its results will differ",
                 soft_wrap=True,
             )
         out, flags = args.out or next_folder(source.parent), dataclasses.replace(args.network, config=None)
         args = dataclasses.replace(args, data=args.data or data, out=out, network=flags)
     if network is not None and not args.data:
-        raise InputError("the run was made of images that are in no files; give the data: unet train DATA …")
+        raise InputError("the run was trained on images from memory, not from files; give the data: unet train DATA …")
     if not args.data or args.out is None:
         raise InputError("give the data and --out: unet train DATA --out RUN (or --config RUN/run.json)")
     return args, network
 
 
 def _check_weights(out: Path, own: str | None, asked: str | None) -> None:
-    """Raises InputError where --resume comes with --weights that the run did not begin with."""
+    """Raises InputError if --resume is given with other --weights than the run started from."""
     if asked is not None and (own is None or Path(asked).absolute() != Path(own)):
         raise InputError(
-            f"--weights {asked} with --resume: {out} goes on with its own weights; leave out --weights, or leave out "
-            "--resume and train into another folder"
+            f"--weights {asked} with --resume: {out} continues with its own weights; leave out --weights, "
+            "or leave out "
+            "--resume and give another folder"
         )
 
 

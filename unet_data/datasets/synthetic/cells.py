@@ -44,9 +44,9 @@ class CellSequence:
     """Frames of cells that move, grow and divide.
 
     Attributes:
-        images: of each frame (H, W, 1), uint8 or uint16.
-        labels: of each frame (H, W), numbers of the cells, 0 of none. A cell is one region and has one number in all
-            frames.
+        images: images of each frame (H, W, 1), uint8 or uint16.
+        labels: labels of each frame (H, W), numbers of the cells, 0 for background. A cell is one region and has one
+            number in all frames.
         tracks: a row for each number: number, first frame, last frame, number of the parent or 0.
         source: a description.
 
@@ -94,10 +94,10 @@ def cell_sequence(
         count: cells in the first frame, about. None: as many as cover 22 % (phase-contrast) or 98 % (dic) of it.
         diameter: mean of the cells in pixels, from 8 to the shorter side. None: a seventh
             (phase-contrast) or 2/11 (dic) of it.
-        contrast: of the cells against the background; 1 is that of a good microscope.
+        contrast: contrast of the cells against the background; 1 is that of a good microscope.
         cycle: frames from the birth of a cell to its division, on average, 4 or more.
         speed: pixels per frame. None: 2 % of the diameter.
-        dtype: of the images: "uint8", or "uint16" with values up to 65535.
+        dtype: dtype of the images: "uint8", or "uint16" with values up to 65535.
 
     Raises:
         InputError: an argument is out of its range.
@@ -126,7 +126,7 @@ def cells(
 
     Args:
         count: pictures.
-        size, seed, style, diameter, contrast: as of `cell_sequence`.
+        size, seed, style, diameter, contrast: as in `cell_sequence`.
 
     Returns:
         Images uint8; labels 1 inside of a cell, 0 elsewhere and on a line of one pixel between cells that touch;
@@ -179,9 +179,9 @@ class _Wishes:
         if len(shape) != 2 or min(shape) < 32:
             raise InputError(f"size {size}: give one or two lengths of 32 pixels or more")
         if style not in STYLES:
-            raise InputError(f"style {style!r} is not known; choose from {', '.join(STYLES)}")
+            raise InputError(f"unknown style {style!r}; choose from {', '.join(STYLES)}")
         if dtype not in get_args(Dtype):
-            raise InputError(f"dtype {dtype!r} is not known; choose from {', '.join(get_args(Dtype))}")
+            raise InputError(f"unknown dtype {dtype!r}; choose from {', '.join(get_args(Dtype))}")
         if seed < 0 or not 0 < contrast < np.inf or not 4 <= cycle < np.inf:
             raise InputError(
                 f"seed must be 0 or more, contrast above 0, cycle 4 or more; not {seed}, {contrast} and {cycle}"
@@ -237,7 +237,7 @@ def _numbered(population: Population, owner: np.ndarray, tracks: dict[int, list[
         names[i] = cells.number[i]
         tracks[int(names[i])][2] = frame
     if len(tracks) > 65535:
-        raise InputError("more than 65535 cells: labels of 16 bits hold no more; take fewer frames or cells")
+        raise InputError("more than 65535 cells: 16-bit labels cannot number more; use fewer frames or cells")
     return names[owner].astype(np.uint16)  # an owner of -1 is the last name, 0
 
 

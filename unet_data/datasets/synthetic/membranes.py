@@ -89,7 +89,7 @@ def _shape(size: int | tuple[int, ...], spatial_dims: int) -> tuple[int, ...]:
     shape = (size,) * spatial_dims if isinstance(size, int) else tuple(size)
     if spatial_dims not in (2, 3) or len(shape) != spatial_dims or min(shape) < 8:
         raise InputError(
-            f"size {size} does not suit {spatial_dims} spatial dimensions; give 2 or 3 lengths of 8 or more"
+            f"size {size} does not match {spatial_dims} spatial dimensions; give 2 or 3 lengths of 8 or more"
         )
     return shape
 

@@ -28,8 +28,8 @@ class Optics:
     """What stays the same through a sequence.
 
     Attributes:
-        style: of the microscope.
-        diameter: of the cells, in pixels.
+        style: style of the microscope.
+        diameter: diameter of the cells, in pixels.
         fine, coarse: (t, t) periodic textures of granules and of clumps.
         ground: (H, W), optical path of the dish: its surface and dirt.
         light: (H, W), around 1.

@@ -34,7 +34,7 @@ def field_of(population: Population, shape: tuple[int, int], ruffle: Float32[np.
     touch along a line; each cell is one connected region.
 
     Args:
-        population: of n cells.
+        population: population of n cells.
         shape: (H, W).
         ruffle: a periodic texture that roughens outlines.
     """

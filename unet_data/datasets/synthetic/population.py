@@ -46,11 +46,11 @@ class Cells:
         angle: radians, of the long axis.
         age: 0 at birth, 1 at division; rate: what is added each frame.
         stretch: logarithm of length over width.
-        waves: of the logarithm of the outline, from the second on.
+        waves: waves of the logarithm of the outline, from the second on.
         nucleus: (n, 2), its centre over the radius of the cell; nucleoli: (n, NUCLEOLI, 2), theirs over that of the
             nucleus.
         grain: (n, 2), where the cell's texture lies in the texture that all share.
-        number: of its track; 0 before it is seen.
+        number: number of its track; 0 before it is seen.
         parent: number of the cell of which it was born in this frame, else 0.
     """
 

@@ -11,20 +11,20 @@ LETTERS = "TZCYXSQ"
 
 
 def check_axes(axes: str) -> None:
-    """Raises InputError where these are no axes of an image: other letters, one twice, no Y or X, two of channels."""
+    """Raises InputError if these are no axes of an image: other letters, one twice, no Y or X, two of channels."""
     if not axes:
         return
     wrong = [letter for letter in axes if letter not in LETTERS]
     twice = [letter for letter in axes if axes.count(letter) > 1]
     if wrong or twice or not set("YX") <= set(axes) or set("CS") <= set(axes):
         problem = (
-            f"{wrong[0]!r} is none of them" if wrong
+            f"{wrong[0]!r} is not one of them" if wrong
             else f"{twice[0]} occurs twice" if twice
-            else "Y and X are needed" if not set("YX") <= set(axes)
+            else "Y and X are missing" if not set("YX") <= set(axes)
             else "C and S are both channels"
         )  # fmt: skip
         raise InputError(
-            f"axes {axes!r}: {problem}; write the letters in the order of the file, of {LETTERS}: TZYX, ZCYX"
+            f"axes {axes!r}: {problem}; write letters of {LETTERS} in the order of the file, such as TZYX or ZCYX"
         )
 
 
@@ -35,7 +35,7 @@ def named_axes(
 
     Args:
         wanted: letters in the order of the file.
-        shape: of the file.
+        shape: shape of the file.
         label: whether it is a label, which need not have the channels of its image.
         where: the file, for messages.
         own: what the file says, for messages.

@@ -48,7 +48,7 @@ def as_times(stack: np.ndarray, facts: FileFacts) -> tuple[np.ndarray, FileFacts
 
     Args:
         stack: (z, y, x, T), as `decode_nifti` gives it.
-        facts: of it.
+        facts: facts of it.
 
     Returns:
         Pages (T · z, y, x, 1), volume after volume; and the facts with these axes.

@@ -26,7 +26,7 @@ def decode_pillow(
 
     depth, colour_type = (head[24], head[25]) if head.startswith(PNG_MAGIC) else (8, None)
     if depth == 16 and colour_type != 0:
-        raise InputError(f"{path}: is a 16-bit colour PNG, which would lose half its bits here; save it as TIFF")
+        raise InputError(f"{path}: is a 16-bit colour PNG, which can only be read with 8 bits; save it as TIFF")
     facts: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large slide is not an attack
@@ -35,7 +35,7 @@ def decode_pillow(
             if frames > 1 and image.format == "MPO":
                 facts["left_out"] = ("the previews of an MPO file (a camera's JPEG)",)
             elif frames > 1:
-                raise InputError(f"{path}: is an animation; save its pictures as separate files or as a TIFF stack")
+                raise InputError(f"{path}: is an animation; save its frames as separate files or as a TIFF stack")
             size = 4 if image.mode == "I" else 2 if image.mode.startswith("I;16") else len(image.getbands())
             if formats[0] in ("PNG", "JPEG", "BMP"):
                 check_claim(path, (image.height, image.width), size)

@@ -35,8 +35,8 @@ class TiffSeries:
     """The series of a TIFF that are read: one, or several of one kind.
 
     Attributes:
-        series: of tifffile.
-        facts: of the file.
+        series: series of tifffile.
+        facts: facts of the file.
         finish: from stored samples (*n, C) to what a reader returns, pixel by pixel, but for turning.
     """
 
@@ -49,7 +49,7 @@ def decode_tiff(path: Path, role: Role, settings: ReadSettings) -> tuple[np.ndar
     """See `decode`."""
     with tifffile_complaints() as complaints, open_tifffile(path) as tiff:
         if not tiff_series(tiff):
-            raise InputError(f"{path}: holds no pictures; replace it with a complete copy")
+            raise InputError(f"{path}: contains no images; replace it with a complete copy")
         chosen = choose_series(path, tiff, role, settings)
         parts = [_decode_series(path, series, role, settings) for series in chosen.series]
     # A TIFF cut short between two pages reads without an exception, with the missing pages absent or zero.
@@ -74,13 +74,13 @@ def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> 
         series = [max(series, key=lambda each: each.size)]
     kinds = sorted({_kind(each) for each in series})
     if len(kinds) > 1:
-        raise InputError(f"{path}: holds pictures of different kinds ({', '.join(kinds)}); save each in its own file")
+        raise InputError(f"{path}: contains images of different kinds ({', '.join(kinds)}); save each in its own file")
     left_out = [f"the {_name(each)} picture" for each in every if each not in series]
     levels = len(getattr(series[0], "levels", ())) - 1
     if levels > 0:
         left_out.append(f"{levels} smaller level{'s' * (levels > 1)} of a pyramid")
     if tiff.is_ome and series[0].kind != "ome":
-        left_out.append("the other files that an OME-TIFF names")
+        left_out.append("the other files that an OME-TIFF refers to")
     page = series[0].keyframe
     axes, sizes = axes_of(path, series[0], role, settings)
     finish, decided = _finishing(path, page, series[0].dtype, _channels(path, axes, sizes), role, settings)
@@ -98,7 +98,7 @@ def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> 
         **decided,
     )
     if (own := full_axes(series[0])[0]) != axes and settings.axes:
-        said = f"axes taken as {axes}, where the file says {own}"
+        said = f"axes read as {axes}, although the file states {own}"
         facts = replace(facts, read_as=(*facts.read_as, said))
     return TiffSeries(series, facts, finish)
 
@@ -146,7 +146,7 @@ def full_axes(series: Any) -> tuple[str, tuple[int, ...]]:
 
 
 def axes_of(path: Path, series: Any, role: Role, settings: ReadSettings) -> tuple[str, tuple[int, ...]]:
-    """Axes and shape of a series: as the user names them, or as the file does. Raises InputError where the number of
+    """Axes and shape of a series: as the user names them, or as the file does. Raises InputError if the number of
     them is another."""
     axes, shape = full_axes(series)
     if not settings.axes:
@@ -156,7 +156,7 @@ def axes_of(path: Path, series: Any, role: Role, settings: ReadSettings) -> tupl
 
 def _channels(path: Path, axes: str, shape: tuple[int, ...]) -> int:
     if axes.count("Y") != 1 or axes.count("X") != 1:
-        raise InputError(f"{path}: has axes {axes} of shape {shape}; a picture needs one Y and one X axis")
+        raise InputError(f"{path}: has axes {axes} of shape {shape}; an image needs one Y and one X axis")
     lengths = [n for letter, n in zip(axes, shape, strict=True) if letter in "SC"]
     if sum(n > 1 for n in lengths) > 1:
         raise InputError(f"{path}: has two channel axes ({axes}, shape {shape}); save it with one")

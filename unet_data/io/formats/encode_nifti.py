@@ -27,7 +27,7 @@ _LONGEST = 32767
 
 
 def import_nibabel() -> Any:
-    """The package nibabel. Raises InputError where it is not installed."""
+    """The package nibabel. Raises InputError if it is not installed."""
     try:
         import nibabel
     except ModuleNotFoundError:
@@ -41,7 +41,7 @@ def write_nifti_windows(path: Path, images: Sequence[Windows], facts: FileFacts,
     Args:
         path: the file.
         images: one or several, (*spatial) or (*spatial, K); of a 2-D network, the slices of a volume.
-        facts: of the file that they were computed from.
+        facts: facts of the file that they were computed from.
         compressed: by gzip; the same bytes for the same values.
     """
     part, dims = images[0], images[0].spatial_dims

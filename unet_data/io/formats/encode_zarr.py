@@ -37,7 +37,7 @@ _OF_AN_ARRAY = {"zarr.json", "c"}
 
 
 def import_zarr() -> Any:
-    """The package zarr. Raises InputError where it is not installed."""
+    """The package zarr. Raises InputError if it is not installed."""
     try:
         import zarr
     except ModuleNotFoundError:
@@ -68,7 +68,7 @@ def write_zarr(path: Path, images: Sequence[Windows], facts: FileFacts, target: 
     Args:
         path: the folder to make, or a URL.
         images: one or several.
-        facts: of the file that they were computed from.
+        facts: facts of the file that they were computed from.
         target: its name when it is done, see above; None: `path`.
     """
     target, zarr = target or path, import_zarr()
@@ -198,17 +198,17 @@ def _put(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """A file of metadata; None where there is none."""
+    """A file of metadata; None if there is none."""
     if not remote.exists(path):
         return None
     return read_json(path) if url_of(path) is None else parse_json(remote.read(path).decode(), Path(shown(path)))
 
 
 def check_own_zarr(path: Path) -> None:
-    """Raises InputError where a folder is to be replaced that no prediction wrote."""
+    """Raises InputError if a folder is to be replaced that no prediction wrote."""
     where = shown(path)
     if path.is_symlink():
-        raise InputError(f"{where}: is not a result of a prediction but a link; it is not replaced")
+        raise InputError(f"{where}: is a link, not a result of a prediction, so it is not replaced")
     try:
         metadata: Any = _json(path / "zarr.json")
         if metadata is None:
@@ -220,11 +220,14 @@ def check_own_zarr(path: Path) -> None:
         own = plain = False
     if plain:
         raise InputError(
-            f"{where}: has no mark that a prediction wrote it (results of earlier versions have none); if it is one, "
-            "delete it, it is not replaced"
+            f"{where}: is not marked as a result of a prediction, so it is not replaced; if it is a "
+            "result of an earlier "
+            "version, delete it"
         )
     if not own:
-        raise InputError(f"{where}: is not a result of a prediction, or holds more; move it away, it is not replaced")
+        raise InputError(
+            f"{where}: is not a result of a prediction, or contains more, so it is not replaced; move it elsewhere"
+        )
 
 
 def _holds(path: Path, attributes: dict[str, Any]) -> bool:

@@ -28,7 +28,7 @@ def level_facts(scales: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], 
 
     Args:
         scales: an entry of "multiscales".
-        path: of the level, by which the metadata name it.
+        path: path of the level, by which the metadata name it.
     """
     axes = [a if isinstance(a, dict) else {"name": str(a)} for a in scales.get("axes") or ()]
     names = tuple(str(a.get("name")) for a in axes)
@@ -49,7 +49,7 @@ def level_facts(scales: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], 
 
 
 def _composed(steps: Sequence[Any], dims: int) -> tuple[list[float], list[float]] | None:
-    """Scale and translation of transformations, one after the other; None where there is none, or one is damaged."""
+    """Scale and translation of transformations, one after the other; None if there is none, or one is damaged."""
     scale, translation = [1.0] * dims, [0.0] * dims
     for step in steps:
         values = step.get(step.get("type")) if isinstance(step, dict) else None
@@ -75,9 +75,9 @@ def as_ome(facts: FileFacts, pages: int, dims: int) -> FileFacts:
     """Facts of any image with those that an OME-Zarr of its result takes over: time, depth, pixel size.
 
     Args:
-        facts: of the image.
+        facts: facts of the image.
         pages: pictures or volumes in the result.
-        dims: of each.
+        dims: number of axes of each.
 
     Example:
         >>> from unet_data import FileFacts
@@ -108,12 +108,12 @@ def result_axes(
     facts: FileFacts, images: int, dims: int, channels: int
 ) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
     """Names and lengths of the axes of a result before those of one picture: time and depth as in the image, samples,
-    and "c" of the values of a pixel. None where the image was no OME-Zarr.
+    and "c" of the values of a pixel. None if the image was no OME-Zarr.
 
     Args:
-        facts: of the image.
+        facts: facts of the image.
         images: number of pictures or volumes in the result.
-        dims: of each.
+        dims: number of axes of each.
         channels: values of a pixel; 0: a plain number.
     """
     if (image := dict(facts.extra).get(KEY)) is None:
@@ -135,9 +135,9 @@ def result_metadata(
     """The attributes of a result: it lies where the image did.
 
     Args:
-        facts: of the image.
-        names: of the result's axes.
-        dims: of a picture, its last axes.
+        facts: facts of the image.
+        names: names of the result's axes.
+        dims: number of axes of an image, its last ones.
         levels: "0", "1", ...; each holds every second pixel of a picture of the one before, along every axis.
         zarr_format: 2 or 3.
         labels: whether it is a label image inside of its image.

@@ -40,7 +40,7 @@ class Chunks:
 
     @classmethod
     def of(cls, array: Any, where: Path) -> Chunks:
-        """Of an open array. Raises InputError where its codecs pack twice."""
+        """Of an open array. Raises InputError if its codecs pack twice."""
         names, count = _codecs(array.metadata), None
         if "sharding_indexed" in names:
             inner = next(c for c in array.metadata.codecs if type(c).__name__ == "ShardingCodec")
@@ -49,7 +49,7 @@ class Chunks:
         packing = [name for name in names if name in EXPANDED]
         if len(packing) > 1 or "sharding_indexed" in names:
             raise InputError(
-                f"{shown(where)}: is packed more than once ({', '.join(names)}); save it with one compressor"
+                f"{shown(where)}: is compressed more than once ({', '.join(names)}); save it with one compressor"
             )
         size = array.dtype.itemsize
         return cls(prod(array.chunks) * size, prod(array.shards or array.chunks) * size, (packing or [""])[0], count)
@@ -63,7 +63,7 @@ class Chunks:
         """Refuses a file of `size` bytes before it is read."""
         if size > self.most:
             raise InputError(f"{shown(path)}: a chunk of {self.shard} bytes is a file of {size} bytes; it is damaged")
-        check_memory(path, 2 * self.shard, size, "a chunk takes")
+        check_memory(path, 2 * self.shard, size, "a chunk needs")
 
     def check_content(self, path: Path, data: bytes, whole: bool) -> None:
         """Refuses content that unpacks to more than a chunk."""
@@ -92,7 +92,7 @@ def _name(codec: Any) -> str:
 
 
 def _check_regular(path: Path, most: int | None = None) -> int | None:
-    """The size of a file; None where there is none. Raises InputError where it is no regular file, or too large."""
+    """The size of a file; None if there is none. Raises InputError if it is no regular file, or too large."""
     if not path.is_symlink() and (not path.exists() or path.is_dir()):
         return None
     if not path.is_file():

@@ -16,7 +16,7 @@ def fields(path: Path) -> list[Path]:
     """The images of a plate or a well, in the order of its metadata: row, column, field. Empty of anything else.
 
     Args:
-        path: of a .zarr folder, or a URL.
+        path: path of a .zarr folder, or a URL.
 
     Raises:
         InputError: a well of the plate cannot be read, or the metadata name nothing, or something outside.
@@ -35,15 +35,17 @@ def fields(path: Path) -> list[Path]:
         well = path / name
         inside = ome_attributes(well).get("well")
         if inside is None:
-            raise InputError(f"{shown(well)}: is a well of the plate, but cannot be read as one; mend or remove it")
+            raise InputError(
+                f"{shown(well)}: is listed as a well of the plate, but cannot be read as one; repair or remove it"
+            )
         images += [well / field for field in _paths(inside, "images", well)]
     return images
 
 
 def zarrs_in(path: Path) -> list[Path]:
-    """The .zarr of a folder behind a URL, by name. Raises InputError where there is none."""
+    """The .zarr of a folder behind a URL, by name. Raises InputError if there is none."""
     if not (found := sorted(name for name in names(path) if name.endswith(".zarr"))):
-        raise InputError(f"{shown(path)}: holds no .zarr; other files are not read behind a URL: copy them first")
+        raise InputError(f"{shown(path)}: contains no .zarr; other files cannot be read from a URL: copy them first")
     return [path / name for name in found]
 
 
@@ -70,5 +72,5 @@ def _names(found: Any, where: Path) -> list[str]:
     for name in found:
         parts = name.split("/") if isinstance(name, str) else [""]
         if any(part in ("", ".", "..") for part in parts):
-            raise InputError(f"{shown(where)}: its metadata name {name!r}, which is no path within it")
+            raise InputError(f"{shown(where)}: its metadata list {name!r}, which is not a path in it")
     return list(found)

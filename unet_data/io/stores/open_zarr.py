@@ -96,7 +96,7 @@ def _no_image(attributes: Mapping[str, Any]) -> str:
     found = attributes.get("ome", attributes)
     if "plate" in found or "well" in found:
         what = "plate" if "plate" in found else "well"
-        return f"is a {what} of images; give it where a folder of images is taken, or the path of one of its images"
+        return f"is a {what} of images; give the path of one of its images, or use a command that takes folders"
     return "is a zarr group without OME metadata; give the path of one array in it"
 
 

@@ -41,7 +41,7 @@ def shown(path: Path) -> str:
 
 
 def import_fsspec() -> Any:
-    """The package fsspec. Raises InputError where it is not installed."""
+    """The package fsspec. Raises InputError if it is not installed."""
     try:
         import fsspec
     except ModuleNotFoundError:
@@ -82,7 +82,9 @@ def filesystem(path: Path) -> tuple[Any, str]:
     try:
         return import_fsspec().core.url_to_fs(url)
     except ImportError as e:
-        raise InputError(f"{url}: {first_line(e)}; pip install 'unet-twins[remote]' installs those of s3, gs") from None
+        raise InputError(
+            f"{url}: {first_line(e)}; pip install 'unet-twins[remote]' installs the packages for s3 and gs"
+        ) from None
     except ValueError as e:
         raise InputError(f"{url}: {first_line(e)}") from None
 
@@ -124,7 +126,7 @@ def exists(path: Path) -> bool:
 
 
 def size(path: Path) -> int | None:
-    """Bytes of a remote file; None where there is none, or it is a folder."""
+    """Bytes of a remote file; None if there is none, or it is a folder."""
     with reported(path):
         fs, root = filesystem(path)
         try:
@@ -163,7 +165,7 @@ def identity(path: Path) -> list[Any]:
 
 
 def read(path: Path) -> bytes:
-    """A remote file. Raises InputError where it cannot be read."""
+    """A remote file. Raises InputError if it cannot be read."""
     with reported(path):
         fs, root = filesystem(path)
         return fs.cat_file(root)
@@ -204,7 +206,7 @@ def remove(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises InputError where nothing can be written to the store of a URL, such as https."""
+    """Raises InputError if nothing can be written to the store of a URL, such as https."""
     scheme = str(path).partition(":")[0]
     if scheme not in _LISTABLE:
         raise InputError(

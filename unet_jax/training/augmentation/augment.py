@@ -161,7 +161,7 @@ def augment(
         tile: spatial size of the result (pixels per axis).
         how: the random changes.
         weights: (N, *window) float32, or None.
-        platform: what is compiled for, "cpu", "gpu" or "tpu"; None: JAX's default. Numbers are equal to rounding.
+        platform: platform to compile for, "cpu", "gpu" or "tpu"; None: JAX's default. Results are equal up to rounding.
 
     Returns:
         images (N, *tile, C), linearly interpolated, labels (N, *tile), of the nearest pixel, and weights (N, *tile),

@@ -25,7 +25,7 @@ AXES = ("data", "rows", "columns")
 def make_mesh(settings: TrainSettings, tile: tuple[int, ...], devices: Sequence[Any] | None = None) -> Mesh | None:
     """The mesh over `devices` (None: all devices of all processes); None for a single device.
 
-    Raises InputError where the batch or the tile cannot be shared out evenly.
+    Raises InputError if the batch or the tile cannot be shared out evenly.
     """
     devices, space = devices or jax.devices(), settings.hardware.space
     if len(devices) == 1 and space == 1:
@@ -44,8 +44,9 @@ def make_mesh(settings: TrainSettings, tile: tuple[int, ...], devices: Sequence[
     if part % data:
         raise InputError(
             f"batch is {batch} in {accumulate} part(s) of {part}; each part must be a multiple of "
-            f"the {data} devices that share it (or let more devices share each image: space; or hide some from JAX, "
-            "as with CUDA_VISIBLE_DEVICES=0)"
+            f"the {data} devices that it is divided over (or raise space, or hide devices from JAX, such "
+            "as with "
+            "CUDA_VISIBLE_DEVICES=0)"
         )
     return _mesh(devices, (data, rows, space // rows))
 

@@ -40,7 +40,7 @@ class StepCost:
         fits: whether the compiler found room for it.
         memory: bytes that the device must hold: arguments and results, temporaries, and the program.
         capacity: bytes of the device.
-        temporaries, arguments, code: parts of `memory`; None where the step does not fit.
+        temporaries, arguments, code: parts of `memory`; None if the step does not fit.
         flops: floating-point operations.
         bytes_accessed: bytes read and written by all operations.
         collectives: kind to (number, bytes of their results).

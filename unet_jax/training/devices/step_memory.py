@@ -26,7 +26,7 @@ def compile_within_memory(
 ) -> Callable[..., Any]:
     """The jitted `step`, compiled for this state and batch on a CPU under Linux; elsewhere as it is.
 
-    Raises InputError where it needs more memory than is available. Memory that XLA's convolutions take for themselves
+    Raises InputError if it needs more memory than is available. Memory that XLA's convolutions take for themselves
     comes on top and is not known before.
     """
     if jax.default_backend() != "cpu" or sys.platform != "linux":
@@ -38,9 +38,9 @@ def compile_within_memory(
     if needed > (free := available()):
         count, *window = batch[0].shape[:-1]
         raise StepTooLarge(
-            f"a step of {count} tile(s) of {'x'.join(map(str, window))} pixels, margins for deformation included, "
-            f"takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are available; a smaller tile, "
-            "batch or network needs less, and so does accumulate"
+            f"a step of {count} tile(s) of {'x'.join(map(str, window))} pixels, margins for deformation "
+            f"included, needs {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are "
+            "available; use a smaller tile, batch or network, or accumulate"
         )
     return compiled
 

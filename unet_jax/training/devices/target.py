@@ -27,7 +27,7 @@ class Device:
         memory: bytes.
         flops: floating-point operations a second, of matrix products, by precision ("float32", "bfloat16").
         bandwidth: bytes a second between the device and its memory.
-        links: bytes a second between the device and the others, all links together; None where there is one device.
+        links: bytes a second between the device and the others, all links together; None if there is one device.
         counts_all_bytes: whether XLA's count of bytes is traffic of the memory. On a CPU much of it stays in caches.
     """
 
@@ -95,10 +95,10 @@ def find_target(name: str) -> Target:
     if name == "here":
         return _here()
     if (match := re.fullmatch(r"tpu-(\w+):(\d+(?:x\d+){1,2})", name)) is None:
-        raise InputError(f"no device is called {name!r}; give here, or a TPU such as tpu-v5e:2x4")
+        raise InputError(f"unknown device {name!r}; give here, or a TPU such as tpu-v5e:2x4")
     generation, shape = match[1], match[2]
     if generation not in CHIPS:
-        raise InputError(f"no TPU is called {generation!r}{suggestion(generation, CHIPS)}; known: {', '.join(CHIPS)}")
+        raise InputError(f"unknown TPU {generation!r}{suggestion(generation, CHIPS)}; known: {', '.join(CHIPS)}")
     return _tpu_topology(name, generation, tuple(map(int, shape.split("x"))))
 
 

@@ -80,8 +80,8 @@ def sample_by_blocks(
 
 
 def _blocks(stack: Float[Array, "*window k"], edge: int) -> tuple[Float[Array, "blocks lanes"], list[int]]:
-    """Blocks of `edge` pixels a side that share their outermost pixels with their neighbours, one a row, filled up with
-    zeros; and their number along each axis."""
+    """Blocks of `edge` pixels per side that share their outermost pixels with their neighbours, one block per row,
+    padded with zeros; and the number of blocks along each axis."""
     step, axes = edge - 1, stack.ndim - 1
     counts: list[int] = []
     for axis in range(axes):

@@ -30,14 +30,14 @@ OF_THE_NETWORK = ("widths", "padding", "norm", "norm_groups", "dropout")
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training will do, and why.
+    """A plan of a training: network, settings and reasons.
 
     Attributes:
-        network, settings: for `train`.
-        choices: each one, with its reason.
-        figures: of the training images.
-        step: seconds of a training step here; None where none was timed.
-        minutes: of the whole run, about; None where no step was timed.
+        network, settings: arguments for `train`.
+        choices: all choices with their reasons.
+        figures: figures of the training images.
+        step: seconds of a training step here; None if none was timed.
+        minutes: duration in minutes of the whole run, about; None if no step was timed.
 
     Example:
         >>> from unet_data import membranes, split
@@ -56,7 +56,7 @@ class TrainingPlan:
     minutes: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plan.json has it."""
+        """The content of plan.json."""
         return {
             "network": self.network.to_dict(),
             "settings": self.settings.to_dict(),
@@ -84,15 +84,16 @@ def plan_training(
     Args:
         network: channels and spatial dimensions of the data; where `choose_network` is false, the network itself.
         training, validation: the labelled images; None: no scores.
-        settings: of which the plan changes what depends on data and machine.
+        settings: settings of which the plan changes what depends on data and machine.
         given: settings (and widths, padding, norm, norm_groups, dropout of the network) that stay as they are, by name.
-        seconds: of the whole run; None: not limited, where the steps are given.
+        seconds: duration in seconds of the whole run; None: not limited, where the steps are given.
         choose_network: whether depth, widths, padding and norm follow from the data, too.
-        timed: gives the seconds of a step.
+        timed: function that returns the seconds per step.
         announce: called before the first step is timed.
 
     Raises:
-        InputError: images without labels, a step that does not fit into memory even alone, values that do not fit.
+        InputError: images have no labels, a step with a single tile does not fit into memory, or given values do not
+            fit.
 
     Example: see `TrainingPlan`.
     """
@@ -122,7 +123,9 @@ def plan_training(
         0.0 if validation is None else seconds_a_measurement(draft.network, draft.settings, validation, step, objects)
     )
     steps = steps_within(seconds, step, measurement)
-    rate = f"{step:.2g} s a step here" + (f" and {measurement:.2g} s a measurement" if validation is not None else "")
+    rate = f"{step:.2g} s per step on this machine" + (
+        f" and {measurement:.2g} s per validation" if validation is not None else ""
+    )
     draft.take(Choice("steps", steps, f"{rate}: {seconds / 60:.3g} minutes"))
     draft.take(Choice("validate_every", max(1, steps // LOOKS), f"{LOOKS} measurements"))
     minutes = (steps * step + LOOKS * measurement) / 60

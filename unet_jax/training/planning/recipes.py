@@ -12,11 +12,11 @@ RecipeName = Literal["paper-2015", "modern"]
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """Settings and changes to the network that belong together: what `--recipe` stands for.
+    """A set of settings and of changes to the network, chosen by `--recipe`.
 
     Attributes:
         settings: all settings; flags of `unet train` change single ones.
-        network: changes to the config of a U-Net, where it is not given as a file.
+        network: changes to the config of a U-Net, unless the config is given as a file.
 
     Example:
         >>> from unet_jax import RECIPES, preset

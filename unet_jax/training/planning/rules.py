@@ -66,9 +66,9 @@ class Choice:
     """One choice of a plan.
 
     Attributes:
-        name: of the flag, with underscores.
-        value: what was chosen.
-        reason: the rule, and the figure that it was applied to.
+        name: name of the flag, with underscores.
+        value: the chosen value.
+        reason: the rule, and the number that it was applied to.
         given: whether the caller gave the value, so that no rule was applied.
     """
 
@@ -84,8 +84,11 @@ def levels(figures: Fingerprint) -> tuple[int, str]:
     fitting = max(2, min(LEVELS[dims], 1 + int(math.log2(max(2, side / DEEPEST)))))
     size = "x".join(map(str, figures.median))
     if fitting == LEVELS[dims]:
-        return fitting, f"images of {size}, as a median: large enough for {fitting} levels"
-    return fitting, f"images of {size}, as a median: the deepest of {fitting} levels has {side >> (fitting - 1)} pixels"
+        return fitting, f"images with a median size of {size}: large enough for {fitting} levels"
+    return (
+        fitting,
+        f"images with a median size of {size}: the deepest of {fitting} levels has {side >> (fitting - 1)} pixels",
+    )
 
 
 def padding(figures: Fingerprint) -> Choice:
@@ -115,10 +118,14 @@ def data_rules(figures: Fingerprint, settings: TrainSettings) -> Iterator[Choice
     and not beside a border class, which does the same."""
     spread = f"the images' means differ by {figures.spread:.2f} of their standard deviation"
     if figures.spread > ALIKE:
-        yield Choice("normalization", "image", f"{spread}: each by its own mean and standard deviation")
+        yield Choice("normalization", "image", f"{spread}: each image by its own mean and standard deviation")
     else:
-        yield Choice("normalization", "dataset", f"{spread}: all by the training images' mean and standard deviation")
-    yield Choice("loss", "cross_entropy+dice", "Dice counts each class alike, whatever its share")
+        yield Choice(
+            "normalization",
+            "dataset",
+            f"{spread}: all images by the mean and standard deviation of the training images",
+        )
+    yield Choice("loss", "cross_entropy+dice", "Dice gives each class the same weight, regardless of its share")
     rare = f"the rarest class has {figures.rarest:.2%} of the pixels"
     yield Choice("oversample", 0.33 if figures.rarest < RARE else 0.0, rare)
     weighs = settings.loss.loss not in ("dice", "tversky") and not settings.data.objects
@@ -135,12 +142,16 @@ def network_rules(figures: Fingerprint, together: int) -> Iterator[Choice]:
     share = figures.shares[1] if len(figures.shares) == 2 else 0.0
     if together > 1 and share > FILLED:
         yield Choice(
-            "norm", "group", f"{figures.class_names[1]} has {share:.0%} of the pixels: its borders are what matters"
+            "norm", "group", f"{figures.class_names[1]} has {share:.0%} of the pixels: its borders matter most"
         )
     elif together > 1:
         yield Choice("norm", AUTO.network["norm"], "the same result in less time")
     else:
-        yield Choice("norm", "group", "batch norm of one tile normalises it by itself in training, and not in use")
+        yield Choice(
+            "norm",
+            "group",
+            "batch norm sees one tile at a time in training, so its statistics differ from those in prediction",
+        )
     yield Choice("dropout", AUTO.network["dropout"], "costs a narrow network more than it gives")
 
 
@@ -151,7 +162,7 @@ def fixed_rules(settings: TrainSettings) -> Iterator[Choice]:
     if chosen.optimizer == "adamw":
         yield Choice("learning_rate", chosen.learning_rate, "AdamW, cosine with warm-up, at twice its usual rate")
     yield Choice("ema", chosen.ema, "the average of the last weights is measured and written")
-    exact = "by whole pixels, so that training sees pixels as sharp as those it will be used on"
+    exact = "by whole pixels, so that training images stay as sharp as the images to segment"
     yield Choice("turns", changes.turns, exact)
     yield Choice("mirror", changes.mirror, exact)
     yield Choice("rotation", changes.rotation, "would interpolate every tile")

@@ -1,4 +1,4 @@
-"""How long a training step takes on this machine: of the real step, on the real images."""
+"""Times a training step on this machine, with the real step and real images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def seconds_a_step(
 
     Args:
         config: the network.
-        settings: of the training.
+        settings: settings of the training.
         training: the images that the run trains on.
         clock: in seconds. `time.process_time` of a process on one core does not count what other programs take.
 
@@ -61,7 +61,7 @@ def seconds_a_step(
     trainer = Trainer(model, settings, training)
     trainer.compile()
     seconds: list[float] = []
-    note = f"in a step of {settings.optimisation.batch} tile(s); a smaller batch, tile or network needs less"
+    note = f"in a step of {settings.optimisation.batch} tile(s); use a smaller batch, tile or network"
     with closing(trainer.batches(0)) as batches, out_of_memory_as_input_error(note):
         for number, batch in batches:
             began = clock()
@@ -82,7 +82,7 @@ def seconds_a_measurement(
 
     Args:
         config: the network.
-        settings: of the training.
+        settings: settings of the training.
         validation: the images that are measured.
         step: seconds of a training step.
         objects: whether V_Rand and V_Info are measured.
@@ -97,7 +97,7 @@ def steps_within(seconds: float, step: float, measurement: float) -> int:
     """Steps of a run that ends within so many seconds, at least one.
 
     Args:
-        seconds: of the whole run.
+        seconds: duration in seconds of the whole run.
         step: seconds of a training step.
         measurement: seconds of a measurement, of which a run has ten.
 

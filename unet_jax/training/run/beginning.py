@@ -35,7 +35,7 @@ def begin(
     config: NetworkConfig, settings: TrainSettings, resumed: bool = False, class_names: Sequence[str] = ()
 ) -> Network:
     """The network before the first step, in training mode, with `weights` and `freeze` of the settings applied. A
-    warning (`BeginsAnew`) says, in one line, which layers begin anew. A resumed run has its weights already. Raises
+    warning (`BeginsAnew`) says, in one line, which layers start again. A resumed run has its weights already. Raises
     InputError."""
     chosen = settings.optimisation
     model = create(config, chosen.seed)
@@ -48,14 +48,14 @@ def begin(
 
 
 def freeze(model: Network, parts: Iterable[str]) -> None:
-    """No optimizer changes these parts, and their batch norms keep their statistics, also in training.
+    """Freezes parts of a network: no optimizer changes them, and their batch norms keep their statistics in training.
 
     Args:
-        model: Any network; it keeps its parts frozen until it is loaded anew.
+        model: Any network; its parts stay frozen until it is loaded again.
         parts: Attributes of the network, such as "encoder".
 
     Raises:
-        InputError: A part that the network does not have.
+        InputError: The network does not have such a part.
 
     Example:
         >>> from unet_jax import UNet, freeze, preset

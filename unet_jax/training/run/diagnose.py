@@ -68,7 +68,7 @@ def first_not_finite(
         for entry in reversed(entries(model.config.graph)):  # the graph's order; the backward pass begins at its end
             if entry.flax in found and not np.isfinite(found[entry.flax]).all():
                 return NotFinite(f"the gradient of {'.'.join(entry.flax)}", weights_too_large=False)
-    return NotFinite("the weights that its update gives, after a finite loss and gradient", weights_too_large=False)
+    return NotFinite("the weights after its update, though loss and gradient are finite", weights_too_large=False)
 
 
 @contextmanager

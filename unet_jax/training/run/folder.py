@@ -48,11 +48,11 @@ _OF_A_CHECKPOINT = (CONFIG, WEIGHTS, CARD)
 
 
 def check_new(out: Path, resume: bool) -> None:
-    """Raises InputError where `out` is a file or, without `resume`, holds a run."""
+    """Raises InputError if `out` is a file or, without `resume`, holds a run."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; name a folder for the run")
+        raise InputError(f"{out} is a file; give a folder for the run")
     if not resume and (out / "run.json").exists():
-        raise InputError(f"{out} already holds a run; choose another folder, or go on with it by --resume")
+        raise InputError(f"{out} already contains a run; give another folder, or continue the run with --resume")
 
 
 def check_folder(
@@ -66,7 +66,7 @@ def check_folder(
 ) -> dict[str, Any]:
     """The content of run.json for a run in `out`.
 
-    Raises InputError where the folder holds a run; with `resume`, where that run has another network, other settings
+    Raises InputError if the folder holds a run; with `resume`, where that run has another network, other settings
     (but for FREE), other functions of the user's own (by part, such as "loss": their names) or other images, for
     training or for validation.
     """
@@ -85,14 +85,13 @@ def check_folder(
         return record
     if (out / "last").exists() and not (out / "state").exists():  # a run begins by making state/
         raise InputError(
-            f"{out} has checkpoints but no state/, so it cannot go on; train into another folder (unet train --config "
+            f"{out} has checkpoints but no state/, so it cannot be resumed; train into another folder "
+            "(unet train --config "
             f"{out / 'run.json'} repeats the run)"
         )
     old, done = read_run(out), latest_step(out / "state") or 0
     if done > (steps := settings.optimisation.steps):
-        raise InputError(
-            f"{out} has done {done} steps already; to resume it, steps must be at least {done}, not {steps}"
-        )
+        raise InputError(f"{out} already has {done} steps; to resume it, steps must be at least {done}, not {steps}")
     # Settings that earlier versions did not have are as they are now; 0 has become None for some.
     before, after = (
         TrainSettings.from_dict(record["settings"] | old["settings"], str(out)).to_dict(),
@@ -106,18 +105,20 @@ def check_folder(
             name = changed[0]
             was, now = old[key].get(name), record[key][name]
             raise InputError(
-                f"{out} was trained with {name} {was}, not {now}; resume it with the same settings, or name none"
+                f"{out} was trained with {name} {was}, not {now}; resume it with the same setting, or leave "
+                "the setting out"
             )
     if old["own"] != (now := dict(own or {})):
         raise InputError(
-            f"{out} was trained with {_functions(old['own'])}, not with {_functions(now)}; resume it with the same ones"
+            f"{out} was trained with {_functions(old['own'])}, not with {_functions(now)}; resume it with "
+            "the same functions"
         )
     for key, use in (("images", "trained"), ("validation", "measured")):
         was, now = old[key], record[key]
         if was and now and was != now:  # a run of an earlier version, or one without validation, has nothing to compare
             raise InputError(
-                f"{out} was {use} on {was[0]} images of {old['data']}; the {now[0]} of {data.source} have other names, "
-                "sizes or labels: resume it with the same data"
+                f"{out} was {use} on {was[0]} images of {old['data']}; the {now[0]} of {data.source} differ "
+                "in names, sizes or labels: resume it with the same data"
             )
     if done == steps:  # nothing is left to do
         return read_object(out / "run.json", finite=False)
@@ -131,7 +132,7 @@ def _functions(own: Mapping[str, str]) -> str:
 
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
-    """Makes the folder and run.json; removes partial files that a killed run left. Raises InputError where it cannot be
+    """Makes the folder and run.json; removes partial files that a killed run left. Raises InputError if it cannot be
     written."""
     run_on_process_zero(lambda: None)  # all have read before the first process writes
 
@@ -149,7 +150,7 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
 
 
 def add_to_record(out: Path, name: str, value: Any) -> None:
-    """Adds an entry, of what JSON knows, to run.json; an equal one leaves the file as it is. Raises InputError where it
+    """Adds an entry, of what JSON knows, to run.json; an equal one leaves the file as it is. Raises InputError if it
     cannot be written."""
     record = read_object(out / "run.json", finite=False)
     if record.get(name) == value:
@@ -206,5 +207,5 @@ def clear(out: Path) -> None:
     if not out.exists():
         return
     if any(out.iterdir()) and not (out / "run.json").exists():
-        raise InputError(f"{out} is not a run folder and not empty; choose another, or remove it")
+        raise InputError(f"{out} is not a run folder and not empty; give another folder, or remove it")
     shutil.rmtree(out)

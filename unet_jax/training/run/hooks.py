@@ -21,7 +21,7 @@ Callback = Callable[[dict[str, Any], Network], bool | None]
 
 @dataclass(frozen=True)
 class Hooks:
-    """What replaces or follows parts of a training; see `unet_jax.train`, whose arguments these are.
+    """The caller's own functions in a training: arguments of `unet_jax.train`, which describes them.
 
     Example:
         >>> import optax
@@ -38,7 +38,7 @@ class Hooks:
 
     @property
     def names(self) -> dict[str, str]:
-        """The functions that decide on a run's numbers, by their names in Python, for run.json."""
+        """Python names of the functions that affect the result of a run, for run.json."""
         own = {"loss": self.loss, "augment": self.augment}
         return {part: _name(function) for part, function in own.items() if function is not None}
 

@@ -29,7 +29,7 @@ def measure_for(settings: TrainSettings, config: NetworkConfig, dataset: Dataset
         )
     if select in OBJECTS and config.classes != 2:
         raise InputError(
-            f"select is {select}, which compares objects of class 1 with a background; the network has "
+            f"select is {select}, which needs two classes, background and objects; the network has "
             f"{config.classes} classes: choose iou or dice"
         )
     return select

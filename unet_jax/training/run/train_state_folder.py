@@ -27,8 +27,8 @@ class SavedScores:
     """Scores that are saved beside the TrainState.
 
     Attributes:
-        scores: of the last checkpoint.
-        best: of the best checkpoint so far.
+        scores: scores of the last checkpoint.
+        best: score of the best checkpoint so far.
         measured: the step of the last checkpoint; −1: not known, in states of earlier versions.
     """
 
@@ -91,8 +91,8 @@ class TrainStateFolder:
             restored: Any = self._manager.restore(self.latest(), args=items)
         except (OSError, ValueError, KeyError) as e:
             raise InputError(
-                f"cannot resume from {self.folder}: the state of step {self.latest()} is damaged or of another network "
-                f"({first_line(e, limit=1000)}); bring back its files, or begin another run"
+                f"cannot resume from {self.folder}: the state of step {self.latest()} is damaged or from "
+                f"another network ({first_line(e, limit=1000)}); restore its files, or start another run"
             ) from None
         return restored.state, SavedScores(**json.loads(json.dumps(restored.saved)))
 
@@ -113,5 +113,5 @@ class TrainStateFolder:
             yield
         except (OSError, ValueError, RuntimeError) as e:
             reason = getattr(e, "strerror", None) or first_line(e, limit=1000)
-            kept = "; what was saved before is kept" if latest_step(self.folder) is not None else ""
+            kept = "; the states saved before are kept" if latest_step(self.folder) is not None else ""
             raise OutputError(f"cannot write the training state to {self.folder}: {reason}{kept}") from None

@@ -1,4 +1,4 @@
-"""How a network is trained: frozen dataclasses, which become the command's flags and the run's run.json."""
+"""Settings of a training: frozen dataclasses, from which the command's flags and run.json are derived."""
 
 from .data import DataSettings as DataSettings
 from .groups import TrainSettings as TrainSettings

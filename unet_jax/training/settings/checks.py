@@ -1,4 +1,4 @@
-"""What settings have in common: choices, ranges, and the zero that stands for None."""
+"""Shared checks of settings: choices, ranges, and 0 for None."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class TrainSettings:
             names = [own.name for own in dataclasses.fields(group) if own.name in changes]
             groups[each.name] = dataclasses.replace(group, **{name: changes.pop(name) for name in names})
         if changes:
-            raise InputError(f"no such settings: {', '.join(changes)}")
+            raise InputError(f"unknown settings: {', '.join(changes)}")
         return TrainSettings(**groups)
 
     def to_dict(self) -> dict[str, Any]:

@@ -71,10 +71,13 @@ def write_cpp(
     if path.is_file():
         raise InputError(f"cannot write C++ sources to {path}: it is a file")
     if path.is_dir() and any(path.iterdir()) and not (path / FACTS).is_file():
-        raise InputError(f"cannot write C++ sources to {path}: it is not empty, and none that could be replaced")
+        raise InputError(
+            f"cannot write C++ sources to {path}: it is neither empty nor a folder of such sources, so it "
+            "is not replaced"
+        )
     config, data = checkpoint.config, checkpoint.data
     if data.overlapping or config.classes > 256:
-        raise InputError("the C++ class gives one class a pixel, of at most 256; this network has others")
+        raise InputError("the C++ class supports one class per pixel and at most 256 classes; this network differs")
     model = onnx_bytes(emit_onnx(config, checkpoint.tensors, data))
     image = default_golden_image(checkpoint, calibration) if golden_image is None else np.asarray(golden_image)
     prepared = prepare(image[None], config, data)

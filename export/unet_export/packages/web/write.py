@@ -114,9 +114,9 @@ def write_web(
     _check_target(path)
     config, data = checkpoint.config, checkpoint.data
     if data.overlapping:
-        raise InputError("the page draws one class a pixel; the classes of this network overlap")
+        raise InputError("the page supports one class per pixel; the classes of this network overlap")
     if config.classes > 256:
-        raise InputError(f"the page's masks are uint8; {config.classes} classes do not fit")
+        raise InputError(f"the page's masks are uint8, which is too small for {config.classes} classes")
     objects = _objects(checkpoint)
     vendored = libraries(modules)
     model = emit_onnx(config, checkpoint.tensors, data)
@@ -153,11 +153,11 @@ def _check_target(path: Path) -> None:
     if path.is_file():
         raise InputError(f"cannot write a page to {path}: it is a file")
     if path.is_dir() and any(path.iterdir()) and not (path / SITE).is_file():
-        raise InputError(f"cannot write a page to {path}: it is not empty, and no page that could be replaced")
+        raise InputError(f"cannot write a page to {path}: it is neither empty nor such a page, so it is not replaced")
 
 
 def libraries(modules: Path) -> dict[str, Path]:
-    """The files of other projects by their names in the folder. Raises InputError where they are not installed."""
+    """The files of other projects by their names in the folder. Raises InputError if they are not installed."""
     ort, geotiff = modules / "onnxruntime-web", modules / "geotiff"
     files = {f"vendor/onnxruntime-web/{name}": ort / "dist" / name for name in _ORT}
     files |= {f"vendor/onnxruntime-web/{name}": ort / name for name in ("README.md", "package.json")}
@@ -169,7 +169,7 @@ def libraries(modules: Path) -> dict[str, Path]:
 
 
 def _objects(checkpoint: Checkpoint) -> dict[str, Any]:
-    """How the page makes objects. Raises InputError where the stored settings do not fit the network."""
+    """How the page makes objects. Raises InputError if the stored settings do not fit the network."""
     config, data = checkpoint.config, checkpoint.data
     settings = settings_for(data, config)
     origin = "the defaults" if data.objects is None else "as stored with the network"

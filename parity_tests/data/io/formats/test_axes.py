@@ -35,7 +35,7 @@ def test_each_time_point_is_a_volume(ending, limit, tmp_path):
         for time, picture in enumerate(found):
             np.testing.assert_array_equal(whole(picture), np.moveaxis(ARRAY[time], 1, -1))
             np.testing.assert_array_equal(picture[1:3, 2:5, 4:5], np.moveaxis(ARRAY[time], 1, -1)[1:3, 2:5, 4:5])
-        assert "axes taken as" in " ".join(picture.facts.read_as)
+        assert "axes read as" in " ".join(picture.facts.read_as)
 
 
 @pytest.mark.parametrize("ending", ["npy", "tif"])
@@ -56,7 +56,7 @@ def test_labels_need_no_channels(ending, tmp_path):
         data = opened(tmp_path, 3, settings=ReadSettings(axes="ZCYX"))
         np.testing.assert_array_equal(np.asarray(data.images[0]), np.moveaxis(ARRAY[0], 1, -1))
         np.testing.assert_array_equal(np.asarray(data.labels[0]), ARRAY[0, :, 0] // 128)
-        assert any("axes taken as ZCYX" in line for line in data.decisions)
+        assert any("axes read as ZCYX" in line for line in data.decisions)
 
 
 def test_axes_of_length_one_may_be_left_out():
@@ -66,7 +66,7 @@ def test_axes_of_length_one_may_be_left_out():
 
 @pytest.mark.parametrize(
     ("axes", "words"),
-    [("TZY", "Y and X are needed"), ("TTYX", "T occurs twice"), ("ABYX", "'A' is none"), ("CYXS", "both channels")],
+    [("TZY", "Y and X are missing"), ("TTYX", "T occurs twice"), ("ABYX", "'A' is not one"), ("CYXS", "both channels")],
 )
 def test_what_are_no_axes_is_refused(axes, words):
     with pytest.raises(InputError, match=words):

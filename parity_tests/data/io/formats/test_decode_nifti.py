@@ -45,7 +45,7 @@ def test_volumes_of_nnunet_train(tmp_path):
     assert data.class_count == 2
     assert [e.path.name for e in data.entries if e.status == "left out"] == ["dataset.json"]
     save(tmp_path / "imagesTr" / "case_0_0001.nii.gz", noise(7, 6, 5))
-    assert "several files of one image" in refused(open_dataset, tmp_path)
+    assert "several files per image" in refused(open_dataset, tmp_path)
 
 
 def test_damaged_files_are_one_line(tmp_path):

@@ -100,7 +100,7 @@ def test_a_file_of_a_set_of_ome_files_is_its_own_pages(tmp_path):
     for t in range(2):
         pixels, facts = decode(tmp_path / f"t{t}.ome.tif")
         np.testing.assert_array_equal(pixels[..., 0], planes[t : t + 1])
-        assert facts.left_out == ("the other files that an OME-TIFF names",)
+        assert facts.left_out == ("the other files that an OME-TIFF refers to",)
 
 
 def test_declared_nodata_is_a_fact(tmp_path):

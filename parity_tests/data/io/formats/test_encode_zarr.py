@@ -131,9 +131,9 @@ def test_a_result_is_replaced_but_nothing_that_lies_in_it(tmp_path):
     predicted(tmp_path / "a.zarr", tmp_path / "o.zarr")
     predicted(tmp_path / "a.zarr", tmp_path / "o.zarr", overwrite=True)
     (tmp_path / "o.zarr" / "0" / "notes.txt").write_text("precious")
-    with pytest.raises(Exception, match="is not a result of a prediction, or holds more"):
+    with pytest.raises(Exception, match="is not a result of a prediction, or contains more"):
         predicted(tmp_path / "a.zarr", tmp_path / "o.zarr", overwrite=True)
-    with pytest.raises(Exception, match="is not a result of a prediction, or holds more"):
+    with pytest.raises(Exception, match="is not a result of a prediction, or contains more"):
         predicted(tmp_path / "o.zarr" / "0", tmp_path / "a.zarr", overwrite=True)
 
 
@@ -180,10 +180,10 @@ def test_a_large_result_is_a_pyramid(tmp_path):
 
 def test_only_labels_lie_in_an_image(tmp_path):
     ome_zarr(tmp_path / "a.zarr", "yx", [noise(16, 20)])
-    with pytest.raises(InputError, match="is the place of labels or objects"):
+    with pytest.raises(InputError, match="a label image holds only labels or objects"):
         predicted(tmp_path / "a.zarr", tmp_path / "a.zarr/labels/p", output="probabilities")
     zarr.create_group(tmp_path / "b.zarr")
-    with pytest.raises(InputError, match=r"b\.zarr: is no image of an OME-Zarr that cells could be labels of"):
+    with pytest.raises(InputError, match=r"b\.zarr: is not an image of an OME-Zarr, so cells cannot be its labels"):
         predicted(tmp_path / "a.zarr", tmp_path / "b.zarr/labels/cells")
     assert not (tmp_path / "b.zarr/labels").exists()
 

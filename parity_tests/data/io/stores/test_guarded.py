@@ -109,14 +109,14 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
 def test_a_chunk_has_to_fit_into_the_memory(tmp_path):
     values = array(tmp_path / "a.zarr")
     with memory_limit(2 * CHUNK - 1):
-        assert "a chunk takes" in refused(read, tmp_path / "a.zarr")
+        assert "a chunk needs" in refused(read, tmp_path / "a.zarr")
     with memory_limit(2 * CHUNK):
         np.testing.assert_array_equal(read(tmp_path / "a.zarr"), values)
 
 
 def test_packed_twice_is_refused(tmp_path):
     array(tmp_path / "a.zarr", compressors=[zarr.codecs.GzipCodec(), zarr.codecs.ZstdCodec()])
-    assert "packed more than once (bytes, gzip, zstd)" in refused(read, tmp_path / "a.zarr")
+    assert "compressed more than once (bytes, gzip, zstd)" in refused(read, tmp_path / "a.zarr")
 
 
 def test_metadata_of_no_end_is_refused(tmp_path):

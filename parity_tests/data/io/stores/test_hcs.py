@@ -75,9 +75,9 @@ def test_images_without_labels_are_left_out_where_others_have_some(tmp_path):
 def test_metadata_that_lead_outside_or_nowhere_are_refused(tmp_path):
     plate(tmp_path / "p.zarr", labelled=False)
     marked(tmp_path / "out.zarr", 3, plate={"wells": [{"path": "../p.zarr/A/1"}]})
-    assert "which is no path within it" in refused(fields, tmp_path / "out.zarr")
+    assert "which is not a path in it" in refused(fields, tmp_path / "out.zarr")
     marked(tmp_path / "gone.zarr", 3, plate={"wells": [{"path": "A/1"}]})
-    assert "A/1: is a well of the plate, but cannot be read" in refused(fields, tmp_path / "gone.zarr")
+    assert "A/1: is listed as a well of the plate, but cannot be read" in refused(fields, tmp_path / "gone.zarr")
     marked(tmp_path / "empty.zarr", 3, plate={"wells": []})
     assert "its metadata list no wells" in refused(fields, tmp_path / "empty.zarr")
 

@@ -104,7 +104,7 @@ def test_only_a_result_is_replaced_and_only_when_asked(bucket, tmp_path):
     predicted(tmp_path / "a.npy", bucket / "o.zarr", overwrite=True)
     assert not open_pictures(bucket / "o.zarr", 2, 1)[0][:20, :30].any()
     remote.write(bucket / "o.zarr/notes.txt", b"precious")
-    assert "holds more" in refused(check_target, bucket / "o.zarr", True, *asked)
+    assert "contains more" in refused(check_target, bucket / "o.zarr", True, *asked)
 
 
 def test_the_metadata_come_last(bucket, tmp_path, monkeypatch):
@@ -157,4 +157,4 @@ def test_what_cannot_be_opened_is_one_line(url, message):
 def test_results_go_where_they_can_be_written(bucket):
     asked = (False, np.dtype(np.uint8), (), 1, 2)
     assert "cannot be written to https" in refused(check_target, Path("https://host/o.zarr"), *asked)
-    assert "behind a URL are .zarr" in refused(check_target, bucket / "o.tif", *asked)
+    assert "at a URL must be .zarr" in refused(check_target, bucket / "o.tif", *asked)

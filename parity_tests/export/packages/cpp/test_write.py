@@ -50,13 +50,13 @@ def test_the_folder_is_whole_and_can_be_replaced(tmp_path):
 
 def test_what_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match="neither empty"):
         write_cpp(checkpoint(NETWORKS["valid"]), tmp_path)
     with pytest.raises(InputError, match="is a file"):
         write_cpp(checkpoint(NETWORKS["valid"]), tmp_path / "thesis.txt")
     config = NETWORKS["valid"]
     overlapping = Checkpoint(config, random_tensors(config.graph, 1), DataSpec(overlapping=True))
-    with pytest.raises(InputError, match="one class a pixel"):
+    with pytest.raises(InputError, match="one class per pixel"):
         write_cpp(overlapping, tmp_path / "cpp")
     by_image = Checkpoint(config, overlapping.tensors, DataSpec((0.5,), (0.2,), normalization="image"))
     with pytest.raises(InputError, match=r"the C\+\+ class"):

@@ -78,7 +78,7 @@ def test_what_npm_did_not_install_is_named(tmp_path):
 def test_another_folder_is_left_alone(modules, tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site/thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty, and no page"):
+    with pytest.raises(InputError, match="neither empty nor such a page"):
         write_web(checkpoint(VALID), tmp_path / "site", modules)
     with pytest.raises(InputError, match="classes of this network overlap"):
         write_web(

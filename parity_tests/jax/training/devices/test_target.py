@@ -50,9 +50,9 @@ def test_cores_of_a_chip_share_its_peaks(monkeypatch, devices):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gpu", r"no device is called 'gpu'; give here, or a TPU such as tpu-v5e:2x4"),
-        ("tpu-v5e", "no device is called"),
-        ("tpu-v5:2x2", r"no TPU is called 'v5'.*; known: v4, v5e, v5p, v6e"),
+        ("gpu", r"unknown device 'gpu'; give here, or a TPU such as tpu-v5e:2x4"),
+        ("tpu-v5e", "unknown device"),
+        ("tpu-v5:2x2", r"unknown TPU 'v5'.*; known: v4, v5e, v5p, v6e"),
         ("tpu-v5e:2x2", r"needs the compiler for TPUs: pip install 'unet-twins\[tpu\]'"),
     ],
 )

@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def test_weights_are_taken_and_what_is_new_is_said(folder):
-    with pytest.warns(UserWarning, match=r"weights: 32 of 34 tensors taken; 1 layer begins anew \(head\)"):
+    with pytest.warns(UserWarning, match=r"weights: 32 of 34 tensors used; 1 layer is initialised at random \(head\)"):
         model = begin(CONFIG, TrainSettings().replace(weights=str(folder)))
     found, stored = unet_jax.tensors(model), Checkpoint.load(folder).tensors
     assert {n for n, t in found.items() if t.tobytes() != stored[n].tobytes()} == {"head.weight", "head.bias"}
@@ -61,8 +61,8 @@ def test_a_head_of_other_classes_begins_anew_also_where_their_number_is_the_same
     adapted = given_weights(CONFIG, settings, own)
     assert set(adapted.fresh) == fresh
     count = len(tensors) - len(fresh)
-    what = "1 layer begins anew: head" if fresh else "no layer begins anew"
-    assert adapted.lines == [f"{count} of {len(tensors)} tensors taken", what]
+    what = "1 layer is initialised at random: head" if fresh else "no layer is initialised at random"
+    assert adapted.lines == [f"{count} of {len(tensors)} tensors used", what]
     assert given_weights(CONFIG, TrainSettings(), own) is None
     with pytest.warns(BeginsAnew) if fresh else nullcontext():
         model = begin(CONFIG, settings, class_names=own)
@@ -73,4 +73,4 @@ def test_a_head_of_other_classes_begins_anew_also_where_their_number_is_the_same
 def test_other_channels_begin_the_layers_that_see_them_anew(folder):
     rgb = CONFIG.replace(in_channels=3)
     adapted = given_weights(rgb, TrainSettings().replace(weights=str(folder)), ("a", "b"))
-    assert adapted.lines[1] == "2 layers begin anew: encoder.0.conv1, head"
+    assert adapted.lines[1] == "2 layers are initialised at random: encoder.0.conv1, head"

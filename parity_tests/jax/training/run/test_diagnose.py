@@ -92,7 +92,7 @@ def test_it_is_looked_for_in_the_parts_of_the_step(monkeypatch):
     images = jax.random.normal(jax.random.key(0), (6, 28, 28, 1), jnp.float32)
     labels = jnp.arange(6)[:, None, None] * jnp.ones((28, 28), jnp.int32) % 2
     arguments = (graphdef, settings, state["params"], state["stats"], images, labels)
-    assert first_not_finite(*arguments, None, key).where.startswith("the weights that its update gives")
+    assert first_not_finite(*arguments, None, key).where.startswith("the weights after its update")
     parts = [x.reshape(-1, 3, *x.shape[1:]).swapaxes(0, 1) for x in (images, labels)]
     assert len(seen) == 3
     for index, (x, y, weights, drop) in enumerate(seen):

@@ -89,7 +89,7 @@ def test_a_run_made_in_python_is_resumed_and_repeated_by_the_command(home, capsy
     train(PAPER, FOUR_STEPS.replace(steps=2), *split(membranes(4, 40, 0)), home / "none")
     capsys.readouterr()
     assert main(["train", "--out", "none", "--resume", "--no-report", "--json"]) == 2
-    assert "images that are in no files; give the data" in capsys.readouterr().err
+    assert "images from memory, not from files; give the data" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_with_its_own_recipe_or_not_at_all(home, capsys):
@@ -100,7 +100,7 @@ def test_a_run_goes_on_with_its_own_recipe_or_not_at_all(home, capsys):
     capsys.readouterr()
     assert main([*again, "3", *modern]) == 2
     told = capsys.readouterr().err
-    assert "run was trained with batch 1, not 4; resume it with the same settings, or name none" in told
+    assert "run was trained with batch 1, not 4; resume it with the same setting, or leave the setting out" in told
     assert main([*again, "3", *paper]) == 0
     after = stored(home / "run")
     assert after["network"] == before["network"]
@@ -151,7 +151,7 @@ def test_a_run_without_its_state_does_not_begin_anew_over_its_checkpoints(home, 
     shutil.rmtree(home / "run" / "state")
     capsys.readouterr()
     assert main([*command, "--resume", "--steps", "3"]) == 2
-    assert "run has checkpoints but no state/, so it cannot go on" in capsys.readouterr().err
+    assert "run has checkpoints but no state/, so it cannot be resumed" in capsys.readouterr().err
     assert kept == [(home / "run" / name / "model.safetensors").read_bytes() for name in ("best", "last")]
     (home / "run" / "state").mkdir()  # as where it was killed before its first state was whole
     assert main([*command, "--resume", "--steps", "3"]) == 0
@@ -180,7 +180,7 @@ def test_a_report_that_cannot_be_written_loses_no_scores(home, monkeypatch, caps
 
 def test_a_run_does_not_go_back(tmp_path):
     train(PAPER, FOUR_STEPS, *data(), tmp_path / "run")
-    with pytest.raises(InputError, match="has done 4 steps already; to resume it, steps must be at least 4, not 3"):
+    with pytest.raises(InputError, match="already has 4 steps; to resume it, steps must be at least 4, not 3"):
         train(PAPER, FOUR_STEPS.replace(steps=3), *data(), tmp_path / "run", resume=True)
     assert stored(tmp_path / "run")["settings"]["steps"] == 4
     assert train(PAPER, FOUR_STEPS, *data(), tmp_path / "run", resume=True).scores
@@ -225,13 +225,13 @@ def test_an_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write the run folder"):
         train(PAPER, EIGHT_STEPS, *data(), tmp_path / "file" / "run")
-    with pytest.raises(InputError, match="file is a file; name a folder for the run"):
+    with pytest.raises(InputError, match="file is a file; give a folder for the run"):
         train(PAPER, EIGHT_STEPS, *data(), tmp_path / "file")
 
 
 def test_another_run_is_not_overwritten(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"network": PAPER.to_dict(), "settings": {}, "data": "x"}))
-    with pytest.raises(InputError, match="already holds a run"):
+    with pytest.raises(InputError, match="already contains a run"):
         train(PAPER, EIGHT_STEPS, *data(), Path(tmp_path))
 
 
@@ -276,5 +276,5 @@ def test_renamed_images_are_other_images(tmp_path):
     training, validation = data()
     train(PAPER, settings, training, validation, tmp_path / "run")
     for parts in (replace(training, names=("x", "y", "z")), validation), (training, replace(validation, names=("v",))):
-        with pytest.raises(InputError, match="have other names, sizes or labels"):
+        with pytest.raises(InputError, match="differ in names, sizes or labels"):
             train(PAPER, settings, *parts, tmp_path / "run", resume=True)

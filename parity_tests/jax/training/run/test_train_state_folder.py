@@ -20,7 +20,7 @@ def test_a_state_that_is_damaged_is_one_line(tmp_path):
     for path in (tmp_path / "run" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"state: the state of step 6 is damaged or of .*; bring back its files") as e:
+    with pytest.raises(InputError, match=r"state: the state of step 6 is damaged or from .*; restore its files") as e:
         train(PAPER, SIX_STEPS.replace(steps=9), *data(), tmp_path / "run", resume=True)
     assert "\n" not in str(e.value)
 

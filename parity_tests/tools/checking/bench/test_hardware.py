@@ -15,7 +15,7 @@ from unet_tools.checking.bench import hardware
 def test_every_gpu_of_the_driver_is_named(devices, text, monkeypatch):
     def find():
         if not devices:
-            raise InputError("no CUDA device: the NVIDIA driver finds none")
+            raise InputError("no CUDA device: the NVIDIA driver finds no device")
         return [Device(name, "89") for name in devices]
 
     monkeypatch.setattr(hardware, "find_devices", find)

@@ -68,10 +68,10 @@ def test_the_words_of_a_network_that_is_worse_than_one_class():
     verdict = judge(records, found, RUN)
     assert verdict.lines == (
         "worse than calling every pixel 'cell': pixel accuracy 0.750 (0.800), mean IoU 0.375 (0.400)",
-        "the best checkpoint, of step 40, has mean IoU 0.500; the last one, of step 100, is worse: 0.400",
-        "too few measurements to see a trend of the validation loss",
+        "the best checkpoint (step 40) has mean IoU 0.500; the last one (step 100) has 0.400",
+        "too few validations to see a trend of the validation loss",
         "worst image: b 1, mean IoU 0.250",
-        "train longer before anything else is changed",
+        "train longer before you change anything else",
     )
     assert (verdict.best_step, verdict.last_step, verdict.worst_image) == (40, 100, ("b 1", 0.25))
 
@@ -86,7 +86,7 @@ def test_classes_that_are_never_predicted_are_named():
 def test_the_later_of_equal_checkpoints_is_the_best():
     records = [{"step": s, "pixel_accuracy": 0.9, "iou": 0.5} for s in (10, 20)]
     verdict = judge(records, GOOD, RUN)
-    assert verdict.lines[2] == "the last checkpoint, of step 20, is the best one by mean IoU"
+    assert verdict.lines[2] == "the last checkpoint (step 20) is also the best by mean IoU"
     assert (verdict.best_step, verdict.last_step) == (20, 20)
     nothing = judge([{"step": 10, "pixel_accuracy": 0.9, "iou": float("nan")}], GOOD, RUN)
     assert nothing.best_step == 10
@@ -95,7 +95,7 @@ def test_the_later_of_equal_checkpoints_is_the_best():
 def test_a_run_that_was_cut_short_goes_on():
     for found in (GOOD, WORSE, None):
         verdict = judge(log(FALLING), found, Run("d", Path("x"), 101, "iou"))
-        assert verdict.lines[0] == "cut short after step 100 of 101"
+        assert verdict.lines[0] == "stopped after step 100 of 101"
         assert verdict.next == "unet train d --out x --resume"
         assert not verdict.complete
 

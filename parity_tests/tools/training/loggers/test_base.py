@@ -31,7 +31,7 @@ def test_a_service_that_fails_is_one_warning_and_gets_nothing_more(tmp_path, cap
         logger._thread.join(10)
         logger.report({"step": 2, "loss": 0.0})
         assert logger._records.empty()
-    line = "warning: cannot write nowhere: refused by the server; going on without Sleeping\n"
+    line = "warning: cannot write nowhere: refused by the server; continuing without Sleeping\n"
     assert capsys.readouterr().err == line
 
 
@@ -43,7 +43,7 @@ def test_a_service_that_hangs_delays_neither_the_steps_nor_the_end(tmp_path, cap
         for step in range(50):
             logger.report({"step": step, "loss": 1.0})
     assert time.monotonic() - begun < 10
-    assert "the last records were not taken within 0.1 s; going on without Sleeping" in capsys.readouterr().err
+    assert "the last records were not accepted within 0.1 s; continuing without Sleeping" in capsys.readouterr().err
 
 
 def test_a_full_queue_is_a_failure(tmp_path, capsys, monkeypatch):
@@ -52,4 +52,4 @@ def test_a_full_queue_is_a_failure(tmp_path, capsys, monkeypatch):
     with Sleeping(tmp_path, membranes(1, 32, 0), {"seconds": 30}) as logger:
         for step in range(10):
             logger.report({"step": step, "loss": 1.0})
-    assert "3 records wait to be sent; going on without Sleeping" in capsys.readouterr().err
+    assert "3 records wait to be sent; continuing without Sleeping" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_a_disk_that_is_full_ends_only_tensorboard(tmp_path, why, monkeypatch, c
     assert run(tmp_path) == 0
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert told.endswith(f"tensorboard: {why}; going on without TensorBoard\n")
+    assert told.endswith(f"tensorboard: {why}; continuing without TensorBoard\n")
 
 
 def test_a_disk_that_is_full_at_the_end_is_a_note_too(tmp_path, monkeypatch, capsys):
@@ -114,4 +114,4 @@ def test_a_disk_that_is_full_at_the_end_is_a_note_too(tmp_path, monkeypatch, cap
     monkeypatch.setattr("tensorboardX.RecordWriter.close", full)
     with TensorBoard(tmp_path, membranes(2, 48, 0)) as board:
         board.report({"step": 1, "loss": 1.0})
-    assert capsys.readouterr().err.count("going on without TensorBoard") == 1
+    assert capsys.readouterr().err.count("continuing without TensorBoard") == 1

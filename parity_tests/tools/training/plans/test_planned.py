@@ -46,7 +46,7 @@ def test_the_plan_as_a_table(planned, capsys):
     lines = capsys.readouterr().out
     assert "--widths          4 8" in lines
     assert "given" in lines
-    assert "5 training images of 48x48" in " ".join(lines.split())
+    assert "5 training images with a median size of 48x48" in " ".join(lines.split())
 
 
 def test_half_an_hour_is_assumed_and_said(planned, tmp_path, capsys):
@@ -88,8 +88,8 @@ def test_a_recipe_is_taken_as_it_is_and_its_time_is_kept(recipe, planned, tmp_pa
     ("flags", "words"),
     [
         (["--minutes", "0"], "--minutes 0: it must be above 0"),
-        (["--minutes", "5", "--steps", "9"], "--minutes 5 and --steps: give one of them"),
-        (["--processes", "2"], "several processes would each time their steps"),
+        (["--minutes", "5", "--steps", "9"], "--minutes 5 and --steps: give only one of them"),
+        (["--processes", "2"], "several processes cannot plan by --minutes"),
     ],
 )
 def test_a_time_that_cannot_be_kept_is_refused(flags, words, tmp_path, monkeypatch, capsys):
@@ -103,14 +103,14 @@ def test_a_folder_that_holds_a_run_is_refused_before_anything_is_planned(planned
     (tmp_path / "run.json").write_text("{}")
     monkeypatch.setattr("unet_tools.commands.train.plan_run", lambda *_: pytest.fail("planned"))
     assert main(["train", "synthetic", "--out", str(tmp_path)]) == 2
-    assert "already holds a run" in capsys.readouterr().err
+    assert "already contains a run" in capsys.readouterr().err
 
 
 def test_a_network_is_no_data_set(tmp_path, capsys):
     (tmp_path / "config.json").write_text("{}")
     for arguments in ([], [str(tmp_path)], [str(tmp_path / "config.json")]):
         assert main(["plan", *arguments]) == 2
-        assert "give labelled images, to plan a training; or a network with --image SIZE" in capsys.readouterr().err
+        assert "give labelled images to plan a training; or a network, with --image SIZE" in capsys.readouterr().err
 
 
 def test_flags_by_the_names_of_settings():

@@ -125,7 +125,7 @@ def test_the_table_says_what_the_numbers_are(compiled, capsys):
 
 def test_the_search_names_the_fastest_and_fails_where_nothing_fits(compiled, capsys):
     assert main(["plan", "--train", "--widths", "2", "4", "--device", "tpu-v5e:1x1", "--search"]) == 0
-    assert "fastest by its bound: batch 8, bfloat16, remat" in capsys.readouterr().out
+    assert "fastest by its minimum time: batch 8, bfloat16, remat" in capsys.readouterr().out
     assert main(["plan", "--train", "--widths", "2", "4", "--device", "tpu-v5e:1x1", "--batch", "9"]) == 1
     assert "does not fit" in capsys.readouterr().out
 

@@ -1,1 +1,1 @@
-"""Timings of the runtimes of one bundle, each in a process of its own, and the hardware that they were made on."""
+"""Timings of a bundle in several runtimes, each in its own process, and the hardware."""

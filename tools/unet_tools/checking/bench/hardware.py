@@ -1,4 +1,4 @@
-"""The hardware and the package versions that a result was made with."""
+"""The hardware and the package versions of a measurement."""
 
 from __future__ import annotations
 

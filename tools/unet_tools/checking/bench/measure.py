@@ -1,4 +1,4 @@
-"""How fast each runtime runs a bundle's network: all in one run, taking turns, so that ratios are comparable."""
+"""Measures the speed of a bundle in several runtimes, which take turns, so that ratios are comparable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unet_spec.tiling.tiles import tile_below
 from .hardware import gpus
 
 RUNTIMES = ("onnx", "tensorrt", "openvino", "torch", "torch-compile", "jax")
-"""What can be measured. onnx and tensorrt in each precision that they compute in; torch is eager, jax is jitted."""
+"""Runtimes that can be measured. onnx and tensorrt run in each supported precision; torch is eager, jax is jitted."""
 _CHILD = (sys.executable, "-P", "-m", "unet_tools.checking.bench.worker")
 
 
@@ -31,13 +31,13 @@ class Timing:
 
     Attributes:
         runtime: Such as "onnx fp32".
-        note: Why it was not run; then everything else is None.
-        first: The first batch, compilation included.
-        p50, p99: Of the network alone.
-        images_per_second, megapixels_per_second: Of the network alone; output pixels.
-        end_to_end_p50: Of an image.
+        note: Reason why it was not run; then everything else is None.
+        first: Time of the first batch, including compilation.
+        p50, p99: Percentiles of the network alone.
+        images_per_second, megapixels_per_second: Throughput of the network alone, in output pixels.
+        end_to_end_p50: Median time of an image from bytes to labels.
         peak_bytes: Peak memory of its process.
-        peak_share: Share of what a float32 matrix product reaches on this machine; None on one with a GPU.
+        peak_share: Speed relative to a float32 matrix product on this machine; None on a machine with a GPU.
     """
 
     runtime: str
@@ -117,8 +117,8 @@ def bench_bundle(
 def in_turns(runs: Mapping[str, Callable[[int], object]], rounds: int, repeats: int = 1) -> dict[str, float]:
     """Median seconds of one run of each, timed over `repeats` at once. `runs`: run so many times, and wait for the end.
 
-    They take turns, so that other load on the machine slows all of them. A round before those that count is discarded,
-    and so is the first run of each turn, when caches and pages of memory belong to others."""
+    They take turns, so that other load on the machine slows all of them alike. A warm-up round is discarded, and so is
+    the first run of each turn, whose caches and memory pages are cold."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
@@ -131,8 +131,8 @@ def in_turns(runs: Mapping[str, Callable[[int], object]], rounds: int, repeats: 
 
 
 def measured_peak(size: int = 2048) -> float | None:
-    """Floating-point operations a second of a float32 matrix product here (NumPy's BLAS): the best of five. None on a
-    machine with a GPU, where every precision has a peak of its own: `benchmarks.gpu` measures those."""
+    """Floating-point operations per second of a float32 matrix product on this machine (NumPy's BLAS), the best of
+    five. None on a machine with a GPU, where every precision has its own peak: `benchmarks.gpu` measures these."""
     if gpus():
         return None
     a = np.random.default_rng(0).random((size, size), np.float32)
@@ -224,5 +224,5 @@ class _Child:
         if line:
             return json.loads(line)
         assert self._process.stderr is not None
-        last = self._process.stderr.read().strip().splitlines()[-1:] or ["it said nothing"]
-        return {"error": f"its process ended with exit code {self._process.wait()}; last words: {last[0][:200]}"}
+        last = self._process.stderr.read().strip().splitlines()[-1:] or ["it printed nothing"]
+        return {"error": f"its process ended with exit code {self._process.wait()}; last line: {last[0][:200]}"}

@@ -1,9 +1,9 @@
 """The child process of `unet bench` that runs one runtime: `python -m unet_tools.checking.bench.worker`, a job on its
 input.
 
-A process of its own, so that its memory can be measured and runtimes take turns without sharing threads. The first line
-of its input is the job as JSON. Then each line "network" or "end_to_end" is one run, answered by a line of JSON with
-its seconds.
+It is a separate process, so that its memory can be measured and runtimes take turns without sharing threads. The first
+line of its input is the job as JSON. Then each line "network" or "end_to_end" is one run, answered by a line of JSON
+with its seconds.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _torch(checkpoint: Checkpoint, compiled: bool) -> Run:
 
 
 def peak_bytes() -> int | None:
-    """The peak memory of this process; None where the system does not report it."""
+    """The peak memory of this process; None if the system does not report it."""
     try:
         import resource
     except ImportError:

@@ -25,33 +25,35 @@ def compare_modules(
     backward: bool = False,
     tolerance: float | None = None,
 ) -> Comparison:
-    """Compares two modules layer by layer: a torch.nn.Module with a flax.nnx.Module, or two of a kind.
+    """Compares two modules layer by layer: a torch.nn.Module with a flax.nnx.Module, or two modules of the same
+    framework.
 
         report = compare_modules(torch_module, nnx_module, image, names={"features.0": "conv1"})
         report.same, report.first(), report.first("backward")
 
-    Neither module is changed; both run in the mode (training, evaluation) that they are in, eagerly. Dropout must be
-    off: the two frameworks draw different masks.
+    Neither module is changed; both run eagerly in their current mode (training or evaluation). Dropout must be off,
+    since the two frameworks draw different masks.
 
     Args:
         a: the module under test.
-        b: the reference. The caller loads equal weights; different ones are found.
+        b: the reference. The caller loads equal weights into both; differences are reported.
         inputs: the positional arguments, floating or integer NumPy arrays, channels last: (N, H, W, C). Floating ones
             are converted to the dtype of each module's first floating parameter.
-        names: dotted path in `a` to dotted path in `b`, for modules whose paths differ; an entry holds for everything
+        names: dotted path in `a` to dotted path in `b`, for modules whose paths differ; an entry applies to everything
             below it, too ("features": "encoder" makes "features.0" "encoder.0"). Other paths must be equal.
         layout: "channels": tensors of four axes or more are channels-first in PyTorch, channels-last in Flax. "same":
             axes are the same in both. Or a mapping from path patterns ("attention.*") to one of the two; the first
-            pattern that fits counts, what none fits is "channels". "" is the path of the network itself.
-        backward: compare gradients, too, of sum(r · output) with r random: by every module's inputs and parameters.
+            matching pattern applies, and "channels" if none matches. "" is the path of the network itself.
+        backward: also compare the gradients of sum(r · output), r random, with respect to every module's inputs and
+            parameters.
         tolerance: relative own error above which a layer differs; None derives it (`unet_tools.diff.bounds`).
 
-    Modules that are called on one side only are listed in `Comparison.unmatched`; their code counts as the own code of
-    the module that calls them. A module that is called several times is compared call by call ("norm", "norm#2").
+    Modules that only one network calls are listed in `Comparison.unmatched`; their code counts as part of the calling
+    module. A module that is called several times is compared call by call ("norm", "norm#2").
 
     Raises:
-        InputError: a or b is no module, an input no array; no path is the same on both sides (the message proposes
-            `names` by order and shape); `names` has an unknown path; with `backward`, outputs of different shapes.
+        InputError: a or b is not a module, or an input not an array; no path exists in both (the message proposes
+            `names` by order and shape); `names` has an unknown path; with `backward`, the outputs differ in shape.
     """
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     for i, array in enumerate(arrays):

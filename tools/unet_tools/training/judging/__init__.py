@@ -1,1 +1,1 @@
-"""What came of a training: its trend and the verdict."""
+"""Assessment of a training: its trend and the verdict."""

@@ -1,4 +1,4 @@
-"""Whether a training still learns, by the losses in its log."""
+"""The trend of a training, from the losses in its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of a training, in a few lines: from its log and the scores of its best checkpoint."""
+"""The verdict on a training, from its log and the scores of its best checkpoint."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from .trend import Trend, trend
 Judgement = Literal["better", "mixed", "worse", "unmeasured"]
 
 USEFUL = 0.25
-"""Of a network whose pixel accuracy is below the baseline's: the part of the way from the baseline's mean IoU to 1 from
-which on it is useful, as it finds what is rare."""
+"""For a network with a pixel accuracy below the baseline: it is useful, since it finds rare classes, if its mean IoU
+covers at least this part of the distance from the baseline's mean IoU to 1."""
 
 MARGIN = 0.02
-"""A score is better or worse than the baseline's where it differs by more than this part of the way from that to 1."""
+"""A score counts as better or worse than the baseline if it differs by more than this part of the distance from it to
+1."""
 
 _IN_WORDS = {
     "pixel_accuracy": "pixel accuracy",
@@ -33,7 +34,7 @@ _IN_WORDS = {
 
 @dataclass(frozen=True)
 class Run:
-    """What a verdict needs to know of a run beside its log.
+    """Facts about a run that a verdict needs besides its log.
 
     Attributes:
         data, out: of the command.
@@ -57,9 +58,9 @@ class Verdict:
         useful: whether the network is worth predicting with.
         trend: see `unet_tools.training.judging.trend.Trend.direction`.
         complete: whether all steps were taken.
-        best_step, last_step: of the checkpoints best/ and last/; None where nothing was measured.
+        best_step, last_step: of the checkpoints best/ and last/; None if nothing was measured.
         never_predicted: names of classes that are in the labels and in no prediction.
-        worst_image: name and mean IoU; None where nothing was measured.
+        worst_image: name and mean IoU; None if nothing was measured.
         lines: all of that in words.
         next: the command to run next.
     """
@@ -99,7 +100,7 @@ def judge(log: Sequence[dict[str, Any]], measured: Measurement | None, run: Run)
     never = [c["name"] for c in measured.classes if c["share"] and not c["predicted"]] if measured else []
     worst = min(measured.images.items(), key=lambda item: item[1], default=None) if measured else None
     complete = done >= run.steps
-    lines = [] if complete else [f"cut short after step {done} of {run.steps}"]
+    lines = [] if complete else [f"stopped after step {done} of {run.steps}"]
     lines += [against, *checkpoints, _trend_in_words(how)]
     if never:
         lines.append(f"never predicted: {', '.join(never)}")
@@ -117,7 +118,11 @@ def _against_baseline(measured: Measurement | None) -> tuple[Judgement, bool, st
     base, scores = measured.baseline, measured.scores
     names = [name for name in ("pixel_accuracy", "iou") if not math.isnan(base[name])]
     if not names:  # no class is everywhere else's alternative
-        return "unmeasured", True, f"classes overlap, so nothing is compared: mean IoU {scores['iou']:.3f}"
+        return (
+            "unmeasured",
+            True,
+            f"mean IoU (not compared with a baseline, since classes overlap): {scores['iou']:.3f}",
+        )
     gains = [scores[name] - base[name] for name in names]
     margins = [MARGIN * (1 - base[name]) for name in names]
     above = [gain > margin for gain, margin in zip(gains, margins, strict=True)]
@@ -142,9 +147,9 @@ def _checkpoints(log: Sequence[dict[str, Any]], select: str) -> tuple[int | None
     best = max(finite, key=lambda score: (score[1], score[0]), default=last)
     name = _IN_WORDS.get(select, select)
     if best[0] == last[0]:
-        return best[0], last[0], [f"the last checkpoint, of step {last[0]}, is the best one by {name}"]
-    line = f"the best checkpoint, of step {best[0]}, has {name} {best[1]:.3f}; "
-    return best[0], last[0], [f"{line}the last one, of step {last[0]}, is worse: {last[1]:.3f}"]
+        return best[0], last[0], [f"the last checkpoint (step {last[0]}) is also the best by {name}"]
+    line = f"the best checkpoint (step {best[0]}) has {name} {best[1]:.3f}; "
+    return best[0], last[0], [f"{line}the last one (step {last[0]}) has {last[1]:.3f}"]
 
 
 def _trend_in_words(how: Trend) -> str:
@@ -164,7 +169,7 @@ def _trend_in_words(how: Trend) -> str:
                 f"the validation loss rose from {lowest:.3f} at step {step} to {now:.3f}, and the training loss did "
                 "not fall"
             )
-    return "too few measurements to see a trend of the validation loss"
+    return "too few validations to see a trend of the validation loss"
 
 
 def _next(judgement: Judgement, useful: bool, how: Trend, complete: bool, run: Run) -> tuple[str, list[str]]:
@@ -178,15 +183,15 @@ def _next(judgement: Judgement, useful: bool, how: Trend, complete: bool, run: R
         advice = {
             "falling": [f"more steps would help: {longer}"],
             "overfitting": ["more images, or stronger augmentation, would help more than further steps"],
-            "rising": ["a lower --learning-rate, in a new run, would help"],
+            "rising": ["a new run with a lower --learning-rate would help"],
         }
         return predict, advice.get(how.direction, [])
     if judgement == "unmeasured" or how.direction in ("falling", "unknown"):
-        return longer, ["train longer before anything else is changed"] if judgement != "unmeasured" else []
+        return longer, ["train longer before you change anything else"] if judgement != "unmeasured" else []
     check = shlex.join(["unet", "data", "check", run.data])
     advice = {
-        "overfitting": "it learns the training images by heart: check that the labels belong to the images, add images",
-        "rising": "a lower --learning-rate, in a new run, is the first thing to try",
+        "overfitting": "the network memorises the training images: check that labels match their images, or add images",
+        "rising": "first try a new run with a lower --learning-rate",
     }
-    nothing = "nothing was learnt that holds for other images: check that the labels belong to the images"
+    nothing = "the network does not generalise to other images: check that labels match their images"
     return check, [advice.get(how.direction, nothing)]

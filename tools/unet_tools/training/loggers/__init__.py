@@ -19,7 +19,7 @@ def open_logger(name: LoggerName, out: Path, validation: Dataset, about: Mapping
     """The logger of that name, to be used as a context.
 
     Args:
-        name: of the logger.
+        name: name of the logger.
         out: the run's folder, which need not exist yet.
         validation: its first image is shown after each measurement.
         about: settings of the run, to be shown beside its curves.

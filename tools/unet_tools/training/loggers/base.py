@@ -1,4 +1,4 @@
-"""What all loggers share: which records they get, and that their failure does not stop a training."""
+"""Base class of the loggers. If a logger fails, the training continues without it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Logger(ABC):
     the training goes on without it.
 
     Args:
-        out, validation, about, resume: as of `open_logger`.
+        out, validation, about, resume: as in `open_logger`.
     """
 
     title: ClassVar[str]
@@ -81,7 +81,7 @@ class Logger(ABC):
         if not self.failed:
             self.failed = True
             why = " ".join(str(why).split())[:200]
-            notes.print(f"warning: cannot write {self.place}: {why}; going on without {self.title}", soft_wrap=True)
+            notes.print(f"warning: cannot write {self.place}: {why}; continuing without {self.title}", soft_wrap=True)
 
 
 class Service(Logger):
@@ -119,7 +119,7 @@ class Service(Logger):
         self._records.put_nowait(None)
         self._thread.join(LONGEST_WAIT)
         if self._thread.is_alive():
-            raise TimeoutError(f"the last records were not taken within {LONGEST_WAIT:g} s")
+            raise TimeoutError(f"the last records were not accepted within {LONGEST_WAIT:g} s")
 
     def _work(self) -> None:
         with self._errors_as_warning():

@@ -21,16 +21,18 @@ PLAN = "plan.json"
 
 
 def check_time(args: TrainArgs) -> None:
-    """Raises InputError where --minutes cannot be kept, or where several processes would each time their own steps."""
+    """Raises InputError if --minutes cannot be used, or if several processes would each time their own steps."""
     timed = args.minutes is not None or (args.recipe == "auto" and "steps" not in args.given)
     if timed and args.distributed.processes > 1:
-        raise InputError("several processes would each time their steps and plan another number of them; give --steps")
+        raise InputError(
+            "several processes cannot plan by --minutes, since each would plan another number of steps; give --steps"
+        )
     if args.minutes is None:
         return
     if not 0 < args.minutes < float("inf"):
         raise InputError(f"--minutes {args.minutes:g}: it must be above 0")
     if "steps" in args.given:
-        raise InputError(f"--minutes {args.minutes:g} and --steps: give one of them; the other follows")
+        raise InputError(f"--minutes {args.minutes:g} and --steps: give only one of them")
 
 
 def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validation: Dataset) -> TrainingPlan:
@@ -38,7 +40,7 @@ def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validati
 
     Args:
         args: the flags; `given` names those that the user gave.
-        config: of the data's channels and classes, and of the network that the flags name, if they do.
+        config: config of the data's channels and classes, and of the network that the flags name, if they do.
         training, validation: the two parts of the data set.
     """
     flags, whole = args.network, TrainSettings().to_dict()
@@ -79,17 +81,17 @@ def describe(plan: TrainingPlan, minutes_given: bool) -> str:
     chosen = ", ".join(f"{_flag(choice.name)} {_text(choice.value)}" for choice in own)
     time = "" if plan.minutes is None else f"; about {_minutes(plan.minutes)}"
     time += "" if minutes_given or plan.minutes is None else ", since neither --minutes nor --steps is given"
-    return f"planned{time}: {chosen} (unet plan DATA gives the reasons; any flag decides otherwise)"
+    return f"planned{time}: {chosen} (unet plan DATA prints the reasons; flags override the plan)"
 
 
 def print_plan(plan: TrainingPlan) -> None:
     """The choices with their reasons, as a table."""
     rows = [(_flag(choice.name), _text(choice.value), choice.reason) for choice in plan.choices]
-    print_table("the training that unet train would begin", ("flag", "value", "why"), rows)
+    print_table("the training that unet train would start", ("flag", "value", "why"), rows)
     figures = plan.figures
     size = "x".join(map(str, figures.median))
     console.print(
-        f"{figures.images} training images of {size} as a median, {figures.channels} channel(s), "
+        f"{figures.images} training images with a median size of {size}, {figures.channels} channel(s), "
         f"{len(figures.class_names)} classes; {plan.network.graph.parameter_count:,} parameters"
         + ("" if plan.minutes is None else f"; about {_minutes(plan.minutes)}"),
         soft_wrap=True,
@@ -97,7 +99,7 @@ def print_plan(plan: TrainingPlan) -> None:
 
 
 def write_plan(out: Path, plan: TrainingPlan) -> None:
-    """Keeps the plan in a run's folder."""
+    """Writes the plan into a run's folder."""
     with writing(out / PLAN) as temporary:
         temporary.write_text(to_json(plan.to_dict()) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What a training step would take on some devices: compiled, searched, kept for the next time, printed."""
+"""The cost of a training step on given devices: compiled, searched, cached and printed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def prepare_compiler(device: str) -> None:
 
 
 def plan_step(config: NetworkConfig, settings: Any, device: str) -> tuple[dict[str, Any], bool]:
-    """The cost of a step (`unet_jax.training.devices.step_cost.StepCost.to_dict`), and whether it was kept from an
-    earlier call with the same network, settings, device and software. Costs of this machine are not kept.
+    """The cost of a step (`unet_jax.training.devices.step_cost.StepCost.to_dict`), and whether it comes from the cache
+    of an earlier call with the same network, settings, device and software. Costs of this machine are not cached.
 
     Args:
         config: the network.
@@ -71,8 +71,8 @@ def search(config: NetworkConfig, settings: Any, device: str) -> Iterator[tuple[
         batch, remat = first, False
         while batch <= 64 * first:
             tried = settings.replace(batch=batch, precision=precision, remat=remat)
-            cost, kept = plan_step(config, tried, device)
-            yield cost, kept
+            cost, from_cache = plan_step(config, tried, device)
+            yield cost, from_cache
             if cost["fits"]:
                 batch *= 2
             elif remat:
@@ -82,7 +82,7 @@ def search(config: NetworkConfig, settings: Any, device: str) -> Iterator[tuple[
 
 
 def best_of(costs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The cost with the least time a tile among those that fit. Raises InputError where none does."""
+    """The cost with the least time a tile among those that fit. Raises InputError if none does."""
     fitting = [cost for cost in costs if cost["fits"]]
     if not fitting:
         raise InputError("no step fits; try a smaller tile or network, or more devices that share each image (--space)")
@@ -94,20 +94,20 @@ def print_cost(title: str, cost: dict[str, Any]) -> None:
     size = "x".join(map(str, cost["tile"]))
     fits = "fits" if cost["fits"] else "does not fit"
     rows = [
-        ("a step", f"{cost['batch']} tile(s) of {size}, {cost['precision']}{', remat' if cost['remat'] else ''}"),
-        ("memory of a device", f"{format_bytes(cost['memory'])} of {format_bytes(cost['capacity'])}: {fits}"),
+        ("one step", f"{cost['batch']} tile(s) of {size}, {cost['precision']}{', remat' if cost['remat'] else ''}"),
+        ("memory per device", f"{format_bytes(cost['memory'])} of {format_bytes(cost['capacity'])}: {fits}"),
     ]
     if cost["temporaries"] is not None:
         rows += [(f"  {name}", format_bytes(cost[name])) for name in ("temporaries", "arguments", "code")]
         rows += [
-            ("operations of a device", f"{cost['flops']:.3g}"),
+            ("operations per device", f"{cost['flops']:.3g}"),
             ("bytes accessed", f"{cost['bytes_accessed']:.3g} ({cost['intensity']:.0f} operations a byte)"),
         ]
         each = ", ".join(f"{n} {kind} ({format_bytes(size)})" for kind, (n, size) in cost["collectives"].items())
         rows.append(("collectives", each or "none"))
         parts = ", ".join(f"{name} {_time(cost[f'{name}_seconds'])}" for name in ("compute", "memory", "link"))
-        rows.append(("minimum time of a step", f"{_time(cost['bound_seconds'])}, by {cost['binds']} ({parts})"))
-        rows.append(("minimum time a tile", _time(cost["bound_seconds"] / cost["batch"])))
+        rows.append(("minimum time per step", f"{_time(cost['bound_seconds'])}, by {cost['binds']} ({parts})"))
+        rows.append(("minimum time per tile", _time(cost["bound_seconds"] / cost["batch"])))
         if cost["estimate_seconds"]:
             rows.append(("XLA's own estimate", _time(cost["estimate_seconds"])))
     rows.append(("compiled in", f"{cost['compile_seconds']:.0f} s"))
