@@ -20,7 +20,7 @@ class InputError(ValueError):
         ...     preset("papers")
         ... except InputError as e:
         ...     print(e)
-        unknown preset 'papers'; there are paper, ...; did you mean 'paper'?
+        unknown preset 'papers'; known: paper, ...; did you mean 'paper'?
     """
 
     def __str__(self) -> str:

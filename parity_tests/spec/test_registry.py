@@ -118,7 +118,7 @@ def test_a_network_from_outside_can_be_registered(foreign):
 
 
 def test_an_unknown_preset_is_reported_with_the_nearest():
-    message = r"unknown preset 'unet\+\+\+'; there are paper, .*; did you mean 'unet\+\+'\?"
+    message = r"unknown preset 'unet\+\+\+'; known: paper, .*; did you mean 'unet\+\+'\?"
     with pytest.raises(InputError, match=message):
         preset("unet+++")
 

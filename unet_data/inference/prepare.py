@@ -38,7 +38,7 @@ def looks_foreign(image: Windowed, data: DataSpec) -> str | None:
     Example:
         >>> from unet_data import looks_foreign
         >>> looks_foreign(np.full((8, 8, 1), 200.0), DataSpec((0.5,), (0.2,)))[:29]
-        'values unlike those trained o'
+        'values differ from those of t'
     """
     *size, channels = image.shape
     if len(data.mean) != channels or data.normalization != "dataset":

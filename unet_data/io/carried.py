@@ -154,7 +154,7 @@ def lost(facts: FileFacts, ending: str) -> str | None:
 
     Example:
         >>> lost(FileFacts(spacing=(0.5, 0.5), unit="µm", extra=(("ome", True),)), ".png")
-        '.png does not hold the pixel size of the image; .tif does'
+        '.png cannot store the pixel size of the image; .tif can'
     """
     extra = dict(facts.extra)
     places = {"geotiff": ("georeference", _TIFF), "nifti": ("affine", _NIFTI), "multiscales": ("pixel size", _ZARR)}

@@ -66,7 +66,7 @@ def test_a_wrong_file_is_told_by_name(text, words):
 
 
 def test_unknown_presets_and_keys_are_told():
-    with pytest.raises(InputError, match="unknown preset 'papre'; there are paper, article"):
+    with pytest.raises(InputError, match="unknown preset 'papre'; known: paper, article"):
         preset("papre")
     with pytest.raises(InputError, match="unknown key 'depth'"):
         preset("paper", depth=4)

@@ -41,7 +41,7 @@ def test_names_of_single_files():
         None,
     ]
     point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2))
-    with pytest.raises(InputError, match=r"use \.torch\.onnx, \.onnx, \.pt2, \.stablehlo, or a folder"):
+    with pytest.raises(InputError, match=r"with \.torch\.onnx, \.onnx, \.pt2, \.stablehlo, or a folder"):
         write_framework_file(point, Path("model.keras"), (28, 36))
 
 
