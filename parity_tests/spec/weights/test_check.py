@@ -43,7 +43,7 @@ def test_a_weight_that_is_not_finite_is_named(dtype, bad):
     dtype = np.dtype(getattr(ml_dtypes, dtype, None) or dtype)
     tensors = {"a": np.ones(3, dtype), "empty": np.zeros(0, dtype), "count": np.arange(3)}
     check_finite(tensors, "here")
-    with pytest.raises(InputError, match=r"here: b holds NaN or infinite values \(1 of 3\)"):
+    with pytest.raises(InputError, match=r"here: b contains NaN or infinite values \(1 of 3\)"):
         check_finite(tensors | {"b": np.array([0, bad, 1]).astype(dtype)}, "here")
 
 

@@ -104,5 +104,5 @@ def test_weights_that_are_not_finite_run_nowhere(runtime):
         open_checkpoint(checkpoint, runtime)
     else:
         pytest.importorskip("MNN")
-    with pytest.raises(InputError, match=f"{name} holds NaN or infinite values .16 of 16.".replace("16", r"\d+")):
+    with pytest.raises(InputError, match=f"{name} contains NaN or infinite values .16 of 16.".replace("16", r"\d+")):
         open_checkpoint(dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, name: bad}), runtime)
