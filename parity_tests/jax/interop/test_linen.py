@@ -114,7 +114,7 @@ def test_foreign_variables_are_named(model, image):
     head = variables["params"].pop("head")
     with pytest.raises(InputError, match=r"params\.head\.\w+ is missing"):
         linen_view(CONFIG).apply(variables, image)
-    with pytest.raises(InputError, match=r"it has no extra\.kernel"):
+    with pytest.raises(InputError, match=r"it has no params\.extra\.kernel"):
         linen_view(CONFIG).apply(
             {**variables, "params": {**variables["params"], "head": head, "extra": {"kernel": head["kernel"]}}}, image
         )
