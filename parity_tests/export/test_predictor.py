@@ -18,7 +18,7 @@ from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
-from unet_export import BundleSettings, Distance, load, write_bundle, write_cpp, write_web
+from unet_export import BundleSettings, Distance, load, write_bundle, write_cpp
 
 from .bundles import CONFIG, DATA, checkpoint, expected
 
@@ -242,6 +242,5 @@ def test_a_predicted_distance_parts_objects_and_is_no_class(tmp_path):
     assert whole.max() == 1
     graph = onnx.load(bundle.folder / "model-fp32-baked.onnx").graph
     assert graph.output[0].name == "labels"
-    for write in (write_cpp, write_web):
-        with pytest.raises(InputError, match="this network also predicts a distance"):
-            write(Checkpoint(config, tensors), tmp_path / "other", *([tmp_path] if write is write_web else []))
+    with pytest.raises(InputError, match="this network also predicts a distance"):
+        write_cpp(Checkpoint(config, tensors), tmp_path / "other")

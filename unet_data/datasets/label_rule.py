@@ -196,7 +196,7 @@ def label_rule(
         return LabelRule("instance", 2, ignore)
     if without_gaps(union):
         return LabelRule("semantic", len(union), ignore)
-    raise InputError(f"{odd}: the meaning of the label values {some(union)} is unclear; {advice(union)}")
+    raise InputError(f"{odd}: label values {some(union)} have no clear meaning; {advice(union)}")
 
 
 def _listed_rule(

@@ -39,10 +39,10 @@ def test_it_names_its_classes_and_keeps_what_is_ignored():
     got = with_border(dataset(cells, label, 255))
     assert got.class_names == ("background", "object", "border")
     assert got.labels[0].tolist() == [[2, IGNORED, 2, 2]]
-    assert "border of 2 pixels" in got.source
+    assert "(2 pixels wide)" in got.source
     np.testing.assert_array_equal(got.instances[0], cells)
 
 
 def test_labels_without_objects_are_refused():
-    with pytest.raises(InputError, match="number objects"):
+    with pytest.raises(InputError, match="give each object its own number"):
         with_border(replace(dataset(np.array([[1, 0]])), instances=None))

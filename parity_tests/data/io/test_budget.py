@@ -64,5 +64,5 @@ def test_zarr_of_many_small_pages_is_refused(tmp_path):
     folder.mkdir()
     values = {"zarr_format": 2, "shape": [10**8, 4, 4], "chunks": [1, 4, 4], "dtype": "|u1", "compressor": None}
     (folder / ".zarray").write_text(json.dumps(values | {"fill_value": 0, "order": "C", "filters": None}))
-    with pytest.raises(InputError, match="holds 100000000 pictures"):
+    with pytest.raises(InputError, match="holds 100000000 images"):
         open_pictures(folder, 2, 1)

@@ -108,7 +108,7 @@ def record_for(content: bytes, **changes) -> EngineRecord:
     ("changes", "told"),
     [
         ({"compute_capabilities": ("120",)}, "is for compute capability 120; Some GPU has 89; build one for it"),
-        ({"version": "0.0.1"}, "was built by tensorrt_rtx 0.0.1; installed is|needs tensorrt_rtx 0.0.1"),
+        ({"version": "0.0.1"}, "was built by tensorrt_rtx 0.0.1, but .* is installed|needs tensorrt_rtx 0.0.1"),
         ({"backend": "tensorrt_lite"}, "needs tensorrt_lite 1.0, which is not installed"),
         ({"sha256": "0" * 64}, "damaged or was replaced"),
     ],

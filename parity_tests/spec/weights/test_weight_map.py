@@ -68,7 +68,7 @@ def test_a_missing_an_extra_and_a_misshapen_tensor_are_named(config, data):
     wrong = [
         (weight_map.to_flax, {n: t for n, t in tensors.items() if n != name}, f"1 missing: {name}"),
         (weight_map.to_flax, tensors | {f"{name}2": tensors[name]}, f"1 not part of this network: {name}2"),
-        (weight_map.to_flax, tensors | {name: tensors[name][None]}, f"1 of another shape: {name} ("),
+        (weight_map.to_flax, tensors | {name: tensors[name][None]}, f"1 with another shape: {name} ("),
         (weight_map.to_pytorch, {p: t for p, t in flax.items() if p != line.flax}, f"1 missing: {path}"),
         (
             weight_map.to_pytorch,
@@ -78,7 +78,7 @@ def test_a_missing_an_extra_and_a_misshapen_tensor_are_named(config, data):
         (
             weight_map.to_pytorch,
             flax | {line.flax: flax[line.flax][None]},
-            f"of another shape: {path} (",
+            f"with another shape: {path} (",
         ),
     ]
     for function, given_tensors, told in wrong:

@@ -64,7 +64,7 @@ def test_a_folder_of_another_program_is_not_written_over(checkpoint, tmp_path, c
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text('{"model_type": "bert"}')
     assert main(["convert", str(checkpoint), str(tmp_path / "mine")]) == 2
-    assert "its config.json is not ours" in capsys.readouterr().err
+    assert "its config.json is not from this project" in capsys.readouterr().err
     assert (tmp_path / "mine" / "config.json").read_text() == '{"model_type": "bert"}'
     (tmp_path / "mine" / "config.json").unlink()
     (tmp_path / "mine" / "notes.txt").write_text("mine")

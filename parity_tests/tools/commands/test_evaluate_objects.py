@@ -53,7 +53,7 @@ def test_scores_are_those_of_predicted_objects_and_settings_are_stored(data, nam
     assert evaluate(data, capsys)["ap_mean"] == chosen["ap_mean"]
     assert main([*predict, "-o", str(data / "again")]) == 0
     said = capsys.readouterr().err
-    assert f"made by {own.described()} (stored with the network)" in said
+    assert f"separated by {own.described()} (stored with the network)" in said
     again = [tifffile.imread(data / "again" / f"{n}.tif") for n in "ab"]
     assert instance_scores(truths, again)["ap_mean"] == pytest.approx(chosen["ap_mean"])
 

@@ -143,7 +143,7 @@ def test_a_folder_of_the_name_wins_and_the_command_says_so(folder, capsys):
     assert main(["info", "cells", "--json"]) == 0
     out, error = capsys.readouterr()
     assert json.loads(out)["parameters"] == other.graph.parameter_count
-    assert error == "warning: the cells in this folder is taken, not the network cells of tiny-weights 1.2\n"
+    assert error == "warning: the cells in this folder is used, not the network cells of tiny-weights 1.2\n"
 
 
 @pytest.mark.parametrize("command", [["predict", "x.png", "-o", "y.png"], ["info"], ["export", "-o", "z"]])

@@ -32,7 +32,7 @@ def test_a_log_gets_lines_instead_of_a_bar(case, tmp_path, monkeypatch, capsys):
     assert main([*case[2], "--tile", "60", "-o", str(tmp_path / "o.npy")]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if " left" in line]
     assert len(lines) > 3
-    assert re.fullmatch(r"o\.npy: 0\.0 of 0\.0 megapixels, \d+\.\d\d a second, 0:00:00 left", lines[-1])
+    assert re.fullmatch(r"o\.npy: 0\.0 of 0\.0 megapixels, \d+\.\d\d per second, 0:00:00 left", lines[-1])
 
 
 def test_the_least_memory_that_is_named_is_enough(case, tmp_path, capsys):

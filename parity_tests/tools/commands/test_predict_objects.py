@@ -113,7 +113,7 @@ def test_table_outlines_and_the_printed_line(case, capsys):
     said = capsys.readouterr().err
     assert code == 0
     count = int(labels.max())
-    assert f"{count:,} objects ({count:,} class 1), made by method distance" in said
+    assert f"{count:,} objects ({count:,} class 1), separated by method distance" in said
     assert "neck 0.95, minimum_size 4, reach 5 (the defaults, not tuned for this network, with your changes)" in said
     assert "does not state its pixel size" in said
     with (folder / "t.csv").open() as file:
@@ -154,8 +154,8 @@ def test_several_pages_classes_and_images(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--table", "t.csv"], "need --output objects"),
-        (["--object-settings", "neck=1"], "need --output objects"),
+        (["--table", "t.csv"], "--output objects"),
+        (["--object-settings", "neck=1"], "--output objects"),
         (["--output", "objects", "--object-settings", "nose=1"], "neck"),
         (["--output", "objects", "--object-settings", "border=1"], "border"),
         (["--output", "objects", "--table", "t.txt"], ".csv or .parquet"),

@@ -46,7 +46,7 @@ def test_the_norm_is_chosen_by_a_flag(tmp_path, asked, capsys):
     for flags in (["--norm", "group"], ["--norm-groups", "2"], ["--dropout", "0.0"]):
         assert main([*command[:4], "--preset", "unet++", *flags]) == 2
         own = "dropout" if "--dropout" in flags else "normalisation"
-        assert f"{' '.join(flags)}: unet++ has its own {own}" in capsys.readouterr().err
+        assert f"{' '.join(flags)}: unet++ has a fixed {own}" in capsys.readouterr().err
     narrow = [*command[:3], str(tmp_path / "narrow"), "--widths", "4", "8", "--norm", "group", *FLAGS]
     assert main(narrow) == 2
     assert "norm_groups is 8; it must be a divisor of every width" in capsys.readouterr().err

@@ -55,7 +55,7 @@ def test_the_border_is_a_class_and_the_choice_is_stored(tmp_path, capsys):
 
 def test_labels_that_number_no_objects_are_refused(tmp_path, capsys):
     assert train(folder_of(tmp_path / "data", instances=False), tmp_path / "run", "--objects") == 2
-    assert "number objects" in capsys.readouterr().err
+    assert "give each object its own number" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

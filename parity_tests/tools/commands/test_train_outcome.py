@@ -95,7 +95,7 @@ def test_scores_are_printed_where_the_report_cannot_be_drawn(two_checkpoints, mo
     assert main(["train", "synthetic", "--out", str(out), *FLAGS[:-1]]) == 0
     printed = capsys.readouterr()
     assert f"{best['pixel_error']:.4f}" in printed.out
-    needed = "no report.html: matplotlib is not installed; pip install 'unet-twins[report]', then: unet report"
+    needed = "no report.html: matplotlib is not installed; pip install 'unet-twins[report]'; then: unet report"
     assert needed in printed.err
     assert "verdict" in json.loads((out / "run.json").read_text())
 
@@ -109,6 +109,6 @@ def test_a_stopped_run_leaves_with_the_signals_exit_code(number, tmp_path, monke
     monkeypatch.setattr(command, "train", lambda *_: TrainResult(out, {}, {}, log, number))
     assert main(["train", "synthetic", "--out", str(out), *FLAGS]) == 128 + number
     printed = capsys.readouterr().err
-    assert f"unet train synthetic --out '{out}' --resume goes on" in printed
+    assert f"unet train synthetic --out '{out}' --resume" in printed
     assert "stopped after step 1 of 2" in printed
     assert not json.loads((out / "run.json").read_text())["verdict"]["complete"]

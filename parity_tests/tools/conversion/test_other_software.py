@@ -32,7 +32,7 @@ def test_what_was_assumed_is_said(checkpoint, tmp_path, capsys):
         (["-o", "m.zip", "--to", "bioimageio"], "needs --licence, such as CC-BY-4.0; and --author"),
         (["-o", "folder", "--to", "bioimageio", *WHO], "name it .zip, such as -o folder.zip"),
         (["-o", "m.zip", "--to", "bioimageio", "--precision", "fp16", *WHO], "leave out --precision"),
-        (["-o", "folder", "--author", "Ada Lovelace"], "--author is for --to"),
+        (["-o", "folder", "--author", "Ada Lovelace"], "--author needs --to"),
         (["-o", "site", "--to", "web", "--author", "Ada Lovelace"], "--author is for --to bioimageio"),
         (["-o", "cpp", "--to", "cpp", "--licence", "CC0-1.0"], "--licence has no effect with --to cpp"),
         (["-o", "site", "--to", "web"], "npm install onnxruntime-web"),

@@ -79,7 +79,7 @@ HALVES = {
     "decoder.stages.1.convs.0": "decoder.stages.1.convs.0.conv.weight",
     "decoder.transpconvs.2": "decoder.transpconvs.2.weight is missing",
     "encoder.stages.0.0.convs.0.norm": "missing: encoder.stages.0.0.convs.0.norm.weight",
-    "encoder.stages.3": "of another shape: decoder.transpconvs.0.weight",
+    "encoder.stages.3": "with another shape: decoder.transpconvs.0.weight",
     "decoder.": "nearest is nnunet",
 }
 

@@ -36,7 +36,7 @@ def test_a_folder_behind_a_url_gives_its_zarr():
         found = targets([bucket], bucket / "out")
         assert list(found) == [bucket / "a.zarr", bucket / "b.zarr"]
         assert list(found.values()) == [bucket / "out/a.zarr", bucket / "out/b.zarr"]
-        with pytest.raises(InputError, match=r"memory://listed/empty: holds no \.zarr"):
+        with pytest.raises(InputError, match=r"memory://listed/empty: contains no \.zarr"):
             targets([bucket / "empty"], bucket / "out")
     finally:
         remote.remove(bucket)

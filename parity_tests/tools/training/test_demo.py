@@ -39,5 +39,7 @@ def test_a_page_is_left_where_its_libraries_are(tmp_path):
     assert line == f"a page that segments: python3 -m http.server -d {out}/site, then open http://localhost:8000"
     np.testing.assert_array_equal(np.load(out / "site" / "golden_image.npy"), GOLDEN)
     line = leave_page(network(overlapping=True), out, npm, GOLDEN)
-    assert line.startswith(f"no page that segments ({out}/site is of an earlier run): the page draws one class a pixel")
+    assert line.startswith(
+        f"no page that segments ({out}/site is of an earlier run): the page supports one class per pixel"
+    )
     assert "unet export" not in line

@@ -75,7 +75,7 @@ def print_result(
         try:
             page = write_run_report(result, config, args.settings, best, validation, measured, verdict, objects)
         except InputError as e:
-            again = "" if isinstance(e, OutputError) else f", then: unet report {result.out}"
+            again = "" if isinstance(e, OutputError) else f"; then: unet report {result.out}"
             notes.print(f"no report.html: {e}{again}", soft_wrap=True)
         else:
             notes.print(f"look at {page}", soft_wrap=True)

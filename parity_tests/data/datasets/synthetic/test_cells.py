@@ -132,7 +132,7 @@ def test_a_sequence_that_exists_is_not_overwritten(tmp_path):
     write_truth(tmp_path, drawn.images, drawn.labels, drawn.tracks)
     with pytest.raises(InputError, match="exists"):
         write_truth(tmp_path, drawn.images, drawn.labels, drawn.tracks)
-    with pytest.raises(InputError, match="as many of both"):
+    with pytest.raises(InputError, match="1 frames and 2 labels; expected equally many"):
         write_truth(tmp_path / "other", drawn.images[:1], drawn.labels, drawn.tracks)
     with pytest.raises(InputError, match="frame 0 has shape"):
         write_truth(tmp_path / "other", [i[1:] for i in drawn.images], drawn.labels, drawn.tracks)

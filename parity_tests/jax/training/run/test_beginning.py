@@ -30,7 +30,7 @@ def test_weights_are_taken_and_what_is_new_is_said(folder):
     assert {n for n, t in found.items() if t.tobytes() != stored[n].tobytes()} == {"head.weight", "head.bias"}
 
 
-@pytest.mark.filterwarnings("ignore:.*begins? anew")
+@pytest.mark.filterwarnings("ignore:.*initialised at random")
 def test_a_frozen_encoder_is_what_it_was_after_training(folder, tmp_path):
     training, validation = split(membranes(2, 40, seed=0))
     settings = TrainSettings().replace(steps=2, tile=16, weights=str(folder), freeze=("encoder",))

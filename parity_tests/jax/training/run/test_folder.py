@@ -175,7 +175,9 @@ def test_a_report_that_cannot_be_written_loses_no_scores(home, monkeypatch, caps
     monkeypatch.setattr("unet_tools.report.run.write_run_report", full)
     assert main(["train", "data", "--out", "run", *FLAGS]) == 0
     assert json.loads(printed[0])["best"]["iou"] >= 0
-    assert capsys.readouterr().err == "warning: cannot write the report to run: No space left on device\n"
+    assert capsys.readouterr().err == (
+        "no report.html: cannot write the report to run: No space left on device; then: unet report run\n"
+    )
 
 
 def test_a_run_does_not_go_back(tmp_path):
