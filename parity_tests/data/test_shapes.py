@@ -69,6 +69,7 @@ for number, call in enumerate(wrong):
 """
 
 
+@pytest.mark.slow
 def test_data_functions_keep_the_shapes_of_their_signatures(tmp_path):
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -51,6 +51,7 @@ for call in wrong:
 """
 
 
+@pytest.mark.slow
 def test_runtimes_keep_the_shapes_of_their_signatures(tmp_path):
     code = CODE.format(mnn=find_spec("MNN") is not None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

@@ -50,6 +50,7 @@ def test_what_is_left_alone(text):
     assert changes(text) == set()
 
 
+@pytest.mark.slow
 def test_a_mutant_is_killed_by_a_test_that_looks_and_survives_one_that_does_not(tmp_path, monkeypatch):
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "m.py").write_text("def add(a, b):\n    return a + b\n")

@@ -58,6 +58,7 @@ def test_the_batches_are_those_from_memory(folder, first, rows):
     same(batches(memory, SETTINGS, first, rows), batches(stored, GRAIN, first, rows))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one_from_memory(folder, tmp_path, monkeypatch):
     """Weights, averages, statistics and losses, to the bit, from files or from memory."""
     pytest.importorskip("grain")

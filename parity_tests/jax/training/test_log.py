@@ -101,6 +101,7 @@ def test_the_log_has_the_learning_rate_and_ten_measurements_or_more(tmp_path):
     assert read_log(tmp_path / "run" / "log.jsonl", 12) == result.log
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_its_step_from_the_disk(tmp_path):
     """Also one with another number of steps: the schedule's length is an argument of the program."""
     settings, events = SMALL.replace(steps=2, learning_rate=0.0123, schedule="cosine"), []

@@ -54,6 +54,7 @@ def test_a_signal_ends_the_run_however_often_it_measures(tmp_path, every):
     assert [r for r in resumed.log if "iou" in r] == [r for r in whole.log if "iou" in r]
 
 
+@pytest.mark.slow
 def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
     wild = SIX_STEPS.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, clip=None)
     with pytest.raises(

@@ -11,6 +11,7 @@ VALID = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(VALID))
 def test_valid_multiresunet_is_one_network_everywhere(name):
     """Spec, both twins and ONNX; the same tensors as with same padding."""

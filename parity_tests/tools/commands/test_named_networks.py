@@ -66,6 +66,7 @@ def in_a_process(site, *command):
     )
 
 
+@pytest.mark.slow
 def test_both_twins_open_a_network_by_name_in_a_process_of_their_own(site):
     done = in_a_process(site, "-c", TWINS, str(site / "tiny_weights" / "cells"))
     assert done.returncode == 0, done.stderr

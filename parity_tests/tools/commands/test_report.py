@@ -21,6 +21,7 @@ def trained(tmp_path_factory):
     return folder / "run", data
 
 
+@pytest.mark.slow
 def test_the_report_is_written_again_with_the_same_scores_and_verdict(trained, capsys):
     pytest.importorskip("jinja2")
     run, _ = trained

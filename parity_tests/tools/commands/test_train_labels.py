@@ -76,6 +76,7 @@ def masks(tmp_path):
     return tmp_path / "masks"
 
 
+@pytest.mark.slow
 def test_classes_that_overlap_are_trained_on_and_measured(masks, capsys, monkeypatch):
     monkeypatch.chdir(masks.parent)
     printed(capsys, "train", "masks", "--labels", "overlapping", "--out", "run", "--preset", "same", "--widths", "4",

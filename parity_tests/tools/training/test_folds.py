@@ -110,6 +110,7 @@ def test_spread_is_that_of_a_sample():
     assert found == {"iou": {"mean": pytest.approx(0.6), "spread": pytest.approx(0.2 / 2**0.5), "folds": [0.5, 0.7]}}
 
 
+@pytest.mark.slow
 def test_two_folds_trained_and_joined(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("unet_tools.arguments.data.SYNTHETIC", {2: (4, 48)})
     runs, flags = tmp_path / "runs", ["--steps", "1", "--tile", "28", "--no-report", "--widths", "2", "3"]

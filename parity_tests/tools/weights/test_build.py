@@ -104,6 +104,7 @@ def test_without_runs_it_trains_and_goes_on_with_what_it_finds(data, runs, tmp_p
     assert found.config.widths == (2, 3)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_not_the_same_everywhere_is_not_packed(data, runs, tmp_path, monkeypatch, capsys):
     bad = Finding("torch", "float32", worst_relative=0.1, bound=1e-5, ok=False)
     monkeypatch.setattr(build, "check_checkpoint", lambda checkpoint, images: [bad])

@@ -26,6 +26,7 @@ def test_too_few_images_are_refused():
         parts_of(membranes(5, 8, 0))
 
 
+@pytest.mark.slow
 def test_a_run_is_taken_only_where_it_left_the_last_images_alone(tmp_path):
     parts = parts_of(membranes(6, 32, 0))
     settings = settings_of(1, 3).replace(tile=16)

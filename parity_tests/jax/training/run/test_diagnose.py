@@ -58,9 +58,11 @@ def named(config, layer):
 @pytest.mark.parametrize(
     "layer",
     [
-        "decoder.0.up",
         "encoder.0.conv2",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("head", "decoder.1.block.norm1", "encoder.2.conv1")),
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("head", "decoder.1.block.norm1", "decoder.0.up", "encoder.2.conv1")
+        ),
     ],
 )
 def test_the_layer_where_the_backward_pass_goes_wrong(layer):
