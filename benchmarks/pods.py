@@ -1,0 +1,129 @@
+"""What a training step takes on 4 to 256 chips of a TPU, by XLA's compiler for TPUs. No TPU is needed or used.
+
+    pip install '.[tpu]'
+    python -m benchmarks.pods --out pods.json
+
+Each line is one network, one way to share a step and one topology. The batch grows with the chips (weak scaling), so
+that in a perfect world the least time of a step would stay the same. A compiled step is kept in UNET_CACHE, and the
+record is written after each line: the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from unet_spec import InputError, UNetConfig, preset
+from unet_tools.console import print_table
+from unet_tools.training.plans.step_plan import plan_step, prepare_compiler
+
+from .record import record_of, start, write_record
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network, its tile (pixels per axis) and the images of a step per chip."""
+
+    config: UNetConfig
+    tile: int
+    batch: int
+
+
+JOBS = {
+    "paper": Job(preset("paper"), 572, 8),
+    "3d": Job(preset("same", spatial_dims=3, widths=(32, 64, 128, 256)), 128, 2),
+}
+WAYS = {"data": (1, False), "FSDP": (1, True), "space": (4, False)}
+"""Name to (chips that share an image, whether weights are sharded)."""
+TOPOLOGIES = {4: "2x2", 16: "4x4", 64: "8x8", 256: "16x16"}
+"""Chips to the topology of a TPU v5e or v6e."""
+
+
+@dataclass(frozen=True)
+class Args:
+    out: Path | None = None
+    """A JSON file for the results."""
+    jobs: tuple[str, ...] = tuple(JOBS)
+    """Networks: paper (figure 1, 572 x 572, 8 images per chip), 3d (four levels from 32, 128³, 2 volumes per chip)."""
+    ways: tuple[str, ...] = tuple(WAYS)
+    """How the chips share a step: data, FSDP (sharded weights too), space (four chips share an image)."""
+    chips: tuple[int, ...] = tuple(TOPOLOGIES)
+    """Numbers of chips."""
+    generation: str = "v5e"
+    """Generation of the TPU: v5e or v6e."""
+
+
+def settings_of(job: Job, way: str, chips: int) -> Any:
+    """The settings of a step in bfloat16 in which each chip has `job.batch` images' worth of pixels."""
+    from unet_jax.training.settings import TrainSettings
+
+    space, fsdp = WAYS[way]
+    return TrainSettings().replace(batch=job.batch * chips, tile=job.tile, space=space, fsdp=fsdp, precision="bfloat16")
+
+
+def lines_of(args: Args, plan: Callable[..., tuple[dict[str, Any], bool]] = plan_step) -> Iterator[dict[str, Any]]:
+    """A line for each job, way and number of chips; one that cannot be compiled has "refused", with the reason."""
+    for name, way, chips in product(args.jobs, args.ways, args.chips):
+        job = JOBS[name]
+        device = f"tpu-{args.generation}:{TOPOLOGIES[chips]}"
+        line: dict[str, Any] = {"job": name, "way": way, "chips": chips, "device": device}
+        try:
+            cost, _ = plan(job.config, settings_of(job, way, chips), device)
+        except InputError as e:
+            yield line | {"refused": str(e)}
+            continue
+        yield line | cost
+
+
+def row(line: dict[str, Any]) -> tuple[str, ...]:
+    head = (line["job"], line["way"], str(line["chips"]))
+    if "refused" in line:
+        return (*head, "", line["refused"], "", "", "")
+    collectives = line["collectives"] or {}
+    sent = sum(size for _, size in collectives.values())
+    rate = line["batch"] / line["bound_seconds"] if line["bound_seconds"] else math.nan
+    return (
+        *head,
+        f"{line['memory'] / 2**30:.1f}{'' if line['fits'] else ' (too much)'}",
+        ", ".join(f"{n} {kind}" for kind, (n, _) in sorted(collectives.items())),
+        f"{sent / 2**20:,.0f}",
+        f"{1e3 * line['bound_seconds']:.0f}, {line['binds']}, {rate:,.0f}" if line["fits"] else "",
+        f"{line['compile_seconds']:.0f}",
+    )
+
+
+TITLES = (
+    "network",
+    "way",
+    "chips",
+    "GiB per chip",
+    "collectives",
+    "their MiB",
+    "least ms, by, images/s",
+    "compiled in s",
+)
+
+
+def main(args: Args) -> int:
+    unknown = [*(set(args.jobs) - set(JOBS)), *(set(args.ways) - set(WAYS))]
+    unknown += [str(n) for n in args.chips if n not in TOPOLOGIES]
+    if unknown:
+        known = ", ".join([*JOBS, *WAYS, *map(str, TOPOLOGIES)])
+        raise InputError(f"unknown: {', '.join(unknown)}; there are {known}")
+    prepare_compiler("tpu-")
+    lines = []
+    for line in lines_of(args):
+        lines.append(line)
+        print("  ".join(row(line)), flush=True)
+        if args.out:
+            write_record(args.out, record_of("pods", lines=lines))
+    print_table(None, TITLES, [row(line) for line in lines], right="2 3 5 7")
+    return 0
+
+
+if __name__ == "__main__":
+    start("pods", Args, main, __doc__)
