@@ -35,7 +35,7 @@ class Job:
 
 JOBS = {
     "paper": Job(preset("paper"), 572, 8),
-    "3d": Job(preset("same", spatial_dims=3, widths=(32, 64, 128, 256)), 128, 2),
+    "3d": Job(preset("same", spatial_dims=3, widths=(32, 64, 128, 256)), 128, 1),
 }
 WAYS = {"data": (1, False), "FSDP": (1, True), "space": (4, False)}
 """Name to (chips that share an image, whether weights are sharded)."""
@@ -48,7 +48,7 @@ class Args:
     out: Path | None = None
     """A JSON file for the results."""
     jobs: tuple[str, ...] = tuple(JOBS)
-    """Networks: paper (figure 1, 572 x 572, 8 images per chip), 3d (four levels from 32, 128³, 2 volumes per chip)."""
+    """Networks: paper (figure 1, 572 x 572, 8 images per chip), 3d (four levels from 32, 128³, 1 volume per chip)."""
     ways: tuple[str, ...] = tuple(WAYS)
     """How the chips share a step: data, FSDP (sharded weights too), space (four chips share an image)."""
     chips: tuple[int, ...] = tuple(TOPOLOGIES)

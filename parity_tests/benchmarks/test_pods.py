@@ -21,14 +21,14 @@ def test_each_chip_has_the_same_work_and_what_is_refused_has_its_reason():
 
     lines = list(lines_of(Args(jobs=("3d",), chips=(4, 64)), plan))
     assert asked == [
-        (8, 1, False, "tpu-v5e:2x2"),
-        (128, 1, False, "tpu-v5e:8x8"),
-        (8, 1, True, "tpu-v5e:2x2"),
-        (128, 1, True, "tpu-v5e:8x8"),
-        (8, 4, False, "tpu-v5e:2x2"),
-        (128, 4, False, "tpu-v5e:8x8"),
+        (4, 1, False, "tpu-v5e:2x2"),
+        (64, 1, False, "tpu-v5e:8x8"),
+        (4, 1, True, "tpu-v5e:2x2"),
+        (64, 1, True, "tpu-v5e:8x8"),
+        (4, 4, False, "tpu-v5e:2x2"),
+        (64, 4, False, "tpu-v5e:8x8"),
     ]
-    assert row(lines[1]) == ("3d", "data", "64", "3.0", "7 all-reduce", "2", "500, links, 256", "9")
+    assert row(lines[1]) == ("3d", "data", "64", "3.0", "7 all-reduce", "2", "500, links, 128", "9")
     assert row(lines[-1]) == ("3d", "space", "64", "", "cannot be cut", "", "", "")
 
 

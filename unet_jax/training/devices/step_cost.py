@@ -25,7 +25,7 @@ _BYTES = {"f64": 8, "f32": 4, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "s32": 4,
           "s8": 1, "u8": 1, "pred": 1}  # fmt: skip
 _COLLECTIVE = re.compile(r" = (.+?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(-start)?\(")
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
-_TOO_LARGE = re.compile(r"Used ([\d.]+)([KMG]) of")
+_TOO_LARGE = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")  # either, by where it is found
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,17 @@ def test_a_step_that_is_larger_than_the_device_does_not_fit():
     assert cost.memory_seconds == cost.bytes_accessed / small.bandwidth
 
 
-def test_what_the_compiler_finds_no_room_for_has_only_its_memory(monkeypatch):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Ran out of memory. Used 20.50G of 15.75G hbm.",
+        "Ran out of memory on HBM, the total memory required for HLO temporaries (20.50G) exceeds available HBM.",
+    ],
+)
+def test_what_the_compiler_finds_no_room_for_has_only_its_memory(monkeypatch, words):
     class Lowered:
         def compile(self):
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory. Used 20.50G of 15.75G hbm.")
+            raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {words}")
 
     monkeypatch.setattr(step_cost, "lower_step", lambda *_: Lowered())
     cost = compile_step(CONFIG, SETTINGS, target())
