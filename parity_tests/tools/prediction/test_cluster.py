@@ -80,7 +80,7 @@ def test_of_many_images_each_failure_is_told_once(checkpoint, workers, tmp_path,
     assert main([*command, "-o", str(tmp_path / "far"), "--dask", workers.scheduler.address]) == 2
     told = capsys.readouterr().err
     assert told.count("07.npy: cannot be read") == 1
-    assert "1 of 30 were not segmented" in told
+    assert "1 of 30 failed: " in told
     assert files(tmp_path / "far") == files(tmp_path / "near")
     assert len(files(tmp_path / "far")) == 29
 
