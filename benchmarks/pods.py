@@ -17,7 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from unet_spec import InputError, UNetConfig, preset
+from unet_spec import InputError, NetworkConfig, preset
 from unet_tools.console import print_table
 from unet_tools.training.plans.step_plan import plan_step, prepare_compiler
 
@@ -28,7 +28,7 @@ from .record import record_of, start, write_record
 class Job:
     """A network, its tile (pixels per axis) and the images of a step per chip."""
 
-    config: UNetConfig
+    config: NetworkConfig
     tile: int
     batch: int
 
