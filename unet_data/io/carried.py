@@ -20,6 +20,7 @@ GEOTIFF = (33550, 33922, 34264, 34735, 34736, 34737)
 _KINDS = {33550: "d", 33922: "d", 34264: "d", 34735: "H", 34736: "d", 34737: "s"}
 _PLANE = "YXSC"
 _CENTIMETRE = 3
+_RESOLUTION_UNITS = (1, 2, _CENTIMETRE)  # none, inch, centimetre: all that TIFF 6.0 defines
 
 
 METRES = {"nm": 1e-9, "Å": 1e-10, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
@@ -55,7 +56,7 @@ def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:
     steps = [page.tags[name].value for name in ("YResolution", "XResolution") if name in page.tags]
     pixels = [denominator / numerator for numerator, denominator in steps if numerator and denominator]
     tag = page.tags.get("ResolutionUnit")
-    resolution = int(tag.value) if tag is not None else 2
+    resolution = 2 if tag is None else int(tag.value) if tag.value in _RESOLUTION_UNITS else 1
     if len(pixels) == 2 and (resolution != 1 or pixels != [1.0, 1.0]):
         extra.append(("resolution", (1 / pixels[1], 1 / pixels[0], resolution)))
     spacing, unit = None, ""

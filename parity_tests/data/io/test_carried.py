@@ -41,6 +41,16 @@ def test_a_georeference_comes_back(output, written, tmp_path):
         assert new.asarray().shape == shape
 
 
+def test_a_unit_of_resolution_that_tiff_does_not_define_counts_as_none(written, tmp_path):
+    path = tmp_path / "t.tif"
+    tifffile.imwrite(path, PICTURE, resolution=(0.5, 0.25), resolutionunit=2)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[296].overwrite(77)
+    assert predicted(path, tmp_path / "out.tif") == []
+    with tifffile.TiffFile(tmp_path / "out.tif") as new:
+        assert [new.pages[0].tags[code].value for code in (282, 283, 296)] == [(1, 2), (1, 4), 1]
+
+
 def test_rasterio_reads_the_same_place(tmp_path):
     rasterio = pytest.importorskip("rasterio")
     tifffile.imwrite(tmp_path / "t.tif", PICTURE, extratags=GEO)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 
 from unet_spec import InputError
 from unet_tools.conversion.file_kinds import kind_of
+from unet_tools.conversion.zoo_files import is_zoo_model
 
 
 def script(path):
@@ -49,3 +52,13 @@ def test_the_ending_does_not_decide(tmp_path):
         "pytorch",
         "pytorch",
     ]
+
+
+def test_a_zip_whose_table_cannot_be_read_is_left_to_its_reader(tmp_path):
+    """A name that is said to be UTF-8 and is not: Python's zipfile raises UnicodeDecodeError for it."""
+    path = tmp_path / "w.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("naïve.pkl", b"")
+    path.write_bytes(path.read_bytes().replace("naïve".encode(), b"na\x9d\x9dve"))
+    assert kind_of(path) == "pytorch"
+    assert not is_zoo_model(path)

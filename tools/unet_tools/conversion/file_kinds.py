@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from unet_spec import InputError
 
@@ -19,18 +19,23 @@ _REFUSED = {
 }
 
 
+def _names_in_zip(file: BinaryIO) -> list[str]:
+    with zipfile.ZipFile(file) as archive:
+        return archive.namelist()
+
+
 def kind_of(path: Path) -> Kind:
     """The kind of a weights file. Raises InputError for other files, with what they are and what to do."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
-            if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(file):
-                with zipfile.ZipFile(file) as archive:
-                    return _of_zip(path, archive.namelist())
-    except zipfile.BadZipFile:
-        return "pytorch"  # its reader says what is damaged
+            names = _names_in_zip(file) if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(file) else None
     except OSError as e:
         raise InputError(f"cannot read {path}: {e.strerror or e}") from None
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # a damaged table, or one of a later zip
+        return "pytorch"  # its reader says what is damaged
+    if names is not None:
+        return _of_zip(path, names)
     if head[:4] == b"\x89HDF":
         return "keras"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:

@@ -21,8 +21,11 @@ def is_zoo_model(path: Path) -> bool:
     """Whether a file is a .zip with an rdf.yaml."""
     if path.suffix != ".zip" or not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return RDF in archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return RDF in archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # a damaged table
+        return False
 
 
 @contextmanager
