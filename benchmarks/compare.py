@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,8 +33,24 @@ from .record import record_of, start, write_record
 
 ROOT = Path(__file__).resolve().parent.parent
 _UNET = "import sys; from unet_tools.cli import main; sys.exit(main(sys.argv[1:]))"
-_TRAIN = "train synthetic --recipe none --widths 16 32 --tile 92 --batch 2 --no-report --out run --steps".split()
-_PREDICT = "predict run/best image.npy -o labels.npy --runtime".split()
+_TRAIN = [
+    "train",
+    "synthetic",
+    "--recipe",
+    "none",
+    "--widths",
+    "16",
+    "32",
+    "--tile",
+    "92",
+    "--batch",
+    "2",
+    "--no-report",
+    "--out",
+    "run",
+    "--steps",
+]
+_PREDICT = ["predict", "run/best", "image.npy", "-o", "labels.npy", "--runtime"]
 STEPS = 20
 
 Run = Callable[..., float]
@@ -101,9 +118,9 @@ def run_in(tree: Path) -> Run:
 
     def run(*arguments: str) -> float:
         own = {"PYTHONPATH": path, "UNET_CACHE": tempfile.mkdtemp(dir=folder)}
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         if "train" in arguments:  # a run is not written over
-            subprocess.run(["rm", "-rf", "run"], cwd=folder, check=True)
+            shutil.rmtree(folder / "run", ignore_errors=True)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, *arguments], cwd=folder, env=os.environ | own, capture_output=True, text=True, check=False
         )
