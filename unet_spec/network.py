@@ -81,8 +81,7 @@ class NetworkConfig:
         the message's."""
         if self.distance_head:
             raise InputError(
-                f"{program} supports class logits only, but this network also predicts a distance; export a "
-                "bundle "
+                f"{program} supports class logits only, but this network also predicts a distance; export a bundle "
                 "(unet export), or train a network without --distance-head"
             )
 

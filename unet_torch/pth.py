@@ -99,8 +99,7 @@ def _load(path: Path) -> Any:
         reason = str(e).strip().splitlines()
         cause = next((line for line in reason if "GLOBAL" in line or "Unsupported" in line), (reason or [repr(e)])[0])
         raise InputError(
-            f"{path}: not a PyTorch file of plain tensors; no code in it was run ({cause.strip()}); of a "
-            "whole model, "
+            f"{path}: not a PyTorch file of plain tensors; no code in it was run ({cause.strip()}); of a whole model, "
             "save model.state_dict() instead"
         ) from None
 

@@ -116,8 +116,7 @@ def connected_cells(label: np.ndarray, folder: Path) -> np.ndarray:
                 _join(temporary, roots)
         except OSError as e:
             raise InputError(
-                f"{folder}: cannot write the numbered cells for the border weights ({e.strerror or e}); set "
-                "UNET_CACHE "
+                f"{folder}: cannot write the numbered cells for the border weights ({e.strerror or e}); set UNET_CACHE "
                 "to a folder with 4 free bytes per pixel, use labels that number the cells, or set border_weight to 0"
             ) from None
     return as_array(Stored(path, 0, "label", tuple(label.shape), None, np.dtype(np.int32)))

@@ -94,9 +94,8 @@ def one_mask(raw: Shaped[np.ndarray, "*n"], where: object, ignore: int | None) -
     values = np.unique(raw[mask > 0])
     if len(values) > 1:
         raise InputError(
-            f"{where}: holds {some(np.unique(raw))}; the mask of one class contains 0 and one other "
-            "number; for masks of several classes, list their numbers: --class-numbers "
-            "'whole=1-3;core=2,3'"
+            f"{where}: holds {some(np.unique(raw))}; the mask of one class contains 0 and one other number; for masks "
+            "of several classes, list their numbers: --class-numbers 'whole=1-3;core=2,3'"
         )
     return mask
 

@@ -57,9 +57,8 @@ def plan_blocks(image: tuple[int, ...], settings: ObjectSettings, classes: int, 
             return Blocks(image, tuple(min(side, n) for n in image))
         if side == SMALLEST:
             raise InputError(
-                f"objects need windows of {' x '.join(map(str, shape))} pixels, {format_bytes(needed)}, but "
-                f"only {format_bytes(max(budget, 0))} are allowed; allow more memory, or lower reach "
-                f"({settings.reach}) or "
+                f"objects need windows of {' x '.join(map(str, shape))} pixels, {format_bytes(needed)}, but only "
+                f"{format_bytes(max(budget, 0))} are allowed; allow more memory, or lower reach ({settings.reach}) or "
                 f"fill_holes ({settings.fill_holes}) of the object settings"
             )
         side = max(SMALLEST, side * 3 // 4)

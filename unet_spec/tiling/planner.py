@@ -192,9 +192,8 @@ def _cheapest(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: 
         already = f", of which the process already uses {format_bytes(limits.held)}" if limits.held else ""
         slack = 2**20 + limits.held // 16  # what a process holds differs a little from start to start
         raise InputError(
-            f"a memory budget of {format_bytes(limits.budget or 0)} is too small for this network; the "
-            f"minimum is {format_bytes(int(memory.flat[best]) + limits.held + slack)}{already}, for tiles of "
-            f"{_shape(shape)}{why}"
+            f"a memory budget of {format_bytes(limits.budget or 0)} is too small for this network; the minimum is "
+            f"{format_bytes(int(memory.flat[best]) + limits.held + slack)}{already}, for tiles of {_shape(shape)}{why}"
         )
     return shape
 

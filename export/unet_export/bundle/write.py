@@ -173,9 +173,8 @@ def _parity(
     found = compare([runtime.run(network_input)], [reference], checkpoint.config.out_channels)
     if found.distance.worst_relative > FLOAT32_BOUND:
         raise InputError(
-            f"the error of ONNX Runtime {runtime.version} is {found.distance.worst_relative:.1e} of the "
-            "reference's largest"
-            f" logit; the bound is {FLOAT32_BOUND:.0e}; no bundle was written"
+            f"the error of ONNX Runtime {runtime.version} is {found.distance.worst_relative:.1e} of the reference's "
+            f"largest logit; the bound is {FLOAT32_BOUND:.0e}; no bundle was written"
         )
     entry: dict[str, Any] = {"runtime": "onnxruntime", "version": runtime.version, "precision": "fp32", "file": ONNX}
     entry |= {"provider": runtime.provider, **found.to_dict()}

@@ -188,9 +188,8 @@ def _distance(model: bytes, prepared: np.ndarray, logits: np.ndarray) -> Distanc
     distance = Distance.between(np.moveaxis(found[0], 0, -1), logits)
     if distance.worst_relative > FLOAT32_BOUND:
         raise InputError(
-            f"the error of ONNX Runtime is {distance.worst_relative:.1e} of the reference's largest "
-            "logit; the bound"
-            f" is {FLOAT32_BOUND:.0e}; no model was written"
+            f"the error of ONNX Runtime is {distance.worst_relative:.1e} of the reference's largest logit; the bound "
+            f"is {FLOAT32_BOUND:.0e}; no model was written"
         )
     return distance
 

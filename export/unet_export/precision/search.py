@@ -86,8 +86,7 @@ def smallest_kept(search: Search, bound: float) -> tuple[str, ...]:
             kept.remove(name)
     if len(kept) == len(names):
         raise InputError(
-            f"{search.recipe.precision} changes {1 - agreement(()):.2%} of the labels even with the best "
-            f"choice of float32 layers (allowed: {1 - bound:.2%}); export this network in another "
-            "precision"
+            f"{search.recipe.precision} changes {1 - agreement(()):.2%} of the labels even with the best choice of "
+            f"float32 layers (allowed: {1 - bound:.2%}); export this network in another precision"
         )
     return tuple(name for name in names if name in kept)

@@ -144,9 +144,8 @@ def _choose(
             break
     else:
         raise InputError(
-            f"{precision} changes {1 - agreement:.2%} of the labels on images that it was not calibrated"
-            f"on; allowed is {1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or use "
-            "another precision"
+            f"{precision} changes {1 - agreement:.2%} of the labels on images that it was not calibratedon; allowed is "
+            f"{1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or use another precision"
         )
     return Variant(
         recipe,

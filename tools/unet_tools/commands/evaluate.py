@@ -129,9 +129,8 @@ def run(args: Args) -> int:
     given, args = args.checkpoint, replace(args, checkpoint=named_network(args.checkpoint))
     if args.choose_objects and args.checkpoint != given:
         raise InputError(
-            f"--choose-objects changes the checkpoint, but {given} belongs to an installed package: copy "
-            "it with "
-            f"unet convert {given} FOLDER, and give FOLDER"
+            f"--choose-objects changes the checkpoint, but {given} belongs to an installed package: copy it with unet "
+            f"convert {given} FOLDER, and give FOLDER"
         )
     network = open_network(args.checkpoint, args.runtime)
     dims = network.config.spatial_dims

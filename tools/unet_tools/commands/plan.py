@@ -116,8 +116,7 @@ def _plan_training(args: Args) -> int:
     source = args.checkpoint
     if source is None or (source / "config.json").is_file() or source.suffix == ".json":
         raise InputError(
-            "give labelled images to plan a training; or a network, with --image SIZE to plan a "
-            "prediction or with "
+            "give labelled images to plan a training; or a network, with --image SIZE to plan a prediction or with "
             "--train to plan a training step"
         )
     from unet_jax.training.planning.rules import AUTO

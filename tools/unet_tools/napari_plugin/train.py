@@ -23,9 +23,8 @@ from .results import class_numbers
 from .work import Cancelled, Step
 
 ABOUT = (
-    "Paint some pixels of each class on a labels layer: 1 on the background, 2 and so on. "
-    "Unpainted pixels are ignored. Network and settings are chosen from the image, this machine and "
-    "the time."
+    "Paint some pixels of each class on a labels layer: 1 on the background, 2 and so on. Unpainted pixels are "
+    "ignored. Network and settings are chosen from the image, this machine and the time."
 )
 
 

@@ -64,9 +64,8 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
         begun = None if weights is None or flags.preset or flags.config else Path(weights)
         if flags.config is not None and (flags.config / "run.json").is_file():
             raise InputError(
-                f"{flags.config} is the folder of a run: give its run.json to --config to repeat the run, or "
-                "its best/ to "
-                "--weights to start from its weights"
+                f"{flags.config} is the folder of a run: give its run.json to --config to repeat the run, or its best/ "
+                "to --weights to start from its weights"
             )
         config = choose_config(flags.preset, flags.config or begun)
         if flags.config is not None and flags.config.is_dir() and weights is None and base is None:

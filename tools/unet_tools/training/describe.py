@@ -47,8 +47,7 @@ def warnings(
     together = settings.optimisation.batch // settings.optimisation.accumulate
     if together == 1 and any(isinstance(node.op, BatchNorm) for node in config.graph.nodes):
         yield (
-            "batch norm sees one tile at a time in training, so its statistics differ from those in "
-            "prediction: make "
+            "batch norm sees one tile at a time in training, so its statistics differ from those in prediction: make "
             "batch at least twice accumulate, or use another norm"
         )
 
@@ -68,7 +67,6 @@ def changed_schedule(now: TrainSettings, before: TrainSettings, step: int) -> st
         return None
     was, is_ = (float(np.asarray(schedule(step))) for schedule in schedules)
     return (
-        f"the cosine schedule now spans {steps} steps instead of {before.optimisation.steps}: the "
-        "learning rate changes from "
-        f"{was:.2g} to {is_:.2g}, and the result differs from a single run of {steps} steps"
+        f"the cosine schedule now spans {steps} steps instead of {before.optimisation.steps}: the learning rate "
+        f"changes from {was:.2g} to {is_:.2g}, and the result differs from a single run of {steps} steps"
     )

@@ -83,8 +83,7 @@ def _check_weights(out: Path, own: str | None, asked: str | None) -> None:
     """Raises InputError if --resume is given with other --weights than the run started from."""
     if asked is not None and (own is None or Path(asked).absolute() != Path(own)):
         raise InputError(
-            f"--weights {asked} with --resume: {out} continues with its own weights; leave out --weights, "
-            "or leave out "
+            f"--weights {asked} with --resume: {out} continues with its own weights; leave out --weights, or leave out "
             "--resume and give another folder"
         )
 

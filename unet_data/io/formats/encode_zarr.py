@@ -220,9 +220,8 @@ def check_own_zarr(path: Path) -> None:
         own = plain = False
     if plain:
         raise InputError(
-            f"{where}: is not marked as a result of a prediction, so it is not replaced; if it is a "
-            "result of an earlier "
-            "version, delete it"
+            f"{where}: is not marked as a result of a prediction, so it is not replaced; if it is a result of an "
+            "earlier version, delete it"
         )
     if not own:
         raise InputError(

@@ -43,10 +43,8 @@ def make_mesh(settings: TrainSettings, tile: tuple[int, ...], devices: Sequence[
     part = batch // accumulate
     if part % data:
         raise InputError(
-            f"batch is {batch} in {accumulate} part(s) of {part}; each part must be a multiple of "
-            f"the {data} devices that it is divided over (or raise space, or hide devices from JAX, such "
-            "as with "
-            "CUDA_VISIBLE_DEVICES=0)"
+            f"batch is {batch} in {accumulate} part(s) of {part}; each part must be a multiple of the {data} devices "
+            "that it is divided over (or raise space, or hide devices from JAX, such as with CUDA_VISIBLE_DEVICES=0)"
         )
     return _mesh(devices, (data, rows, space // rows))
 

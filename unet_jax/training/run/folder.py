@@ -85,9 +85,8 @@ def check_folder(
         return record
     if (out / "last").exists() and not (out / "state").exists():  # a run begins by making state/
         raise InputError(
-            f"{out} has checkpoints but no state/, so it cannot be resumed; train into another folder "
-            "(unet train --config "
-            f"{out / 'run.json'} repeats the run)"
+            f"{out} has checkpoints but no state/, so it cannot be resumed; train into another folder (unet train "
+            f"--config {out / 'run.json'} repeats the run)"
         )
     old, done = read_run(out), latest_step(out / "state") or 0
     if done > (steps := settings.optimisation.steps):
