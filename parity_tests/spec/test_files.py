@@ -21,7 +21,7 @@ def test_amounts_are_readable():
     assert format_bytes(5242881) == "6 MiB"
 
 
-def test_what_a_killed_process_left_is_told_by_its_exact_name(tmp_path):
+def test_what_a_killed_process_left_is_recognised_by_its_exact_name(tmp_path):
     left = [".model.0123456789ab.safetensors", ".last.0123456789ab"]
     for name in [*left, ".model.safetensors", ".model.0123456789ab.txt", ".last.0123456789abc", "last.0123456789ab"]:
         (tmp_path / name).write_text("")

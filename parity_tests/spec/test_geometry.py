@@ -48,7 +48,7 @@ def test_nearest_sizes_fit_and_none_is_nearer(size):
     assert min(abs(n - size) for n in nearest) == min(abs(n - size) for n in range(188, 3200, 16))
 
 
-def test_512_is_told_its_neighbours():
+def test_512_is_answered_with_its_neighbours():
     with pytest.raises(InputError, match="nearest valid: 508 or 524"):
         preset("paper").geometry.check((512, 512))
     assert preset("same").geometry.grid().nearest(512) == (512,)

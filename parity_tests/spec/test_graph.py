@@ -9,7 +9,7 @@ from ..fixtures.family_cases import FAMILIES
 from ..fixtures.family_twins import image
 
 
-def test_an_input_that_is_missing_or_wrong_is_told():
+def test_an_input_that_is_missing_or_wrong_is_reported():
     config = FAMILIES["probabilistic-unet"]
     tensors, x = random_tensors(config.graph, 0, np.float64), image(config)
     with pytest.raises(InputError, match=r"posterior.head cannot be computed without the input segmentation"):

@@ -27,12 +27,12 @@ def test_json_and_back(name):
         ("fcn-8s", {"widths": (1, 2)}, "five numbers"),
     ],
 )
-def test_a_wrong_value_is_told(name, change, told):
+def test_a_wrong_value_is_reported(name, change, told):
     with pytest.raises(InputError, match=told):
         preset(name, **change)
 
 
-def test_an_unknown_architecture_is_told_with_those_that_there_are():
+def test_an_unknown_architecture_is_reported_with_those_that_there_are():
     with pytest.raises(
         InputError, match=r"unknown architecture 'u-net'; allowed: 'unet', .*'transunet'.*did you mean 'unet'"
     ):

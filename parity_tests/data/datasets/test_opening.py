@@ -27,7 +27,7 @@ def folder_of(path, dtype, values, count=6):
     return path
 
 
-def test_a_folder_is_told_as_it_was_asked_for(tmp_path):
+def test_a_folder_is_named_as_it_was_asked_for(tmp_path):
     data = folder_of(tmp_path / "data", np.uint8, (0, 255))
     assert open_dataset(data).source == str(data)
 

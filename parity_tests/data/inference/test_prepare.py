@@ -24,7 +24,7 @@ def test_images_of_the_units_trained_on_pass(scale, dtype):
 @pytest.mark.parametrize(
     ("scale", "dtype", "how"), [(255, "f4", "as it is"), (4095, "u2", "divided by 65535"), (1 / 255, "f4", "as it is")]
 )
-def test_images_of_other_units_are_told(scale, dtype, how):
+def test_images_of_other_units_are_reported(scale, dtype, how):
     told = looks_foreign(pixels(scale, dtype), TRAINED)
     assert told is not None
     assert how in told

@@ -11,7 +11,7 @@ from unet_spec import InputError
 from .filled_store import filled
 
 
-def test_no_room_is_told_before_anything_is_computed(tmp_path, monkeypatch):
+def test_no_room_is_reported_before_anything_is_computed(tmp_path, monkeypatch):
     store, whole = filled(tmp_path, np.uint8)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(InputError, match="only 1 MiB are free on the disk"):

@@ -80,7 +80,7 @@ def image(seed: int, *size: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (1, *size, 1)).astype(np.uint8)
 
 
-def test_memory_that_runs_out_in_onnx_runtime_is_told_in_one_line(bundle, monkeypatch):
+def test_memory_that_runs_out_in_onnx_runtime_is_one_line(bundle, monkeypatch):
     class Session:
         def get_providers(self):
             return ["CUDAExecutionProvider"]

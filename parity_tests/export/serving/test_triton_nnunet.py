@@ -140,7 +140,7 @@ def test_two_models_under_their_own_names_share_a_server(served, monkeypatch):
         add_models(repository, both)
 
 
-def test_what_is_wrong_is_told_in_the_response(served):
+def test_what_is_wrong_is_reported_in_the_response(served):
     repository, stored = served
     assert "expected (C, z, y, x) with 2 channels" in ask(repository, stored.image[:1]).error().message()
     assert "the spacing is" in ask(repository, stored.image, (0.0, 1.0, 1.0)).error().message()

@@ -186,7 +186,7 @@ def test_unknown_backends_capabilities_and_places_are_refused(tmp_path):
 
 
 @RTX
-def test_an_error_of_the_builder_is_told_in_one_line(tmp_path, monkeypatch):
+def test_an_error_of_the_builder_is_one_line(tmp_path, monkeypatch):
     """With the check switched off, the builder itself meets a size off the grid."""
     config = VARIANTS["article"].replace(padding="same", merge="crop")
     monkeypatch.setattr(Profile, "check", lambda *_: None)

@@ -120,7 +120,7 @@ def test_engines_that_do_not_run_here(changes, told, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_gpu_without_memory_is_told_in_one_line(tmp_path, monkeypatch):
+def test_a_gpu_without_memory_is_one_line(tmp_path, monkeypatch):
     """The runtime against stand-ins for driver and backend: what cudaMalloc answers when there is no more."""
 
     class Cuda:

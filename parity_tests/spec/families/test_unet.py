@@ -41,7 +41,7 @@ def test_every_preset_goes_through_json_and_back(name):
     ],
     ids=str,
 )
-def test_a_wrong_value_is_told_with_what_is_allowed(changes, words):
+def test_a_wrong_value_is_reported_with_what_is_allowed(changes, words):
     with pytest.raises(InputError) as caught:
         UNetConfig(**changes)
     assert words in str(caught.value)
@@ -59,13 +59,13 @@ def test_a_wrong_value_is_told_with_what_is_allowed(changes, words):
         ('{"padding": null}', "padding is None"),
     ],
 )
-def test_a_wrong_file_is_told_by_name(text, words):
+def test_a_wrong_file_is_named(text, words):
     with pytest.raises(InputError, match=r"^here: ") as caught:
         UNetConfig.from_json(text, "here")
     assert words in str(caught.value)
 
 
-def test_unknown_presets_and_keys_are_told():
+def test_unknown_presets_and_keys_are_reported():
     with pytest.raises(InputError, match="unknown preset 'papre'; known: paper, article"):
         preset("papre")
     with pytest.raises(InputError, match="unknown key 'depth'"):

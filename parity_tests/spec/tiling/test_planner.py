@@ -98,7 +98,7 @@ def test_an_engine_with_one_size_gets_that_size():
         plan_image(config.geometry, size, limits=Limits(minimum=(8, 8), maximum=(12, 12)))
 
 
-def test_a_smaller_halo_is_told_what_it_risks():
+def test_a_smaller_halo_is_reported_with_its_risk():
     config = NARROW["same"]
     full = plan_image(config.geometry, (400, 400), limits=Limits(tile=(128, 128)))
     less = plan_image(config.geometry, (400, 400), limits=Limits(tile=(128, 128), halo=4))

@@ -87,7 +87,7 @@ def test_every_contender_runs_or_says_why(bundle, tmp_path, monkeypatch):
         (("--out", "no/such/bench.json"), "give a .json file in a folder that exists"),
     ],
 )
-def test_bad_settings_are_told_before_anything_is_measured(bundle, arguments, told, capsys, monkeypatch):
+def test_bad_settings_are_reported_before_anything_is_measured(bundle, arguments, told, capsys, monkeypatch):
     def never(*_):
         raise InputError("measured")
 

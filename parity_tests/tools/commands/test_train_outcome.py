@@ -66,7 +66,7 @@ def two_checkpoints(tmp_path, monkeypatch):
     return out, measure(JaxRuntime(best).run, NARROW, best.data, validation, objects=True)
 
 
-def test_scores_are_told_of_the_best_and_of_the_last(two_checkpoints, capsys):
+def test_scores_are_printed_of_the_best_and_of_the_last(two_checkpoints, capsys):
     out, best = two_checkpoints
     run = ["train", "synthetic", "--out", str(out), *FLAGS]
     assert main(run) == 0

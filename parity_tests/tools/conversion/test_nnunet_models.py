@@ -67,7 +67,7 @@ def test_a_trained_model_folder_there_and_back(tmp_path):
         ({"nonlin": "torch.nn.GELU"}, "activation is GELU"),
     ],
 )
-def test_plans_of_another_network_are_told(changes, told, tmp_path, capsys):
+def test_plans_of_another_network_are_reported(changes, told, tmp_path, capsys):
     model_folder(tmp_path / "model", plans(**changes), folds=1)
     assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 2
     message = capsys.readouterr().err.strip()
@@ -77,7 +77,7 @@ def test_plans_of_another_network_are_told(changes, told, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("told", [{}, {"configurations": {"2d": 3}}, {"configurations": {"2d": {"architecture": 3}}}])
-def test_plans_that_are_none_are_told(told, tmp_path, capsys):
+def test_plans_that_are_none_are_reported(told, tmp_path, capsys):
     model_folder(tmp_path / "model", {"x": 1} | told, folds=1)
     assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 2
     message = capsys.readouterr().err.strip()

@@ -66,7 +66,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("case", FOREIGN)
-def test_a_foreign_pth_is_told_in_one_line(case, tmp_path, capsys):
+def test_a_foreign_pth_is_one_line(case, tmp_path, capsys):
     values, words = FOREIGN[case]
     torch.save(values, tmp_path / "w.pth")
     assert main(["convert", str(tmp_path / "w.pth"), str(tmp_path / "ours")]) == 2

@@ -9,7 +9,7 @@ import unet_torch.nn.pointwise as torch_pointwise
 from .twins import diff, twins
 
 
-def test_another_loss_of_precision_is_told_from_rounding():
+def test_another_loss_of_precision_is_distinguished_from_rounding():
     """A layer that computes in float32 within a float64 network: 1e-8, which a test at 1e-3 never sees."""
     torch_model, jax_model = twins()
 

@@ -147,7 +147,7 @@ def test_a_wrong_gradient_of_a_layer_is_named():
 
 
 @pytest.mark.slow
-def test_three_bugs_at_once_are_told_apart_backward():
+def test_three_bugs_at_once_are_distinguished_backward():
     """A layer that is wrong in both directions, a gradient lost between layers, and a wrong one of one parameter."""
     torch_model, jax_model = twins()
     flipped_kernel(torch_model, jax_model)

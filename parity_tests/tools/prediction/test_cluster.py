@@ -69,7 +69,7 @@ def test_a_killed_worker_changes_no_byte(checkpoint, workers, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_of_many_images_each_failure_is_told_once(checkpoint, workers, tmp_path, capsys):
+def test_of_many_images_each_failure_is_reported_once(checkpoint, workers, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     for number in range(30):
         np.save(tmp_path / f"in/{number:02d}.npy", noise(40, 40, seed=number))

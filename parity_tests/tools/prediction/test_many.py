@@ -62,7 +62,7 @@ def test_what_exists_is_refused_left_out_or_replaced_as_one_says(home, capsys):
     assert np.load("out/a.npy").shape == (40, 44)
 
 
-def test_all_refused_are_counted_and_the_only_one_is_told_once(home, capsys):
+def test_all_refused_are_counted_and_the_only_one_is_reported_once(home, capsys):
     spoil("a.npy")
     spoil("c.npy")
     assert main(COMMAND) == 2

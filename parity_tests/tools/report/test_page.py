@@ -38,7 +38,7 @@ def test_page_is_well_formed_and_holds_the_numbers(report, page):
     assert len(list(layers[0].iter("{http://www.w3.org/1999/xhtml}tr"))) == len(report.facts["layers"]) + 2
 
 
-def test_a_threshold_is_told_with_its_score():
+def test_a_threshold_is_reported_with_its_score():
     scores = {"pixel_accuracy": 0.9, "pixel_error": 0.1, "v_rand": 0.8, "v_rand_threshold": 0.95, "v_info": 0.7}
     found = {tile["name"]: tile["note"] for tile in tiles(bare(scores=scores))}
     assert found["V_Rand"] == "on validation images, at the threshold 0.95"

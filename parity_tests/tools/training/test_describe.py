@@ -57,7 +57,7 @@ def test_training_says_how_it_reads_the_labels(dtype, flags, told, tmp_path, cap
     assert told in capsys.readouterr().err
 
 
-def test_many_classes_are_told_by_their_first():
+def test_many_classes_are_named_by_their_first():
     made = replace(membranes(1, 40, 0), class_names=tuple(map(str, range(9))), source="here")
     assert describe_dataset(made) == "here: 9 classes: 0, 1, 2, 3, 4, 5, …"
 
@@ -80,7 +80,7 @@ def told(config=NARROW, training=None, validation=None, **changes):
     return list(warnings(config, TWO_STEPS.replace(**changes), training or made[0], validation or made[1]))
 
 
-def test_what_cannot_come_of_a_run_is_told():
+def test_what_cannot_come_of_a_run_is_reported():
     assert told() == []
     made = membranes(2, 40, 0)
     empty = replace(made, labels=tuple(np.zeros_like(label) for label in made.labels))
@@ -105,12 +105,12 @@ def test_what_cannot_come_of_a_run_is_told():
         ("group", 1, 1, False),
     ],
 )
-def test_batch_norm_of_one_tile_is_told(norm, batch, accumulate, warned):
+def test_batch_norm_of_one_tile_is_reported(norm, batch, accumulate, warned):
     found = told(NARROW.replace(norm=norm, norm_groups=2), batch=batch, accumulate=accumulate)
     assert any("batch norm sees one tile at a time" in line for line in found) == warned
 
 
-def test_a_cosine_over_more_steps_is_told():
+def test_a_cosine_over_more_steps_is_reported():
     """A run of 20 steps whose rate was all but 0; of 40, half of the peak."""
     before = TWO_STEPS.replace(steps=20, warmup=0.0, learning_rate=1.0)
     line = changed_schedule(before.replace(steps=40), before, 20)
