@@ -80,8 +80,8 @@ def test_another_comparison_makes_both_files_stale_and_another_number_neither(mo
     capsys.readouterr()
     record([measured(**{"case": "paper", "check": "forward.eval"} | more)])
     assert main(["--from", source, "--check"]) == 1
-    told = capsys.readouterr().err
-    assert [line for line in lines if line not in told] == []
+    printed = capsys.readouterr().err
+    assert [line for line in lines if line not in printed] == []
 
 
 @pytest.mark.parametrize("bad", [{"worst": 2e-12}, {"worst": math.nan}, {"crash": "ValueError: no"}])

@@ -83,12 +83,12 @@ def _unrefused(load: Callable[[dict], None], tensors: dict[str, np.ndarray]) -> 
         shaped: tensors | {shaped: tensors[shaped][..., None]},
     }
     count = 0
-    for told, given in wrong.items():
+    for printed, given in wrong.items():
         try:
             load(given)
             count += 1
         except InputError as e:
-            count += not any(part in str(e) for part in (told, told.replace("weight", "kernel")))
+            count += not any(part in str(e) for part in (printed, printed.replace("weight", "kernel")))
     return count
 
 

@@ -52,7 +52,7 @@ def test_images_of_any_size_and_depth(written, dtype):
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (np.zeros((30, 30, 2), np.uint8), r"have 3 axes; expected \(N, H, W, C\)"),
         (np.zeros((1, 30, 30, 1), np.uint8), "have 1 channels; the network takes 2"),
@@ -66,8 +66,8 @@ def test_images_of_any_size_and_depth(written, dtype):
         (np.where(np.eye(30) > 0, np.inf, 0.0)[None, ..., None].repeat(2, -1), "60 NaN or infinite values of 1800"),
     ],
 )
-def test_images_that_are_refused(written, images, told):
-    with pytest.raises(InputError, match=told):
+def test_images_that_are_refused(written, images, message):
+    with pytest.raises(InputError, match=message):
         load(written)(images)
 
 

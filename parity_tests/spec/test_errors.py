@@ -15,10 +15,10 @@ def test_the_command_prints_one_line_and_ends_with_the_code_of_the_error(error, 
 
     monkeypatch.setattr(info, "run", fail)
     assert cli.main(["info"]) == code
-    told = capsys.readouterr().err
-    assert told.startswith(r"unet: a.png: \x1b[2Jxxx")
-    assert told.endswith("x\\nunet: all is well\n")
-    assert len(told.strip()) <= 300
+    printed = capsys.readouterr().err
+    assert printed.startswith(r"unet: a.png: \x1b[2Jxxx")
+    assert printed.endswith("x\\nunet: all is well\n")
+    assert len(printed.strip()) <= 300
 
 
 def test_a_name_that_is_nearly_right_is_suggested():

@@ -16,7 +16,7 @@ def test_json_and_back(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "told"),
+    ("name", "change", "message"),
     [
         ("unet++", {"widths": (8,)}, "two levels or more"),
         ("multiresunet", {"alpha": 0.1}, "alpha is 0.1"),
@@ -27,8 +27,8 @@ def test_json_and_back(name):
         ("fcn-8s", {"widths": (1, 2)}, "five numbers"),
     ],
 )
-def test_a_wrong_value_is_reported(name, change, told):
-    with pytest.raises(InputError, match=told):
+def test_a_wrong_value_is_reported(name, change, message):
+    with pytest.raises(InputError, match=message):
         preset(name, **change)
 
 

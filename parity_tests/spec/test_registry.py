@@ -65,9 +65,11 @@ def test_a_twin_is_found_by_the_name_of_its_file(room, family):
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("room", TWINS)
 def test_a_twin_names_the_figure_and_the_other_twin(room, family):
-    told = ast.get_docstring(ast.parse((ROOT / room / "families" / f"{leaf(family)}.py").read_text(encoding="utf-8")))
-    assert f"`unet_spec/families/{leaf(family)}.py`" in told
-    assert f"`{OTHER[room]}/families/{leaf(family)}.py`" in told
+    printed = ast.get_docstring(
+        ast.parse((ROOT / room / "families" / f"{leaf(family)}.py").read_text(encoding="utf-8"))
+    )
+    assert f"`unet_spec/families/{leaf(family)}.py`" in printed
+    assert f"`{OTHER[room]}/families/{leaf(family)}.py`" in printed
 
 
 @pytest.mark.parametrize("room", TWINS)

@@ -15,8 +15,8 @@ from unet_tools.cli import COMMANDS, main
 
 def test_usage_names_every_command(capsys):
     assert main(["--help"]) == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in COMMANDS)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in COMMANDS)
     assert main([]) == 2
     assert main(["--version"]) == 0
 
@@ -46,8 +46,8 @@ def test_training_takes_its_memory_in_large_pages(command, given, starts, tmp_pa
     environment |= {"PYTHONPATH": str(tmp_path), "STARTS": str(tmp_path / "starts")}
     environment |= {"GLIBC_TUNABLES": given} if given else {}
     run = [sys.executable, "-W", "error", "-m", "unet_tools.cli", *command.split(), "--help"]
-    told = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
-    assert f"Example: unet {command.split()[0]}" in told.stdout
+    printed = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    assert f"Example: unet {command.split()[0]}" in printed.stdout
     assert (tmp_path / "starts").read_text().splitlines() == starts
 
 
@@ -113,8 +113,8 @@ def test_bad_input_is_one_line_and_exit_code_2(case, checkpoint, data, tmp_path,
         write_stack(tmp_path / "rgb/labels/a.png", np.zeros((1, 40, 40), np.uint8))
     arguments, words = BAD[case]
     assert main([a.format(**names) for a in arguments]) == 2
-    told = capsys.readouterr().err.strip()
-    *before, error = told.splitlines()
+    printed = capsys.readouterr().err.strip()
+    *before, error = printed.splitlines()
     assert words.format(**names) in error
     assert all(line.startswith("files: ") for line in before)  # what was read until then
     assert not (tmp_path / "run").exists()

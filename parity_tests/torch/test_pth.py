@@ -36,9 +36,9 @@ def test_a_truncated_pth_is_refused(kept, new, tmp_path):
     torch.save({key: t.clone() for key, t in state().items()}, tmp_path / "w.pth", _use_new_zipfile_serialization=new)
     content = (tmp_path / "w.pth").read_bytes()
     (tmp_path / "w.pth").write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as printed:
         read_files(tmp_path / "w.pth")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(printed.value)
 
 
 def test_a_tensor_larger_than_its_storage_is_refused_before_it_is_copied(tmp_path):

@@ -152,12 +152,12 @@ def test_nearly_the_same_pictures_are_those_of_high_correlation_and_few_are_comp
     assert 0 < len(wanted) < len(validation)
     compared, whole = [], unet_data.datasets.check._correlation
     monkeypatch.setattr(unet_data.datasets.check, "_correlation", lambda *pair: compared.append(0) or whole(*pair))
-    told = [(p.where, p.what.split(":")[0]) for p in check_dataset(dataset) if "nearly" in p.what]
-    assert told == wanted
+    printed = [(p.where, p.what.split(":")[0]) for p in check_dataset(dataset) if "nearly" in p.what]
+    assert printed == wanted
     assert len(compared) <= len(validation) + 2  # of 20 times as many
 
 
-def told(data, least=0):
+def printed(data, least=0):
     return [p.what for p in check_dataset(data, least)]
 
 
@@ -167,12 +167,12 @@ def test_a_class_is_rare_below_half_a_percent(share, rare):
     labels = tuple(label.copy() for label in made.labels)
     for label in labels:
         label.ravel()[: round(share * label.size)] = 2
-    found = told(replace(made, labels=labels, class_names=("a", "b", "c")))
+    found = printed(replace(made, labels=labels, class_names=("a", "b", "c")))
     assert any("use --balance or --oversample" in what for what in found) == rare
 
 
 @pytest.mark.parametrize("size", [(40, 80), (80, 40)])
 def test_an_image_is_small_where_one_side_is(size):
     made = membranes(4, size, 0)
-    assert any("smaller than the 64 pixels" in what for what in told(made, 64))
-    assert not any("smaller than" in what for what in told(made, 40))
+    assert any("smaller than the 64 pixels" in what for what in printed(made, 64))
+    assert not any("smaller than" in what for what in printed(made, 40))

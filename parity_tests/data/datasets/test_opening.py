@@ -99,13 +99,13 @@ def test_one_class_only_is_allowed(pairs):
 @pytest.mark.parametrize("opener", [open_dataset, open_stored])
 def test_all_files_that_cannot_be_read_are_named_at_once(opener, pairs):
     (pairs / "images" / "a.png").write_bytes(b"no PNG")
-    told = refused(opener, pairs)
-    assert "a.png" in told
-    assert "more cannot" not in told
+    printed = refused(opener, pairs)
+    assert "a.png" in printed
+    assert "more cannot" not in printed
     png(pairs / "labels" / "c.png", noise(8, 11, 3))  # a colour mask
-    told = refused(opener, pairs)
-    assert "images/a.png" in told
-    assert told.endswith("; 1 more cannot be used: c.png")
+    printed = refused(opener, pairs)
+    assert "images/a.png" in printed
+    assert printed.endswith("; 1 more cannot be used: c.png")
 
 
 def test_multi_page_pairs_become_many_images(tmp_path):

@@ -25,9 +25,9 @@ def test_images_of_the_units_trained_on_pass(scale, dtype):
     ("scale", "dtype", "how"), [(255, "f4", "as it is"), (4095, "u2", "divided by 65535"), (1 / 255, "f4", "as it is")]
 )
 def test_images_of_other_units_are_reported(scale, dtype, how):
-    told = looks_foreign(pixels(scale, dtype), TRAINED)
-    assert told is not None
-    assert how in told
+    printed = looks_foreign(pixels(scale, dtype), TRAINED)
+    assert printed is not None
+    assert how in printed
 
 
 def test_volumes_channels_and_what_says_nothing():

@@ -58,7 +58,7 @@ def test_against_a_loop_over_pairs():
 
 
 @pytest.mark.parametrize(
-    ("samples", "truths", "told"),
+    ("samples", "truths", "message"),
     [
         (np.zeros((0, 4), int), A[None], r"the samples have shape \(0, 4\)"),
         (A[None], A[None, :3], r"the samples are \(4,\) pixels and the truths \(3,\)"),
@@ -66,6 +66,6 @@ def test_against_a_loop_over_pairs():
         (A[None], A[None] * 2, "the truths have values from 0 to 2; expected 0..1"),
     ],
 )
-def test_what_is_refused(samples, truths, told):
-    with pytest.raises(InputError, match=told):
+def test_what_is_refused(samples, truths, message):
+    with pytest.raises(InputError, match=message):
         energy_distance(samples, truths)

@@ -57,7 +57,7 @@ def test_regions_write_their_labels_in_order():
 
 
 @pytest.mark.parametrize(
-    ("image", "spacing", "told"),
+    ("image", "spacing", "message"),
     [
         (np.zeros((2, 4, 4, 4)), (1.0, 1.0, 1.0), "1 channels: CT"),
         (np.zeros((1, 4, 4)), (1.0, 1.0, 1.0), "expected"),
@@ -66,8 +66,8 @@ def test_regions_write_their_labels_in_order():
         (np.ones((1, 4, 4, 4)), (0.01, 0.01, 0.01), "has no voxel"),
     ],
 )
-def test_images_that_cannot_be_prepared_are_named(image, spacing, told):
-    with pytest.raises(InputError, match=told):
+def test_images_that_cannot_be_prepared_are_named(image, spacing, message):
+    with pytest.raises(InputError, match=message):
         prepare_case(image, spacing, checked_plans())
 
 

@@ -11,7 +11,7 @@ from .example_plans import DATASET, MEASURED, checked_plans, plans
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"normalization_schemes": ["Magic"]}, "unknown normalization scheme 'Magic'"),
         ({"resampling_fn_data": "resample_torch_fornnunet"}, "unknown resampling_fn_data"),
@@ -24,23 +24,23 @@ from .example_plans import DATASET, MEASURED, checked_plans, plans
         ({"patch_size": "444"}, "whole numbers of voxels"),
     ],
 )
-def test_plans_that_cannot_be_followed_are_named(changes, told):
-    with pytest.raises(InputError, match=told):
+def test_plans_that_cannot_be_followed_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
         checked_plans(**changes)
 
 
 @pytest.mark.parametrize(
-    ("measured", "told"),
+    ("measured", "message"),
     [
         ({"mean": []}, "'mean' of channel 0 must be a number"),
         ({"std": True}, "'std' of channel 0 must be a number"),
         ({"percentile_99_5": None}, "'percentile_99_5' of channel 0 must be a number"),
     ],
 )
-def test_intensities_of_ct_are_numbers(measured, told):
+def test_intensities_of_ct_are_numbers(measured, message):
     made = plans(normalization_schemes=["CTNormalization"])
     made["foreground_intensity_properties_per_channel"] = {"0": MEASURED | measured}
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         assert NnunetPlans(made, DATASET, "3d_fullres").intensities
 
 

@@ -34,8 +34,8 @@ def test_a_bundle_with_an_engine(tmp_path):
     assert bundle.engine_path(record).stat().st_size == record.bytes
     assert f"engines/{record.file}" in bundle.manifest["files"]
     found = json.loads((bundle.folder / "parity.json").read_text())
-    told = [entry["file"] for entry in (*found["results"], *found["not_run"])]
-    assert sorted(told) == sorted(["model.onnx", f"engines/{record.file}"]), "run, or said why not"
+    printed = [entry["file"] for entry in (*found["results"], *found["not_run"])]
+    assert sorted(printed) == sorted(["model.onnx", f"engines/{record.file}"]), "run, or said why not"
     predictor = load(bundle)
     if predictor.runtime.name == "onnx":
         assert set(predictor.passed_over) == {record.file}

@@ -32,7 +32,7 @@ def test_a_manifest_that_is_no_manifest(copy, tmp_path):
         read_manifest(tmp_path / "none")
     with pytest.raises(InputError, match="it is a file"):
         read_manifest(copy / "model.onnx")
-    for text, told in (
+    for text, message in (
         ("", "not valid JSON"),
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
@@ -40,7 +40,7 @@ def test_a_manifest_that_is_no_manifest(copy, tmp_path):
         ("{}", "not the manifest of a bundle"),
     ):
         (copy / "manifest.json").write_text(text)
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             read_manifest(copy)
     (copy / "manifest.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not valid JSON"):
@@ -51,7 +51,7 @@ def test_a_manifest_that_is_no_manifest(copy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"format_version": 2}, "format version 2; this program reads 1"),
         ({"config": None}, "config: None is not of type 'object'"),
@@ -69,10 +69,10 @@ def test_a_manifest_that_is_no_manifest(copy, tmp_path):
         ({"config": CONFIG.replace(activation="elu").to_dict()}, "is a different network than"),
     ],
 )
-def test_a_manifest_with_wrong_values(copy, change, told):
+def test_a_manifest_with_wrong_values(copy, change, message):
     values = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(values | change))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         load(copy)
 
 

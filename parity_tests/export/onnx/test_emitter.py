@@ -69,9 +69,9 @@ def test_bytes_are_the_same_in_another_process_and_folder(tmp_path):
 
 def test_nothing_of_this_machine_is_in_the_bytes():
     content = onnx_bytes(emit_onnx(PAPER, random_tensors(PAPER.graph, 0)))
-    told = [os.getcwd(), os.path.dirname(onnx_ops.__file__), os.path.expanduser("~"), socket.gethostname(), ".py"]
-    told += [name for name in (os.environ.get("USER"), _user()) if name and len(name) > 4]
-    assert not [text for text in told if len(text) > 2 and text.encode() in content]
+    printed = [os.getcwd(), os.path.dirname(onnx_ops.__file__), os.path.expanduser("~"), socket.gethostname(), ".py"]
+    printed += [name for name in (os.environ.get("USER"), _user()) if name and len(name) > 4]
+    assert not [text for text in printed if len(text) > 2 and text.encode() in content]
 
 
 def _user() -> str | None:

@@ -36,7 +36,7 @@ def test_files_that_are_no_model_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*model\.onnx: No such file"):
         OnnxRuntime(path)
     content = onnx_bytes(emit_onnx(PAPER, random_tensors(PAPER.graph, 0)))
-    for junk, told in (
+    for junk, message in (
         (b"", "is empty"),
         (b"just some text, no protobuf\n" * 9, "is not an ONNX model|is not an ONNX model of this project"),
         (b"a", "is not an ONNX model|is not an ONNX model of this project"),
@@ -44,7 +44,7 @@ def test_files_that_are_no_model_are_refused(tmp_path):
         (content[:-10], "is not an ONNX model|does not pass"),
     ):
         path.write_bytes(junk)
-        with pytest.raises(InputError, match=told) as caught:
+        with pytest.raises(InputError, match=message) as caught:
             OnnxRuntime(path)
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)

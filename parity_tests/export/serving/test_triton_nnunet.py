@@ -35,13 +35,13 @@ class Tensor:
 
 class Response:
     def __init__(self, output_tensors=(), error=None):
-        self.outputs, self.told = {t.name: t for t in output_tensors}, error
+        self.outputs, self.printed = {t.name: t for t in output_tensors}, error
 
     def has_error(self):
-        return self.told is not None
+        return self.printed is not None
 
     def error(self):
-        return self.told
+        return self.printed
 
 
 class Error:

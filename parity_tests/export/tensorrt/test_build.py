@@ -71,7 +71,7 @@ def test_an_interrupted_build_ends_its_process_and_leaves_nothing(tmp_path):
 
 @RTX
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"compute_capabilities": ("75", "80"), "precision": "bf16"}, "compute capability 75 has no bf16"),
         ({"compute_capabilities": ("86",), "precision": "fp8"}, r"86 has no fp8: its hardware begins with 89"),
@@ -81,13 +81,13 @@ def test_an_interrupted_build_ends_its_process_and_leaves_nothing(tmp_path):
         ({"hardware_compatible": True}, "list several compute capabilities instead"),
     ],
 )
-def test_what_cannot_be_built_is_refused_in_advance(settings, told, tmp_path, monkeypatch):
+def test_what_cannot_be_built_is_refused_in_advance(settings, message, tmp_path, monkeypatch):
     config = CASES["same"]
     tensors, images = random_tensors(config.graph, 1), images_for(config)
     precision = settings.pop("precision", "fp32")
     model = onnx_bytes(emit_onnx(config, tensors, recipe=recipe_for(precision, config, tensors, images)))
     monkeypatch.setattr(tensorrt_build, "run_child", lambda *_: pytest.fail("the builder was started"))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         build_engine(
             model, tmp_path / "a.plan", EngineSettings(Profile.fixed(1, 20, 20), backend="tensorrt_rtx", **settings)
         )
@@ -139,7 +139,7 @@ def test_every_kind_of_operation_builds(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("profile", "told"),
+    ("profile", "message"),
     [
         (Profile((1, 20, 20), (1, 33, 32), (1, 64, 64)), r"profile opt: input 33x32 does not fit .* 32 or 34, 32"),
         (Profile((0, 20, 20), (1, 32, 32), (1, 64, 64)), "profile min has batch 0; it must be at least 1"),
@@ -148,9 +148,9 @@ def test_every_kind_of_operation_builds(name, tmp_path):
         (Profile((1, 20), (1, 32, 32), (1, 64, 64)), r"profile min is \(1, 20\); expected \(batch, height, width\)"),
     ],
 )
-def test_a_profile_that_does_not_fit_never_reaches_the_builder(profile, told, tmp_path, monkeypatch):
+def test_a_profile_that_does_not_fit_never_reaches_the_builder(profile, message, tmp_path, monkeypatch):
     monkeypatch.setattr(tensorrt_build, "run_child", lambda *_: pytest.fail("the builder was started"))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         build_engine(model_bytes(), tmp_path / "a.plan", EngineSettings(profile))
     assert not list(tmp_path.iterdir())
 

@@ -75,17 +75,17 @@ def test_all_values_of_the_model_are_found_in_the_network_that_was_built(tmp_pat
 
 @RTX
 @pytest.mark.parametrize(
-    ("lie", "told"),
+    ("lie", "message"),
     [
         ({"layer_types": {"FLOAT": 9, "HALF": 1}}, "built {'HALF': 1} but fp32 was requested"),
         ({"output_type": "HALF"}, r"built \('FLOAT', 'HALF'\) inputs and outputs, the model has \('FLOAT', 'FLOAT'\)"),
         ({"tf32": True}, "built with TF32 True, but False was requested"),
     ],
 )
-def test_an_engine_of_another_precision_is_not_kept(lie, told, tmp_path, monkeypatch):
+def test_an_engine_of_another_precision_is_not_kept(lie, message, tmp_path, monkeypatch):
     right = tensorrt_build.run_child
     monkeypatch.setattr(tensorrt_build, "run_child", lambda *job: (right(*job)[0] | lie, b""))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         build_engine(model_bytes(), tmp_path / "a.plan", EngineSettings(PROFILE))
     assert not list(tmp_path.iterdir())
 

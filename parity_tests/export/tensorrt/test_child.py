@@ -17,7 +17,7 @@ from .tiny import PROFILE, model_bytes
 
 @RTX
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         (
             "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
@@ -27,9 +27,9 @@ from .tiny import PROFILE, model_bytes
         ("pass", "ended with exit code 0"),
     ],
 )
-def test_a_crash_of_the_builder_becomes_a_message(code, told, tmp_path, monkeypatch):
+def test_a_crash_of_the_builder_becomes_a_message(code, message, tmp_path, monkeypatch):
     monkeypatch.setattr(tensorrt_child, "_CHILD", (sys.executable, "-c", code))
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         build_engine(model_bytes(), tmp_path / "a.plan", EngineSettings(PROFILE))
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())

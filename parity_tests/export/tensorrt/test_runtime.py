@@ -105,7 +105,7 @@ def record_for(content: bytes, **changes) -> EngineRecord:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"compute_capabilities": ("120",)}, "is for compute capability 120; Some GPU has 89; build one for it"),
         ({"version": "0.0.1"}, "was built by tensorrt_rtx 0.0.1, but .* is installed|needs tensorrt_rtx 0.0.1"),
@@ -113,9 +113,9 @@ def record_for(content: bytes, **changes) -> EngineRecord:
         ({"sha256": "0" * 64}, "damaged or was replaced"),
     ],
 )
-def test_engines_that_do_not_run_here(changes, told, tmp_path):
+def test_engines_that_do_not_run_here(changes, message, tmp_path):
     (tmp_path / "e.plan").write_bytes(b"plan")
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         tensorrt_runtime.check_engine(tmp_path / "e.plan", record_for(b"plan", **changes), Device("Some GPU", "89"))
     assert "\n" not in str(caught.value)
 

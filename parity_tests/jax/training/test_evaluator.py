@@ -22,7 +22,7 @@ SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
 
 @pytest.mark.parametrize("step", [3, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("problem", "told"),
+    ("problem", "message"),
     [
         (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "in the validation after step"),
         (InputError("2.tif: is cut short"), "2.tif: is cut short"),
@@ -30,7 +30,7 @@ SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
     ],
     ids=["memory", "a damaged file", "anything"],
 )
-def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, problem, told):
+def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, problem, message):
     """It is made when the run goes on, which then is the run that nothing befell."""
     calls = []
 
@@ -43,7 +43,7 @@ def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, pro
     whole = train(PAPER, SIX_STEPS, *data(), tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr("unet_jax.training.evaluator.measure", failing)
-        with pytest.raises((InputError, RuntimeError), match=told):
+        with pytest.raises((InputError, RuntimeError), match=message):
             train(PAPER, SIX_STEPS, *data(), tmp_path / "run")
     assert latest_step(tmp_path / "run" / "state") == step
     for _ in range(2):

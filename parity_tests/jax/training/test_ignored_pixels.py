@@ -163,8 +163,8 @@ def test_a_run_remembers_the_number(folder, run, tmp_path, capsys):
     assert "0, 1, 255" in capsys.readouterr().err
     settings = TrainSettings.from_dict(json.loads((run / "run.json").read_text())["settings"], "run.json")
     other = replace(open_dataset(folder, ignore=255).subset(range(5)), ignore=254)
-    told = refused(train, CONFIG, settings.replace(ignore=254), other, None, run, resume=True)
-    assert "was trained with ignore 255, not 254" in told
+    printed = refused(train, CONFIG, settings.replace(ignore=254), other, None, run, resume=True)
+    assert "was trained with ignore 255, not 254" in printed
     assert main(["train", str(folder), "--out", str(run), "--resume", "--steps", "3", "--no-report", "--json"]) == 0
     repeat = ["train", "--config", str(run / "run.json"), "--out", str(tmp_path / "again"), "--steps", "1"]
     assert main([*repeat, "--no-report", "--json"]) == 0
@@ -216,15 +216,15 @@ def test_weights_leave_ignored_pixels_out():
 
 def test_the_check_of_data_tells_of_them(folder, capsys):
     assert main(["data", "check", str(folder)]) == 2
-    told = capsys.readouterr().err
-    assert "--ignore 255" in told
-    assert len(told.strip().splitlines()) == 1
+    printed = capsys.readouterr().err
+    assert "--ignore 255" in printed
+    assert len(printed.strip().splitlines()) == 1
     main(["data", "check", str(folder), "--ignore", "255", "--json"])
-    told = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
     counts = [int(sum((raw == k).sum() for raw in RAW)) for k in (0, 1, 255)]
-    assert told["ignored"] == pytest.approx(counts[2] / sum(counts))
-    assert list(told["classes"].values()) == pytest.approx([k / sum(counts[:2]) for k in counts[:2]])
-    assert [p["where"] for p in told["problems"] if "every pixel of its label is ignored" in p["what"]] == ["e"]
+    assert printed["ignored"] == pytest.approx(counts[2] / sum(counts))
+    assert list(printed["classes"].values()) == pytest.approx([k / sum(counts[:2]) for k in counts[:2]])
+    assert [p["where"] for p in printed["problems"] if "every pixel of its label is ignored" in p["what"]] == ["e"]
     (lost,) = [p.what for p in check_dataset(replace(MADE, ignore=254)) if "254" in p.what]
     assert lost == "no pixel has the value 254 that is to be ignored"
     binary = Dataset(

@@ -188,10 +188,10 @@ def test_a_signal_to_the_job_saves_also_while_the_processes_start(folder, after,
         time.sleep(0.05)
     time.sleep(after)
     os.killpg(process.pid, signal.SIGTERM)
-    told = process.communicate(timeout=300)[1]
-    assert process.returncode == 128 + signal.SIGTERM, told
-    assert "the state is saved" in told
-    assert "Traceback" not in told
+    printed = process.communicate(timeout=300)[1]
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    assert "the state is saved" in printed
+    assert "Traceback" not in printed
 
 
 MEMORY = """
@@ -230,8 +230,8 @@ def test_memory_does_not_grow_with_the_data(tmp_path, kind):
                     tifffile.imwrite(
                         path / name / f"{i}.tif", array, tile=(256, 256), compression="zlib", photometric="minisblack"
                     )
-        told = subprocess.run(
+        printed = subprocess.run(
             [sys.executable, "-c", MEMORY, path, tmp_path / "cache"], capture_output=True, text=True, check=True
         )
-        peaks[count] = int(told.stdout)
+        peaks[count] = int(printed.stdout)
     assert peaks[50] - peaks[5] < 40 * 2**20, peaks

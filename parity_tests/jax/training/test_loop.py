@@ -111,8 +111,8 @@ def test_an_infinite_gradient_stops_the_run_and_keeps_the_state_before_it(tmp_pa
     settings = EIGHT_STEPS.replace(optimizer="sgd", schedule="constant", learning_rate=1e30, clip=None)
     with pytest.raises(InputError, match=r"not finite in step \d+ \(batch of membranes-\d+\): first in the ") as caught:
         train(WITHOUT_DROPOUT, settings, *data(), tmp_path / "run")
-    told = str(caught.value)
-    step = int(told.split("in step ")[1].split(" ")[0])
+    printed = str(caught.value)
+    step = int(printed.split("in step ")[1].split(" ")[0])
     assert 1 < step <= 8
     states = TrainStateFolder(tmp_path / "run" / "state")
     assert states.latest() == step - 1

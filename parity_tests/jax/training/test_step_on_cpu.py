@@ -79,17 +79,17 @@ def test_steps_of_images_ask_for_long_vectors(monkeypatch, dims, long_vectors):
 
 
 def test_every_layer_that_knows_a_cpu_step_gets_it(monkeypatch):
-    told = []
+    printed = []
     for cls in (Conv, UpConv, BatchNorm):
         call = cls.__call__
-        monkeypatch.setattr(cls, "__call__", lambda self, x, call=call: told.append(self.cpu_step) or call(self, x))
+        monkeypatch.setattr(cls, "__call__", lambda self, x, call=call: printed.append(self.cpu_step) or call(self, x))
     config = preset("paper", widths=(2, 4), dropout=0.0, norm="batch")
     settings = TrainSettings().replace(steps=1, tile=28, batch=1, augmentation=NONE)
     graphdef, state = initial_state(UNet(config, 0), settings)
     step = make_step(graphdef, settings, (28, 28), jnp.zeros(1), jnp.ones(1))
     step(state, np.ones((1, 28, 28, 1), np.float32), np.zeros((1, 28, 28), np.int32))
-    assert len(told) >= 7 + 1 + 6
-    assert all(told)
-    told.clear()
+    assert len(printed) >= 7 + 1 + 6
+    assert all(printed)
+    printed.clear()
     UNet(config, 0)(jnp.ones((1, 28, 28, 1)))
-    assert set(told) == {False}
+    assert set(printed) == {False}

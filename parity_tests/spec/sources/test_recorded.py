@@ -51,15 +51,15 @@ def test_a_transposed_kernel_shows_in_the_output(monkeypatch):
 def test_what_does_not_fit_is_named(name):
     theirs = arrays(name)
     key = next(k for k in reversed(theirs) if theirs[k].ndim > 1 and k not in RECORDED[name]["aliases"])
-    with pytest.raises(InputError, match=r"x\.weight") as told:
+    with pytest.raises(InputError, match=r"x\.weight") as printed:
         imported(name, {**theirs, "x.weight": np.zeros(3, np.float32)})
-    assert "1 not part of this network" in str(told.value)
+    assert "1 not part of this network" in str(printed.value)
     bias = next(k for k in theirs if k.endswith("bias") and k not in RECORDED[name]["aliases"])
-    with pytest.raises(InputError, match="missing") as told:
+    with pytest.raises(InputError, match="missing") as printed:
         imported(name, {k: t for k, t in theirs.items() if k != bias})
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as printed:
         imported(name, {**theirs, key: theirs[key][..., :0]})
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(printed.value)
 
 
 def test_copies_that_differ_are_named():

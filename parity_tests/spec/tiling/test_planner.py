@@ -77,9 +77,9 @@ def test_a_smaller_budget_takes_more_work_and_less_memory():
 
 def test_a_budget_that_is_too_small_names_one_that_is_not():
     config = NARROW["paper"]
-    with pytest.raises(InputError, match=r"the minimum is (\d+) MiB") as told:
+    with pytest.raises(InputError, match=r"the minimum is (\d+) MiB") as printed:
         plan_image(config.geometry, (300, 300), limits=Limits(budget=1000))
-    least = int(str(told.value).split("minimum is ")[1].split(" MiB")[0])
+    least = int(str(printed.value).split("minimum is ")[1].split(" MiB")[0])
     assert plan_image(config.geometry, (300, 300), limits=Limits(budget=least * 2**20)).memory <= least * 2**20
     with pytest.raises(InputError, match="the whole image at once"):
         plan_image(NARROW["same-bilinear"].geometry, (300, 300), limits=Limits(budget=1000))

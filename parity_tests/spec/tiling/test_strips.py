@@ -121,12 +121,12 @@ def test_zeros_for_a_row_that_was_kept_are_seen(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         (CASES["paper"].replace(norm="instance"), "depends on the whole image"),
         (FAMILIES["multiresunet"], "does not support add"),
     ],
 )
-def test_a_network_without_strips_is_refused(config, told):
-    with pytest.raises(InputError, match=told):
+def test_a_network_without_strips_is_refused(config, message):
+    with pytest.raises(InputError, match=message):
         list(plan_strips(config.graph, 100, 8))

@@ -81,10 +81,10 @@ def test_a_missing_an_extra_and_a_misshapen_tensor_are_named(config, data):
             f"with another shape: {path} (",
         ),
     ]
-    for function, given_tensors, told in wrong:
+    for function, given_tensors, message in wrong:
         with pytest.raises(InputError) as caught:
             function(config.graph, given_tensors)
-        assert told in str(caught.value)
+        assert message in str(caught.value)
 
 
 AXES = st.permutations(["O", "I", "H", "W"])

@@ -24,11 +24,11 @@ def refused(capsys, *arguments, code: int = 2) -> str:
     """Runs the command line, which ends with this exit code; its only line on standard error."""
     capsys.readouterr()
     actual = main([str(a) for a in arguments])
-    told = capsys.readouterr()
-    lines = told.err.strip().splitlines()
-    assert actual == code, (actual, told)
+    printed = capsys.readouterr()
+    lines = printed.err.strip().splitlines()
+    assert actual == code, (actual, printed)
     assert len(lines) == 1, lines
     assert lines[0].startswith("unet: ")
-    assert "Traceback" not in told.err
-    assert not told.out.strip()
+    assert "Traceback" not in printed.err
+    assert not printed.out.strip()
     return lines[0]

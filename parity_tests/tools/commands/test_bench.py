@@ -79,7 +79,7 @@ def test_every_contender_runs_or_says_why(bundle, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (("--rounds", "0"), "rounds is 0; it must be at least 1"),
         (("--size", "29"), "nearest valid"),
@@ -87,11 +87,11 @@ def test_every_contender_runs_or_says_why(bundle, tmp_path, monkeypatch):
         (("--out", "no/such/bench.json"), "give a .json file in a folder that exists"),
     ],
 )
-def test_bad_settings_are_reported_before_anything_is_measured(bundle, arguments, told, capsys, monkeypatch):
+def test_bad_settings_are_reported_before_anything_is_measured(bundle, arguments, printed, capsys, monkeypatch):
     def never(*_):
         raise InputError("measured")
 
     monkeypatch.setattr(bench_measure, "measured_peak", never)
     assert main(["bench", str(bundle.folder), *arguments]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert told in line
+    assert printed in line

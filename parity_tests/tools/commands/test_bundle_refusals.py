@@ -54,7 +54,7 @@ ONNX_FILES = {
 @pytest.mark.parametrize("case", ONNX_FILES)
 @pytest.mark.parametrize("command", ["check", "predict"])
 def test_a_file_that_is_no_sound_model_is_refused(case, command, work, capsys):
-    change, told = ONNX_FILES[case]
+    change, message = ONNX_FILES[case]
     content = (work / "bundle" / "model.onnx").read_bytes()
     if change is None:
         from unet_export import emit_onnx, onnx_bytes
@@ -69,7 +69,7 @@ def test_a_file_that_is_no_sound_model_is_refused(case, command, work, capsys):
     line = refused(capsys, command, work / "bundle", *more)
     import re
 
-    assert re.search(told, line), line
+    assert re.search(message, line), line
     assert not (work / "out.tif").exists()
 
 
@@ -108,9 +108,9 @@ MANIFESTS = {
 
 @pytest.mark.parametrize("case", MANIFESTS)
 def test_a_manifest_that_is_wrong_is_refused(case, work, capsys):
-    change, told = MANIFESTS[case]
+    change, message = MANIFESTS[case]
     change(work / "bundle")
-    assert told in refused(capsys, "check", work / "bundle")
+    assert message in refused(capsys, "check", work / "bundle")
 
 
 IMAGES = {
@@ -124,19 +124,19 @@ IMAGES = {
 @pytest.mark.parametrize("case", IMAGES)
 @pytest.mark.parametrize("command", ["check", "predict"])
 def test_an_image_that_the_network_cannot_take_is_refused(case, command, work, capsys):
-    array, told = IMAGES[case]
+    array, message = IMAGES[case]
     photometric = "rgb" if array.ndim == 3 else "minisblack"
     tifffile.imwrite(work / "image.tif", array, photometric=photometric)
     if command == "check":
         line = refused(capsys, "check", work / "bundle", "--images", work / "image.tif")
     else:
         line = refused(capsys, "predict", work / "bundle", work / "image.tif", "-o", work / "out.tif")
-    assert told in line
+    assert message in line
     assert not (work / "out.tif").exists()
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (np.zeros((0, 40, 40, 1), np.uint8), "have no pixels"),
         (np.zeros((40, 40, 1), np.uint8), "3 axes"),
@@ -145,8 +145,8 @@ def test_an_image_that_the_network_cannot_take_is_refused(case, command, work, c
         (np.full((1, 40, 40, 1), np.nan, np.float32), "only NaN"),
     ],
 )
-def test_an_array_that_the_network_cannot_take_is_refused(written, images, told):
-    with pytest.raises(InputError, match=told):
+def test_an_array_that_the_network_cannot_take_is_refused(written, images, message):
+    with pytest.raises(InputError, match=message):
         load(written / "bundle", "onnx")(images)
 
 

@@ -16,8 +16,8 @@ def test_a_wrong_network_fails_the_check(checkpoint, tmp_path, monkeypatch, caps
 
     monkeypatch.setitem(pointwise.ACTIVATIONS, "relu", lambda x: x.clamp(min=-1e-3))
     assert main(["check", str(checkpoint), "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert {f["runtime"] for f in told["findings"] if f["ok"] is False} == {"torch"}
+    printed = json.loads(capsys.readouterr().out)
+    assert {f["runtime"] for f in printed["findings"] if f["ok"] is False} == {"torch"}
 
 
 @pytest.mark.parametrize(

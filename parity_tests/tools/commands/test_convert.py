@@ -54,9 +54,9 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(form, limit, tmp_path
     capsys.readouterr()
     with files_of_at_most(limit):
         assert main(["convert", str(tmp_path / "source"), str(dest), "--to", form]) == 1
-    told = capsys.readouterr().err.strip()
-    assert told.startswith("unet: cannot write")
-    assert "\n" not in told
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("unet: cannot write")
+    assert "\n" not in message
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
@@ -121,9 +121,9 @@ def test_convert_prunes_a_supervised_unetpp(tmp_path, capsys):
     x = np.random.default_rng(0).normal(size=(1, 16, 24, 1)).astype(np.float32)
     wanted = whole.config.graph.activations(whole.tensors, x, keep=("heads.1",))["heads.1"]
     np.testing.assert_array_equal(cut.config.graph.forward(cut.tensors, x), wanted)
-    for folder, level, told in (("whole", 4, "cannot prune to level 4"), ("cut", 1, "needs deep_supervision")):
+    for folder, level, message in (("whole", 4, "cannot prune to level 4"), ("cut", 1, "needs deep_supervision")):
         assert unet("convert", tmp_path / folder, tmp_path / "none", "--prune", level) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     checkpoint_of(PROBABILISTIC).save(tmp_path / "other")
     assert unet("convert", tmp_path / "other", tmp_path / "none", "--prune", 1) == 2
     assert "this network is 'probabilistic-unet'" in capsys.readouterr().err

@@ -55,9 +55,9 @@ def test_the_command_names_the_layer_where_checkpoints_part(folders, capsys, tmp
     write_stack(tmp_path / "image.png", picture)
     arguments = ["--image", str(tmp_path / "image.png"), "--json", "-o", str(tmp_path / "d.png")]
     assert main(["diff", str(folders / "a"), str(folders / "b"), *arguments]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert (told["same"], told["dtype"]) == (False, "float64")
-    assert told["first_forward"]["name"] == "decoder.1.block.conv1"
+    message = json.loads(capsys.readouterr().out)
+    assert (message["same"], message["dtype"]) == (False, "float64")
+    assert message["first_forward"]["name"] == "decoder.1.block.conv1"
     assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
     assert main(["diff", str(folders / "a"), str(folders / "b"), "--tolerance", "10"]) == 0
 
@@ -84,7 +84,7 @@ def test_onnx_is_blamed_for_a_wrong_node(folders, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nowhere"], "no checkpoint at"),
         (["a", "rgb"], "different channels"),
@@ -95,12 +95,12 @@ def test_onnx_is_blamed_for_a_wrong_node(folders, capsys, monkeypatch):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_bad_input_is_one_line_and_exit_code_2(folders, capsys, monkeypatch, arguments, told):
+def test_bad_input_is_one_line_and_exit_code_2(folders, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(folders)
     assert main(["diff", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("unet: ")
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -116,7 +116,7 @@ DEEP = preset("unet++-deep", widths=(3, 4), in_channels=1)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "code", "told"),
+    ("one", "other", "code", "message"),
     [
         (DEEP, preset("unet++", widths=(3, 4, 5), in_channels=1), 1, "diverges first at"),
         (DEEP, preset("m-net", widths=(3, 4, 5), in_channels=1), 2, "no module has the same path on both sides"),
@@ -124,14 +124,14 @@ DEEP = preset("unet++-deep", widths=(3, 4), in_channels=1)
     ],
     ids=["alike", "foreign", "sizes"],
 )
-def test_diff_of_two_networks(one, other, code, told, tmp_path, capsys):
+def test_diff_of_two_networks(one, other, code, message, tmp_path, capsys):
     """Of other depths, families and size grids."""
     checkpoint_of(one).save(tmp_path / "a")
     checkpoint_of(other).save(tmp_path / "b")
     for folders in ("ab", "ba"):
         assert unet("diff", *(tmp_path / folder for folder in folders)) == code
         printed = capsys.readouterr()
-        assert told in (printed.err if code == 2 else printed.out)
+        assert message in (printed.err if code == 2 else printed.out)
 
 
 def test_a_plot_is_not_replaced_unasked(folders, tmp_path, capsys):

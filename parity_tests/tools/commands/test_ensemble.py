@@ -31,17 +31,17 @@ def folds(tmp_path):
 
 def test_folds_become_one_checkpoint(folds, tmp_path, capsys):
     assert main(["ensemble", str(folds), "-o", str(tmp_path / "e"), "--licence", "cc0-1.0"]) == 0
-    told = capsys.readouterr()
-    assert "the mean of these 3 networks (U-Net, " in told.out
-    assert "each member normalises images by its own" in told.err
+    printed = capsys.readouterr()
+    assert "the mean of these 3 networks (U-Net, " in printed.out
+    assert "each member normalises images by its own" in printed.err
     found = Checkpoint.load(tmp_path / "e")
     for number, fold in enumerate((1, 2, 10)):  # by number, not by letter
         own = Checkpoint.load(folds / f"fold-{fold}/best")
         np.testing.assert_array_equal(found.tensors[f"members.{number}.head.weight"], own.tensors["head.weight"])
     assert "license: cc0-1.0" in (tmp_path / "e/README.md").read_text()
     assert main(["ensemble", *(str(folds / f"fold-{i}") for i in (1, 2, 10)), "-o", str(tmp_path / "f"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["members"] == [str(folds / f"fold-{i}/best") for i in (1, 2, 10)]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["members"] == [str(folds / f"fold-{i}/best") for i in (1, 2, 10)]
     assert Checkpoint.load(tmp_path / "f").digest() == found.digest()
 
 

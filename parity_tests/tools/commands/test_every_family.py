@@ -58,6 +58,6 @@ def test_every_command_takes_every_family(name, tmp_path, capsys):
 def test_demo(name, tmp_path, capsys):
     """Two steps prove nothing of the training, but everything else must hold."""
     unet("demo", "--preset", name, "--steps", 2, "--out", tmp_path / "demo", "--json")
-    told = json.loads(capsys.readouterr().out)
-    assert [f for f in told["findings"] if f["ok"] is False] == []
+    printed = json.loads(capsys.readouterr().out)
+    assert [f for f in printed["findings"] if f["ok"] is False] == []
     assert (tmp_path / "demo" / "report.html").exists()

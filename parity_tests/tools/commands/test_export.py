@@ -15,7 +15,7 @@ from .refusals import RTX, point, refused
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (("--precision", "int8"), "int8 must be calibrated"),
         (("--precision", "fp8"), "--calibrate DATA"),
@@ -28,10 +28,10 @@ from .refusals import RTX, point, refused
         (("--name", "cells", "--to", "cpp"), "--name is for the models for Triton in a bundle"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(arguments, told, work, capsys):
+def test_settings_that_contradict_each_other_are_refused(arguments, printed, work, capsys):
     before = sorted(p.name for p in work.iterdir())
     line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False", *arguments)
-    assert told in line
+    assert printed in line
     assert sorted(p.name for p in work.iterdir()) == before, "no partial bundle"
 
 
@@ -51,7 +51,7 @@ def test_a_checkpoint_with_nan_weights(work, capsys):
 
 @pytest.mark.skipif(not RTX, reason="tensorrt_rtx is not installed; pip install 'unet-twins[tensorrt-rtx]'")
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (("--compute-capabilities", "90"), "TensorRT for RTX builds for"),
         (("--compute-capabilities", "75", "--precision", "bf16"), "75 has no bf16"),
@@ -60,9 +60,9 @@ def test_a_checkpoint_with_nan_weights(work, capsys):
         (("--timing-cache", "no/such/folder/cache"), "cannot write no/such/folder/cache: there is no folder"),
     ],
 )
-def test_engines_that_cannot_be_built(arguments, told, work, capsys):
+def test_engines_that_cannot_be_built(arguments, printed, work, capsys):
     line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "True", *arguments)
-    assert told in line
+    assert printed in line
     assert not (work / "new").exists()
 
 

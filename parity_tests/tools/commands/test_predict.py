@@ -65,11 +65,11 @@ def test_a_folder_of_images_gives_one_line_with_the_share_of_each_class(checkpoi
         write_stack(tmp_path / "in" / f"{name}.png", np.full((1, 40, 40, 1), 90, np.uint8))
     rest = ["-o", str(tmp_path / "out"), "--overlay"]
     assert main(["predict", str(checkpoint), str(tmp_path / "in"), *rest]) == 0
-    told = capsys.readouterr().err.splitlines()
-    assert [line for line in told if "→" in line] == [told[-1]]
-    assert told[-1].startswith(f"3 of 3 images → {tmp_path / 'out'} (")
+    printed = capsys.readouterr().err.splitlines()
+    assert [line for line in printed if "→" in line] == [printed[-1]]
+    assert printed[-1].startswith(f"3 of 3 images → {tmp_path / 'out'} (")
     shares = np.bincount(read_labels(tmp_path / "out" / "b.png").ravel(), minlength=2) / 1600
-    assert f"{shares[1]:.1%}" in told[-1]
+    assert f"{shares[1]:.1%}" in printed[-1]
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [f"{name}{ending}.png" for name in "abc" for ending in ("-overlay", "")]
 

@@ -60,12 +60,12 @@ BAD = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_bad_input_is_one_line_and_leaves_nothing(what, case, tmp_path, capsys):
-    flags, told = BAD[what]
+    flags, printed = BAD[what]
     (tmp_path / "in.npy.old.npy").write_bytes(b"old")
     before = sorted(tmp_path.iterdir())
     assert main([*case[2], *(f.format(tmp=tmp_path) for f in flags)]) == 2
     error = capsys.readouterr().err
-    assert told in error.replace("\n", " ")
+    assert printed in error.replace("\n", " ")
     assert "Traceback" not in error
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "in.npy.old.npy").read_bytes() == b"old"

@@ -70,9 +70,9 @@ def test_a_case_that_is_refused_keeps_no_other_from_its_result(tmp_path, capsys)
         (images / f"bad_{number:04d}.nii.gz").write_bytes(b"not NIfTI")
     command = ["predict", str(model), str(images), "-o", str(tmp_path / "out"), "--runtime", "torch", "--json"]
     assert main(command) == 2
-    told = capsys.readouterr()
-    assert "1 of 2 failed: bad;" in told.err
-    assert {r["case"]: "error" in r for r in json.loads(told.out)["images"]} == {"bad": True, "case": False}
+    printed = capsys.readouterr()
+    assert "1 of 2 failed: bad;" in printed.err
+    assert {r["case"]: "error" in r for r in json.loads(printed.out)["images"]} == {"bad": True, "case": False}
     np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "out/case.nii.gz").dataobj).T, stored.labels)
     assert main([*command, "--skip-existing"]) == 2
     assert "case.nii" not in capsys.readouterr().out

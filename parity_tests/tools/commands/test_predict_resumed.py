@@ -52,8 +52,8 @@ def test_shards_and_resuming_give_the_same_bytes(case, flags, tmp_path, monkeypa
         assert not parts.exists(), "a part looks whole"
     capsys.readouterr()
     assert main([*command, "-o", str(parts)]) == 0
-    told = json.loads(capsys.readouterr().out)["images"][0]
-    assert 0 < told["computed"] < told["tiles"]
+    printed = json.loads(capsys.readouterr().out)["images"][0]
+    assert 0 < printed["computed"] < printed["tiles"]
     if flags == ["--strips"]:  # a later start sees other blocks of a convolution, which may round otherwise
         assert np.abs(np.load(parts) - np.load(calm)).max() <= 1e-6 * np.abs(np.load(calm)).max()
     else:

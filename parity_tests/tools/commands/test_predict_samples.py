@@ -49,15 +49,15 @@ def test_predict_draws_samples_as_pages(probabilistic, capsys):
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (("--samples", 2, "--augment", "flips"), "--samples cannot be combined"),
         (("--samples", 2, "--shard", "1/2"), "--samples cannot be combined"),
         (("--samples", -1), "neither may be negative"),
     ],
 )
-def test_predict_refuses(probabilistic, capsys, more, told):
+def test_predict_refuses(probabilistic, capsys, more, message):
     folder = probabilistic
     assert unet("predict", folder / "checkpoint", folder / "image.png", "-o", folder / "a.tif", *more) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (folder / "a.tif").exists()

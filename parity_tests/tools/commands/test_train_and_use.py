@@ -30,11 +30,11 @@ def test_training_tells_what_it_does(data, tmp_path, monkeypatch, capsys):
     flags += ["--recipe", "none"]
     assert main(["train", str(data), "--out", str(tmp_path / "run"), *flags]) == 0
     lines = capsys.readouterr().err.splitlines()
-    told = (
+    printed = (
         r"U-Net, \d+ parameters, on \d+ x .+; 3 image\(s\) for training, 1 for validation; a step has "
         r"1 tile\(s\) of 36x36"
     )
-    assert re.fullmatch(told, lines[0])
+    assert re.fullmatch(printed, lines[0])
     assert lines[1] == f"{data}: 2 classes: background, foreground"
     assert lines[2] == "validation: 1 of 4 images, the last sixth (d)"
     assert lines[3] == "files: 8 paired, 0 left out"

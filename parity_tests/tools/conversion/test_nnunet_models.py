@@ -16,7 +16,7 @@ from ...fixtures.sources.nnunet_plans import plans
 from ...fixtures.sources.recorded import arrays
 
 
-def model_folder(folder, told, folds=2):
+def model_folder(folder, printed, folds=2):
     for fold in range(folds):
         (folder / f"fold_{fold}").mkdir(parents=True)
         weights = {key: torch.from_numpy(t) for key, t in arrays("nnunet_plain_2d", fold).items()}
@@ -29,7 +29,7 @@ def model_folder(folder, told, folds=2):
             "inference_allowed_mirroring_axes": (0, 1),
         }
         torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
-    (folder / "plans.json").write_text(json.dumps(told))
+    (folder / "plans.json").write_text(json.dumps(printed))
     (folder / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "b": 2, "a": 1}}))
 
 
@@ -59,7 +59,7 @@ def test_a_trained_model_folder_there_and_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "printed"),
     [
         ({"strides": [[1, 1], [2, 2], [2, 2], [1, 2]]}, "the plans have strides"),
         ({"n_conv_per_stage": [2, 2, 2, 3]}, "the plans have n_conv_per_stage"),
@@ -67,18 +67,20 @@ def test_a_trained_model_folder_there_and_back(tmp_path):
         ({"nonlin": "torch.nn.GELU"}, "activation is GELU"),
     ],
 )
-def test_plans_of_another_network_are_reported(changes, told, tmp_path, capsys):
+def test_plans_of_another_network_are_reported(changes, printed, tmp_path, capsys):
     model_folder(tmp_path / "model", plans(**changes), folds=1)
     assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 2
     message = capsys.readouterr().err.strip()
-    assert told in message
+    assert printed in message
     assert "\n" not in message
     assert not (tmp_path / "ours").exists()
 
 
-@pytest.mark.parametrize("told", [{}, {"configurations": {"2d": 3}}, {"configurations": {"2d": {"architecture": 3}}}])
-def test_plans_that_are_none_are_reported(told, tmp_path, capsys):
-    model_folder(tmp_path / "model", {"x": 1} | told, folds=1)
+@pytest.mark.parametrize(
+    "printed", [{}, {"configurations": {"2d": 3}}, {"configurations": {"2d": {"architecture": 3}}}]
+)
+def test_plans_that_are_none_are_reported(printed, tmp_path, capsys):
+    model_folder(tmp_path / "model", {"x": 1} | printed, folds=1)
     assert main(["convert", str(tmp_path / "model"), str(tmp_path / "ours")]) == 2
     message = capsys.readouterr().err.strip()
     assert "the plans" in message

@@ -119,7 +119,7 @@ def test_a_package_and_ours(name, built, tmp_path):
 def test_what_is_recorded_is_what_the_packages_give(built):
     """recorded.json is the script's output: names, shapes, and float64 outputs within rounding."""
     fresh = json.loads((built / "recorded.json").read_text())
-    for name, told in fresh.items():
+    for name, printed in fresh.items():
         kept = RECORDED[name]
-        assert {k: v for k, v in told.items() if k != "sample"} == {k: v for k, v in kept.items() if k != "sample"}
-        np.testing.assert_allclose(told["sample"], kept["sample"], rtol=1e-9, atol=1e-12)
+        assert {k: v for k, v in printed.items() if k != "sample"} == {k: v for k, v in kept.items() if k != "sample"}
+        np.testing.assert_allclose(printed["sample"], kept["sample"], rtol=1e-9, atol=1e-12)

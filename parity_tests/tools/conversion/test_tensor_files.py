@@ -45,9 +45,9 @@ def test_a_pickle_that_would_run_a_command_is_refused_and_nothing_runs(kind, tmp
     else:
         torch.save(values, path, _use_new_zipfile_serialization=kind == "zip")
     assert main(["convert", str(path), str(tmp_path / "ours")]) == 2
-    told = capsys.readouterr().err.strip()
-    assert "no code in it was run" in told
-    assert "\n" not in told
+    printed = capsys.readouterr().err.strip()
+    assert "no code in it was run" in printed
+    assert "\n" not in printed
     assert not mark.exists()
     assert not (tmp_path / "ours").exists()
     with open(tmp_path / "proof.pkl", "wb") as file:  # it is a real one: pickle itself runs it
@@ -70,9 +70,9 @@ def test_a_foreign_pth_is_one_line(case, tmp_path, capsys):
     values, words = FOREIGN[case]
     torch.save(values, tmp_path / "w.pth")
     assert main(["convert", str(tmp_path / "w.pth"), str(tmp_path / "ours")]) == 2
-    told = capsys.readouterr().err.strip()
-    assert words in told
-    assert "\n" not in told
+    printed = capsys.readouterr().err.strip()
+    assert words in printed
+    assert "\n" not in printed
 
 
 HALVES = {
@@ -88,9 +88,9 @@ HALVES = {
 def test_half_of_a_checkpoint_names_what_is_missing(gone, tmp_path, capsys):
     torch.save({key: t for key, t in state().items() if gone not in key}, tmp_path / "w.pth")
     assert main(["convert", str(tmp_path / "w.pth"), str(tmp_path / "ours")]) == 2
-    told = capsys.readouterr().err.strip()
-    assert "\n" not in told
-    assert HALVES[gone] in told
+    printed = capsys.readouterr().err.strip()
+    assert "\n" not in printed
+    assert HALVES[gone] in printed
     assert not (tmp_path / "ours").exists()
 
 

@@ -63,12 +63,12 @@ def test_the_calibrated_checkpoint_scores_better_and_segments_alike(kind, few, t
 def test_it_says_what_it_did_and_what_it_was_fitted_to(few, tmp_path, capsys):
     folder = save(tmp_path / "model")
     assert main(["evaluate", str(folder), "synthetic", "--calibrate", str(tmp_path / "new")]) == 0
-    told = capsys.readouterr()
-    assert "temperature " in told.err
-    assert "the checkpoint with calibrated probabilities" in told.err
-    assert "only if the network was not trained on them" in told.err
-    assert "ece" in told.out
-    assert "nll" in told.out
+    printed = capsys.readouterr()
+    assert "temperature " in printed.err
+    assert "the checkpoint with calibrated probabilities" in printed.err
+    assert "only if the network was not trained on them" in printed.err
+    assert "ece" in printed.out
+    assert "nll" in printed.out
     assert (
         main(["evaluate", str(folder), "synthetic", "--calibrate", str(tmp_path / "new"), "--subset", "validation"])
         == 0

@@ -78,9 +78,9 @@ def test_of_many_images_each_failure_is_reported_once(checkpoint, workers, tmp_p
     assert main([*command, "-o", str(tmp_path / "near")]) == 2
     capsys.readouterr()
     assert main([*command, "-o", str(tmp_path / "far"), "--dask", workers.scheduler.address]) == 2
-    told = capsys.readouterr().err
-    assert told.count("07.npy: cannot be read") == 1
-    assert "1 of 30 failed: " in told
+    printed = capsys.readouterr().err
+    assert printed.count("07.npy: cannot be read") == 1
+    assert "1 of 30 failed: " in printed
     assert files(tmp_path / "far") == files(tmp_path / "near")
     assert len(files(tmp_path / "far")) == 29
 

@@ -35,12 +35,12 @@ COMMAND = ["predict", "ck", "a.npy", "b.npy", "c.npy", "-o", "out", "--runtime",
 
 def test_one_that_is_refused_keeps_no_other_from_its_result(home, capsys):
     assert main([*COMMAND, "--json"]) == 2
-    told = capsys.readouterr()
-    records = json.loads(told.out)["images"]
+    printed = capsys.readouterr()
+    records = json.loads(printed.out)["images"]
     assert [("error" in r, r["image"]) for r in records] == [(False, "a.npy"), (True, "b.npy"), (False, "c.npy")]
     assert "NaN" in records[1]["error"]
-    assert told.err.count("NaN") == 1
-    assert "1 of 3 failed: b.npy;" in told.err
+    assert printed.err.count("NaN") == 1
+    assert "1 of 3 failed: b.npy;" in printed.err
     assert sorted(p.name for p in (home / "out").iterdir()) == ["a.npy", "c.npy"]
 
 

@@ -60,5 +60,5 @@ def drawn(figure) -> list[str]:
         for b, other in list(zip(boxes, texts, strict=True))[i + 1 :]:
             apart = a.x1 <= b.x0 + 2 or b.x1 <= a.x0 + 2 or a.y1 <= b.y0 + 6 or b.y1 <= a.y0 + 6
             assert apart, (one.get_text(), other.get_text())
-    told = [t.get_text() for t in texts]
-    return told + [line for text in told for line in text.split("\n")]
+    printed = [t.get_text() for t in texts]
+    return printed + [line for text in printed for line in text.split("\n")]

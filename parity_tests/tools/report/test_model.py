@@ -11,7 +11,7 @@ pytest.importorskip("jinja2")
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"image": np.zeros((4, 4), np.float32)}, "image is float32"),
         ({"image": np.zeros((4, 4, 2), np.uint8)}, r"give uint8 \(H, W\) or \(H, W, 3\)"),
@@ -20,7 +20,7 @@ pytest.importorskip("jinja2")
         ({"probability": np.zeros((4, 4), int)}, "probability is int64 .* give floats"),
     ],
 )
-def test_examples_are_checked(change, told):
+def test_examples_are_checked(change, message):
     good = {"image": np.zeros((4, 4), np.uint8), "label": None, "prediction": np.zeros((4, 4), np.uint8)}
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         Example("x", **{**good, **change})

@@ -23,19 +23,19 @@ def test_the_picture_of_a_network_that_is_no_u(name):
     boxes = [p for p in figure.axes[0].patches if isinstance(p, Rectangle)]
     assert len(boxes) == len(folded(values["blocks"]))
     assert len({(round(p.get_x(), 3), round(p.get_y(), 3)) for p in boxes}) == len(boxes)
-    told = {text.get_text() for text in figure.axes[0].texts}
-    assert ("layers ×2" in told) == (name == "transunet")
+    printed = {text.get_text() for text in figure.axes[0].texts}
+    assert ("layers ×2" in printed) == (name == "transunet")
 
 
 @pytest.mark.parametrize("levels", range(2, 8))
 def test_network_of_any_depth(levels):
     config = preset("paper", widths=(8, 16, 32, 64, 128, 256, 512)[:levels])
     size = config.geometry.grid().above(800)
-    told = drawn(plot_network(facts(config, (size, size))))
-    assert [f"crop {n}" in told for n in config.geometry.crops()] == [True] * (levels - 1)
-    assert f"{size}²" in told
-    assert told.count("16") >= 3  # encoder.1 twice; the concatenation of decoder's last level
-    assert f"{config.graph.parameter_count:,} parameters" in told
+    printed = drawn(plot_network(facts(config, (size, size))))
+    assert [f"crop {n}" in printed for n in config.geometry.crops()] == [True] * (levels - 1)
+    assert f"{size}²" in printed
+    assert printed.count("16") >= 3  # encoder.1 twice; the concatenation of decoder's last level
+    assert f"{config.graph.parameter_count:,} parameters" in printed
 
 
 def test_network_of_one_level():
@@ -53,8 +53,8 @@ def test_network_of_one_level():
     ],
 )
 def test_network_of_other_kinds(name, size, changes, expected):
-    told = drawn(plot_network(facts(preset(name, **changes), size)))
-    assert set(expected) <= set(told)
+    printed = drawn(plot_network(facts(preset(name, **changes), size)))
+    assert set(expected) <= set(printed)
 
 
 def test_network_that_is_no_u():

@@ -23,7 +23,7 @@ from .reports import HOSTILE, bare, check, example, text, tree
 
 
 def test_page_is_well_formed_and_holds_the_numbers(report, page):
-    told = text(page)
+    printed = text(page)
     for number in (
         "120,690", "235.7 M", "235,671,328",
         "94.13%", "78.03%", "88.71%", "25.00%", "1.3e-6", "3.1e-15", "99.9999%", "1e-12",
@@ -33,7 +33,7 @@ def test_page_is_well_formed_and_holds_the_numbers(report, page):
         "no NVIDIA GPU here", "ONNX Runtime float32; 2 of 2 checks pass, 1 not run", "positive: cell",
         "unet demo --out 'a folder' --seed 7", "learning_rate 0.002 augmentation.mirror yes ignore –",
     ):  # fmt: skip
-        assert number in told, number
+        assert number in printed, number
     layers = [e for e in tree(page).iter() if e.get("id") == "layers"]
     assert len(list(layers[0].iter("{http://www.w3.org/1999/xhtml}tr"))) == len(report.facts["layers"]) + 2
 
@@ -84,10 +84,10 @@ def test_verdicts_are_words(report, page):
     assert "Every parity check that ran passed." in text(page)
     assert "not run" in text(page)
     failed = bare(parity=[*report.parity, check("PyTorch", "float32", math.nan, 1e-5, False)])
-    told = text(render(failed))
-    assert "A parity check failed." in told
-    assert "FAIL" in told
-    assert "not finite PyTorch float32; 2 of 3 checks pass" in told
+    printed = text(render(failed))
+    assert "A parity check failed." in printed
+    assert "FAIL" in printed
+    assert "not finite PyTorch float32; 2 of 3 checks pass" in printed
     assert report.passed is True
     assert failed.passed is False
     assert bare(parity=report.parity[2:]).passed is None

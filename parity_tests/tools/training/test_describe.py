@@ -34,7 +34,7 @@ def folder_of(path, dtype, values, count=6):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "flags", "told"),
+    ("dtype", "flags", "message"),
     [
         (
             np.uint8,
@@ -50,11 +50,11 @@ def folder_of(path, dtype, values, count=6):
         (np.uint8, ["--labels", "instance"], "(labels read as numbers of objects): 2 classes: background, foreground"),
     ],
 )
-def test_training_says_how_it_reads_the_labels(dtype, flags, told, tmp_path, capsys, monkeypatch):
+def test_training_says_how_it_reads_the_labels(dtype, flags, message, tmp_path, capsys, monkeypatch):
     without_training(monkeypatch)
     data = folder_of(tmp_path / "data", dtype, (0, 1, 2))
     assert main(["train", str(data), "--out", str(tmp_path / "run"), *FLAGS, *flags]) == STOPPED
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_many_classes_are_named_by_their_first():
@@ -68,31 +68,31 @@ def test_a_network_of_classes_is_not_scored_on_numbers_of_objects(tmp_path, caps
     Checkpoint(config, random_tensors(config.graph, 0, np.float32), DataSpec((0.5,), (0.2,))).save(tmp_path / "ck")
     evaluate = ["evaluate", str(tmp_path / "ck"), str(data), "--runtime", "jax", "--json"]
     assert main(evaluate) == 2
-    told = capsys.readouterr().err
-    assert "pass --labels semantic" in told
-    assert "number objects of one class, the network predicts 3" in told
+    message = capsys.readouterr().err
+    assert "pass --labels semantic" in message
+    assert "number objects of one class, the network predicts 3" in message
     assert main([*evaluate, "--labels", "semantic"]) == 0
     assert json.loads(capsys.readouterr().out)["data"].endswith("(labels read as class indices)")
 
 
-def told(config=NARROW, training=None, validation=None, **changes):
+def message(config=NARROW, training=None, validation=None, **changes):
     made = split(membranes(6, 40, 0))
     return list(warnings(config, TWO_STEPS.replace(**changes), training or made[0], validation or made[1]))
 
 
 def test_what_cannot_come_of_a_run_is_reported():
-    assert told() == []
+    assert message() == []
     made = membranes(2, 40, 0)
     empty = replace(made, labels=tuple(np.zeros_like(label) for label in made.labels))
-    assert told(training=empty) == ["class 1 (cell) has no pixel in the training part: the network cannot learn it"]
-    assert told(validation=empty) == [
+    assert message(training=empty) == ["class 1 (cell) has no pixel in the training part: the network cannot learn it"]
+    assert message(validation=empty) == [
         "class 1 (cell) has no pixel in the validation part: it has no score and does not choose best/"
     ]
     flat = tuple(np.full_like(image, 77) for image in made.images)
-    assert told(training=replace(made, images=flat)) == [
+    assert message(training=replace(made, images=flat)) == [
         "every training image is constant, so nothing can be learnt from them"
     ]
-    assert told(training=replace(made, images=(flat[0], made.images[1]))) == []
+    assert message(training=replace(made, images=(flat[0], made.images[1]))) == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_cannot_come_of_a_run_is_reported():
     ],
 )
 def test_batch_norm_of_one_tile_is_reported(norm, batch, accumulate, warned):
-    found = told(NARROW.replace(norm=norm, norm_groups=2), batch=batch, accumulate=accumulate)
+    found = message(NARROW.replace(norm=norm, norm_groups=2), batch=batch, accumulate=accumulate)
     assert any("batch norm sees one tile at a time" in line for line in found) == warned
 
 

@@ -46,9 +46,9 @@ def test_all_folds_in_turn_then_their_scores(tmp_path, capsys):
     assert run_folds(asked(tmp_path), runs) == 0
     first = tmp_path / "runs/fold-1/run.json"
     assert runs.calls == [(1, False, "1/3", None), (2, False, "2/3", first), (3, False, "3/3", first)]
-    told = capsys.readouterr()
-    assert "0.7000 ± 0.1000" in told.out
-    assert f"unet ensemble {tmp_path / 'runs'} -o" in told.err
+    printed = capsys.readouterr()
+    assert "0.7000 ± 0.1000" in printed.out
+    assert f"unet ensemble {tmp_path / 'runs'} -o" in printed.err
     record = json.loads((tmp_path / "runs/folds.json").read_text())
     assert record["scores"]["iou"]["folds"] == pytest.approx([0.6, 0.7, 0.8])  # of the best checkpoints, not the last
     assert run_folds(asked(tmp_path, json=True), runs) == 0
@@ -65,8 +65,8 @@ def test_the_same_command_goes_on_after_an_interruption(tmp_path, capsys):
     again = Runs()
     assert run_folds(asked(tmp_path), again) == 0
     assert [call[:3] for call in again.calls] == [(2, True, "2/3"), (3, False, "3/3")]
-    assert "fold 1 of 3:" in (told := capsys.readouterr().err)
-    assert "with its own settings" in told
+    assert "fold 1 of 3:" in (printed := capsys.readouterr().err)
+    assert "with its own settings" in printed
     assert (tmp_path / "runs/folds.json").exists()
 
 

@@ -41,17 +41,17 @@ def in_processes(count, out):
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     commands = [[sys.executable, "-c", PROCESS, *map(str, (port, count, i, out))] for i in range(count)]
     processes = [subprocess.Popen(c, stderr=subprocess.PIPE, text=True, env=environment) for c in commands]
-    told = [p.communicate(timeout=300)[1] for p in processes]
-    return [p.returncode for p in processes], told
+    printed = [p.communicate(timeout=300)[1] for p in processes]
+    return [p.returncode for p in processes], printed
 
 
 @pytest.mark.slow
 def test_what_fails_in_the_first_process_ends_all(tmp_path):
     (tmp_path / "last").write_text("in the way of the first checkpoint")
-    codes, told = in_processes(2, tmp_path)
-    assert codes == [1, 1], told
-    assert "last" in told[0].splitlines()[-1]
-    assert told[1].splitlines()[-1] == "unet: process 0 failed; see its log"
+    codes, printed = in_processes(2, tmp_path)
+    assert codes == [1, 1], printed
+    assert "last" in printed[0].splitlines()[-1]
+    assert printed[1].splitlines()[-1] == "unet: process 0 failed; see its log"
 
 
 @pytest.mark.slow
@@ -59,8 +59,8 @@ def test_two_processes_train_as_one(tmp_path):
     logs = {}
     for count in (1, 2):
         out = tmp_path / str(count)
-        codes, told = in_processes(count, out)
-        assert codes == [0] * count, told
+        codes, printed = in_processes(count, out)
+        assert codes == [0] * count, printed
         logs[count] = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         assert (out / "best" / "model.safetensors").exists()
     losses = {count: [r["loss"] for r in log if "loss" in r] for count, log in logs.items()}

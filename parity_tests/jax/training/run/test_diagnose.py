@@ -47,12 +47,12 @@ def named(config, layer):
     size = tuple(grid.above(8) + grid.step for grid in config.geometry.grids)
     images = jax.random.normal(jax.random.key(0), (1, *size, config.in_channels), jnp.float32)
     labels = jnp.zeros((1, *config.geometry.output_shape(size)), jnp.int32)
-    told = first_not_finite(
+    printed = first_not_finite(
         graphdef, settings, state["params"], state["stats"], images, labels, None, jax.random.key(0)
     )
-    assert told.where.startswith("the gradient of ")
-    assert not told.weights_too_large
-    return told.where.removeprefix("the gradient of ").rpartition(".")[0]
+    assert printed.where.startswith("the gradient of ")
+    assert not printed.weights_too_large
+    return printed.where.removeprefix("the gradient of ").rpartition(".")[0]
 
 
 @pytest.mark.parametrize(

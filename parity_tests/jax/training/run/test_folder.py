@@ -99,8 +99,8 @@ def test_a_run_goes_on_with_its_own_recipe_or_not_at_all(home, capsys):
     before, again = stored(home / "run"), ["train", "--out", "run", "--resume", "--no-report", "--json", "--steps"]
     capsys.readouterr()
     assert main([*again, "3", *modern]) == 2
-    told = capsys.readouterr().err
-    assert "run was trained with batch 1, not 4; resume it with the same setting, or leave the setting out" in told
+    message = capsys.readouterr().err
+    assert "run was trained with batch 1, not 4; resume it with the same setting, or leave the setting out" in message
     assert main([*again, "3", *paper]) == 0
     after = stored(home / "run")
     assert after["network"] == before["network"]

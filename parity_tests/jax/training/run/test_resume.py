@@ -74,8 +74,8 @@ def whole(tmp_path_factory, cache):
     """The uninterrupted run."""
     out = tmp_path_factory.mktemp("whole") / "run"
     process = start(cache, out)
-    told = finish(process)
-    assert process.returncode == 0, told
+    printed = finish(process)
+    assert process.returncode == 0, printed
     return out
 
 
@@ -88,8 +88,8 @@ def wait_for(process, records):
 def resumed(cache, out, whole):
     """To the end; then everything is as in the uninterrupted run."""
     process = start(cache, out)
-    told = finish(process)
-    assert process.returncode == 0, told
+    printed = finish(process)
+    assert process.returncode == 0, printed
     assert weights(out) == weights(whole)
     assert scores(out) == scores(whole)
     assert (out / "best" / "model.safetensors").read_bytes() == (whole / "best" / "model.safetensors").read_bytes()
@@ -119,10 +119,10 @@ def test_on_a_gpu_a_run_is_repeated_to_the_bit_by_deterministic_kernels(tmp_path
     asked = {"JAX_PLATFORMS": "cuda", "XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
     for name in ("one", "other"):
         process = start(cache, tmp_path / name, **asked, JAX_COMPILATION_CACHE_DIR="")
-        told = finish(process)
-        if "Unable to initialize backend 'cuda'" in told:
+        printed = finish(process)
+        if "Unable to initialize backend 'cuda'" in printed:
             pytest.skip("this JAX has no CUDA")
-        assert process.returncode == 0, told
+        assert process.returncode == 0, printed
     assert weights(tmp_path / "one") == weights(tmp_path / "other")
 
 
@@ -142,9 +142,9 @@ def test_killed_stopped_and_on_a_full_disk_it_is_resumed_to_the_bit(tmp_path, ca
     first = start(cache, out)
     wait_for(first, 2)
     first.send_signal(signal.SIGTERM)
-    told = finish(first)
-    assert first.returncode == 128 + signal.SIGTERM, told
-    assert "stopping: the step at hand is finished" in told
+    printed = finish(first)
+    assert first.returncode == 128 + signal.SIGTERM, printed
+    assert "stopping: the step at hand is finished" in printed
     states = TrainStateFolder(out / "state")
     at = states.latest()
     states.close()
@@ -152,10 +152,10 @@ def test_killed_stopped_and_on_a_full_disk_it_is_resumed_to_the_bit(tmp_path, ca
     assert begun < at < 40
 
     full = start(cache, out, NO_LARGE_FILES="1")
-    told = finish(full)
-    assert full.returncode == 2, told
-    assert "cannot write" in told
-    assert "Traceback" not in told
+    printed = finish(full)
+    assert full.returncode == 2, printed
+    assert "cannot write" in printed
+    assert "Traceback" not in printed
     states = TrainStateFolder(out / "state")
     assert states.latest() == at
     states.close()

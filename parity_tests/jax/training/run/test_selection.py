@@ -28,9 +28,11 @@ SCORES = [{"iou": 0.5, "v_rand": 0.7}, {"iou": 0.6, "v_rand": 0.9}, {"iou": 0.8,
 
 @pytest.mark.parametrize(("select", "wanted"), [("auto", 1), ("iou", 2)])
 def test_best_is_what_the_measure_says(select, wanted, tmp_path, monkeypatch):
-    told, asked = iter(SCORES), []
+    printed, asked = iter(SCORES), []
     monkeypatch.setattr(
-        unet_jax.training.evaluator, "measure", lambda run, c, d, v, objects, *more: asked.append(objects) or next(told)
+        unet_jax.training.evaluator,
+        "measure",
+        lambda run, c, d, v, objects, *more: asked.append(objects) or next(printed),
     )
     result = train(WITHOUT_DROPOUT, SETTINGS.replace(select=select), *split(DATA), tmp_path / "run")
     assert result.best == SCORES[wanted]

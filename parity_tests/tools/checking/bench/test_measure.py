@@ -21,7 +21,7 @@ model name\t: another
 
 
 @pytest.mark.parametrize(
-    ("told", "name"),
+    ("printed", "name"),
     [
         (CPUS, "x86_64 (AMD EPYC, family 25 model 17)"),
         ("processor\t: 0\nmodel name\t: ARMv8: a core\n", "x86_64 (ARMv8: a core)"),
@@ -30,10 +30,10 @@ model name\t: another
         (None, "x86_64"),
     ],
 )
-def test_the_processor_is_named_as_far_as_the_system_tells(told, name, tmp_path, monkeypatch):
+def test_the_processor_is_named_as_far_as_the_system_tells(printed, name, tmp_path, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    if told is not None:
-        (tmp_path / "cpuinfo").write_text(told)
+    if printed is not None:
+        (tmp_path / "cpuinfo").write_text(printed)
     assert processor(tmp_path / "cpuinfo") == name
 
 

@@ -99,9 +99,9 @@ def test_a_disk_that_is_full_ends_only_tensorboard(tmp_path, why, monkeypatch, c
     else:
         pytest.skip("needs /dev/full, a file that is always full, as Linux has it")
     assert run(tmp_path) == 0
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert told.endswith(f"tensorboard: {why}; continuing without TensorBoard\n")
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert printed.endswith(f"tensorboard: {why}; continuing without TensorBoard\n")
 
 
 def test_a_disk_that_is_full_at_the_end_is_a_note_too(tmp_path, monkeypatch, capsys):
