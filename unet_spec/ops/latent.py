@@ -84,16 +84,20 @@ def check_noise(graph: Iterable[Node], images: int, noise: np.ndarray) -> str:
     return node.name
 
 
+MOST_SAMPLES = 10_000
+"""Each of them is a segmentation: a larger number is a mistake, and its noise may take all memory."""
+
+
 def draw_noise(graph: Iterable[Node], samples: int, *seed: int) -> np.ndarray:
     """(samples, features) float32, standard normal.
 
     Args:
         graph: graph of a network with a latent variable.
-        samples: how many hypotheses to draw, at least 1.
+        samples: how many hypotheses to draw, 1 to 10,000.
         seed: one number or several, at least 0; the same ones give the same noise.
 
     Raises:
-        InputError: no latent variable, or a number below its minimum.
+        InputError: no latent variable, or a number out of its range.
 
     Example:
         >>> from unet_spec import preset
@@ -102,6 +106,8 @@ def draw_noise(graph: Iterable[Node], samples: int, *seed: int) -> np.ndarray:
     """
     if samples < 1 or min(seed) < 0:
         raise InputError(f"samples is {samples} and seed {min(seed)}; they must be at least 1 and 0")
+    if samples > MOST_SAMPLES:
+        raise InputError(f"samples is {samples}; at most {MOST_SAMPLES} can be drawn")
     node = noise_input(graph)
     noise = np.random.default_rng(seed).standard_normal((samples, node.op.channels() if node else 0), np.float32)
     check_noise(graph, 1, noise)

@@ -21,3 +21,17 @@ def test_noise_is_checked_and_repeats():
         check_noise(graph, 2, noise)
     with pytest.raises(InputError, match="no latent variable"):
         draw_noise(preset("sa-unet").graph, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "seed", "words"),
+    [
+        (0, 0, "samples is 0"),
+        (1, -1, "seed -1"),
+        (10_001, 0, "samples is 10001; at most 10000"),
+        (10**50, 0, "at most"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(samples, seed, words):
+    with pytest.raises(InputError, match=words):
+        draw_noise(PROBABILISTIC.graph, samples, seed)
