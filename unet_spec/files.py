@@ -241,6 +241,7 @@ def parse_bytes(text: str) -> int:
         2147483648
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
-    if not match or not float(match[1]):
+    amount = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < amount < math.inf:
         raise InputError(f"{text!r} is not an amount of memory; write, for example, 500MiB or 2GiB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    return int(amount)

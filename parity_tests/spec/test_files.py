@@ -11,7 +11,7 @@ import pytest
 
 from unet_spec import InputError, files
 from unet_spec.errors import OutputError
-from unet_spec.files import exchange, format_bytes, leftovers, replacing_folder, write_files, writing
+from unet_spec.files import exchange, format_bytes, leftovers, parse_bytes, replacing_folder, write_files, writing
 
 from ..fixtures.full_disk import files_of_at_most
 
@@ -19,6 +19,13 @@ from ..fixtures.full_disk import files_of_at_most
 def test_amounts_are_readable():
     assert format_bytes(1610612736) == "1.50 GiB"
     assert format_bytes(5242881) == "6 MiB"
+
+
+def test_amounts_are_read():
+    assert [parse_bytes(text) for text in ("2GiB", "500M", "1.5 g", "1")] == [2**31, 500 * 2**20, 3 * 2**29, 1]
+    for text in ("much", "0", "9" * 400, f"{'9' * 305} TiB"):  # the last two are more than a float holds
+        with pytest.raises(InputError, match="is not an amount of memory"):
+            parse_bytes(text)
 
 
 def test_what_a_killed_process_left_is_recognised_by_its_exact_name(tmp_path):
