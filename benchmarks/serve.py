@@ -96,20 +96,38 @@ def serving_triton(python: Path, bundle: Path) -> Iterator[Server]:
     """Runs Triton on the CPU. Raises RuntimeError where it does not start."""
     port = _free_port()
     command = [str(python), "examples/triton_server/serve_cpu.py", str(bundle), "--port", str(port)]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said)
+    with _started(command, port, "Triton", "/v2/models/unet/ready") as server:
+        yield server
+
+
+@contextmanager
+def _started(
+    command: list[str],
+    port: int,
+    name: str,
+    ready: str,
+    environment: dict[str, str] | None = None,
+    strict: bool = False,
+) -> Iterator[Server]:
+    """A running server, once it answers the path `ready`; it is ended afterwards. Raises RuntimeError if it does not
+    start within two minutes and, where `strict`, if it has printed a traceback by its end."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
         server = Server(port, process.pid)
         try:
             end = time.monotonic() + 120
-            while not _answers(server, "/v2/models/unet/ready"):
+            while not _answers(server, ready):
                 if process.poll() is not None or time.monotonic() > end:
-                    said.seek(0)
-                    raise RuntimeError(f"Triton did not start: {said.read()[-2000:]}")
-                time.sleep(0.2)
+                    output.seek(0)
+                    raise RuntimeError(f"{name} did not start: {output.read()[-2000:]}")
+                time.sleep(0.1)
             yield server
         finally:
             process.terminate()
             process.wait(60)
+        output.seek(0)
+        if strict and "Traceback" in (text := output.read()):
+            raise RuntimeError(f"{name} printed a traceback: {text}")
 
 
 def _free_port() -> int:
@@ -124,26 +142,11 @@ def serving(bundles: str, **limits: str) -> Iterator[Server]:
     port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "--app-dir", "examples/serve", "serve:app", "--port", str(port)]
     environment = os.environ | {"UNET_BUNDLES": bundles} | limits
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=said)
-        server = Server(port, process.pid)
-        try:
-            end = time.monotonic() + 120
-            while not _answers(server):
-                if process.poll() is not None or time.monotonic() > end:
-                    said.seek(0)
-                    raise RuntimeError(f"the service did not start: {said.read()}")
-                time.sleep(0.1)
-            yield server
-        finally:
-            process.terminate()
-            process.wait(60)
-        said.seek(0)
-        if "Traceback" in (text := said.read()):
-            raise RuntimeError(f"the service printed a traceback: {text}")
+    with _started(command, port, "the service", "/health", environment, strict=True) as server:
+        yield server
 
 
-def _answers(server: Server, path: str = "/health") -> bool:
+def _answers(server: Server, path: str) -> bool:
     try:
         return server.ask("GET", path)[0] == 200
     except OSError:

@@ -93,7 +93,7 @@ def network_of(dataset: Dataset, widths: tuple[int, ...]) -> NetworkConfig:
 
 
 def train_run(parts: Parts, config: NetworkConfig, settings: TrainSettings, run: Path) -> None:
-    """Trains into a run folder, or goes on with what it holds. Raises InputError if that is another run."""
+    """Trains into a run folder, or continues the run in it. Raises InputError if that is another run."""
     result = train(config, settings, parts.training, parts.validation, run, resume=(run / "run.json").exists())
     if result.stop_signal is not None:
         raise InputError("stopped; the same command goes on from there")

@@ -61,7 +61,7 @@ def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
         InputError, match="its weights are already too large: start a new run with a lower learning_rate"
     ):
         train(PAPER, wild, *data(), tmp_path / "run")
-    with pytest.raises(InputError, match="its weights are already too large"):  # as was told
+    with pytest.raises(InputError, match="its weights are already too large"):
         train(PAPER, wild.replace(learning_rate=1e-3, clip=1.0), *data(), tmp_path / "run", resume=True)
     # What huge steps have left is finite, yet nothing to learn from; a run that only just failed is.
     train(PAPER, wild.replace(steps=1, learning_rate=1e-3), *data(), tmp_path / "mild")
