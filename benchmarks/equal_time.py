@@ -18,12 +18,10 @@ processor time of a run.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +52,7 @@ from unet_tools.cli import use_large_pages
 from unet_tools.console import notes, print_table, warnings_as_notes
 
 from .ablation import MEASURES, VIEWS
+from .process import check_jobs, run_each
 from .record import record_of, start, write_record
 
 NO_SETTINGS, PLAIN = "no settings", "plain"
@@ -200,31 +199,8 @@ def _crop(
     return made[0], made[1]
 
 
-def run_all(args: Args, keys: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each run and its result, in the order in which they finish; each in a new process, on one core."""
-    context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
-    with context.Manager() as manager, ProcessPoolExecutor(args.jobs, context, max_tasks_per_child=1) as pool:
-        cores = manager.Queue()
-        for core in sorted(os.sched_getaffinity(0), reverse=True)[: args.jobs]:
-            cores.put(core)
-        coming = {pool.submit(_pinned, args, key, cores): key for key in keys}
-        yield from ((coming[done], done.result()) for done in as_completed(coming))
-
-
-def _pinned(args: Args, key: dict[str, Any], cores: Any) -> dict[str, Any]:
-    """One run, on a core that no other run uses meanwhile."""
-    core = cores.get()
-    try:
-        os.sched_setaffinity(0, {core})  # before JAX and PyTorch start their threads
-        return run_one(args, key)
-    finally:
-        cores.put(core)
-
-
 def main(args: Args) -> int:
-    cores = len(os.sched_getaffinity(0))
-    if not 1 <= args.jobs <= cores:
-        raise InputError(f"--jobs is {args.jobs}; it must lie in 1 … {cores}, the cores of this machine")
+    check_jobs(args.jobs)
     training, validation = split(open_data(args.data), args.validate)
     document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
     name = Path(args.data).name
@@ -233,7 +209,7 @@ def main(args: Args) -> int:
         raise InputError(f"{args.out} is of {document['data']}, not of {about}; give another --out")
     document = record_of("equal_time", data=about) | {"runs": document["runs"]}
     keys = [key for key in wanted(args) if not any(key.items() <= run.items() for run in document["runs"])]
-    for key, found in run_all(args, keys):
+    for key, found in run_each(run_one, args, keys, args.jobs):
         document["runs"].append(key | found)
         write_record(args.out, document)
         with writing(args.out.with_suffix(".md")) as temporary:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import operator
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 from unet_spec import InputError
@@ -73,3 +75,41 @@ def _serve(pipe: Any, make: Callable[..., Callable[..., Any]], arguments: tuple[
             pipe.send((False, function(made, *given)))
         except Exception as e:
             pipe.send((True, f"{type(e).__name__}: {e}"))
+
+
+def check_jobs(jobs: int) -> None:
+    """Raises InputError: the machine has fewer cores than `jobs`."""
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= jobs <= cores:
+        raise InputError(f"--jobs is {jobs}; it must lie in 1 … {cores}, the cores of this machine")
+
+
+def run_each(
+    function: Callable[[Any, Any], Any], args: Any, keys: Sequence[Any], jobs: int
+) -> Iterator[tuple[Any, Any]]:
+    """Each key and `function(args, key)`, in the order in which the calls end.
+
+    Each call runs in a new process, on one core that no other call uses at that time.
+
+    Args:
+        function: a function of a module; it, `args` and `keys` must be picklable.
+        args: the first argument of every call.
+        keys: the second argument of each call.
+        jobs: number of calls at the same time, at most the number of cores.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has threads may hang
+    with context.Manager() as manager, ProcessPoolExecutor(jobs, context, max_tasks_per_child=1) as pool:
+        cores = manager.Queue()
+        for core in sorted(os.sched_getaffinity(0), reverse=True)[:jobs]:
+            cores.put(core)
+        coming = {pool.submit(_pinned, function, args, key, cores): key for key in keys}
+        yield from ((coming[done], done.result()) for done in as_completed(coming))
+
+
+def _pinned(function: Callable[[Any, Any], Any], args: Any, key: Any, cores: Any) -> Any:
+    core = cores.get()
+    try:
+        os.sched_setaffinity(0, {core})  # before JAX and PyTorch start their threads
+        return function(args, key)
+    finally:
+        cores.put(core)

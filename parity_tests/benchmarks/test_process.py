@@ -5,7 +5,7 @@ import platform
 
 import pytest
 
-from benchmarks.process import Apart, run_apart
+from benchmarks.process import Apart, check_jobs, run_apart, run_each
 from unet_spec import InputError
 
 
@@ -55,3 +55,15 @@ def test_a_contestant_that_cannot_be_made_says_so():
 def test_a_function_runs_apart():
     assert run_apart(os.getpid) != os.getpid()
     assert run_apart(platform.machine) == platform.machine()
+
+
+def where(factor, key):
+    return factor * key, len(os.sched_getaffinity(0)), os.getpid()
+
+
+def test_each_call_has_a_core_and_a_process():
+    results = dict(run_each(where, 10, [1, 2], 1))
+    assert {key: value[:2] for key, value in results.items()} == {1: (10, 1), 2: (20, 1)}
+    assert len({value[2] for value in results.values()} | {os.getpid()}) == 3
+    with pytest.raises(InputError, match=r"--jobs is 0; it must lie in 1 …"):
+        check_jobs(0)

@@ -1,6 +1,6 @@
 """Objects of a large image: synthetic nuclei, touching in groups, from probabilities to labels and a table.
 
-    python -m benchmarks.objects -o benchmarks/results/objects/nuclei.json [--size 20000] [--memory 3GiB]
+    python -m benchmarks.objects.large -o benchmarks/results/objects/nuclei.json [--size 20000] [--memory 3GiB]
 
 The probabilities are drawn window by window and never exist whole; the time of drawing is left out, so that the rest is
 that of the objects alone. Times are wall-clock.
@@ -26,7 +26,7 @@ from unet_data.objects.table import measure_objects, write_table
 from unet_spec.files import parse_bytes
 from unet_tools.console import notes
 
-from .record import record_of, start, write_record
+from ..record import record_of, start, write_record
 
 PITCH = 58
 """Pixels between the nuclei of a grid, from which each is moved by up to a quarter; some come to touch."""
@@ -99,7 +99,7 @@ def main(args: Args) -> int:
         seconds["table"] = time.perf_counter() - began
         sizes = {path.name: path.stat().st_size for path in Path(folder).iterdir() if path.is_file()}
     record = record_of(
-        "objects",
+        "objects.large",
         size=args.size,
         objects=labels.count,
         block=labels.blocks.side,
@@ -114,4 +114,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    start("objects", Args, main, __doc__)
+    start("objects.large", Args, main, __doc__)
