@@ -147,6 +147,13 @@ def _number(text: str) -> Any:
             return text  # refused by its setting
 
 
+def is_for_objects(data: DataSpec, config: NetworkConfig) -> bool:
+    """Whether a network was trained to separate objects: object settings are stored with it, it has a class called
+    "border", or it predicts distances."""
+    named = config.classes > 2 and BORDER in [name.lower() for name in data.class_names[1:]]
+    return not data.overlapping and (data.objects is not None or config.distance_head or named)
+
+
 def settings_for(data: DataSpec, config: NetworkConfig, asked: ObjectSettings | None = None) -> ObjectSettings:
     """How objects are made of a network's probabilities: as asked for, as stored with it, or the defaults for its
     classes, of which one may be called "border".

@@ -15,8 +15,11 @@ _EXTRAS = {
 }
 
 
-def model_card(manifest: dict[str, Any], parity: dict[str, Any], extras: Sequence[str] = ()) -> str:
-    """Markdown, from the manifest, the parity record and the names of further files; it adds nothing to those."""
+def model_card(
+    manifest: dict[str, Any], parity: dict[str, Any], extras: Sequence[str] = (), objects: bool = False
+) -> str:
+    """Markdown, from the manifest, the parity record, the names of further files and whether the repository for Triton
+    has a step that separates objects; it adds nothing to those."""
     layout = "(N, H, W, C)" if manifest["config"].get("spatial_dims", 2) == 2 else "(N, D, H, W, C)"
     return "\n".join(
         [
@@ -37,7 +40,7 @@ def model_card(manifest: dict[str, Any], parity: dict[str, Any], extras: Sequenc
             "",
             "## Files",
             "",
-            *_files(manifest),
+            *_files(manifest, objects),
             "",
             "## Error against the reference",
             "",
@@ -115,7 +118,7 @@ def _tiling(tiling: dict[str, Any]) -> str:
     return f"tiles of {tile} every {stride} pixels, the border mirrored, reproduce the whole image exactly."
 
 
-def _files(manifest: dict[str, Any]) -> Iterator[str]:
+def _files(manifest: dict[str, Any], objects: bool) -> Iterator[str]:
     for entry in manifest["precisions"]:
         kept = [*entry["kept_float32"], *entry["kept_for_builder"]]
         exempt = f"; in float32: {', '.join(kept)}." if kept else "."
@@ -137,7 +140,12 @@ def _files(manifest: dict[str, Any]) -> Iterator[str]:
         )
     yield (
         "- `triton/`: a model repository for NVIDIA Triton: the input is an 8-bit image of any size, "
-        "the outputs are labels and probabilities."
+        "the outputs are labels and probabilities"
+        + (
+            ", and numbered objects with their classes; the server's Python needs `pip install unet-twins`."
+            if objects
+            else "."
+        )
     )
     yield "- `golden.npz`: a test image, the network's input and the expected logits."
     yield "- `manifest.json`, `parity.json`: the same facts for programs, and the SHA-256 of every file."

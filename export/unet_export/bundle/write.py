@@ -23,7 +23,7 @@ from ..reference import FLOAT32_BOUND, compare, default_golden_image, reference_
 from ..runtimes.onnx_runtime import OnnxRuntime
 from ..serving.repository import FOLDER as TRITON
 from ..serving.repository import checked_name
-from ..serving.triton import NAME, write_repository
+from ..serving.triton import NAME, object_step, write_repository
 from ..tensorrt.child import Progress
 from ..tensorrt.settings import EngineSettings
 from .describe import describe, describe_fused
@@ -52,6 +52,8 @@ class BundleSettings:
             its engines, contain.
         licence: Licence of the weights, stated in the bundle.
         name: Name of the network in the bundle's model repository for Triton, `triton/`.
+        triton_objects: Whether this repository has a step that separates objects. None: if object settings are stored
+            with the network, it has a class "border", or it predicts distances.
 
     Example:
         >>> from unet_export import BundleSettings, EngineSettings
@@ -65,6 +67,7 @@ class BundleSettings:
     fused_steps: Sequence[Step] = ()
     licence: str | None = None
     name: str = NAME
+    triton_objects: bool | None = None
 
 
 def write_bundle(
@@ -93,7 +96,8 @@ def write_bundle(
         progress: Called by the engine builder with (phase, step, steps).
 
     Raises:
-        InputError: If `folder` holds anything but a bundle, the name is invalid, weights are not finite, the golden
+        InputError: If `folder` holds anything but a bundle, the name is invalid, objects are requested for classes that
+            overlap or stored object settings do not fit the network, weights are not finite, the golden
             image does not suit the network, an engine was requested and cannot be built, ONNX Runtime is further from
             the reference than `reference.FLOAT32_BOUND`, or a precision changes more labels than
             `precision.formats.AGREEMENT` allows.
@@ -110,6 +114,7 @@ def write_bundle(
     check_target(path)
     checked_name(settings.name)
     config, data = checkpoint.config, checkpoint.data
+    objects = object_step(config, data, settings.triton_objects)
     steps = check_steps(settings.fused_steps)
     sizes = settings.engine_settings.sizes(config.geometry)
     sizes[1].check(config)
@@ -134,13 +139,14 @@ def write_bundle(
         parity = _parity(new, checkpoint, variants, built, *golden)
         _write_json(new / PARITY, parity)
         plans = [(record, new / ENGINES / record.file) for record in built.engines]
-        write_repository(new / TRITON, config, data, new / ONNX, plans, settings.name)
+        write_repository(new / TRITON, config, data, new / ONNX, plans, settings.name, objects is not None)
         profile = sizes if built.engines or built.fused else None
         fused = describe_fused(checkpoint, sources[-1], steps, built.fused) if steps else None
         manifest = describe(checkpoint, variants, built.engines, profile, fused, settings.licence)
         for name, text in (extras or {}).items():
             (new / name).write_text(text, encoding="utf-8")
-        (new / CARD).write_text(model_card(manifest, parity, tuple(extras or ())), encoding="utf-8")
+        card = model_card(manifest, parity, tuple(extras or ()), objects is not None)
+        (new / CARD).write_text(card, encoding="utf-8")
         files = sorted(p for p in new.rglob("*") if p.is_file())
         files = sorted([*files, write_sbom(new, manifest, files)])
         manifest["files"] = {

@@ -50,7 +50,7 @@ def add_models(source: Path, repository: Path) -> list[str]:
     Raises:
         InputError: the repository has a model of one of these names; then nothing is added.
     """
-    names = sorted((path.name for path in source.iterdir()), key=lambda name: (_names_others(source / name), name))
+    names = sorted((path.name for path in source.iterdir()), key=lambda name: (_rank(source / name), name))
     check_free(repository, names)
     for name in names:
         with replacing_folder(repository / name, lambda path: check_free(path.parent, [path.name])) as new:
@@ -58,9 +58,10 @@ def add_models(source: Path, repository: Path) -> list[str]:
     return names
 
 
-def _names_others(model: Path) -> bool:
+def _rank(model: Path) -> int:
+    """The order in which models are added: an ensemble names any others, a model in Python may name networks."""
     text = (model / "config.pbtxt").read_text(encoding="utf-8")
-    return 'platform: "ensemble"' in text or 'backend: "python"' in text
+    return 2 if 'platform: "ensemble"' in text else 1 if 'backend: "python"' in text else 0
 
 
 def _linked(source: str, target: str) -> None:

@@ -7,6 +7,7 @@ triton/
   unet_network_tensorrt/   TensorRT: only where the bundle holds an engine of `tensorrt`, which Triton runs (an engine
                            of TensorRT for RTX it does not); then unet_tensorrt/ is the ensemble with it
   unet_postprocess/        ONNX Runtime: cut to the image; labels and probabilities
+  unet_objects/            Python backend: objects; only of networks that were trained to separate them, or on request
 """
 
 from __future__ import annotations
@@ -15,22 +16,41 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unet_spec import DataSpec, NetworkConfig
+from unet_data.objects.settings import is_for_objects
+from unet_spec import DataSpec, InputError, NetworkConfig
 from unet_spec.ops import noise_input
 
 from ..onnx.emitter import IR_VERSION, OPSET, save_onnx
 from ..onnx.fused import LABELS, PREPARED, PROBABILITIES, label_channels, postprocess_model, preprocess_model
 from ..onnx.ops import INPUT, OUTPUT
 from ..tensorrt.engine_record import EngineRecord
+from .objects import CLASSES, OBJECTS, ObjectStep
 from .repository import Word, checked_name, place, tensor, write_model
 
 NAME = "unet"
 _BATCH = 16
 
+_MODEL = '''"""Separates and numbers objects; `pip install unet-twins` into the server's Python."""
+
+from pathlib import Path
+
+try:
+    from unet_export.serving.objects import TritonModel
+except ImportError as e:
+    raise ImportError(
+        f"{Path(__file__).parent}: {e}; pip install unet-twins into the server's Python, or export with "
+        "--triton-objects False"
+    ) from None
+
+
+class TritonPythonModel(TritonModel):
+    folder = Path(__file__).parent
+'''
+
 
 def model_names(name: str) -> list[str]:
     """The models that a network of this name may have in a repository."""
-    parts = ("preprocess", "network", "postprocess", "tensorrt", "network_tensorrt")
+    parts = ("preprocess", "network", "postprocess", "objects", "tensorrt", "network_tensorrt")
     return [name, *(f"{name}_{part}" for part in parts)]
 
 
@@ -41,10 +61,23 @@ def write_repository(
     onnx: Path,
     engines: Sequence[tuple[EngineRecord, Path]],
     name: str = NAME,
+    objects: bool | None = None,
 ) -> None:
-    """Writes `folder`. onnx: the float32 model; engines: those of the bundle, with their paths; name: the ensemble's,
-    and the beginning of its parts' names. Raises InputError where it is no name."""
+    """Writes a model repository.
+
+    Args:
+        folder: where to write it.
+        config, data: the network.
+        onnx: the float32 model.
+        engines: those of the bundle, with their paths.
+        name: the ensemble's, and the beginning of its parts' names.
+        objects: whether the ensemble separates objects, too. None: if the network was trained for it.
+
+    Raises:
+        InputError: the name is none, or the classes overlap, or the stored object settings do not fit the network.
+    """
     checked_name(name)
+    step = object_step(config, data, objects)
     dims = config.spatial_dims
     free = [-1] * dims
     image = tensor(INPUT, "TYPE_UINT8", [*free, config.in_channels])
@@ -61,6 +94,10 @@ def write_repository(
     smallest = [config.in_channels, *(config.geometry.grid(a).minimum for a in range(dims))]
     version = write_model(folder, f"{name}_network", _model("onnxruntime", network, [logits], smallest))
     place(onnx, version / "model.onnx")
+    if step is not None:
+        found = [tensor(OBJECTS, "TYPE_UINT32", free), tensor(CLASSES, "TYPE_INT64", [-1])]
+        _write_object_step(folder, f"{name}_objects", step, [logits, image], found)
+        results += found
     _write_ensemble(folder, name, name, f"{name}_network", [image], results)
 
     served = next(((r, path) for r, path in engines if r.backend == "tensorrt"), None)
@@ -72,6 +109,28 @@ def write_repository(
     body = _model("tensorrt", network, [logits], usual, batch)
     place(path, write_model(folder, f"{name}_network_tensorrt", body) / "model.plan")
     _write_ensemble(folder, name, f"{name}_tensorrt", f"{name}_network_tensorrt", [image], results, batch)
+
+
+def object_step(config: NetworkConfig, data: DataSpec, asked: bool | None = None) -> ObjectStep | None:
+    """The step that separates objects. asked: None: if the network was trained to separate them.
+
+    Raises InputError where the classes overlap, or the stored object settings do not fit the network.
+    """
+    if not (is_for_objects(data, config) if asked is None else asked):
+        return None
+    try:
+        return ObjectStep.of_network(config, data)
+    except InputError as e:
+        raise InputError(f"no objects for Triton: {e}; or leave them out (triton_objects False)") from None
+
+
+def _write_object_step(folder: Path, name: str, step: ObjectStep, inputs: list[dict], outputs: list[dict]) -> None:
+    body: dict[str, Any] = {"backend": "python", "max_batch_size": _BATCH, "input": inputs, "output": outputs}
+    # Each instance is a process: more of them separate the objects of several requests at once.
+    body["instance_group"] = {"kind": Word("KIND_CPU"), "count": 1}
+    version = write_model(folder, name, body)
+    (version / "model.py").write_text(_MODEL, encoding="utf-8")
+    step.save(version)
 
 
 def _model(
@@ -97,6 +156,8 @@ def _write_ensemble(
         _step(network, {INPUT: PREPARED}, {OUTPUT: OUTPUT}),
         _step(f"{name}_postprocess", {OUTPUT: OUTPUT, INPUT: INPUT}, {LABELS: LABELS, PROBABILITIES: PROBABILITIES}),
     ]
+    if any(output["name"] == OBJECTS for output in outputs):
+        steps.append(_step(f"{name}_objects", {OUTPUT: OUTPUT, INPUT: INPUT}, {OBJECTS: OBJECTS, CLASSES: CLASSES}))
     body = {"platform": "ensemble", "max_batch_size": batch, "input": inputs, "output": outputs}
     version = write_model(folder, own, {**body, "ensemble_scheduling": {"step": steps}})
     (version / "ensemble").write_text("Triton wants a folder per version.\n", encoding="utf-8")

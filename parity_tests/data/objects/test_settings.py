@@ -3,7 +3,7 @@
 import pytest
 
 from unet_data import ObjectSettings
-from unet_data.objects.settings import settings_for
+from unet_data.objects.settings import is_for_objects, settings_for
 from unet_spec import DataSpec, InputError, preset
 
 TWO, THREE = preset("same"), preset("same", out_channels=3)
@@ -93,3 +93,14 @@ def test_the_number_of_axes_of_a_spacing():
     with pytest.raises(InputError, match="2 axes"):
         ObjectSettings(spacing=(5, 1, 1)).steps(2)
     assert ObjectSettings(spacing=(5, 1, 1), reach=48).halo(3) == (11, 49, 49)
+
+
+def test_which_networks_are_for_objects():
+    plain, stored = DataSpec(class_names=("background", "cell")), DataSpec(objects=ObjectSettings().to_dict())
+    assert not is_for_objects(plain, TWO)
+    assert is_for_objects(stored, TWO)
+    assert is_for_objects(plain, TWO.replace(distance_head=True))
+    assert is_for_objects(DataSpec(class_names=("background", "cell", "Border")), THREE)
+    assert not is_for_objects(DataSpec(class_names=("border", "cell", "x")), THREE)
+    overlapping = DataSpec(class_names=("a", "b"), overlapping=True, objects=ObjectSettings().to_dict())
+    assert not is_for_objects(overlapping, TWO)

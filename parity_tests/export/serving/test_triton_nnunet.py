@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -23,33 +21,7 @@ from unet_spec import InputError
 
 from ...fixtures.nnunet_cases import SPACING, Stored
 from .protobuf import parse
-
-
-class Tensor:
-    def __init__(self, name, values):
-        self.name, self.values = name, values
-
-    def as_numpy(self):
-        return self.values
-
-
-class Response:
-    def __init__(self, output_tensors=(), error=None):
-        self.outputs, self.printed = {t.name: t for t in output_tensors}, error
-
-    def has_error(self):
-        return self.printed is not None
-
-    def error(self):
-        return self.printed
-
-
-class Error:
-    def __init__(self, message):
-        self.text = message
-
-    def message(self):
-        return self.text
+from .python_backend import Error, Response, Tensor, load_model, stand_in
 
 
 class Request:
@@ -80,31 +52,15 @@ def served(tmp_path, monkeypatch):
         save_onnx(emit_onnx(checkpoint.config, checkpoint.tensors), bundles[-1] / "model.onnx")
         write_repository(bundles[-1] / "triton", checkpoint.config, checkpoint.data, bundles[-1] / "model.onnx", ())
     write_nnunet_repository(tmp_path / "triton", stored.plans, bundles)
-    utils = ModuleType("triton_python_backend_utils")
-    vars(utils).update(
-        Tensor=Tensor,
-        InferenceResponse=Response,
-        InferenceRequest=Request,
-        TritonError=Error,
-        PreferredMemory=lambda kind, device: None,
-        TRITONSERVER_MEMORY_CPU=0,
-        get_input_tensor_by_name=lambda request, name: request.inputs[name],
-        get_output_tensor_by_name=lambda response, name: response.outputs[name],
-    )
-    monkeypatch.setitem(sys.modules, utils.__name__, utils)
+    stand_in(monkeypatch, InferenceRequest=Request)
     monkeypatch.setattr(Request, "repository", tmp_path / "triton", raising=False)
     return tmp_path / "triton", stored
 
 
 def ask(repository, image, spacing=SPACING, name="nnunet"):
     """One request to model.py, loaded from where Triton loads it."""
-    spec = importlib.util.spec_from_file_location("model", repository / name / "1" / "model.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    model = module.TritonPythonModel()
-    model.initialize({"model_name": name})
     given = {"image": Tensor("image", image), "spacing": Tensor("spacing", np.array(spacing))}
-    (response,) = model.execute([SimpleNamespace(inputs=given)])
+    (response,) = load_model(repository, name).execute([SimpleNamespace(inputs=given)])
     return response
 
 

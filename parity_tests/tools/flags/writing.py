@@ -199,6 +199,7 @@ EXPORT = Command(
             {"add_models": "called", "add_models.source": "BUNDLE/triton", "add_models.repository": "models",
              "check_free": "called", "check_free.repository": "models"},
         ),
+        "--triton-objects": ("False", {"write_bundle.settings.triton_objects": False}),
         "--profile": ("latency", _engine(profile="latency")),
         "--compute-capabilities": ("86 89", _engine(compute_capabilities=("86", "89"))),
         "--workspace-mib": ("64", _engine(workspace_mib=64)),

@@ -91,6 +91,10 @@ class Args:
     triton: Path | None = None
     """A model repository to add the bundle's models for Triton to, so that one server has several networks. A name that
     it already has is refused."""
+    triton_objects: bool | None = None
+    """Whether the bundle's ensemble for Triton also numbers objects, by a step in Python that needs unet-twins in the
+    server. Default: if object settings are stored with the network, it has a class "border", or it predicts
+    distances."""
     sign: str | None = None
     """Sign the bundle with a private key (a PEM file, elliptic curve), or with sigstore, by an account's identity and
     an internet connection. unet check --verify verifies the signature."""
@@ -109,6 +113,8 @@ def run(args: Args) -> int:
     if given := args.package.given():
         raise InputError(f"{given} needs --to; a bundle has no place for it")
     plans = find_plans(args.checkpoint)
+    if plans is not None and args.triton_objects:
+        raise InputError(f"{args.checkpoint}: nnU-Net's model for Triton gives labels; leave out --triton-objects")
     if plans is not None and plans.folds != (".",):
         return _export_folds(args, plans)
     if args.triton is not None:
@@ -120,7 +126,8 @@ def run(args: Args) -> int:
 
 
 def _of_triton(args: Args) -> str | None:
-    return "--name" if args.name is not None else "--triton" if args.triton is not None else None
+    given = {"--name": args.name, "--triton": args.triton, "--triton-objects": args.triton_objects}
+    return next((flag for flag, value in given.items() if value is not None), None)
 
 
 def _add_to_server(args: Args) -> None:
@@ -175,7 +182,15 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
         bundle = write_bundle(
             checkpoint,
             args.out,
-            BundleSettings(args.precision, args.engines, engine, args.bake, args.licence, args.name or NAME),
+            BundleSettings(
+                args.precision,
+                args.engines,
+                engine,
+                args.bake,
+                args.licence,
+                args.name or NAME,
+                False if plans is not None else args.triton_objects,
+            ),
             calibration=images,
             golden_image=None if args.golden is None else read_image(args.golden),
             extras=None if plans is None else {NNUNET: plans.to_json()},
