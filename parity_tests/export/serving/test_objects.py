@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from unet_tools.cli import main
 
 from .protobuf import parse
 from .python_backend import Tensor, load_model, stand_in
+from .test_triton import serving, triton_python
 
 STORED = ObjectSettings("probability", neck=0.8, smoothing=1, border=2, grow=1, minimum_size=3)
 TYPES = {"TYPE_UINT8": np.uint8, "TYPE_FP32": np.float32, "TYPE_UINT32": np.uint32, "TYPE_INT64": np.int64}
@@ -191,3 +193,29 @@ def test_overlapping_classes_have_none(tmp_path, capsys):
     assert main(command) == 2
     assert "classes overlap" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+CLIENT = """
+import sys
+import numpy as np
+import tritonclient.http as triton
+
+images = np.load("images.npy")
+given = triton.InferInput("image", images.shape, "UINT8")
+given.set_data_from_numpy(images)
+answer = triton.InferenceServerClient("localhost:" + sys.argv[1]).infer("unet", [given])
+np.savez("answer.npz", **{name: answer.as_numpy(name) for name in ("objects", "object_classes")})
+"""
+
+
+@pytest.mark.slow
+def test_a_server_gives_the_predictors_objects(served, tmp_path):
+    """By the bundle's model.py, in a server by nvidia-pytriton; see test_triton.py."""
+    bundle, images = served
+    python = triton_python()
+    if subprocess.run([python, "-c", "import lazy_loader, safetensors, scipy, tifffile"], check=False).returncode:
+        pytest.skip(f"{python} does not have what unet-twins needs")
+    np.save(tmp_path / "images.npy", images)
+    with serving(python, bundle.folder, tmp_path / "log") as port:
+        subprocess.run([python, "-c", CLIENT, str(port)], cwd=tmp_path, check=True)
+    assert differences(np.load(tmp_path / "answer.npz"), load(bundle, "onnx").objects(images)) == []

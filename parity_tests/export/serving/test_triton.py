@@ -13,6 +13,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -144,29 +146,34 @@ def triton_python() -> str:
 def test_the_bundle_is_served_and_both_clients_get_its_labels(bundle, tmp_path):
     python = triton_python()
     client = compile_client(tmp_path)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     image = np.random.default_rng(0).integers(0, 256, (61, 83)).astype(np.uint8)
     for suffix in (".png", ".pgm"):
         Image.fromarray(image).save(tmp_path / f"image{suffix}")
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            [python, str(EXAMPLES / "serve_cpu.py"), str(bundle.folder), "--port", str(port)], stdout=log, stderr=log
-        )
-        try:
-            wait_until_ready(server, port, tmp_path / "log")
-            subprocess.run([str(client), "image.pgm", "cpp.pgm", "localhost", str(port)], cwd=tmp_path, check=True)
-            ask = [python, str(EXAMPLES / "client.py"), "image.png", "py.png", "--url", f"localhost:{port}"]
-            subprocess.run(ask, cwd=tmp_path, check=True)
-        finally:
-            server.terminate()
-            server.wait(30)
+    with serving(python, bundle.folder, tmp_path / "log") as port:
+        subprocess.run([str(client), "image.pgm", "cpp.pgm", "localhost", str(port)], cwd=tmp_path, check=True)
+        ask = [python, str(EXAMPLES / "client.py"), "image.png", "py.png", "--url", f"localhost:{port}"]
+        subprocess.run(ask, cwd=tmp_path, check=True)
     wanted = most_probable(load(bundle, "onnx")(image[None, ..., None]))[0]
     for name in ("cpp.pgm", "py.png"):
         found = np.asarray(Image.open(tmp_path / name))
         assert found.shape == wanted.shape
         assert np.mean(found == wanted) > 0.999, name
+
+
+@contextmanager
+def serving(python: str, bundle: Path, log: Path) -> Iterator[int]:
+    """The port of a server that serves a bundle."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [python, str(EXAMPLES / "serve_cpu.py"), str(bundle), "--port", str(port)]
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as server:
+        try:
+            wait_until_ready(server, port, log)
+            yield port
+        finally:
+            server.terminate()
+            server.wait(30)
 
 
 def wait_until_ready(server: subprocess.Popen, port: int, log: Path) -> None:
