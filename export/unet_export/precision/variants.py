@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from unet_spec import Checkpoint, InputError
+from unet_spec import Checkpoint, Geometry, InputError
+from unet_spec.tiling.tiles import tile_below
 
 from ..reference import Comparison, compare, reference_logits
 from .calibrate import activation_ranges, windows
@@ -129,7 +130,8 @@ def _choose(
     graph, classes = checkpoint.config.graph, checkpoint.config.out_channels
     network = lower_for(precision, graph, checkpoint.tensors)
     ranges = activation_ranges(network, inputs[::2], precision) if precision in QUANTIZED else {}
-    search = Search(network, PrecisionRecipe(precision, ranges=ranges), inputs[::2], references[::2], classes)
+    narrow, probe = PrecisionRecipe(precision, ranges=ranges), _probe(inputs[0], checkpoint.config.geometry)
+    search = Search(network, narrow, inputs[::2], references[::2], classes, probe)
     recipe = search.recipe
     agreement = 0.0
     for share in _ALLOWANCE:
@@ -144,8 +146,8 @@ def _choose(
             break
     else:
         raise InputError(
-            f"{precision} changes {1 - agreement:.2%} of the labels on images that it was not calibratedon; allowed is "
-            f"{1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or use another precision"
+            f"{precision} changes {1 - agreement:.2%} of the labels on images that it was not calibrated on; allowed "
+            f"is {1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or use another precision"
         )
     return Variant(
         recipe,
@@ -156,6 +158,14 @@ def _choose(
         searched_on=len(inputs[::2]),
         trials=search.trials,
     )
+
+
+def _probe(image: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The middle of an input, about half as large along each axis; as large where the network takes nothing smaller."""
+    size = image.shape[1:-1]
+    half = tuple(map(min, tile_below(geometry, max(size) // 2), size))
+    middle = (slice((n - h) // 2, (n - h) // 2 + h) for n, h in zip(size, half, strict=True))
+    return np.ascontiguousarray(image[(slice(None), *middle)])
 
 
 def _in_words(variant: Variant) -> str:

@@ -42,21 +42,76 @@ def test_a_black_mask_is_seen_and_the_layers_that_cause_it_stay_in_float32():
 
 
 class Puzzle(Search):
-    """Labels agree if, and only if, the secret convolutions are kept."""
+    """Labels agree if, and only if, the secret convolutions are kept. The ranking knows the secret, or misleads."""
 
-    def __init__(self, names: tuple[str, ...], secret: set[str]):
-        self.candidates, self.secret, self.recipe, self._known = names, secret, PrecisionRecipe("int8"), {}
+    def __init__(self, names: tuple[str, ...], secret: set[str], misleading: str = ""):
+        self.candidates, self.secret, self.recipe = names, secret, PrecisionRecipe("int8")
+        self.misleading, self.asked = misleading, []
+
+    def harm(self, name):
+        return 2.0 if name in self.misleading else float(name in self.secret)
 
     def compare(self, kept):
         missing = len(self.secret - set(kept))
         return Comparison(Distance(missing, missing, 1, missing), 1 - 0.01 * missing)
 
+    def reaches(self, kept, bound):
+        self.asked.append(set(kept))
+        return self.compare(kept).label_agreement >= bound
 
+
+@pytest.mark.parametrize("misleading", ["", "gh"])
 @pytest.mark.parametrize("secret", [set(), {"c"}, {"b", "e"}, {"a", "d", "f"}, set("abdef")], ids=len)
-def test_the_search_finds_the_smallest_set(secret):
-    assert set(smallest_kept(Puzzle(tuple("abcdefgh"), secret), 0.999)) == secret
+def test_the_search_finds_the_smallest_set(secret, misleading):
+    assert set(smallest_kept(Puzzle(tuple("abcdefgh"), secret, misleading), 0.999)) == secret
+
+
+def test_one_bad_layer_of_many_is_found_in_two_trials():
+    puzzle = Puzzle(tuple("abcdefghijklmnopqr"), {"m"})
+    assert smallest_kept(puzzle, 0.999) == ("m",)
+    assert puzzle.asked == [set(), {"m"}]
 
 
 def test_a_network_that_no_precision_suits_is_refused():
     with pytest.raises(InputError, match=r"int8 changes 3\.00% of the labels even with the best choice"):
         smallest_kept(Puzzle(tuple("abc"), set("abc")), 0.999)
+
+
+@pytest.fixture(scope="module")
+def three_images():
+    """A search in fp16 on three images, of which the second alone decides: it is too bright."""
+    config = PRESETS["paper"].replace(widths=(4, 8))
+    tensors = random_tensors(config.graph, 1)
+    images = [scale * images_for(config) for scale in (1.0, 1e5, 1.0)]
+    references = [reference(config, tensors, image) for image in images]
+    network = lower_for("fp16", config.graph, tensors)
+    return lambda: Search(network, PrecisionRecipe("fp16"), images, references)
+
+
+def test_the_input_that_decides_against_a_set_ends_the_comparison(three_images, monkeypatch):
+    search, ran = three_images(), []
+    monkeypatch.setattr(search, "_run", lambda kept, x, run=search._run: ran.append(x.max()) or run(kept, x))
+    assert not search.reaches((), 0.999)
+    assert len(ran) == 2
+    assert not search.reaches((), 0.9999)
+    assert len(ran) == 2, "a stricter bound needs no further look"
+    assert search.trials == 1
+    assert search.reaches(search.candidates, 0.999)
+    assert search.compare(search.candidates).label_agreement >= 0.999
+    assert len(ran) == 5
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.5, 0.9, 0.999])
+def test_an_early_end_decides_as_the_whole_comparison(three_images, bound):
+    for count in range(4):
+        kept = three_images().candidates[:count]
+        assert three_images().reaches(kept, bound) == (three_images().compare(kept).label_agreement >= bound)
+
+
+def test_a_layer_is_ranked_by_what_it_alone_does_to_the_probe():
+    config, tensors = overflowing()
+    images = images_for(config)
+    network = lower_for("fp16", config.graph, tensors)
+    search = Search(network, PrecisionRecipe("fp16"), [images], [reference(config, tensors, images)], probe=images[:1])
+    harm = {name: search.harm(name) for name in search.candidates}
+    assert {name for name, value in harm.items() if not np.isfinite(value)} == {"encoder.1.conv1", "encoder.1.conv2"}
