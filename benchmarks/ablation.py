@@ -1,11 +1,11 @@
-"""The ablation table: each recipe whole, then without one of its ingredients at a time, over several seeds.
+"""The ablation table: each recipe as it is, then with one of its ingredients removed, over several seeds.
 
     python -m benchmarks.ablation --data data/isbi2012 --out benchmarks/results/ablation/ablation.json
 
-Trains on the first five sixths and scores the last weights on the last sixth. The file is written after each run; runs
-that it already holds are not repeated, so a table may be made in several sittings. Beside it comes a page with the
-table (.md). `--jobs 2` trains two at once, each on its own share of the cores, which wastes least where images are
-small, or share the GPU. The table counts minutes of training, scoring not among them.
+Trains on the first five sixths and scores the last weights on the last sixth. The file is written after each run. Runs
+that it already holds are not repeated, so a table can be made in several sessions. A page with the table (.md) is
+written beside it. `--jobs 2` trains two at once, each on its own share of the cores, which uses the cores best if
+images are small; on a GPU they share it. The minutes in the table are those of training, without scoring.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Change = Callable[[TrainSettings, NetworkConfig], tuple[TrainSettings, NetworkCo
 
 MEASURES = ("v_rand", "v_info", "pixel_error", "iou")
 VIEWS = "flips+turns"
-"""Test-time augmentation with which all scores are given too; those of the paper on EM images are with rotations."""
+"""Test-time augmentation of the second set of scores. The paper's scores on EM images use rotations."""
 
 
 def _set(**changes: Any) -> Change:
@@ -56,7 +56,7 @@ def _network(**changes: Any) -> Change:
 
 WHOLE = "whole"
 EXACT = {"elastic": 0.0, "rotation": 0.0, "turns": True}
-"""Augmentation that moves pixels by whole numbers, so that none is interpolated."""
+"""Augmentation that moves pixels by whole numbers, without interpolation."""
 _AUGMENTATIONS: dict[str, Change] = {
     "no elastic deformation": _set(elastic=0.0),
     "no rotation": _set(rotation=0.0),
@@ -71,7 +71,7 @@ VARIANTS: dict[RecipeName, dict[str, Change]] = {
         "no class balancing": _set(balance=False),
         **_AUGMENTATIONS,
         "no dropout": _network(dropout=0.0),
-        "momentum 0.9": _set(momentum=0.9, learning_rate=3e-2),  # at ten times the rate, so that a step goes as far
+        "momentum 0.9": _set(momentum=0.9, learning_rate=3e-2),  # 10 times the rate: the same effective step size
         "constant rate": _set(schedule="constant"),
         "no clipping": _set(clip=None),
     },
@@ -121,7 +121,7 @@ class Args:
 
 @dataclass(frozen=True)
 class Job:
-    """One training run; `key` identifies it in the file."""
+    """One training run. `key` identifies it in the file."""
 
     data: str
     recipe: RecipeName
@@ -140,7 +140,9 @@ class Job:
 
 
 def jobs_of(args: Args) -> Iterator[Job]:
-    """Seed by seed, so that an unfinished table holds complete comparisons. Raises InputError on unknown variants."""
+    """The runs, ordered by seed so that an unfinished table has complete comparisons.
+    Raises InputError for an unknown variant.
+    """
     names = {name for recipe in args.recipes for name in VARIANTS[recipe]}
     if unknown := set(args.only) - names:
         raise InputError(f"no variant {', '.join(sorted(unknown))}; there are: {', '.join(sorted(names))}")
@@ -152,7 +154,7 @@ def jobs_of(args: Args) -> Iterator[Job]:
 
 
 def run_one(job: Job) -> dict[str, Any]:
-    """Trains in a temporary folder; returns the scores of the last weights, the seconds of training and hardware."""
+    """Trains in a temporary folder. Returns the scores of the last weights, the seconds of training, the hardware."""
     dataset = open_data(job.data)
     training, validation = split(dataset, "last")
     recipe = RECIPES[job.recipe]
@@ -181,7 +183,7 @@ def run_one(job: Job) -> dict[str, Any]:
 
 
 def run_all(jobs: list[Job], at_once: int) -> Iterable[tuple[Job, dict[str, Any]]]:
-    """Each job and its scores, in the order in which they finish."""
+    """Each job and its scores, in the order in which the jobs finish."""
     if at_once == 1:
         yield from ((job, run_one(job)) for job in jobs)
         return
@@ -195,7 +197,7 @@ def run_all(jobs: list[Job], at_once: int) -> Iterable[tuple[Job, dict[str, Any]
 
 
 def _take_share(shares: Any) -> None:
-    """Before JAX starts its threads, one for each core that it may use."""
+    """Binds this process to its share of the cores, before JAX starts one thread for each core."""
     os.sched_setaffinity(0, shares.get())
 
 
@@ -203,7 +205,7 @@ def main(args: Args) -> int:
     cores = len(os.sched_getaffinity(0))
     if not 1 <= args.jobs <= cores:
         raise InputError(f"jobs is {args.jobs}; it must lie in 1 … {cores}, the cores of this machine")
-    if args.jobs > 1:  # they share the memory of the GPU, if there is one; read when JAX first looks for it
+    if args.jobs > 1:  # the jobs share a GPU's memory; JAX reads this when it first looks for a GPU
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     training, validation = split(open_data(args.data), "last")
     document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
@@ -240,7 +242,7 @@ COLUMNS = ("recipe", "variant", "widths, steps", "n", *SHOWN, "minutes of")
 
 
 def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """One line for each variant, network and number of steps."""
+    """One row for each variant, network and number of steps."""
     lines = []
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for r in runs:

@@ -1,8 +1,8 @@
 """Cost and fault tolerance of a Dask cluster: one huge OME-Zarr in an object store, and a folder of many small images.
 
 An object store (moto's server, loopback only) holds an OME-Zarr. It is segmented by one process and by a cluster of
-worker processes of which two are killed; both results are OME-Zarrs in the store and must have equal bytes. Then as
-many small images, one of them damaged, likewise in folders. Needs the extras remote and dask, and moto[server].
+worker processes of which two are killed. Both results are OME-Zarrs in the store and must have equal bytes. The same is
+done with a folder of many small images, one of them damaged. Needs the extras remote and dask, and moto[server].
 
     python -m benchmarks.cluster -o FILE.json                          full size: 20,000 x 20,000 pixels, 10,000 images
     python -m benchmarks.cluster -o FILE.json --side 600 --images 30   small
@@ -41,7 +41,7 @@ CHUNK = 512
 
 @contextmanager
 def object_store() -> Iterator[Path]:
-    """A bucket of moto's server on this machine, as fsspec's environment variables name it."""
+    """Starts moto's server on this machine, points fsspec's environment variables at it and gives a bucket's path."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -68,7 +68,7 @@ def object_store() -> Iterator[Path]:
 
 
 def put_image(path: Path, side: int) -> None:
-    """Noise as an OME-Zarr of one level, chunk by chunk."""
+    """Writes noise as an OME-Zarr of one level, chunk by chunk."""
     import zarr
 
     level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [0.5, 0.5]}]}
@@ -94,7 +94,7 @@ def stored(path: Path) -> dict[str, bytes]:
 
 @contextmanager
 def killing(client: Any, times: int, every: float) -> Iterator[list[int]]:
-    """While the block runs, kills a worker `times` times; the ids of those that were."""
+    """Kills `times` workers, one every `every` seconds, while the block runs. Gives the ids of the killed processes."""
     over, killed = threading.Event(), []
 
     def kill() -> None:
@@ -113,7 +113,7 @@ def killing(client: Any, times: int, every: float) -> Iterator[list[int]]:
 
 
 def compared(command: list[str], near: Path, far: Path, workers: int, expected: int) -> dict[str, Any]:
-    """Seconds of the local run and of the cluster, the workers that were killed, and whether the bytes are equal."""
+    """Seconds of the local run and of the cluster, number of killed workers, and whether the bytes are equal."""
     begun = time.perf_counter()
     assert unet([*command, "-o", str(near)]) == expected
     local = time.perf_counter() - begun

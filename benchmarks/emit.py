@@ -1,9 +1,9 @@
-"""The time to write a network as ONNX, digest of the weights included, from its weights in memory.
+"""The time to write a network as ONNX from its weights in memory, including the digest of the weights.
 
     python -m benchmarks.emit [--presets paper article] [--rounds 5] [--out emission.json]
 
-No framework takes part and nothing is traced. The weights are random; that does not change the time. The fastest round
-is reported, in seconds of the clock and of the processor: other load on the machine only adds to both.
+No framework is used and nothing is traced. The weights are random, which does not change the time. The fastest round is
+reported, in wall-clock and processor seconds, because other load on the machine only adds to both.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Args:
     presets: tuple[str, ...] = ("paper", "article")
     """Presets to emit, at full width."""
     rounds: int = 5
-    """Number of times that each is emitted."""
+    """Number of times that each preset is emitted."""
     out: Path | None = None
     """A JSON file for the results."""
 
 
 def emission(name: str, rounds: int) -> dict[str, Any]:
-    """One preset: the file's size and the time to its bytes."""
+    """Size of the file of one preset, and the time to make its bytes."""
     config = preset(name)
     tensors = random_tensors(config.graph, 0)
     times, nodes, size = [], 0, 0

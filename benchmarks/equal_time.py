@@ -2,17 +2,17 @@
 
     python -m benchmarks.equal_time --data data/isbi2012 --out benchmarks/results/equal_time/isbi2012.json
 
-Each program trains in a process of its own, on one core, for `--minutes` of processor time, planning and compiling
-included; its last weights are scored on images kept aside (`--validate`), which choose nothing.
+Each program trains in its own process, on one core, for `--minutes` of processor time, including planning and
+compilation. Its last weights are scored on held-out images (`--validate`), which are used for no choice.
 
-- "no settings": `unet train DATA --minutes …`, which plans the network, too;
-- "modern", "paper-2015": the recipe with `--widths`, and as many steps as the time holds;
+- "no settings": `unet train DATA --minutes …`, which also plans the network;
+- "modern", "paper-2015": the recipe with `--widths`, and as many steps as the time allows;
 - "plain": a padded U-Net of five levels from 16 in PyTorch, batch norm, Adam at 1e-3 falling to 0, crops of 256 in
   batches of four, quarter turns and mirror images, cross entropy.
 
-The file is written after each run; runs that it already holds are not repeated, so a table may be made in several
-sittings. Beside it comes a page with the table (.md). Other programs on the machine take memory bandwidth, but no
-processor time of a run.
+The file is written after each run. Runs that it already holds are not repeated, so a table can be made in several
+sessions. A page with the table (.md) is written beside it. Other programs on the machine compete for memory bandwidth,
+but their processor time is not counted.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NO_SETTINGS, PLAIN = "no settings", "plain"
 PROGRAMS = (NO_SETTINGS, "modern", "paper-2015", PLAIN)
 PLAIN_WIDTHS = (16, 32, 64, 128, 256)
 CROP, BATCH = 256, 4
-"""Pixels per axis of a tile of the plain loop, and tiles a step."""
+"""The plain loop's tile size in pixels per axis, and its tiles per step."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Args:
     minutes: float = 24
     """Processor time of each training, in minutes."""
     validate: str = "last"
-    """Images that are scored, as of unet train: last, the last sixth; i/n, the i-th of n folds."""
+    """Images to score, as in unet train: last is the last sixth; i/n is the i-th of n folds."""
     widths: tuple[int, ...] = (16, 32, 64, 128)
     """Feature maps per level of the recipes' network."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -83,7 +83,7 @@ class Args:
 
 
 def wanted(args: Args) -> Iterator[dict[str, Any]]:
-    """What identifies each run, seed by seed, so that an unfinished table holds complete comparisons."""
+    """The keys of the runs, ordered by seed so that an unfinished table has complete comparisons."""
     if unknown := set(args.programs) - set(PROGRAMS):
         raise InputError(f"no program {', '.join(sorted(unknown))}; there are: {', '.join(PROGRAMS)}")
     for seed in args.seeds:
@@ -92,7 +92,7 @@ def wanted(args: Args) -> Iterator[dict[str, Any]]:
 
 
 def run_one(args: Args, key: dict[str, Any]) -> dict[str, Any]:
-    """The scores of one program's last weights, its steps and the minutes of processor time that it took."""
+    """The scores of one program's last weights, its number of steps and its processor time in minutes."""
     training, validation = split(open_data(args.data), args.validate)
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder, compilation_cache(Path(folder) / "xla"), warnings_as_notes():
@@ -107,7 +107,7 @@ def run_one(args: Args, key: dict[str, Any]) -> dict[str, Any]:
 
 
 def scores_of(run: Run, config: NetworkConfig, spec: DataSpec, validation: Dataset) -> dict[str, float]:
-    """Of the images as they are, and of the mean probabilities of eight views."""
+    """The scores of the plain predictions, and those of the mean probabilities of eight views."""
     scores = measure(run, config, spec, validation, objects=True)
     viewed = measure(augmented(run, VIEWS), config, spec, validation, objects=True)
     names = [name for name in MEASURES if name in scores]
@@ -117,7 +117,7 @@ def scores_of(run: Run, config: NetworkConfig, spec: DataSpec, validation: Datas
 def train_planned(
     training: Dataset, key: dict[str, Any], widths: tuple[int, ...], folder: Path
 ) -> tuple[Run, NetworkConfig, DataSpec, int]:
-    """As `unet train` does, with `--minutes`, and with `--recipe` where the program is one."""
+    """Trains as `unet train --minutes` does, with `--recipe` if the program is a recipe."""
     began = time.process_time()
     program, shape = key["program"], {"in_channels": training.channels, "out_channels": training.class_count}
     recipe = AUTO if program == NO_SETTINGS else RECIPES[program]
@@ -133,7 +133,7 @@ def train_planned(
         choose_network=program == NO_SETTINGS,
         timed=partial(seconds_a_step, clock=time.process_time),
     )
-    left = 60 * key["minutes"] - (time.process_time() - began)  # the run takes what the plan has compiled
+    left = 60 * key["minutes"] - (time.process_time() - began)  # the run uses the step that the plan compiled
     assert plan.step is not None
     steps = max(1, int(left / plan.step))
     train(plan.network, plan.settings.replace(steps=steps, validate_every=steps), training, None, folder)
@@ -142,14 +142,14 @@ def train_planned(
 
 
 def _values(settings: TrainSettings) -> dict[str, Any]:
-    """Every setting of a recipe, so that a plan leaves it as it is."""
+    """Every setting of a recipe, as given by the user, so that the plan changes none."""
     values = settings.to_dict()
     del values["steps"]
     return values | values.pop("augmentation")
 
 
 def train_plainly(training: Dataset, seconds: float, seed: int) -> tuple[Run, NetworkConfig, DataSpec, int]:
-    """A plain training loop in PyTorch, for a given processor time in seconds."""
+    """Runs a plain PyTorch training loop for a number of seconds of processor time."""
     import torch
     from torch.nn import functional
 
@@ -180,7 +180,7 @@ def train_plainly(training: Dataset, seconds: float, seed: int) -> tuple[Run, Ne
 
 
 def _at_least(array: np.ndarray) -> np.ndarray:
-    """(H, W, …), mirrored where an axis is shorter than a tile."""
+    """The array (H, W, …), extended by mirroring along an axis that is shorter than a tile."""
     missing = [(0, max(0, CROP - size)) for size in array.shape[:2]] + [(0, 0)] * (array.ndim - 2)
     return np.pad(array, missing, mode="symmetric")
 
@@ -188,7 +188,7 @@ def _at_least(array: np.ndarray) -> np.ndarray:
 def _crop(
     images: list[np.ndarray], labels: list[np.ndarray], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A tile (CROP, CROP, C) of an image and its label, turned and mirrored by chance."""
+    """A random tile (CROP, CROP, C) of an image and of its label, randomly turned and mirrored."""
     index = rng.integers(len(images))
     top, left = (rng.integers(size - CROP + 1) for size in labels[index].shape)
     turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
@@ -222,13 +222,13 @@ def main(args: Args) -> int:
 
 
 def columns(runs: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Of the table: the measures that the runs have, of the images as they are and of eight views."""
+    """The table's columns: the measures that all runs have, of the plain predictions and of eight views."""
     names = [name for name in MEASURES if all(name in run for run in runs)]
     return "program", "seeds", "widths, steps", *names, *(f"{name}, {VIEWS}" for name in names), "minutes of a core"
 
 
 def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """One line for each program and time."""
+    """One row for each program and time."""
     names = columns(runs)[3:-1]
     groups: dict[tuple[float, int], list[dict[str, Any]]] = {}
     for run in runs:

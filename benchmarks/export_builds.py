@@ -1,9 +1,9 @@
-"""Every preset in every precision, built by TensorRT for RTX for each GPU generation: what builds, how large, how long.
+"""Builds every preset in every precision by TensorRT for RTX for each GPU generation; records size, time and failures.
 
     python -m benchmarks.export_builds OUT.json [--widths 8 16 32 64]
 
-Needs no GPU: engines are built, not run. Writes OUT.json and, beside it, the table as OUT.md. The networks are narrow,
-with three levels in 3-D; weights and calibration images are random, which changes no dtype.
+Needs no GPU: engines are built but not run. Writes OUT.json and, beside it, the table as OUT.md. The networks are
+narrow, with three levels in 3-D. Weights and calibration images are random, which changes no dtype.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def networks(args: Args) -> Iterator[tuple[str, UNetConfig]]:
 
 
 def builds(name: str, config: UNetConfig, folder: Path) -> Iterator[dict[str, Any]]:
-    """One record a precision and GPU generation: built, or refused and why."""
+    """One record per precision and GPU generation: the engine's facts, or why TensorRT refused to build it."""
     tensors = random_tensors(config.graph, 0)
     size = tuple(grid.minimum + grid.step for grid in config.geometry.grids)
     image = np.random.default_rng(0).normal(size=(1, *size, config.in_channels)).astype(np.float32)
@@ -84,7 +84,7 @@ def builds(name: str, config: UNetConfig, folder: Path) -> Iterator[dict[str, An
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """Markdown: a line a network and precision, a column a GPU generation."""
+    """A Markdown table with a row per network and precision and a column per GPU generation."""
     lines = ["| network | precision | dtypes of the layers' outputs | " + " | ".join(f"SM {c}" for c in CAPABILITIES)]
     lines[0] += " |"
     lines.append("|---" * (3 + len(CAPABILITIES)) + "|")

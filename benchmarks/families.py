@@ -1,12 +1,12 @@
-"""The table of families: every architecture, narrow, trained alike on two public data sets, scored and shown.
+"""The table of families: every architecture, narrow, trained in the same way on two public data sets, then scored.
 
     python -m benchmarks.families --data data --out benchmarks/results/families/families.json
 
---data is a folder that holds the folders named by --sets. Each network is trained with its own loss on the first five
+--data is the folder that holds the folders of --sets. Each network is trained with its own loss on the first five
 sixths of a set, for the same number of steps of the same tiles, and scored on the last sixth. The file is written after
-each network, and what it holds already is not repeated, so the table may be made in several sittings. Beside it come a
-page with the table (.md) and a picture with what each network found (.png). The first line of each table is no network:
-it predicts the most frequent class everywhere, as a baseline.
+each network. Runs that it already holds are not repeated, so the table can be made in several sessions. A page with the
+table (.md) and a picture of the predictions (.png) are written beside it. The first row of each table is a baseline
+without a network, which predicts the most frequent class everywhere.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from unet_tools.report.text import large
 from .record import command_of, start, write_record
 
 NETWORKS = ("same", *(next(iter(family.presets)) for name, family in FAMILIES.items() if name != "unet"))
-"""Presets, one of each architecture. The first is the plain U-Net, with same padding and batch norm, as baseline."""
+"""One preset of each architecture. The first is the reference: the plain U-Net with same padding and batch norm."""
 COLUMNS = ("network", "IoU", "V_Rand", "parameters", "multiply-adds", "seconds a step", "of U-Net's")
 NOTHING = "(commonest class)"
-SHOWN = 256  # pixels per axis of what the picture shows
+SHOWN = 256  # pixels per axis of the shown corner of an image
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Args:
 
 def main(args: Args) -> int:
     for network in args.networks:
-        narrow(network)  # refuses an unknown name before anything is trained
+        narrow(network)  # raises for an unknown name before anything is trained
     document = begun(args.out)
     budget = {name: getattr(args, name) for name in ("steps", "batch", "tile", "learning_rate", "seed")}
     held_out: dict[str, Dataset] = {}
@@ -100,8 +100,9 @@ def main(args: Args) -> int:
 
 
 def begun(out: Path) -> dict[str, Any]:
-    """What `out` holds, or an empty document, with what this process runs on. Raises InputError if the file's runs
-    were made on something else: their seconds would stand side by side."""
+    """The content of `out`, or an empty document, with the facts of this machine.
+    Raises InputError if the file's runs were made on other hardware or versions: their times are not comparable.
+    """
     here: dict[str, Any] = {
         "command": command_of("families"),
         "hardware": hardware(),
@@ -118,12 +119,12 @@ def begun(out: Path) -> dict[str, Any]:
 
 
 def suited(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
-    """The network with the data's channels and a channel per class: two for two classes, so that all are alike."""
+    """The network with the data's channels and one output channel per class, also for two classes."""
     return config.replace(in_channels=dataset.channels, out_channels=max(dataset.class_count, 2))
 
 
 def run_one(config: NetworkConfig, budget: dict[str, int], training: Dataset, validation: Dataset) -> dict[str, Any]:
-    """Trains in a folder that is thrown away, and scores the last weights in ONNX Runtime."""
+    """Trains in a temporary folder and scores the last weights in ONNX Runtime."""
     settings = TrainSettings.from_dict(budget | {"validate_every": budget["steps"]}, "the budget")
     with tempfile.TemporaryDirectory() as folder:
         result = train(config, settings, training, None, Path(folder) / "run")
@@ -137,7 +138,7 @@ def run_one(config: NetworkConfig, budget: dict[str, int], training: Dataset, va
     return {
         "parameters": config.graph.parameter_count,
         "macs": sum(config.graph.macs(settings.data.tile_shape(config)).values()),
-        "seconds_per_step": 1 / max(rates),  # what other processes take makes steps slower, never faster
+        "seconds_per_step": 1 / max(rates),  # other load makes steps slower, never faster
         "loss": [record["loss"] for record in result.log if "loss" in record],
         **scores,
         "date": datetime.now(UTC).date().isoformat(),
@@ -146,7 +147,7 @@ def run_one(config: NetworkConfig, budget: dict[str, int], training: Dataset, va
 
 
 def run_nothing(training: Dataset, validation: Dataset) -> dict[str, Any]:
-    """The scores of the same answer for every pixel: the commonest class of the training data."""
+    """The scores of predicting the most frequent class of the training data for every pixel."""
     config = suited(narrow("same"), training)
     assert training.labels is not None
     counts = sum(np.bincount(label.ravel(), minlength=config.classes) for label in map(np.asarray, training.labels))
@@ -159,7 +160,7 @@ def run_nothing(training: Dataset, validation: Dataset) -> dict[str, Any]:
 
 
 def cut(image: np.ndarray) -> np.ndarray:
-    """The corner that the picture shows."""
+    """The corner of the image that the picture shows."""
     return image[:SHOWN, :SHOWN]
 
 
@@ -176,7 +177,7 @@ def unpacked(text: str) -> np.ndarray:
 
 
 def lines(runs: Iterable[dict[str, Any]], data: str) -> list[tuple[str, ...]]:
-    """One line a network; the last column is the seconds a step in those of the plain U-Net."""
+    """One row per network. The last column is the time per step divided by that of the plain U-Net."""
     here = [run for run in runs if run["data"] == data]
     unit = next((run["seconds_per_step"] for run in here if run["network"] == NETWORKS[0]), None)
     table: list[tuple[str, ...]] = []
@@ -193,7 +194,7 @@ def lines(runs: Iterable[dict[str, Any]], data: str) -> list[tuple[str, ...]]:
 
 
 def write_page(args: Args, document: dict[str, Any], runs: list[dict[str, Any]], held_out: dict[str, Dataset]) -> None:
-    """The page and its picture, beside the JSON file."""
+    """Writes the page and its picture beside the JSON file."""
     picture = args.out.with_suffix(".png")
     with replacing(picture) as temporary:
         temporary.write_bytes(to_png(overlays(runs, held_out), 130))
@@ -231,7 +232,7 @@ def write_page(args: Args, document: dict[str, Any], runs: list[dict[str, Any]],
 
 
 def overlays(runs: list[dict[str, Any]], held_out: dict[str, Dataset]) -> Any:
-    """A row a data set: the image, then each network's errors on it."""
+    """A figure with a row per data set: the image, then the errors of each network on it."""
     networks = list(dict.fromkeys(run["network"] for run in runs if "shown" in run))
     with drawing():
         side = 1.35

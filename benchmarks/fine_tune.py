@@ -1,14 +1,14 @@
-"""Fine-tuning with few images, from a network for images of another appearance, compared with training from scratch.
+"""Fine-tuning on few images from a network trained on images of another appearance, versus training from scratch.
 
     python -m benchmarks.fine_tune --data data/dsb2018 --out benchmarks/results/fine_tune/nuclei.json
 
-The data are divided by the grey value of the ground, the median of an image: images with a bright ground train the
-weights to begin with; of those with a dark ground every second one is kept to be scored, and of the others each seed
-draws a few (`--images`). From these few: "anew" begins with new weights, "fine-tuned" with those of the bright ground,
-"frozen encoder" likewise with `freeze=("encoder",)`; "as it is" is the network of the bright ground without a step.
-All have the same recipe, steps and seeds, and the last weights are scored, so that no image chooses anything.
+The images are divided by the grey value of their background, which is their median. Images with a bright background
+train the first network. Of those with a dark background, every second one is scored, and each seed draws a few of the
+others (`--images`) to train on. "anew" starts from new weights, "fine-tuned" from those of the first network, "frozen
+encoder" likewise but with `freeze=("encoder",)`; "as it is" is the first network without further training. All use the
+same recipe, steps and seeds. The last weights are scored, so that no image is used for a choice.
 
-The file is written after each run; runs that it already holds are not repeated. Beside it comes a page (.md).
+The file is written after each run. Runs that it already holds are not repeated. A page (.md) is written beside it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ MEASURES = ("foreground_iou", "iou", "pixel_error")
 @dataclass(frozen=True)
 class Args:
     data: Path
-    """Labelled images, some with a bright and some with a dark ground."""
+    """Labelled images, some with a bright and some with a dark background."""
     out: Path
     """The JSON file."""
     images: int = 4
-    """Images to train on, of the dark ground."""
+    """Number of images with a dark background to train on."""
     ground: float = 10
-    """Median grey value, in the units of the files, from which a ground is bright."""
+    """Images with this median grey value or more, in the units of the files, have a bright background."""
     widths: tuple[int, ...] = (8, 16, 32, 64)
     """Feature maps per level."""
     recipe: RecipeName = "modern"
@@ -56,7 +56,7 @@ class Args:
     tile: int = 188
     """Input pixels per axis of a training tile."""
     before: int = 200
-    """Steps of the training on the bright ground."""
+    """Steps of the training on images with a bright background."""
     steps: tuple[int, ...] = (100,)
     """Steps on the few images; each number is a separate training."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -65,7 +65,7 @@ class Args:
 
 @dataclass(frozen=True)
 class Parts:
-    """Images with a bright ground, those with a dark one to draw from, and those to score."""
+    """Images with a bright background; those with a dark one to draw from; those with a dark one to score."""
 
     bright: Dataset
     drawn_from: Dataset
@@ -73,7 +73,7 @@ class Parts:
 
 
 def parts_of(dataset: Dataset, ground: float, images: int) -> Parts:
-    """The three parts; no image is in two. Raises InputError if one has too few images."""
+    """The three disjoint parts. Raises InputError if one has too few images."""
     medians = [float(np.median(np.asarray(image))) for image in dataset.images]
     bright = [i for i, value in enumerate(medians) if value >= ground]
     dark = [i for i, value in enumerate(medians) if value < ground]
@@ -86,12 +86,12 @@ def parts_of(dataset: Dataset, ground: float, images: int) -> Parts:
 
 
 def drawn(pool: Dataset, images: int, seed: int) -> Dataset:
-    """So many images, drawn by the seed, in their order."""
+    """`images` images drawn at random by the seed, in the order of the pool."""
     return pool.subset(sorted(np.random.default_rng(seed).permutation(len(pool))[:images].tolist()))
 
 
 def wanted(args: Args) -> Iterator[dict[str, Any]]:
-    """What identifies each run, seed by seed, so that an unfinished table holds complete comparisons."""
+    """The keys of the runs, ordered by seed so that an unfinished table has complete comparisons."""
     budget = {"recipe": args.recipe, "widths": list(args.widths), "tile": args.tile, "images": args.images}
     budget |= {"ground": args.ground, "before": args.before}
     for seed in args.seeds:
@@ -112,14 +112,14 @@ def network_of(args: Args, dataset: Dataset) -> NetworkConfig:
 
 
 def scores_of(folder: Path, dataset: Dataset) -> dict[str, float]:
-    """Of the checkpoint in a folder, with the most probable class of each pixel."""
+    """The scores of the checkpoint in a folder, with the most probable class of each pixel."""
     model = from_pretrained(folder)
     found = measure_in_detail(JaxRuntime(model).run, model.config, model.data, dataset)
     return {"foreground_iou": float(found.classes[1]["iou"])} | {m: float(found.scores[m]) for m in MEASURES[1:]}
 
 
 def run_one(args: Args, key: dict[str, Any], parts: Parts, weights: Path, folder: Path) -> dict[str, Any]:
-    """The scores and the seconds of one run; weights: the checkpoint of the bright ground."""
+    """The scores and seconds of one run. `weights` is the checkpoint trained on bright backgrounds."""
     if key["variant"] == AS_IS:
         return scores_of(weights, parts.scored) | {"seconds": 0.0}
     settings = settings_of(args, key["seed"], key["steps"])
@@ -166,7 +166,7 @@ COLUMNS = ("begun", "images, steps", "seeds", "foreground IoU", "mean IoU", "pix
 
 
 def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """One line for each way to begin and number of steps, the fewest steps first."""
+    """One row for each variant and number of steps, the fewest steps first."""
     groups: dict[tuple[int, int, int], list[dict[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: run["seed"]):
         groups.setdefault((run["images"], run["steps"], VARIANTS.index(run["variant"])), []).append(run)

@@ -1,11 +1,11 @@
 """All measurements that need a GPU, in one unattended run: parity, training and inference speed, engines.
 
     python -m benchmarks.gpu --out benchmarks/results/gpu.json
-    python -m benchmarks.gpu --quick            the same lines at a small size, on whatever device there is
+    python -m benchmarks.gpu --quick            the same measurements at a small size, on any device
 
 Parity: both twins on the device against the float64 NumPy reference, with TF32 off and on and in bfloat16. Speed:
-arrays stay on the device; contestants take turns in one run, and each is timed over several batches at once, so that
-the start of a kernel does not count. What cannot run here is a line that says why.
+arrays stay on the device. The candidates take turns, and each is timed over several batches that are enqueued together,
+so that the launch of a kernel does not count. A measurement that cannot run here becomes a row with the reason.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from .train import Args as TrainArgs
 from .train import compared, contestant, contestants, jax_steps, matmul_peak
 
 Runs = Callable[[int], None]
-"""Runs so many batches, and waits for them."""
+"""Runs a number of batches and waits for them."""
 MODES = ("float32", "tf32", "bfloat16")
 REPEATS = 3
-"""Batches that are enqueued at once, and timed together."""
+"""Number of batches that are enqueued and timed together."""
 SectionName = Literal["parity", "training", "profile", "inference", "engines"]
 
 
@@ -60,11 +60,13 @@ def torch_network(
     """The PyTorch twin on the device.
 
     Args:
-        config, tensors: the network. mode: one of MODES. compiled: by torch.compile.
+        config, tensors: the network.
+        mode: one of MODES.
+        compiled: whether to use torch.compile.
 
     Returns:
-        A function of images (N, *spatial, C) float32, which returns a function without arguments: it computes their
-        logits, a tensor (N, K, *spatial).
+        A function that takes images (N, *spatial, C) float32. It returns a function without arguments that computes
+        their logits, a tensor (N, K, *spatial).
     """
     import torch
 
@@ -83,7 +85,7 @@ def torch_network(
         x = torch.from_numpy(np.moveaxis(images, -1, 1)).to(device, dtype).contiguous(memory_format=layout)
 
         def forward() -> Any:
-            # Global switches that are read when a kernel is chosen: set for each call, since contestants take turns.
+            # These global switches are read when a kernel is chosen. Candidates take turns, so each call sets them.
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode == "tf32"
             with torch.inference_mode():
                 return network(x)
@@ -96,7 +98,7 @@ def torch_network(
 def jax_network(
     config: NetworkConfig, tensors: dict[str, np.ndarray], mode: str
 ) -> Callable[[np.ndarray], Callable[[], Any]]:
-    """The same in Flax: logits (N, *spatial, K)."""
+    """The JAX twin, as `torch_network`; the logits are (N, *spatial, K)."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -125,7 +127,7 @@ def jax_network(
 
 
 def as_numpy(logits: Any) -> np.ndarray:
-    """(N, *spatial, K) float64 of either."""
+    """Logits of either twin as (N, *spatial, K) float64."""
     if hasattr(logits, "cpu"):
         return np.moveaxis(logits.float().cpu().numpy(), 1, -1).astype(np.float64)
     return np.asarray(logits, np.float64)
@@ -141,7 +143,7 @@ def wait(logits: Any) -> None:
 
 
 def repeated(forward: Callable[[], Any]) -> Runs:
-    """Enqueues so many batches, and waits for the last."""
+    """A function that enqueues a number of batches and waits for the last."""
 
     def run(count: int) -> None:
         for _ in range(count - 1):
@@ -152,8 +154,9 @@ def repeated(forward: Callable[[], Any]) -> Runs:
 
 
 def parity(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Worst error over the largest logit, and the share of labels that are the reference's. The reference computes in
-    float64 on the CPU, so the image is a small one."""
+    """Worst error relative to the largest logit, and the share of labels equal to the reference's.
+    The image is small, because the reference computes in float64 on the CPU.
+    """
     reference = config.graph.forward({k: t.astype(np.float64) for k, t in tensors.items()}, image.astype(np.float64))
     for name, network in (("torch", torch_network), ("jax", jax_network)):
         for mode in MODES:
@@ -164,7 +167,7 @@ def parity(config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndar
 
 
 def inference(config: NetworkConfig, tensors: dict[str, np.ndarray], args: Args) -> Iterator[dict[str, Any]]:
-    """Images a second, and the share of the measured peak of a matrix product in that precision."""
+    """Images per second, and the share of the measured peak of a matrix product in that precision."""
     import torch
 
     rng = np.random.default_rng(0)
@@ -186,11 +189,14 @@ def inference(config: NetworkConfig, tensors: dict[str, np.ndarray], args: Args)
 def engines(
     config: NetworkConfig, tensors: dict[str, np.ndarray], image: np.ndarray, args: Args
 ) -> Iterator[dict[str, Any]]:
-    """Builds an engine for this GPU in each precision, runs it, and compares it; beside them, ONNX Runtime. Images a
-    second include the copies. TensorRT for RTX does not know every GPU (Hopper, for one); TensorRT builds for any.
+    """Builds an engine for this GPU in each precision, runs it and compares it with the reference; then ONNX Runtime.
+
+    Images per second include the copies. TensorRT for RTX does not support every GPU (not Hopper); TensorRT does.
 
     Args:
-        config, tensors: the network. image: (1, *spatial, C) float32. args: batches and rounds.
+        config, tensors: the network.
+        image: (1, *spatial, C) float32.
+        args: batches and rounds.
     """
     from unet_export import BundleSettings, Distance, EngineSettings, load, write_bundle
     from unet_export.precision.formats import Precision
@@ -226,7 +232,7 @@ def engines(
 
 
 def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
-    """As `benchmarks.train`: forward, backward and update."""
+    """Training steps (forward, backward and update), measured as in `benchmarks.train`."""
     import torch
 
     for batch in args.batches:
@@ -236,7 +242,7 @@ def training(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
 
 
 def profiled(config: NetworkConfig, args: Args) -> Iterator[dict[str, Any]]:
-    """Where the time of the JAX training step in bfloat16 goes, at the largest batch."""
+    """Time of the JAX training step in bfloat16 by kernel, at the largest batch."""
     run = jax_steps(config, args.tile, max(args.batches), "bfloat16")
     run(2)
     found = profile(run)
@@ -271,19 +277,19 @@ def main(args: Args) -> int:
         try:
             for row in sections[name]():
                 rows.append(row)
-        except Exception as e:  # the other sections are worth having
+        except Exception as e:  # the other sections can still be measured
             kind = "" if isinstance(e, InputError) else f"{type(e).__name__}: "
             rows.append({"note": kind + (str(e).splitlines() or [""])[0]})
         columns = list(dict.fromkeys(key for row in rows for key in row))
         print_table(name, tuple(columns), [tuple(_cell(row.get(c)) for c in columns) for row in rows])
-        if args.out:  # after each section: a run that is cut short leaves what it has
+        if args.out:  # after each section, so that an interrupted run leaves its results
             write_record(args.out, document)
     console.print(document["hardware"])
     return 0
 
 
 def _centre(config: NetworkConfig, image: np.ndarray) -> tuple[slice, ...]:
-    """Cuts about 252 pixels per axis out of an image (N, *spatial, C), or what there is."""
+    """Selects about 252 pixels per axis of an image (N, *spatial, C), or fewer if it is smaller."""
     sizes = [grid.below(min(252, n)) or n for grid, n in zip(config.geometry.grids, image.shape[1:], strict=False)]
     return (slice(None), *(slice(n) for n in sizes))
 

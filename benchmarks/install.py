@@ -1,10 +1,10 @@
-"""What each of the three users installs, and how long its import takes.
+"""Size of each extra's installation, and the time of its import.
 
     python -m benchmarks.install [--extras jax torch onnx] [--rounds 7] [--out install.json]
 
 Each extra is installed from this checkout into a fresh virtual environment, with the versions of constraints.txt. The
-size is that of its site-packages, which pip itself is not in. An import is timed in a new process, after one that is
-not counted; the fastest round is reported, in seconds of the processor and of the clock: other load only adds to both.
+size is that of its site-packages, without pip. An import is timed in a new process, after one that is not counted. The
+fastest round is reported, in processor and wall-clock seconds, because other load only adds to both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IMPORTS = {
     "torch": ("from unet_torch import UNet", "import torch"),
     "onnx": ("from unet_export import load; import onnxruntime", "import onnxruntime"),
 }
-"""Of each extra, the import that its user writes, and that of the largest package that it needs."""
+"""For each extra, the import that its user writes, and the import of the largest package that it needs."""
 
 _TIMED = """
 import time
@@ -43,13 +43,13 @@ class Args:
     extras: tuple[str, ...] = ("none", "jax", "torch", "onnx")
     """Extras of the package; none is the package without any."""
     rounds: int = 7
-    """How often each import is timed."""
+    """Number of times that each import is timed."""
     out: Path | None = None
     """A JSON file for the results."""
 
 
 def run(*command: str | Path) -> str:
-    """What a command prints. Raises InputError with its last line where it fails."""
+    """Runs a command and returns what it prints. Raises InputError with the last line of its errors if it fails."""
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=ROOT, check=False)
     if done.returncode:
         raise InputError(f"{command[0]} failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
@@ -57,7 +57,7 @@ def run(*command: str | Path) -> str:
 
 
 def environment(folder: Path, wheel: Path, extra: str) -> Path:
-    """The interpreter of a new environment with the package and an extra."""
+    """Makes an environment with the package and an extra. Returns its interpreter."""
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
     what = str(wheel) if extra == "none" else f"{wheel}[{extra}]"
@@ -67,14 +67,14 @@ def environment(folder: Path, wheel: Path, extra: str) -> Path:
 
 
 def size_of(python: Path) -> tuple[int, int]:
-    """Bytes and packages in the site-packages of an environment."""
+    """Bytes and number of packages in the site-packages of an environment."""
     (packages,) = python.parent.parent.glob("lib/python*/site-packages")
     files = [path for path in packages.rglob("*") if path.is_file() and not path.is_symlink()]
     return sum(path.stat().st_size for path in files), len(list(packages.glob("*.dist-info")))
 
 
 def import_seconds(python: Path, statement: str, rounds: int) -> tuple[float, float]:
-    """The least processor and clock seconds of an import in a new process, from an empty folder."""
+    """The minimum of the processor and of the wall-clock seconds of an import in a new process."""
     code, found = _TIMED.format(statement=statement), []
     for _ in range(rounds + 1):
         processor, clock = run(python, "-I", "-c", code).split()
@@ -84,7 +84,7 @@ def import_seconds(python: Path, statement: str, rounds: int) -> tuple[float, fl
 
 
 def measured(folder: Path, wheel: Path, extra: str, rounds: int) -> dict[str, Any]:
-    """One extra."""
+    """The row of one extra."""
     ours, theirs = IMPORTS[extra]
     python = environment(folder, wheel, extra)
     size, packages = size_of(python)
@@ -109,7 +109,7 @@ def main(args: Args) -> int:
         raise InputError(f"--rounds is {args.rounds}; it must be at least 1")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = folder / "source"  # a wheel is built from the files under version control, and leaves nothing here
+        source = folder / "source"  # a copy of the tracked files: building a wheel leaves files in its source
         source.mkdir()
         run("git", "checkout-index", "--all", f"--prefix={source}/")
         run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, source)

@@ -1,10 +1,10 @@
-"""Time per step and memory of whole trainings on few and on many images.
+"""Time per step and memory of complete trainings on few and on many images.
 
     python -m benchmarks.loading --out benchmarks/results/training/loading.json
 
-Writes images of membranes as TIFF files and trains on them with `unet_jax.training.loop`, augmentation and all, in
-memory and with grain, each training in a process of its own. The network is small, so that loading would show. Memory
-is what the training process holds after a tenth of its steps and after the last one; workers of grain have their own.
+Writes images of membranes as TIFF files and trains on them with `unet_jax.training.loop`, with augmentation, in memory
+and with grain. Each training runs in its own process. The network is small, so that slow loading would be visible.
+Memory is that of the training process after a tenth of its steps and after the last one, without grain's workers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .record import record_of, start, write_record
 
 Loader = Literal["memory", "grain"]
 DISTINCT = 8
-"""Pictures that are drawn; larger data sets hold them several times."""
+"""Number of different images; larger data sets repeat them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Args:
 
 
 def write_images(folder: Path, count: int, size: int) -> None:
-    """images/ and labels/, uncompressed TIFF."""
+    """Writes images/ and labels/ as uncompressed TIFF files."""
     import tifffile
 
     from unet_data import membranes
@@ -68,7 +68,7 @@ def write_images(folder: Path, count: int, size: int) -> None:
 
 
 def training(folder: Path, loader: Loader, args: Args) -> Callable[[], dict[str, Any]]:
-    """What trains, in the process that calls it, and tells what it took."""
+    """A function that trains in the process that calls it, and returns time and memory."""
 
     def run() -> dict[str, Any]:
         from unet_jax.training.loop import train

@@ -1,11 +1,11 @@
-"""What a training step takes on 4 to 256 chips of a TPU, by XLA's compiler for TPUs. No TPU is needed or used.
+"""Cost of a training step on 4 to 256 TPU chips, estimated by XLA's compiler for TPUs. Needs no TPU.
 
     pip install '.[tpu]'
     python -m benchmarks.pods --out pods.json
 
-Each line is one network, one way to share a step and one topology. The batch grows with the chips (weak scaling), so
-that in a perfect world the least time of a step would stay the same. A compiled step is kept in UNET_CACHE, and the
-record is written after each line: the same command goes on where it was stopped.
+Each row is one network, one way to divide a step and one topology. The batch grows with the number of chips (weak
+scaling): with ideal scaling the time of a step is constant. A compiled step is cached in UNET_CACHE, and the record is
+written after each row, so the same command continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .record import record_of, start, write_record
 
 @dataclass(frozen=True)
 class Job:
-    """A network, its tile (pixels per axis) and the images of a step per chip."""
+    """A network, its tile size (pixels per axis) and the number of images per step and chip."""
 
     config: NetworkConfig
     tile: int
@@ -38,9 +38,9 @@ JOBS = {
     "3d": Job(preset("same", spatial_dims=3, widths=(32, 64, 128, 256)), 128, 1),
 }
 WAYS = {"data": (1, False), "FSDP": (1, True), "space": (4, False)}
-"""Name to (chips that share an image, whether weights are sharded)."""
+"""By name: (number of chips that share an image, whether weights are sharded)."""
 TOPOLOGIES = {4: "2x2", 16: "4x4", 64: "8x8", 256: "16x16"}
-"""Chips to the topology of a TPU v5e or v6e."""
+"""Topology of a TPU v5e or v6e by number of chips."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Args:
     jobs: tuple[str, ...] = tuple(JOBS)
     """Networks: paper (figure 1, 572 x 572, 8 images per chip), 3d (four levels from 32, 128³, 1 volume per chip)."""
     ways: tuple[str, ...] = tuple(WAYS)
-    """How the chips share a step: data, FSDP (sharded weights too), space (four chips share an image)."""
+    """How a step is divided: data (by images), FSDP (also the weights), space (four chips share an image)."""
     chips: tuple[int, ...] = tuple(TOPOLOGIES)
     """Numbers of chips."""
     generation: str = "v5e"
@@ -58,7 +58,7 @@ class Args:
 
 
 def settings_of(job: Job, way: str, chips: int) -> Any:
-    """The settings of a step in bfloat16 in which each chip has `job.batch` images' worth of pixels."""
+    """The settings of a bfloat16 step in which each chip has as many pixels as `job.batch` images."""
     from unet_jax.training.settings import TrainSettings
 
     space, fsdp = WAYS[way]
@@ -66,7 +66,7 @@ def settings_of(job: Job, way: str, chips: int) -> Any:
 
 
 def lines_of(args: Args, plan: Callable[..., tuple[dict[str, Any], bool]] = plan_step) -> Iterator[dict[str, Any]]:
-    """A line for each job, way and number of chips; one that cannot be compiled has "refused", with the reason."""
+    """A row for each job, way and number of chips. If it cannot be compiled, "refused" holds the reason."""
     for name, way, chips in product(args.jobs, args.ways, args.chips):
         job = JOBS[name]
         device = f"tpu-{args.generation}:{TOPOLOGIES[chips]}"

@@ -1,4 +1,4 @@
-"""Measurements in a process of their own, with threads and memory of their own, as a training has."""
+"""Measurements in a separate process, with its own threads and memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _same(function: Callable[..., Any]) -> Callable[..., Any]:
 class Apart:
     """The function that `make(*arguments)` returns, made and called in a new process.
 
-    A context manager; the process ends with it. Everything that is passed must be picklable.
+    A context manager: the process ends with the block. Everything that is passed must be picklable.
     """
 
     def __init__(self, make: Callable[..., Callable[..., Any]], *arguments: Any):
@@ -33,13 +33,13 @@ class Apart:
         self._pipe, end = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(end, make, arguments))
         self._process.start()
-        end.close()  # only the child holds it now: if it dies, waiting for its answer ends
+        end.close()  # only the child has this end now: if the child dies, `recv` here ends
 
     def __call__(self, *arguments: Any) -> Any:
         return self.ask(operator.call, *arguments)
 
     def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function(made, *arguments)` there. Raises InputError with the message of an exception there."""
+        """Calls `function(made, *arguments)` in the process. Raises InputError with the message of its exception."""
         try:
             self._pipe.send((function, arguments))
             failed, answer = self._pipe.recv()
@@ -51,7 +51,7 @@ class Apart:
         return answer
 
     def close(self) -> None:
-        self._pipe.close()  # the child ends then
+        self._pipe.close()  # this ends the child
         self._process.join(10)
         self._process.kill()
         self._process.join()

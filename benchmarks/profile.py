@@ -1,4 +1,4 @@
-"""Where a training step's time goes on the device, by kind of kernel, from the trace of JAX's own profiler."""
+"""Time of a training step on the device by kind of kernel, from a trace of JAX's profiler."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ KINDS = (
     ("copy", r"memcpy|memset|copy"),
     ("pointwise", r"fusion|loop|wrapped|broadcast|select|add|multiply|slice|pad|concatenate|scatter|gather"),
 )
-"""Kinds of kernel, and what their names hold; the first that fits counts."""
+"""Kinds of kernel, with a pattern of their names. The first match counts."""
 
 
 def kind_of(kernel: str) -> str:
-    """The kind of a kernel by its name, such as "convolution"; "other" where none fits."""
+    """The kind of a kernel by its name, such as "convolution", or "other"."""
     return next((kind for kind, pattern in KINDS if re.search(pattern, kernel, re.IGNORECASE)), "other")
 
 
 def profile(run: Callable[[int], None], steps: int = 5, shown: int = 12) -> dict[str, Any]:
-    """Times the kernels of a function that runs so many steps and waits for them; it has been compiled before.
+    """Times the kernels of a compiled function that runs a number of steps and waits for them.
 
     Returns:
-        seconds_per_step of the wall clock; kinds: seconds a step by kind; kernels: the `shown` longest, with their
-        calls and seconds a step.
+        seconds_per_step: wall-clock time; kinds: seconds per step by kind; kernels: the `shown` longest ones, with
+        their calls and seconds per step.
     """
     import jax
 
@@ -59,14 +59,13 @@ def profile(run: Callable[[int], None], steps: int = 5, shown: int = 12) -> dict
 
 
 def _kernels(data: Any) -> Iterator[tuple[str, float]]:
-    """Name and seconds of each kernel: of the GPU's streams, or else of the CPU's threads, where XLA's operations carry
-    the name of their own."""
+    """Name and seconds of each kernel on the GPU's streams or, without a GPU, of each XLA operation on CPU threads."""
     planes = list(data.planes)
     gpus = [plane for plane in planes if plane.name.startswith("/device:GPU")]
     for plane in gpus or [plane for plane in planes if plane.name == "/host:CPU"]:
         for line in plane.lines:
             if gpus and not line.name.startswith("Stream"):
-                continue  # the same kernels once more, by module or by operation
+                continue  # it repeats the kernels, by module or by operation
             for event in line.events:
                 if gpus or any(key == "hlo_op" for key, _ in event.stats):
                     yield event.name, event.duration_ns / 1e9

@@ -1,4 +1,4 @@
-"""What every benchmark shares: its start, and the JSON file with its command, hardware, package versions and date."""
+"""Common to all benchmarks: the start, and the JSON file with command, hardware, package versions and date."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Args = TypeVar("Args")
 
 
 def start(name: str, args: type[Args], main: Callable[[Args], int], description: str | None) -> None:
-    """Runs the module `benchmarks.name` as a program: parses its flags, calls main, ends with its exit code.
+    """Runs the module `benchmarks.name` as a program: parses its flags, calls `main`, exits with its exit code.
 
     Args:
         name: such as "train".
@@ -41,7 +41,7 @@ def command_of(name: str) -> str:
 
 
 def record_of(name: str, **more: Any) -> dict[str, Any]:
-    """The record of the running benchmark, the module `benchmarks.name`, and what else it reports."""
+    """The record of the running benchmark, the module `benchmarks.name`, with `more` entries."""
     return {
         "command": command_of(name),
         "hardware": hardware(),
@@ -52,6 +52,6 @@ def record_of(name: str, **more: Any) -> dict[str, Any]:
 
 
 def write_record(path: Path, record: Any) -> None:
-    """Writes JSON, whole or not at all; creates its folder. Raises InputError."""
+    """Writes JSON atomically and creates its folder. Raises InputError."""
     with writing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

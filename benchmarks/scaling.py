@@ -1,9 +1,9 @@
-"""The same training on meshes of simulated devices: losses, temporary memory per device, collectives.
+"""The same training on several meshes of simulated devices: losses, temporary memory per device, collectives.
 
     python -m benchmarks.scaling --out scaling.json
 
-A child process simulates eight devices on the host; each line is one mesh. Equal losses show that the split step is
-the whole step. Seconds would say nothing here: all devices share the same cores.
+A child process simulates eight devices on the host. Each row is one mesh. Equal losses show that the divided step
+computes the same as the whole step. Time is not measured, since all devices share the same cores.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MESHES = {
     "2 data x 2 space": (4, 2, False),
     "2 data x 4 space, FSDP": (8, 4, True),
 }
-"""Name to (devices, how many share an image, whether weights are sharded)."""
+"""By name: (number of devices, number of devices that share an image, whether weights are sharded)."""
 
 
 def measure_mesh(name: str, args: Args) -> dict[str, Any]:
-    """Losses of some steps on one of MESHES; needs as many devices. Every loss is that of the whole batch."""
+    """Losses of some steps on one of MESHES, which needs its number of devices. A loss is that of the whole batch."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -106,14 +106,14 @@ class Args:
 
 
 def on_simulated_devices(args: Args) -> Callable[[str], dict[str, Any]]:
-    """`measure_mesh` of a process that has not imported JAX yet: its JAX will have eight devices."""
+    """`measure_mesh` with eight simulated devices, in a process that has not imported JAX yet."""
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     os.environ |= {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return lambda name: measure_mesh(name, args)
 
 
 def run_child(args: Args) -> list[dict[str, Any]]:
-    """The results of a child process that simulates eight devices."""
+    """Results of all meshes, from a child process that simulates eight devices."""
     with Apart(on_simulated_devices, args) as measure:
         return [measure(name) for name in args.meshes]
 

@@ -1,12 +1,12 @@
-"""The HTTP service of examples/serve under load: answers, seconds, memory.
+"""The HTTP service of examples/serve under load: correctness of the answers, seconds, memory.
 
     python -m benchmarks.serve [--requests 200] [--triton PYTHON] [--out serve.json]
 
-Starts the service, sends requests of mixed sizes at once, every eighth one bad, and compares each answer with the
-labels that the predictor gives in this process. A request that finds the queue full is sent again after a moment.
+Starts the service and sends requests of mixed sizes at once; every eighth one is bad. Each answer is compared with the
+predictor's labels in this process. A request that is rejected because the queue is full is sent again.
 
-With --triton, the bundle's ensemble is served by Triton on the CPU as well (`examples/triton_server/serve_cpu.py`), and
-gets the same images: as their bytes where the service gets PNG files.
+With --triton, Triton also serves the bundle's ensemble on the CPU (`examples/triton_server/serve_cpu.py`). It receives
+the same images as raw bytes, while the service receives PNG files.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class Server:
             return answer.status, answer.read(), answer.headers
 
     def infer(self, image: np.ndarray, complete: bool) -> tuple[int, np.ndarray | None]:
-        """Status and labels of an image (H, W) uint8 by Triton's protocol; incomplete: without its second half."""
+        """Status and labels of an image (H, W) uint8 by Triton's protocol.
+
+        If not `complete`, only the first half of the image is sent.
+        """
         content = image.tobytes()[: None if complete else image.size // 2]
         given = {"name": "image", "datatype": "UINT8", "shape": [1, *image.shape, 1]}
         given["parameters"] = {"binary_data_size": len(content)}
@@ -86,14 +89,14 @@ class Server:
         return 200, np.frombuffer(body[start:], np.uint8).reshape(image.shape)
 
     def memory(self, key: str = "VmRSS") -> int:
-        """Bytes that the service has in memory now, or had at its peak ("VmHWM")."""
+        """Bytes that the service has in memory now ("VmRSS") or had at its peak ("VmHWM")."""
         found = re.search(rf"{key}:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())
         return int(found[1]) * 1024 if found else 0
 
 
 @contextmanager
 def serving_triton(python: Path, bundle: Path) -> Iterator[Server]:
-    """Runs Triton on the CPU. Raises RuntimeError where it does not start."""
+    """Runs Triton on the CPU. Raises RuntimeError if it does not start."""
     port = _free_port()
     command = [str(python), "examples/triton_server/serve_cpu.py", str(bundle), "--port", str(port)]
     with _started(command, port, "Triton", "/v2/models/unet/ready") as server:
@@ -109,8 +112,10 @@ def _started(
     environment: dict[str, str] | None = None,
     strict: bool = False,
 ) -> Iterator[Server]:
-    """A running server, once it answers the path `ready`; it is ended afterwards. Raises RuntimeError if it does not
-    start within two minutes and, where `strict`, if it has printed a traceback by its end."""
+    """Starts a server, waits until it answers the path `ready`, and ends it after the block.
+
+    Raises RuntimeError if it does not start within two minutes or, if `strict`, if it printed a traceback.
+    """
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
         server = Server(port, process.pid)
@@ -138,7 +143,7 @@ def _free_port() -> int:
 
 @contextmanager
 def serving(bundles: str, **limits: str) -> Iterator[Server]:
-    """Runs the service. bundles, limits: environment variables that README.md beside it explains."""
+    """Runs the service. `bundles` and `limits` are environment variables, which README.md beside it explains."""
     port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "--app-dir", "examples/serve", "serve:app", "--port", str(port)]
     environment = os.environ | {"UNET_BUNDLES": bundles} | limits
@@ -227,7 +232,7 @@ def _triton(python: Path, bundle: Path, images: list[np.ndarray], expected: list
     """The same requests to Triton."""
 
     def ask(k: int) -> tuple[bool, bool, float]:
-        """Whether an image came back, whether the answer is right, and its seconds."""
+        """Whether labels were returned, whether the answer is right, and its seconds."""
         begun, good = time.monotonic(), k % 8 != 7
         status, labels = server.infer(images[k], good)
         right = labels is not None and np.mean(labels == expected[k]) > 0.999 if good else 400 <= status < 500

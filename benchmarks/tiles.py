@@ -1,12 +1,12 @@
-"""Large images: speed, memory and exactness of planned tiles and strips, beside MONAI's sliding window.
+"""Large images: speed, memory and exactness of planned tiles and strips, compared with MONAI's sliding window.
 
     python -m benchmarks.tiles speed  -o benchmarks/results/tiles/speed.json  [--widths 16 64] [--size 2048]
     python -m benchmarks.tiles memory -o benchmarks/results/tiles/memory.json
     python -m benchmarks.tiles huge   -o benchmarks/results/tiles/huge.json   [--size 30000] [--kills 3]
 
-Every measurement runs in a process of its own, so that its peak memory is its own. All rows of `speed` have the same
-weights and the same image: a same-padding U-Net, because MONAI misplaces the output of a valid one. MONAI is used where
-it is installed (pip install --no-deps monai). Times are wall-clock: compare them within one run only.
+Every measurement runs in a separate process, so that its peak memory can be measured. All rows of `speed` use the same
+weights and image, and a same-padding U-Net, because MONAI misplaces the output of a valid one. MONAI is used if it is
+installed (pip install --no-deps monai). Times are wall-clock: compare them within one run only.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main(args: Args) -> int:
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-tiles-") as folder:
         for row in {"speed": _speed, "memory": _memory, "huge": _huge}[args.what](args, Path(folder)):
             rows.append(row | {"load_average_after": os.getloadavg()[0]})
-            write_record(args.out, {**header, "rows": rows})  # what was measured is kept, should a later row fail
+            write_record(args.out, {**header, "rows": rows})  # after each row, so that a failure loses nothing
     notes.print(f"written: {args.out}")
     return 0
 
@@ -88,7 +88,7 @@ def _checkpoint(folder: Path, name: str, width: int) -> Path:
 
 
 def _image(path: Path, size: int) -> Path:
-    """Blurred noise (H, W), 8 bits, made and written by windows."""
+    """Writes blurred noise (H, W), 8 bits, window by window."""
     rng = np.random.default_rng(0)
     image = np.lib.format.open_memmap(path, "w+", np.uint8, (size, size))
     for top in range(0, size, 1000):
@@ -143,7 +143,7 @@ def _describe(row: dict[str, Any]) -> str:
 
 
 def _segment(job: dict[str, Any], source: Path, out: Path, **settings: Any) -> Any:
-    """As `unet predict` does it."""
+    """Segments a file as `unet predict` does."""
     from unet_data import PredictSettings, predict_file
     from unet_tools.arguments.runtimes import open_network
 
@@ -190,7 +190,7 @@ def _one_speed(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
-    """A few equal tiles of each kind through the whole pipeline, in each runtime."""
+    """Compares predicted and measured memory for a few tile sizes of each network, in each runtime."""
     for runtime in args.runtimes:
         for name, width, tile in (
             ("paper", 16, 572),
@@ -229,7 +229,7 @@ def _one_memory(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
-    """The command line, killed on the way and started again, against a run that was left alone."""
+    """Compares a run of the command line that is killed and restarted several times with an uninterrupted run."""
     size = args.size or 30000
     image, weights = _image(folder / "huge.npy", size), _checkpoint(folder, "paper", args.widths[0])
     unet = [sys.executable, "-m", "unet_tools.cli", "predict", str(weights)]

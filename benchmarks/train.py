@@ -1,15 +1,15 @@
-"""The speed of training: the JAX step beside the PyTorch twin's, forward and backward, side by side on one machine.
+"""The speed of training: the JAX step compared with the PyTorch twin's, forward and backward, on one machine.
 
     python -m benchmarks.train --widths 16 64 --tile 252 --out train_speed.json
     python -m benchmarks.train --widths 16 --spatial-dims 3 --padding same --levels 3 --tile 64
 
 Both train the same network on the same tile with SGD and momentum, from device memory: no loading, no augmentation.
-Each contestant has a process of its own, as a training has, and they take turns, so that other load on the machine
-meets all; what counts is the ratio of the medians, with --starts over several starts of the processes. JAX runs as the
-trainer runs it (jitted, donated); PyTorch eager, channels_last and, with --compile, compiled. On a GPU float32 is
-multiplied as TF32, which is JAX's default there, and bfloat16 is timed as well. Beside each, the share of what a matrix
-product reaches in the same arithmetic. On Linux all of them take memory in large pages, as `unet train` does;
-`GLIBC_TUNABLES= python -m …` measures without.
+Each candidate has its own process, as a training has. They take turns, so that other load on the machine affects all.
+The result is the ratio of the medians, with --starts over several starts of the processes. JAX runs as in the trainer
+(jitted, donated); PyTorch runs eager, channels_last and, with --compile, compiled. On a GPU, float32 is multiplied as
+TF32, which is JAX's default there, and bfloat16 is timed as well. Each row also has the speed relative to a matrix
+product in the same arithmetic. On Linux all candidates use large pages, as `unet train` does; to measure without them,
+use `GLIBC_TUNABLES= python -m …`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,17 @@ from .profile import profile
 from .record import record_of, start, write_record
 
 Steps = Callable[[int], None]
-"""Trains so many steps, and waits for them."""
+"""Trains a number of steps and waits for them."""
 
 
 def jax_steps(config: NetworkConfig, tile: int, batch: int, precision: Literal["float32", "bfloat16"]) -> Steps:
-    """The trainer's own step, without augmentation.
+    """The trainer's step, without augmentation.
 
     Args:
-        config: the network. tile: pixels per axis. batch: tiles a step. precision: of its arithmetic.
+        config: the network.
+        tile: pixels per axis.
+        batch: tiles per step.
+        precision: number type of the arithmetic.
     """
     import jax
     import jax.numpy as jnp
@@ -77,11 +80,15 @@ def jax_steps(config: NetworkConfig, tile: int, batch: int, precision: Literal["
 def torch_steps(
     config: NetworkConfig, tile: int, batch: int, channels_last: bool, compiled: bool, precision: str = "float32"
 ) -> Steps:
-    """The PyTorch twin, cross entropy and torch.optim.SGD.
+    """The PyTorch twin with cross entropy and torch.optim.SGD.
 
     Args:
-        config: the network. tile: pixels per axis. batch: tiles a step. channels_last: memory format.
-        compiled: by torch.compile. precision: "float32", or "bfloat16" by autocast.
+        config: the network.
+        tile: pixels per axis.
+        batch: tiles per step.
+        channels_last: whether to use this memory format.
+        compiled: whether to use torch.compile.
+        precision: "float32", or "bfloat16" by autocast.
     """
     import torch
 
@@ -121,7 +128,7 @@ CONTESTANTS: dict[str, tuple[Callable[..., Steps], tuple[Any, ...]]] = {
     "torch bfloat16": (torch_steps, (True, False, "bfloat16")),
     "torch compiled bfloat16": (torch_steps, (True, True, "bfloat16")),
 }
-"""By name, which ends in bfloat16 where they compute in it: what makes each, and with which last arguments."""
+"""By name: the function that makes the candidate, and its last arguments. A name in bfloat16 ends with that word."""
 
 
 def _batch(config: NetworkConfig, tile: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -132,8 +139,11 @@ def _batch(config: NetworkConfig, tile: int, batch: int) -> tuple[np.ndarray, np
 
 @cache
 def matmul_peak(mode: str) -> float:
-    """Measured multiply-adds per second of a large matrix product on the default JAX device: the best of five, of
-    random numbers (a GPU multiplies ones faster). mode: float32, tf32 or bfloat16; on a CPU tf32 is float32."""
+    """Measured multiply-adds per second of a large matrix product on the default JAX device, the best of five.
+
+    The numbers are random, because a GPU multiplies ones faster. `mode` is float32, tf32 or bfloat16; on a CPU, tf32 is
+    float32.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -169,21 +179,21 @@ class Args:
     rounds: int = 5
     """Number of timed rounds per candidate; the first round is discarded."""
     repeats: int = 1
-    """Steps of each contestant in its turn, as a training takes them one after the other."""
+    """Number of consecutive steps of each candidate in its turn."""
     starts: int = 1
-    """How often all of that is done, in new processes. On a CPU one process may be some percent faster than the next of
-    the same program, for all of its life."""
+    """Number of times that all of this is repeated in new processes. On a CPU, one process of the same program can be
+    some percent faster than another for its whole life."""
     compile: bool = False
     """Also torch.compile (needs a C++ compiler)."""
     profile: bool = False
-    """Also where the time of the JAX step goes, by kind of kernel. On a CPU give the process one core (taskset -c 0):
-    what XLA hands to its other threads has no name in the trace."""
+    """Also measure the time of the JAX step by kind of kernel. On a CPU, give the process one core (taskset -c 0):
+    work in XLA's other threads has no name in the trace."""
     out: Path | None = None
     """A JSON file for the results."""
 
 
 def contestants(args: Args, gpu: bool) -> list[str]:
-    """Names in `CONTESTANTS`: bfloat16 on a GPU alone."""
+    """The names in `CONTESTANTS` to measure: bfloat16 only on a GPU, compiled only if requested."""
     left_out = {"bfloat16": not gpu, "compiled": not args.compile}
     return [name for name in CONTESTANTS if not any(left_out.get(word, False) for word in name.split())]
 
@@ -194,9 +204,11 @@ def contestant(name: str, config: NetworkConfig, args: Args) -> Steps:
 
 
 def compared(config: NetworkConfig, args: Args, *starts: Mapping[str, float]) -> list[dict[str, Any]]:
-    """One line a contestant: its seconds and images a second, its speed over PyTorch eager's, its share of the peak.
-    starts: the seconds of each contestant, by name, of each time that the processes were started; of more than one, the
-    line has the medians, and the speeds over eager's one by one."""
+    """One row per candidate: seconds, images per second, speed relative to PyTorch eager, share of the peak.
+
+    `starts` holds, for each start of the processes, the seconds of each candidate by name. With several starts, the row
+    has the medians, and the relative speed of each start.
+    """
     seconds = {name: float(np.median([start[name] for start in starts])) for name in starts[0]}
     macs = (
         3 * facts(config, (args.tile,) * config.spatial_dims)["macs"] * args.batch

@@ -1,6 +1,6 @@
 """Images in, masks out: readers, writers, data sets, windows, samples, normalization and metrics. NumPy only.
 
-The public names are listed in `__init__.pyi` and imported when first used; so are scipy, tifffile and Pillow.
+The public names are listed in `__init__.pyi`. They, and scipy, tifffile and Pillow, are imported when first used.
 """
 
 from unet_spec.door import attach

@@ -1,4 +1,4 @@
-"""The figures of a data set that a training is planned by: sizes, intensities, classes, objects."""
+"""Statistics of a data set for planning a training: sizes, intensities, classes, objects."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .datasets.label_rule import IGNORED
 from .windows import middle
 
 LOOKED_AT = 24
-"""Images, spread over the data set, whose pixels are looked at."""
+"""Number of images, evenly spaced in the data set, whose pixels are read."""
 
 SIDE = {2: 1024, 3: 160}
-"""Pixels per axis, in the middle of an image, that are looked at."""
+"""By number of dimensions: pixels per axis in the middle of an image that are read."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Fingerprint:
         channels: channels of the images.
         dtype: dtype of the images: uint8, uint16 or float32.
         class_names: class names of the labels.
-        shares: share of each class in the pixels that count.
+        shares: share of each class in the pixels that are not ignored.
         overlapping: whether a pixel may have several classes.
         objects: number of objects in the sampled images; None if the labels do not number objects.
         object_size: median diameter of these objects (of the circle or sphere with the same size); None without
             objects.
         touching: share of these objects that touch another one; None without objects.
         mean, std: mean and standard deviation of the brightness, averaged over the sampled images and all channels, in
-        the images' own units.
-        spread: standard deviation of the images' means, in units of `std`: how much the images differ.
+            the units of the images.
+        spread: standard deviation of the images' means, in units of `std`.
         spacing: pixel size per axis of the first image whose file states it; None if no file does.
 
     Example:
@@ -77,15 +77,15 @@ class Fingerprint:
         return max(self.spacing) / min(self.spacing) if self.spacing else 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The statistics as a dictionary for JSON."""
         return asdict(self)
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
     """Computes the statistics of a labelled data set.
 
-    Sizes and class shares are those of all images. Intensities and objects are sampled from 24 images spread over the
-    data set, in their central 1024 pixels per axis (160 voxels in 3-D).
+    Sizes and class shares are those of all images. Intensities and objects are sampled from 24 images, evenly spaced in
+    the data set, in their central 1024 pixels per axis (160 voxels in 3-D).
 
     Args:
         dataset: in memory or in files, with labels.
@@ -129,7 +129,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
 
 
 def _spacing(spacing: tuple[float, ...], dims: int) -> tuple[float, ...] | None:
-    """Of the image's axes; a file of planes says only the distances within them."""
+    """The pixel size for the image's axes, or None: a file of planes states only the distances within a plane."""
     return tuple(float(s) for s in spacing[-dims:]) if len(spacing) >= dims and min(spacing) > 0 else None
 
 
@@ -138,7 +138,7 @@ def _middle(array: np.ndarray, dims: int) -> np.ndarray:
 
 
 def _brightness(dataset: Dataset, chosen: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each chosen image, without pixels that the file declares to be no data."""
+    """Mean and standard deviation of each chosen image, without the pixels that its file declares as missing."""
     means, stds = [], []
     for index in chosen:
         values = _middle(dataset.images[index], dataset.spatial_dims).astype(np.float64)
@@ -150,7 +150,7 @@ def _brightness(dataset: Dataset, chosen: np.ndarray) -> tuple[list[float], list
 
 
 def _objects(dataset: Dataset, chosen: np.ndarray) -> tuple[int | None, list[float], int]:
-    """Number of objects, diameter of each, and how many touch another one."""
+    """Number of objects, diameter of each, and number of objects that touch another one."""
     if dataset.instances is None:
         return None, [], 0
     count, diameters, touching = 0, [], 0
@@ -167,7 +167,7 @@ def _objects(dataset: Dataset, chosen: np.ndarray) -> tuple[int | None, list[flo
 
 
 def _touching(numbers: np.ndarray) -> set[int]:
-    """The numbers of objects of which a pixel lies next to a pixel of another object."""
+    """The numbers of the objects that touch another object."""
     found: set[int] = set()
     for axis in range(numbers.ndim):
         a = np.moveaxis(numbers, axis, 0)

@@ -1,4 +1,4 @@
-"""Memory: what is available on this machine, what this process uses."""
+"""Memory that is available on this machine, and memory that this process uses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available() -> int:
-    """Bytes that could be had without swapping: of the machine, or of the container, whichever is less. Files that
-    Linux only keeps in memory until somebody needs it count as available in both."""
+    """Bytes that can be allocated without swapping, on the machine or in the container, whichever is less.
+
+    The file cache of Linux counts as available in both.
+    """
     try:
         text = Path("/proc/meminfo").read_text()
         free = int(re.findall(r"MemAvailable:\s+(\d+)", text)[0]) * 1024
@@ -29,18 +31,18 @@ def available() -> int:
 
 
 def resident() -> int:
-    """Bytes that this process has in memory now (elsewhere than on Linux: had, at most)."""
+    """Bytes that this process has in memory now (on other systems than Linux, the peak)."""
     return _status("VmRSS") or peak_resident()
 
 
 def peak_resident() -> int:
-    """The most bytes that this process had in memory so far, or since `restart_peak`."""
+    """Maximum bytes that this process had in memory so far, or since `restart_peak`."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return _status("VmHWM") or used * (1 if sys.platform == "darwin" else 1024)
 
 
 def restart_peak() -> None:
-    """Lets `peak_resident` start again, where the system can do that (Linux)."""
+    """Resets `peak_resident`, if the system supports it (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -1,4 +1,4 @@
-"""Normalises pixel values: by statistics of the training images, of each image, or as in CT."""
+"""Normalises pixel values: by statistics of the training images, by those of each image, or as usual for CT."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .windows import Windowed, bands
 if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped
 
-# A channel whose standard deviation is this small beside its mean is constant but for rounding.
+# A channel whose standard deviation, relative to its mean, is at most this is constant except for rounding.
 CONSTANT = 1e-6
 
 SAMPLES = 2**22
-"""Pixels of an image, about, from which percentiles are taken; every one of an image of up to so many."""
+"""Approximate number of pixels of an image from which percentiles are computed; all pixels of smaller images."""
 
 PERCENTILES = (1.0, 99.0)
-"""Of an image normalised by "percentile": they become 0 and 1."""
+"""Percentiles of an image that become 0 and 1 in the normalisation "percentile"."""
 
 CT_PERCENTILES = (0.5, 99.5)
-"""Of the pixels of all classes but the first, where "ct" clips (Isensee et al. 2021)."""
+"""Percentiles, of the pixels of all classes except the first, to which "ct" clips (Isensee et al. 2021)."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Normalization:
         mean: mean of each channel, finite.
         std: standard deviation of each channel, finite, > 0.
         low, high: clipping limits of each channel, applied first; empty: no clipping.
-        nodata: stored value of pixels without data; they become 0. None: every pixel counts.
+        nodata: stored value of pixels without data, which become 0. None: all pixels have data.
 
     Raises:
         InputError: lengths are 0 or differ, or values are outside these ranges.
@@ -79,12 +79,12 @@ class Normalization:
             A new array.
 
         Raises:
-            InputError: C differs from the number of means, or another dtype.
+            InputError: C differs from the number of means, or the dtype is not supported.
         """
         if image.ndim < 1 or image.shape[-1] != len(self.mean):
             given = image.shape[-1] if image.ndim else 0
             raise InputError(f"the image has {given} channel(s) but the normalization is for {len(self.mean)}")
-        # Written in the image's own units, integers are exact in float32 and the subtraction rounds only once.
+        # In the image's units, integers are exact in float32 and the subtraction rounds only once.
         scale = full_scale(image.dtype)
         missing = None if self.nodata is None else void(image, self.nodata)
         result = image.astype(np.float32)
@@ -103,8 +103,8 @@ class Normalization:
     def from_dataset(cls, dataset: Dataset) -> Normalization:
         """Mean and (population) standard deviation of every channel over all pixels with data of all images.
 
-        Computed in float64 for bands of rows, joined by the pairwise update of Chan, Golub and LeVeque 1979, which is
-        accurate for large means. A constant channel gets std 1, so that it becomes 0 rather than noise.
+        They are computed in float64 for bands of rows, and combined by the pairwise update of Chan, Golub and LeVeque
+        1979, which is accurate for large means. A constant channel gets std 1, so that it becomes 0 and not noise.
         """
         return cls(*_moments(dataset.images, dataset.channels, dataset.nodata), nodata=dataset.nodata)
 
@@ -156,12 +156,12 @@ def normalization_of(dataset: Dataset, name: NormalizationName = "dataset") -> D
 
 
 def resolved(data: DataSpec, image: Windowed, nodata: float | None = None) -> DataSpec:
-    """The data spec with which every window of an image is normalised as the whole image is.
+    """The data spec that normalises every window of an image in the same way as the whole image.
 
     Args:
         data: data spec of the network.
-        image: (*spatial, C), read in bands where its own values decide.
-        nodata: what the image's file declares; None: as in the training.
+        image: (*spatial, C), read in bands if the normalisation depends on its values.
+        nodata: the value that the image's file declares. None: as in training.
     """
     data = data if nodata is None else replace(data, nodata=nodata)
     if data.normalization not in ("image", "percentile"):
@@ -173,14 +173,14 @@ def resolved(data: DataSpec, image: Windowed, nodata: float | None = None) -> Da
 def sample(
     image: Windowed, nodata: float | None = None, label: np.ndarray | None = None, pixels: int = SAMPLES
 ) -> list[np.ndarray]:
-    """Values of each channel in units of full scale: every k-th pixel, with data, and of a class above 0 if there is a
-    label.
+    """Values of every k-th pixel of each channel, in units of full scale. Pixels without data and, if there is a label,
+    those of class 0 are left out.
 
     Args:
         image: (*spatial, C), read in bands.
         nodata: value of pixels without data.
         label: (*spatial).
-        pixels: about how many; k follows from it.
+        pixels: approximate number of pixels, which determines k.
     """
     step = max(1, int(np.prod(image.shape[:-1], dtype=np.int64)) // max(1, pixels))
     found: list[list[np.ndarray]] = [[] for _ in range(image.shape[-1])]
@@ -222,7 +222,7 @@ def _moments(
 def _band_moments(
     images: Iterable[Windowed], channels: int, nodata: float | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Of each band: the mean of each channel, the sum of squares around it, and the number of pixels with data."""
+    """For each band: the mean of each channel, the sum of squares around it, and the number of pixels with data."""
     for image, band in ((i, band) for i in images for band in bands(i.shape[:-1])):
         window = image[band]
         pixels = window.reshape(-1, channels)
@@ -238,7 +238,7 @@ def _band_moments(
 
 
 def full_scale(dtype: np.dtype) -> float:
-    """The value that counts as 1: 255 for uint8, 65535 for uint16, 1 for floats. Raises InputError for others."""
+    """The value that corresponds to 1: 255 for uint8, 65535 for uint16, 1 for floats. Raises InputError for others."""
     if dtype.kind == "f":
         return 1.0
     if dtype in (np.uint8, np.uint16):

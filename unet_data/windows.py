@@ -1,7 +1,7 @@
-"""Windows of an image that may reach over its edges, mirrored there.
+"""Windows of an image that may extend beyond its edges, where the image is mirrored.
 
-The overlap-tile strategy of the U-Net article (Ronneberger et al. 2015, figure 2): what lies beyond the border is
-extrapolated by mirroring, and what lies within is always the true image.
+This is the overlap-tile strategy of the U-Net article (Ronneberger et al. 2015, figure 2): pixels beyond the border are
+extrapolated by mirroring; pixels within it are always those of the image.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 Slices = tuple[slice, ...]
 
 BAND = 2**22
-"""Pixels, about, of one band of `bands`."""
+"""Approximate number of pixels of a band in `bands`."""
 
 
 @runtime_checkable
 class Windowed(Protocol):
-    """An array that is read by windows: (*spatial, C), (*spatial) or the like, in memory or in a file."""
+    """An array that is read by windows, such as (*spatial, C) or (*spatial), in memory or in a file."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -45,14 +45,12 @@ class Windows(Protocol):
     @property
     def spatial_dims(self) -> int: ...
     def window(self, start: tuple[int, ...], stop: tuple[int, ...], step: int = 1) -> np.ndarray:
-        """Every `step`-th pixel from `start` (a multiple of `step`) to before `stop` or the edge, per spatial axis."""
+        """Every `step`-th pixel in the half-open range from `start` (a multiple of `step`) to `stop` or the edge."""
         ...
 
 
 def bands(shape: Sequence[int], pixels: int | None = None) -> Iterator[tuple[slice, ...]]:
-    """Windows that follow each other along the first axis and cover an image.
-
-    What can be done band by band needs no more of the image in memory.
+    """Consecutive windows along the first axis that cover an image, to process it with one band in memory.
 
     Args:
         shape: spatial size of the image.
@@ -68,11 +66,11 @@ def bands(shape: Sequence[int], pixels: int | None = None) -> Iterator[tuple[sli
 
 
 def middle(shape: Sequence[int], most: int = 1024) -> tuple[slice, ...]:
-    """The window at the centre of an image: what is shown of an image of any size.
+    """The window at the centre of an image.
 
     Args:
         shape: spatial size of the image.
-        most: maximum of pixels per axis.
+        most: maximum number of pixels per axis.
 
     Example:
         >>> middle((100, 8), 10)
@@ -82,14 +80,14 @@ def middle(shape: Sequence[int], most: int = 1024) -> tuple[slice, ...]:
 
 
 def mirror_index(start: int, stop: int, size: int) -> Int64[np.ndarray, " positions"]:
-    """Positions on an axis that the positions of its mirrored continuation correspond to.
+    """Positions on an axis that correspond to the positions of its mirrored continuation.
 
     The edge pixel is not repeated (numpy's mode "reflect"): ... 2 1 0 1 2 ... size-2 size-1 size-2 ..., period
     2 (size - 1). An axis of size 1 gives its only pixel everywhere.
 
     Args:
-        start, stop: the positions are start … stop - 1, any distance outside.
-        size: pixels of the axis.
+        start, stop: the positions are start … stop - 1, at any distance outside.
+        size: number of pixels of the axis.
 
     Returns:
         (stop - start,) in 0 … size - 1.
@@ -117,12 +115,12 @@ def mirror_window(image: Windowed, start: Sequence[int], shape: Sequence[int]) -
     Only the part of the image that the window needs is read, so a memory-mapped array stays on disk.
 
     Args:
-        image: (H, W, ...) or (D, H, W, ...), any dtype; of labels without a channel axis, too.
+        image: (H, W, ...) or (D, H, W, ...), any dtype, with or without a channel axis.
         start: start of the window, for each spatial axis; may be negative or beyond the image.
         shape: shape of the window, as long as start.
 
     Returns:
-        (*shape, ...) in the image's dtype. A window wholly inside is a *view*: copy it before writing to it.
+        (*shape, ...) in the image's dtype. A window completely inside the image is a *view*: copy it before writing.
 
     Raises:
         InputError: start, shape and the image's axes do not match, or an axis has no pixels.

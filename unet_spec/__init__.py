@@ -1,4 +1,4 @@
-"""What a network is: config, layer graph, geometry, weight map, checkpoint. Needs NumPy and safetensors only."""
+"""The definition of a network: config, layer graph, geometry, weights. Needs only NumPy and safetensors."""
 
 from .errors import InputError
 from .families.unet import UNetConfig

@@ -1,4 +1,4 @@
-"""The door of a package: its public names, listed once in `__init__.pyi`, imported when first used."""
+"""Lazy imports: the public names of a package, listed once in `__init__.pyi`, are imported when first used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXTRAS = {
     "fsspec": "remote",
     **dict.fromkeys(("pyarrow", "roifile"), "objects"),
 }
-"""The extra of this project that installs a package."""
+"""The extra of this project that installs each package."""
 
 
 def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:

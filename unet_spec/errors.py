@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read, and what its messages share."""
+"""The exceptions whose messages are written for users, and helpers for these messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class InputError(ValueError):
 
 
 class OutputError(InputError):
-    """A result cannot be written: a full disk, a place that is read-only or gone. The command ends with exit code 1.
+    """A result cannot be written: the disk is full, read-only or gone. The command ends with exit code 1.
 
     Example:
         >>> raise OutputError("cannot write out.tif: No space left on device")
@@ -38,7 +38,7 @@ class OutputError(InputError):
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the known one that is most like it, if any.
+    """The end of a message about an unknown name: the most similar known name, if there is one.
 
     Example:
         >>> suggestion("papers", ["paper", "same"])

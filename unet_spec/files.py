@@ -1,4 +1,4 @@
-"""Files that appear completely or not at all; the cache folder; sizes and errors as short texts."""
+"""Atomic writes of files and folders; the cache folder; sizes and errors as short texts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """As `replacing`; creates the folder that `path` lies in, and reports in one line where it cannot write.
+    """Like `replacing`, but creates the parent folder of `path` and reports errors in one line.
 
     Raises:
         OutputError: the block, or the file system, raised OSError.
@@ -57,15 +57,15 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
-    """A new folder beside `path` that takes its place when the block succeeds; an old folder is removed only then.
+    """A new folder beside `path` that replaces it when the block succeeds. Only then the old folder is removed.
 
-    Both folders trade places in one step where the system can. Elsewhere the old one is moved aside first, and moved
-    back if anything stops the second step.
+    The two folders are exchanged atomically if the system supports it. Otherwise the old one is renamed first, and
+    renamed back if the second step fails.
 
     Args:
-        path: path of the folder. Through a link, the folder that it leads to is replaced.
-        check: raises InputError where the folder at `path` must not be replaced; called with `path` before the block
-            and again after it. None: any folder may be.
+        path: path of the folder. If it is a link, the target of the link is replaced.
+        check: called with `path` before and after the block; raises InputError if the folder must not be replaced.
+            None: any folder may be replaced.
 
     Raises:
         OutputError: the file system refuses to write.
@@ -80,7 +80,7 @@ def replacing_folder(path: Path, check: Callable[[Path], None] | None = None) ->
         new.mkdir()
         yield new
         if path.exists():
-            check(path)  # it may have been filled since
+            check(path)  # its content may have changed
             if not exchange(new, path):
                 _swap(new, path)
         else:
@@ -92,17 +92,17 @@ def replacing_folder(path: Path, check: Callable[[Path], None] | None = None) ->
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes | None]) -> None:
-    """Writes files of a folder, which is created if missing: whoever looks sees all of the old ones or all of the new.
+    """Writes files of a folder atomically: a reader sees either all old or all new files. Creates the folder.
 
-    Other files of the folder stay. Where folders cannot trade places (a mount, a file system without that, folders
-    within the folder), each file still appears whole.
+    Other files of the folder stay. If folders cannot be exchanged (a mount, a file system without support, folders
+    within the folder), each file is still written atomically.
 
     Args:
         folder: folder of the files.
-        contents: by name; None removes the file.
+        contents: contents by file name; None removes the file.
 
     Raises:
-        OSError: the file system refuses; what was there is still there.
+        OSError: the file system refuses to write; the old files are unchanged.
     """
     folder, given = folder.resolve(), {name: content for name, content in contents.items() if content is not None}
     if folder.exists():
@@ -124,7 +124,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes | None]) -> None:
 
 
 def _write_beside(folder: Path, contents: Mapping[str, bytes], others: Iterable[Path]) -> bool:
-    """Whether a new folder with these files, and the others, could take the place of `folder`."""
+    """Replaces `folder` by a new one with these files and the others. Returns False if that is not possible."""
     fresh = _beside(folder)
     try:
         try:
@@ -142,7 +142,7 @@ def _write_beside(folder: Path, contents: Mapping[str, bytes], others: Iterable[
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Lets two existing files or folders trade places in one step. False where the system cannot."""
+    """Exchanges two existing files or folders atomically. Returns False if the system does not support it."""
     import ctypes
 
     library = ctypes.CDLL(None, use_errno=True)
@@ -158,12 +158,12 @@ _AT_FDCWD, _EXCHANGE = -100, 2  # the flag is 2 on Linux and on macOS
 
 
 def _swap(new: Path, path: Path) -> None:
-    """As `exchange`, in two steps; `new` holds the old folder afterwards."""
+    """Like `exchange`, in two steps; afterwards `new` is the old folder."""
     old = _beside(path)
     try:
         path.rename(old)
         new.rename(path)
-    finally:  # after an interrupt, too
+    finally:  # also after an interrupt
         if old.exists():
             old.rename(new if path.exists() else path)
 
@@ -182,7 +182,7 @@ def leftovers(folder: Path, names: Iterable[str]) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Deletes a file, or a folder with its content; nothing happens if it does not exist."""
+    """Deletes a file, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -191,7 +191,7 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def write_errors_as_input_error(path: Path, note: str = "") -> Iterator[None]:
-    """Turns a full disk and other failures to write into one line that ends with `note`.
+    """Converts a full disk and other write errors to an error of one line that ends with `note`.
 
     Raises:
         OutputError: the block raised OSError.
@@ -205,7 +205,7 @@ def write_errors_as_input_error(path: Path, note: str = "") -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """UNET_CACHE, or unet-twins in XDG_CACHE_HOME, or ~/.cache/unet-twins."""
+    """The cache folder: UNET_CACHE, or unet-twins in XDG_CACHE_HOME, or ~/.cache/unet-twins."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("UNET_CACHE") or Path(base) / "unet-twins")
 
@@ -221,7 +221,7 @@ def first_line(error: BaseException, limit: int = 300) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """A number of bytes in MiB or GiB.
+    """A number of bytes as text in MiB or GiB.
 
     Example:
         >>> format_bytes(1610612736), format_bytes(5242880)

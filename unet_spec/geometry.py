@@ -1,4 +1,4 @@
-"""Positions: what a network crops, and which pixels of the image an output pixel depends on."""
+"""Geometry of a network: how much it crops, and on which pixels of the image an output depends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Field:
     """The receptive field along one axis.
 
     Attributes:
-        widths: pixels that one output depends on, and how many of `period` neighbouring outputs have that width.
+        widths: maps the width in pixels to the number of outputs, among `period` neighbours, that have this width.
         reach: minimum and maximum distance in pixels from an output's own position to the last pixel of its field.
         period: outputs after which the pattern repeats, which is the total stride of the network.
 
@@ -76,14 +76,14 @@ class Geometry:
 
     @cached_property
     def bounded(self) -> bool:
-        """Whether an output depends on a part of the image only (a group or instance norm sees all of it)."""
+        """Whether an output depends on only a part of the image (after a group or instance norm, on all of it)."""
         return all(node.op.bounded for node in self.graph.inference.nodes)
 
     @cached_property
     def shift_invariant(self) -> bool:
         """Whether a tile can reproduce the whole image: every operation is shift-invariant.
 
-        Also False where the sizes that fit are closer than the total stride: tiles are laid by steps of sizes.
+        Also False if the step between sizes that fit is less than the total stride: tiles are placed by that step.
         """
         if tuple(grid.step for grid in self.grids) != self.graph.total_strides:
             return False
@@ -94,8 +94,8 @@ class Geometry:
         return _field(self.graph, axis) if self.bounded else None
 
     def halo(self, axis: int = 0) -> tuple[int, int]:
-        """Number of outputs at the low and high edge of a tile that differ from those of the whole image, because of
-        padding in the network. (0, 0) for a network without padding. Meaningful only if `shift_invariant`."""
+        """Number of outputs at the low and high edge of a tile that differ from the whole image's because of padding.
+        (0, 0) for a network without padding. Meaningful only if `shift_invariant`."""
         return _halo(self.graph, axis)
 
     def crops(self) -> list[int]:
@@ -148,7 +148,7 @@ def _field(graph: Graph, axis: int) -> Field:
 
 @lru_cache(maxsize=256)
 def _halo(graph: Graph, axis: int) -> tuple[int, int]:
-    """An output is the whole image's where nothing that it depends on lies outside of its map."""
+    """An output of a tile is exact if nothing that it depends on lies outside of a map."""
     grid = graph.grids[axis]
     sizes = graph.sizes(axis, grid.minimum + 64 * grid.step)
     count = sizes[graph.output.name]

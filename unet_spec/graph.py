@@ -1,7 +1,7 @@
-"""A network as data: named operations in the order in which they run.
+"""A network as data: named operations in the order of execution.
 
-Everything about a network that needs no framework is a walk over its graph: shapes, sizes that fit, parameters,
-multiply-adds, and the float64 forward pass that the twins are held against. `geometry` has the receptive fields.
+All properties of a network that need no framework are computed from its graph: shapes, sizes that fit, parameters,
+multiply-adds, and the float64 forward pass that is the reference for the twins. `geometry` has the receptive fields.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Graph:
     """Nodes in topological order. The first is the input (the image), the last the output (the logits).
 
     Attributes:
-        nodes: the operations. There may be more inputs, such as the noise of a latent variable, and nodes that only
-            training needs.
+        nodes: the operations. They may include further inputs, such as the noise of a latent variable, and nodes that
+            only training needs.
         spatial_dims: 2 or 3.
         auxiliary: names of further outputs, such as the heads of deep supervision.
 
@@ -78,7 +78,7 @@ class Graph:
 
     @cached_property
     def inference(self) -> Graph:
-        """The part that the output depends on: what is computed, and exported, when nothing is trained."""
+        """The part on which the output depends, which is computed in inference and exported."""
         nodes = self.ancestors(self.output.name)
         return self if nodes == self.nodes and not self.auxiliary else Graph(nodes, self.spatial_dims)
 
@@ -100,7 +100,7 @@ class Graph:
 
     @cached_property
     def params(self) -> dict[str, Param]:
-        """Every parameter and buffer under its full name, in the order of the layers: the keys of a checkpoint."""
+        """Every parameter and buffer by its full name, the key in a checkpoint, in the order of the layers."""
         return {f"{n.name}.{key}": param for n in self.nodes for key, param in n.op.parameters().items()}
 
     @property
@@ -110,7 +110,7 @@ class Graph:
 
     @property
     def buffer_count(self) -> int:
-        """Values of running statistics."""
+        """Number of values of running statistics."""
         return sum(math.prod(p.shape) for p in self.params.values() if p.role == "buffer")
 
     def sizes(self, axis: int, size: int) -> dict[str, int]:
@@ -127,7 +127,7 @@ class Graph:
 
     @cached_property
     def total_strides(self) -> tuple[int, ...]:
-        """The product of all strides on the way down, per axis."""
+        """The product of all downsampling strides, per axis."""
         return tuple(self._total_stride(axis) for axis in range(self.spatial_dims))
 
     def _total_stride(self, axis: int) -> int:
@@ -142,8 +142,8 @@ class Graph:
         return tuple(_grid(self, axis) for axis in range(self.spatial_dims))
 
     def macs(self, size: tuple[int, ...]) -> dict[str, int]:
-        """Multiply-adds of every node for one image, of convolutions and matrix products only: no bias, norm or
-        interpolation. Nodes that only training needs have none."""
+        """Multiply-adds of every node for one image. Only convolutions and matrix products count, not biases, norms or
+        interpolations; nodes that only training needs have 0."""
         shapes = self.shapes(size)
         needed = {node.name for node in self.inference.nodes}
         return {
@@ -186,17 +186,17 @@ class Graph:
         training: bool = False,
         inputs: Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray:
-        """The logits (N, *spatial, classes) for an image (N, *spatial, C), in the arrays' own dtype.
+        """The logits (N, *spatial, classes) for an image (N, *spatial, C), in the arrays' dtype.
 
         Args:
             tensors: every entry of `params`, in PyTorch's axis order.
             image: any float dtype; float64 makes the result the reference for all runtimes.
-            training: batch norm uses the batch's statistics, and a dropout node takes its mask from "<name>.mask".
+            training: whether batch norm uses the batch's statistics, and dropout nodes the masks "<name>.mask".
             inputs: further inputs, by name. The noise of a latent variable is zero by default; with S noise vectors
                 for one image, the result has S samples.
 
         Raises:
-            InputError: a wrong shape, size or input.
+            InputError: a shape, size or input is wrong.
 
         Example:
             >>> from unet_spec import preset, random_tensors
@@ -218,7 +218,7 @@ class Graph:
 
         Args:
             tensors, image, training, inputs: as in `forward`.
-            keep: names of nodes; the outputs of all others are freed early. None: all nodes that can be computed from
+            keep: names of the nodes to return; other outputs are freed early. None: all nodes that can be computed from
                 the given inputs.
 
         Raises:
@@ -244,7 +244,7 @@ class Graph:
         return {self.input.name: image, node.name: noise}
 
     def _fed(self, image: np.ndarray, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What enters at each input. Raises InputError on an unknown input, and on one of another shape."""
+        """The array for each input node. Raises InputError for an unknown input or a wrong shape."""
         known = {node.name: node.op for node in self.nodes if node.is_input}
         fed = self.default_inputs(image)
         latent = set(fed) - {self.input.name}
@@ -253,7 +253,7 @@ class Graph:
                 raise InputError(f"the network has no input {name!r}; it has {', '.join(known)}")
             like = fed.get(name, image[..., :1]).shape[:-1]
             if name in latent and len(image) == 1 <= len(array):
-                like = (len(array), *like[1:])  # as many hypotheses of the one image
+                like = (len(array), *like[1:])  # several hypotheses for one image
             if array.shape != (expected := (*like, known[name].channels())):
                 raise InputError(f"the input {name!r} has shape {array.shape}; expected {expected}")
             fed[name] = array
@@ -273,13 +273,13 @@ def evaluate(
     compute: Callable[[Node, list[Value]], Value],
     keep: Collection[str] | None,
 ) -> dict[str, Value]:
-    """The values of the nodes named in `keep`, by name; others are freed after their last use. None keeps all.
+    """Computes the values of nodes in order. Returns those of `keep` by name; others are freed after their last use.
 
     Args:
-        nodes: in order.
-        inputs: the values of the input nodes, by name.
-        compute: a node's value from those of its inputs.
-        keep: names of nodes.
+        nodes: nodes in topological order.
+        inputs: values of the input nodes, by name.
+        compute: computes a node's value from those of its inputs.
+        keep: names of nodes. None: all.
     """
     last_use = {i: node.name for node in nodes for i in node.inputs}
     values: dict[str, Value] = {}

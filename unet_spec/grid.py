@@ -34,15 +34,15 @@ class Grid:
         return max(self.minimum, size + (self.minimum - size) % self.step)
 
     def nearest(self, size: int) -> tuple[int, ...]:
-        """The nearest sizes that fit, one below and one above, or the one that is either."""
+        """The nearest sizes that fit: one below and one above, or one size if both are equal or none is below."""
         below, above = self.below(size), self.above(size)
         return (above,) if below is None or below == above else (below, above)
 
 
 def find_grid(fits: Callable[[int], bool], stride: int, where: str) -> Grid:
-    """By trial: the smallest size that fits, and the step between the sizes that do.
+    """Finds, by trial, the smallest size that fits and the step between sizes that fit.
 
-    The step is the total stride, or a divisor of it where pooling takes what overhangs (FCN: every size fits).
+    The step is the total stride, or a divisor of it if pooling windows may overhang (FCN: every size fits).
     """
     size = next((n for n in range(1, 1000 * stride + 1001) if fits(n)), None)
     if size is None:

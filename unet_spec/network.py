@@ -1,4 +1,4 @@
-"""What all architectures have in common: the base of their configs, and what their files say of them."""
+"""Common to all architectures: the base class of their configs, and their entries in the registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .graph import Graph
 from .untrusted.strict_json import parse_json
 
 ARCHITECTURES: dict[str, type[NetworkConfig]] = {}
-"""Every kind of network, by the name that config.json has for it. A subclass of NetworkConfig enters itself."""
+"""Config classes by the architecture's name in config.json. Subclasses of NetworkConfig are added automatically."""
 
 
 class NetworkConfig:
@@ -31,7 +31,7 @@ class NetworkConfig:
         in_channels: channels of the image.
         out_channels: channels of the logits. One channel is the logit of class 1 against class 0; K > 1 are K classes.
         spatial_dims: 2 for images, 3 for volumes.
-        distance_head: whether the output has one more channel after the logits, the predicted distance to the border
+        distance_head: whether the output has a further channel after the logits, the predicted distance to the border
             of the object.
 
     Example:
@@ -67,7 +67,7 @@ class NetworkConfig:
         self.validate()
 
     def validate(self) -> None:
-        """Raises InputError if a field has a value that is not allowed. Types are checked before."""
+        """Raises InputError if a field has a value that is not allowed. Types have been checked."""
 
     def check_classes(self, overlapping: bool) -> None:
         """Raises InputError if the network does not support this kind of classes.
@@ -77,8 +77,7 @@ class NetworkConfig:
         """
 
     def check_classes_alone(self, program: str) -> None:
-        """Raises InputError if the output has more than the logits, of which a program knows only these; its name is
-        the message's."""
+        """Raises InputError, which names the `program`, if the output has more than the logits that it supports."""
         if self.distance_head:
             raise InputError(
                 f"{program} supports class logits only, but this network also predicts a distance; export a bundle "
@@ -86,7 +85,7 @@ class NetworkConfig:
             )
 
     def build(self) -> Graph:
-        """Builds the graph; `graph` caches it."""
+        """Builds the graph. Use `graph`, which caches it."""
         raise NotImplementedError
 
     @property
@@ -96,7 +95,7 @@ class NetworkConfig:
 
     @property
     def output_channels(self) -> int:
-        """Channels of the output: those of the logits and, with a distance head, the distance after them."""
+        """Channels of the output: the logits and, with a distance head, the distance after them."""
         return self.out_channels + self.distance_head
 
     @property
@@ -115,12 +114,12 @@ class NetworkConfig:
         return Geometry(self.graph)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values. Raises InputError as the constructor does."""
+        """A copy with some fields changed. Raises InputError as the constructor does."""
         self._check_keys(changes, type(self).__name__)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields for JSON: `architecture` first, tuples as lists, a network within a network as an object."""
+        """The fields for JSON: `architecture` first, tuples as lists, a nested config as an object."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain = {k: v.to_dict() if isinstance(v, NetworkConfig) else v for k, v in values.items()}
         return {"architecture": self.architecture} | {
@@ -133,7 +132,7 @@ class NetworkConfig:
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "config") -> Self:
-        """The inverse of `to_dict`; absent keys take their defaults, an absent architecture is "unet".
+        """The inverse of `to_dict`. Missing keys have their default values; a missing architecture is "unet".
 
         Called on NetworkConfig, it accepts any architecture; on a subclass, only its own. Raises InputError for unknown
         architectures or keys and for wrong types or values.
@@ -175,9 +174,9 @@ class Family:
         when: when to choose this architecture, in a sentence or two.
         image_size: pixels per axis of the images for which the reference implementation is made.
         presets: configs by name. The first is the reference.
-        narrow: narrow versions of the presets, by name, that train within minutes on a CPU. Default of a preset:
+        narrow: narrow versions of the presets, by name, that train within minutes on a CPU. Default for a preset:
             `preset(name, widths=(8, 16, 32, 64))`.
-        tests: networks for tests, by case, as small as possible. The first goes through every check.
+        tests: networks for tests, by case, as small as possible. The first is used in every check.
         test_size: minimum number of pixels per axis of the tests' images.
 
     Example:
@@ -196,30 +195,29 @@ class Family:
 
     @property
     def figure(self) -> str:
-        """The docstring of the architecture's file: its source, its figure, and differences between reference and
-        paper."""
+        """The docstring of the architecture's file: source, figure, and differences between reference and paper."""
         return inspect.cleandoc(sys.modules[self.config.__module__].__doc__ or "")
 
 
 def require(holds: bool, name: str, value: object, allowed: str) -> None:
-    """Raises InputError, naming the field, its value and what is allowed, unless the condition holds."""
+    """Raises InputError, which states the field, its value and the allowed values, unless the condition holds."""
     if not holds:
         raise InputError(f"{name} is {value}; it must be {allowed}")
 
 
 LEVELS = 12
-"""Most levels of a network: of so many, an image must have 2,048 pixels along each axis."""
+"""Maximum number of levels: with 12, an image must have 2,048 pixels along each axis."""
 
 
 def require_widths(widths: tuple[int, ...]) -> None:
-    """Raises InputError unless there are two to `LEVELS` levels, each with a channel."""
+    """Raises InputError unless there are 2 to `LEVELS` levels, each with at least one channel."""
     require(len(widths) >= 2, "widths", widths, "two levels or more, such as 64 128 256")
     require(len(widths) <= LEVELS, "widths", f"{len(widths)} numbers", f"at most {LEVELS}, one for each level")
     require(all(w >= 1 for w in widths), "widths", widths, "at least 1 at every level")
 
 
 def require_norm(eps: float, momentum: float) -> None:
-    """Raises InputError unless a batch norm can work with these."""
+    """Raises InputError unless these are valid constants of a batch norm."""
     require(eps > 0, "norm_eps", eps, "above 0")
     require(0 < momentum <= 1, "norm_momentum", momentum, "in (0, 1]")
 
@@ -230,8 +228,8 @@ def _type_hints(kind: type[NetworkConfig]) -> dict[str, Any]:
 
 
 def _check_type(name: str, value: object, hint: Any) -> None:
-    """The handful of types that configs use: int, float, bool, tuple of int, tuple of tuples of int, Literal, and the
-    config of another network."""
+    """Raises InputError if a value does not have the type of its field: int, float, bool, tuple of int, tuple of tuples
+    of int, Literal, or the config of another network."""
     if get_origin(hint) is Literal:
         require(value in get_args(hint), name, repr(value), " or ".join(map(repr, get_args(hint))))
     elif get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is tuple:

@@ -1,7 +1,7 @@
-"""Every architecture by its name in config.json, its presets, and how a twin finds its network.
+"""The architectures by their name in config.json, their presets, and the lookup of a twin's network classes.
 
-What a file of `unet_spec.families` says in its `FAMILY` is all that is known of an architecture. A new file is found
-here without being named anywhere.
+All information about an architecture is the `FAMILY` of its file in `unet_spec.families`. A new file there is found
+automatically.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ S = TypeVar("S")
 
 
 def _collect() -> Iterator[Family]:
-    """Of every file of the package; the U-Net first, the others by their files' names."""
+    """The families of all files of the package: the U-Net first, the others by file name."""
     names = [module.name for module in pkgutil.iter_modules(families.__path__)]
     for name in sorted(names, key=lambda name: (name != "unet", name)):
         if family := getattr(import_module(f"{families.__name__}.{name}"), "FAMILY", None):
@@ -29,12 +29,12 @@ def _collect() -> Iterator[Family]:
 
 
 FAMILIES: dict[str, Family] = {family.config.architecture: family for family in _collect()}
-"""By architecture. The U-Net is the first."""
+"""Families by architecture. The U-Net is the first."""
 
 PRESETS: dict[str, NetworkConfig] = {
     name: config for family in FAMILIES.values() for name, config in family.presets.items()
 }
-"""By name. Those of the U-Net come first; each architecture has one at least."""
+"""Presets by name. Those of the U-Net come first; each architecture has at least one."""
 
 
 def preset_names() -> tuple[str, ...]:
@@ -70,7 +70,7 @@ def preset(name: str, **changes: Any) -> NetworkConfig:
 
 
 def narrow(name: str) -> NetworkConfig:
-    """A preset, narrow enough to train within minutes on a CPU.
+    """A narrow version of a preset, which trains within minutes on a CPU.
 
     Args:
         name: one of `preset_names()`.
@@ -87,10 +87,10 @@ def narrow(name: str) -> NetworkConfig:
 
 
 class Networks(Mapping[str, type[T]]):
-    """The network classes of one framework by architecture. A class's file is imported when it is first asked for.
+    """The network classes of one framework by architecture. The file of a class is imported at its first use.
 
     Args:
-        package: where the files lie, such as "unet_jax.families". They are called as the files of the configs.
+        package: package of the files, such as "unet_jax.families". They have the names of the configs' files.
     """
 
     def __init__(self, package: str):
@@ -98,10 +98,10 @@ class Networks(Mapping[str, type[T]]):
         self._registered: dict[str, type[Any]] = {}
 
     def register(self, config: type[NetworkConfig]) -> Callable[[type[S]], type[S]]:
-        """A class decorator: the class is the network of these configs.
+        """A class decorator that registers the class as the network of a config class.
 
         Args:
-            config: the class of the configs.
+            config: the config class.
 
         Example:
             >>> from unet_spec import UNetConfig
@@ -119,7 +119,7 @@ class Networks(Mapping[str, type[T]]):
         return enter
 
     def __getitem__(self, architecture: str) -> type[T]:
-        """Raises KeyError for an unknown architecture, InputError where no network is registered for it."""
+        """Raises KeyError for an unknown architecture, InputError if no network is registered for it."""
         if architecture not in self._registered:
             config = ARCHITECTURES[architecture]
             module = f"{self._package}.{config.__module__.rpartition('.')[2]}"
@@ -143,7 +143,7 @@ class Networks(Mapping[str, type[T]]):
 
     def called(self, name: str) -> type[T]:
         """The class of this name. Raises AttributeError if there is none."""
-        if name[:1].isupper():  # Python also asks for modules before it imports them
+        if name[:1].isupper():  # Python also looks up submodules before it imports them
             for architecture in self:
                 with suppress(InputError):
                     if (network := self[architecture]).__name__ == name:

@@ -1,4 +1,4 @@
-"""A network on one page: its layers, blocks and sizes; and the table that torchinfo prints for it."""
+"""A summary of a network: its layers, blocks and sizes; and the table that torchinfo prints for it."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def own_parameters(node: Node) -> int:
 
 
 def rows(graph: Graph, size: tuple[int, ...]) -> list[Row]:
-    """The layers in the order in which they run, for an image of `size` pixels per axis that fits. Raises SizeError."""
+    """The layers in the order of execution, for an image of `size` pixels per axis. Raises SizeError."""
     shapes, macs = graph.shapes(size), graph.macs(size)
     return [Row(n.name, n.op.kind, n.op.summary(), shapes[n.name], own_parameters(n), macs[n.name]) for n in graph]
 
 
 @dataclass(frozen=True)
 class Block:
-    """Nodes of a graph that belong together, by their names.
+    """A group of nodes of a graph, by their names.
 
     Attributes:
-        name: the path that they share.
-        last: the node whose output leaves the block.
-        parameters: parameters of all its nodes.
-        inputs: names of the blocks whose outputs it takes.
+        name: the common path of the nodes.
+        last: the node whose output is that of the block.
+        parameters: number of parameters of all nodes.
+        inputs: names of the blocks whose outputs are its inputs.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Block:
 
 
 def block_of(name: str) -> str:
-    """The block that a node belongs to: its path up to the first index, or its first part.
+    """The block of a node: its path up to the first index, or its first part.
 
     A top-level layer is grouped with its norm, activation and dropout.
 
@@ -88,7 +88,7 @@ def blocks(graph: Graph) -> tuple[Block, ...]:
 
 
 def facts(config: NetworkConfig, size: tuple[int, ...]) -> dict[str, Any]:
-    """Everything that follows from a config and an image size, ready for JSON.
+    """All facts about a config and an image size, for JSON.
 
     Args:
         config: the network.
@@ -142,7 +142,7 @@ def _torch_class(op: Op, dims: int) -> str:
 
 
 def _article_modules(name: str) -> tuple[str, ...]:
-    """The classes of the article's modules around a layer, outermost first."""
+    """The classes of the article's modules that contain a layer, outermost first."""
     if name == "head":
         return ("OutConv",)
     double_conv = () if name.endswith((".pool", ".up")) else ("DoubleConv", "Sequential")
@@ -153,7 +153,7 @@ def _article_modules(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class TorchinfoRow:
-    """A line of torchinfo: class, depth-index, output NC(D)HW, parameters where it shows them."""
+    """A row of torchinfo: class, depth-index, output NC(D)HW, and parameters if they are shown."""
 
     layer: str
     index: str
@@ -164,9 +164,9 @@ class TorchinfoRow:
 def torchinfo(graph: Graph, size: tuple[int, ...], batch: int = 1, depth: int = 3) -> dict[str, Any]:
     """The table and the totals that torchinfo 1.8 prints for the article's modules, from the graph of a U-Net.
 
-    Its multiply-adds count a bias and a norm's parameters once a position, and every weight of a transposed convolution
-    once an *output* position, which is 2^dims times what is computed; `graph.macs` has the true number. Its
-    forward/backward size counts the float32 outputs of layers with parameters twice.
+    Its multiply-adds count biases and parameters of norms once per position, and every weight of a transposed
+    convolution once per *output* position, which is 2^dims times the actual number; `graph.macs` has the actual number.
+    Its forward/backward size counts the float32 outputs of layers with parameters twice.
 
     Returns:
         rows: list of TorchinfoRow; total_parameters; mult_adds; forward_backward_bytes; parameter_bytes.
@@ -180,7 +180,7 @@ def torchinfo(graph: Graph, size: tuple[int, ...], batch: int = 1, depth: int = 
     shapes = graph.shapes(size)
     modules: dict[tuple[str, ...], list[Node]] = {}  # depth first; the key is the path to a module or layer
     for node in graph.nodes[1:]:
-        if node.op.kind not in ("crop", "pad", "concat"):  # functions there, not modules
+        if node.op.kind not in ("crop", "pad", "concat"):  # functions in the article's code, not modules
             path = (block_of(node.name), *_article_modules(node.name), node.name)
             for level in range(len(path)):
                 modules.setdefault(path[: level + 1] if level else (), []).append(node)

@@ -1,1 +1,1 @@
-"""nnU-Net's own predictor beside ours."""
+"""Comparison of nnU-Net's own predictor with ours."""

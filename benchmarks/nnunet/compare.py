@@ -1,13 +1,13 @@
-"""nnU-Net's own predictor and ours, side by side: the same NIfTI volume, labels, probabilities, seconds, peak memory.
+"""Compares nnU-Net's own predictor with ours on one NIfTI volume: labels, probabilities, seconds, peak memory.
 
 python -m benchmarks.nnunet.compare --nnunet-python ENV/bin/python [--out benchmarks/results/nnunet/comparison.md]
 
-ENV is an environment with nnunetv2. nnU-Net builds an untrained network from hand-made plans, with random weights;
-ours is its trained-model folder, converted. Every run is a process of its own, on `threads` cores, in turns; seconds
-are from NIfTI to NIfTI without loading the network, the fastest of `repeats`.
+ENV is an environment with nnunetv2. nnU-Net builds an untrained network from hand-made plans, with random weights.
+Ours is its trained-model folder, converted. The two take turns, each run in its own process on `threads` cores. Seconds
+are from NIfTI to NIfTI without loading the network; the fastest of `repeats` counts.
 
-Float16 sums magnify a difference in the last bit; that is nnU-Net's own: its row "channels_last" is nnU-Net against
-itself, with its weights in that layout, in which PyTorch adds up the same products in another order.
+nnU-Net's float16 sums magnify a difference in the last bit. The row "channels_last" shows how much: it compares nnU-Net
+with itself, with its weights in that layout, in which PyTorch adds the same products in another order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..record import start
 
 SIDE = Path(__file__).with_name("reference.py")
 BOUND = 1e-4
-"""Largest difference of a probability."""
+"""Maximum allowed difference of a probability."""
 NETWORKS = {
     "2d": ("--widths", "32", "64", "128", "256", "--patch", "128", "128"),
     "3d_fullres": ("--widths", "32", "64", "128", "256", "--patch", "16", "64", "64"),
@@ -91,12 +91,12 @@ def main(args: Args) -> int:
 def _compare(
     args: Args, folder: Path, configuration: str, model: Path, ours: Path
 ) -> tuple[list[tuple[str, ...]], bool]:
-    """Rows of the table, and whether ours gives nnU-Net's result. How fast ours is does not count here.
+    """Rows of the table, and whether our result is nnU-Net's; speed does not count for the latter.
 
-    In PyTorch, whose kernels nnU-Net uses: as it comes. Elsewhere float16 sums make a difference in the last bit one in
-    the fourth digit. So there, nnU-Net's probabilities as they come must be among those that its rounding makes of our
-    logits (`benchmarks.nnunet.rounding`); and where both sum in float32, labels must be the same but for voxels whose
-    two best classes are level to within `BOUND`.
+    In PyTorch, whose kernels nnU-Net uses, the results are compared directly. In other runtimes, float16 sums turn a
+    difference in the last bit into one in the fourth digit. There, nnU-Net's probabilities must lie within the bounds
+    that its rounding gives for our logits (`benchmarks.nnunet.rounding`). With float32 sums on both sides, labels must
+    be equal except at voxels whose two best classes differ by at most `BOUND`.
     """
     images = folder / "images"
     best: dict[str, dict[str, float]] = {}
@@ -160,12 +160,12 @@ def _compare(
 
 
 def _apart(distance: np.ndarray) -> tuple[str, str]:
-    """The largest distance, and how many are above `BOUND`."""
+    """The largest distance, and how many distances are above `BOUND`."""
     return f"{distance.max():.1e}", f"{int((distance > BOUND).sum())} of {distance.size}"
 
 
 def worker(model: Path, images: Path, out: Path, runtime: RuntimeName, accumulate: str | None = None) -> None:
-    """Labels as NIfTI into the folder `out`, or, with `accumulate`, probabilities into the .npz file `out`."""
+    """Writes labels as NIfTI into the folder `out`, or, with `accumulate`, probabilities into the .npz file `out`."""
     from unet_data.nnunet import find_cases, find_plans, predict_case, predict_nifti, read_nifti
     from unet_tools.prediction.nnunet_folder import choose_cases, open_folds
 
@@ -196,7 +196,7 @@ def worker(model: Path, images: Path, out: Path, runtime: RuntimeName, accumulat
 
 
 def make_volume(folder: Path, shape: tuple[int, int, int]) -> None:
-    """Two channels of one case, (z, y, x) voxels at 4 x 0.9 x 0.7 mm: a ball in empty space, and noise everywhere."""
+    """Writes a case of two channels, (z, y, x) voxels at 4 x 0.9 x 0.7 mm: a ball in empty space, and noise."""
     from scipy.ndimage import gaussian_filter
 
     nibabel = import_nibabel()
@@ -217,7 +217,7 @@ def make_volume(folder: Path, shape: tuple[int, int, int]) -> None:
 
 
 def _run(args: Args, command: list[Any]) -> dict[str, Any]:
-    """Runs a child on `threads` cores. Returns the JSON of its line RESULT."""
+    """Runs a child process on `threads` cores. Returns the JSON of its line RESULT."""
     cores = sorted(os.sched_getaffinity(0))[: args.threads]
     done = subprocess.run(
         [str(part) for part in command],

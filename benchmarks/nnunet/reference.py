@@ -1,5 +1,6 @@
-"""nnU-Net's own predictor on an untrained network, for `benchmarks.nnunet.compare`. Runs in nnU-Net's environment: it
-imports nnunetv2 and nothing of ours.
+"""nnU-Net's own predictor on an untrained network, for `benchmarks.nnunet.compare`.
+
+Runs in nnU-Net's environment: it imports nnunetv2 and none of our packages.
 
 python benchmarks/nnunet/reference.py make MODEL 2d|3d_fullres WIDTHS...   a trained-model folder, as nnU-Net leaves it
 python benchmarks/nnunet/reference.py predict MODEL IMAGES OUT --threads N [--probabilities] [--float32]
@@ -28,7 +29,7 @@ SPACING = {"2d": [0.8, 0.8], "3d_fullres": [2.5, 0.8, 0.8]}
 
 
 def plans(widths: list[int], patch: list[int], configuration: str, kind: str) -> dict:
-    """What the planner would write, by hand: anisotropic in 3-D, with first kernels and strides of one slice."""
+    """Hand-written plans like the planner's: anisotropic in 3-D, with first kernels and strides of one slice."""
     dims, stages = len(patch), len(widths)
     flat = dims == 3
     kernels = [[1, 3, 3] if flat and stage == 0 else [3] * dims for stage in range(stages)]
@@ -99,10 +100,10 @@ DATASET = {
 
 
 def make(folder: Path, configuration: str, widths: list[int], patch: list[int], kind: str, folds: int) -> None:
-    """A trained-model folder: every parameter is random, and scaled as in a trained network.
+    """Writes a trained-model folder. Every parameter is random, and scaled as in a trained network.
 
-    The rows of the heads sum to zero: maps behind a norm and a ReLU have a mean, and would otherwise favour one class
-    everywhere.
+    The rows of the heads sum to zero, because maps after a norm and a ReLU have a positive mean, which would favour one
+    class everywhere.
     """
     values = plans(widths, patch, configuration, kind)
     manager = PlansManager(values)
@@ -143,12 +144,12 @@ def predict(
 ) -> None:
     """Prints seconds, from NIfTI to NIfTI, and the process's peak memory in bytes."""
     torch.set_num_threads(threads)
-    if float32:  # where nnU-Net asks for float16 sums, it gets float32: what it would say without their rounding
+    if float32:  # nnU-Net's float16 sums become float32, to see its result without their rounding
         torch.half = torch.float32
     folds = tuple(sorted(p.name.removeprefix("fold_") for p in model.glob("fold_*")))
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(model), folds)
-    if channels_last:  # the same network by other kernels, whose last bits are others
+    if channels_last:  # other kernels for the same network, which differ in the last bits
         flat = len(predictor.configuration_manager.patch_size) == 2
         predictor.network.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
     out.mkdir(parents=True, exist_ok=True)

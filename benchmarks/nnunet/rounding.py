@@ -1,10 +1,10 @@
-"""How far nnU-Net's float16 sums let probabilities be apart when logits agree to a network's own last bits.
+"""Bounds on how far probabilities can differ by nnU-Net's float16 sums if logits agree to their last bits.
 
-A logit that lies at the edge between two float16 numbers becomes the one or the other by its last bit, and no two
-kernels agree in that. But rounding is monotonic, and so is every step from a network's logits to a volume's: the mean
-of views, sums under a positive weight, the quotient, the mean of folds, linear resampling. So the same steps, with all
-logits lowered and then raised by the noise, enclose whatever they make of logits that near. A result outside of these
-bounds has another cause than rounding.
+The last bit of a logit near the midpoint of two float16 numbers decides to which of them it is rounded, and no two
+kernels agree in that bit. But rounding is monotonic, and so is every step from a network's logits to a volume's: the
+mean of views, sums with positive weights, the quotient, the mean of folds, linear resampling. So the results for all
+logits lowered, and for all raised, by the noise enclose the results for all logits within the noise. A result outside
+of these bounds has another cause than rounding.
 """
 
 from __future__ import annotations
@@ -19,18 +19,23 @@ from unet_data.nnunet.case import prepare_case, probabilities_of, restore_logits
 from unet_data.nnunet.sliding import predict_volume
 
 NOISE = 1e-5
-"""Of a float32 forward pass, relative to its largest logit: what an imported network may be from its source's."""
+"""Allowed difference of an imported network from its source in float32, relative to the largest logit."""
 SOFTMAX = 5e-7
-"""A softmax's own rounding in float32, of a probability."""
+"""Rounding error of a probability in a float32 softmax."""
 
 
 def probabilities_and_bounds(
     runs: Sequence[Run], image: np.ndarray, spacing: tuple[float, ...], plans: NnunetPlans, noise: float = NOISE
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probabilities of `predict_case`, the least and the greatest that logits to within `noise` may give.
+    """Probabilities of `predict_case`, and their minimum and maximum over all logits within `noise`.
 
-    Args: runs, image, spacing: as in `unet_data.nnunet.predict_case`; each network runs once. noise: relative to a
-    network's largest logit. Returns three float32 arrays (K, z, y, x). Classes, not regions.
+    Args:
+        runs, image, spacing, plans: as in `unet_data.nnunet.predict_case`; each network runs once. The plans have
+            classes, not regions.
+        noise: relative to a network's largest logit.
+
+    Returns:
+        Three float32 arrays (K, z, y, x).
     """
     assert plans.regions is None
     case = prepare_case(image, spacing, plans)
@@ -44,7 +49,7 @@ def probabilities_and_bounds(
     low, high = (logits([network.shifted(sign * noise) for network in kept]) for sign in (-1, 1))
 
     def chances(of: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Of each class, its logit from `of` and its rivals' from `others`."""
+        """Probability of each class with its logit from `of` and those of the other classes from `others`."""
         found = []
         for k in range(len(of)):
             mixed = others.copy()
@@ -56,13 +61,13 @@ def probabilities_and_bounds(
 
 
 class _Kept:
-    """A network whose logits are kept, to be given again."""
+    """A network whose logits are recorded, to be replayed with a shift."""
 
     def __init__(self, run: Run):
         self.run, self.logits = run, list[np.ndarray]()
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
-        self.logits.append(self.run(tiles).copy())  # a runtime may use its memory again
+        self.logits.append(self.run(tiles).copy())  # a runtime may reuse its output's memory
         return self.logits[-1]
 
     def shifted(self, part: float) -> Callable[[np.ndarray], np.ndarray]:

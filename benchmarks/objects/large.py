@@ -1,9 +1,9 @@
-"""Objects of a large image: synthetic nuclei, touching in groups, from probabilities to labels and a table.
+"""Time of objects in a large image: synthetic touching nuclei, from probabilities to labels and a table.
 
     python -m benchmarks.objects.large -o benchmarks/results/objects/nuclei.json [--size 20000] [--memory 3GiB]
 
-The probabilities are drawn window by window and never exist whole; the time of drawing is left out, so that the rest is
-that of the objects alone. Times are wall-clock.
+The probabilities are generated window by window and are never in memory as a whole. The time to generate them is
+subtracted, so that the times are those of the objects alone. Times are wall-clock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from unet_tools.console import notes
 from ..record import record_of, start, write_record
 
 PITCH = 58
-"""Pixels between the nuclei of a grid, from which each is moved by up to a quarter; some come to touch."""
+"""Pixels between the nuclei of a grid. Each is moved by up to a quarter of it, so that some touch."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Args:
     memory: str = "3GiB"
     """Memory limit of the process."""
     limit: bool = True
-    """Also let the system refuse more address space than the memory and 1 GiB of mapped files and libraries."""
+    """Also limit the address space, to the memory limit and 1 GiB for mapped files and libraries."""
 
 
 def nuclei(low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
-    """A window of the probabilities, 0..255; each nucleus follows from its place in the grid."""
+    """A window of the probabilities, 0..255. Each nucleus depends only on its position in the grid."""
     result = np.zeros((high[0] - low[0], high[1] - low[1]), np.uint8)
-    reach = PITCH  # of a nucleus, and of its way from the grid
+    reach = PITCH  # maximum distance of a nucleus's edge from its grid position
     for row in range((low[0] - reach) // PITCH, (high[0] + reach) // PITCH + 1):
         for column in range((low[1] - reach) // PITCH, (high[1] + reach) // PITCH + 1):
             if row < 0 or column < 0:

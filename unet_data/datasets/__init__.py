@@ -1,1 +1,1 @@
-"""Labelled data sets: found in folders, checked, split, sampled; their labels and border weights."""
+"""Labelled data sets: finding them in folders, checks, splits, sampling, label conventions and border weights."""

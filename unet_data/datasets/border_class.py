@@ -19,15 +19,15 @@ BORDER_WIDTH = 2
 def with_border(dataset: Dataset, width: int = BORDER_WIDTH) -> Dataset:
     """The same data set with three classes: background, object, and border.
 
-    A pixel belongs to the border if two objects lie within `width` pixels of it (its own object counts with distance
-    0): the facing rims of touching objects, and the gap between them.
+    A pixel belongs to the border if two objects lie within `width` pixels of it; its own object has distance 0. So the
+    border is the facing rims of touching objects and the gap between them.
 
     Args:
         dataset: with labels that number objects, in memory.
-        width: pixels.
+        width: maximum distance in pixels.
 
     Raises:
-        InputError: the labels do not number objects, or stay in their files.
+        InputError: the labels do not number objects, or they are not in memory.
 
     Example:
         >>> from unet_data import Dataset, with_border

@@ -1,9 +1,9 @@
-"""The paper's weight map: how much each pixel counts in the loss.
+"""The paper's weight map: the weight of each pixel in the loss.
 
 w(x) = w_c(x) + w0 · exp(−(d1(x) + d2(x))² / 2σ²)                            (Ronneberger et al. 2015, equation 2)
 
-w_c balances the classes; d1 and d2 are the distances to the two nearest cells. The second term lies on the background
-only: it is there to make the network learn the thin borders between touching cells (figure 3 of the paper).
+w_c balances the classes; d1 and d2 are the distances to the two nearest cells. The second term applies only to the
+background. It makes the network learn the thin borders between touching cells (figure 3 of the paper).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Integer, Shaped
 
 REACH = 6.0
-"""In units of σ: farther than this from a cell, its term is below w0 · exp(−18) = 1.5e-8 w0, and taken as 0."""
+"""In units of σ. Beyond this distance the border term is below w0 · exp(−18) = 1.5e-8 w0 and is set to 0."""
 
 
 def two_nearest(
@@ -38,15 +38,15 @@ def two_nearest(
 ) -> tuple[Float32[np.ndarray, "*spatial"], Float32[np.ndarray, "*spatial"]]:
     """Distances from each pixel's centre to that of the nearest pixel of the nearest and of the second-nearest cell.
 
-    Each cell is measured in its own surroundings only, so the time grows with the area of the cells, not with their
-    number times that of the image.
+    Distances are computed only around each cell, so that the time grows with the cells' total area, not with the number
+    of cells times the area of the image.
 
     Args:
-        cells: (H, W) or (D, H, W), 0 background, each other number one cell.
-        reach: pixels.
+        cells: (H, W) or (D, H, W), 0 is background, each other number is one cell.
+        reach: maximum distance in pixels.
 
     Returns:
-        In pixels, exact up to `reach`, infinite beyond.
+        Two arrays in pixels, exact up to `reach` and infinite beyond.
     """
     from scipy import ndimage
 
@@ -74,7 +74,7 @@ def border_weights(
     nearest and to the second nearest cell.
 
     Args:
-        cells: (H, W) or (D, H, W), 0 background, each other number one cell (instance labels).
+        cells: (H, W) or (D, H, W), instance labels: 0 is background, each other number is one cell.
         w0: maximum weight, between cells that almost touch.
         sigma: width of the Gaussian in pixels.
 
@@ -96,10 +96,10 @@ def border_weights(
 def class_weights(labels: Sequence[Windowed], classes: int) -> Float32[np.ndarray, " k"]:
     """w_c: inversely proportional to each class's share of all pixels, 1 on average over the pixels.
 
-    N / (K · N_c): a class of half the pixels of two has weight 1. A class without pixels gets 0.
+    N / (K · N_c): of two classes, one with half of the pixels has weight 1. A class without pixels gets 0.
 
     Args:
-        labels: class indices; ignored pixels are of no class and not in N.
+        labels: class indices; ignored pixels have no class and do not count in N.
         classes: K.
     """
     counts = np.sum([class_counts(label, classes) for label in labels], axis=0)
@@ -113,7 +113,7 @@ def pixel_weights(
 ) -> Float32[np.ndarray, "*spatial"]:
     """The weight of each pixel: w_c of its class plus its border term.
 
-    Ignored pixels have weight 1, the mean of w_c: it counts nowhere, but a warp mixes the weights of neighbours.
+    Ignored pixels have weight 1, the mean of w_c. The loss does not use it, but a warp mixes it with its neighbours'.
 
     Args:
         labels: class indices.
@@ -124,8 +124,8 @@ def pixel_weights(
 
 
 def cells_of(dataset: Dataset, index: int) -> Integer[np.ndarray, "*spatial"]:
-    """The cells of one image, numbered: its instance labels where the data set has them, else the connected regions of
-    labels > 0 (neighbours share an edge or a face, as in ISBI 2012). Ignored pixels are of no cell."""
+    """The numbered cells of one image: its instance labels if the data set has them, otherwise the connected regions of
+    labels > 0 (neighbours share an edge or a face, as in ISBI 2012). Ignored pixels belong to no cell."""
     if dataset.instances is not None:
         return np.asarray(dataset.instances[index])
     assert dataset.labels is not None
@@ -137,14 +137,14 @@ def weight_maps(
 ) -> tuple[Float32[np.ndarray, "*spatial"], ...]:
     """One weight map per image, of its label's shape: w_c plus the border term.
 
-    The border terms are cached in a file, named after a digest of the labels and parameters, with a checksum. A damaged
-    file is replaced, with a logged warning. If nothing can be written, they are computed each time.
+    The border terms are cached in a file with a checksum, named after a digest of the labels and parameters. A damaged
+    file is replaced, and a warning is logged. If the file cannot be written, they are computed each time.
 
     Args:
         dataset: data set with labels.
         w0, sigma: as in `border_weights`; w0 = 0 leaves the border term out.
         balance: whether w_c balances the classes; otherwise it is 1.
-        cache: folder of the cache file. None: `unet_spec.files.cache_folder()`.
+        cache: folder of the cache file. Default: `unet_spec.files.cache_folder()`.
 
     Raises:
         InputError: the data set has no labels.
@@ -198,7 +198,7 @@ def _checksum(maps: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _read_borders(path: Path, cells: Sequence[np.ndarray], w0: float) -> list[np.ndarray]:
-    """The maps of a file. Raises unless they are those that were written, for these cells."""
+    """The maps in a cache file. Raises an exception if the file is damaged or does not belong to these cells."""
     with zipfile.ZipFile(path) as archive:
         expected = sum(4 * array.size + 2**12 for array in cells) + 2**12
         if (unpacked := sum(member.file_size for member in archive.infolist())) > expected:

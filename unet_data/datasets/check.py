@@ -1,8 +1,7 @@
-"""The usual mistakes in a labelled data set, found before an hour is spent on them.
+"""Checks a labelled data set for common mistakes before training.
 
-What `open_dataset` cannot read at all (unpaired files, unequal sizes, masks in two conventions) it refuses by itself;
-this looks at what can be read and still trains badly. Images that stay in their files (`open_stored`) are gone through
-band by band.
+`open_dataset` refuses what cannot be read at all (unpaired files, unequal sizes, masks in two conventions). This module
+finds data that can be read but train badly. Images that stay in their files (`open_stored`) are read band by band.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ from .plausible import implausible
 from .splitting import split
 
 RARE = 0.005
-"""A class with a smaller share of the pixels than this is hardly ever seen in a tile."""
+"""A class with a smaller share of the pixels than this rarely occurs in a tile."""
 
 ALIKE = 0.98
 """Two images whose correlation is above this are nearly the same picture."""
 
 BLOCKS = 64 * 64
-"""So many blocks of an image are compared before the image itself is."""
+"""Number of blocks of an image that are compared before the pixels are."""
 
 SEEN = 8
-"""Images that are looked at for whether their labels number objects."""
+"""Number of images in which to test whether labels number objects."""
 
 ROUNDING = 1e-3
-"""More than float32 can be wrong by in a comparison of blocks."""
+"""An upper bound of the float32 error in a comparison of blocks."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def check_dataset(
     Args:
         dataset: in memory, or in files.
         least: size of the network's smallest tile in pixels per axis; 0: unknown.
-        validate, group: which images validate, as in `split`.
+        validate, group: choice of the validation images, as in `split`.
 
     Returns:
         All findings, errors first.
@@ -90,13 +89,13 @@ def check_dataset(
 
 
 def counted_pixels(dataset: Dataset) -> list[int]:
-    """How many pixels of each label are not ignored."""
+    """Number of pixels in each label that are not ignored."""
     labels = dataset.labels or ()
     return [sum(int(np.count_nonzero(label[band] != IGNORED)) for band in bands(label.shape)) for label in labels]
 
 
 def class_shares(dataset: Dataset) -> tuple[dict[str, float], float]:
-    """The share of each class, by its name, in the pixels that count; and the share of ignored pixels."""
+    """The share of each class, by name, in the pixels that are not ignored; and the share of ignored pixels."""
     if dataset.labels is None:
         return {}, 0.0
     counts, counted = dataset.label_counts().sum(0), sum(counted_pixels(dataset))
@@ -131,7 +130,7 @@ def _images(dataset: Dataset, least: int) -> Iterator[Problem]:
 
 
 def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
-    """parts: those that train and validate, or the whole where it cannot be split."""
+    """Problems of the labels. `parts` are training and validation, or the whole data set if it cannot be split."""
     if dataset.labels is None:
         yield Problem("error", dataset.source, "the data set has no labels")
         return
@@ -166,9 +165,11 @@ def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
 
 
 def _seem_numbered(dataset: Dataset) -> bool:
-    """Whether labels that were read as classes look like numbers of objects: in the first images, every class but 0 is
-    one region (neighbours share an edge or a face), and there are three or more in some. Labels that stay in their
-    files are not looked at, since a region has to be seen as a whole."""
+    """Whether labels that were read as classes look like numbers of objects.
+
+    That is so if, in the first images, every class but 0 is one region (neighbours share an edge or a face), and some
+    image has three or more. Labels that stay in their files are not tested, since a region must be read as a whole.
+    """
     most = 0
     looked_at = dataset.class_count > 3 and not dataset.stored and not dataset.overlapping
     for label in (dataset.labels or ())[:SEEN] if looked_at else ():
@@ -180,13 +181,13 @@ def _seem_numbered(dataset: Dataset) -> bool:
 
 
 def absence(dataset: Dataset, index: int, part: Literal["training", "validation"]) -> str:
-    """The message about a class without a pixel in that part of the data."""
+    """The message about a class that has no pixel in a part of the data."""
     then = "the network cannot learn it" if part == "training" else "it has no score and does not choose best/"
     return f"class {index} ({dataset.class_names[index]}) has no pixel in the {part} part: {then}"
 
 
 def _absent(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -> Iterator[Problem]:
-    """Classes that the whole has but one of its parts has not; all of a part where every pixel of it is ignored."""
+    """Problems of classes that occur in only one of the two parts, and of a part in which every pixel is ignored."""
     whole = training + validation
     parts: tuple[tuple[Literal["training", "validation"], np.ndarray], ...]
     parts = ("training", training), ("validation", validation)
@@ -212,7 +213,7 @@ def _is_mask(image: np.ndarray, label: np.ndarray) -> bool:
 
 
 def _leaks(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
-    """Images that occur twice, and neighbours across the border between training and validation."""
+    """Images that occur twice, and validation images that are nearly equal to a training image."""
     seen: dict[bytes, str] = {}
     for name, image in zip(dataset.names, dataset.images, strict=True):
         key = _digest(image)
@@ -256,11 +257,11 @@ def _candidates(training: Dataset, validation: Dataset) -> list[list[int]]:
 
 
 def _sketch(image: np.ndarray) -> np.ndarray:
-    """A unit vector (0 for a constant image); the product of two is never below the correlation of their images.
+    """A unit vector (0 for a constant image). The product of two is never below the correlation of their images.
 
-    The means of blocks, each times the root of its number of pixels, are an orthogonal projection of the image. What
-    two images have besides adds to their correlation at most the product of its lengths (Cauchy and Schwarz): so that
-    length is the last number.
+    The means of blocks, each times the square root of its number of pixels, are an orthogonal projection of the image.
+    The remainders of two images add to their correlation at most the product of their lengths (Cauchy-Schwarz), so the
+    length of the remainder is the last number of the vector.
     """
     power, parts = 0.0, []
     for part in _centred(image):
@@ -274,7 +275,7 @@ def _sketch(image: np.ndarray) -> np.ndarray:
 
 
 def _blocks(image: np.ndarray, axis: int) -> np.ndarray:
-    """The means of blocks along one axis, each times the root of its length."""
+    """The means of blocks along one axis, each times the square root of its length."""
     size = image.shape[axis]
     count = min(size, round(BLOCKS ** (1 / (image.ndim - 1))))
     starts = np.arange(count) * size // count
@@ -283,7 +284,7 @@ def _blocks(image: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _centred(image: np.ndarray) -> Iterator[np.ndarray]:
-    """The bands of an image, less its mean."""
+    """The bands of an image, minus the mean of the image."""
     windows = list(bands(image.shape[:-1]))
     mean = sum(image[band].sum(dtype=np.float64) for band in windows) / image.size
     return (image[band].astype(np.float32) - mean for band in windows)

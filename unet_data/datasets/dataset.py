@@ -29,24 +29,24 @@ class Dataset:
     """Images in order, with or without labels: arrays in memory, or `Stored` arrays that are read by windows.
 
     Attributes:
-        images: (H, W, C), or (D, H, W, C) for volumes; uint8, uint16 or float32; one dtype and one C for all, sizes may
-            differ.
-        labels: class indices 0..K-1, int32, with the image's spatial shape; or None. Of overlapping classes, numbers of
-            which bit k is the mask of class k (`pack_masks`).
+        images: (H, W, C), or (D, H, W, C) for volumes; uint8, uint16 or float32. All have the same dtype and C; sizes
+            may differ.
+        labels: class indices 0..K-1, int32, with the image's spatial shape; or None. For overlapping classes, bit k of
+            a number is the mask of class k (`pack_masks`).
         names: one name per image, usable as a file name.
         class_names: K of them, or () without labels.
         source: where the images came from, for reports.
         instances: object numbers (0 for background) with the shapes of the labels, if the label files number objects;
             otherwise None.
-        ignore: number in the label files of pixels that do not count; their label is IGNORED, −1. None: all pixels
-            count.
+        ignore: number in the label files that marks pixels to ignore; their label is IGNORED, −1. None: no pixel is
+            ignored.
         path: absolute path from which the images can be opened again; "" for images without files.
-        facts: for each image, what its file states about the pixels, and what the reader decided; () for images
+        facts: for each image, its file's metadata about the pixels, and the decisions of the reader; () for images
             without files.
         label_facts: the same for the label files.
         parts: "training" or "validation" for each image, if the folders state it; otherwise ().
-        entries: for every file of the folder, whether it is used, or why not.
-        reading: how the files were read if there is a choice; None for images that are in no files.
+        entries: for every file of the folder, whether it is used, and if not, the reason.
+        reading: settings with which the files were read; None for images without files.
         overlapping: whether a pixel may have several classes.
 
     Raises:
@@ -107,7 +107,7 @@ class Dataset:
                     f"{size_text(label.shape)}; they must be equal"
                 )
             if isinstance(label, Stored):
-                continue  # was looked at as a whole where it was opened
+                continue  # it was checked when it was opened
             least = 0 if self.ignore is None and self.nodata is None else IGNORED
             if label.dtype != np.int32 or label.min() < least or label.max() >= self._codes:
                 raise InputError(
@@ -161,7 +161,7 @@ class Dataset:
 
     @property
     def _codes(self) -> int:
-        """Numbers that a label may hold."""
+        """Number of different values that a label can have."""
         return 2**self.class_count if self.overlapping else self.class_count
 
     def label_counts(self) -> Int64[np.ndarray, "n k"]:
@@ -170,8 +170,11 @@ class Dataset:
         return np.stack([class_counts(label, self.class_count, self.overlapping) for label in self.labels])
 
     def for_channels(self, count: int) -> Dataset:
-        """The data set as a network of so many channels sees it: three channels that are equal in all images become
-        one, which `decisions` says; otherwise it is as it was."""
+        """The data set for a network with `count` input channels.
+
+        If the network has one and all images have three equal channels, one of them is used, and `decisions` reports
+        it. Otherwise the data set is unchanged.
+        """
         if count != 1 or self.channels != 3 or not all(map(equal_channels, self.images)):
             return self
 
@@ -184,8 +187,10 @@ class Dataset:
         return replace(self, images=tuple(map(one, self.images)), facts=facts)
 
     def subset(self, indices: Sequence[int]) -> Dataset:
-        """The images at `indices`, in that order, sharing memory. Raises InputError if there are none, or one is out of
-        range."""
+        """The images at `indices`, in that order, without a copy.
+
+        Raises InputError if `indices` is empty or one is out of range.
+        """
         wrong = [index for index in indices if not 0 <= index < len(self)]
         if wrong or not len(indices):
             problem = f"index {wrong[0]} is out of range" if wrong else "no index was given"
@@ -207,7 +212,7 @@ class Dataset:
 
 
 def decisions(*parts: Dataset) -> list[str]:
-    """What was decided when the files of the parts of a data set were read, one line each."""
+    """Decisions made while the files of parts of a data set were read, one line each."""
     images, labels = ([fact for part in parts for fact in getattr(part, name)] for name in ("facts", "label_facts"))
     return [*summary(images, "image"), *summary(labels, "label")]
 

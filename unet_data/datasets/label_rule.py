@@ -1,8 +1,8 @@
-"""Label conventions: from the numbers that a mask file holds to class indices 0..K-1.
+"""Label conventions: converts the numbers in mask files to class indices 0..K-1.
 
-Mask files look alike and mean different things. Read wrongly, a 0/255 mask trains a network of 256 classes, and 16-bit
-nucleus numbers train one of hundreds; both end with a Dice near zero and no error. So the numbers of the *whole* data
-set decide, once, by these rules, and what none of them covers is refused with the values that were found.
+Mask files that look alike can mean different things. If they are misread, a 0/255 mask trains a network with 256
+classes, and 16-bit nucleus numbers train one with hundreds; both give a Dice near zero and no error. So the numbers of
+the *whole* data set decide, once, by these rules. If no rule applies, an error lists the values.
 
     kind       values found                            class indices
     auto       {0, 1} or {0, 255}                      0, 1                    ("binary")
@@ -13,15 +13,15 @@ set decide, once, by these rules, and what none of them covers is refused with t
     semantic   0..K-1 without gaps, K <= 65536         as they are
     instance   any integers from 0 to 2**31 - 1        > 0 becomes 1
 
-Where two numbered objects touch, a line one pixel wide becomes background (`separated`): a network of classes could not
-separate them otherwise, and the paper's border weights lie on the background.
+Where two numbered objects touch, a line one pixel wide becomes background (`separated`). Otherwise a network of classes
+could not separate them; and the paper's border weights apply only to background.
 
-Where the numbers of the classes are listed (`class_numbers`), each becomes its place in the list, and no other may
-occur: background that is not 0, labels from 1, gaps. Of objects, the list is the number of the background.
+If the class numbers are listed (`class_numbers`), each becomes its index in the list, and no other may occur. This is
+for a background that is not 0, labels from 1, and gaps. For objects, the list is the number of the background.
 
-A number that marks pixels to ignore (`ignore`: 255 in many data sets) takes no part in that; where it is found, the
-class index is IGNORED. One-sided masks (only 0, only 1, only 255) count as binary. RGB masks whose three channels are
-equal are read as grey, palette masks as their index (see `decode`), 1-bit masks as 0/1 or 0/255, as the others are,
+A number that marks pixels to ignore (`ignore`: 255 in many data sets) is excluded from these rules; its class index is
+IGNORED. Masks with a single value (only 0, only 1, only 255) count as binary. RGB masks whose three channels are equal
+are read as grey, palette masks as their index (see `decode`), 1-bit masks as 0/1 or 0/255 like the other files, and
 float masks if every value is a whole number.
 """
 
@@ -45,19 +45,19 @@ if TYPE_CHECKING:
 
 LabelKind = Literal["auto", "semantic", "instance", "overlapping"]
 IGNORED = -1
-"""The class index of a pixel that counts in no loss and in no score."""
+"""The class index of pixels that losses and scores ignore."""
 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How the numbers of one data set become class indices.
+    """Converts the label numbers of one data set to class indices.
 
     Attributes:
         kind: "binary" maps every value > 0 to 1; "instance" does too, except for lines between touching objects;
             "semantic" keeps the values.
         classes: K, at least 2.
-        ignore: the number of pixels that do not count.
-        class_numbers: number of each class, in class order; for "instance", the background's; (): 0, 1, …
+        ignore: the number that marks pixels to ignore.
+        class_numbers: number of each class, in class order; for "instance", the background's; () means 0, 1, …
 
     Example:
         >>> from unet_data import LabelRule
@@ -76,8 +76,7 @@ class LabelRule:
         return 1 if self.kind == "instance" else 0
 
     def apply(self, raw: Shaped[np.ndarray, "*spatial"]) -> Int32[np.ndarray, "*spatial"]:
-        """Class indices, or IGNORED, for one of the labels that `label_rule` was given: boolean or integer, (H, W) or
-        (D, H, W)."""
+        """Class indices, or IGNORED, of a label that `label_rule` has seen: boolean or integer, (H, W) or (D, H, W)."""
         if self.kind == "instance":
             return self._marked((self.numbers(raw) > 0).astype(np.int32), raw, IGNORED)
         if self.class_numbers:
@@ -87,9 +86,9 @@ class LabelRule:
         return self._marked((raw if self.kind == "semantic" else raw > 0).astype(np.int32), raw, IGNORED)
 
     def numbers(self, raw: Shaped[np.ndarray, "*spatial"]) -> Int32[np.ndarray, "*spatial"]:
-        """The object numbers in such a label; 0 for background, between touching objects and for ignored pixels."""
+        """The object numbers of a label; 0 for background, between touching objects and for ignored pixels."""
         background = self.class_numbers[0] if self.class_numbers else 0
-        shifted = raw.astype(np.int32) + (raw < background)  # 0 is an object there, and needs another number
+        shifted = raw.astype(np.int32) + (raw < background)  # if 0 is not the background, object 0 needs another number
         found = self._marked(np.where(raw == background, 0, shifted).astype(np.int32), raw, 0)
         return separated(found) if self.kind == "instance" else found
 
@@ -100,8 +99,10 @@ class LabelRule:
 
 
 def separated(numbers: Int32[np.ndarray, "*spatial"]) -> Int32[np.ndarray, "*spatial"]:
-    """Objects by number, 0 the background, with 0 also at each pixel whose next one along an axis is of another object:
-    no two pixels of different objects share an edge (in volumes, a face) then."""
+    """Object numbers with background (0) also at each pixel whose next pixel along an axis is of another object.
+
+    Then no two pixels of different objects share an edge (in volumes, a face).
+    """
     line = np.zeros(numbers.shape, bool)
     for axis in range(numbers.ndim):
         here, there = (tuple(s if a == axis else slice(None) for a in range(numbers.ndim)) for s in _NEXT)
@@ -120,19 +121,19 @@ def label_rule(
     ignore: int | None = None,
     class_numbers: str = "",
 ) -> LabelRule:
-    """Decides, for all label arrays of a data set together, what their numbers mean.
+    """Determines the meaning of the numbers from all label arrays of a data set together.
 
     Args:
         raws: integer or boolean arrays of any shape, as `read_labels` returns them.
         paths: their files, for messages.
         kind: meaning of the numbers, if it is known: see the table above.
-        ignore: number of pixels that do not count; arrays without it are allowed.
+        ignore: number that marks pixels to ignore; arrays without it are allowed.
         class_numbers: numbers of the classes in order, such as "1-3" or "255,0,7": the first becomes class 0. For
             labels that number objects, the number of the background.
 
     Raises:
-        InputError: no rule of the table above fits, `ignore` is negative, a number is above LARGEST, or no pixel
-            counts.
+        InputError: no rule of the table above applies, `ignore` is negative, a number is above LARGEST, or every pixel
+            is ignored.
 
     Example:
         >>> from unet_data import label_rule
@@ -169,7 +170,7 @@ def label_rule(
         return LabelRule("instance", 2, ignore)
 
     bits = [raw.dtype == bool for raw in raws]
-    if any(bits) and not all(bits):  # a bit says nothing of its number: the other files do
+    if any(bits) and not all(bits):  # the value of a set bit is unknown; the other files show it
         counted = np.unique(np.concatenate([v for v, bit in zip(found, bits, strict=True) if not bit]))
         union = counted if _within(counted, (0, 1)) or _within(counted, (0, 255)) else union
     if _within(union, (0, 1)) or _within(union, (0, 255)):
@@ -207,7 +208,7 @@ def _listed_rule(
     paths: Sequence[str | Path],
     found: Sequence[np.ndarray],
 ) -> LabelRule:
-    """The rule where the numbers of the classes are listed."""
+    """The rule for listed class numbers."""
     if ignore in listed:
         raise InputError(f"class numbers list {ignore}, which is also the number to ignore; leave out one of the two")
     if kind == "instance":
@@ -231,7 +232,7 @@ def _listed_rule(
 def to_class_indices(
     raw: Shaped[np.ndarray, "*spatial"], path: str | Path, kind: LabelKind = "auto", ignore: int | None = None
 ) -> tuple[Int32[np.ndarray, "*spatial"], int]:
-    """The class indices of one label array on its own.
+    """The class indices of a single label array.
 
     For several files of a data set, use `label_rule` on all of them together: a file with only two nuclei looks like a
     binary mask, while others do not.
@@ -258,12 +259,12 @@ def to_class_indices(
 
 
 def class_counts(labels: Windowed, classes: int, overlapping: bool = False) -> Int64[np.ndarray, " k"]:
-    """How many pixels each class has; ignored ones are of none. Labels that stay in their file are read band by band.
+    """Number of pixels of each class, without ignored ones. Labels that stay in their file are read band by band.
 
     Args:
         labels: class indices of any shape.
         classes: K.
-        overlapping: the labels are numbers as `pack_masks` makes them, so that a pixel may have several classes.
+        overlapping: whether labels are numbers of `pack_masks`, so that a pixel may have several classes.
     """
     counts = np.zeros(classes, np.int64)
     for band in bands(labels.shape):

@@ -45,7 +45,7 @@ class Contents:
 _PAGES = f"; if each page is the mask of a class, pass {OVERLAPPING}"
 
 Read = Callable[[Pair, int, ReadSettings], Contents]
-"""(files, spatial_dims, settings) to what they hold."""
+"""Reads a pair of files: (pair, spatial_dims, settings) to their contents."""
 
 
 def open_dataset(
@@ -56,9 +56,9 @@ def open_dataset(
     settings: ReadSettings | None = None,
     class_numbers: str = "",
 ) -> Dataset:
-    """Reads a folder or a file whole.
+    """Reads a folder or a file into memory.
 
-    What it holds is recognised in this order:
+    The layout is recognised in this order:
 
         a file                                    its pictures, without labels
         a folder with *-volume.tif, *-labels.tif  stacks in name order (ISBI 2012); an unlabelled test-volume.tif is
@@ -72,15 +72,15 @@ def open_dataset(
         path: the folder or file.
         spatial_dims: with 2, each page of a stack is one image (H, W, C), called stem-00, stem-01, …; with 3, each file
             is one volume (D, H, W, C).
-        kind: what the label numbers mean, "auto", "semantic" or "instance" (see `label_rule`). It is decided once for
-            all files, and `Dataset.source` says how where labels are no plain 0/1 or 0/255 masks. "overlapping": a
-            pixel may have several classes, each of which has a mask: a file of its own (labels/CLASS/NAME,
-            labels/NAME_CLASS or labels/NAME/CLASS), or a channel or page of one file.
-        ignore: the number of pixels that do not count; it need not occur.
-        settings: how files are read if there is a choice. `Dataset.decisions` says what was decided.
-        class_numbers: the numbers of the classes in the label files, in their order, where they are not 0, 1, …: "1-3",
-            "255,0"; of objects, the number of the background (see `label_rule`); of overlapping classes, the numbers
-            of each: "whole=1-3;core=2,3".
+        kind: meaning of the label numbers, "auto", "semantic" or "instance" (see `label_rule`). It is decided once for
+            all files; `Dataset.source` states it unless labels are plain 0/1 or 0/255 masks. "overlapping": a pixel may
+            have several classes, each of which has a mask: a file (labels/CLASS/NAME, labels/NAME_CLASS or
+            labels/NAME/CLASS), or a channel or page of one file.
+        ignore: the number that marks pixels to ignore; it need not occur.
+        settings: how files are read if there is a choice. `Dataset.decisions` reports the decisions.
+        class_numbers: the class numbers in the label files, in class order, if they are not 0, 1, …: "1-3", "255,0".
+            For objects, the number of the background (see `label_rule`). For overlapping classes, the numbers of each:
+            "whole=1-3;core=2,3".
 
     Raises:
         InputError: the folder is missing or empty, an image has no label or the reverse, sizes, channels or dtypes do
@@ -109,17 +109,17 @@ def open_stored(
 ) -> Dataset:
     """The data set of `open_dataset`, but its images, labels and instances stay in their files (`Stored`).
 
-    The folder may also hold .npy files and .zarr folders, as images or labels; their axes are (*spatial),
-    (*spatial, C) with C up to 4, (N, *spatial) or (N, *spatial, C), those of an OME-Zarr what it says. Uncompressed or
-    tiled TIFF, .npy and .zarr are read by windows; a PNG or JPEG is decoded whole unless it is one of those used last.
-    What the label numbers mean follows from all of them, which are read band by band. Masks of overlapping classes are
-    kept in memory, 4 bytes per pixel.
+    The folder may also hold .npy files and .zarr folders, as images or labels. Their axes are (*spatial),
+    (*spatial, C) with C up to 4, (N, *spatial) or (N, *spatial, C); those of an OME-Zarr are the ones it names.
+    Uncompressed or tiled TIFF, .npy and .zarr are read by windows. A PNG or JPEG is decoded whole; those used last are
+    cached. The labels of all files, read band by band, determine the meaning of their numbers. Masks of overlapping
+    classes are held in memory, 4 bytes per pixel.
 
     Args:
         path, spatial_dims, kind, ignore, settings, class_numbers: as in `open_dataset`.
 
     Raises:
-        InputError: as `open_dataset`; and there are no labels.
+        InputError: as `open_dataset`, and if there are no labels.
 
     Example:
         >>> from unet_data import open_stored
@@ -233,7 +233,7 @@ def _read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Conten
     pages = volumes(facts, len(stack)) if spatial_dims == 3 else ()
 
     def parts(array: np.ndarray) -> Arrays:
-        """The pictures of a stack; the volumes of a label are its image's, whose axes may say more."""
+        """The pictures of a stack. A label is divided into volumes like its image, whose axes may state more."""
         if spatial_dims == 2:
             return list(array)
         return [array] if len(pages) == 1 else [array[each] for each in pages]
@@ -254,7 +254,7 @@ def _read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Conten
 
 
 def _masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
-    """The images of a pair, as `read` reads them, with the masks of overlapping classes."""
+    """The images of a pair, as `read` returns them, and the masks of overlapping classes as labels."""
     dims, settings = masks.spatial_dims, masks.settings
     if read is _read_whole:
         stack, facts = _whole(pair.image, dims, "image", settings)
@@ -275,7 +275,7 @@ def _masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
 
 
 def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
-    """All of a file: (N, H, W, C), or a volume (D, H, W, C); labels without C."""
+    """The whole content of a file: (N, H, W, C), or a volume (D, H, W, C); labels without C."""
     if path.suffix == ".npy" or is_zarr(path):
         found = stored_pictures(path, spatial_dims, role, settings)
         if spatial_dims == 3 and len(found) > 1:
@@ -287,7 +287,7 @@ def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) ->
 
 
 def _label(pair: Pair, spatial_dims: int, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
-    """The label numbers of an image, which may have one mask file an object."""
+    """The label numbers of an image. There may be one mask file per object."""
     if len(pair.labels) == 1:
         return _whole(pair.labels[0], spatial_dims, "label", settings)
     return join_objects(pair.labels, lambda path: _whole(path, spatial_dims, "label", settings)[0])
@@ -311,7 +311,7 @@ def _read_by_windows(pair: Pair, spatial_dims: int, settings: ReadSettings) -> C
 
 
 def _numbers(label: np.ndarray) -> np.ndarray:
-    """Numbers that occur in a label, in its dtype: each once of one that stays in its file, read band by band."""
+    """The label itself, or, if it stays in its file, each number that occurs in it once, read band by band."""
     if not isinstance(label, Stored):
         return label
     return np.unique(np.concatenate([np.unique(label[band]) for band in bands(label.shape)]))
@@ -324,7 +324,7 @@ def _converted(label: np.ndarray, rule: LabelRule, convert: Callable[[np.ndarray
 
 
 def _without_void(label: np.ndarray, image: np.ndarray, facts: FileFacts) -> np.ndarray:
-    """The label, IGNORED where the image holds no data."""
+    """The label with IGNORED where the image has no data."""
     if facts.nodata is None:
         return label
     if isinstance(label, Stored):
@@ -334,7 +334,7 @@ def _without_void(label: np.ndarray, image: np.ndarray, facts: FileFacts) -> np.
 
 
 def _describe(rule: LabelRule, layout: Layout, kind: LabelKind) -> tuple[tuple[str, ...], str]:
-    """The names of the classes, and what a report says of the rule after the data's name. kind: what was requested."""
+    """The names of the classes, and a note on the rule for reports. `kind` is the requested kind."""
     if rule.classes > 2:
         names = tuple(f"class {index}" for index in range(rule.classes))
     else:
@@ -349,6 +349,6 @@ def _describe(rule: LabelRule, layout: Layout, kind: LabelKind) -> tuple[tuple[s
 
 
 def _picture_names(stem: str, count: int) -> list[str]:
-    """Of the pictures of one file: stem, or stem-00, stem-01, … where there are several."""
+    """The names of the pictures of one file: stem, or stem-00, stem-01, … if there are several."""
     digits = max(2, len(str(count - 1)))
     return [stem] if count == 1 else [f"{stem}-{index:0{digits}d}" for index in range(count)]

@@ -1,7 +1,7 @@
-"""What looks like the wrong unit or the wrong pair in a data set: outliers, inverted masks, masks of other pictures.
+"""Signs of wrong units or wrong pairs in a data set: outliers, inverted masks, masks of other pictures.
 
-Masks are compared with pictures by their edges: the gradient of a picture is larger where its mask has an edge than
-where the same edge lies after it was moved, mirrored or turned. No picture says much alone; the data set does.
+Masks are compared with pictures by their edges: the gradient of a picture is larger at the edges of its mask than at
+the same edges after they are moved, mirrored or turned. One picture is weak evidence; all pictures together are strong.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Int, Shaped
 
 LOOKED_AT = 24
-"""Images, spread over the data set, that are compared with their masks."""
+"""Number of images, evenly spaced in the data set, that are compared with their masks."""
 
 SIDE = 384
-"""Pixels per axis, in the middle of an image, of which edges are compared."""
+"""Pixels per axis of the middle part of an image in which edges are compared."""
 
 DOMINANT = 0.85
-"""A larger share of class 1, beside a background, is that of inverted masks. (Cells have 0.78 of the ISBI slices.)"""
+"""With a larger share of class 1, masks with a background are probably inverted. (In ISBI 2012, cells have 0.78.)"""
 
 OUTLYING = 20
-"""So many times the range of the values between the 1st and 99th percentiles lie outliers apart, at the least."""
+"""Minimum distance of outliers from the other values, in units of the range from the 1st to the 99th percentile."""
 
 FEWEST = 4
-"""Images with an edge, from which something is said of all."""
+"""Minimum number of images with an edge for a statement about all images."""
 
 SAMPLES = 2**18
-"""Values of an image, about, among which outliers are looked for."""
+"""Approximate number of values of an image among which outliers are searched."""
 
 _MOVES = ((0.5, 0.5), (0.5, 0.0), (0.0, 0.5), (0.25, 0.75), (0.75, 0.25), (0.25, 0.25))
 _TURNS = {
@@ -49,7 +49,7 @@ _TURNS = {
 
 
 def implausible(dataset: Dataset) -> Iterator[tuple[str, str]]:
-    """Findings, each with the image, or the data set, that it is of."""
+    """Findings, each as (image or data set, description)."""
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset))).round().astype(int))
     for index in chosen:
         if what := _outliers(dataset.images[index], dataset.nodata):
@@ -78,7 +78,7 @@ def _counts(label: np.ndarray) -> np.ndarray:
 
 
 def _plane(image: np.ndarray, label: np.ndarray, nodata: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The middle of an image (H, W, C) and of its label (H, W); of a volume, that of the plane in the middle."""
+    """The middle of an image (H, W, C) and of its label (H, W); for a volume, of its middle plane."""
     *depth, height, width = label.shape
     at = tuple(slice(n // 2, n // 2 + 1) for n in depth) + middle((height, width), SIDE)
     seen = np.asarray(label[at])
@@ -90,7 +90,7 @@ def _plane(image: np.ndarray, label: np.ndarray, nodata: float | None = None) ->
 
 
 def _outliers(image: np.ndarray, nodata: float | None) -> str | None:
-    """One value, far from all others, that many pixels have: what a program writes where there is no data."""
+    """A finding if many pixels have one value far from all others: programs write such a value for missing data."""
     if image.dtype.kind != "f":
         return None
     step = max(1, image.size // SAMPLES)
@@ -115,8 +115,8 @@ def _outliers(image: np.ndarray, nodata: float | None) -> str | None:
 
 
 def _similarities(image: Shaped[np.ndarray, "h w c"], label: Int[np.ndarray, "h w"]) -> dict[str, float] | None:
-    """The correlation of the picture's gradient with the mask's edge: as it is (""), after moves (their mean: "moved")
-    and after each turn. None if the mask has no edge or the picture no gradient."""
+    """Correlations of the picture's gradient with the mask's edge: unchanged (""), moved (the mean of several moves:
+    "moved"), and after each of `_TURNS`. None if the mask has no edge or the picture no gradient."""
     from scipy.ndimage import gaussian_gradient_magnitude
 
     edge = _edge(label)
@@ -124,7 +124,7 @@ def _similarities(image: Shaped[np.ndarray, "h w c"], label: Int[np.ndarray, "h 
         return None
     channels = np.nan_to_num(image.astype(np.float64))
     gradient = sum(gaussian_gradient_magnitude(channels[..., c], 1.0) for c in range(channels.shape[-1]))
-    gradient = np.minimum(gradient, np.percentile(gradient, 99))  # a few bright points would decide
+    gradient = np.minimum(gradient, np.percentile(gradient, 99))  # otherwise a few bright points would dominate
     if not gradient.std():
         return None
     gradient = (gradient - gradient.mean()) / gradient.std()
@@ -140,7 +140,7 @@ def _similarities(image: Shaped[np.ndarray, "h w c"], label: Int[np.ndarray, "h 
 
 
 def _edge(label: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Pixels next to one of another class, both known; wide enough for masks that are a pixel off."""
+    """Pixels next to a pixel of another class, neither of them ignored; widened for masks that are a pixel off."""
     from scipy.ndimage import binary_dilation
 
     edge = np.zeros(label.shape, bool)
@@ -151,7 +151,7 @@ def _edge(label: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def _edges_elsewhere(found: list[dict[str, float] | None]) -> str | None:
-    """What the similarities of all images say, if it is odd."""
+    """A finding if the similarities of all images suggest that the masks are turned or of other images."""
     known = [each for each in found if each is not None]
     if len(known) < FEWEST:
         return None

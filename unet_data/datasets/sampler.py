@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 class Sampler:
     """Draws batches of windows of images and of their labels.
 
-    It has no state: `batch(step)` depends on (seed, step) alone, so a resumed training sees the same batches as an
+    It has no state: `batch(step)` depends only on (seed, step), so a resumed training gets the same batches as an
     uninterrupted one.
 
     Args:
         dataset: data set with labels.
         window: spatial size of the windows, (572, 572) for the unpadded U-Net.
-        target: spatial size of the central part that the loss covers, (388, 388) there. Per axis, it is not larger
-            than the window and differs by an even number, so that the centres coincide.
+        target: spatial size of the central part that the loss covers, (388, 388) for the unpadded U-Net. Per axis, it
+            is not larger than the window and differs from it by an even number, so that the centres coincide.
         batch: examples per step.
         seed: random seed, 0 or more.
         weights: a weight map per image, float32, with its label's shape.
         oversample: share of the examples, 0 … 1, whose target contains a rarer class: a class other than the most
             frequent one is drawn, then an image with that class, then one of its pixels. If most pixels are ignored,
             the most frequent class is drawn like the others.
-        distances: a map per image, float32 in 0..1, with its label's shape, which is packed into the labels
+        distances: a map per image, float32 in 0..1, with its label's shape. It is packed into the labels
             (`unet_data.pack_distances`).
 
     Raises:
@@ -86,7 +86,7 @@ class Sampler:
         self.batch_size, self.seed = batch, seed
 
     def places(self, step: int) -> list[tuple[int, tuple[int, ...]]]:
-        """Origin of the examples of a step >= 0: for each, the image's index and the window's first corner."""
+        """Positions of the examples of a step >= 0: for each, the image's index and the window's first corner."""
         if step < 0:
             raise InputError(f"step must be 0 or more, not {step}")
         rng, rare = np.random.default_rng([self.seed, step]), np.random.default_rng([self.seed, step, 1])
@@ -101,7 +101,7 @@ class Sampler:
             for axis, length in enumerate(self.target):
                 free = self.dataset.images[chosen].shape[axis] - length
                 first, last = min(0, free), max(0, free)
-                if pixel is not None:  # so that the target has it
+                if pixel is not None:  # the target must contain it
                     first, last = max(first, int(pixel[axis]) - length + 1), min(last, int(pixel[axis]))
                 start.append(int((rng if pixel is None else rare).integers(first, last + 1)))
             corner = tuple(s - (o - i) // 2 for s, o, i in zip(start, self.window, self.target, strict=True))
@@ -123,11 +123,11 @@ class Sampler:
 
         Args:
             step: 0 or more.
-            rows: rows of the batch, where several processes share it.
+            rows: rows of the batch to return, if several processes share it.
 
         Returns:
-            images (B, *window, C) in the images' dtype, labels (B, *window) int32, with the distances if there are any,
-            and, where there are weights, these, (B, *window) float32.
+            images (B, *window, C) in the images' dtype; labels (B, *window) int32, with packed distances if there are
+            any; and weights (B, *window) float32 if there are any.
         """
         places = self.places(step)[rows]
 
@@ -142,14 +142,14 @@ class Sampler:
 
 
 KEPT = 1000
-"""Pixels of a class in an image that are kept to draw from, at most."""
+"""Maximum number of stored pixels per image and class, from which oversampling draws."""
 
 
 def _pixels_of_classes(dataset: Dataset, seed: int) -> list[list[tuple[int, Int64[np.ndarray, "n axes"]]]]:
-    """Of each class but the commonest that the data set has: the images that have it, with some of its pixels there.
+    """For each class but the most frequent one: the images in which it occurs, with some of its pixels.
 
-    Of overlapping classes, and where most pixels are ignored, so that a tile drawn anywhere may have none that counts,
-    of every class.
+    The most frequent class is included if classes overlap, and if most pixels are ignored, since a random tile may then
+    have no labelled pixel.
     """
     assert dataset.labels is not None
     rng = np.random.default_rng(seed)

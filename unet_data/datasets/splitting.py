@@ -1,4 +1,4 @@
-"""Chooses the validation images: by default, share, fold or list. Groups of images, such as of a patient, stay
+"""Chooses the validation images: by default rule, share, fold or list. Images of a group, such as a patient, stay
 together."""
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from jaxtyping import Int64
 
 SHARE = 1 / 6
-"""Of the images that validate where nothing else is said: slices 20-23 of the 24 ISBI slices."""
+"""Default share of the validation images: slices 20-23 of the 24 ISBI slices."""
 
 _FOLD = re.compile(r"(\d+)\s*/\s*(\d+)")
 _LAST_NUMBER = re.compile(r"^(.*\d.*?)[\s_.-]+\D*\d+\D*$")
 
 
 class Parts(NamedTuple):
-    """A data set in two, and how it was divided.
+    """The two parts of a data set, and how it was divided.
 
     Attributes:
-        training, validation: no image is in both.
-        how: which images validate, and why these, in words.
+        training, validation: the parts; no image is in both.
+        how: a sentence that names the validation images and the reason for their choice.
     """
 
     training: Dataset
@@ -52,9 +52,9 @@ def split(dataset: Dataset, validate: str | float = "auto", group: str | None = 
         validate: "auto"; a share in 0..1, rounded to whole images; "last", the last sixth without any checks; "i/n",
             fold i of n, each of which is a block; a text file with one image name per line; or another folder of
             labelled images.
-        group: a regular expression that is searched in each name: images where it finds the same text (its groups in
-            parentheses, if it has any) stay together. None: numbered images (`p03_slice12`) whose name has another
-            number before the last one are grouped by what precedes the last one (`p03`), with "auto" only.
+        group: a regular expression that is searched in each name. Images with the same match (of its groups in
+            parentheses, if it has any) stay together. Default: with "auto", images whose name has two or more numbers
+            (`p03_slice12`) are grouped by the text before the last one (`p03`).
 
     Returns:
         Training and validation data.
@@ -77,8 +77,10 @@ def divide(
     reading: ReadSettings | None = None,
     class_numbers: str = "",
 ) -> Parts:
-    """`split`, with how the data set was divided. reading, class_numbers: as the data set was opened, for a folder that
-    validates."""
+    """`split`, which also returns how the data set was divided.
+
+    If `validate` is a folder, it is opened with `reading` and `class_numbers`, like the data set itself.
+    """
     text = str(validate).strip()
     if Path(text).is_dir():
         return _beside(dataset, Path(text), reading, class_numbers)
@@ -105,7 +107,7 @@ def divide(
         how, by, kept = "by their folders", None, ""
     elif text == "auto":
         chosen, how = _automatic(dataset, units)
-        if group is None and by and 3 * len(chosen) > len(dataset) > len(units):  # names that were no groups
+        if group is None and by and 3 * len(chosen) > len(dataset) > len(units):  # the names do not show groups
             units, by, kept = [[index] for index in range(len(dataset))], None, ""
             chosen, how = _automatic(dataset, units)
     elif text == "last":
@@ -131,7 +133,7 @@ def divide(
 
 
 def check_validate(text: str, group: str | None) -> None:
-    """Raises InputError if no data set could be split like this: what can be known without one."""
+    """Raises InputError if the arguments of `split` are wrong for every data set."""
     if group is not None:
         try:
             re.compile(group)
@@ -151,8 +153,8 @@ def _number(text: str) -> float | None:
 
 
 def _group_names(dataset: Dataset, pattern: str | None) -> list[str]:
-    """The group of each image: what the pattern finds; by default, what precedes the last number of a name, where
-    there is another number in it, else the name."""
+    """The group of each image: the match of the pattern. By default it is the text before the last number of the name
+    if there is an earlier number, otherwise the name."""
     if pattern is None:
         found = [_LAST_NUMBER.match(name) for name in dataset.names]
         return [match[1] if match else name for match, name in zip(found, dataset.names, strict=True)]
@@ -177,7 +179,7 @@ def _units(groups: Sequence[str]) -> list[list[int]]:
 
 
 def _last(units: Sequence[Sequence[int]], share: float) -> set[int]:
-    """The images of the last units that have about this share of all images; at least one unit, and not all."""
+    """The images of the last units, about this share of all images; at least one unit, but not all."""
     count = sum(map(len, units))
     aim, chosen = max(1, round(count * share)), []
     for number, unit in enumerate(reversed(units)):
@@ -199,7 +201,7 @@ def _fold(units: Sequence[Sequence[int]], part: int, parts: int, source: str) ->
 
 
 def _listed(dataset: Dataset, path: Path) -> set[int]:
-    """The images that a text file names: by their names, those of a stack also by the stack's."""
+    """The images that a text file lists by their names; the name of a stack lists all of its images."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -224,7 +226,7 @@ def _listed(dataset: Dataset, path: Path) -> set[int]:
 
 
 def _beside(dataset: Dataset, path: Path, reading: ReadSettings | None, class_numbers: str) -> Parts:
-    """Another folder, whose labels mean what those of the data set do."""
+    """The validation part from another folder, whose labels are read like those of the data set."""
     kind = "instance" if dataset.instances is not None else "semantic" if dataset.class_count > 2 else "auto"
     kind = "overlapping" if dataset.overlapping else kind
     opened = open_stored if dataset.stored else open_dataset
@@ -249,7 +251,7 @@ def _beside(dataset: Dataset, path: Path, reading: ReadSettings | None, class_nu
 
 
 def _automatic(dataset: Dataset, units: Sequence[Sequence[int]]) -> tuple[set[int], str]:
-    """The last sixth; where that lacks a class or leaves none of it to train on, units spread by class."""
+    """The last sixth; if a class would then be missing in one of the two parts, units chosen by class."""
     chosen = _last(units, SHARE)
     block = "the last sixth" if all(len(u) == 1 for u in units) else "the last groups"
     if dataset.labels is None:
@@ -273,14 +275,19 @@ def _complete(counts: np.ndarray, chosen: set[int], classes: Sequence[int] | np.
 
 
 def _spread(counts: Int64[np.ndarray, "units k"], units: Sequence[Sequence[int]], images: int) -> set[int]:
-    """About a sixth of the images, in whole units, with shares of the classes near those of all. The rarest classes
-    are served first, as in the iterative stratification of Sechidis, Tsoumakas and Vlahavas 2011."""
+    """About a sixth of the images, in whole units, with class shares near those of all images.
+
+    The rarest classes are assigned first, as in the iterative stratification of Sechidis, Tsoumakas and Vlahavas 2011.
+    """
     has, aim = counts > 0, max(1, round(images * SHARE))
     whole = counts.sum(0) / max(1, counts.sum())
     chosen: list[int] = []
 
     def add(candidates: Sequence[int]) -> bool:
-        """Adds the candidate whose classes bring the shares nearest; the last of equals. It leaves no class behind."""
+        """Adds the candidate that brings the class shares nearest; the last one among equals.
+
+        A candidate that would leave a class without training images is not used.
+        """
         left = np.setdiff1d(np.arange(len(units)), chosen)
         free = [u for u in candidates if u not in chosen and (has[left[left != u]].any(0) | ~has[left].any(0)).all()]
         if not free or len(left) < 2:
@@ -301,7 +308,7 @@ def _spread(counts: Int64[np.ndarray, "units k"], units: Sequence[Sequence[int]]
 
 
 def _divide_depth(dataset: Dataset, text: str) -> Parts:
-    """One volume: a block of its last planes, or of the first ones where only those have every class."""
+    """Splits one volume: its last planes validate, or the first ones if only these have every class."""
     depth = len(dataset.images[0])
     if depth < 2:
         raise InputError(f"{dataset.source}: has 1 volume of 1 plane; a split into training and validation needs 2")

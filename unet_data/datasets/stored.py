@@ -1,8 +1,8 @@
-"""Arrays that stay in their files: of each, only the windows that are asked for are in memory.
+"""Arrays that stay in their files. Only the requested windows are in memory.
 
-A `Stored` takes the place of an array in a `Dataset` that does not fit in memory. It knows its file, not the file's
-content, so that it travels to another process as a few bytes. Files are opened where a window is read, by the readers
-of `readers`, and kept open, or decoded, as long as they fit into a budget; so memory does not grow with the data.
+A `Stored` replaces an array in a `Dataset` that does not fit in memory. It holds the path of its file but not the
+content, so that it is sent to another process as a few bytes. Files are opened by `readers` when a window is read. They
+stay open, or decoded, as long as they fit into a budget, so memory does not grow with the data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..windows import Slices
 from .label_rule import IGNORED
 
 BUDGET = 2**28
-"""Bytes that a process keeps of open files: decoded pictures, and the caches of those that are read by windows."""
+"""Maximum bytes of open files per process: decoded pictures, and the caches of files that are read by windows."""
 
 
 def unchanged(window: np.ndarray) -> np.ndarray:
@@ -39,17 +39,17 @@ class Stored:
 
     Attributes:
         path: the file.
-        number: which of its pictures.
+        number: index of the picture in the file.
         role: images become uint8, uint16 or float32 (see `images`); labels keep their numbers (see `label_rule`).
         spatial: the size in pixels per axis.
-        channels: C of an image, None of a label.
-        dtype: dtype of what is read, after `convert`.
-        convert: applied to each window.
-        reach: pixels after the end of a window, along each axis, that `convert` sees too, where the file has them.
-        first: planes of the first axis that lie before this array's own.
-        settings: how the file is read where it leaves a choice.
-        facts: what the file says of its pixels, and what was decided.
-        image, nodata: of a label, its image and the value that stands for no data there: such pixels are IGNORED.
+        channels: C of an image; None for a label.
+        dtype: dtype of a window, after `convert`.
+        convert: function that is applied to each window.
+        reach: further pixels beyond the end of a window, along each axis, that `convert` needs, if the file has them.
+        first: index in the file, along the first axis, of this array's first plane.
+        settings: how the file is read if there is a choice.
+        facts: the file's metadata about its pixels, and the decisions of the reader.
+        image, nodata: for a label, its image and the image's value for missing data; such pixels become IGNORED.
     """
 
     path: Path
@@ -82,8 +82,8 @@ class Stored:
         return self.spatial[0]
 
     def __getitem__(self, window: Slices | slice) -> Any:
-        """The pixels of a window: one slice, without step, per spatial axis. As of an array, one slice alone is a view
-        of the first axis: another `Stored`. Raises InputError: damaged, NaN or infinite values."""
+        """The pixels of a window, given as one slice without step per spatial axis. A single slice gives a view along
+        the first axis, which is another `Stored`. Raises InputError for a damaged file, NaN or infinite values."""
         if isinstance(window, slice):
             start, stop, _ = window.indices(self.spatial[0])
             return replace(self, spatial=(stop - start, *self.spatial[1:]), first=self.first + start)
@@ -108,17 +108,17 @@ class Stored:
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All of it, in memory."""
+        """The whole array, in memory."""
         return np.asarray(self[tuple(slice(0, n) for n in self.spatial)], dtype)
 
 
 def stored_pictures(path: Path, spatial_dims: int, role: Role, settings: ReadSettings | None = None) -> list[Stored]:
-    """The pictures of a file, which stay there.
+    """The pictures of a file, as arrays that stay in it.
 
     Args:
         path: see `open_pictures`.
-        spatial_dims: with 2, every page of a TIFF is a picture; with 3, they are one volume.
-        role: what they are.
+        spatial_dims: with 2, every page of a TIFF is a picture; with 3, the pages are one volume.
+        role: "image" or "label".
         settings: how files are read if there is a choice.
 
     Raises:
@@ -135,14 +135,14 @@ def stored_pictures(path: Path, spatial_dims: int, role: Role, settings: ReadSet
 
 
 def as_array(stored: Stored) -> np.ndarray:
-    """The same, where a type says array and a window or the shape is all that is asked of it."""
+    """The same object, typed as an array, for code that uses only windows and the shape."""
     return cast(np.ndarray, stored)
 
 
 def normalised(image: np.ndarray, normalization: Any) -> np.ndarray:
-    """An image as a network sees it, float32; one that stays in its file is normalised window by window.
+    """A normalised image, float32. An image that stays in its file is normalised window by window.
 
-    normalization: a `unet_data.Normalization`, which depends on this module.
+    `normalization` is a `unet_data.Normalization`. Its type is not imported, because it depends on this module.
     """
     if isinstance(image, Stored):
         return as_array(replace(image, convert=normalization.apply, dtype=np.dtype(np.float32)))
@@ -150,7 +150,7 @@ def normalised(image: np.ndarray, normalization: Any) -> np.ndarray:
 
 
 class _Files:
-    """The open files of this process, those used last."""
+    """The open files of this process, a cache of those used last."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[tuple, list[Picture]] = OrderedDict()

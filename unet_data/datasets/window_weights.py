@@ -1,9 +1,9 @@
-"""The paper's weight map of labels that do not fit in memory: computed for the windows that are asked for.
+"""The paper's weight map for labels that do not fit in memory, computed for the requested windows.
 
-A window of the map follows exactly from the cells within `REACH` · σ pixels of it, since a farther cell adds nothing
-(see `border_weights`). So its price is that of a slightly larger window. What must be known from afar is only which
-pixels are of one cell: where the label files number the cells, they say so; where they do not, the connected regions of
-labels > 0 are numbered once, band by band, into a file of the cache.
+A window of the map depends only on the cells within `REACH` · σ pixels of it, since a farther cell adds nothing (see
+`border_weights`). So it costs as much as a slightly larger window. Only the cell of each pixel depends on the whole
+label. If the label files number the cells, they state it. Otherwise the connected regions of labels > 0 are numbered
+once, band by band, in a cache file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WindowWeights:
-    """The map of one image, float32 of its label's shape, equal to that of `weight_maps` bit for bit.
+    """The weight map of one image, float32 with its label's shape, equal to that of `weight_maps` bit for bit.
 
     Attributes:
         labels: class indices.
@@ -71,15 +71,15 @@ class WindowWeights:
 def window_weights(
     dataset: Dataset, w0: float, sigma: float, balance: bool, cache: Path | None = None
 ) -> tuple[np.ndarray, ...]:
-    """As `weight_maps`, of which it takes the place, but nothing is computed before a window is read.
+    """Like `weight_maps`, but nothing is computed before a window is read.
 
     Args:
         dataset, w0, sigma, balance: as in `weight_maps`.
-        cache: where cells are kept that the labels do not number, 4 bytes per pixel. None:
+        cache: folder for the numbered cells, 4 bytes per pixel, if the labels do not number them. Default:
             `unet_spec.files.cache_folder()`.
 
     Raises:
-        InputError: the data set has no labels, or its cells are needed and cannot be written.
+        InputError: the data set has no labels, or the numbered cells cannot be written.
     """
     if dataset.labels is None:
         raise InputError(f"{dataset.source}: has no labels; a weight map needs them")
@@ -95,14 +95,14 @@ def window_weights(
 def connected_cells(label: np.ndarray, folder: Path) -> np.ndarray:
     """The connected regions of labels > 0 (neighbours share an edge or a face), numbered from 1 in any order, int32.
 
-    Each band is numbered by itself; regions that touch across two bands get one number.
+    Bands are numbered separately; then regions that touch across two bands get the same number.
 
     Args:
         label: class indices, (H, W) or (D, H, W), read band by band.
-        folder: where the result is written, in a file named after a digest of the labels.
+        folder: folder of the result's file, which is named after a digest of the labels.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     digest = hashlib.sha256(repr(("cells 1", label.shape)).encode())
     for band in bands(label.shape):
@@ -123,7 +123,7 @@ def connected_cells(label: np.ndarray, folder: Path) -> np.ndarray:
 
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a file is there, and as long as a .npy of int32 of this shape is."""
+    """Whether a file exists and is a complete .npy of int32 of this shape."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         return (found.shape, found.dtype) == (tuple(shape), np.int32)
@@ -132,8 +132,10 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
 
 
 def _number_bands(label: np.ndarray, path: Path) -> np.ndarray:
-    """Writes a .npy in which the regions of each band have numbers of their own; result: the number that each becomes
-    when those that touch across two bands are one."""
+    """Writes a .npy in which the regions of each band are numbered separately.
+
+    Returns the final number of each of them: the same for regions that touch across two bands.
+    """
     parent, above = [0], None
     with path.open("wb") as file:
         header = {"descr": "<i4", "fortran_order": False, "shape": tuple(label.shape)}

@@ -1,1 +1,1 @@
-"""Which files of a folder are images, which are labels, and what becomes of the others."""
+"""Finds images and labels in a folder, and reports the use of every file."""

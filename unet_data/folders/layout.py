@@ -1,4 +1,4 @@
-"""Recognises the images and labels of a folder, and which belong together."""
+"""Recognises the layout of a folder: its images, its labels, and their pairs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _EXPECTED = (
 
 
 def find_layout(path: Path, masks: bool = False) -> Layout:
-    """Recognises what lies at a path; the rules are those of `open_dataset`.
+    """Recognises the layout of a file or folder by the rules of `open_dataset`.
 
     Args:
         path: a file or folder.
-        masks: where an image has several label files, each is the mask of a class.
+        masks: whether several label files of an image are the masks of one class each.
 
     Raises:
-        InputError: there is nothing, no layout fits, or an image or label has no partner.
+        InputError: the path does not exist, no layout fits, or an image or label has no partner.
     """
     if url_of(path) is not None:
         return _ome_zarrs([path] if is_zarr(path) else zarrs_in(path), masks)
@@ -47,7 +47,7 @@ def find_layout(path: Path, masks: bool = False) -> Layout:
 
 
 def _unused(path: Path, used: Iterable[Path]) -> list[Entry]:
-    """Entries at the top of a data set that are in none of its folders."""
+    """Top-level entries that are not part of the data set."""
     used = set(used)
     return [
         Entry(entry, "left out", "hidden" if entry.name.startswith(".") else "outside the folders of the data set")
@@ -72,7 +72,7 @@ def _stacks(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
         if key not in volumes:
             raise InputError(f"{labels[key]}: has no volume; expected {key}-volume.tif beside it")
     for key, volume in volumes.items():
-        # The challenge hands out test-volume.tif without labels in the same folder; it is no training data.
+        # The challenge has test-volume.tif without labels in the same folder. It is not training data.
         if labels and key not in labels and key != "test":
             raise InputError(f"{volume}: has no labels; expected {key}-labels.tif beside it")
     chosen = {key: volume for key, volume in volumes.items() if not labels or key in labels}
@@ -91,7 +91,7 @@ def _images_and_labels(path: Path, folders: dict[str, Path], masks: bool) -> Lay
         raise InputError(f"{path}: has both {images[0].name}/ and {images[1].name}/; keep only one of them")
     labels = [folders[name] for name in folders if name.lower() in LABEL_FOLDERS]
     listings = {folder: list_folder(folder) for folder in labels}
-    labels = [folder for folder in labels if listings[folder].files or listings[folder].empty]  # VOC's hold XML
+    labels = [folder for folder in labels if listings[folder].files or listings[folder].empty]  # VOC's contain XML
     if len(labels) > 1:
         raise InputError(f"{path}: has both {labels[0].name}/ and {labels[1].name}/; keep only one of them")
     found = list_folder(images[0])
@@ -103,7 +103,7 @@ def _images_and_labels(path: Path, folders: dict[str, Path], masks: bool) -> Lay
 
 
 def _parts(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
-    """train/ and val/, each of which is laid out by itself."""
+    """train/ and val/, each with a layout of its own."""
     found = {folder: PARTS[name.lower()] for name, folder in folders.items() if name.lower() in PARTS}
     if not any(part == "training" for part in found.values()) or f"{_first(found).name}_masks" in folders:
         return None
@@ -137,7 +137,7 @@ def _beside(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
 
 
 def _objects(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
-    """A folder an image, with images/ and masks/ of one object each (DSB-2018)."""
+    """One folder per image, with images/ and masks/; each mask is one object (DSB-2018)."""
     own = [f for f in folders.values() if (f / "images").is_dir() and (f / "masks").is_dir()]
     if not own:
         return None
@@ -155,7 +155,7 @@ def _objects(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None
 
 
 def _flat(path: Path, masks: bool) -> Layout:
-    """Image files, perhaps in subfolders; labels may lie beside them."""
+    """Image files, also in subfolders, with or without label files beside them."""
     listing = list_folder(path)
     labels = {key for key in listing.files if (own := LABEL_ENDING.sub("", key)) != key and own in listing.files}
     if labels:
@@ -176,7 +176,7 @@ def _flat(path: Path, masks: bool) -> Layout:
 
 
 def _ome_zarrs(paths: Iterable[Path], masks: bool, left: Iterable[Entry] = ()) -> Layout:
-    """Images in .zarr, those of plates too, with the label images that lie inside of them."""
+    """Images in .zarr, including those of plates, with the label images inside them."""
     pairs, left = [], list(left)
     for path in paths:
         for image in fields(path) or [path]:

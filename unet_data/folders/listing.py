@@ -1,4 +1,4 @@
-"""Every entry of a folder, by name: what could be an image or a label, and what is left out and why."""
+"""Lists a folder: files that can be images or labels, and entries that are left out, with the reason."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from unet_spec.errors import InputError
 from ..io.decode import IMAGE_SUFFIXES
 
 READ = (*IMAGE_SUFFIXES, ".npy", ".zarr")
-"""Endings of what is read; of two parts, such as .nii.gz, both."""
+"""File endings that can be read; an ending of two parts, such as .nii.gz, includes both."""
 
 _MORE_ENDINGS = (".ome",)
-"""Parts of an ending that are no part of the name."""
+"""Further parts of an ending that do not belong to the name."""
 
 _UNREAD = "unsupported file ending"
 
@@ -27,9 +27,9 @@ class Entry:
     """An entry of a folder, with its use or the reason why it is left out.
 
     Attributes:
-        path: path of it.
+        path: path of the entry.
         status: "paired" (an image with a label, or its label), "used" (an image without labels) or "left out".
-        reason: why it is left out.
+        reason: the reason why it is left out.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a folder and its subfolders that can be read, by name, and the others."""
+    """The readable files of a folder and its subfolders by name, and the other entries."""
 
     folder: Path
     files: dict[str, Path]
@@ -47,19 +47,19 @@ class Listing:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing lies there at all."""
+        """Whether the folder has no entries."""
         return not self.files and not self.left_out
 
 
 def list_folder(folder: Path, skip: Iterable[Path] = ()) -> Listing:
-    """Goes through a folder and its subfolders.
+    """Lists a folder and its subfolders.
 
     Args:
-        folder: to list.
-        skip: folders in it that are listed elsewhere.
+        folder: the folder to list.
+        skip: subfolders to leave out.
 
     Raises:
-        InputError: two files have one name, except for their ending or for how an accent is written (NFC, NFD).
+        InputError: the names of two files differ only in their ending or in the encoding of an accent (NFC, NFD).
     """
     found: list[Path] = []
     left: list[Entry] = []
@@ -75,7 +75,7 @@ def list_folder(folder: Path, skip: Iterable[Path] = ()) -> Listing:
 
 
 def key_of(file: Path, folder: Path) -> str:
-    """The name by which a file is paired: its path in the folder, without ending, accents in one code point each."""
+    """The name for pairing a file: its path in the folder without ending, in Unicode's NFC form."""
     relative = file.relative_to(folder)
     return unicodedata.normalize("NFC", (relative.parent / stem(relative)).as_posix())
 
@@ -86,7 +86,7 @@ def title(file: Path) -> str:
 
 
 def stem(file: Path) -> str:
-    """The name by which a file is paired: its title without what says more of the format."""
+    """The name for pairing a file: its title without further parts of the ending, such as .ome."""
     name = title(file)
     return next((name.removesuffix(part) for part in _MORE_ENDINGS if name.lower().endswith(part)), name)
 
@@ -118,7 +118,7 @@ def _walk(folder: Path, skip: set[Path], seen: set[Path], found: list[Path], lef
 
 
 def _reason(entry: Path) -> str:
-    """Why an entry cannot be an image; "" if it can."""
+    """The reason why an entry cannot be an image; "" if it can be one."""
     if entry.name.startswith(".") or entry.name == "__MACOSX":
         return "hidden"
     if entry.is_symlink() and not entry.exists():
@@ -146,12 +146,12 @@ def what_lies_there(folder: Path) -> str:
 
 
 def account(entries: Sequence[Entry], verbose: bool = False, shown: int = 3) -> list[str]:
-    """What became of the entries of a data set, in lines: counts, and the first names of those left out.
+    """A report on the use of the entries of a data set, in lines: counts, and the first names of those left out.
 
     Args:
         entries: entries of the data set's folder.
-        verbose: name all that are left out.
-        shown: how many of each reason are named otherwise.
+        verbose: whether to name all entries that are left out.
+        shown: otherwise, the number of names for each reason.
     """
     counts = Counter(entry.status for entry in entries)
     reasons: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Images and the label files that belong to them, by their names."""
+"""Pairs images with their label files by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS = {
     "test": "test",
     "testing": "test",
 }
-"""Names of folders that say what their images are for."""
+"""Folder names that state the use of their images."""
 
 OVERLAPPING = "--labels overlapping"
 """The option with which each label file, channel or page is the mask of a class (in Python, kind="overlapping")."""
@@ -33,11 +33,11 @@ class Pair:
     """An image and its label.
 
     Attributes:
-        image: its file.
-        labels: () without, one file, or several of one object, or one class, each.
-        name: fit for file names.
-        part: "training" or "validation" where the folders say so.
-        classes: the class of each label file, where each is the mask of one; else ().
+        image: the image file.
+        labels: its label files: none, one, or one per object or class.
+        name: name of the image, usable as a file name.
+        part: "training" or "validation" if the folders state it, else "".
+        classes: the class of each label file if each is the mask of one class; else ().
     """
 
     image: Path
@@ -52,9 +52,9 @@ class Layout:
     """Pairs of images and labels.
 
     Attributes:
-        pairs: in name order.
-        entries: what became of every entry.
-        stacks: whether they have the names of ISBI 2012, *-volume.tif, *-labels.tif.
+        pairs: the pairs, in name order.
+        entries: the use of every entry of the folder.
+        stacks: whether files are named as in ISBI 2012, *-volume.tif, *-labels.tif.
     """
 
     pairs: tuple[Pair, ...]
@@ -63,12 +63,15 @@ class Layout:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that have mask files, in the order of their names; () where no file is the mask of one class."""
+        """The classes that have mask files, sorted by name; () if no file is the mask of one class."""
         return tuple(sorted({name for pair in self.pairs for name in pair.classes}))
 
     def for_each(self, read: Callable[[Pair], None]) -> None:
-        """Calls `read` for each pair. Raises InputError if it refuses any: what it says of the first one, and the
-        names of the others, so that all can be mended at once."""
+        """Calls `read` for each pair.
+
+        Raises InputError if `read` does for any pair. The message is that of the first failure, with the names of the
+        others, so that all can be fixed at once.
+        """
         first, names = "", []
         for pair in self.pairs:
             try:
@@ -82,7 +85,7 @@ class Layout:
 
 
 def made_layout(pairs: Iterable[Pair], left_out: Iterable[Entry] = (), stacks: bool = False) -> Layout:
-    """Of pairs and of what is left out. Raises InputError if two images would have one name."""
+    """The layout of pairs and left-out entries. Raises InputError if two images would have the same name."""
     pairs = sorted(pairs, key=lambda pair: (pair.part, pair.name))
     names = [pair.name for pair in pairs]
     if len(set(names)) < len(names):
@@ -101,8 +104,11 @@ def paired(
     tracked: bool = False,
     masks: bool = False,
 ) -> Layout:
-    """Images and labels of one name. lenient: images without label are left out; tracked: paired by their number;
-    masks: a class is part of the labels' names."""
+    """Pairs images with labels of the same name.
+
+    If `lenient`, images without a label are left out. If `tracked`, files are paired by the number in their name. If
+    `masks`, the names of labels contain a class.
+    """
     left = [*left, *images.left_out, *(labels.left_out if labels else ())]
     by_key = {_own(key, images, tracked): file for key, file in images.files.items()}
     if len(by_key) < len(images.files):
@@ -170,7 +176,7 @@ def paired(
 
 
 def _of_class(key: str, images: dict[str, Path]) -> tuple[str, str] | None:
-    """The image and the class of a mask file called IMAGE/CLASS, CLASS/IMAGE or IMAGE_CLASS, with - or _."""
+    """The image and the class of a mask file named IMAGE/CLASS, CLASS/IMAGE or IMAGE_CLASS, with - or _."""
     folder, _, name = key.rpartition("/")
     first, _, rest = key.partition("/")
     if folder in images:
@@ -189,7 +195,7 @@ def _own(key: str, images: Listing, tracked: bool) -> str:
 
 
 def name_of(key: str, file: Path) -> str:
-    """Of an image, fit for file names: its path in the folder, with - between the parts."""
+    """A name of an image for use as a file name: its path in the folder, with - between the parts."""
     return "-".join((*Path(key).parent.parts, title(file)))
 
 

@@ -1,1 +1,1 @@
-"""From an image to labels of its size: preparation, tiles, stitching, streaming."""
+"""Predicts labels for an image of any size: preparation, tiles, stitching, streaming."""

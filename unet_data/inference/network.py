@@ -1,4 +1,4 @@
-"""A network that is ready to run, whatever runs it."""
+"""A network that is ready to run, in any runtime."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Runtime(Protocol):
-    """Images (N, *spatial, C) float32, prepared and on the grid, to logits (N, *spatial, K) float32.
+    """Computes logits (N, *spatial, K) float32 from prepared images (N, *spatial, C) float32 of a size that fits.
 
-    A runtime that computes by strips, too, has a method `stream` (see `unet_data.inference.strips`).
+    A runtime that can also compute by strips has a method `stream` (see `unet_data.inference.strips`).
     """
 
     @property
@@ -44,9 +44,9 @@ class OpenNetwork:
     Attributes:
         runtime: runtime that computes it: `unet_torch.TorchRuntime`, `unet_jax.JaxRuntime`, `unet_export.OnnxRuntime`,
             …
-        data: how its images are prepared; `DataSpec()` only divides integers by their largest value.
+        data: how its images are prepared; `DataSpec()` only divides integers by the maximum of their type.
         weights: folder of its checkpoint or bundle. An interrupted prediction can only be resumed with the same
-            weights. None: only with the same object.
+            weights or, if this is None, with the same object.
 
     Example:
         >>> from unet_data import OpenNetwork
@@ -80,14 +80,14 @@ class OpenNetwork:
 
     @property
     def sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """The smallest and the largest input (N, *spatial) that the runtime accepts, such as an engine's profile; None:
-        any."""
+        """The smallest and the largest input (N, *spatial) that the runtime accepts, such as those of an engine's
+        profile. None: no limit."""
         profile = getattr(getattr(self.runtime, "record", None), "profile", None)
         return None if profile is None else (tuple(profile.min), tuple(profile.max))
 
     @property
     def reading(self) -> ReadSettings:
-        """How training read its files: see `stored_reading`."""
+        """The settings with which training read its files: see `stored_reading`."""
         return stored_reading(self.data)
 
     def prepare(self, images: Shaped[np.ndarray, "n *spatial c"]) -> Float32[np.ndarray, "n *spatial c"]:
@@ -96,7 +96,7 @@ class OpenNetwork:
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 of a checkpoint's files, or of a bundle's manifest, which has the checksums of all others."""
+        """SHA-256 of a checkpoint's files, or of a bundle's manifest, which has the checksums of its other files."""
         if self.weights is None:
             return uuid.uuid4().hex
         sha = hashlib.sha256()

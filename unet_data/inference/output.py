@@ -21,12 +21,12 @@ class Output:
     """Kinds of results.
 
     Attributes:
-        kind: "labels" (class numbers), "probabilities" (of class 1 where there are two, else one value a class),
-            "logits" (all channels, the distance included) or "objects" (the probabilities in uint8 that objects are
-            made of; with a distance, those of all classes and the distance, 0..1 as 0..255).
+        kind: "labels" (class numbers), "probabilities" (of class 1 if there are two classes, else of each class),
+            "logits" (all channels, including the distance) or "objects" (the probabilities from which objects are made,
+            in uint8; with a distance, those of all classes and the distance, 0..1 as 0..255).
         dtype: dtype of probabilities ("uint8": 0 to 255) and logits; labels are uint8, or uint16 beyond 256 classes.
-        overlapping: whether a pixel may have several classes (`DataSpec.overlapping`): labels are then a channel of 0
-            and 1 for each class, and probabilities a channel for each.
+        overlapping: whether a pixel may have several classes (`DataSpec.overlapping`). Labels then have one channel of
+            0 and 1 for each class, and probabilities one channel for each class.
         distance: whether the network's last channel is a distance (`NetworkConfig.distance_head`).
 
     Raises:
@@ -55,7 +55,7 @@ class Output:
         return (() if config.classes == 2 else (config.classes,)), np.dtype(self.dtype)
 
     def of(self, output: Float[np.ndarray, "*spatial k"]) -> Shaped[np.ndarray, "*spatial_pixel"]:
-        """From a network's output, the logits and perhaps a distance, to the result (*spatial, *pixel)."""
+        """Converts a network's output, logits and possibly a distance, to the result (*spatial, *pixel)."""
         if self.kind == "logits":
             return output.astype(self.dtype)
         logits = output[..., :-1] if self.distance else output
@@ -72,8 +72,8 @@ def probabilities(logits: Float[np.ndarray, "*n k"], overlapping: bool = False) 
     """Softmax over the last axis, or the sigmoid of each logit.
 
     Args:
-        logits: (..., K). One channel z is the logit of class 1, that of class 0 is 0: the softmax is its sigmoid.
-        overlapping: whether a pixel may have several classes, so that each logit has a sigmoid of its own.
+        logits: (..., K). A single channel is the logit of class 1; that of class 0 is 0, so the softmax is a sigmoid.
+        overlapping: whether a pixel may have several classes, so that a sigmoid is applied to each logit.
 
     Returns:
         (..., K) in 0..1, in the dtype of the logits; (..., 2) for one channel of classes that do not overlap.
@@ -93,7 +93,7 @@ def probabilities(logits: Float[np.ndarray, "*n k"], overlapping: bool = False) 
 
 
 def most_probable(logits: Float[np.ndarray, "*n k"]) -> UInt[np.ndarray, "*n"]:
-    """The most probable class, the first of equal ones.
+    """The most probable class; the first one among equals.
 
     Args:
         logits: (..., K); one channel is the logit of class 1.

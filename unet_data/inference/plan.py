@@ -19,10 +19,10 @@ from .settings import PredictSettings
 from .store import begin
 
 DEFAULT_BUDGET = 2 * 2**30
-"""Bytes that tiles may take by default; half of what is available, if that is less."""
+"""Default memory limit of tiles in bytes; half of the available memory if that is less."""
 STRIP_ROWS, BAND_ROWS = (512, 256, 128, 64, 32, 16), 256
-"""Heights of strips, of which the tallest that fits is taken; height of the bands in which their result is kept, which
-must not depend on the memory at hand, so that an interrupted run can go on with another height."""
+"""Heights of strips, of which the largest that fits is used; and the height of the bands in which their result is
+stored. The latter does not depend on the memory, so that an interrupted run can continue with another strip height."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class ImagePlan:
     """How each image of a file is computed.
 
     Attributes:
-        work: the tiles (bands, by strips), and what they cost.
-        rows: rows of the canvas that enter at a time, by strips; 0 by tiles.
+        work: the tiles (or bands, for strips) and their cost.
+        rows: for strips, the number of canvas rows that enter at a time; 0 for tiles.
     """
 
     work: Plan
@@ -41,17 +41,17 @@ class ImagePlan:
 def plan_file(
     network: OpenNetwork, image: tuple[int, ...], settings: PredictSettings, folder: Path, asked: dict[str, Any]
 ) -> ImagePlan:
-    """Begins a run in `folder` or joins the one that has begun there, whose tiles are kept whatever memory there is.
+    """Plans a new run in `folder`, or continues the run in it, with the same tiles whatever the memory limit.
 
     Args:
-        network: what computes.
+        network: the network to run.
         image: pixels per axis.
-        settings: what is computed.
+        settings: settings of the prediction.
         folder: folder of the tiles, see `TileStore`.
-        asked: all that the result depends on.
+        asked: everything that the result depends on.
 
     Raises:
-        InputError: nothing fits into the memory, or the folder holds another run.
+        InputError: no tile fits into the memory, or the folder holds another run.
     """
     if settings.strips:
         plan = _by_strips(network, image, settings.memory)
@@ -72,15 +72,15 @@ def plan_file(
 
 
 def plan_tiled(network: OpenNetwork, image: tuple[int, ...], limits: Limits | None = None) -> Plan:
-    """The tiles of an image: those that cost the least work in the memory that they may have.
+    """The tiles of an image that need the fewest operations within the memory limit.
 
     Args:
-        network: what computes.
+        network: the network to run.
         image: pixels per axis.
-        limits: the budget, tile and halo that were asked for; what an engine's profile allows is added. None: none.
+        limits: the requested budget, tile and halo; the limits of an engine's profile are added. None: no request.
 
     Raises:
-        InputError: nothing fits into the memory or the engine's profile.
+        InputError: no tile fits into the memory or the engine's profile.
     """
     geometry, limits = network.config.geometry, limits or Limits()
     if limits.budget is not None:
@@ -94,7 +94,7 @@ def plan_tiled(network: OpenNetwork, image: tuple[int, ...], limits: Limits | No
 
 
 def _by_strips(network: OpenNetwork, image: tuple[int, ...], memory: int | None) -> ImagePlan:
-    """The tallest strips that fit: fewest calls. memory: None takes the lowest strips if not even they fit."""
+    """The tallest strips that fit, for the fewest calls. Without a `memory` limit, the lowest ones if none fit."""
     config, geometry = network.config, network.config.geometry
     check_strips(config.graph)
     step = geometry.grid().step
@@ -103,7 +103,7 @@ def _by_strips(network: OpenNetwork, image: tuple[int, ...], memory: int | None)
     limit = _default_budget() if memory is None else memory - held
     rows, needed = step, 0
     for rows in sorted({max(r // step, 1) * step for r in STRIP_ROWS}, reverse=True):
-        height = min(canvas[0], geometry.grid().above(4 * rows + 1024))  # after that, all strips are alike
+        height = min(canvas[0], geometry.grid().above(4 * rows + 1024))  # beyond that, all strips need the same memory
         needed = 2 * strip_memory(config.graph, (height, *canvas[1:]), rows)  # a step's operands are copies
         if needed <= limit:
             break

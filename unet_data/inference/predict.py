@@ -16,12 +16,12 @@ from .stitch import Run, predict_tiled
 if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped
 
-# Input pixels of a tile where nobody asked for a size: its activations at full width fit in a few GiB.
+# Default input pixels per axis of a tile, for which the activations at full width fit in a few GiB.
 TILE_PIXELS = {2: 1024, 3: 128}
 
 
 def default_plan(config: NetworkConfig, image: tuple[int, ...]) -> TilePlan:
-    """Tiles of some 1024² or 128³ input pixels, or the minimum; or one tile if tiling cannot be exact."""
+    """Tiles of about 1024² or 128³ input pixels, or the minimum size; one tile if tiling cannot be exact."""
     if not config.geometry.shift_invariant:
         return plan_tiles(config.geometry, image)
     return plan_tiles(config.geometry, image, tile_below(config.geometry, TILE_PIXELS[config.spatial_dims]))
@@ -34,8 +34,8 @@ def predict_output(
     data: DataSpec,
     plan: TilePlan | None = None,
 ) -> Float32[np.ndarray, "*spatial k"]:
-    """All that a network says of an image in memory: as `predict_image`, and behind the logits the distance of a
-    network that predicts one (`NetworkConfig.distance_head`).
+    """Computes all outputs of a network for an image in memory: as `predict_image`, and after the logits the distance
+    if the network predicts one (`NetworkConfig.distance_head`).
 
     Args, Raises: as in `predict_image`.
 
@@ -53,21 +53,21 @@ def predict_image(
     data: DataSpec,
     plan: TilePlan | None = None,
 ) -> Float32[np.ndarray, "*spatial k"]:
-    """Computes the logits of an image in memory, of any size: it is prepared, tiled and stitched.
+    """Computes the logits of an image of any size in memory. It is prepared, tiled and stitched.
 
     Args:
-        run: `run` of a runtime, such as `unet_jax.JaxRuntime(model).run`: images (N, *tile, C) float32 to logits
+        run: `run` of a runtime, such as `unet_jax.JaxRuntime(model).run`: from images (N, *tile, C) float32 to logits
             (N, *out, K).
-        image: (H, W, C) or (D, H, W, C), uint8, uint16 or floating, as it was read.
+        image: (H, W, C) or (D, H, W, C), uint8, uint16 or floating, with the values of the file.
         config, data: config and data spec of the network.
-        plan: the tiles. None: tiles of about 1024² or 128³ pixels, or the whole image if tiling cannot be exact.
+        plan: the tiles. Default: tiles of about 1024² or 128³ pixels, or the whole image if tiling cannot be exact.
 
     Returns:
-        K logits of each pixel; see `most_probable` and `probabilities`. `predict_output` also gives the distance of a
-        network that predicts one.
+        K logits of each pixel; see `most_probable` and `probabilities`. `predict_output` also returns the distance if
+        the network predicts one.
 
     Raises:
-        InputError: as `prepare`; and the plan is for another size.
+        InputError: as `prepare`, and if the plan is for another size.
 
     Example:
         >>> from unet_data import most_probable, predict_image

@@ -1,9 +1,9 @@
-"""One file through a network, from reading to writing.
+"""Predicts a file, from reading the image to writing the result.
 
     open the pictures → check the target → plan tiles or strips within the memory → compute what is missing,
     tile by tile, into a folder beside the target → write the target → remove the folder
 
-Nothing but a few tiles is in memory, whatever the size of the image. After a kill, the same call goes on.
+Only a few tiles are in memory, whatever the size of the image. After a kill, the same call continues the run.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from .strips import stream_of
 
 
 class Progress:
-    """Receives the progress reports of `predict_file`. By default, warnings are Python warnings and nothing else is
+    """Receives the progress reports of `predict_file`. By default, warnings become Python warnings and nothing else is
     shown.
 
     Example:
@@ -57,14 +57,14 @@ class Progress:
     """
 
     def warn(self, message: str) -> None:
-        """Reports something suspicious about the image, which is computed nevertheless."""
+        """Reports a suspicious property of the image, which is computed nevertheless."""
         warnings.warn(message, stacklevel=3)
 
     def planned(self, message: str, total: int, before: int) -> None:
-        """Reports the plan in words, the pixels to compute in total, and those that an earlier run has computed."""
+        """Reports a description of the plan, the total number of pixels, and the number that earlier runs computed."""
 
     def written(self, number: int, pixels: int) -> None:
-        """Reports that a tile has been written: its number and its pixels."""
+        """Reports that a tile has been written: its number, and its number of pixels."""
 
     def labelled(self, number: int, count: int) -> None:
         """Reports that the objects of a block are labelled: its number, and the number of blocks."""
@@ -75,15 +75,15 @@ class PredictResult:
     """Result of predicting a file.
 
     Attributes:
-        plan: plan of the tiles, and what they cost.
+        plan: the tiles and their cost.
         shape: shape of the result.
-        computed, tiles: number of tiles computed in this call, and in all.
-        pixels, seconds: pixels computed in this call, and their time.
+        computed, tiles: number of tiles computed in this call, and total number.
+        pixels, seconds: pixels computed in this call, and the time for them.
         finished: whether the result is written; False for a shard.
         before, peak: memory in bytes before the first tile, and the maximum while tiles were computed.
         shares: shares of each class in the pixels of a result of labels; else empty.
         objects: the objects found, for the output "objects" when finished.
-        facts: what the file states about its pixels, and what the reader decided.
+        facts: the file's metadata about its pixels, and the decisions of the reader.
 
     Example:
         >>> from unet_data import PredictResult
@@ -121,15 +121,15 @@ def predict_file(
         source: PNG, JPEG, TIFF, BigTIFF, OME-TIFF, .npy or .zarr: one or more images of one size (each page of a TIFF),
             or volumes.
         target: .tif, .png, .npy, .zarr, .nii or .nii.gz; several images or samples are its pages, or its first axis.
-        settings: what to compute. None: labels, by tiles.
+        settings: settings of the prediction. Default: labels, by tiles.
         progress: receives progress reports.
 
     Returns:
         The plan, the shape of the result, time and memory.
 
     Raises:
-        InputError: the image cannot be read or is not of the network's kind, the target exists or cannot be written,
-            the memory or the disk is too small, or `target`.part holds another run.
+        InputError: the image cannot be read or does not suit the network, the target exists or cannot be written, the
+            memory or the disk is too small, or `target`.part holds another run.
 
     Example:
         >>> import tempfile
@@ -196,7 +196,7 @@ def predict_file(
                 found = write_objects(
                     maps, folder / OBJECTS, objects, files, names, source, pictures, settings.memory, progress.labelled
                 )
-            if alone():  # the last process clears up, also what killed ones left
+            if alone():  # the last process also removes what killed ones left
                 for path in leftovers(target.parent, [target.name]) if url_of(target) is None else ():
                     remove(path)
                 store.remove()
@@ -207,10 +207,10 @@ def predict_file(
 
 
 def check_prediction(network: OpenNetwork, source: Path, target: Path, settings: PredictSettings) -> None:
-    """Checks what can be known of a prediction before the image is opened.
+    """Checks a prediction as far as possible before the image is opened.
 
     Raises:
-        InputError: it could not come to an end.
+        InputError: the prediction would fail.
     """
     config = network.config
     if labelled_image(target) is not None and settings.output not in ("labels", "objects"):
@@ -230,19 +230,19 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
     if settings.strips:
         stream_of(network)
     if settings.samples:
-        draw_noise(config.graph, settings.samples, settings.seed)  # raises where there is no latent variable
+        draw_noise(config.graph, settings.samples, settings.seed)  # raises if there is no latent variable
         if network.name.startswith("mnn"):
             raise InputError("mnn cannot draw --samples, since it has no noise input; add --runtime onnx")
 
 
 def _output(network: OpenNetwork, target: Path, settings: PredictSettings) -> Output:
-    """The part of the network's output that is written."""
+    """The kind of output that is stored in the tiles."""
     written = settings.written_to(target)
     return replace(written, overlapping=network.data.overlapping, distance=network.config.distance_head)
 
 
 def _of_file(settings: PredictSettings, dtype: np.dtype, values: tuple[int, ...]) -> tuple[np.dtype, tuple[int, ...]]:
-    """dtype and shape of a pixel of the target, of those of the store."""
+    """dtype and shape of a pixel of the target, from those of a pixel of the store."""
     return (np.dtype(np.uint16), ()) if settings.output == "objects" else (dtype, values)
 
 
@@ -257,7 +257,7 @@ def _oddities(network: OpenNetwork, pictures: Sequence[Picture]) -> Iterator[str
 def _results(
     network: OpenNetwork, pictures: Sequence[Picture], plan: ImagePlan, missing: list[int], settings: PredictSettings
 ) -> Results:
-    """The tiles, picture by picture: a picture's own statistics may decide how it is normalised."""
+    """The tiles, picture by picture, since a picture may be normalised by its own statistics."""
     tiles = len(plan.work.tiles) * max(settings.samples, 1)
     for index in sorted({number // tiles for number in missing}):
         own = [number for number in missing if number // tiles == index]
@@ -277,7 +277,7 @@ def _computed(
 
 @contextmanager
 def _removed_if_refused(store: TileStore, settings: PredictSettings) -> Iterator[None]:
-    """Removes the tiles' folder where the run is refused before a tile is done: what is mended may be another run."""
+    """Removes the tiles' folder if InputError is raised before a tile is finished: the corrected run may differ."""
     try:
         yield
     except InputError:
@@ -294,7 +294,7 @@ def _asked(
     output: Output,
     objects: ObjectSettings | None,
 ) -> dict[str, Any]:
-    """All that the pixels of the result depend on."""
+    """Everything that the pixels of the result depend on."""
     made = {} if objects is None else {"objects": objects.to_dict()}
     return made | {
         "image": [*identity(source), len(pictures), *pictures[0].shape],

@@ -1,4 +1,4 @@
-"""Converts a user's images to the input of the network, as the manifest describes, and refuses invalid images."""
+"""Converts images to the input of a network, as the manifest describes, and refuses invalid images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped
 
 _MIDDLE = {2: 512, 3: 64}
-"""Pixels per axis that are looked at."""
+"""By number of dimensions: pixels per axis of the central part that is tested."""
 
 
 def looks_foreign(image: Windowed, data: DataSpec) -> str | None:
@@ -64,7 +64,7 @@ def looks_foreign(image: Windowed, data: DataSpec) -> str | None:
 
 
 def _for_channels(images: np.ndarray, config: NetworkConfig, data: DataSpec, layout: str) -> np.ndarray:
-    """Images as training read its files, or three equal channels as one, with a warning. Raises InputError."""
+    """Adapts the channels as training did, or reduces three equal channels to one, with a warning. Else InputError."""
     images_as_read, note = adapted(images, stored_reading(data).channels)
     if note and images_as_read.shape[-1] == config.in_channels:
         warnings.warn(f"{note}, as in training", stacklevel=4)
@@ -89,7 +89,7 @@ def prepare(
     Args:
         images: (N, *spatial, C), uint8, uint16 or floating.
         config: config of the network.
-        data: its normalisation and the value of pixels without data.
+        data: normalisation of the network, and the value of pixels without data.
 
     Raises:
         InputError: the number of axes or channels or the dtype is wrong, the batch or an axis is empty, or a value is

@@ -1,8 +1,8 @@
-"""The tiles of a result: computed one way or another, and written while the next ones are computed.
+"""Computes the tiles of a result in one of several ways, and writes them while the next ones are computed.
 
-Whatever the way, a result is a sequence of (number of the tile in a `TileStore`, logits (*target, K)). Three threads
-work on three batches of tiles: the next is being read, one computed, the last one written. `by_tiles` and `by_strips`
-hold no more in memory, whatever the size of the image; `by_samples` and `whole` hold one image.
+In all of them, a result is a sequence of (number of the tile in a `TileStore`, logits (*target, K)). Three threads
+work on three batches of tiles: one reads the next batch, one computes, one writes the last batch. `by_tiles` and
+`by_strips` have only these in memory, whatever the size of the image; `by_samples` and `whole` hold one image.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from .views import augmented, predict_rotated
 
 Results = Generator[tuple[int, np.ndarray], None, None]
 Written = Callable[[int, int], None]
-"""Called for each tile that is on the disk: its number, its pixels."""
+"""Called for each tile that has been written, with its number and its number of pixels."""
 
 
 def write_results(
     results: Results, store: TileStore, output: Output, written: Written = lambda number, pixels: None
 ) -> None:
-    """Puts each tile into the store while the next one is computed.
+    """Writes each tile to the store while the next one is computed.
 
     Raises:
-        InputError: a window cannot be read or holds what the network cannot take, or the disk is full; the tiles
-            finished until then stay.
+        InputError: a window cannot be read or has values that the network refuses, or the disk is full. Finished tiles
+            stay in the store.
     """
 
     def put(number: int, logits: np.ndarray) -> None:
@@ -62,7 +62,7 @@ def write_results(
 def by_tiles(
     network: OpenNetwork, pictures: Sequence[Windowed], plan: Plan, numbers: Sequence[int], settings: PredictSettings
 ) -> Results:
-    """Tile by tile. pictures: (*spatial, C) each, all of the size that the plan is for."""
+    """Computes tile by tile. `pictures` are (*spatial, C) and have the size of the plan."""
     config, symmetry, run = network.config, settings.augment, network.run
     if symmetry is not None and symmetry != "rotations":
         run = augmented(run, symmetry, network.data.overlapping, config.distance_head)
@@ -76,9 +76,12 @@ def by_tiles(
 def by_strips(
     network: OpenNetwork, pictures: Sequence[Windowed], plan: Plan, numbers: Sequence[int], rows: int
 ) -> Results:
-    """Strip by strip, `rows` of the canvas at a time: nothing is computed twice, and memory grows with the image's
-    width only. Where bands exist already, strips begin above the first one that is missing, by as much as its rows
-    depend on. plan: of bands, see `unet_spec.tiling.strips.plan_bands`."""
+    """Computes strip by strip, `rows` of the canvas at a time.
+
+    Nothing is computed twice, and memory grows only with the image's width. If some bands exist already, strips begin
+    above the first missing band, at the first row on which it depends. `plan` is a plan of bands, see
+    `unet_spec.tiling.strips.plan_bands`.
+    """
     for page, own in _pages(numbers, plan.tiles):
         for number, logits in compute_bands(network, pictures[page], plan.tiles, own, rows):
             yield page * len(plan.tiles) + number, logits
@@ -87,7 +90,7 @@ def by_strips(
 def by_samples(
     network: OpenNetwork, pictures: Sequence[Windowed], plan: Plan, numbers: Sequence[int], settings: PredictSettings
 ) -> Results:
-    """Hypotheses of one image after the other; the network's noise differs from image to image."""
+    """Samples hypotheses, image by image. Each image has different noise."""
     config, count = network.config, settings.samples
     pages = dict(_pages(numbers, plan.tiles))
     for index in sorted({page // count for page in pages}):
@@ -101,7 +104,7 @@ def by_samples(
 def whole(
     network: OpenNetwork, pictures: Sequence[Windowed], plan: Plan, numbers: Sequence[int], settings: PredictSettings
 ) -> Results:
-    """What needs the whole image at once: blending, rotations."""
+    """Computes with the whole image in memory, for blending and rotations."""
     config = network.config
 
     def predict(image: np.ndarray) -> np.ndarray:
@@ -118,7 +121,7 @@ def whole(
 
 
 def _pages(numbers: Sequence[int], tiles: TilePlan) -> Iterator[tuple[int, list[int]]]:
-    """The tiles of each page that has any: its number, and theirs within it."""
+    """For each page that has tiles: its number, and the numbers of the tiles within it."""
     for page, group in groupby(sorted(numbers), lambda number: number // len(tiles)):
         yield page, [number % len(tiles) for number in group]
 

@@ -1,4 +1,4 @@
-"""What to compute of a file, and how far that may go."""
+"""Settings of a prediction: the kind of result, limits and options."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ class PredictSettings:
         strips: process the image row by row (in PyTorch or JAX); no pixel is computed twice.
         augment: test-time augmentation, see `unet_data.inference.views`.
         blend: average overlapping tiles, see `predict_blended`.
-        shard: (i, n) computes the i-th of n parts of the tiles and leaves the result to a run without shard.
+        shard: (i, n) computes only the i-th of n parts of the tiles; a run without shard then writes the result.
         samples, seed: number of segmentations to sample per image from networks with a latent variable, and the random
-            seed; 0: one, from the mean. They are the pages of the result.
+            seed. With 0 samples, one segmentation is computed from the mean. Samples are the pages of the result.
         overwrite: replace an existing target.
         objects: settings of the object separation. None: those stored with the network, else the defaults for its
             classes.
         table: also write measurements of the objects, to a .csv or .parquet.
         outlines: also write the objects' outlines, to a .geojson (QuPath), .zip (ImageJ ROIs) or .json (COCO).
-        reading: how the image is read if there is a choice. None: as in training, where that is stored with
-            the network.
+        reading: how the image is read if there is a choice. None: as in training, if that is stored with the network.
 
     Raises:
         InputError: settings cannot be combined, or are out of range.
@@ -69,11 +68,11 @@ class PredictSettings:
     reading: ReadSettings | None = None
 
     def __post_init__(self) -> None:
-        Output(self.output, self.dtype)  # raises where a dtype cannot hold it
+        Output(self.output, self.dtype)  # raises if the dtype does not suit the output
         if self.samples < 0 or self.seed < 0:
             raise InputError(f"--samples is {self.samples} and --seed {self.seed}; neither may be negative")
         if self.shard is not None:
-            shard(0, *self.shard)  # raises where it does not exist
+            shard(0, *self.shard)  # raises if there is no such part
         if self.strips and (self.augment or self.blend or self.tile is not None or self.halo is not None):
             raise InputError("--strips needs no tiles: leave out --tile, --halo, --blend and --augment")
         if self.samples and (self.strips or self.whole or self.augment or self.shard):
@@ -86,8 +85,7 @@ class PredictSettings:
             raise InputError("--blend and rotations need the whole image: leave out --shard")
 
     def written_to(self, target: Path) -> Output:
-        """The output that is written to a file of this name; for objects, the probabilities from which they are
-        separated."""
+        """The output for a file of this name; for objects, the probabilities from which they are separated."""
         if self.output == "objects":
             return Output("objects", "uint8")
         png = target.suffix.lower() == ".png" and self.output == "probabilities"

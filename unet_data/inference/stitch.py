@@ -1,4 +1,4 @@
-"""Overlap-tile: an image of any size through a network, tile by tile, in whatever runs it."""
+"""Overlap-tile strategy: computes an image of any size tile by tile, in any runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 Run = Callable[[np.ndarray], np.ndarray]
-"""From (N, *tile, C) to the logits (N, *out, K) of these tiles, both float32 (or float64 in a reference)."""
+"""Computes the logits (N, *out, K) of tiles (N, *tile, C), both float32 (or float64 in a reference)."""
 
 
 def compute_tiles(
@@ -30,7 +30,7 @@ def compute_tiles(
     prepare: Callable[[np.ndarray], np.ndarray] = lambda windows: windows,
     batch: int = 1,
 ) -> Iterator[tuple[Tile, int, np.ndarray]]:
-    """Computes tiles. While one batch is computed, the windows of the next are read, so two batches are in memory.
+    """Computes tiles. While one batch is computed, the next one is read, so two batches are in memory.
 
     Args:
         run: the network.
@@ -38,14 +38,14 @@ def compute_tiles(
         plan: plan of the image.
         out_channels: K.
         numbers: numbers of the tiles.
-        prepare: from windows (N, *tile, C) as they are in the image to what `run` takes.
-        batch: tiles at a time.
+        prepare: converts windows (N, *tile, C) of the image to the input of `run`.
+        batch: number of tiles per call of `run`.
 
     Returns:
         Each tile, its number, and the logits (*target, K) of its pixels, in the order of `numbers`.
 
     Raises:
-        InputError: the plan is for another size, or `run` gives another shape than the plan expects, NaN or infinities.
+        InputError: the plan is for another size, or `run` returns an unexpected shape, NaN or infinite values.
     """
     if tuple(image.shape[:-1]) != plan.image:
         raise InputError(f"the plan is for an image of {plan.image} pixels, the image has {tuple(image.shape[:-1])}")
@@ -70,7 +70,7 @@ def compute_tiles(
 
 
 def check_logits(logits: np.ndarray) -> None:
-    """Raises InputError if a network's logits are not finite: no label follows from such."""
+    """Raises InputError if a network's logits are not finite."""
     if not all_finite(logits):
         bad = np.count_nonzero(~np.isfinite(logits))
         raise InputError(
@@ -80,7 +80,7 @@ def check_logits(logits: np.ndarray) -> None:
 
 
 def _ahead(items: Iterable) -> Iterator:
-    """The items, each after the next one has been asked for."""
+    """Yields each item after the next one has been fetched."""
     iterator = iter(items)
     current = next(iterator, None)
     while current is not None:
@@ -112,15 +112,15 @@ def predict_tiled(
 
     Args:
         run: the network.
-        image: (*spatial, C), as `prepare` gives it.
-        plan: `unet_spec.tiling.tiles.plan_tiles` for the image's size: which mirrored windows `run` sees and which part
-            of each result is kept. Where `plan.exact`, the result is that of the whole image in one piece.
+        image: (*spatial, C), as returned by `prepare`.
+        plan: `unet_spec.tiling.tiles.plan_tiles` for the image's size: the mirrored windows for `run`, and the part of
+            each result to use. If `plan.exact`, the result equals that of the whole image in one piece.
         out_channels: K.
-        batch: tiles at a time.
+        batch: number of tiles per call of `run`.
         finished: called after each tile with the number of tiles finished so far.
 
     Returns:
-        In the image's dtype.
+        The logits (*spatial, K), in the image's dtype.
 
     Raises:
         InputError: as `compute_tiles`.
@@ -136,9 +136,10 @@ def predict_tiled(
 def predict_blended(
     run: Run, image: Float[np.ndarray, "*spatial c"], plan: TilePlan, out_channels: int
 ) -> Float[np.ndarray, "*spatial k"]:
-    """As `predict_tiled`, but every output of every tile counts, weighted by a ramp that falls towards the tile's
-    edges: for networks whose tiles only approximate the whole image, where a hard seam would show. An exact plan gains
-    nothing from it, and loses its exactness to rounding. Raises InputError as `compute_tiles`.
+    """Like `predict_tiled`, but averages all outputs of overlapping tiles, with weights that fall towards the edges.
+
+    It is for networks whose tiles only approximate the whole image, where a seam would be visible. It does not improve
+    an exact plan, whose result would no longer be exact because of rounding. Raises InputError as `compute_tiles`.
     """
     total = np.zeros((*plan.image, out_channels), np.float64)
     weight = np.zeros((*plan.image, 1), np.float64)
@@ -155,7 +156,7 @@ def predict_blended(
 
 
 class _Everything(TilePlan):
-    """A plan whose tiles keep all that they compute of the image."""
+    """A plan whose tiles contribute all of their outputs inside the image."""
 
     def __init__(self, plan: TilePlan):
         super().__init__(plan.axes, plan.exact)

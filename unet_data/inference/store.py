@@ -1,10 +1,10 @@
-"""Finished tiles on disk: what makes a prediction resumable, and lets several processes share it.
+"""Finished tiles on disk. They make a prediction resumable, and let several processes share it.
 
-Beside the result lies a folder RESULT.part: run.json says what is computed, and each finished tile is a file
-<image>-<tile>.npy, which appears whole or not at all. So a run that was killed goes on where it was; processes on
-several machines each write tiles of their own, and nothing has to be locked. When all tiles are there, `Mosaic` reads
-them as one array, from which the result is written; the folder is removed after that. Where the result is a URL the
-tiles are objects of the same store, so that machines without a common disk share a run; each appears whole, too.
+Beside the result is a folder RESULT.part. Its run.json describes the run, and each finished tile is a file
+<image>-<tile>.npy, which is written atomically. So a killed run can be continued. Processes on several machines each
+write different tiles, and no lock is needed. When all tiles exist, `Mosaic` reads them as one array, from which the
+result is written; then the folder is removed. If the result is a URL, the tiles are objects of the same store, also
+written atomically, so that machines without a common disk can share a run.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ from ..io.writers import write_windows
 
 RUN = "run.json"
 OBJECTS = "objects"
-"""The folder, beside the tiles, of the blocks that objects are made in."""
+"""The folder, beside the tiles, of the blocks in which objects are made."""
 _OWN = re.compile(r"objects|run\.json|\.run\.json\.[0-9a-f]{12}|\.?\d+-\d+(\.[0-9a-f]{12})?\.npy")
-"""Names of the files in a folder of tiles."""
+"""Names of the files of a prediction in its folder of tiles."""
 
 
 def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
-    """Begins a run in a folder, or joins the one that has begun there.
+    """Begins a run in a folder, or joins the run that it contains.
 
     Args:
         folder: folder of the tiles.
-        asked: all that the result depends on, which must be the same; as JSON has it.
-        planned: how this process would go about it, as JSON has it; of several that start at the same time, the first
-            one's holds for all.
+        asked: everything that the result depends on, as JSON. It must equal that of the run in the folder.
+        planned: this process's plan, as JSON. If several processes start at the same time, the first plan holds for
+            all.
 
     Returns:
-        How the run is planned.
+        The plan of the run.
 
     Raises:
-        InputError: the folder holds another run (the message names what differs), or cannot be written.
+        InputError: the folder holds another run (the message names the differences), or cannot be written.
     """
     record = json.loads(json.dumps({"asked": asked, "planned": planned}))
     path = folder / RUN
@@ -79,7 +79,7 @@ def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[
 
 
 def _joined(folder: Path, record: dict[str, Any], text: str) -> dict[str, Any]:
-    """How a run is planned that has begun with the content `text` of its file. Raises InputError for another run."""
+    """The plan of the run whose run.json contains `text`. Raises InputError if it is another run."""
     where = shown(folder)
     try:
         found = parse_json(text, folder / RUN)
@@ -96,7 +96,7 @@ def _joined(folder: Path, record: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def _check_own(folder: Path) -> None:
-    """Refuses a folder that holds anything but a run: it is somebody's, and would be filled and deleted."""
+    """Refuses a folder with other files than a run's, since a prediction fills and deletes the folder."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise InputError(
             f"{folder}: is not a folder of tiles; move it elsewhere, or choose another name for the result"
@@ -114,8 +114,8 @@ def _check_own(folder: Path) -> None:
 
 
 def check_room(folder: Path, result: int) -> None:
-    """Raises InputError if the disk has no room for a result of so many bytes and, beside it, for its tiles in
-    `folder`, which need not exist yet. A URL is taken to have room."""
+    """Raises InputError if the disk has no room for a result of `result` bytes and its tiles in `folder`, which need
+    not exist yet. A URL is assumed to have room."""
     if url_of(folder) is not None:
         return
     there = sum(path.stat().st_size for path in folder.glob("*.npy"))
@@ -128,7 +128,7 @@ def check_room(folder: Path, result: int) -> None:
 
 
 def _link(temporary: Path, path: Path) -> None:
-    """Gives a finished file its name, unless there is one of that name."""
+    """Gives a finished file its name, unless a file of that name exists."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -138,9 +138,9 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def shard(count: int, part: int, parts: int) -> range:
-    """The numbers of the tiles that part `part` of `parts` (from 1) computes: a stretch of all `count` tiles.
+    """The numbers of the tiles that part `part` of `parts` (from 1) computes: a range of the `count` tiles.
 
-    The stretches of all parts meet exactly.
+    The ranges of all parts are disjoint and cover all tiles.
 
     Raises:
         InputError: there is no such part.
@@ -162,8 +162,8 @@ class TileStore:
     Attributes:
         folder: RESULT.part.
         plan: plan of every image.
-        images: how many there are.
-        value_shape, dtype: of a pixel of the result: () or (K,).
+        images: number of images.
+        value_shape, dtype: shape, () or (K,), and dtype of a pixel of the result.
     """
 
     folder: Path
@@ -173,7 +173,7 @@ class TileStore:
     dtype: np.dtype
 
     def __len__(self) -> int:
-        """Tiles of all images. They are counted through: number = image · tiles of an image + tile."""
+        """Number of tiles of all images. A tile's number is image · tiles per image + tile."""
         return self.images * len(self.plan)
 
     @property
@@ -194,7 +194,7 @@ class TileStore:
         return {int(name[1]) * len(self.plan) + int(name[2]) for name in found if name}
 
     def put(self, number: int, pixels: np.ndarray) -> None:
-        """Keeps a finished tile: on the disk, not only in its cache, when this returns. Raises InputError."""
+        """Writes a finished tile and synchronises it to the disk. Raises InputError."""
         kept = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
         path = self.path(number)
         if not self._local:
@@ -203,12 +203,12 @@ class TileStore:
         with write_errors_as_input_error(path, kept), replacing(path) as temporary, temporary.open("wb") as file:
             pixels = np.ascontiguousarray(pixels, self.dtype)
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
-            file.write(pixels.tobytes())  # np.save goes around `file`, and a disk that fills up goes unnoticed
+            file.write(pixels.tobytes())  # np.save bypasses `file`, so that a full disk would not be noticed
             file.flush()
             os.fsync(file.fileno())
 
     def load(self, number: int) -> np.ndarray:
-        """A finished tile, mapped. Raises InputError if its file is missing or damaged."""
+        """A finished tile, memory-mapped. Raises InputError if its file is missing or damaged."""
         shape = tuple(s.stop - s.start for s in self.plan[number % len(self.plan)].target) + self.value_shape
         path, pixels = self.path(number), None
         with contextlib.suppress(OSError, ValueError, EOFError):
@@ -218,14 +218,14 @@ class TileStore:
         return pixels
 
     def pixels(self, numbers: Iterable[int]) -> int:
-        """How many pixels these tiles have."""
+        """Number of pixels of these tiles."""
         targets = (self.plan[number % len(self.plan)].target for number in numbers)
         return sum(math.prod(s.stop - s.start for s in target) for target in targets)
 
     def write(self, path: Path, facts: FileFacts = PLAIN, labels: bool = False) -> None:
         """Writes all images of a finished store. Raises InputError as `write_windows`, and for a damaged tile.
 
-        facts, labels: of the file that they were computed from, and whether they are class numbers.
+        `facts` are those of the file from which they were computed. `labels` states whether they are class numbers.
         """
         kept = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
         write_windows(path, [Mosaic(self, image) for image in range(self.images)], kept, facts, labels)
@@ -244,7 +244,7 @@ class TileStore:
 
     @contextmanager
     def joined(self) -> Iterator[Callable[[], bool]]:
-        """While this process works in the folder: a function that says whether no other one does."""
+        """Marks the folder as used during the block. Yields a function that tests that no other process uses it."""
         if not self._local:
             yield lambda: True
             return
@@ -270,8 +270,8 @@ class TileStore:
             os.close(lock)
 
     def remove(self) -> None:
-        """Deletes the folder, but nothing in it that no prediction wrote."""
-        if not self._local:  # `begin` has seen that nothing else lies there
+        """Deletes the folder, except for files in it that no prediction wrote."""
+        if not self._local:  # `begin` has checked that it contains nothing else
             _remote_tile.cache_clear()
             return remote.remove(self.folder)
         with contextlib.suppress(OSError):
@@ -282,7 +282,7 @@ class TileStore:
 
 
 def _packed(pixels: np.ndarray) -> bytes:
-    """As a file .npy."""
+    """The bytes of a .npy file."""
     file = io.BytesIO()
     np.save(file, pixels, allow_pickle=False)
     return file.getvalue()
@@ -290,13 +290,13 @@ def _packed(pixels: np.ndarray) -> bytes:
 
 @lru_cache(maxsize=4)
 def _remote_tile(path: Path) -> np.ndarray:
-    """A tile behind a URL; windows that follow each other share it."""
+    """A tile behind a URL, cached because consecutive windows read the same tile."""
     return np.load(io.BytesIO(remote.read(path)), allow_pickle=False)
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """All tiles of one image as an array (*spatial) or (*spatial, K) that is read by windows."""
+    """All tiles of one image as an array (*spatial) or (*spatial, K) to be read by windows."""
 
     store: TileStore
     image: int
@@ -314,7 +314,7 @@ class Mosaic:
         return self.store.dtype
 
     def window(self, start: tuple[int, ...], stop: tuple[int, ...], step: int = 1) -> np.ndarray:
-        """Every `step`-th pixel from `start` (a multiple of `step`) to before `stop`, per spatial axis."""
+        """Every `step`-th pixel in the half-open range from `start` (a multiple of `step`) to `stop`, per axis."""
         plan, first = self.store.plan, self.image * len(self.store.plan)
         stop = tuple(min(b, n) for b, n in zip(stop, plan.image, strict=True))
         lengths = tuple(-(-(b - a) // step) for a, b in zip(start, stop, strict=True))

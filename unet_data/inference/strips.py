@@ -1,4 +1,4 @@
-"""Strip by strip: for runtimes that keep the few rows of each layer which the next strip needs."""
+"""Computes an image strip by strip, in runtimes that store the few rows of each layer that the next strip needs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from .network import OpenNetwork
 from .stitch import check_logits
 
 Stream = Callable[[Callable[[int, int], np.ndarray], int, int], Iterator[tuple[int, np.ndarray]]]
-"""`stream` of a runtime: (read, height, rows) to the first row and the logits (rows, *others, K) of each strip."""
+"""`stream` of a runtime: from (read, height, rows) to the first row and logits (rows, *others, K) of each strip."""
 
 
 def stream_of(network: OpenNetwork) -> Stream:
-    """Raises:
-    InputError: the runtime computes no strips.
+    """The `stream` method of a network's runtime.
+
+    Raises:
+        InputError: the runtime cannot compute strips.
     """
     stream = getattr(network.runtime, "stream", None)
     if stream is None:
@@ -32,18 +34,18 @@ def stream_of(network: OpenNetwork) -> Stream:
 def compute_bands(
     network: OpenNetwork, picture: Windowed, plan: TilePlan, numbers: list[int], rows: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The bands `numbers` of one picture: number, logits (rows, *others, K), in order.
+    """The bands `numbers` of one picture in order, each as (number, logits (rows, *others, K)).
 
     Args:
-        network: with a runtime that has `stream`.
+        network: a network whose runtime has `stream`.
         picture: (*spatial, C).
         plan: plan of bands, see `unet_spec.tiling.strips.plan_bands`.
-        numbers: sorted.
-        rows: rows of the canvas that enter at a time, a multiple of the network's total stride.
+        numbers: numbers of the bands, sorted.
+        rows: number of canvas rows that enter at a time, a multiple of the network's total stride.
     """
     start = 0
     for i, number in enumerate(numbers):
-        if i + 1 == len(numbers) or numbers[i + 1] != number + 1:  # the end of a stretch of neighbours
+        if i + 1 == len(numbers) or numbers[i + 1] != number + 1:  # the end of a run of consecutive bands
             yield from _stretch(network, picture, plan, (numbers[start], number), rows)
             start = i + 1
 
@@ -64,7 +66,7 @@ def _stretch(
 
     inside = tuple(slice(0, a.image) for a in others)
     parts: list[np.ndarray] = []
-    held = top  # the row of the image at which `parts` begin
+    held = top  # the first row of `parts`
     with ThreadPoolExecutor(1, "read") as reader:
         for _, logits in stream_of(network)(_ahead(read, height, reader), height, rows):
             check_logits(logits)
@@ -81,7 +83,7 @@ def _stretch(
 def _ahead(
     read: Callable[[int, int], np.ndarray], height: int, reader: ThreadPoolExecutor
 ) -> Callable[[int, int], np.ndarray]:
-    """The same, which reads the stretch that comes next while the caller works on this one."""
+    """`read` that also reads the next rows in the background while the caller processes the current ones."""
     waiting: dict[tuple[int, int], Future[np.ndarray]] = {}
 
     def take(low: int, high: int) -> np.ndarray:

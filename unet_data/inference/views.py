@@ -1,6 +1,6 @@
 """Test-time augmentation: the mean of the probabilities over flipped, turned or rotated views of the image.
 
-Off by default everywhere: it multiplies the work, and the result is no longer that of the network alone.
+It is off by default: it multiplies the work, and the result is no longer that of the network alone.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 Symmetry = Literal["flips", "turns", "flips+turns"]
 PAPER_ROTATIONS = tuple(360.0 * k / 7 for k in range(7))
-"""Degrees. The paper (section 4) averages over 7 rotated versions of the input and does not say which: equal steps."""
+"""In degrees. The paper (section 4) averages over 7 rotated versions of the input but does not state the angles."""
 
 
 def augmented(run: Run, symmetry: Symmetry, overlapping: bool = False, distance: bool = False) -> Run:
     """The same network with test-time augmentation: probabilities are averaged over views of each tile.
 
-    Tiles stay exact: a tile on the grid of total strides stays on it when the image is flipped. Turned tiles swap their
-    sides, so a runtime for a fixed size needs square tiles.
+    Tiles stay exact: a tile on the grid of total strides stays on it when the image is flipped. Quarter turns swap the
+    sides of tiles, so a runtime for a fixed size needs square tiles.
 
     Args:
         run: the network.
@@ -38,8 +38,8 @@ def augmented(run: Run, symmetry: Symmetry, overlapping: bool = False, distance:
         distance: whether the last channel is a distance (`NetworkConfig.distance_head`).
 
     Returns:
-        A `Run` of logits whose softmax, or sigmoids, are the mean of the views' probabilities; a distance is the mean
-        of the views' distances.
+        A `Run` that computes logits whose softmax, or sigmoids, are the mean of the views' probabilities. A distance is
+        the mean of the views' distances.
 
     Example:
         >>> from unet_data import augmented
@@ -65,26 +65,26 @@ def augmented(run: Run, symmetry: Symmetry, overlapping: bool = False, distance:
 
 
 def symmetries(symmetry: Symmetry, dims: int) -> list[tuple[tuple[int, ...], int]]:
-    """Axes to flip (in a batch (N, *spatial, C)), then quarter turns; every view once."""
+    """The views, each once: axes to flip, in a batch (N, *spatial, C), and number of quarter turns after that."""
     axes = range(1, dims + 1)
     flips = [f for count in range(dims + 1) for f in itertools.combinations(axes, count)]
     if symmetry == "flips":
         return [(f, 0) for f in flips]
     if symmetry == "turns":
         return [((), k) for k in range(4)]
-    # A half turn is two flips, so of the turns only the quarter adds views.
+    # A half turn equals two flips, so that only one quarter turn adds views.
     return [(f, k) for f in flips for k in range(2)]
 
 
 def _to_average(output: np.ndarray, overlapping: bool, distance: bool) -> np.ndarray:
-    """What is averaged of an output: probabilities, and the distance as it is."""
+    """The quantities of an output that are averaged: probabilities, and the distance unchanged."""
     if not distance:
         return probabilities(output, overlapping)
     return np.concatenate([probabilities(output[..., :-1], overlapping), output[..., -1:]], -1)
 
 
 def _averaged(mean: np.ndarray, channels: int, overlapping: bool, distance: bool) -> np.ndarray:
-    """The output of so many channels of which `_to_average` makes `mean`."""
+    """The inverse of `_to_average`: an output with `channels` channels."""
     if not distance:
         return as_logits(mean, channels, overlapping)
     return np.concatenate([as_logits(mean[..., :-1], channels - 1, overlapping), mean[..., -1:]], -1)
@@ -93,7 +93,7 @@ def _averaged(mean: np.ndarray, channels: int, overlapping: bool, distance: bool
 def as_logits(
     p: Float[np.ndarray, "*n k"], channels: int, overlapping: bool = False
 ) -> Float[np.ndarray, "*n channels"]:
-    """Logits of which `probabilities` makes p again."""
+    """Logits whose `probabilities` are p."""
     if overlapping:
         tiny = np.finfo(np.float32).tiny
         return np.log(np.maximum(p, tiny)) - np.log(np.maximum(1 - p, tiny))
@@ -110,16 +110,16 @@ def predict_rotated(
 ) -> Float32[np.ndarray, "*spatial k"]:
     """The logits of an image, averaged over rotated versions of the whole image, in memory.
 
-    The image is rotated by linear interpolation, mirrored beyond its edges; probabilities are rotated back likewise.
+    The image is rotated by linear interpolation and mirrored beyond its edges. Probabilities are rotated back likewise.
 
     Args:
-        predict: from an image of any size to its logits.
+        predict: computes the logits of an image of any size.
         image: (H, W, C).
-        angles: degrees; 0 takes the image as it is.
+        angles: angles in degrees; 0 leaves the image unchanged.
         overlapping, distance: as in `augmented`.
 
     Raises:
-        InputError: a volume.
+        InputError: the image is a volume.
     """
     if image.ndim != 3:
         raise InputError("rotations are for 2-D images; --augment flips works in 3-D")
@@ -132,7 +132,7 @@ def predict_rotated(
 
 
 def _rotate(image: np.ndarray, angle: float, size: tuple[int, ...] | None) -> np.ndarray:
-    """About the centre, onto a canvas of `size` (None: one that holds the whole image)."""
+    """Rotates an image about its centre onto a canvas of `size`, or (None) one that contains the whole image."""
     from scipy.ndimage import map_coordinates
 
     height, width = image.shape[:2]

@@ -1,1 +1,1 @@
-"""Image files: read, read by windows, written."""
+"""Reads image files, as a whole or by windows, and writes them."""

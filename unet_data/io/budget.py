@@ -1,4 +1,4 @@
-"""How much memory one image may take, decided from its header: a few bytes can claim terabytes."""
+"""Limits the memory of one image by the size in its header, since a few bytes can claim terabytes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..memory import available
 
 VARIABLE = "UNET_MEMORY"
 PLAUSIBLE = 100
-"""Bytes of memory per byte of a file up to which an image is taken for one that somebody made."""
+"""Maximum bytes of memory per byte of a file for which the claimed size is plausible."""
 DOUBTFUL = 2**30
-"""Bytes that any image may take, even one that unpacks to far more than its file."""
+"""Bytes that an image may need even if its claimed size is not plausible."""
 
 _given: ContextVar[int | None] = ContextVar("memory", default=None)
 
 
 @contextmanager
 def memory_limit(limit: int | None) -> Iterator[None]:
-    """Images that are opened in the block may take `limit` bytes each (None: as without the block)."""
+    """Limits each image that is opened in the block to `limit` bytes of memory. None: no change."""
     token = _given.set(limit or _given.get())
     try:
         yield
@@ -32,19 +32,19 @@ def memory_limit(limit: int | None) -> Iterator[None]:
 
 
 def check_memory(where: object, needed: int, stored: int, what: str = "its pixels need") -> None:
-    """Refuses an image before any memory is asked for.
+    """Refuses an image that needs too much memory, before any is allocated.
 
-    The limit is that of `memory_limit`, else the environment variable UNET_MEMORY, else half of the memory that is
-    available, or DOUBTFUL where the file is less than a hundredth of what it claims.
+    The limit is that of `memory_limit`, else the environment variable UNET_MEMORY, else half of the available memory,
+    or DOUBTFUL if the file is smaller than a hundredth of the size that it claims.
 
     Args:
         where: the file, for the message.
         needed: bytes of memory.
         stored: bytes of the file.
-        what: takes them.
+        what: subject and verb of the message.
 
     Raises:
-        InputError: more than the limit.
+        InputError: the image needs more than the limit.
 
     Example:
         >>> from unet_data.io.budget import check_memory, memory_limit

@@ -1,6 +1,6 @@
-"""What a result takes over from the file it was computed from: georeference, resolution, pixel size, time and depth.
+"""Metadata that a result takes from its source file: georeference, resolution, pixel size, time and depth axes.
 
-Of NIfTI and OME-Zarr, see `formats.encode_nifti` and `formats.ome_zarr`.
+For NIfTI and OME-Zarr, see `formats.encode_nifti` and `formats.ome_zarr`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ GEOTIFF = (33550, 33922, 34264, 34735, 34736, 34737)
 _KINDS = {33550: "d", 33922: "d", 34264: "d", 34735: "H", 34736: "d", 34737: "s"}
 _PLANE = "YXSC"
 _CENTIMETRE = 3
-_RESOLUTION_UNITS = (1, 2, _CENTIMETRE)  # none, inch, centimetre: all that TIFF 6.0 defines
+_RESOLUTION_UNITS = (1, 2, _CENTIMETRE)  # none, inch, centimetre: the units of TIFF 6.0
 
 
 METRES = {"nm": 1e-9, "Å": 1e-10, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
-"""Of units of length, by their symbols."""
+"""Length in metres of each unit, by its symbol."""
 
 _WORDS = {
     "nanometer": "nm",
@@ -40,7 +40,7 @@ _WORDS = {
 
 
 def symbol(unit: str) -> str:
-    """The symbol of a unit of length, however a file writes it; a unit that is not known as it is.
+    """The symbol of a unit of length, from any spelling in files; an unknown unit is returned unchanged.
 
     Example:
         >>> symbol("micrometer"), symbol("micron"), symbol("furlong")
@@ -50,7 +50,7 @@ def symbol(unit: str) -> str:
 
 
 def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:
-    """Of a TiffFile: the facts `spacing`, `unit` and `extra`, as far as the file says them."""
+    """The facts `spacing`, `unit` and `extra` of a TiffFile, as far as the file states them."""
     tags = tuple((code, page.tags[code].value) for code in GEOTIFF if code in page.tags)
     extra: list[tuple[str, Any]] = [("geotiff", tags)] if tags else []
     steps = [page.tags[name].value for name in ("YResolution", "XResolution") if name in page.tags]
@@ -89,7 +89,7 @@ def _ome_spacing(text: str, axes: str) -> tuple[tuple[float, ...] | None, str]:
 
 
 def volumes(facts: FileFacts, pages: int) -> list[list[int]]:
-    """The pages of each volume of a stack: one volume a time point, where the file says which axis is depth; else all.
+    """The pages of each volume of a stack: one volume per time point if the file states the depth axis, else one.
 
     Example:
         >>> volumes(FileFacts(axes="ZTYX", sizes=(2, 3, 8, 8)), 6)
@@ -106,8 +106,8 @@ def volumes(facts: FileFacts, pages: int) -> list[list[int]]:
 
 
 def counted_axes(facts: FileFacts, pages: int, dims: int) -> tuple[str, tuple[int, ...]] | None:
-    """Letters and lengths of the axes before Y and X of a result of so many pages, Z the last of volumes; None where
-    they are not the file's."""
+    """Letters and lengths of the axes before Y and X for a result with `pages` pages; for volumes, Z is the last one.
+    None if the file's axes do not match the number of pages."""
     pairs = zip(facts.axes, facts.sizes, strict=False)
     counted = [(letter, n) for letter, n in pairs if letter in "TZ" and n > 1]
     if dims == 3:
@@ -117,8 +117,8 @@ def counted_axes(facts: FileFacts, pages: int, dims: int) -> tuple[str, tuple[in
 
 
 def tiff_tags(facts: FileFacts) -> dict[str, Any]:
-    """Arguments for tifffile: the tags of a georeference, and the resolution. Not where the pixels were turned: they
-    would say that the image lies as it was stored."""
+    """Arguments for tifffile: the tags of a georeference, and the resolution. Empty if the pixels were turned, since
+    the tags describe the stored orientation."""
     extra: Mapping[str, Any] = dict(facts.extra)
     if facts.turned:
         return {}
@@ -135,7 +135,7 @@ def _length(code: int, value: Any) -> int:
 
 
 def tiff_metadata(facts: FileFacts, axes: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What kind of TIFF a result of these axes is, as an argument of tifffile's writer, and its metadata."""
+    """The kind of TIFF of a result with these axes, as an argument of tifffile's writer, and its metadata."""
     extra: Mapping[str, Any] = dict(facts.extra)
     if "ome" in extra and axes in ("YX", "ZYX", "TYX", "TZYX") and facts.spacing:
         names = "ZYX"[-len(facts.spacing) :]
@@ -151,7 +151,7 @@ _TIFF, _NIFTI, _ZARR = (".tif", ".tiff"), (".nii.gz", ".nii"), (".zarr", ".ome.z
 
 
 def lost(facts: FileFacts, ending: str) -> str | None:
-    """A sentence where a result with this ending cannot hold what the file says of its place and size.
+    """A warning if a file with this ending cannot store the image's georeference or pixel size, else None.
 
     Example:
         >>> lost(FileFacts(spacing=(0.5, 0.5), unit="µm", extra=(("ome", True),)), ".png")

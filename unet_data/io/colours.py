@@ -1,4 +1,4 @@
-"""Colours of classes: those of label PNGs, overlays and viewers, and those that stand for classes in label pictures."""
+"""Colours of classes: those for label PNGs, overlays and viewers, and those that encode classes in label pictures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CLASS = re.compile(r"(?:([^=#]+)=)?#?([0-9a-fA-F]{6})")
 
 COLOURS = ((0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
            (204, 121, 167))  # fmt: skip
-"""Red, green and blue. Okabe and Ito 2008: colour-blind readers distinguish them, too."""
+"""(red, green, blue) of each class. From Okabe and Ito 2008: colour-blind readers can distinguish them."""
 
 
 def colour(number: int) -> tuple[int, int, int]:
-    """Of a class: the first is black; those beyond the list begin again after it.
+    """The colour of a class. The first is black; classes beyond the list repeat the other colours.
 
     Example:
         >>> colour(0), colour(1) == colour(8)
@@ -32,17 +32,17 @@ def colour(number: int) -> tuple[int, int, int]:
 
 @lru_cache
 def parse_class_colors(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Names and colours of classes: "sky=#0000ff,car=#800000,car=#400000" are two, of which the second has two colours.
+    """Names and colours of classes: "sky=#0000ff,car=#800000,car=#400000" has two, the second with two colours.
 
     Args:
-        text: colours in hexadecimal, each with or without a name, in the order of the classes. Without a name, each is
-            a class of its own.
+        text: hexadecimal colours, all with or all without a name, in the order of the classes. Without names, each
+            colour is a class.
 
     Returns:
         For each class its name ("" without one) and its colours, as 65536 red + 256 green + blue.
 
     Raises:
-        InputError: other text, a colour twice, names for some only.
+        InputError: the text has another form, a colour occurs twice, or only some classes have names.
 
     Example:
         >>> parse_class_colors("#000000,#0000ff")
@@ -66,16 +66,16 @@ def parse_class_colors(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
 
 
 def numbers_of_colours(pixels: Shaped[np.ndarray, "*n c"], listed: str, where: object) -> UInt[np.ndarray, "*n"]:
-    """The place of each pixel's colour in the list of classes.
+    """The class number of each pixel, by its colour.
 
     Args:
-        pixels: (*n, 3), or (*n, 1) where red, green and blue are equal; 8-bit.
+        pixels: (*n, 3), or (*n, 1) if red, green and blue are equal; 8-bit.
         listed: see `parse_class_colors`.
         where: the file, for messages.
 
     Raises:
-        InputError: other pixels, or a colour that is not listed: the message says which, how many pixels have it and
-            where the first one lies.
+        InputError: pixels have another form, or a colour is not listed. The message names it, the number of its pixels
+            and the position of the first one.
 
     Example:
         >>> numbers_of_colours(np.array([[0, 0, 255], [0, 0, 0]], np.uint8), "#000000,#0000ff", "a.png").tolist()

@@ -1,7 +1,7 @@
-"""Files to pixels: what an image file holds, in one axis order, and what was decided on the way (`FileFacts`).
+"""Decodes image files: their pixels in one axis order, and the decisions made while reading (`FileFacts`).
 
-The format is recognised by the first bytes of the file, never by its name. Every failure of a decoding library comes
-out as one line of InputError, because a damaged file is the user's to replace and not ours to debug.
+The format is recognised by the first bytes of the file, not by its name. Every failure of a decoding library becomes an
+InputError of one line, since it nearly always means a damaged file, which only the user can replace.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".btf", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx"),
     *(".nii.gz", ".nii", ".svs", ".ndpi", ".scn", ".bif"),
 )
-"""Endings of files in folders; what a file is, its first bytes say."""
+"""Endings of image files in folders; the first bytes of a file decide its format."""
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PILLOW = {
@@ -39,11 +39,11 @@ _PILLOW = {
     b"\xff\x4f\xff\x51": ("JPEG2000",),
 }
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
-_LARGEST_RATIO = 5000  # of values to file bytes; deflate reaches 1032 on a blank picture
+_LARGEST_RATIO = 5000  # maximum values per byte of a file; deflate reaches 1032 for a blank picture
 
 
 def check_file(path: str | Path) -> Path:
-    """The path as a Path, if a file that is not empty lies there; else InputError."""
+    """The path as a Path. Raises InputError unless it is a regular file that is not empty."""
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the path of one image file (or open the folder as a data set)")
@@ -57,7 +57,7 @@ def check_file(path: str | Path) -> Path:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file begins as a TIFF or a BigTIFF does."""
+    """Whether a file begins like a TIFF or BigTIFF."""
     with path.open("rb") as file:
         return file.read(4) in _TIFF_MAGIC
 
@@ -65,17 +65,17 @@ def is_tiff(path: Path) -> bool:
 def decode(
     path: str | Path, role: Role = "image", settings: ReadSettings | None = None
 ) -> tuple[Shaped[np.ndarray, "n h w c"], FileFacts]:
-    """Every picture of a file, as stored but for what the settings say.
+    """Every picture of a file, with the stored values unless the settings change them.
 
     Args:
         path: the file.
-        role: "label" reads a mask: a palette index is the class, but a palette of greys only is read as its greys,
-            since image optimisers turn plain 0/255 masks into such palettes; 2- and 4-bit grey PNG keep their stored
-            numbers, which Pillow would stretch to 0..255.
+        role: "label" reads a mask. A palette index is the class, but a palette with only greys is read as grey values,
+            since image optimisers convert plain 0/255 masks to such palettes. 2- and 4-bit grey PNG files give their
+            stored numbers, which Pillow would scale to 0..255.
         settings: see `ReadSettings`.
 
     Returns:
-        (N, H, W, C), boolean, integer or floating, native byte order; and what was found and decided.
+        (N, H, W, C), boolean, integer or floating, in native byte order; and the facts of the file.
 
     Raises:
         InputError: the file is missing, empty, damaged, of another format, or without pixels.
@@ -123,21 +123,21 @@ def _unknown(head: bytes) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The type and the text of an error in one line of at most 160 characters."""
+    """The type and the text of an exception in one line of at most 160 characters."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return text if len(text) <= 160 else text[:157] + "..."
 
 
 def check_claim(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
-    """Refuses, before memory is asked for, a size that the file cannot hold (see `check_ratio`) and one that the memory
-    cannot. itemsize: bytes of an element of that shape as it is stored."""
+    """Refuses, before memory is allocated, a size that the file cannot contain (see `check_ratio`) or that needs too
+    much memory. `itemsize` is the number of bytes of a stored element of that shape."""
     check_ratio(path, shape)
-    needed = math.prod(shape) * (itemsize + min(itemsize, 4))  # as stored, and as they are returned
+    needed = math.prod(shape) * (itemsize + min(itemsize, 4))  # the stored and the returned values
     check_memory(path, needed, path.stat().st_size)
 
 
 def check_ratio(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuses a size that the file cannot hold: one damaged field can claim terabytes."""
+    """Refuses a size that the file cannot contain, since a damaged field can claim terabytes."""
     stored = path.stat().st_size
     if math.prod(shape) > _LARGEST_RATIO * stored:
         raise InputError(f"{path}: is damaged: {stored} bytes cannot contain an image of shape {shape}")

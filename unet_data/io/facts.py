@@ -1,4 +1,4 @@
-"""Settings of the readers, and the facts that a reader returns with the pixels: what it found and what it did."""
+"""Settings of the readers, and the facts that a reader returns with the pixels: metadata and decisions."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ReadSettings:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a file states about its pixels, and what the reader did with them. "" and None: nothing, or unknown.
+    """A file's metadata about its pixels, and the decisions of the reader. "" and None mean none or unknown.
 
     Attributes:
         dtype: dtype of the stored values, such as "uint16".
@@ -74,8 +74,8 @@ class FileFacts:
         sizes: lengths of these axes.
         orientation: value of the orientation tag; 1 is upright.
         turned: whether the pixels were turned because of it.
-        alpha: what was done with an alpha channel: "dropped" or "kept".
-        white_is_zero: what was done with a file marked so: "inverted" or "stored".
+        alpha: treatment of an alpha channel: "dropped" or "kept".
+        white_is_zero: treatment of a file marked "white is zero": "inverted" or "stored".
         palette: how a palette was read: as "index", "grey" or "colour".
         colours: (red, green, blue) of each number of a palette read as index.
         left_out: images of the file that were not read, in words.
@@ -83,7 +83,7 @@ class FileFacts:
         nodata: value that the file declares for pixels without data.
         spacing: pixel size along (z,) y, x, in `unit`.
         unit: unit of the spacing, such as "mm" or "micrometer".
-        extra: metadata that a result takes over, by name: tags of a GeoTIFF, a resolution, an affine.
+        extra: metadata for results, by name: tags of a GeoTIFF, a resolution, an affine.
 
     Example:
         >>> from unet_data import FileFacts
@@ -137,16 +137,16 @@ class FileFacts:
 
 
 PLAIN = FileFacts()
-"""Of pixels about which nothing is known."""
+"""The facts of pixels without metadata."""
 
 DEFAULTS = ReadSettings()
 
 
 def stored_reading(data: DataSpec) -> ReadSettings:
-    """How training read its files, as it is stored with a network; the defaults of what is not stored.
+    """The settings with which training read its files, as stored with a network; defaults if they are not stored.
 
     Raises:
-        InputError: a field or value that this version does not know.
+        InputError: this version does not know a field or value.
 
     Example:
         >>> from unet_data.io.facts import stored_reading
@@ -158,11 +158,11 @@ def stored_reading(data: DataSpec) -> ReadSettings:
     names = [each.name for each in fields(ReadSettings)]
     if unknown := [name for name in stored if name not in names]:
         raise InputError(f"data.reading has {unknown[0]!r}; this version knows {', '.join(names)}")
-    return ReadSettings(**stored)  # type: ignore[arg-type]  # the values are checked there
+    return ReadSettings(**stored)  # type: ignore[arg-type]  # ReadSettings checks the values
 
 
 def void(pixels: np.ndarray, nodata: float) -> np.ndarray:
-    """Where pixels, of a stored dtype, have the value that stands for no data.
+    """A mask of the pixels, in their stored dtype, that have the value for missing data.
 
     Example:
         >>> from unet_data.io.facts import void
@@ -179,11 +179,11 @@ def void(pixels: np.ndarray, nodata: float) -> np.ndarray:
 
 
 def summary(facts: Sequence[FileFacts], role: Role) -> list[str]:
-    """One line a decision: what was decided, of how many, and the option that decides otherwise.
+    """One line per decision: the decision, the number of its images, and the option that changes it.
 
     Args:
         facts: facts of each image or label of a set.
-        role: what they are.
+        role: "image" or "label".
 
     Example:
         >>> from unet_data.io.facts import summary

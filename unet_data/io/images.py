@@ -1,7 +1,7 @@
-"""Images in, images out: `read_image`, `read_stack`, `write_stack`.
+"""Reads and writes images: `read_image`, `read_stack`, `write_stack`.
 
-Pixels come in one of three dtypes, by the dtype of the file alone (never by its values, so that all files of one
-series are treated alike):
+Pixels are returned in one of three dtypes. It depends only on the file's dtype, not on its values, so that all files of
+a series are treated in the same way:
 
     file                         here      values
     bool (1-bit)                 uint8     0 or 255
@@ -36,8 +36,8 @@ _EXACT_IN_FLOAT32 = 2**24
 def read_stack(path: str | Path, settings: ReadSettings | None = None) -> Shaped[np.ndarray, "n h w c"]:
     """Reads every picture of a PNG, JPEG or TIFF file.
 
-    Unless the settings say otherwise, palettes become RGB, alpha is dropped without blending, the orientation tag is
-    applied, and "white is zero" is inverted. `open_pictures` returns what was decided with the pictures.
+    By default, palettes become RGB, alpha is dropped without blending, the orientation tag is applied, and "white is
+    zero" is inverted. `open_pictures` also returns these decisions.
 
     Args:
         path: the file; its format is recognised by its first bytes.
@@ -49,7 +49,7 @@ def read_stack(path: str | Path, settings: ReadSettings | None = None) -> Shaped
         have any number of channels.
 
     Raises:
-        InputError: the file is missing, a folder, damaged, of another format, empty, or holds NaN or infinity.
+        InputError: the file is missing, a folder, damaged, of another format, empty, or has NaN or infinite values.
 
     Example:
         >>> from unet_data import read_stack, write_stack
@@ -71,7 +71,7 @@ def read_image(path: str | Path, settings: ReadSettings | None = None) -> Shaped
         (H, W, C), otherwise as `read_stack`.
 
     Raises:
-        InputError: as `read_stack`; and a TIFF has several pages.
+        InputError: as `read_stack`, and if a TIFF has several pages.
 
     Example:
         >>> from unet_data import read_image, write_stack
@@ -92,22 +92,23 @@ def write_stack(
     spatial_dims: int = 2,
     labels: bool = False,
 ) -> None:
-    """Writes a TIFF (deflate, one page per picture) or, where N = 1, a PNG.
+    """Writes a TIFF (deflate, one page per picture) or, if N = 1, a PNG.
 
-    `read_stack` gives the same array back, bit for bit, as (N, H, W, C). The file appears whole or not at all: it is
-    written under a temporary name beside the target and renamed.
+    `read_stack` returns the same array, bit for bit, as (N, H, W, C). The file is written atomically: under a temporary
+    name beside the target, which is then renamed.
 
     Args:
         path: .tif, .tiff or .png.
         array: (N, H, W) or (N, H, W, C), uint8, uint16 or float32, finite. A PNG takes one channel (uint8, uint16) or
             three (uint8).
-        facts: facts of the file that the array was computed from: a TIFF takes over its georeference, resolution, pixel
+        facts: facts of the file from which the array was computed. A TIFF gets its georeference, resolution, pixel
             size, time and depth.
-        spatial_dims: 3 where pages are the planes of volumes, one volume after the other.
-        labels: the numbers are classes: an 8-bit PNG shows each in its own colour; `read_labels` gives the numbers.
+        spatial_dims: 3 if pages are the planes of volumes, one volume after the other.
+        labels: whether numbers are classes. Then an 8-bit PNG shows each in a different colour, and `read_labels`
+            returns the numbers.
 
     Raises:
-        InputError: another suffix, shape or dtype, or the folder is missing or cannot be written to.
+        InputError: the suffix, shape or dtype is not supported, or the folder is missing or not writable.
 
     Example:
         >>> from unet_data import write_stack
@@ -146,15 +147,15 @@ def write_stack(
 def as_image(
     raw: Shaped[np.ndarray, "*shape"], path: str | Path, nodata: float | None = None
 ) -> Shaped[np.ndarray, "*shape"]:
-    """Stored pixels in one of the three dtypes of the table above.
+    """Converts stored pixels to one of the three dtypes of the table above.
 
     Args:
-        raw: as decoded.
-        path: for messages.
-        nodata: what the file declares as no data: such pixels, and NaN beside them, are kept.
+        raw: decoded pixels.
+        path: the file, for messages.
+        nodata: the value for missing data that the file declares. It, and NaN, are then allowed and stay unchanged.
 
     Raises:
-        InputError: values that no dtype holds; NaN or infinity.
+        InputError: no dtype can represent the values, or there are NaN or infinite ones.
     """
     if nodata is not None and raw.dtype.kind == "f" and (missing := void(raw, nodata)).any():
         limits = np.finfo(np.float32)
@@ -207,7 +208,7 @@ def _save_tiff(path: Path, pixels: np.ndarray, facts: FileFacts, dims: int) -> N
     import tifffile
 
     channels = pixels.shape[-1]
-    # Left to guess, tifffile would take (H, W, 2) for H pages, and a fourth channel of RGB for alpha.
+    # Without these options, tifffile would write (H, W, 2) as H pages, and a fourth channel as alpha.
     options: dict = {"photometric": "rgb" if channels == 3 else "minisblack"}
     if channels > 1:
         options["planarconfig"] = "contig"

@@ -1,4 +1,4 @@
-"""The orientation tag of EXIF and TIFF: how pictures, and windows of them, are turned upright."""
+"""The orientation tag of EXIF and TIFF: turns pictures, and windows of them, upright."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STEPS = {
 
 
 def turned(pixels: Shaped[np.ndarray, "*n h w c"], orientation: int) -> Shaped[np.ndarray, "*n h2 w2 c"]:
-    """Pictures as viewers show them.
+    """Pictures turned upright, as viewers show them.
 
     Example:
         >>> turned(np.arange(6).reshape(2, 3, 1), 6)[..., 0].tolist()
@@ -36,7 +36,7 @@ def turned(pixels: Shaped[np.ndarray, "*n h w c"], orientation: int) -> Shaped[n
 
 
 def stored_window(rows: slice, columns: slice, size: tuple[int, int], orientation: int) -> tuple[slice, slice]:
-    """Where the window of a turned picture lies in the stored one. size: (rows, columns) of the turned one."""
+    """The window of the stored picture for a window of the turned one, whose size is (rows, columns)."""
     swap, flip_rows, flip_columns = _STEPS[orientation]
     rows = slice(size[0] - rows.stop, size[0] - rows.start) if flip_rows else rows
     columns = slice(size[1] - columns.stop, size[1] - columns.start) if flip_columns else columns

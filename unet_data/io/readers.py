@@ -1,12 +1,12 @@
-"""Pictures that are read by windows: an image of any size, of which only what is asked for is in memory.
+"""Pictures that are read by windows: images of any size, of which only the requested windows are in memory.
 
     TIFF, BigTIFF, OME-TIFF     tile by tile or strip by strip; the full resolution of a pyramid
-    .npy                        mapped, window by window
+    .npy                        memory-mapped, window by window
     .zarr (v2, v3, OME-Zarr)    chunk by chunk; needs the package zarr
     PNG, JPEG, small TIFF       read whole, by `read_stack`
 
-A file holds one or more pictures of one size. Values are what `read_stack` makes of them (see `images`), windows are
-checked as they are read.
+A file holds one or more pictures of one size. Values are converted as by `read_stack` (see `images`). Windows are
+checked when they are read.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
 WHOLE_BELOW = 2**28
-"""Bytes of pixels up to which a TIFF is read in one piece, as `read_stack` does with every check that it makes."""
+"""Bytes of pixels up to which a TIFF is read in one piece, with all checks of `read_stack`."""
 
 MOST_CHANNELS = 4
-"""Of an array without named axes, a last axis up to this long is one of channels, a longer one of pixels."""
+"""In an array without named axes, a last axis of at most this length is that of channels, a longer one spatial."""
 
 COLOUR = 3
-"""A last axis of this length is one of red, green and blue, whatever the network takes."""
+"""A last axis of this length is that of red, green and blue, for every network."""
 
 MOST_PICTURES = 100_000
-"""Of one file."""
+"""Maximum number of pictures in a file."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Picture:
         shape: (*spatial, C).
         read: function from slices with known ends, one per spatial axis, to the stored pixels (*window, C).
         where: the file, for messages.
-        held: maximum memory, in bytes, that reading from the file keeps. For an array, which is mapped for each window,
-            a small number that limits how many are open.
-        facts: what the file states about its pixels, and what the reader decided.
+        held: maximum memory, in bytes, that stays allocated after reading from the file. For an array, which is mapped
+            for each window, a small number that limits how many are open.
+        facts: the file's metadata about its pixels, and the decisions of the reader.
 
     Example:
         >>> from unet_data import Picture
@@ -102,20 +102,20 @@ def open_pictures(
 ) -> list[Picture]:
     """The pictures of a file, all of one shape (*spatial, C).
 
-    A 2-D network sees each page of a TIFF as a picture, a 3-D network sees the pages as one volume. Arrays (.npy,
-    .zarr) are (*spatial), (*spatial, C), (C, *spatial) where that fits `channels`, or (N, *spatial) and (N, *spatial,
-    C); OME-Zarr says itself what its axes are.
+    For a 2-D network each page of a TIFF is a picture; for a 3-D network the pages are one volume. Arrays (.npy, .zarr)
+    are (*spatial), (*spatial, C), (C, *spatial) if that fits `channels`, (N, *spatial) or (N, *spatial, C). An OME-Zarr
+    states its axes.
 
     Args:
         path: a PNG, JPEG, TIFF or .npy file, or a .zarr folder.
         spatial_dims: 2 for images (H, W, C), 3 for volumes (D, H, W, C).
-        channels: C. None: any; the last axis of an array is then one of channels if it is at most 4 long.
+        channels: C. None: any; the last axis of an array is then that of channels if its length is at most 4.
         whole_below: bytes of pixels up to which a TIFF is read in one piece.
         role: "label" keeps the numbers of a mask file (palette indices, 2- and 4-bit grey) for `Picture.read`.
         settings: how files are read if there is a choice.
 
     Raises:
-        InputError: the file is missing, damaged, cut short, of another format, or has other axes or channels.
+        InputError: the file is missing, damaged, incomplete, of another format, or has other axes or channels.
 
     Example:
         >>> from unet_data import open_pictures
@@ -161,18 +161,18 @@ def open_pictures(
 
 
 def check_depth(settings: ReadSettings, spatial_dims: int) -> None:
-    """Raises InputError if the axes that the user names have no depth, but the network is 3-D."""
+    """Raises InputError if the axes given by the user have no depth but the network is 3-D."""
     if spatial_dims == 3 and settings.axes and "Z" not in settings.axes:
         raise InputError(f"axes {settings.axes!r}: a 3-D network needs Z, the depth, among them")
 
 
 def equal_channels(image: Windowed) -> bool:
-    """Whether the channels of an image (*spatial, C) are equal everywhere, which is looked at band by band."""
+    """Whether the channels of an image (*spatial, C), read band by band, are equal everywhere."""
     return all(bool((pixels == pixels[..., :1]).all()) for pixels in (image[b] for b in bands(image.shape[:-1])))
 
 
 def _adapted(picture: Picture, channels: str, note: str = "") -> Picture:
-    """The picture as `formats.channels.adapted` makes it."""
+    """The picture with the channels of `formats.channels.adapted`."""
     found, own = adapted(np.zeros((1, picture.shape[-1]), np.uint8), channels)
     if not own:
         return picture
@@ -216,13 +216,13 @@ def _open_npy(path: Path, spatial_dims: int, channels: int | None, role: Role, s
     check_file(path)
     try:
         header = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as e:  # its header is text of Python: SyntaxError, TokenError, RecursionError, ...
+    except Exception as e:  # numpy parses the header as Python: SyntaxError, TokenError, RecursionError, ...
         raise InputError(
             f"{path}: cannot be read, since it is not a .npy file or is incomplete ({one_line(e)})"
         ) from None
 
     def read(index: tuple[Any, ...]) -> np.ndarray:
-        # Mapped anew for each window: pages of a mapping that stays open add up to the whole file in memory.
+        # Mapped for each window: the pages of a mapping that stays open could fill memory with the whole file.
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[index])
 
     axes = _named(path, header.shape, role, settings) or _guess(header.shape, spatial_dims, channels, path)
@@ -240,8 +240,7 @@ def _open_zarr(
 
 
 def _named(path: Path, shape: tuple[int, ...], role: Role, settings: ReadSettings) -> tuple[str, ...]:
-    """Names of the axes of an array, as the user gives them; () where they are not given. Axes of length 1 that are not
-    named are counted."""
+    """Names of the axes of an array, as given by the user, or (). Axes of length 1 without a name are "q"."""
     if not settings.axes:
         return ()
     axes, lengths = named_axes(settings.axes, shape, role == "label", path)
@@ -257,7 +256,7 @@ def _arranged(
     dims: int,
     path: Path,
 ) -> list[Picture]:
-    """Pictures of an array whose axes, by their names, lie in some order."""
+    """The pictures of an array with named axes in any order."""
     if dtype.kind not in "buif":
         raise InputError(f"{path}: holds {dtype} values; images must be integer or floating point")
     if not math.prod(shape):
@@ -290,7 +289,7 @@ def _arranged(
 
 
 def _guess(shape: tuple[int, ...], dims: int, channels: int | None, path: Path) -> tuple[str, ...]:
-    """Names for the axes of an array that has none."""
+    """Names for the axes of an array without names."""
     spatial = ("z", "y", "x")[-dims:]
     if channels is None:
         last = len(shape) == dims + 2 or (len(shape) == dims + 1 and shape[-1] <= MOST_CHANNELS)
@@ -306,7 +305,7 @@ def _guess(shape: tuple[int, ...], dims: int, channels: int | None, path: Path) 
     if len(shape) == dims + 2:
         return ("n", *spatial, "c")
     raise InputError(
-        f"{path}: an array of shape {shape} is not a {dims}-D image with {channels} channel{'s' * (channels > 1)};"
+        f"{path}: an array of shape {shape} is not a {dims}-D image with {channels} channel{'s' * (channels > 1)}; "
         f"expected ({', '.join(spatial)}), ({', '.join(spatial)}, c) or (c, {', '.join(spatial)}); "
-        "--axesnames the axes, such as TZYX"
+        "--axes names the axes, such as TZYX"
     )

@@ -1,7 +1,7 @@
-"""TIFF by windows: only the tiles or strips that show in a window are read and decoded.
+"""Reads TIFF files by windows: only the tiles or strips that overlap a window are read and decoded.
 
-tifffile knows the file's structure and the codecs; which segments a window needs is worked out here, so that zarr,
-through which tifffile offers the same, is not needed.
+tifffile parses the file and decodes segments. This module finds the segments of a window, so that zarr, which tifffile
+needs to read windows, is not required.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .formats.decode_tiff import TiffSeries, choose_series, full_axes, open_tiff
 from .orientation import stored_window, swaps, turned
 
 CACHE = 2**26
-"""Bytes of decoded segments that are kept: neighbouring windows share those at their common edge."""
+"""Bytes of decoded segments in the cache: neighbouring windows share the segments at their common edge."""
 
 
 def open_tiff(path: Path, whole_below: int, role: Role, settings: ReadSettings) -> Pages | None:
-    """The pages of the only series that is read; None if they have less than `whole_below` bytes of pixels, or axes
-    that need the whole decoder.
+    """The pages of the series to read. None if they have less than `whole_below` bytes of pixels, if there are several
+    series, or if `decode_tiff` is needed for the order of the axes.
 
     Raises:
-        InputError: the file is damaged or cut short.
+        InputError: the file is damaged or incomplete.
     """
     tiff = None
     try:
@@ -59,16 +59,16 @@ def open_tiff(path: Path, whole_below: int, role: Role, settings: ReadSettings) 
 
 
 def _plain(chosen: TiffSeries) -> bool:
-    """Whether pages lie one after the other, each with its colours."""
+    """Whether each page is one image plane with its colours, so that windows can be read from it."""
     page, axes = chosen.series[0].keyframe, chosen.facts.axes
     own = full_axes(chosen.series[0])[0]
-    if axes != own and (axes[-2:] != "YX" or own[-2:] != "YX"):  # named by the user: pages are something else
+    if axes != own and (axes[-2:] != "YX" or own[-2:] != "YX"):  # with the user's axes, pages are not planes
         return False
     return getattr(page, "imagedepth", 1) == 1 and axes[-1:] in ("X", "S") and set(axes) <= set("TZCQIRYXS")
 
 
 class Pages:
-    """Windows of the pages of one series, of `shape` (N, H, W, C). Safe to use from several threads."""
+    """The pages of one series, (N, H, W, C), read by windows. Thread-safe."""
 
     def __init__(self, path: Path, tiff: Any, chosen: TiffSeries):
         series, self.facts, self._finish = chosen.series[0], chosen.facts, chosen.finish
@@ -105,7 +105,7 @@ class Pages:
 
     @property
     def _separate(self) -> bool:
-        """Whether colours lie in planes of their own inside of a page."""
+        """Whether colours are stored in separate planes of a page."""
         return self._samples > 1 and int(self._page.planarconfig) == 2
 
     def _last_byte(self) -> int:
@@ -133,7 +133,7 @@ class Pages:
 
     def _plane(self, index: int, rows: slice, columns: slice) -> np.ndarray:
         height, width = self._height, self._width
-        if self._raw is not None:  # one stretch of uncompressed pixels: mapped anew for each window
+        if self._raw is not None:  # contiguous uncompressed pixels: mapped for each window
             stored = np.dtype(self._series.dtype).newbyteorder(self._tiff.byteorder)
             count = self._series.size // (height * width * self._samples)
             shape = (count, height, width, self._samples)
@@ -167,7 +167,7 @@ class Pages:
             data = os.pread(self._tiff.filehandle.fileno(), count, offset) if count else None
             keyframe = page.keyframe if page.keyframe is not None else page
             decoded, _, shape = keyframe.decode(data, segment, jpegtables=keyframe.jpegtables)
-            if decoded is None:  # a hole: never written
+            if decoded is None:  # a segment that was never written
                 pixels = np.full(shape[1:], page.nodata, self._series.dtype)
             else:
                 pixels = decoded[0]

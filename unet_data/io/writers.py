@@ -1,14 +1,14 @@
-"""Images of any size to a file, by windows: they are never in memory whole.
+"""Writes images of any size to a file, window by window, so that they are never in memory as a whole.
 
-    .tif, .tiff   small: as `write_stack`; large: tiled (512 x 512, deflate), BigTIFF where it must be, with a pyramid
-    .zarr         one array (v3), or an OME-Zarr of an OME-Zarr; chunks of 512 x 512 or 64 x 64 x 64; needs zarr
-    .ome.zarr     an OME-Zarr of any image; image.zarr/labels/NAME: a label image of that OME-Zarr
+    .tif, .tiff   small: as `write_stack`; large: tiled (512 x 512, deflate), BigTIFF if necessary, with a pyramid
+    .zarr         one array (v3), or an OME-Zarr if the image is one; chunks of 512 x 512 or 64 x 64 x 64; needs zarr
+    .ome.zarr     an OME-Zarr for any image; image.zarr/labels/NAME: a label image of that OME-Zarr
     .nii, .nii.gz one volume, or several along the fourth axis; needs the package nibabel
     .npy          one array
-    .png          what a PNG holds, if it fits into memory
+    .png          dtypes and channels that PNG supports, if the image fits into memory
 
-Several images are one array with a first axis of their number, or pages of the TIFF. A result appears whole or not at
-all: it is written under a temporary name and renamed. A .zarr can also be a URL, see `stores.remote`.
+Several images become the first axis of one array, or pages of the TIFF. Results are written atomically: under a
+temporary name, which is then renamed. A .zarr can also be a URL, see `stores.remote`.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ _TILE = 512
 
 
 def ending(path: Path) -> str:
-    """The ending that names a format, in lower case: of "a.nii.gz" both parts; of a label image ".zarr"."""
+    """The ending that states the format, in lower case: ".nii.gz" for "a.nii.gz", ".zarr" for a label image."""
     if labelled_image(path) is not None:
         return ".zarr"
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
 def check_target(path: Path, overwrite: bool, dtype: np.dtype, values: tuple[int, ...], images: int, dims: int) -> None:
-    """Checks, before anything is computed, that `path` can become the result.
+    """Checks, before anything is computed, that a result can be written to `path`.
 
     Args:
         path: the file.
         overwrite: whether it may exist.
-        dtype, values: of a pixel: () for one value, (K,) for several.
-        images: how many.
-        dims: spatial axes of an image.
+        dtype, values: dtype and shape of a pixel: () for one value, (K,) for several.
+        images: number of images.
+        dims: number of spatial axes of an image.
 
     Raises:
-        InputError: it cannot.
+        InputError: the result cannot be written.
     """
     suffix = ending(path)
     if suffix not in SUFFIXES:
@@ -96,7 +96,7 @@ def _check_remote(path: Path, suffix: str) -> None:
 
 
 def _check_label(path: Path, image: Path, dtype: np.dtype, values: tuple[int, ...]) -> None:
-    """Raises InputError if a result cannot be a label image of an OME-Zarr."""
+    """Raises InputError if a result cannot be stored as a label image of an OME-Zarr."""
     if values or dtype.kind not in "ui":
         raise InputError(f"{shown(path)}: a label image contains class or object numbers, one per pixel")
     if not multiscales(ome_attributes(image)):
@@ -104,7 +104,7 @@ def _check_label(path: Path, image: Path, dtype: np.dtype, values: tuple[int, ..
 
 
 def check_not_input(target: Path, sources: Iterable[Path]) -> None:
-    """Raises InputError if writing `target` would replace one of the files that are read, by whatever path."""
+    """Raises InputError if `target` is one of the files that are read, also through links."""
     for source in sources:
         if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
             raise InputError(f"{target} is the image {source} itself; choose another name for the result")
@@ -118,13 +118,14 @@ def write_windows(
     """Writes images of one shape and dtype, window by window.
 
     Args:
-        path: its suffix names the format.
+        path: the file; its suffix states the format.
         images: one or several.
-        kept: the end of the message where the disk is full: what becomes of the work done.
-        facts, labels: of the file that they were computed from, and whether they are class numbers, see `write_stack`.
+        kept: end of the message for a full disk, about the finished work.
+        facts: facts of the file from which the images were computed, see `write_stack`.
+        labels: whether they are class numbers, see `write_stack`.
 
     Raises:
-        InputError: the disk is full, or the format cannot hold the images.
+        InputError: the disk is full, or the format cannot store the images.
     """
     suffix = ending(path)
     small = _bytes(images) <= WHOLE_BELOW
@@ -142,7 +143,7 @@ def write_windows(
     else:
         write, replaced = _write_npy if suffix == ".npy" else partial(_write_tiff, facts=facts), replacing(path)
     reported = partial(write_errors_as_input_error, path, kept)
-    with reported(), replaced as temporary, reported():  # writing fails, or giving the file its name
+    with reported(), replaced as temporary, reported():  # writing can fail, and renaming
         write(temporary, images)
     if labelled_image(path) is not None:
         add_label(path)
@@ -150,7 +151,7 @@ def write_windows(
 
 @contextmanager
 def _replaced_remote(path: Path) -> Iterator[Path]:
-    """The path itself, from which an older result is removed first."""
+    """Removes an older result at the path and gives the path."""
     with remote.reported(path, "written"):
         remote.remove(path)
         yield path
@@ -186,7 +187,7 @@ def _write_npy(path: Path, images: Sequence[Windows]) -> None:
 
 
 def _write_tiff(path: Path, images: Sequence[Windows], facts: FileFacts) -> None:
-    """Level k of the pyramid holds every 2^k-th pixel: labels cannot be averaged. For viewers; ours read level 0."""
+    """Writes a TIFF with a pyramid for viewers. Level k has every 2^k-th pixel, since labels cannot be averaged."""
     import tifffile
 
     part, dims = images[0], images[0].spatial_dims
@@ -221,7 +222,7 @@ def _write_tiff(path: Path, images: Sequence[Windows], facts: FileFacts) -> None
 
 
 def _tiles(images: Sequence[Windows], step: int) -> Iterator[np.ndarray]:
-    """512 x 512 tiles in reading order, page after page, filled up with zeros at the right and lower edges."""
+    """512 x 512 tiles in row-major order, page by page, padded with zeros at the right and lower edges."""
     dims = images[0].spatial_dims
     for part in images:
         for depth in range(part.shape[0]) if dims == 3 else (None,):

@@ -1,1 +1,1 @@
-"""Label files: what their numbers are, and whether the files of one set agree."""
+"""Label files: the meaning of their numbers, and checks that the files of a data set agree."""

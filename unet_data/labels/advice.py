@@ -1,4 +1,4 @@
-"""Remedies for label numbers that no rule covers."""
+"""Advice for label numbers to which no rule applies."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import numpy as np
 
 MAX_AUTO_CLASSES = 32
 MAX_CLASSES = 255
-"""Classes of numbers that leave gaps: 255 is more often a mark than a class."""
+"""Maximum number of classes if numbers have gaps: 255 more often marks ignored pixels than a class."""
 
 
 def without_gaps(values: np.ndarray) -> bool:
-    """Whether sorted values are 0..K-1, of few enough classes."""
+    """Whether sorted values are 0..K-1 with K of at most MAX_AUTO_CLASSES."""
     return len(values) == values[-1] + 1 and len(values) <= MAX_AUTO_CLASSES
 
 
 def to_ignore(value: int) -> str:
-    """What to do where a number is a mark."""
+    """Advice for a number that marks pixels to ignore."""
     return f"if {value} marks pixels to ignore, pass --ignore {value} (ignore={value} in Python)"
 
 
 def some(values: np.ndarray) -> str:
-    """The first of the numbers found, in words."""
+    """The first numbers, for messages."""
     shown = ", ".join(str(value) for value in values[:8])
     return shown if len(values) <= 8 else f"{shown}, ... ({len(values)} different values, up to {values[-1]})"
 
 
 def advice(values: np.ndarray) -> str:
-    """What to do about numbers that no rule covers: each remedy works for exactly these."""
+    """Advice for numbers to which no rule applies. Each remedy is one that works for these numbers."""
     if len(values) > MAX_AUTO_CLASSES and values[0] == 0 and values[-1] == 255:
         return (
             "grey levels between 0 and 255 come from JPEG or smoothed edges: threshold at 128 and save as PNG "

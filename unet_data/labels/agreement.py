@@ -1,4 +1,4 @@
-"""Whether the label files of one set were read alike: palettes, white is zero."""
+"""Checks that the label files of a data set were read in the same way: palettes, white is zero."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Colours = tuple[tuple[int, int, int], ...]
 def check_agreement(
     paths: Sequence[Path], facts: Sequence[FileFacts], raws: Sequence[np.ndarray], settings: ReadSettings
 ) -> None:
-    """Raises InputError if label files were read in ways that do not agree, naming two of them.
+    """Raises InputError, which names two files, if label files were read in different ways.
 
     Args:
         paths: the file of each label.
-        facts: facts of each.
-        raws: the numbers that occur in each, of any shape, repeated or not.
-        settings: with which they were read; a choice that the user made is not asked about.
+        facts: the facts of each.
+        raws: the numbers that occur in each, in any shape, with or without repetition.
+        settings: settings with which they were read. A choice made by the user is not checked.
     """
     if settings.white_is_zero == "auto":
         _same(

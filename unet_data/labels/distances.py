@@ -1,6 +1,6 @@
-"""The distance of each pixel to the border of its object: what a distance head learns, packed into the labels.
+"""The distance of each pixel to the border of its object, the target of a distance head, packed into the labels.
 
-One array of numbers is cut, mirrored, warped and split as labels of classes are; only the loss takes it apart.
+The packed array is cut, mirrored, warped and split like labels of classes; only the loss unpacks it.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Int32, Integer
 
 CLASSES, LEVELS = 256, 255
-"""Class numbers that fit below a packed distance; the level of the distance 1. Both stay exact as float32."""
+"""Number of class numbers in a packed number; level of the distance 1. Packed numbers are exact in float32."""
 
 
 def border_distances(cells: Integer[np.ndarray, "*spatial"]) -> Float32[np.ndarray, "*spatial"]:
     """The distance of each pixel to the border of its object, relative to the largest distance in the object.
 
     d(x) / max d over the object, where d(x) is the Euclidean distance from the centre of x to the centre of the nearest
-    pixel outside of the object (background or another object). Touching objects are therefore separated by a valley,
-    and every object has a peak of 1, independent of its size and of the image's scale. An object at the edge of the
-    image is assumed to continue beyond it.
+    pixel outside of the object (background or another object). So touching objects are separated by a valley, and every
+    object has a peak of 1, whatever its size and the image's scale. An object at the edge of the image is assumed to
+    continue beyond it.
 
     Args:
-        cells: (H, W) or (D, H, W), 0 background, each other number one object (instance labels).
+        cells: (H, W) or (D, H, W), instance labels: 0 is background, each other number is one object.
 
     Returns:
-        In 0..1, without unit; 0 on the background.
+        Relative distances in 0..1; 0 on the background.
 
     Example:
         >>> from unet_data import border_distances
@@ -38,8 +38,8 @@ def border_distances(cells: Integer[np.ndarray, "*spatial"]) -> Float32[np.ndarr
         [[0.  0.5 1.  0.5 1.  1.  0. ]]
 
     References:
-        The object probability of StarDist (Schmidt et al. 2018, arXiv 1806.03535, section 2.1); a network that predicts
-        it as a map to take seeds from: Scherr et al. 2020, arXiv 2004.01486.
+        The object probability of StarDist: Schmidt et al. 2018, arXiv 1806.03535, section 2.1. A network that predicts
+        it as a map for seeds: Scherr et al. 2020, arXiv 2004.01486.
     """
     from scipy import ndimage
 
@@ -49,7 +49,7 @@ def border_distances(cells: Integer[np.ndarray, "*spatial"]) -> Float32[np.ndarr
     for number, box in enumerate(ndimage.find_objects(compact), start=1):
         around = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
         own = compact[around] == number
-        if own.all():  # the whole image, or what is left of it
+        if own.all():  # the object fills the image, so that it has no border
             result[around] = 1
             continue
         distance = np.asarray(ndimage.distance_transform_edt(own), np.float32)
@@ -60,17 +60,17 @@ def border_distances(cells: Integer[np.ndarray, "*spatial"]) -> Float32[np.ndarr
 def pack_distances(
     labels: Integer[np.ndarray, "*spatial"], distances: Float32[np.ndarray, "*spatial"]
 ) -> Int32[np.ndarray, "*spatial"]:
-    """Class numbers and distances in one number per pixel: class + 256 · round(255 · distance).
+    """Packs class numbers and distances into one number per pixel: class + 256 · round(255 · distance).
 
     Args:
-        labels: class numbers below 256; −1 (`IGNORED`) where a pixel does not count.
+        labels: class numbers below 256; −1 (`IGNORED`) for ignored pixels.
         distances: distances of the same shape, in 0..1; see `border_distances`.
 
     Returns:
-        −1 where a pixel does not count.
+        The packed numbers; −1 for ignored pixels.
 
     Raises:
-        InputError: a class number that does not fit.
+        InputError: a class number is too large.
 
     Example:
         >>> from unet_data import pack_distances

@@ -1,4 +1,4 @@
-"""Labels that come as one mask file an object."""
+"""Labels with one mask file per object."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _BELOW = "pixels covered by another object (--labels overlapping, if each file i
 
 
 def join_objects(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> tuple[np.ndarray, FileFacts]:
-    """The numbers of objects, 1, 2, …, in the order of their files; where two overlap, the later one is on top.
+    """Numbers objects 1, 2, … in the order of their files. Where two overlap, the later one is on top.
 
     Args:
         paths: the files, each of which is not 0 on its object.
-        read: a file to its label numbers, of one shape for all.
+        read: reads the label numbers of a file; all have the same shape.
 
     Raises:
         InputError: shapes differ.

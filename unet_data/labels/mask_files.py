@@ -1,9 +1,9 @@
-"""Label files of overlapping classes: one mask file per class, a channel or page a class, or numbers of several
-classes.
+"""Label files of overlapping classes: one mask file per class, one channel or page per class, or numbers that belong to
+several classes.
 
 labels/CLASS/NAME, labels/NAME_CLASS, labels/NAME/CLASS     the mask of one class each
 labels/NAME with K channels, or K pages for a single image  class 0 … class K−1
-labels/NAME with one number per pixel                         what `class_numbers` says: "whole=1-3;core=2,3"
+labels/NAME with one number per pixel                         classes of `class_numbers`: "whole=1-3;core=2,3"
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class MaskReader:
-    """Reads the labels of one data set, and keeps what they have in common.
+    """Reads the labels of one data set, and checks that all files have the same classes.
 
     Attributes:
-        classes: that have mask files of their own, in order; () where the files are no masks of one class each.
+        classes: names of the classes, in order, if each has a mask file; else ().
         spatial_dims: 2 or 3.
         settings: how files are read if there is a choice.
-        ignore: the number of pixels that do not count.
-        class_numbers: names and numbers of the classes, where the files hold one number per pixel.
+        ignore: the number that marks pixels to ignore.
+        class_numbers: names and numbers of the classes if the files have one number per pixel.
         names: names of the classes, known after the first file.
     """
 
@@ -67,16 +67,16 @@ class MaskReader:
     def read(
         self, files: Sequence[Path], classes: Sequence[str], spatial: tuple[int, ...]
     ) -> tuple[Int32[np.ndarray, "n h w"], FileFacts]:
-        """The labels of an image, as `pack_masks` makes them, and their facts.
+        """The labels of an image, packed by `pack_masks`, and their facts.
 
         Args:
             files: label files of an image.
-            classes: classes of each, where each is the mask of one; else ().
+            classes: the class of each file if each is the mask of one class; else ().
             spatial: (N, H, W) of its pictures, or (D, H, W).
 
         Raises:
-            InputError: a file cannot be read, is of another size, holds no masks, or has other classes than the files
-                before.
+            InputError: a file cannot be read, has another size, does not contain masks, or has other classes than the
+                previous files.
         """
         if classes:
             packed, facts = self._of_classes(dict(zip(classes, files, strict=True)), spatial)
@@ -92,13 +92,13 @@ class MaskReader:
         return packed, facts
 
     def check(self) -> None:
-        """Raises InputError if the files of the set were decided differently."""
+        """Raises InputError if the files of the set were read in different ways."""
         none = [np.zeros(0, np.uint8)] * len(self._files)
         check_agreement([path for path, _ in self._files], [facts for _, facts in self._files], none, self.settings)
 
     @property
     def note(self) -> str:
-        """How the labels were read, in words."""
+        """A description of how the labels were read."""
         if self._regions:
             return "labels read as numbers of overlapping classes, by --class-numbers"
         how = "one file per class" if self.classes else "one channel or page per class"
@@ -129,7 +129,7 @@ class MaskReader:
         return pack_masks(np.stack(masks, -1)), facts, tuple(f"class {k}" for k in range(count))
 
     def _raw(self, path: Path, spatial: tuple[int, ...]) -> tuple[np.ndarray, FileFacts]:
-        """What a file holds: (N, H, W, K), or (D, H, W, K); N may count pages that are classes."""
+        """The content of a file: (N, H, W, K), or (D, H, W, K). Pages (N) may be classes."""
         if path.suffix == ".npy":
             return _array(path, spatial), FileFacts()
         if is_zarr(path):
@@ -137,18 +137,19 @@ class MaskReader:
             raws = [picture.read(tuple(slice(0, n) for n in picture.shape[:-1])) for picture in pictures]
             return raws[0] if self.spatial_dims == 3 else np.stack(raws), pictures[0].facts
         raw, facts = decode(path, "label", self.settings)
-        if facts.alpha == "dropped" and raw.shape[-1] > 1 and not self.classes:  # four masks that look like RGBA
+        if facts.alpha == "dropped" and raw.shape[-1] > 1 and not self.classes:  # four masks can look like RGBA
             raw, facts = decode(path, "image", replace(self.settings, channels="all"))
         self._files.append((path, facts))
         return raw, facts
 
 
 def _array(path: Path, spatial: tuple[int, ...]) -> np.ndarray:
-    """Of a .npy file: (*spatial), (*spatial, K) or (K, *spatial) of one picture or volume, or (N, *spatial, …)."""
+    """The masks of a .npy file: (*spatial), (*spatial, K) or (K, *spatial) of one picture or volume, or (N, *spatial,
+    …) of several."""
     check_file(path)
     try:
         raw = np.load(path, allow_pickle=False)
-    except Exception as e:  # its header is text of Python: SyntaxError, TokenError, RecursionError, ...
+    except Exception as e:  # numpy parses the header as Python: SyntaxError, TokenError, RecursionError, ...
         raise InputError(
             f"{path}: cannot be read, since it is not a .npy file or is incomplete ({one_line(e)})"
         ) from None
@@ -165,7 +166,7 @@ def _array(path: Path, spatial: tuple[int, ...]) -> np.ndarray:
 
 
 def _fitting(raw: Shaped[np.ndarray, "n h w c"], spatial: Sequence[int], path: Path, most: int = 0) -> np.ndarray:
-    """Masks (*spatial, K): pages become classes where the image is one picture. most: K, where it is known."""
+    """Masks (*spatial, K). Pages become classes if the image is one picture. `most` is K, or 0 if it is not known."""
     if raw.shape[-1] == 1 and spatial[0] == 1 < len(raw) and most != 1:
         raw = np.moveaxis(raw, 0, -2)[..., 0][None]
     if raw.shape[:-1] != tuple(spatial):

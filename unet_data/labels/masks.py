@@ -1,7 +1,6 @@
-"""Overlapping classes: a mask for each, kept in one number per pixel, whose bit k says whether the pixel has class k.
+"""Overlapping classes: their masks are packed into one number per pixel. Bit k states whether the pixel has class k.
 
-One array of numbers is cut, mirrored, warped and split as labels of exclusive classes are; only losses and scores take
-it apart.
+The packed array is cut, mirrored, warped and split like labels of exclusive classes; only losses and scores unpack it.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
     from jaxtyping import Int8, Int32, Shaped
 
 MOST_MASKS = 24
-"""Overlapping classes: their bits stay exact where labels pass as float32."""
+"""Maximum number of overlapping classes: 24 bits stay exact if labels are converted to float32."""
 
 _REGION = re.compile(r"\s*(?:([^=;]+)=)?([^=;]+)")
 
 
 def pack_masks(masks: Shaped[np.ndarray, "*spatial k"]) -> Int32[np.ndarray, "*spatial"]:
-    """The numbers that stand for masks.
+    """Packs masks into one number per pixel.
 
     Args:
-        masks: (*spatial, K), 0 or 1; −1 in any class where a pixel does not count.
+        masks: (*spatial, K), 0 or 1; −1 in any class for an ignored pixel.
 
     Returns:
-        The sum of 2**k over the classes k that a pixel has; −1 (`IGNORED`) where it does not count.
+        The sum of 2**k over the classes k of a pixel; −1 (`IGNORED`) for ignored pixels.
 
     Raises:
         InputError: more than MOST_MASKS classes.
@@ -54,7 +53,7 @@ def pack_masks(masks: Shaped[np.ndarray, "*spatial k"]) -> Int32[np.ndarray, "*s
 
 
 def unpack_masks(packed: Shaped[np.ndarray, "*spatial"], classes: int) -> Int8[np.ndarray, "*spatial k"]:
-    """The masks, 0 or 1, of numbers that `pack_masks` made; −1 in all classes where a pixel does not count.
+    """The inverse of `pack_masks`: masks of 0 and 1, and −1 in all classes for ignored pixels.
 
     Args:
         packed: (*spatial), integers.
@@ -70,22 +69,22 @@ def unpack_masks(packed: Shaped[np.ndarray, "*spatial"], classes: int) -> Int8[n
 
 
 def topmost(packed: Shaped[np.ndarray, "*spatial"]) -> Int32[np.ndarray, "*spatial"]:
-    """One number per pixel, for pictures: 1 + the last class that it has, 0 without any; −1 where it does not count."""
+    """One number per pixel, for pictures: 1 + its last class, 0 without a class, −1 for ignored pixels."""
     exponent = np.frexp(np.maximum(packed, 0).astype(np.float64))[1]
     return np.where(packed < 0, -1, exponent).astype(np.int32)
 
 
 def check_count(count: int, where: object) -> None:
-    """Raises InputError for more overlapping classes than one number can hold."""
+    """Raises InputError for more overlapping classes than fit in one number."""
     if count > MOST_MASKS:
         raise InputError(f"{where}: {count} overlapping classes; at most {MOST_MASKS} are supported")
 
 
 def one_mask(raw: Shaped[np.ndarray, "*n"], where: object, ignore: int | None) -> Int8[np.ndarray, "*n"]:
-    """The mask of one class, as it is stored: 1 on the class, 0 elsewhere, −1 where the number is `ignore`.
+    """The mask of one class from its stored numbers: 1 on the class, 0 elsewhere, −1 where the number is `ignore`.
 
     Raises:
-        InputError: it holds more than 0 and one other number.
+        InputError: there are more numbers than 0 and one other.
     """
     raw = whole_numbers(raw, Path(str(where)))
     mask = (raw != 0).astype(np.int8)
@@ -101,10 +100,10 @@ def one_mask(raw: Shaped[np.ndarray, "*n"], where: object, ignore: int | None) -
 
 
 def parse_regions(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Names and numbers of overlapping classes: "whole=1-3; core=2,3" are two, of which number 2 has both.
+    """Names and numbers of overlapping classes: in "whole=1-3; core=2,3", pixels of number 2 have both classes.
 
     Raises:
-        InputError: other text, a name twice, too many classes.
+        InputError: the text has another form, a name occurs twice, or there are too many classes.
 
     Example:
         >>> from unet_data.labels.masks import parse_regions
@@ -130,10 +129,10 @@ def parse_regions(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
 def regions_of(
     raw: Shaped[np.ndarray, "*n"], where: object, regions: tuple[tuple[str, tuple[int, ...]], ...], ignore: int | None
 ) -> Int32[np.ndarray, "*n"]:
-    """Label numbers, of which each belongs to the classes that list it, as `pack_masks` numbers; 0 to none.
+    """Converts label numbers, which belong to all classes that list them, to packed masks. 0 belongs to no class.
 
     Raises:
-        InputError: a number that no class lists.
+        InputError: no class lists a number.
     """
     raw = whole_numbers(raw, Path(str(where)))
     found = np.unique(raw)

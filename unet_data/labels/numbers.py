@@ -1,4 +1,4 @@
-"""The number that each pixel of a label file stands for, before anything is decided about what it means."""
+"""Reads the numbers of label files, before their meaning is determined."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
 LARGEST = 2**31 - 1
-"""The largest number of an object: they are kept as int32."""
+"""The largest object number, since they are stored as int32."""
 
 MOST_CLASSES = 2**16
-"""Classes of numbers without gaps, or listed ones: results hold their numbers in 16 bits."""
+"""Maximum number of classes with numbers without gaps, or listed ones: results have 16 bits."""
 
 
 def read_labels(path: str | Path, settings: ReadSettings | None = None) -> Shaped[np.ndarray, "n h w"]:
-    """Reads the label numbers of a mask file as they are stored.
+    """Reads the stored label numbers of a mask file.
 
     Args:
-        path: a PNG or TIFF; palettes are read as their index (see `decode`), RGB of three equal channels as grey.
+        path: a PNG or TIFF. Palettes are read as their index (see `decode`), RGB with three equal channels as grey.
         settings: how files are read if there is a choice.
 
     Returns:
-        (N, H, W), boolean or integer; N counts the pages of a TIFF.
+        (N, H, W), boolean or integer; N is the number of pages of a TIFF.
 
     Raises:
-        InputError: the file cannot be read, is a colour mask whose colours the settings do not list, or holds floats
-            that are not whole numbers.
+        InputError: the file cannot be read, is a colour mask whose colours the settings do not list, or has floats that
+            are not whole numbers.
 
     Example:
         >>> from unet_data import read_labels, write_stack
@@ -50,7 +50,7 @@ def read_labels(path: str | Path, settings: ReadSettings | None = None) -> Shape
 def one_number(
     raw: Shaped[np.ndarray, "*n c"], path: str | Path, settings: ReadSettings | None = None
 ) -> Shaped[np.ndarray, "*n"]:
-    """The number that each decoded pixel stands for, boolean or integer. Raises InputError as `read_labels`."""
+    """The label number of each decoded pixel, boolean or integer. Raises InputError as `read_labels`."""
     if settings is not None and settings.class_colors:
         return numbers_of_colours(raw, settings.class_colors, path)
     if raw.shape[-1] > 1 and (raw != raw[..., :1]).any():
@@ -71,13 +71,13 @@ def _text(colour: np.ndarray, hexadecimal: bool) -> str:
 
 
 def whole_numbers(raw: np.ndarray, path: str | Path) -> np.ndarray:
-    """Labels as integers; floats if they are whole. Raises InputError."""
+    """Labels as integers, converted from floats if these are whole numbers. Raises InputError."""
     raw = np.asarray(raw)
     if raw.size == 0 or raw.dtype.kind not in "buif":
         raise InputError(f"{path}: labels of shape {raw.shape} and dtype {raw.dtype} cannot be used; give integers")
     if raw.dtype.kind != "f":
         return raw
-    # Integers up to 255 stand for 8-bit masks that some tool saved as floats; larger ones are kept, as wide integers.
+    # Floats up to 255 are probably 8-bit masks that a tool saved as floats; larger ones become wide integers.
     if not np.isfinite(raw).all() or (raw != np.rint(raw)).any() or np.abs(raw).max() >= 2**31:
         raise InputError(
             f"{path}: is a {raw.dtype} mask with values from {np.min(raw):g} to {np.max(raw):g} that are not all "
@@ -87,7 +87,10 @@ def whole_numbers(raw: np.ndarray, path: str | Path) -> np.ndarray:
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
-    """Numbers that a flag lists: "1-3,7" is 1, 2, 3, 7. Raises InputError: other text, a number twice, too many."""
+    """The numbers in the value of a flag: "1-3,7" is 1, 2, 3, 7.
+
+    Raises InputError if the text has another form, a number occurs twice, or there are too many.
+    """
     numbers: list[int] = []
     for part in filter(None, re.split(r"[,\s]+", text)):
         if not (ends := re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)):
@@ -104,5 +107,5 @@ def parse_numbers(text: str) -> tuple[int, ...]:
 
 
 def as_numbers(raw: np.ndarray, listed: tuple[int, ...]) -> np.ndarray:
-    """Label numbers; bits as the numbers that stand for them in the other files, 0/1 if 1 is listed, else 0/255."""
+    """Label numbers; bits become the numbers of other files' binary masks, 0/1 if 1 is listed, else 0/255."""
     return raw.astype(np.int64) * (255 if raw.dtype == bool and 1 not in listed else 1)

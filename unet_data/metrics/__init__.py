@@ -1,1 +1,1 @@
-"""Measures of a segmentation: pixels, objects, borders, samples."""
+"""Measures of a segmentation: by pixels, objects, borders and samples."""

@@ -1,4 +1,4 @@
-"""Whether probabilities are calibrated: of pixels called with 80 %, are 80 % right? And the temperature that helps."""
+"""Calibration: are 80 % of the pixels right that are predicted with 80 %? Also fits a temperature that improves it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
 
 BINS = 15
-"""Of confidence, equally wide, in 0..1, as Guo et al. 2017 have them."""
+"""Number of equally wide bins of the confidence in 0..1, as in Guo et al. 2017."""
 KEPT = 1_000_000
-"""Decisions that a temperature is fitted to, at most."""
+"""Maximum number of decisions to which a temperature is fitted."""
 COLDEST, HOTTEST = 0.01, 100.0
 
 
 def decisions(
     logits: Float[np.ndarray, "*spatial k"], label: Shaped[np.ndarray, "*any"], overlapping: bool = False
 ) -> tuple[Float[np.ndarray, "m c"], Int[np.ndarray, " m"]]:
-    """The logits of every decision that counts, and which class is true.
+    """The logits and the true class of every decision, without ignored pixels.
 
     Args:
-        logits: (*spatial, K). One channel is the logit of class 1 against class 0.
-        label: (*spatial), class numbers, pixels of IGNORED left out; if classes may overlap, as
-            `unet_data.pack_masks` makes it.
-        overlapping: whether a pixel may have several classes: each class of each pixel is then a decision by itself,
-            between 0 and 1.
+        logits: (*spatial, K). A single channel is the logit of class 1 against class 0.
+        label: (*spatial), class numbers; IGNORED pixels are left out. If classes may overlap, the numbers of
+            `unet_data.pack_masks`.
+        overlapping: whether a pixel may have several classes. Then each class of each pixel is a decision between 0
+            and 1.
 
     Example:
         >>> decisions(np.array([[2.0], [1.0]]), np.array([1, IGNORED]))
@@ -53,12 +53,12 @@ def decisions(
 def negative_log_likelihood(
     rows: Float[np.ndarray, "m c"], truth: Int[np.ndarray, " m"], temperature: float = 1.0
 ) -> float:
-    """−(1 / m) Σ log softmax(rows / temperature)[truth]; NaN without a decision.
+    """−(1 / m) Σ log softmax(rows / temperature)[truth]; NaN without decisions.
 
     Args:
         rows: logits of each decision.
-        truth: the true class of each.
-        temperature: above 0.
+        truth: true class of each decision.
+        temperature: temperature, above 0.
 
     Example:
         >>> round(negative_log_likelihood(np.zeros((3, 2)), np.array([0, 1, 1])), 4)  # log 2
@@ -86,7 +86,7 @@ def expected_calibration_error(
         bins: number of bins, all of the same width.
 
     Returns:
-        0 (calibrated) to 1; NaN without a decision.
+        0 (calibrated) to 1; NaN without decisions.
 
     Example:
         >>> round(expected_calibration_error(np.array([0.9, 0.9, 0.6]), np.array([True, False, True])), 4)
@@ -96,7 +96,7 @@ def expected_calibration_error(
 
 
 def _histogram(confidence: np.ndarray, right: np.ndarray, bins: int) -> np.ndarray:
-    """(3, bins): count, sum of the confidence and number of right ones."""
+    """(3, bins): number of decisions, sum of their confidence, and number of right ones."""
     index = np.clip(np.ceil(np.asarray(confidence, np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)
     weights = (None, confidence, np.asarray(right, np.float64))
     return np.stack([np.bincount(index, w, bins).astype(np.float64) for w in weights])
@@ -107,12 +107,12 @@ def _ece(count: np.ndarray, confidence: np.ndarray, right: np.ndarray) -> float:
 
 
 class Calibration:
-    """Measures the calibration of a network over many images, and keeps a sample of its logits to fit a temperature.
+    """Measures the calibration of a network over many images, and samples its logits to fit a temperature.
 
     Args:
         overlapping: whether a pixel may have several classes.
         images: number of images that will be added; each contributes equally to the sample.
-        keep: size of the sample; 0: none.
+        keep: size of the sample; 0 for no sample.
 
     Example:
         >>> counted = Calibration()
@@ -128,7 +128,7 @@ class Calibration:
         self._truth: list[np.ndarray] = []
 
     def add(self, logits: np.ndarray, label: np.ndarray) -> None:
-        """Adds an image. Logits and label as in `decisions`."""
+        """Adds an image, with logits and label as in `decisions`."""
         rows, truth = decisions(logits, label, self.overlapping)
         if not len(truth):
             return
@@ -156,7 +156,7 @@ class Calibration:
         return np.concatenate(self._rows), np.concatenate(self._truth)
 
     def fitted(self) -> tuple[float, dict[str, float], dict[str, float]]:
-        """The temperature of the sample, and ece and nll of the sample without and with it. Raises InputError."""
+        """The temperature fitted to the sample, and the sample's ece and nll without and with it. Raises InputError."""
         rows, truth = self.sample
         temperature = fit_temperature(rows, truth)
         return temperature, _scores(rows, truth, 1.0), _scores(rows, truth, temperature)
@@ -171,8 +171,8 @@ def _scores(rows: np.ndarray, truth: np.ndarray, temperature: float) -> dict[str
 def fit_temperature(rows: Float[np.ndarray, "m c"], truth: Int[np.ndarray, " m"]) -> float:
     """The temperature with the smallest negative log likelihood (Guo et al. 2017, section 4.2), in 0.01 to 100.
 
-    The likelihood is convex in β = 1 / temperature; its derivative, the mean of Σ_c p_c x_c − x_truth with p the
-    softmax of β x, is bisected.
+    The negative log likelihood is convex in β = 1 / temperature. The root of its derivative, the mean of Σ_c p_c x_c −
+    x_truth with p the softmax of β x, is found by bisection.
 
     Args:
         rows: logits x of each decision.

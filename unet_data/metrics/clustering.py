@@ -1,8 +1,8 @@
-"""Scores of a segmentation into objects, from how many pixels each pair of objects shares.
+"""Scores of a segmentation into objects, from the number of pixels that each pair of objects shares.
 
-p_ij is the share of the counted pixels that lie in object i of the proposal and object j of the truth; s_i and t_j are
+p_ij is the share of the counted pixels that are in object i of the proposal and object j of the truth; s_i and t_j are
 its sums over j and over i. Only pixels inside an object of the truth count ("foreground-restricted"). A counted pixel
-that the proposal gives to no object (0) is an object of its own there, as in the evaluation of ISBI 2012.
+that is in no object of the proposal (0) is treated as an object of one pixel, as in the evaluation of ISBI 2012.
 Source: Arganda-Carreras et al. 2015, Frontiers in Neuroanatomy 9:142, equations 1 to 6.
 """
 
@@ -27,7 +27,7 @@ class Overlap:
         joint: p_ij > 0, (n,) float64, i ≠ 0.
         proposal: s_i of the proposal's objects, float64.
         truth: t_j of the truth's objects, float64.
-        single: number of counted pixels that the proposal gives to no object.
+        single: number of counted pixels that are in no object of the proposal.
         pixels: number of counted pixels.
 
     Example:
@@ -44,13 +44,13 @@ class Overlap:
 
 
 def overlap(proposal: Shaped[np.ndarray, "*n"], truth: Shaped[np.ndarray, "*n"]) -> Overlap:
-    """Counts how many pixels each pair of objects shares.
+    """Counts the pixels that each pair of objects shares.
 
     Args:
-        proposal, truth: numbers of objects, integers ≥ 0 of any equal shape, 0 for no object.
+        proposal, truth: object numbers, integers ≥ 0 of the same shape; 0 for no object.
 
     Raises:
-        InputError: unequal shapes, other dtypes, or negative numbers.
+        InputError: shapes differ, dtypes are not integer, or numbers are negative.
 
     Example:
         >>> from unet_data import overlap
@@ -79,9 +79,9 @@ def v_rand(table: Overlap, alpha: float = 0.5) -> float:
     Source: Arganda-Carreras et al. 2015, equation 3.
 
     Args:
-        table: table of `overlap`.
-        alpha: 1/2 gives the F-score of pairs of pixels put together by both; 1, the share of pairs joined by the
-            proposal that the truth joins (falls with wrong mergers); 0, the reverse (falls with wrong splits).
+        table: result of `overlap`.
+        alpha: 1/2 gives the F-score of pairs of pixels in the same object; 1, the share of the proposal's pairs that
+            are pairs of the truth (falls with wrong mergers); 0, the reverse (falls with wrong splits).
 
     Example:
         >>> from unet_data import overlap, v_rand
@@ -97,12 +97,12 @@ def v_rand(table: Overlap, alpha: float = 0.5) -> float:
 
 
 def v_info(table: Overlap, alpha: float = 0.5) -> float:
-    """V_Info = I(S; T) / ((1 − α) H(S) + α H(T)), in 0..1; 1 where both are one object; NaN if nothing counts.
+    """V_Info = I(S; T) / ((1 − α) H(S) + α H(T)), in 0..1; 1 if both are one object; NaN if nothing counts.
 
     Source: Arganda-Carreras et al. 2015, equation 6.
 
     Args:
-        table: table of `overlap`.
+        table: result of `overlap`.
         alpha: as in `v_rand`.
 
     Example:
@@ -120,8 +120,11 @@ def v_info(table: Overlap, alpha: float = 0.5) -> float:
 
 
 def adapted_rand_error(table: Overlap) -> float:
-    """1 − V_Rand with α = 1/2: the error that SNEMI 2013 ranks by. Where the proposal gives every pixel to an object,
-    `skimage.metrics.adapted_rand_error` differs only by leaving out the pairs of a pixel with itself."""
+    """1 − V_Rand with α = 1/2, the ranking error of SNEMI 2013.
+
+    If every pixel is in an object of the proposal, `skimage.metrics.adapted_rand_error` differs only in leaving out the
+    pairs of a pixel with itself.
+    """
     return 1 - v_rand(table)
 
 

@@ -1,8 +1,8 @@
-"""Measures of a segmentation, all from one confusion matrix.
+"""Measures of a segmentation from a confusion matrix.
 
-Counts add up over images: sum the matrices, then measure. A class that occurs neither in the labels nor in the
-prediction has no score: it is NaN and the mean leaves it out (scoring it 0 or 1 would move the mean by pixels that
-do not exist). A class that occurs in one of them only scores 0.
+For several images, sum the matrices, then measure. A class that occurs neither in the labels nor in the prediction has
+the score NaN, which the mean leaves out, since a score of 0 or 1 would change the mean because of no pixel. A class
+that occurs in only one of them scores 0.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def confusion(
     """Counts of pixels by label (row) and prediction (column).
 
     Args:
-        prediction, label: class indices 0..K-1, integer or boolean, any equal shape.
+        prediction, label: class indices 0..K-1, integer or boolean, of the same shape.
         classes: K.
-        ignore: pixels with this label are left out, whatever was predicted there.
+        ignore: pixels with this label are left out, whatever the prediction.
 
     Raises:
-        InputError: unequal shapes, floats (take the argmax first), or values outside 0..K-1.
+        InputError: shapes differ, values are floats (take the argmax first), or lie outside 0..K-1.
 
     Example:
         >>> from unet_data import confusion
@@ -74,13 +74,13 @@ def confusion(
 
 
 def pixel_accuracy(matrix: Integer[np.ndarray, "k k"]) -> float:
-    """The fraction of counted pixels that are right, trace / sum, in 0..1; NaN if nothing was counted.
+    """The fraction of right pixels, trace / sum, in 0..1; NaN if no pixel was counted.
 
     Args:
         matrix: counts from `confusion`.
 
     Raises:
-        InputError: another shape, or negative counts.
+        InputError: the matrix has another shape, or negative counts.
 
     Example:
         >>> from unet_data import pixel_accuracy

@@ -1,11 +1,11 @@
-"""Generalised energy distance: how far a set of sampled segmentations is from a set of annotations.
+"""Generalised energy distance between a set of sampled segmentations and a set of annotations.
 
     D² = 2 E d(S, Y) − E d(S, S′) − E d(Y, Y′),   d = 1 − IoU
 
-S and S′ are independent samples of the network, Y and Y′ independent annotations. It is 0 where both sets are alike,
-and punishes samples that are wrong as well as samples that are less diverse than the annotators (Székely and Rizzo
-2013; with this d, Kohl et al. 2018, arXiv 1806.05034, section 3). The expectations are means over all pairs, those of a
-segmentation with itself included, so D² is never below 0 but for rounding.
+S and S′ are independent samples of the network, Y and Y′ independent annotations. It is 0 if both sets have the same
+distribution. It is larger for wrong samples, and for samples that are less diverse than the annotations (Székely and
+Rizzo 2013; with this d, Kohl et al. 2018, arXiv 1806.05034, section 3). The expectations are means over all pairs,
+including those of a segmentation with itself, so D² is never negative except for rounding.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ def energy_distance(
 ) -> float:
     """The generalised energy distance D² between the samples and the annotations of one image, in 0..2.
 
-    With one annotation it is 2 · the mean distance from it, minus the diversity of the samples. Formula and sources:
-    see the module.
+    With one annotation it is twice the mean distance from it minus the diversity of the samples. The formula and its
+    sources are in the module's docstring.
 
     Args:
         samples: class numbers 0..classes − 1, integer or boolean.
-        truths: as samples.
+        truths: class numbers of the annotations, likewise.
         classes: 2 or more; class 0 is background.
 
     Raises:
-        InputError: empty sets, unequal sizes, floats, or class numbers out of range.
+        InputError: a set is empty, sizes differ, values are floats, or class numbers are out of range.
 
     Example:
         >>> from unet_data import energy_distance
@@ -55,13 +55,13 @@ def iou_distances(
 ) -> Float64[np.ndarray, "n m"]:
     """1 − IoU of every pair of class maps, in 0..1.
 
-    The IoU is the mean over the classes from 1 on (class 0 is background) that occur in either of the two; where none
-    does, both agree that nothing is there, and the distance is 0 (as Kohl et al. count it).
+    The IoU is the mean over the classes from 1 (class 0 is background) that occur in at least one of the two. If none
+    does, both maps are background, and the distance is 0 (as in Kohl et al.).
     """
     total = np.zeros((len(first), len(second)))
     present = np.zeros_like(total)
     for k in range(1, classes):
-        # Sums of up to 2^53 pixels are exact, and a product of matrices is what finds all pairs fastest.
+        # float64 sums of up to 2^53 pixels are exact, and a matrix product is the fastest way for all pairs.
         a, b = ((maps == k).reshape(len(maps), -1).astype(np.float64) for maps in (first, second))
         common = a @ b.T
         union = a.sum(1)[:, None] + b.sum(1) - common
@@ -73,8 +73,10 @@ def iou_distances(
 def mean_energy_distance(
     samples: Sequence[np.ndarray], truths: Sequence[np.ndarray], classes: int = 2
 ) -> tuple[float, float]:
-    """Over images: the mean D², and the mean diversity E d(S, S′) in it. Sequences of equal length, one entry an image,
-    as `energy_distance` takes them."""
+    """The mean D² over images, and the mean diversity E d(S, S′).
+
+    Both sequences have one entry per image, as in `energy_distance`.
+    """
     distances = [energy_distance(s, t, classes) for s, t in zip(samples, truths, strict=True)]
     diversity = [float(iou_distances(np.asarray(s), np.asarray(s), classes).mean()) for s in samples]
     return float(np.mean(distances)), float(np.mean(diversity))

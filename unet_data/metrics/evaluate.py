@@ -1,4 +1,4 @@
-"""A network against a labelled data set."""
+"""Measures a network on a labelled data set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .thinning import thin_borders
 from .warping import warping_error
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-"""Close together near 1, where a network's probabilities crowd and many of its borders first close."""
+"""They are dense near 1, where most of a network's probabilities lie and many borders become closed."""
 
 
 def measure(
@@ -43,10 +43,10 @@ def measure(
     warp: bool = False,
     each: Callable[[np.ndarray, np.ndarray], None] | None = None,
 ) -> dict[str, float]:
-    """Measures a network on labelled images, each segmented whole.
+    """Measures a network on labelled images, each segmented as a whole.
 
-    Pixels whose label is IGNORED count in no score, whatever is predicted there. For objects they are background in
-    both truth and prediction, so an object that they cut is two objects (unless the label files number it as one).
+    Pixels whose label is IGNORED do not count in any score. For objects they are background in both truth and
+    prediction, so they cut an object in two (unless the label files number it as one).
 
     Args:
         run, config, data: the network, as in `predict_image`.
@@ -59,12 +59,12 @@ def measure(
 
     Returns:
         pixel_accuracy, pixel_error, iou and dice, in 0..1 over all pixels of all images. iou and dice are means over
-        the classes that occur in the labels; NaN if there is only one. Of classes that may overlap, what
-        `measure_overlapping` gives.
+        the classes that occur in the labels; NaN if there is only one. If classes may overlap, the result of
+        `measure_overlapping`.
 
     Raises:
         InputError: the data set has no labels, or other channels, axes or classes than the network, or all of its
-            pixels are ignored; or classes may overlap in one of them only.
+            pixels are ignored; or classes may overlap in only one of the two.
 
     Example:
         >>> from unet_data import measure, membranes
@@ -87,7 +87,7 @@ def measure(
     matrix = np.zeros((config.classes, config.classes), np.int64)
     tables, warped = [], []
     for index, (image, truth) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
-        label = np.asarray(truth)  # one image at a time is in memory, where they stay in their files
+        label = np.asarray(truth)  # if images stay in their files, only one is in memory
         logits = predict_image(run, np.asarray(image), config, data)
         if each is not None:
             each(logits, label)
@@ -119,7 +119,7 @@ def measure_samples(
 ) -> dict[str, float]:
     """Measures the samples of a network with a latent variable.
 
-    Both scores count pixels that are not IGNORED; an image without any is left out.
+    Both scores leave out IGNORED pixels, and images in which all pixels are ignored.
 
     Args:
         run: `run` of a runtime, with noise.
@@ -129,11 +129,11 @@ def measure_samples(
         seed: random seed of the noise.
 
     Returns:
-        energy_distance, the generalised energy distance of the hypotheses from the label, in 0..2, and diversity, the
-        mean distance of two of them (`unet_data.metrics.energy`); means over the images.
+        energy_distance: the generalised energy distance of the hypotheses from the label, in 0..2. diversity: the mean
+        distance of two hypotheses (`unet_data.metrics.energy`). Both are means over the images.
 
     Raises:
-        InputError: as `measure`; and the network has no latent variable.
+        InputError: as `measure`, and if the network has no latent variable.
 
     Example:
         >>> from unet_data import measure_samples, membranes
@@ -162,13 +162,15 @@ def measure_samples(
 def object_scores(
     chances: Iterable[np.ndarray], truths: Iterable[np.ndarray], thresholds: Sequence[float] = THRESHOLDS
 ) -> dict[str, float]:
-    """V_Rand and V_Info after border thinning, mean over the images, at the threshold that is best for each, as ISBI
-    2012 ranks; and the adapted Rand error without thinning at 0.5.
+    """V_Rand and V_Info after border thinning, and the adapted Rand error without it.
+
+    V_Rand and V_Info are means over the images at the threshold that is best for each, as in the ranking of ISBI 2012.
+    The adapted Rand error is that at the threshold 0.5.
 
     Args:
-        chances: per image, the probability of class 1, (H, W) or (D, H, W), in 0..1.
-        truths: per image, the objects, numbered from 1, 0 elsewhere; images without any do not count.
-        thresholds: a pixel is inside an object where its probability is above.
+        chances: for each image, the probability of class 1, (H, W) or (D, H, W), in 0..1.
+        truths: for each image, the objects, numbered from 1, 0 elsewhere. Images without objects do not count.
+        thresholds: a pixel is inside an object if its probability is above the threshold.
 
     Returns:
         v_rand, v_rand_threshold, v_info, v_info_threshold, adapted_rand_error; NaN if no image counts.
@@ -183,7 +185,7 @@ def object_scores(
 
 
 class _Tables(NamedTuple):
-    """Of one image: V_Rand and V_Info after border thinning at each threshold, and the adapted Rand error."""
+    """Scores of one image: V_Rand and V_Info after border thinning at each threshold, and the adapted Rand error."""
 
     rand: list[float]
     info: list[float]
@@ -213,8 +215,7 @@ def _mean_scores(images: Sequence[_Tables | None], thresholds: Sequence[float]) 
 
 
 def commonest_class_accuracy(dataset: Dataset) -> float:
-    """The pixel accuracy of giving every pixel the commonest class: what a network has to beat. NaN if classes may
-    overlap.
+    """The pixel accuracy of predicting the most frequent class everywhere, a baseline. NaN if classes may overlap.
 
     Args:
         dataset: data set with labels.
@@ -231,7 +232,7 @@ def commonest_class_accuracy(dataset: Dataset) -> float:
 
 
 def check_overlap(data: DataSpec, dataset: Dataset) -> None:
-    """Raises InputError if classes may overlap in the network or in the labels only, or have other names."""
+    """Raises InputError if classes may overlap in only one of network and labels, or if their names differ."""
     source, option = dataset.source, "--labels overlapping"
     if data.overlapping and not dataset.overlapping:
         raise InputError(
@@ -252,8 +253,11 @@ def check_overlap(data: DataSpec, dataset: Dataset) -> None:
 
 
 def check_fits(config: NetworkConfig, dataset: Dataset) -> None:
-    """Raises InputError if a data set has other axes, channels or more classes than the network, labels that number
-    objects where it tells more than two classes apart, or labels of which all pixels are ignored."""
+    """Raises InputError if a data set does not suit a network.
+
+    That is so if axes or channels differ, the data set has more classes, its labels number objects but the network has
+    more than two classes, or all pixels are ignored.
+    """
     source = dataset.source
     if dataset.spatial_dims != config.spatial_dims:
         raise InputError(f"{source} holds {dataset.spatial_dims}-D images, the network is {config.spatial_dims}-D")

@@ -1,4 +1,4 @@
-"""The objects of a network on labelled images: their scores, and the choice of how they are made."""
+"""Objects of a network on labelled images: computes their probabilities, and chooses the object settings."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from jaxtyping import Integer, Shaped, UInt8
 
 REACHES = (8, 128)
-"""Limits of the chosen `reach`."""
+"""Minimum and maximum of the chosen `reach`."""
 
 
 def object_maps(
     run: Run, config: NetworkConfig, data: DataSpec, dataset: Dataset
 ) -> list[UInt8[np.ndarray, "*spatial_k"]]:
-    """The probabilities 0..255 that objects are made of, of each image: of class 1, or (*spatial, K); of a
-    network with a distance head, of all classes and the distance. Ignored pixels are background.
+    """For each image, the probabilities 0..255 from which objects are made. Ignored pixels are background.
+
+    They are those of class 1, or (*spatial, K); for a network with a distance head, of all classes and the distance.
 
     Args:
         run, config, data: the network, as in `predict_image`.
@@ -55,13 +56,13 @@ def choose_object_settings(
 ) -> tuple[ObjectSettings, float]:
     """Chooses the object settings with the largest mean AP over IoU 0.5, 0.55, … 0.95.
 
-    Coordinate search: each setting in turn, in a fixed order and twice, is set to the best of a few values (the first
-    of equally good ones). `reach` follows from the largest object.
+    It is a coordinate search: two passes over the settings, in a fixed order, set each one to the best of a few values
+    (the first among equals). `reach` is derived from the largest object.
 
     Args:
-        maps: maps of each image, probabilities as in `objects_of`.
-        instances: instances of each image, its objects by number, 0 for background.
-        base: where the search begins; its border class, distance and spacing stay. None: the defaults.
+        maps: for each image, the probabilities as in `objects_of`.
+        instances: for each image, the object numbers, 0 for background.
+        base: start of the search; its border class, distance and spacing do not change. Default: the default settings.
 
     Returns:
         The settings, and their mean AP on these images.
@@ -96,12 +97,12 @@ def choose_object_settings(
 
 
 def _first(labels: np.ndarray) -> int:
-    """Position of the first object among the sorted numbers."""
+    """Index of the first object among the sorted numbers."""
     return int((labels == 0).any())
 
 
 def _changes(settings: ObjectSettings, sizes: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Values to try, one setting at a time."""
+    """The changes to try, of one setting each."""
     yield from ({"method": method} for method in get_args(Method) if method != "predicted" or settings.distance)
     yield from ({"neck": neck} for neck in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.0))
     yield from ({"core": core, "foreground": min(settings.foreground, core)} for core in (0.3, 0.4, 0.5, 0.6, 0.7))

@@ -1,7 +1,7 @@
-"""Predicted objects against true ones: how many are found, and how well.
+"""Matches predicted objects with true ones, and scores the matches.
 
-A predicted and a true object match where their IoU (pixels in common / pixels of either) reaches a threshold; each
-matches one other at most. Of the matches T, the unmatched predictions F and the unmatched true objects M:
+A predicted and a true object match if their IoU (pixels in common / pixels of either) reaches a threshold. Each object
+has at most one match. With T matches, F unmatched predictions and M unmatched true objects:
 
     AP = T / (T + F + M)    precision = T / (T + F)    recall = T / (T + M)    F1 = 2T / (2T + F + M)
     PQ = sum of the matches' IoU / (T + F/2 + M/2)                     (Kirillov et al. 2019, Panoptic Segmentation)
@@ -26,13 +26,13 @@ IOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Which objects of two label images share pixels.
+    """The pairs of objects in two label images that share pixels.
 
     Attributes:
-        truth, guess: positions (from 0) of the true and predicted objects of each pair.
-        common: pixels of each pair.
-        truth_sizes, guess_sizes: pixels of each object, in ascending order of their numbers.
-        truth_numbers, guess_numbers: these numbers.
+        truth, guess: indices (from 0) of the true and the predicted object of each pair.
+        common: number of pixels that the pair shares.
+        truth_sizes, guess_sizes: number of pixels of each object, in ascending order of the object numbers.
+        truth_numbers, guess_numbers: the object numbers.
     """
 
     truth: Int64[np.ndarray, " pairs"]
@@ -45,13 +45,13 @@ class Overlaps:
 
     @property
     def iou(self) -> Float[np.ndarray, " pairs"]:
-        """Of each pair, in 0..1."""
+        """IoU of each pair, in 0..1."""
         either = self.truth_sizes[self.truth] + self.guess_sizes[self.guess] - self.common
         return self.common / either
 
 
 def overlaps(truth: Integer[np.ndarray, "*spatial"], guess: Integer[np.ndarray, "*spatial"]) -> Overlaps:
-    """The objects of two label images and the pixels that they share; 0 is no object.
+    """The objects of two label images and the number of pixels that they share; 0 is no object.
 
     Raises:
         InputError: the shapes differ.
@@ -80,8 +80,11 @@ def overlaps(truth: Integer[np.ndarray, "*spatial"], guess: Integer[np.ndarray, 
 
 
 def matches(found: Overlaps, threshold: float) -> Int64[np.ndarray, " matches"]:
-    """The pairs that match at an IoU threshold, by their positions in `found`: as many as possible, and of several ways
-    the one with the greatest sum of IoU. Above an IoU of 0.5 an object has one partner at most."""
+    """The indices in `found` of the pairs that match at an IoU threshold.
+
+    There are as many matches as possible, with the largest possible sum of IoU. Above an IoU of 0.5, each object has at
+    most one candidate.
+    """
     iou = found.iou
     close = np.flatnonzero((iou >= threshold) & (iou > 0))
     truth, guess = found.truth[close], found.guess[close]
@@ -169,7 +172,7 @@ def match_objects(
 
 
 def counted(found: Overlaps, threshold: float) -> ObjectCounts:
-    """The matches at a threshold."""
+    """The numbers of matches at a threshold."""
     pairs = matches(found, threshold)
     n = len(pairs)
     return ObjectCounts(n, len(found.guess_sizes) - n, len(found.truth_sizes) - n, float(found.iou[pairs].sum()))
@@ -235,9 +238,9 @@ def instance_scores(
 def aggregated_jaccard(found: Overlaps) -> tuple[int, int]:
     """Numerator and denominator of the Aggregated Jaccard Index (Kumar et al. 2017).
 
-    Each true object takes the predicted one of the greatest IoU (the first of equal ones), which others may take, too;
-    their common pixels are added to the numerator, the pixels of either to the denominator, and those of the predicted
-    objects that nobody takes as well.
+    Each true object is paired with the predicted one of the largest IoU (the first among equals); a predicted object
+    may have several pairs. The numerator is the sum of the pairs' common pixels. The denominator is the sum of the
+    pixels in either object of each pair, and of the pixels of all objects without a pair.
     """
     best = np.lexsort((found.guess, -found.iou, found.truth))
     truths, first = np.unique(found.truth[best], return_index=True)
@@ -250,13 +253,13 @@ def aggregated_jaccard(found: Overlaps) -> tuple[int, int]:
 
 
 def split_objects(found: Overlaps) -> int:
-    """Number of true objects in which more than half of two or more predicted ones lies."""
+    """Number of true objects that contain more than half of each of two or more predicted ones."""
     inside = found.truth[2 * found.common > found.guess_sizes[found.guess]]
     return int((np.bincount(inside) > 1).sum())
 
 
 def merged_objects(found: Overlaps) -> int:
-    """Number of predicted objects in which more than half of two or more true ones lies."""
+    """Number of predicted objects that contain more than half of each of two or more true ones."""
     inside = found.guess[2 * found.common > found.truth_sizes[found.truth]]
     return int((np.bincount(inside) > 1).sum())
 

@@ -1,4 +1,4 @@
-"""A measurement in detail: the scores of each class and of each image beside those of all pixels."""
+"""A detailed measurement: scores of each class and each image, besides those of all pixels."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ class Measurement:
 
     Attributes:
         scores: as in `unet_data.measure`.
-        matrix: counts of pixels by label (row) and prediction (column), of all images.
-        images: the mean IoU of each image by its name, over the classes that occur there in the label or in the
-            prediction.
-        class_names: class names of the rows. If classes may overlap, there is no matrix (it is (0, 0)) and no score of
-            an image.
+        matrix: counts of pixels by label (row) and prediction (column) over all images; (0, 0) if classes may overlap.
+        images: mean IoU of each image, by its name, over the classes in its label or its prediction; empty if classes
+            may overlap.
+        class_names: class names of the rows.
 
     Example:
         >>> from unet_data import Measurement
@@ -101,13 +100,13 @@ def measure_in_detail(
     Args:
         run, config, data: the network, as in `predict_image`.
         dataset: data set with labels.
-        objects, warp: whether to measure objects and the warping error, too, as in `unet_data.measure`.
-        calibration: also receives the logits; its ece and nll are added to the scores.
-        surfaces: also receives the predicted classes; its distances are added to the scores, in the unit of
+        objects, warp: whether to measure also objects and the warping error, as in `unet_data.measure`.
+        calibration: receives the logits; its ece and nll are added to the scores.
+        surfaces: receives the predicted classes; its distances are added to the scores, in the unit of
             `unet_data.metrics.surfaces.pixel_sizes`. Not for overlapping classes.
 
     Raises:
-        InputError: as `unet_data.measure`; surfaces of overlapping classes.
+        InputError: as `unet_data.measure`, and for surfaces of overlapping classes.
 
     Example:
         >>> from unet_data import measure_in_detail, membranes

@@ -53,7 +53,7 @@ class Outcomes:
 def object_outcomes(
     truth: Integer[np.ndarray, "*spatial"], guess: Integer[np.ndarray, "*spatial"], threshold: float = 0.5
 ) -> Outcomes:
-    """Sorts the objects of an image by outcome. `split` and `merged` are defined as in `instance_scores`.
+    """Classifies the objects of an image by outcome. `split` and `merged` are defined as in `instance_scores`.
 
     Args:
         truth, guess: labels of one image, 0 for background.
@@ -91,7 +91,7 @@ def object_outcomes(
 def _several(
     holder: np.ndarray, held: np.ndarray, common: np.ndarray, holders: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which objects hold more than half of two or more of the others, and which of those are held by such."""
+    """Two masks: objects that contain more than half of two or more others, and the others in them."""
     most = 2 * common > sizes[held]
     many = np.bincount(holder[most], minlength=len(holders)) > 1
     inside = np.zeros(len(sizes), bool)

@@ -1,4 +1,4 @@
-"""Scores of overlapping classes: each class by itself, against a mask of its own."""
+"""Scores of overlapping classes: each class is scored against its own mask."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def measure_overlapping(
     images: Sequence[Shaped[np.ndarray, "*spatial c"]],
     masks: Sequence[Shaped[np.ndarray, "*spatial k"]],
 ) -> dict[str, float]:
-    """Measures a network whose classes may overlap on images with a mask for each class, each segmented whole.
+    """Measures a network with overlapping classes on images that have a mask for each class.
 
     Args:
         run, config, data: the network, as in `predict_image`.
-        images: (*spatial, C), as they were read.
-        masks: (*spatial, K), 0 or 1: whether the pixel has the class; −1 where a pixel does not count.
+        images: (*spatial, C), with the values of the files.
+        masks: (*spatial, K): 1 if the pixel has the class, else 0; −1 for ignored pixels.
 
     Returns:
-        iou and dice at a probability of 0.5, in 0..1, means over the classes that occur in the masks (NaN if none
-        does), and both of each of these classes, as "iou NAME" and "dice NAME".
+        iou and dice at a probability of 0.5, in 0..1: their means over the classes that occur in the masks (NaN if none
+        does), and those of each of these classes as "iou NAME" and "dice NAME".
 
     Raises:
-        InputError: classes that do not overlap, or masks of another size or number than the images or the classes.
+        InputError: the network's classes do not overlap, or masks do not match the images or the classes.
 
     Example:
         >>> from unet_data import measure_overlapping
@@ -62,8 +62,10 @@ def score_masks(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]],
     each: Callable[[np.ndarray, int], None] | None = None,
 ) -> dict[str, float]:
-    """`measure_overlapping` of pairs of an image and its masks, of which one is in memory at a time. `each` receives
-    the logits of every image and its index."""
+    """`measure_overlapping` for pairs of an image and its masks, with one pair in memory at a time.
+
+    `each` is called with the logits and the index of every image.
+    """
     count = config.out_channels
     hit, found, true = (np.zeros(count, np.int64) for _ in range(3))
     for index, (image, mask) in enumerate(pairs):

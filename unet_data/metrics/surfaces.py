@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def surface(mask: Bool[np.ndarray, "*spatial"]) -> Bool[np.ndarray, "*spatial"]:
-    """The pixels of a mask that have a neighbour across a face outside of it. What lies outside of the image counts as
-    the nearest pixel in it, so that its edge is no surface.
+    """The pixels of a mask with a face neighbour outside of the mask. Pixels beyond the image count as inside of it, so
+    that the edge of the image is not a surface.
 
     Args:
         mask: (*spatial), bool.
@@ -44,8 +44,8 @@ def surface_distances(
         spacing: size of a pixel along each axis.
 
     Returns:
-        Of the m surface pixels of the guess and of the n of the truth, in the unit of `spacing`; infinite where the
-        other mask has no surface.
+        The distances of the m surface pixels of the guess and of the n of the truth, in the unit of `spacing`; infinite
+        if the other mask has no surface.
 
     Example:
         >>> from unet_data.metrics.surfaces import surface_distances
@@ -66,19 +66,19 @@ def surface_distances(
 class SurfaceScores:
     """Surface scores of each class except the first, as means over the images in which it occurs.
 
-    Hausdorff 95: the 95th percentile of the distances from one surface to the other, in the direction where it is
-    larger (as defined by MONAI and the BraTS challenge). If a class is only labelled or only predicted in an image, the
-    image counts with its diagonal, and with a surface Dice of 0.
+    Hausdorff 95: the 95th percentile of the distances from one surface to the other, in the direction in which it is
+    larger (as defined by MONAI and the BraTS challenge). If a class is only labelled or only predicted in an image, its
+    distance is the diagonal of the image, and its surface Dice is 0.
 
-    Surface Dice: the share of both surfaces together that lies within a tolerance of the other one (Nikolov et al.
-    2018, arXiv 1809.04430, section 5; each surface pixel counts alike).
+    Surface Dice: the share of the pixels of both surfaces that lie within a tolerance of the other one (Nikolov et al.
+    2018, arXiv 1809.04430, section 5; all surface pixels have the same weight).
 
     Args:
         class_names: class names of all classes, the background first.
         tolerance: distance up to which surfaces agree, in the unit of the spacing; above 0.
 
     Raises:
-        InputError: a tolerance that is not above 0.
+        InputError: the tolerance is not above 0.
 
     Example:
         >>> from unet_data import SurfaceScores
@@ -102,7 +102,7 @@ class SurfaceScores:
         label: Integer[np.ndarray, "*spatial"],
         spacing: Sequence[float],
     ) -> None:
-        """Counts an image.
+        """Adds an image.
 
         Args:
             guess, label: (*spatial), class numbers. Pixels whose label is IGNORED are background in both.
@@ -120,16 +120,16 @@ class SurfaceScores:
             return math.dist([0.0] * guess.ndim, [n * s for n, s in zip(guess.shape, spacing, strict=True)]), 0.0
         to_truth, to_guess = surface_distances(guess, truth, spacing)
         both = np.concatenate([to_truth, to_guess])
-        if not len(both):  # each fills the image
+        if not len(both):  # both masks fill the image
             return 0.0, 1.0
-        if np.isinf(both).any():  # one of them fills the image, and has no surface
+        if np.isinf(both).any():  # one mask fills the image and has no surface
             return math.dist([0.0] * guess.ndim, [n * s for n, s in zip(guess.shape, spacing, strict=True)]), 0.0
         return max(float(np.percentile(d, 95)) for d in (to_truth, to_guess)), float((both <= self.tolerance).mean())
 
     @property
     def scores(self) -> dict[str, float]:
-        """hausdorff95, in the unit of the spacing, and surface_dice, in 0..1: means over the classes that occur (NaN
-        where none does). With several classes, also those of each, as "hausdorff95 NAME"."""
+        """hausdorff95, in the unit of the spacing, and surface_dice, in 0..1: means over the classes that occur (NaN if
+        none does). With several classes, also the scores of each, as "hausdorff95 NAME"."""
         means = {n: np.mean(found, axis=0) for n, found in enumerate(self._found) if found}
         total = np.mean(list(means.values()), axis=0) if means else (math.nan, math.nan)
         scores = {"hausdorff95": float(total[0]), "surface_dice": float(total[1])}
@@ -144,8 +144,10 @@ PIXELS = "pixels"
 
 
 def pixel_sizes(dataset: Dataset) -> tuple[list[tuple[float, ...]], str]:
-    """The pixel size of each image along its axes, and the unit: of the files, where all of them say it in one unit;
-    else 1 along each axis, in pixels.
+    """The pixel size of each image along its axes, and the unit.
+
+    They are those of the files if all of them state the pixel size in the same unit; otherwise 1 along each axis, in
+    pixels.
 
     Example:
         >>> from unet_data import membranes

@@ -1,4 +1,4 @@
-"""Borders thinned away, as ISBI 2012 scores objects."""
+"""Border thinning, as in the scores of ISBI 2012."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 def thin_borders(objects: Integer[np.ndarray, "*spatial"]) -> Integer[np.ndarray, "*spatial"]:
-    """Grows all objects at equal speed until no border is left: each pixel goes to the nearest object.
+    """Grows all objects at equal speed until no border is left: each pixel is assigned to the nearest object.
 
-    This is the watershed of the distance to the objects, without its lines of one pixel: no proposal gains or loses by
-    the width in which it draws borders (Arganda-Carreras et al. 2015, "border thinning").
+    This is the watershed of the distance to the objects without its lines of one pixel. So the width of borders does
+    not affect the score of a proposal (Arganda-Carreras et al. 2015, "border thinning").
 
     Args:
         objects: (H, W) or (D, H, W), 0 is border.
 
     Returns:
-        In the same dtype; all 0 if there is no object.
+        The grown objects, in the same dtype; all 0 if there is no object.
 
     Example:
         >>> thin_borders(np.array([[1, 0, 0, 0, 2]])).tolist()

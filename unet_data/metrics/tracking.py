@@ -1,12 +1,12 @@
 """The scores of the Cell Tracking Challenge: SEG, DET and TRA.
 
-A true object is matched by the predicted one that covers more than half of it. SEG is the mean over all true objects
-of the IoU with that object, 0 where there is none. DET and TRA count what it takes to make the predicted graph of
-objects and links into the true one (Matula et al. 2015, Cell Tracking Accuracy Measurement Based on Comparison of
-Acyclic Oriented Graphs), and are 1 − that / what it takes to make the true graph from nothing:
+A true object is matched by the predicted one that covers more than half of it. SEG is the mean over all true objects of
+the IoU with that object, 0 without a match. DET and TRA are 1 − C / C₀. C is the cost of changing the predicted graph
+of objects and links into the true one, and C₀ that of making the true graph from nothing (Matula et al. 2015, Cell
+Tracking Accuracy Measurement Based on Comparison of Acyclic Oriented Graphs). The costs are:
 
     split an object that matches several true ones (5), add a missed one (10), delete a false one (1);
-    for TRA also delete a link (1), add one (1.5), change what it means, the same cell or a daughter (1)
+    for TRA also delete a link (1), add a link (1.5), change its kind, same cell or daughter (1)
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def tracking_scores(
         true_tracks, tracks: a row for each number: number, first frame, last frame, number of the parent or 0.
 
     Returns:
-        det, tra; and how often each correction is needed: split, missed, false, deleted_links, added_links,
-        changed_links. NaN if there is no true object.
+        det and tra, NaN if there is no true object; and the number of corrections of each kind: split, missed, false,
+        deleted_links, added_links, changed_links.
 
     Raises:
-        InputError: the shapes differ, or a parent is not where its row says.
+        InputError: the shapes differ, or a parent does not exist in its last frame.
 
     Example:
         >>> from unet_data import tracking_scores
@@ -86,7 +86,7 @@ def tracking_scores(
         >>> scores["det"], scores["added_links"], round(scores["tra"], 4)
         (1.0, 1, 0.9302)
     """
-    matches: dict[Node, list[Node]] = {}  # of each predicted object, the true ones that it covers
+    matches: dict[Node, list[Node]] = {}  # for each predicted object, the true ones that it covers
     true_nodes: list[set[int]] = []
     nodes: list[set[int]] = []
     matched = 0
@@ -131,7 +131,7 @@ def challenge_scores(result: str | Path, truth: str | Path) -> dict[str, float]:
         truth: 01_GT, with SEG, TRA or both.
 
     Returns:
-        seg, where SEG is present; det, tra and the corrections of `tracking_scores`, where TRA is.
+        seg if SEG is present; det, tra and the corrections of `tracking_scores` if TRA is present.
 
     Raises:
         InputError: files are missing or damaged.

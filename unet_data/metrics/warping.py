@@ -1,4 +1,4 @@
-"""Warping error: what is left of a disagreement when borders may move but not break (Jain et al. 2010, CVPR)."""
+"""Warping error: the disagreement that remains if borders may move but not break (Jain et al. 2010, CVPR)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from unet_spec.errors import InputError
 if TYPE_CHECKING:
     from jaxtyping import Bool
 
-_RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))  # clockwise; odd places share an edge
+_RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))  # clockwise; odd indices share an edge
 
 
 @cache
 def _simple_table() -> np.ndarray:
-    """(256,) bool by the bits of the ring: whether flipping the centre leaves the topology of the 3x3 square.
+    """(256,) bool, indexed by the bits of the ring: whether flipping the centre preserves the topology of the square.
 
-    True regions are 4-connected, False ones 8-connected. The centre is simple where its crossing number for
-    4-connectivity, the sum over the four edge neighbours of x_k − x_k x_(k+1) x_(k+2), is 1 (Yokoi et al. 1975).
+    True regions are 4-connected, False ones 8-connected. The centre is simple if its crossing number for
+    4-connectivity, the sum of x_k − x_k x_(k+1) x_(k+2) over the four edge neighbours, is 1 (Yokoi et al. 1975).
     """
     table = np.zeros(256, bool)
     for bits in range(256):
@@ -32,20 +32,20 @@ def _simple_table() -> np.ndarray:
 
 
 def warp(truth: Bool[np.ndarray, "*truth"], proposal: Bool[np.ndarray, "*proposal"], reach: int = 5) -> np.ndarray:
-    """The truth, moved towards the proposal by flipping simple points only.
+    """The truth, moved towards the proposal by flipping only simple points.
 
-    Only pixels in which both differ are flipped, greedily and in a fixed order, so the result is a warping as good as
-    found, not proven to be the best. What lies beyond the image counts as False.
+    Only pixels in which both differ are flipped, greedily and in a fixed order, so the result is not necessarily the
+    best warping. Pixels beyond the image count as False.
 
     Args:
         truth, proposal: (H, W).
-        reach: pixels may change only within this distance of a border of the truth.
+        reach: maximum distance in pixels of a changed pixel from a border of the truth.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        InputError: other shapes.
+        InputError: the masks have other shapes.
     """
     from scipy import ndimage
 
@@ -83,19 +83,20 @@ def warping_error(
     reach: int = 5,
     counted: Bool[np.ndarray, "h w"] | None = None,
 ) -> float:
-    """The share of pixels in which the proposal differs from the warped truth. It counts splits, mergers, lost and
-    invented objects, but not slightly displaced borders (Jain et al. 2010, CVPR).
+    """The share of pixels in which the proposal differs from the warped truth.
+
+    It counts splits, mergers, missed and false objects, but not slightly displaced borders (Jain et al. 2010, CVPR).
 
     Args:
         truth, proposal: objects are True.
         reach: as in `warp`.
-        counted: both masks are taken as False elsewhere, and the share is of these pixels. None: all.
+        counted: pixels that count; both masks are treated as False elsewhere. None: all.
 
     Returns:
-        In 0..1; NaN if no pixel counts.
+        A share in 0..1; NaN if no pixel counts.
 
     Raises:
-        InputError: unequal shapes, or volumes.
+        InputError: shapes differ, or the masks are volumes.
 
     Example:
         >>> from unet_data import warping_error

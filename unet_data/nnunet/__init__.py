@@ -1,5 +1,5 @@
-"""nnU-Net's inference, from NIfTI to NIfTI, around any runtime that gives logits. After Isensee et al. 2021
-(doi 10.1038/s41592-020-01008-z) and the behaviour of nnunetv2 2.8, whose results it reproduces."""
+"""nnU-Net's inference, from NIfTI to NIfTI, with any runtime that computes logits. It follows Isensee et al. 2021
+(doi 10.1038/s41592-020-01008-z) and reproduces the results of nnunetv2 2.8."""
 
 from .case import Prepared, labels_of, prepare_case, probabilities_of, restore_logits
 from .nifti import Image, case_targets, find_cases, read_nifti, write_nifti

@@ -1,7 +1,7 @@
-"""A case on its way into an nnU-Net network, and its logits on their way back to the voxels of the file.
+"""Converts a case to the input of an nnU-Net network, and its logits to labels at the voxels of the file.
 
-In: axes transposed, cropped to the box of non-zero voxels, normalised, resampled to the spacing of the training.
-Back: logits resampled, made labels or probabilities, laid into the uncropped volume, axes transposed back.
+To the network: transpose axes, crop to the box of non-zero voxels, normalise, resample to the training spacing.
+Back: resample logits, convert them to labels or probabilities, insert them in the uncropped volume, transpose axes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from .resample import new_shape, resample
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case as the network takes it.
+    """A case, prepared for the network.
 
     Attributes:
         volume: (C, *spatial) float32, three spatial axes in the network's order (also for a 2-D network).
-        spacing: millimetres per voxel of the file, in the network's order of axes. target: of `volume`.
-        whole: voxels per axis before cropping. box: what was kept of them.
+        spacing: millimetres per voxel of the file, in the network's order of axes.
+        target: millimetres per voxel of `volume`.
+        whole: voxels per axis before cropping.
+        box: the box to which the volume was cropped.
     """
 
     volume: np.ndarray
@@ -37,9 +39,10 @@ class Prepared:
 
 
 def prepare_case(image: np.ndarray, spacing: tuple[float, ...], plans: NnunetPlans) -> Prepared:
-    """From an image (C, z, y, x) of any real dtype, and its millimetres per voxel (z, y, x), to the network's input.
+    """Converts an image (C, z, y, x) of any real dtype to the network's input. `spacing` is in millimetres, (z, y, x).
 
-    Raises InputError on another number of channels or axes, NaN and infinity, spacings that are not positive.
+    Raises InputError for another number of channels or axes, NaN and infinite values, and spacings that are not
+    positive.
     """
     channels = len(plans.channel_names)
     if image.ndim != 4 or len(image) != channels or not image.size:
@@ -52,7 +55,7 @@ def prepare_case(image: np.ndarray, spacing: tuple[float, ...], plans: NnunetPla
         raise InputError(f"the image holds {int((~np.isfinite(values)).sum())} NaN or infinite values")
     values = values.transpose(0, *(a + 1 for a in plans.transpose))
     own = tuple(spacing[a] for a in plans.transpose)
-    target = plans.spacing if len(plans.spacing) == 3 else (own[0], *plans.spacing)  # slices stay where they are
+    target = plans.spacing if len(plans.spacing) == 3 else (own[0], *plans.spacing)  # slices are not resampled
     nonzero = (values != 0).any(0)
     box = bounding_box(nonzero)
     whole, values = values.shape[1:], values[:, *box]
@@ -67,7 +70,7 @@ def prepare_case(image: np.ndarray, spacing: tuple[float, ...], plans: NnunetPla
     shape = new_shape(values.shape[1:], own, target)
     if min(shape) < 1:
         raise InputError(f"an image of {values.shape[1:]} voxels at {own} mm has no voxel at {target} mm")
-    # A channel in float64 while it is resampled; the volume and its padded copy; sums and their result.
+    # A channel in float64 during resampling; the volume and its padded copy; the sums and the result.
     needed = math.prod(shape) * (24 + 8 * channels + 4 * plans.heads)
     needed += 8 * max(a * b for a, b in zip(shape, values.shape[1:], strict=True))  # the matrix of an axis
     check_memory("the image", needed, values.nbytes, f"{'x'.join(map(str, shape))} voxels at {target} mm need")
@@ -75,7 +78,7 @@ def prepare_case(image: np.ndarray, spacing: tuple[float, ...], plans: NnunetPla
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box that holds every true voxel; the whole volume where there is none."""
+    """The smallest box that contains every true voxel; the whole volume if there is none."""
     if not mask.any():
         return tuple(slice(0, n) for n in mask.shape)
     box = []
@@ -86,16 +89,16 @@ def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
 
 
 def restore_logits(logits: np.ndarray, case: Prepared, plans: NnunetPlans) -> np.ndarray:
-    """Logits (K, *spatial) of `case.volume`, in any floating dtype, at the voxels of the cropped image."""
+    """Resamples logits (K, *spatial) of `case.volume`, in any floating dtype, to the voxels of the cropped image."""
     shape = tuple(s.stop - s.start for s in case.box)
     return resample(logits, shape, case.target, case.spacing, plans.logits_resampling)
 
 
 def labels_of(logits: np.ndarray, case: Prepared, plans: NnunetPlans) -> np.ndarray:
-    """Labels (z, y, x) of the file's voxels, uint8 (uint16 where there are more than 255), from `restore_logits`.
+    """Labels (z, y, x) of the file's voxels, uint8 (uint16 for labels above 254), from `restore_logits`.
 
-    The most probable class (the first of equal ones); of regions, every one whose probability is above a half writes
-    its label, later ones over earlier ones. Background outside of the box.
+    A voxel has the most probable class (the first among equals). For regions, each one with a probability above a half
+    writes its label, later regions over earlier ones. Voxels outside of the box are background.
     """
     if plans.regions is None:
         chosen = logits.argmax(0)
@@ -109,8 +112,10 @@ def labels_of(logits: np.ndarray, case: Prepared, plans: NnunetPlans) -> np.ndar
 
 
 def probabilities_of(logits: np.ndarray, case: Prepared, plans: NnunetPlans) -> np.ndarray:
-    """Probabilities (K, z, y, x) float32 of the file's voxels, from `restore_logits`: softmax, or a sigmoid a region.
-    Outside of the box it is background for certain."""
+    """Probabilities (K, z, y, x) float32 of the file's voxels, from `restore_logits`; for regions, by a sigmoid each.
+
+    Outside of the box the probability of background is 1.
+    """
     result = np.zeros((len(logits), *case.whole), np.float32)
     if plans.regions is None:
         result[0] = 1

@@ -1,4 +1,4 @@
-"""nnU-Net's normalisation schemes, each of one channel, in float32."""
+"""nnU-Net's normalisation schemes, applied to one channel in float32."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from unet_spec.errors import InputError
 
 EPSILON = 1e-8
-"""The least standard deviation or range that is divided by."""
+"""Minimum divisor for a standard deviation or range."""
 
 
 def normalize(image: np.ndarray, scheme: str, mask: np.ndarray | None, measured: Mapping[str, float]) -> np.ndarray:
-    """One channel (z, y, x) float32, changed in place and returned.
+    """Normalises one channel (z, y, x) float32 in place, and returns it.
 
     scheme: one of `plans.SCHEMES`.
-        ZScore: (x − mean) / std of the image, or of `mask` alone, which leaves the rest as it is.
-        CT: clipped to the 0.5 and 99.5 percentiles, then (x − mean) / std, all as `measured` in training.
+        ZScore: (x − mean) / std of the image, or of the voxels in `mask`; then the others do not change.
+        CT: clipped to the 0.5 and 99.5 percentiles, then (x − mean) / std, with the values `measured` in training.
         RescaleTo01: (x − min) / (max − min). RGBTo01: x / 255.
 
-    Raises InputError if RGBTo01 meets values outside of 0 … 255.
+    Raises InputError for RGBTo01 with values outside of 0 … 255.
     """
     if scheme == "ZScoreNormalization":
         if mask is None:

@@ -1,4 +1,4 @@
-"""NIfTI files in and out, with nibabel: axes (z, y, x) in memory, as nnU-Net has them."""
+"""Reads and writes NIfTI files with nibabel. The axes in memory are (z, y, x), as in nnU-Net."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ..io.decode import one_line
 
 ENDINGS = (".nii.gz", ".nii")
 _DEFLATE = 1040
-"""More bytes than gzip can make of one (1032, and its header)."""
+"""Upper bound of the bytes that gzip can decompress from one byte (1032, and its header)."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """What was read.
+    """The image of a case.
 
     Attributes:
         values: (C, z, y, x) float32.
-        spacing: millimetres per voxel (z, y, x). Of a 2-D file, the first is a thousandfold: its one slice is far away.
-        source: nibabel's image of the first file, whose header and place in space a result takes over.
-        reoriented: whether values lie in RAS order rather than the file's.
+        spacing: millimetres per voxel (z, y, x). For a 2-D file, the first is 999 times the largest other one.
+        source: nibabel's image of the first file; a result gets its header and affine.
+        reoriented: whether values are in RAS order instead of the file's.
     """
 
     values: np.ndarray
@@ -41,10 +41,10 @@ class Image:
 
 
 def read_nifti(paths: Sequence[Path], reorient: bool = False) -> Image:
-    """A case: one file a channel, or one file with the channels along its fourth axis.
+    """Reads a case: one file per channel, or one file with the channels along its fourth axis.
 
-    reorient: turn the axes to RAS first. Raises InputError: missing or damaged file, no scalars, axes other than 2 to
-    4, files of one case with other shapes or spacings; also where nibabel is not installed.
+    If `reorient`, the axes are turned to RAS. Raises InputError if a file is missing, damaged or has no scalars, if it
+    does not have 2 to 4 axes, if files of a case differ in shape or spacing, and if nibabel is not installed.
     """
     if not paths:
         raise InputError("a case has no files")
@@ -55,7 +55,7 @@ def read_nifti(paths: Sequence[Path], reorient: bool = False) -> Image:
         try:
             if reorient:
                 image = _to_ras(image)
-            # As scaled by the header, in float64 first: the file's own precision.
+            # nibabel scales by the header in float64.
             values = np.asanyarray(image.dataobj).T
         except Exception as e:  # zlib, EOF, ValueError and others, from damaged bytes
             raise InputError(f"{path}: cannot be read, since it is incomplete or damaged ({one_line(e)})") from None
@@ -75,9 +75,9 @@ def read_nifti(paths: Sequence[Path], reorient: bool = False) -> Image:
 
 
 def write_nifti(path: Path, values: np.ndarray, like: Image) -> None:
-    """Writes (z, y, x), or (K, z, y, x) along a fourth axis, in the place and orientation of the file that was read.
+    """Writes (z, y, x), or (K, z, y, x) with K as the fourth axis, with the affine and orientation of the file read.
 
-    Whole or not at all; the same bytes for the same values. Raises InputError.
+    The write is atomic, and the same values give the same bytes. Raises InputError.
     """
     nibabel = import_nibabel()
     source = _to_ras(like.source) if like.reoriented else like.source
@@ -101,12 +101,12 @@ def write_nifti(path: Path, values: np.ndarray, like: Image) -> None:
 
 
 def find_cases(sources: Sequence[Path], channels: int, ending: str = ".nii.gz") -> dict[str, list[Path]]:
-    """Case names to the files of their channels, in order. A source is a folder or a file.
+    """The files of each case's channels, in order, by case name. A source is a folder or a file.
 
-    nnU-Net's convention: NAME_0000.nii.gz is channel 0 of NAME, and so on. One file of another name is a case by
-    itself, for a network of one channel or with the channels inside.
+    By nnU-Net's convention, NAME_0000.nii.gz is channel 0 of NAME, and so on. A file with another name is a case by
+    itself, for a network of one channel or with all channels in it.
 
-    Raises InputError: nothing there, a channel missing, two cases of one name.
+    Raises InputError if a source does not exist or is empty, a channel is missing, or two cases have the same name.
     """
     cases: dict[str, list[Path]] = {}
     for source in sources:
@@ -140,10 +140,10 @@ def _case(file: Path, channels: int) -> tuple[str, list[Path]]:
 
 
 def case_targets(names: Iterable[str], out: Path, ending: str = ".nii.gz") -> dict[str, Path]:
-    """Case names to the files of their results: `out` itself if it is a NIfTI file, else files in the folder `out`.
+    """The file of each case's result, by case name: `out` itself if it is a NIfTI file, else a file in folder `out`.
 
     Raises:
-        InputError: `out` is one file for several cases, or another file.
+        InputError: `out` is one file for several cases, or a file of another kind.
     """
     names = list(names)
     if out.name.endswith(ENDINGS) and not out.is_dir():
@@ -170,7 +170,7 @@ def _open(path: Path) -> Any:
         raise InputError(f"no such file: {path}")
     try:
         image = nibabel.load(path)
-    except Exception as e:  # its readers raise many kinds on bytes that are no NIfTI
+    except Exception as e:  # its readers raise many exceptions on other bytes
         raise InputError(f"{path}: cannot be read as NIfTI ({first_line(e)})") from None
     if not isinstance(image, nibabel.Nifti1Image):
         raise InputError(f"{path}: {type(image).__name__}, not NIfTI")
@@ -178,7 +178,7 @@ def _open(path: Path) -> Any:
 
 
 def _check(path: Path, image: Any) -> None:
-    """Raises InputError if voxels are no scalars with 2 to 4 axes, or do not fit the file or the memory."""
+    """Raises InputError unless voxels are scalars with 2 to 4 axes that fit the file's size and the memory."""
     shape, dtype = image.shape, image.get_data_dtype()
     if not 2 <= len(shape) <= 4 or dtype.kind not in "buif" or not all(n > 0 for n in shape):
         raise InputError(f"{path}: shape {shape} of {dtype}; expected scalars with 2 to 4 axes")
@@ -188,7 +188,7 @@ def _check(path: Path, image: Any) -> None:
     check_memory(path, math.prod(shape) * 16, stored, "its voxels need")  # float64, then float32
     try:
         type(image)(np.zeros((1, 1, 1), np.uint8), image.affine, image.header)
-    except Exception as e:  # a place in space that a result could not have
+    except Exception as e:  # an affine that a result cannot have
         raise InputError(f"{path}: its affine matrix or header is damaged ({one_line(e)})") from None
 
 

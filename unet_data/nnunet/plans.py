@@ -1,7 +1,7 @@
-"""Preparation of images and meaning of channels of an nnU-Net v2 network: nnunet.json beside the weights.
+"""nnunet.json, the file beside an nnU-Net v2 network that describes preparation of images and meaning of channels.
 
-The file holds nnU-Net's own plans and dataset descriptions, word for word, and what its checkpoint says besides: the
-configuration, the trainer, the axes that it may mirror, the folds. `NnunetPlans` is what inference needs, checked.
+The file contains nnU-Net's plans.json and dataset.json unchanged, and facts from its checkpoint: the configuration, the
+trainer, the axes that may be mirrored, the folds. `NnunetPlans` checks it and gives what inference needs.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _LEAST, _MOST = 1e-6, 2**20  # millimetres per voxel (and, as its inverse, the m
 
 @dataclass(frozen=True)
 class Resampling:
-    """How a volume is brought to another shape: splines of `order`, and of `order_z` along the axis of low resolution
-    where that is resampled apart (`separate_z`; None: where spacings differ more than threefold). `none`: not at all.
+    """How a volume is resampled: by splines of `order`, and of `order_z` along the axis of low resolution if that is
+    resampled separately (`separate_z`; None: if spacings differ more than threefold). With `none`, it is not resampled.
     """
 
     order: int
@@ -56,16 +56,16 @@ class Resampling:
 
 @dataclass(frozen=True)
 class NnunetPlans:
-    """nnunet.json.
+    """The content of nnunet.json.
 
     Attributes:
         plans, dataset: nnU-Net's plans.json and dataset.json.
         configuration: configuration of the plans, such as "2d" or "3d_fullres".
         mirror_axes: spatial axes of the network's input that test-time augmentation may flip.
-        folds: folders of checkpoints beside the file whose logits are averaged; "." is the file's own.
-        trainer: the class that trained it, for the record.
+        folds: folders of checkpoints beside the file, whose logits are averaged; "." is the file's folder.
+        trainer: the class that trained it, for information.
 
-    Raises InputError, naming the key, for plans that lack a fact or ask for what is not known here.
+    Raises InputError, which names the key, if plans lack a value or need something that is not supported.
     """
 
     plans: Mapping[str, Any]
@@ -79,7 +79,7 @@ class NnunetPlans:
         object.__setattr__(self, "mirror_axes", tuple(self.mirror_axes or ()))
         object.__setattr__(self, "folds", tuple(self.folds))
         for fact in _FACTS:
-            getattr(self, fact)  # raises where it cannot be had
+            getattr(self, fact)  # raises if it is missing or invalid
         dims = len(self.patch)
         if not all(type(axis) is int and 0 <= axis < dims for axis in self.mirror_axes):
             raise InputError(f"mirror_axes is {self.mirror_axes}; it must name axes of a {dims}-D patch, from 0")
@@ -112,7 +112,7 @@ class NnunetPlans:
             return cls(**{key: values[key] for key in keys})
         except InputError as e:
             raise InputError(f"{where}: {e}") from None
-        except (TypeError, ValueError, AttributeError, KeyError) as e:  # a list where an object should be, and the like
+        except (TypeError, ValueError, AttributeError, KeyError) as e:  # such as a list instead of an object
             raise InputError(f"{where}: damaged, not nnU-Net's plans or dataset description ({e})") from None
 
     def to_json(self) -> str:
@@ -121,13 +121,13 @@ class NnunetPlans:
         return json.dumps(values | {"dataset": dict(self.dataset), "plans": dict(self.plans)}, indent=1) + "\n"
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `folder`/nnunet.json. Raises InputError if that cannot be done."""
+        """Writes `folder`/nnunet.json. Raises InputError if it cannot be written."""
         with writing(Path(folder) / FILE) as temporary:
             temporary.write_text(self.to_json(), encoding="utf-8")
 
     def check(self, config: NetworkConfig, where: object = "the network") -> None:
-        """Raises InputError, naming `where`, unless a network has the axes, channels and outputs of the plans and takes
-        their patch."""
+        """Raises InputError, which names `where`, unless a network has the axes, channels and outputs of the plans and
+        their patch size fits."""
         found = (config.spatial_dims, config.in_channels, config.out_channels)
         expected = (len(self.patch), len(self.channel_names), self.heads)
         if found != expected:
@@ -137,13 +137,16 @@ class NnunetPlans:
         config.geometry.check(self.patch)
 
     def window(self, mirror: bool = True, **options: Any) -> SlidingWindow:
-        """How nnU-Net slides over a volume. mirror: average over the flips that the network was trained with. options:
-        further fields of `SlidingWindow`."""
+        """The sliding window of nnU-Net.
+
+        If `mirror`, views are averaged over the flips with which the network was trained. `options` are further fields
+        of `SlidingWindow`.
+        """
         return SlidingWindow(self.patch, self.heads, self.mirror_axes if mirror else (), **options)
 
     @cached_property
     def _configuration(self) -> Mapping[str, Any]:
-        """The configuration with what it inherits from others."""
+        """The configuration with the entries that it inherits from others."""
         every, name, chain = self.plans.get("configurations", {}), self.configuration, []
         while name is not None:
             if name not in every or name in chain:
@@ -162,7 +165,7 @@ class NnunetPlans:
 
     @cached_property
     def spacing(self) -> tuple[float, ...]:
-        """Millimetres per voxel that the network was trained at, per axis of its patch."""
+        """Millimetres per voxel in training, per axis of the patch."""
         found = tuple(float(s) for s in self._of("spacing"))
         if not all(_LEAST <= s <= 1 / _LEAST for s in found):
             raise InputError(f"plans: spacing is {found}; it must be millimetres per voxel, each above 0")
@@ -170,7 +173,7 @@ class NnunetPlans:
 
     @cached_property
     def patch(self) -> tuple[int, ...]:
-        """Voxels of a tile. In 2-D, tiles lie in the slices of the first axis."""
+        """Voxels per axis of a tile. In 2-D, tiles are parts of the slices along the first axis."""
         found = self._of("patch_size")
         if not isinstance(found, list | tuple) or not all(type(n) is int and 1 <= n <= _MOST for n in found):
             raise InputError(f"plans: patch_size is {found}; it must be whole numbers of voxels, each above 0")
@@ -178,7 +181,7 @@ class NnunetPlans:
 
     @cached_property
     def transpose(self) -> tuple[int, ...]:
-        """Which axis of the file (z, y, x) becomes the network's first, second and third."""
+        """Indices of the file's axes (z, y, x) that become the network's first, second and third axis."""
         order = tuple(int(a) for a in self.plans.get("transpose_forward", (0, 1, 2)))
         if sorted(order) != [0, 1, 2]:
             raise InputError(f"plans: transpose_forward is {order}; it must be an order of the axes 0, 1, 2")
@@ -200,7 +203,7 @@ class NnunetPlans:
 
     @cached_property
     def schemes(self) -> tuple[tuple[str, bool], ...]:
-        """Per channel: the normalisation, one of SCHEMES, and whether it is confined to the non-zero region."""
+        """For each channel: the normalisation, one of SCHEMES, and whether it is limited to the non-zero region."""
         names, masks = self._of("normalization_schemes"), self._of("use_mask_for_norm")
         if len(names) != len(self.channel_names) or len(masks) != len(names):
             raise InputError(
@@ -213,7 +216,7 @@ class NnunetPlans:
 
     @cached_property
     def intensities(self) -> tuple[Mapping[str, float], ...]:
-        """Per channel: what CT normalisation takes, measured in the foreground of the training images."""
+        """For each channel: statistics for CT normalisation, of the foreground of the training images."""
         key = "foreground_intensity_properties_per_channel"
         every = self.plans.get(key, self.plans.get("foreground_intensity_properties_by_modality", {}))
         found = []
@@ -256,7 +259,7 @@ class NnunetPlans:
 
     @cached_property
     def labels(self) -> Mapping[str, int | tuple[int, ...]]:
-        """Names to a label or, in a network of overlapping regions, the labels that a region unites."""
+        """By name: a label or, in a network of overlapping regions, the labels in a region."""
         labels = self.dataset.get("labels")
         if not isinstance(labels, Mapping) or labels.get("background") != 0:
             raise InputError("dataset: 'labels' must name the labels, with background 0")
@@ -264,7 +267,7 @@ class NnunetPlans:
 
     @cached_property
     def regions(self) -> tuple[int, ...] | None:
-        """Of a network whose channels are regions: the label that each writes, later ones over earlier ones."""
+        """For a network whose channels are regions: the label of each, written in this order; else None."""
         if not any(isinstance(v, tuple) and len(v) > 1 for v in self.labels.values()):
             return None
         order = self.dataset.get("regions_class_order")
@@ -277,7 +280,7 @@ class NnunetPlans:
 
     @cached_property
     def heads(self) -> int:
-        """Channels of the logits."""
+        """Number of channels of the logits."""
         if self.regions is not None:
             return len(self.regions)
         kept = [v if isinstance(v, tuple) else (v,) for k, v in self.labels.items() if k != "ignore"]
@@ -285,10 +288,10 @@ class NnunetPlans:
 
 
 def find_plans(folder: str | os.PathLike[str]) -> NnunetPlans | None:
-    """The plans of a model of nnU-Net in a format of ours; None for any other folder.
+    """The plans of a converted nnU-Net model; None for any other folder.
 
-    They are nnunet.json, or what `unet convert` keeps beside the folds: plans.json, dataset.json and the folds'
-    source.json.
+    They are read from nnunet.json, or from the files that `unet convert` copies beside the folds: plans.json,
+    dataset.json and the folds' source.json.
 
     Raises:
         InputError: a file is damaged.

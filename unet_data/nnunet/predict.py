@@ -1,4 +1,4 @@
-"""A case through an nnU-Net network, from NIfTI to NIfTI, in whatever runs it."""
+"""Predicts a case with an nnU-Net network in any runtime, from NIfTI to NIfTI."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Kind = Literal["labels", "probabilities"]
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of a case.
+    """Result of predicting a case.
 
     Attributes:
         shape: shape of the result, (z, y, x) or (K, z, y, x).
-        seconds, cpu_seconds: from reading to writing; of the process on all cores.
+        seconds, cpu_seconds: time from reading to writing; processor time on all cores.
     """
 
     shape: tuple[int, ...]
@@ -46,15 +46,15 @@ def predict_case(
     kind: Kind = "labels",
     window: SlidingWindow | None = None,
 ) -> Shaped[np.ndarray, "*k z y x"]:
-    """What nnU-Net predicts of an image.
+    """Predicts an image as nnU-Net does.
 
     Args:
-        runs: one a fold, each from tiles (N, *patch, C) float32 to logits (N, *patch, K).
-        image: (C, z, y, x), as the file has it.
+        runs: one per fold, each from tiles (N, *patch, C) float32 to logits (N, *patch, K).
+        image: (C, z, y, x), with the values of the file.
         spacing: millimetres per voxel (z, y, x).
         plans: plans of the network.
-        kind: what to give.
-        window: None: `plans.window()`.
+        kind: kind of the result.
+        window: the sliding window. Default: `plans.window()`.
 
     Returns:
         Labels (z, y, x) uint8 or uint16, or probabilities (K, z, y, x) float32.
@@ -78,20 +78,20 @@ def predict_nifti(
     """Segments a case as nnU-Net does, from NIfTI to NIfTI.
 
     Args:
-        networks: one a fold.
-        files: one a channel, or one file with the channels along its fourth axis.
+        networks: one network per fold.
+        files: one file per channel, or one file with the channels along its fourth axis.
         target: .nii or .nii.gz; replaced if it exists.
         plans: plans of the networks.
-        kind: what to write.
-        mirror: average over the flips that the network was trained with; False is 4 (2-D) or 8 (3-D) times as fast.
+        kind: kind of the result.
+        mirror: average over the flips with which the network was trained; False is 4 (2-D) or 8 (3-D) times as fast.
 
     Raises:
-        InputError: a file cannot be read or written, is not of the network's kind, or is the target, too.
+        InputError: a file cannot be read or written, does not suit the network, or is also the target.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
     check_not_input(target, files)
     image = read_nifti(files, plans.reorient)
-    # As many tiles at once as an engine takes; one on a CPU, where more only cost memory.
+    # The batch size of an engine; 1 on a CPU, where larger batches only need more memory.
     batch = min((network.sizes[1][0] for network in networks if network.sizes is not None), default=1)
     runs, window = [network.run for network in networks], plans.window(mirror, batch=batch)
     result = predict_case(runs, image.values, image.spacing, plans, kind, window)

@@ -1,9 +1,9 @@
-"""Volumes to another shape, as nnU-Net resamples them: splines in voxel space, pixel centres at half-integers.
+"""Resamples volumes as nnU-Net does: by splines in voxel space, with pixel centres at half-integers.
 
-That interpolation is scipy's `zoom` with `grid_mode`, which scikit-image's `resize` calls. Cubic splines, which look at
-64 voxels each, are computed as one matrix per axis: the interpolation is linear in the values and separable in the
-axes, so the matrix is what `zoom` makes of unit vectors, and products with it are the same numbers to some 1e-15, many
-times faster. Linear interpolation stays with `zoom`: logits in float16 meet ties, where float64's last bit decides.
+nnU-Net uses scipy's `zoom` with `grid_mode`, through scikit-image's `resize`. Cubic splines, which need 64 voxels per
+result, are computed here as one matrix per axis: the interpolation is linear in the values and separable in the axes,
+so the matrix is `zoom` of unit vectors. Products with it are equal to about 1e-15 and many times faster. Linear
+interpolation uses `zoom` itself: float16 logits have ties, which the last bit of float64 decides.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from .plans import Resampling
 
 _MOST = 2**31
 ANISOTROPY = 3.0
-"""Ratio of the largest to the smallest spacing beyond which the axis of low resolution is resampled apart."""
+"""Ratio of the largest to the smallest spacing above which the axis of low resolution is resampled separately."""
 
 
 def new_shape(shape: tuple[int, ...], spacing: tuple[float, ...], target: tuple[float, ...]) -> tuple[int, ...]:
-    """Voxels per axis of a volume of `shape` at `spacing`, once it is at `target` (both in millimetres). Raises
-    InputError where there is no such number."""
+    """Voxels per axis after a volume of `shape` is resampled from `spacing` to `target` (both in millimetres).
+
+    Raises InputError if there is no valid number.
+    """
     lengths = [old / new * n if new > 0 else np.inf for old, new, n in zip(spacing, target, shape, strict=True)]
-    if not all(length < _MOST for length in lengths):  # nor NaN
+    if not all(length < _MOST for length in lengths):  # also catches NaN
         raise InputError(f"an image of {shape} voxels at {spacing} mm cannot be resampled to {target} mm")
     return tuple(map(round, lengths))
 
@@ -34,10 +36,10 @@ def new_shape(shape: tuple[int, ...], spacing: tuple[float, ...], target: tuple[
 def resample(
     volume: np.ndarray, shape: tuple[int, ...], spacing: tuple[float, ...], target: tuple[float, ...], how: Resampling
 ) -> np.ndarray:
-    """A volume (C, z, y, x) of any floating dtype at `spacing`, as (C, *shape) in that dtype.
+    """Resamples a volume (C, z, y, x) of any floating dtype from `spacing` to (C, *shape), in that dtype.
 
-    `target`: the spacing that `shape` comes to. Values stay within the range of the channel, or of the slice where an
-    axis is resampled apart.
+    `target` is the spacing of the result. Values stay within the range of the channel, or within that of the slice if
+    an axis is resampled separately.
     """
     if how.none or tuple(shape) == volume.shape[1:]:
         return volume
@@ -49,7 +51,7 @@ def resample(
 
 
 def separate_axis(spacing: tuple[float, ...], target: tuple[float, ...], forced: bool | None) -> int | None:
-    """The axis of low resolution, where it is resampled apart: in anisotropic volumes, if it is the only such axis."""
+    """The axis of low resolution if it is resampled separately: in anisotropic volumes with a single such axis."""
     if forced is False:
         return None
     judged = spacing
@@ -62,7 +64,7 @@ def separate_axis(spacing: tuple[float, ...], target: tuple[float, ...], forced:
 
 
 def _resample_channel(values: np.ndarray, shape: tuple[int, ...], apart: int | None, how: Resampling) -> np.ndarray:
-    """(z, y, x) float64."""
+    """Resamples (z, y, x) float64."""
     within = tuple(a for a in range(values.ndim) if a != apart)
     low, high = values.min(within, keepdims=True), values.max(within, keepdims=True)
     if how.order < 2:
@@ -77,7 +79,7 @@ def _resample_channel(values: np.ndarray, shape: tuple[int, ...], apart: int | N
 
 
 def _zoom(values: np.ndarray, shape: tuple[int, ...], apart: int | None, order: int) -> np.ndarray:
-    """`zoom` of the volume, or of its slices along the axis `apart`, to `shape`."""
+    """Resamples the volume, or its slices along the axis `apart`, to `shape` with `zoom`."""
     from scipy import ndimage
 
     if apart is not None:
@@ -88,7 +90,7 @@ def _zoom(values: np.ndarray, shape: tuple[int, ...], apart: int | None, order: 
 
 
 def _factor(before: int, after: int) -> float:
-    return 1 / (before / after)  # divided twice, as scikit-image does, for the same last bit
+    return 1 / (before / after)  # two divisions, as in scikit-image, give the same last bit
 
 
 def _along(axis: int, matrix: Any, values: np.ndarray) -> np.ndarray:
@@ -100,7 +102,7 @@ def _along(axis: int, matrix: Any, values: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _matrix(before: int, after: int, order: int) -> np.ndarray:
-    """(after, before): `zoom` of a line."""
+    """The matrix (after, before) of `zoom` along a line."""
     from scipy import ndimage
 
     matrix = np.empty((after, before))
@@ -111,7 +113,7 @@ def _matrix(before: int, after: int, order: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _sampling(before: int, after: int, order: int) -> Any:
-    """(after, before): a line read at the new pixels' centres."""
+    """The matrix (after, before) of sampling a line at the centres of the new pixels."""
     from scipy import ndimage, sparse
 
     at = before / after * (np.arange(after) + 0.5) - 0.5

@@ -1,11 +1,11 @@
-"""nnU-Net's inference behind NVIDIA Triton: a model of its Python backend that asks the networks beside it for logits.
+"""nnU-Net's inference in NVIDIA Triton: a model for its Python backend that calls the networks beside it for logits.
 
-`triton/nnunet/1/model.py` of an exported model is this class, beside its nnunet.json. The Python of the server needs
-`pip install unet-twins`, which is NumPy and SciPy and no framework. One request is one case:
+`triton/nnunet/1/model.py` of an exported model is this class, beside its nnunet.json. In the server's Python,
+`pip install unet-twins` is needed, which installs NumPy and SciPy but no framework. One request is one case:
 
-    image    float32 (C, z, y, x), as read from the file, not normalised (turned to RAS where the plans' reader does so)
+    image    float32 (C, z, y, x), values of the file, not normalised (turned to RAS if the plans' reader does so)
     spacing  float64 (3,): millimetres per voxel (z, y, x)
-    labels   uint16 (z, y, x), as `predict_case` gives them
+    labels   uint16 (z, y, x), as returned by `predict_case`
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ IMAGE, SPACING, LABELS, LOGITS = "image", "spacing", "labels", "logits"
 
 
 def network_name(fold: str, model: str = "nnunet") -> str:
-    """What the network of a fold is called in the repository; model: what the model that asks it is called."""
+    """Name of a fold's network in the repository. `model` is the name of the model that calls it."""
     return f"{model}_{fold}"
 
 
 class TritonModel:
-    """What Triton calls; `folder` is where nnunet.json is."""
+    """The class that Triton calls. `folder` contains nnunet.json."""
 
     folder: Path
 
@@ -43,7 +43,7 @@ class TritonModel:
         self.window = replace(window, batch=len(window.views))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """One response a request; what is wrong with a case is reported in its response."""
+        """One response per request. The error of a case is reported in its response."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
@@ -57,14 +57,14 @@ class TritonModel:
 
 
 def _ask(network: str, tiles: np.ndarray) -> np.ndarray:
-    """Tiles (N, *patch, C) to logits (N, *patch, K), by a model of the same server. Raises InputError."""
+    """Computes logits (N, *patch, K) of tiles (N, *patch, C) by a model of the same server. Raises InputError."""
     utils = _backend()
     given = utils.Tensor(IMAGE, np.ascontiguousarray(np.moveaxis(tiles, -1, 1)))
     request = utils.InferenceRequest(
         model_name=network,
         requested_output_names=[LOGITS],
         inputs=[given],
-        # On a GPU the logits would otherwise stay there.
+        # Otherwise the logits would stay on the GPU.
         preferred_memory=utils.PreferredMemory(utils.TRITONSERVER_MEMORY_CPU, 0),
     )
     response = request.exec()

@@ -1,9 +1,9 @@
-"""nnU-Net's sliding window: overlapping tiles, each averaged over mirrored views, summed under a Gaussian weight.
+"""nnU-Net's sliding window: overlapping tiles, averaged over mirrored views and summed with Gaussian weights.
 
-On a CPU, nnU-Net averages views in float32, and keeps the sums over tiles, their weights and the mean of folds in
-float16. `accumulate="half"` does the same, sum by sum in the same order and types, so that the result is nnU-Net's
-wherever the network's own numbers are; a runtime with other last bits is one float16 number away wherever they straddle
-the edge between two. "float32" is nearer to the truth and takes twice the memory.
+On a CPU, nnU-Net averages views in float32, and computes the sums over tiles, their weights and the mean of folds in
+float16. `accumulate="half"` does the same, in the same order and types, so that equal logits give nnU-Net's result. A
+runtime whose logits differ in the last bits can differ by one float16 number, where these bits decide the rounding.
+"float32" is more accurate and needs twice the memory.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ Accumulate = Literal["half", "float32"]
 
 @dataclass(frozen=True)
 class SlidingWindow:
-    """Where tiles lie, how many views of each are computed, and how their logits are summed.
+    """Positions of tiles, number of their views, and precision of the sums of their logits.
 
     Attributes:
-        patch: voxels of a tile, of three axes, or of two: then every slice of the first axis is segmented apart.
+        patch: voxels per axis of a tile, with three axes, or with two: then every slice along the first axis is
+            segmented separately.
         channels: K of the logits.
-        mirror_axes: axes of the patch whose flips are averaged over, all combinations of them.
-        step: distance of tiles in patches, at most.
-        batch: tiles, or views of one, that a network is given at once. On a CPU, more only take more memory.
-        accumulate: "half" sums as nnU-Net does, "float32" more exactly, in twice the memory.
+        mirror_axes: axes of the patch to flip; all combinations of flips are averaged.
+        step: maximum distance of tiles, relative to the patch.
+        batch: number of tiles, or views, per call of a network. On a CPU, more only need more memory.
+        accumulate: "half" sums as nnU-Net does; "float32" is more accurate and needs twice the memory.
     """
 
     patch: tuple[int, ...]
@@ -48,22 +49,22 @@ class SlidingWindow:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The patch in a volume: of three axes."""
+        """The patch with three axes."""
         return self.patch if len(self.patch) == 3 else (1, *self.patch)
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the sums."""
+        """dtype of the sums."""
         return np.dtype(np.float16 if self.accumulate == "half" else np.float32)
 
     @property
     def views(self) -> list[tuple[int, ...]]:
-        """All combinations of the mirrored axes, none first, as axes of a batch (N, *patch, C)."""
+        """All combinations of the mirrored axes, as axes of a batch (N, *patch, C). The first one is empty."""
         axes = [axis + 1 for axis in self.mirror_axes]
         return [c for n in range(len(axes) + 1) for c in itertools.combinations(axes, n)]
 
     def corners(self, size: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        """The first voxel of each tile in a volume that is at least as large as a patch."""
+        """The first voxel of each tile, in a volume that is at least as large as a patch."""
         starts = [tile_starts(n, w, self.step) for n, w in zip(size, self.shape, strict=True)]
         return itertools.product(range(size[0]) if len(self.patch) == 2 else starts[0], *starts[1:])
 
@@ -74,15 +75,15 @@ def predict_volume(
     """The mean logits of several networks.
 
     Args:
-        runs: one a fold, each from tiles (N, *patch, C) float32 to logits (N, *patch, K).
-        volume: (C, z, y, x) float32. Smaller than a patch, it is padded with zeros on both sides.
-        window: how it is gone over.
+        runs: one per fold, each from tiles (N, *patch, C) float32 to logits (N, *patch, K).
+        volume: (C, z, y, x) float32. If it is smaller than a patch, it is padded with zeros on both sides.
+        window: the sliding window.
 
     Returns:
-        (K, z, y, x) float16 or float32, as `window.accumulate` says.
+        (K, z, y, x) float16 or float32, depending on `window.accumulate`.
 
     Raises:
-        InputError: no runs, a run gives another shape, or the sum leaves the range of float16.
+        InputError: there are no runs, a run returns another shape, or the sum exceeds the range of float16.
     """
     if not runs:
         raise InputError("no network to run; give one per fold")
@@ -97,10 +98,10 @@ def predict_volume(
 def _predict_one(run: Run, volume: np.ndarray, window: SlidingWindow) -> np.ndarray:
     patch, dtype, channels = window.patch, window.dtype, window.channels
     size = volume.shape[1:]
-    # As much before as after, and an odd voxel after.
+    # The same padding on both sides, and an odd voxel at the end.
     room = [max(w - n, 0) for w, n in zip(window.shape, size, strict=True)]
     pads = [(r // 2, r - r // 2) for r in room]
-    # A channels-last copy, made once: every tile of it is then a view.
+    # One channels-last copy, of which every tile is a view.
     padded = np.ascontiguousarray(np.moveaxis(np.pad(volume, [(0, 0), *pads]), 0, -1))
     weight = gaussian_weight(patch).astype(dtype).reshape(window.shape)
     scaled = weight.astype(np.float32)[..., None]
@@ -115,7 +116,7 @@ def _predict_one(run: Run, volume: np.ndarray, window: SlidingWindow) -> np.ndar
         ]
         tiles = np.stack([padded[place].reshape(*patch, -1) for place in group])
         logits = _mean_of_views(run, tiles, window)
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below, by name
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
             for place, own in zip(group, logits, strict=True):
                 sums[place] += own.reshape(*window.shape, channels) * scaled  # added in float32, then rounded
                 weights[place] += weight
@@ -151,7 +152,7 @@ def _mean_of_views(run: Run, tiles: np.ndarray, window: SlidingWindow) -> np.nda
 
 
 def tile_starts(size: int, tile: int, step: float) -> list[int]:
-    """First voxels of the tiles along an axis: evenly spread, at most `step` tiles apart, the last one at the end."""
+    """First voxels of the tiles along an axis: evenly spaced, at most `step` tiles apart, the last one at the end."""
     count = int(np.ceil((size - tile) / (tile * step))) + 1
     apart = (size - tile) / (count - 1) if count > 1 else 0.0
     return [int(np.round(apart * i)) for i in range(count)]
@@ -159,8 +160,10 @@ def tile_starts(size: int, tile: int, step: float) -> list[int]:
 
 @lru_cache(maxsize=4)
 def gaussian_weight(patch: tuple[int, ...]) -> np.ndarray:
-    """(*patch) float16: 10 in the middle, falling as a Gaussian with σ of an eighth of the patch per axis; where that
-    is below what float16 holds, the least value that is not."""
+    """(*patch) float16: a Gaussian with its maximum, 10, in the middle and σ of an eighth of the patch per axis.
+
+    Values that are 0 in float16 are replaced by the smallest other value.
+    """
     from scipy.ndimage import gaussian_filter
 
     point = np.zeros(patch)

@@ -1,1 +1,1 @@
-"""From a map of probabilities to numbered objects: exact in windows of any size. The argument is in README.md."""
+"""Separates objects in a map of probabilities, exactly, in windows of any size. README.md explains why it is exact."""

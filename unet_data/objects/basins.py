@@ -1,8 +1,8 @@
-"""Every pixel climbs to its highest neighbour until it stands on a peak: the pixels of one peak are a basin.
+"""Watershed by steepest ascent: each pixel's path leads to its highest neighbour, up to a peak; a peak has one basin.
 
-A step leads from (height, index) to the greatest such pair among the neighbours across faces; of equal heights the one
-of lower index in the image is the greater. So paths have no cycles, and the step of a pixel depends on its direct
-neighbours only.
+A step leads from a pixel to the largest pair (height, index) among it and its face neighbours. Of equal heights, the
+one with the lower index in the image counts as larger. So paths have no cycles, and the step of a pixel depends only on
+its direct neighbours.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Slices = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Face:
-    """What happens across one face of a block; arrays have its shape.
+    """One face of a block; arrays have its shape.
 
     Attributes:
-        height: the lower of the two heights on either side, OUT where one of them is of no object.
-        leaves: whether the block's pixel climbs across it.
+        height: the lower of the heights on the two sides; OUT if one of them is outside of all objects.
+        leaves: whether the path of the block's pixel crosses the face.
     """
 
     height: Int32[np.ndarray, "*face"]
@@ -36,14 +36,14 @@ class Face:
 
 @dataclass(frozen=True)
 class Basins:
-    """The basins of a block: what can be known of them without its neighbours.
+    """The basins of a block, computed without its neighbours.
 
     Attributes:
-        numbers: numbers of each pixel's basin, from 0; -1 of no object. Where a path leaves the block, its last pixel
-            inside stands for the peak.
-        peaks: the greatest height in each basin.
-        edges: between basins of the block.
-        faces: low and high, by axis; None at the edge of the image.
+        numbers: number of each pixel's basin, from 0; -1 outside of all objects. If a path leaves the block, its last
+            pixel inside replaces the peak.
+        peaks: the maximum height in each basin.
+        edges: edges between basins of the block.
+        faces: for each axis, the low and the high face; None at the edge of the image.
     """
 
     numbers: Int32[np.ndarray, "*block"]
@@ -58,10 +58,10 @@ def basins_of(
     """The basins of a block.
 
     Args:
-        height: height of the block and of a rim of one pixel, which is absent at the edge of the image.
-        core: the block within `height`.
-        start: its first pixel in the image.
-        image: the size of the image, for the numbers of pixel pairs.
+        height: heights of the block and of a rim of one pixel, without the rim at the edge of the image.
+        core: position of the block within `height`.
+        start: first pixel of the block in the image.
+        image: size of the image, for the numbers of pixel pairs.
     """
     own = height[core]
     step = _steps(height, core)
@@ -92,8 +92,8 @@ def basins_of(
 
 
 def _steps(height: np.ndarray, core: Slices) -> np.ndarray:
-    """Of each pixel of the block, its direction: 0 stays; 1 + a down axis a; 1 + 2·dims − 1 − a … up axis a, in the
-    order of the neighbours' indices."""
+    """Direction of each pixel's step, in the order of the neighbours' indices: 0 for no step, 1 + a for a step down
+    axis a, 2·dims − a for a step up axis a."""
     own, dims = height[core], height.ndim
     best, step = own.copy(), np.zeros(own.shape, np.int8)
     lower = [(axis, -1) for axis in range(dims)]
@@ -101,7 +101,7 @@ def _steps(height: np.ndarray, core: Slices) -> np.ndarray:
     for number, (axis, way) in enumerate([*lower, *upper], start=1):
         target, there = _shifted(height, core, axis, way)
         mine = best[target]
-        # A lower index wins over an equal height of one's own or of a neighbour tried later.
+        # Of equal heights the lower index wins, against the pixel itself and against neighbours with a higher index.
         better = there >= mine if way < 0 else there > mine
         if way < 0:
             better &= (there > mine) | (step[target] == 0)
@@ -112,7 +112,7 @@ def _steps(height: np.ndarray, core: Slices) -> np.ndarray:
 
 
 def _shifted(height: np.ndarray, core: Slices, axis: int, way: int) -> tuple[Slices, np.ndarray]:
-    """The pixels of the block that have a neighbour that way, and the heights of these neighbours."""
+    """The pixels of the block that have a neighbour in a direction, and the heights of these neighbours."""
     low, high = core[axis].start + way, core[axis].stop + way
     first, last = max(low, 0), min(high, height.shape[axis])
     target = tuple(
@@ -122,14 +122,16 @@ def _shifted(height: np.ndarray, core: Slices, axis: int, way: int) -> tuple[Sli
 
 
 def _offsets(shape: tuple[int, ...]) -> np.ndarray:
-    """Of each direction, the distance to the neighbour in the flat block."""
+    """For each direction, the distance to the neighbour in the flat block."""
     strides = [int(np.prod(shape[a + 1 :], dtype=np.int64)) for a in range(len(shape))]
     return np.array([0, *(-s for s in strides), *reversed(strides)], np.int64)
 
 
 def pair_numbers(low: np.ndarray, start: tuple[int, ...], image: tuple[int, ...], axis: int) -> np.ndarray:
-    """The numbers in the image of pairs of pixels, of which the one of lower index lies at `low` (dims, n) in the
-    block: that pixel's index · dims + axis."""
+    """Numbers, unique in the image, of pairs of neighbouring pixels: index · dims + axis.
+
+    `low` (dims, n) is the position in the block of the pixel with the lower index, which is used.
+    """
     index = np.zeros(low.shape[1], np.int64)
     for a, n in enumerate(image):
         index = index * n + low[a] + start[a]
@@ -137,7 +139,7 @@ def pair_numbers(low: np.ndarray, start: tuple[int, ...], image: tuple[int, ...]
 
 
 def _edges(own: np.ndarray, numbers: np.ndarray, start: tuple[int, ...], image: tuple[int, ...]) -> Edges:
-    """Between the basins of a block."""
+    """The edges between the basins of a block."""
     parts = []
     for axis in range(own.ndim):
         below = (slice(None),) * axis + (slice(0, -1),)
@@ -156,7 +158,7 @@ def _faces(height: np.ndarray, core: Slices, step: np.ndarray) -> tuple[tuple[Fa
             return None
         inside, beyond = (height[(*core[:axis], at, *core[axis + 1 :])] for at in (own, own + way))
         number = 1 + axis if way < 0 else 2 * len(core) - axis
-        # The lower height is OUT, the least of all numbers, where either of them is.
+        # OUT is the smallest number, so the lower height is OUT if either is.
         return Face(np.minimum(inside, beyond), np.take(step, 0 if way < 0 else -1, axis) == number)
 
     return tuple((face(axis, -1), face(axis, 1)) for axis in range(len(core)))

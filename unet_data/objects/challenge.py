@@ -1,11 +1,11 @@
 """Sequences in the layout of the Cell Tracking Challenge.
 
     01/t000.tif …                        the frames
-    01_GT/SEG/man_seg000.tif …           true objects, of some frames (of a volume, also man_seg_000_012.tif: a plane)
+    01_GT/SEG/man_seg000.tif …           true objects of some frames (or of planes of a volume: man_seg_000_012.tif)
     01_GT/TRA/man_track000.tif …         true markers of all frames; man_track.txt
     01_RES/mask000.tif …                 predicted objects of all frames; res_track.txt
 
-A track file has a line for each number: number, first frame, last frame, parent (0: none).
+A track file has a line for each number: number, first frame, last frame, parent (0 for none).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRACKS = {"mask": "res_track.txt", "man_track": "man_track.txt"}
 
 
 def mask_files(folder: Path, stem: str) -> dict[tuple[int, int | None], Path]:
-    """Files of labels by frame and, of a volume of which only a plane has labels, plane.
+    """Label files by (frame, plane); the plane is None unless only a plane of a volume has labels.
 
     Raises:
         InputError: there are none.
@@ -92,7 +92,7 @@ class Linker:
         """Adds the next frame. Returns its labels with track numbers.
 
         Raises:
-            InputError: another shape than the frames before, or more than 65535 tracks.
+            InputError: the shape differs from that of earlier frames, or there are more than 65535 tracks.
         """
         numbers, inverse = np.unique(np.append(0, labels), return_inverse=True)
         own = inverse[1:].reshape(labels.shape)
@@ -118,14 +118,14 @@ class Linker:
         return self._before
 
     def _parents(self, own: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """The track of the frame before that each object continues; 0: none."""
+        """The track in the previous frame that each object continues; 0 for none."""
         before = self._before.astype(np.int64)  # type: ignore[union-attr]
         old = np.bincount(before.ravel())
         table, common = np.unique(own * len(old) + before, return_counts=True)
         i, track = np.divmod(table, len(old))
         fits = (i > 0) & (track > 0) & (common >= self._share * np.minimum(sizes[i], old[track]))
         i, track, common = i[fits], track[fits], common[fits]
-        order = np.lexsort((-track, common))  # the last one written is the greatest, of equal ones the lowest track
+        order = np.lexsort((-track, common))  # the last one written wins: the largest overlap, then the lowest track
         parents = np.zeros(len(sizes), np.int64)
         parents[i[order]] = track[order]
         return parents

@@ -1,11 +1,10 @@
-"""The height of each pixel: how deep inside an object it lies. It depends on a bounded neighbourhood, exactly.
+"""The height of each pixel: its depth inside an object. It depends only on a bounded neighbourhood.
 
-    > 0   core: its squared distance to the nearest pixel outside, up to reach², its probability or its predicted
-          distance
-    < 0   foreground that the core grows into: minus the steps (across faces) to the core
-    OUT   of no object
+    > 0   core: squared distance to the nearest pixel outside, up to reach², or probability, or predicted distance
+    < 0   foreground into which the core grows: minus the number of steps (across faces) to the core
+    OUT   outside of all objects
 
-Integers throughout, so that a window gives the very numbers of the whole image.
+All heights are integers, so that a window gives exactly the numbers of the whole image.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
 
 OUT = -(2**31)
 _UNIT = 256
-"""Probabilities of 0..255 are held in steps of 1/256, so that smoothing does not round them to whole steps."""
+"""Fixed-point unit of probabilities 0..255 (steps of 1/256), so that smoothing does not round to whole numbers."""
 
 
 def quantised(probabilities: Shaped[np.ndarray, "*any"]) -> UInt8[np.ndarray, "*any"]:
-    """Probabilities 0..1 as 0..255, as a file of uint8 holds them; uint8 as it is.
+    """Converts probabilities 0..1 to 0..255 uint8; uint8 is unchanged.
 
     Raises:
-        InputError: another dtype, or values outside 0..1.
+        InputError: the dtype is neither float nor uint8, or values are outside 0..1.
     """
     if probabilities.dtype == np.uint8:
         return probabilities
@@ -44,15 +43,15 @@ def quantised(probabilities: Shaped[np.ndarray, "*any"]) -> UInt8[np.ndarray, "*
 
 
 def heights(window: UInt8[np.ndarray, "*any"], dims: int, settings: ObjectSettings) -> Int32[np.ndarray, "*spatial"]:
-    """The heights of a window; within `settings.halo` (less 1) of a side inside of the image, not those of the image.
+    """The heights of a window. Near its sides inside of the image (`settings.halo` less 1) they are not the image's.
 
     Args:
-        window: probabilities 0..255, (*spatial) of class 1 or (*spatial, K), and perhaps a distance 0..255 after them.
+        window: probabilities 0..255, (*spatial) of class 1 or (*spatial, K); a distance 0..255 may follow them.
         dims: number of spatial axes.
-        settings: how objects are made.
+        settings: settings of the object separation.
 
     Raises:
-        InputError: there is no such border class, or no predicted distance.
+        InputError: the border class or the predicted distance does not exist.
     """
     foreground, core = _maps(class_values(window, dims, settings), dims, settings)
     inside, core_mask = (
@@ -76,7 +75,7 @@ def heights(window: UInt8[np.ndarray, "*any"], dims: int, settings: ObjectSettin
 
 
 def class_values(window: np.ndarray, dims: int, settings: ObjectSettings) -> np.ndarray:
-    """The probabilities alone. Raises InputError if the window has no distance and should, or the other way."""
+    """The probabilities without the distance. Raises InputError if a distance is missing or not expected."""
     if settings.distance is None:
         if settings.method == "predicted":
             raise InputError(
@@ -104,7 +103,7 @@ def _maps(window: np.ndarray, dims: int, settings: ObjectSettings) -> tuple[np.n
 
 
 def _smoothed(values: np.ndarray, passes: int) -> np.ndarray:
-    """1 2 1 along each axis, rounded; the edge pixel is repeated."""
+    """Smooths with the kernel 1 2 1 along each axis, rounded; the edge pixel is repeated."""
     for _ in range(passes):
         for axis in range(values.ndim):
             padded = np.pad(values, [(1, 1) if a == axis else (0, 0) for a in range(values.ndim)], mode="edge")
@@ -114,9 +113,11 @@ def _smoothed(values: np.ndarray, passes: int) -> np.ndarray:
 
 
 def _without_holes(mask: np.ndarray, size: int) -> np.ndarray:
-    """The mask with its holes up to `size` pixels filled. Pixels of a hole hang together across corners. What reaches
-    the edge of the image is no hole; what reaches another side of the window is larger than `size`, or outside of what
-    is asked for."""
+    """The mask with holes of up to `size` pixels filled. Pixels of a hole are connected also across corners.
+
+    A background region at the edge of the image is not a hole. One that reaches another side of the window is not
+    filled: it is either larger than `size`, or outside of the part of the window that is used.
+    """
     if not size:
         return mask
     from scipy import ndimage
@@ -133,7 +134,7 @@ def _without_holes(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def _squared_distance(mask: np.ndarray, reach: int, spacing: tuple[int, ...]) -> np.ndarray:
-    """To the nearest pixel outside of the mask, up to reach²."""
+    """Squared distance to the nearest pixel outside of the mask, up to reach²."""
     if mask.all():
         return np.full(mask.shape, reach**2, np.int32)
     from scipy import ndimage

@@ -1,4 +1,4 @@
-"""Labels of objects as a file. A TIFF of up to 65535 objects carries a colour table, by which Fiji shows them."""
+"""Writes labels of objects. A TIFF with up to 65535 objects has a colour table, with which Fiji displays them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Typed:
-    """Labels of a given dtype."""
+    """Labels converted to a dtype."""
 
     labels: LabelImage
     dtype: np.dtype
@@ -50,12 +50,11 @@ def write_labels(path: Path, pages: Sequence[LabelImage], kept: str = "", facts:
     Args:
         path: .tif, .png, .npy, .zarr, .nii or .nii.gz.
         pages: the images.
-        kept: the end of the message where the disk is full.
-        facts: facts of the file of the images. Labels keep what it says of places on the earth, and the size of its
-            pixels.
+        kept: end of the message for a full disk.
+        facts: facts of the file of the images. The labels get its georeference and pixel size.
 
     Raises:
-        InputError: the disk is full, or a PNG cannot hold the numbers.
+        InputError: the disk is full, or a PNG cannot store the numbers.
     """
     most = max(page.count for page in pages)
     dtype = np.dtype(np.uint16 if most <= 65535 else np.uint32)
@@ -81,7 +80,7 @@ def _write_tiff(path: Path, images: Sequence[Windows], most: int, facts: FileFac
     axes = axes if len(images) == 1 else "T" + axes
     kind, metadata = tiff_metadata(facts, axes)
     if stack.dtype == np.uint16 and "ome" not in kind and "geotiff" not in dict(facts.extra):
-        kind = {"imagej": True}  # whose whole numbers have 16 bits at most
+        kind = {"imagej": True}  # ImageJ's integers have at most 16 bits
         metadata |= {"LUTs": [colours()], "min": 0.0, "max": float(max(most, 1)), "mode": "color"}
     elif stack.dtype != np.uint16:
         kind.pop("imagej", None)
@@ -89,7 +88,7 @@ def _write_tiff(path: Path, images: Sequence[Windows], most: int, facts: FileFac
 
 
 def colours() -> UInt8[np.ndarray, "3 256"]:
-    """A colour table: black, then bright colours, neighbours in the table far apart."""
+    """A colour table: black, then bright colours; neighbours in the table differ strongly."""
     table = np.zeros((3, 256), np.uint8)
     for i in range(1, 256):
         hue, value, strength = i * 0.618034 % 1, (1.0, 0.8, 0.9)[i % 3], (0.9, 0.65, 0.5, 0.8)[i % 4]

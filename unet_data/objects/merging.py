@@ -1,7 +1,7 @@
-"""Which basins are one object: two parts are merged unless the neck between them is narrow.
+"""Merges basins to objects: two parts are merged unless the neck between them is narrow.
 
-In descending order of the saddles, two parts are merged where saddle ≥ ratio · the lower of their peaks. `merged` gives
-the same parts without one global order, so basins whose neighbours are all known can be merged early: see README.md.
+In descending order of saddles, two parts are merged if saddle ≥ ratio · the lower of their peaks. `merged` gives the
+same parts without a global order, so that basins whose neighbours are all known can be merged early; see README.md.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Edges:
-    """Places where two parts touch.
+    """Edges between parts that touch.
 
     Attributes:
-        a, b: numbers of the parts.
-        saddle: the greatest height at which one can cross from one to the other.
-        pair: the number of the pixel pair where that is, the lowest of several: it orders equal saddles.
+        a, b: numbers of the two parts.
+        saddle: the maximum height at which a path can cross from one to the other.
+        pair: number of the pixel pair at the saddle, the lowest of several; it orders equal saddles.
     """
 
     a: Int[np.ndarray, " n"]
@@ -38,12 +38,12 @@ class Edges:
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("a", "b", "saddle", "pair")))
 
     def numbered(self, numbers: Int[np.ndarray, " parts"]) -> Edges:
-        """The same between parts of other numbers."""
+        """The edges after part i is renumbered to numbers[i]."""
         return Edges(numbers[self.a], numbers[self.b], self.saddle, self.pair)
 
 
 def canonical(edges: Edges) -> Edges:
-    """The best edge of every two parts, in descending order of saddles, of equal ones in the order of their pairs."""
+    """The best edge between any two parts, in descending order of saddles; equal saddles are ordered by pair."""
     different = edges.a != edges.b
     a, b = np.minimum(edges.a, edges.b)[different].astype(np.int64), np.maximum(edges.a, edges.b)[different]
     saddle, pair = edges.saddle[different], edges.pair[different]
@@ -60,10 +60,10 @@ def merged(
     """The object of each part, numbered from 0 in the order of their first parts.
 
     Args:
-        peaks: the greatest height in each part.
-        edges: `canonical` or not; only those with a positive saddle join.
-        ratio: in 0..1.
-        frozen: parts of which not all edges are known: they merge with others only where these ask for it.
+        peaks: the maximum height in each part.
+        edges: edges in any order; only those with a positive saddle can merge parts.
+        ratio: minimum ratio of the saddle to the lower peak, in 0..1.
+        frozen: parts with unknown edges. They are merged only if the other part meets the condition.
     """
     count = len(peaks)
     numbers, peaks = np.arange(count), peaks.copy()
@@ -72,7 +72,7 @@ def merged(
     keep = edges.saddle > 0
     edges = Edges(edges.a[keep], edges.b[keep], edges.saddle[keep], edges.pair[keep])
     while len(edges.a):
-        # The best edge of each part: the first in which it occurs.
+        # The best edge of a part is the first in which it occurs.
         ends = np.stack([edges.a, edges.b], 1).ravel()
         parts, first = np.unique(ends, return_index=True)
         best = first // 2
@@ -89,7 +89,7 @@ def merged(
 
 
 def components(count: int, a: Int[np.ndarray, " n"], b: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " count"]:
-    """The number, from 0, of each node's component; in the order of their first nodes."""
+    """The number of each node's connected component, from 0 in the order of their first nodes."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -102,7 +102,7 @@ def components(count: int, a: Int[np.ndarray, " n"], b: Int[np.ndarray, " n"]) -
 
 
 def greatest(values: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
-    """The greatest value of each number."""
+    """The maximum of the values with each number."""
     low = np.iinfo(values.dtype).min if values.dtype.kind == "i" else False
     result = np.full(count, low, values.dtype)
     np.maximum.at(result, numbers, values)

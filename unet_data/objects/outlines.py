@@ -1,10 +1,10 @@
-"""Outlines of objects along the edges of their pixels, as files of other programs.
+"""Writes outlines of objects, along the edges of their pixels, in formats of other programs.
 
-    .geojson   QuPath and geographic programs: a polygon with its holes for each object
+    .geojson   QuPath and GIS programs: a polygon with its holes for each object
     .zip       ImageJ and Fiji: a set of ROIs, outer outlines only
     .json      COCO: run-length masks, exact
 
-Coordinates are (x, y) in pixels from the image's upper left corner; the first pixel's centre lies at (0.5, 0.5).
+Coordinates are (x, y) in pixels from the image's upper left corner; the first pixel's centre is at (0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".geojson", ".zip", ".json")
 _ROI_MOST = 60535
-"""Pixels per axis that ImageJ's integer coordinates reach."""
+"""Maximum of ImageJ's integer coordinates, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Page:
     """One image with its objects.
 
     Attributes:
-        labels: (H, W).
-        table: table of `measure_objects`: the bounding boxes.
+        labels: object numbers (H, W).
+        table: result of `measure_objects`, for the bounding boxes.
         classes: name of each object's class.
         name: name of the image's file.
     """
@@ -49,17 +49,17 @@ class Page:
     name: str
 
     def masks(self) -> Iterator[tuple[int, int, int, Bool[np.ndarray, "h w"]]]:
-        """Of each object: its number, the upper left pixel (y, x) of its bounding box, and its mask there."""
+        """For each object: its number, the upper left pixel (y, x) of its bounding box, and its mask in the box."""
         columns = (self.table[name].tolist() for name in ("object", "y_min", "y_max", "x_min", "x_max"))
         for number, top, bottom, left, right in zip(*columns, strict=True):
             yield number, top, left, np.asarray(self.labels[slice(top, bottom), slice(left, right)]) == number
 
 
 def rings(mask: Bool[np.ndarray, "h w"]) -> list[Int64[np.ndarray, "corners 2"]]:
-    """The outlines of an object whose pixels hang together across edges: the outer one first, then those of its holes.
+    """The outlines of an object with edge-connected pixels: the outer one first, then those of its holes.
 
-    Each is a closed polygon of corners (x, y), first and last equal, with the object to the right of the way. Where two
-    pixels meet at a corner only, the outline goes around the background, so that no ring touches itself.
+    Each is a closed polygon of corners (x, y) whose first and last are equal, with the object on its right side. Where
+    two pixels meet only at a corner, the outline goes around the background, so that no ring touches itself.
 
     Example:
         >>> rings(np.array([[True, True]]))[0].tolist()
@@ -68,7 +68,7 @@ def rings(mask: Bool[np.ndarray, "h w"]) -> list[Int64[np.ndarray, "corners 2"]]
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
     starts: dict[tuple[int, int], list[int]] = {}
-    # Directions: 0 right, 1 down, 2 left, 3 up; where the edge of a pixel that leads there begins.
+    # Directions: 0 right, 1 down, 2 left, 3 up. For each: the neighbour on its left, and the start of the pixel's edge.
     sides = ((padded[:-2, 1:-1], 0, 0), (padded[1:-1, 2:], 0, 1), (padded[2:, 1:-1], 1, 1), (padded[1:-1, :-2], 1, 0))
     for direction, (other, down, right) in enumerate(sides):
         for y, x in np.argwhere(inside & ~other).tolist():
@@ -83,7 +83,7 @@ def rings(mask: Bool[np.ndarray, "h w"]) -> list[Int64[np.ndarray, "corners 2"]]
                 if at == corner:
                     break
                 here = starts[at]
-                turn = min(here, key=lambda d: (d - direction + 1) % 4)  # to the left first
+                turn = min(here, key=lambda d: (d - direction + 1) % 4)  # prefer a left turn
                 here.remove(turn)
                 if turn != direction:
                     ring.append((at[1], at[0]))
@@ -93,7 +93,7 @@ def rings(mask: Bool[np.ndarray, "h w"]) -> list[Int64[np.ndarray, "corners 2"]]
 
 
 def check_outlines(path: Path, shape: Sequence[int], overwrite: bool) -> None:
-    """Raises InputError if `path` cannot become the outlines of images of this shape."""
+    """Raises InputError if outlines of images of this shape cannot be written to `path`."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot write {path}: outlines are .geojson (QuPath), .zip (ImageJ) or .json (COCO)")
     if path.exists() and not overwrite:
@@ -112,12 +112,12 @@ def write_outlines(path: Path, pages: Sequence[Page], names: Sequence[str]) -> s
     """Writes the outlines of all objects, one after the other.
 
     Args:
-        path: its suffix names the format.
+        path: the file; its suffix states the format.
         pages: the images of one file.
         names: names of the classes that objects may have.
 
     Returns:
-        What was lost, as one line; "" where nothing was.
+        A line about information that the format cannot store, or "".
 
     Raises:
         InputError: the disk is full.
@@ -134,7 +134,7 @@ def _write_geojson(path: Path, pages: Sequence[Page], names: Sequence[str]) -> s
                 polygon = [np.add(ring, (left, top)).tolist() for ring in rings(mask)]
                 geometry: dict[str, Any] = {"type": "Polygon", "coordinates": polygon}
                 if len(pages) > 1:
-                    geometry["plane"] = {"c": -1, "z": 0, "t": index}  # as QuPath writes it
+                    geometry["plane"] = {"c": -1, "z": 0, "t": index}  # as in QuPath's files
                 kind = page.classes[number - 1]
                 properties = {"objectType": "detection", "name": str(number), "classification": {"name": kind}}
                 yield {"type": "Feature", "geometry": geometry, "properties": properties}
@@ -183,11 +183,11 @@ def _write_items(file: IO[str], items: Iterator[Any]) -> None:
 
 
 def _runs(mask: np.ndarray, top: int, left: int, height: int, width: int) -> list[int]:
-    """Lengths of the runs of 0 and 1, column after column of the whole image, beginning with 0."""
+    """Lengths of the runs of 0 and 1, column by column of the whole image, beginning with 0."""
     turned = np.pad(mask.T, ((0, 0), (1, 1))).astype(np.int8)
     column, row = np.nonzero(np.diff(turned, axis=1))
     places = (left + column) * height + top + row
-    # A column's last pixel and the next one's first follow each other: such runs are one.
+    # A run at the end of a column continues at the start of the next column.
     joined = np.flatnonzero(np.diff(places) == 0)
     places = np.delete(places, np.concatenate([joined, joined + 1]))
     return np.diff([0, *places.tolist(), height * width]).tolist()

@@ -1,4 +1,4 @@
-"""The parts of objects that a block of the image holds, and how those of all blocks are joined."""
+"""Computes the parts of objects in a block of the image, and joins those of all blocks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from jaxtyping import Int32, Int64
 
 Read = Callable[[tuple[int, ...], tuple[int, ...]], np.ndarray]
-"""Probabilities 0..255 from a first pixel to before a last one, (*window) of class 1 or (*window, K)."""
+"""Reads probabilities 0..255, (*window) of class 1 or (*window, K), in the half-open range of two corners."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Of one block. An object that crosses a face of it has parts in several.
+    """The parts of objects in one block. An object that crosses a face has parts in several blocks.
 
     Attributes:
-        peaks, sizes, first: of each part, the greatest height, its pixels, the lowest index of one in the image.
+        peaks, sizes, first: for each part, its maximum height, its number of pixels, and the lowest index in the image
+            of its pixels.
         votes: (parts, K), the sum of each class's probabilities; 0 for background and border.
-        edges: between parts of this block.
-        faces: (axis, side 0 or 1) to the part of each pixel at the face, -1 of none, and the face; where the block has
-            a neighbour.
+        edges: edges between parts of this block.
+        faces: by (axis, side 0 or 1), for sides with a neighbouring block: the part of each pixel at the face (-1 for
+            none), and the face.
     """
 
     peaks: Int64[np.ndarray, " parts"]
@@ -43,7 +44,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Blocks:
-    """How an image is divided. `side`: pixels per axis of a block, fewer at the high edges."""
+    """The division of an image into blocks of `side` pixels per axis, fewer at the high edges."""
 
     image: tuple[int, ...]
     side: tuple[int, ...]
@@ -63,7 +64,7 @@ class Blocks:
         return tuple(slice(i * s, min((i + 1) * s, n)) for i, s, n in zip(index, self.side, self.image, strict=True))
 
     def after(self, number: int, axis: int) -> int | None:
-        """The next block along an axis."""
+        """The number of the next block along an axis, or None."""
         index = list(self.index(number))
         index[axis] += 1
         if index[axis] == self.counts[axis]:
@@ -74,7 +75,7 @@ class Blocks:
 def parts_of(
     read: Read, image: tuple[int, ...], span: Slices, settings: ObjectSettings
 ) -> tuple[Int32[np.ndarray, "*block"], Parts]:
-    """The part of each pixel in the block `span` of an image, -1 of none, and the parts."""
+    """The part of each pixel in the block `span` of an image (-1 for none), and the parts."""
     dims = len(image)
     halo, start = settings.halo(dims), tuple(s.start for s in span)
     low = tuple(max(s.start - h, 0) for s, h in zip(span, halo, strict=True))
@@ -86,7 +87,7 @@ def parts_of(
     basins = basins_of(height, core, start, image)
     faces = {(a, side): f for a, both in enumerate(basins.faces) for side, f in enumerate(both) if f is not None}
 
-    frozen = np.zeros(len(basins.peaks) + 1, bool)  # the last one is that of no object
+    frozen = np.zeros(len(basins.peaks) + 1, bool)  # the last one is for basin -1, outside of all objects
     for axis, side in faces:
         frozen[np.take(basins.numbers, -side, axis)] = True
     numbers = merged(basins.peaks, basins.edges, ratio_of(settings), frozen[:-1])
@@ -118,7 +119,7 @@ def ratio_of(settings: ObjectSettings) -> float:
 
 
 def _votes(probabilities: np.ndarray, own: np.ndarray, count: int, border: int | None) -> np.ndarray:
-    """probabilities: (pixels, 1) of class 1, or (pixels, K). Sums of whole numbers below 2^53 are exact in float64."""
+    """Sums of probabilities, (pixels, 1) of class 1 or (pixels, K), by part. Below 2^53 they are exact in float64."""
     classes = max(probabilities.shape[-1], 2)
     votes = np.zeros((count, classes), np.int64)
     for c in range(1, classes):
@@ -132,9 +133,9 @@ class Objects:
     """The objects of an image, in order of their first pixels.
 
     Attributes:
-        numbers: object (from 1; 0: dropped) of each part, those of all blocks one after the other.
-        sizes: pixels of each object.
-        classes: classes of each object, the one with the greatest probability over its pixels.
+        numbers: object of each part, from 1 (0 if dropped), for the parts of all blocks in order.
+        sizes: number of pixels of each object.
+        classes: class of each object, the one with the largest total probability over its pixels.
     """
 
     numbers: Int64[np.ndarray, " parts"]
@@ -143,7 +144,7 @@ class Objects:
 
 
 def join(blocks: Blocks, parts: Sequence[Parts], settings: ObjectSettings) -> Objects:
-    """Joins the parts of all blocks: paths that cross a face, then what the necks leave together."""
+    """Joins the parts of all blocks: first along paths that cross a face, then across necks that are not narrow."""
     offsets = np.concatenate([[0], np.cumsum([len(p.peaks) for p in parts])]).astype(np.int64)
     total = int(offsets[-1])
     crossing: list[np.ndarray] = [np.zeros((2, 0), np.int64)]
@@ -169,7 +170,7 @@ def join(blocks: Blocks, parts: Sequence[Parts], settings: ObjectSettings) -> Ob
 
 
 def _numbered(numbers: np.ndarray, parts: Sequence[Parts], settings: ObjectSettings) -> Objects:
-    """In order of their first pixels, without those that are too small or too large."""
+    """The objects in order of their first pixels, without those that are too small or too large."""
     count = int(numbers.max(initial=-1)) + 1
     sizes, first = np.zeros(count, np.int64), np.full(count, np.iinfo(np.int64).max)
     votes = np.zeros((count, parts[0].votes.shape[1]), np.int64)

@@ -1,4 +1,4 @@
-"""From the stored probabilities of a file to its objects: labels, table, outlines."""
+"""Makes the objects of a file from its stored probabilities, and writes labels, table and outlines."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .table import Columns, check_table, measure_objects, with_units, write_tabl
 
 @dataclass(frozen=True)
 class ObjectFiles:
-    """What is written of the objects of a file.
+    """The files to write for the objects of an image file.
 
     Attributes:
-        labels: labels of their numbers: .tif, .png, .npy, .zarr, .nii or .nii.gz.
-        table: .csv or .parquet; None: none.
-        outlines: .geojson, .zip or .json; None: none.
+        labels: file of the object numbers: .tif, .png, .npy, .zarr, .nii or .nii.gz.
+        table: .csv or .parquet; None for no table.
+        outlines: .geojson, .zip or .json; None for no outlines.
     """
 
     labels: Path
@@ -35,13 +35,13 @@ class ObjectFiles:
     def check(
         self, shape: Sequence[int], classes: int, settings: ObjectSettings, memory: int | None, overwrite: bool
     ) -> None:
-        """Checks, before anything is computed, what can be known.
+        """Checks as much as possible before anything is computed.
 
         Args:
             shape: shape of an image, (*spatial).
-            classes: classes of the network.
-            settings: how objects are made.
-            memory: bytes that the process may have.
+            classes: number of classes of the network.
+            settings: settings of the object separation.
+            memory: memory limit of the process in bytes.
             overwrite: whether the files may exist.
 
         Raises:
@@ -85,17 +85,17 @@ def write_objects(
     memory: int | None = None,
     done: Callable[[int, int], None] = lambda number, count: None,
 ) -> ObjectsFound:
-    """Labels the objects of images of one size, and writes what is asked for.
+    """Labels the objects of images of one size, and writes the requested files.
 
     Args:
-        maps: maps of each image, the probabilities 0..255, (*spatial) of class 1 or (*spatial, K).
+        maps: for each image, the probabilities 0..255, (*spatial) of class 1 or (*spatial, K).
         folder: folder of the blocks' files, see `label_image`.
-        settings: how objects are made.
-        files: what is written.
+        settings: settings of the object separation.
+        files: the files to write.
         names: names of the classes.
         source: the file of the images.
-        pictures: the images, of which intensities are measured; each may have several maps, one after the other.
-        memory: bytes that the process may have.
+        pictures: the images whose intensities are measured; each may have several consecutive maps.
+        memory: memory limit of the process in bytes.
         done: called after each block, see `label_image`.
 
     Raises:
@@ -107,7 +107,7 @@ def write_objects(
         for i, m in enumerate(maps)
     ]
     for page in pages:
-        page.budget //= len(pages)  # of the blocks that each keeps while they are read
+        page.budget //= len(pages)  # all pages cache blocks at the same time
     remarks: list[str] = []
     kept = f"; finished parts are kept in {folder}: free disk space and run the same command again"
     write_labels(files.labels, pages, kept, pictures[0].facts)
@@ -118,7 +118,7 @@ def write_objects(
             facts = pictures[0].facts
             if facts.spacing is None:
                 remarks.append("the file does not state its pixel size: the table is in pixels")
-            size = None if facts.spacing is None else facts.spacing[-len(image) :]  # of pages, without their distance
+            size = None if facts.spacing is None else facts.spacing[-len(image) :]  # for pages, without their distance
             rows = (t if size is None else with_units(t, size, facts.unit) for t in tables)
             write_table(files.table, _numbered(rows) if len(pages) > 1 else rows)
         if files.outlines is not None:
@@ -136,7 +136,7 @@ def _table(page: LabelImage, picture: Picture, names: Sequence[str]) -> Columns:
 
 
 def _numbered(tables: Iterator[Columns]) -> Iterator[Columns]:
-    """With a first column that numbers the images of the file, from 0."""
+    """The tables with a first column that numbers the images of the file from 0."""
     for index, table in enumerate(tables):
         yield {"image": np.full(len(table["object"]), index), **table}
 

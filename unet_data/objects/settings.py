@@ -11,14 +11,14 @@ from unet_spec import DataSpec, InputError, NetworkConfig
 
 Method = Literal["distance", "probability", "predicted"]
 BORDER = "border"
-"""The name of a class that is drawn between objects; its pixels are of no object of their own."""
+"""The name of a class for the border between objects; its pixels form no objects."""
 
 
 @dataclass(frozen=True)
 class ObjectSettings:
     """Settings that separate objects, given probabilities: for `objects_of` and `unet predict --output objects`.
 
-    A pixel is foreground where 1 − p(background) ≥ `foreground`, and core where the probability of all object classes
+    A pixel is foreground if 1 − p(background) ≥ `foreground`, and core if the probability of all object classes
     together (without a border class) ≥ `core`. The core is split at its necks, then grows into the foreground.
 
     Attributes:
@@ -40,7 +40,7 @@ class ObjectSettings:
             as pixels. Empty: all equal.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value is out of range.
 
     Example:
         >>> from unet_data import ObjectSettings
@@ -96,10 +96,10 @@ class ObjectSettings:
 
     @classmethod
     def parsed(cls, texts: Sequence[str], base: ObjectSettings) -> ObjectSettings:
-        """`base` with changes such as "neck=0.8" or "spacing=5,1,1"; "none" for None.
+        """`base` with changes such as "neck=0.8" or "spacing=5,1,1"; "none" stands for None.
 
         Raises:
-            InputError: no such setting, or no such value.
+            InputError: unknown setting or value.
         """
         values = base.to_dict()
         for text in texts:
@@ -113,18 +113,18 @@ class ObjectSettings:
         return cls.from_dict(values, "object settings")
 
     def described(self) -> str:
-        """In one line."""
+        """The settings in one line."""
         values = {k: v for k, v in self.to_dict().items() if v not in (None, [], 0) and k != "distance"}
         shown = {k: v for k, v in values.items() if (k, v) != ("minimum_size", 1)}
         return ", ".join(f"{k} {v}" for k, v in shown.items())
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it; without `distance` where there is none, so that older versions read it."""
+        """The settings for JSON; without `distance` if it is None, so that older versions can read them."""
         values = asdict(self) | {"spacing": list(self.spacing)}
         return {k: v for k, v in values.items() if k != "distance" or v is not None}
 
     def steps(self, dims: int) -> tuple[int, ...]:
-        """The spacing along each of `dims` axes. Raises InputError: it has another number of axes."""
+        """The spacing along each of `dims` axes. Raises InputError if it has another number of axes."""
         if self.spacing and len(self.spacing) != dims:
             raise InputError(f"object setting spacing is {self.spacing}; the images have {dims} axes")
         return self.spacing or (1,) * dims
@@ -144,7 +144,7 @@ def _number(text: str) -> Any:
         try:
             return float(text)
         except ValueError:
-            return text  # refused by its setting
+            return text  # the setting refuses it
 
 
 def is_for_objects(data: DataSpec, config: NetworkConfig) -> bool:
@@ -155,11 +155,12 @@ def is_for_objects(data: DataSpec, config: NetworkConfig) -> bool:
 
 
 def settings_for(data: DataSpec, config: NetworkConfig, asked: ObjectSettings | None = None) -> ObjectSettings:
-    """How objects are made of a network's probabilities: as asked for, as stored with it, or the defaults for its
-    classes, of which one may be called "border".
+    """The object settings for a network: the requested ones, those stored with it, or the defaults for its classes.
+
+    A class named "border" is used as the border class.
 
     Raises:
-        InputError: the network's classes overlap, or the settings are damaged or do not fit it.
+        InputError: the network's classes overlap, or the settings are damaged or do not suit it.
     """
     if data.overlapping:
         raise InputError("the network's classes overlap, so a pixel may belong to several objects; use --output labels")

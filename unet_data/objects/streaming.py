@@ -1,7 +1,7 @@
-"""The objects of an image of any size, block by block.
+"""Labels the objects of an image of any size, block by block.
 
-The labels of each block are kept in a file, so that a run that was killed goes on. What joining them needs, some
-hundred bytes for each part of an object, is in memory.
+The labels of each block are stored in a file, so that a killed run can be continued. The data for joining blocks, about
+a hundred bytes for each part of an object, are in memory.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from jaxtyping import Int64, UInt32
 
 BYTES_PER_PIXEL = 120
-"""Of a window, while its parts are computed, and one more for each class. Measured: 47 to 64 in images, 84 in volumes,
-116 where every second pixel is a peak."""
+"""Memory for a window while its parts are computed, without one byte for each class. Measured: 47 to 64 for images, 84
+for volumes, 116 if every second pixel is a peak."""
 DEFAULT_BUDGET = 2**29
 LARGEST, SMALLEST = 2048, 16
-"""Pixels per axis of a block."""
+"""Maximum and minimum pixels per axis of a block."""
 _SLAB = {2: 256, 3: 32}
-"""Pixels per axis of a block above which all blocks of one row (2-D) or layer (3-D) fit into the memory together, so
-that labels are read in the order of a file without reading blocks twice."""
+"""By number of dimensions: larger blocks, in pixels per axis, are used only if all blocks of one row (2-D) or layer
+(3-D) fit into memory together, so that labels are read in file order without reading blocks twice."""
 DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises for a file that is missing or damaged."""
+"""Exceptions of NumPy for a file that is missing or damaged."""
 
 
 def plan_blocks(image: tuple[int, ...], settings: ObjectSettings, classes: int, budget: int) -> Blocks:
     """The largest blocks that can be computed within `budget` bytes.
 
     Raises:
-        InputError: the smallest cannot.
+        InputError: the smallest block needs more.
     """
     halo, each = settings.halo(len(image)), BYTES_PER_PIXEL + classes
     side = max(SMALLEST, min(LARGEST, max(image)))
@@ -66,14 +66,14 @@ def plan_blocks(image: tuple[int, ...], settings: ObjectSettings, classes: int, 
 
 @dataclass
 class LabelImage:
-    """The labels of an image as an array that is read by windows.
+    """The labels of an image, as an array that is read by windows.
 
     Attributes:
-        blocks: how the image is divided.
+        blocks: the division of the image into blocks.
         folder: folder of the blocks' files.
-        objects: the joined parts.
-        offsets: where the parts of each block begin.
-        budget: bytes of blocks that are kept in memory.
+        objects: the joined objects.
+        offsets: index of the first part of each block.
+        budget: maximum bytes of blocks in the cache.
     """
 
     blocks: Blocks
@@ -117,7 +117,7 @@ class LabelImage:
         return self._cache[number]
 
     def window(self, start: tuple[int, ...], stop: tuple[int, ...], step: int = 1) -> np.ndarray:
-        """Every `step`-th pixel from `start` (a multiple of `step`) to before `stop`, per axis."""
+        """Every `step`-th pixel in the half-open range from `start` (a multiple of `step`) to `stop`, per axis."""
         stop = tuple(min(b, n) for b, n in zip(stop, self.shape, strict=True))
         result = np.empty(tuple(-(-(b - a) // step) for a, b in zip(start, stop, strict=True)), self.dtype)
         ranges = [range(a // s, -(-b // s)) for a, b, s in zip(start, stop, self.blocks.side, strict=True)]
@@ -150,14 +150,13 @@ def label_image(
     """Labels the objects of an image of any size.
 
     Args:
-        read: windows of its probabilities, 0..255.
+        read: reads windows of the probabilities, 0..255.
         image: pixels per axis.
-        classes: values of a pixel.
-        settings: how objects are made.
-        folder: folder of the blocks' files, which must belong to these probabilities and settings; those that exist are
-            used.
-        budget: bytes that a block may take.
-        done: called after each block with its number and that of all blocks.
+        classes: number of values of a pixel.
+        settings: settings of the object separation.
+        folder: folder of the blocks' files. Existing files are used; they must be of these probabilities and settings.
+        budget: maximum bytes for a block.
+        done: called after each block with its number and the number of blocks.
 
     Raises:
         InputError: the memory or the disk is too small.
@@ -194,7 +193,7 @@ def _save(folder: Path, number: int, labels: np.ndarray, parts: Parts) -> None:
 
 
 def _load(folder: Path, number: int) -> Parts | None:
-    """The parts of a block; None where it has no file, or a damaged one."""
+    """The parts of a block from its file; None if the file is missing or damaged."""
     try:
         with _path(folder, number).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             a = {name: stored[name] for name in stored.files}

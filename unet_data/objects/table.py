@@ -1,7 +1,7 @@
-"""Measurements of objects, one row an object: counts, sums and extremes over its pixels, gathered block by block.
+"""Measurements of objects, one row per object: counts, sums and extremes over its pixels, computed block by block.
 
-Sums of whole numbers are exact, so the rows do not depend on the blocks; intensities of float images are summed in
-float64 and agree to some 1e-12.
+Sums of integers are exact, so the rows do not depend on the blocks. Intensities of float images are summed in float64
+and agree to about 1e-12.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ def measure_objects(
     """Measures the objects of an image.
 
     Args:
-        labels: (*spatial), 0 for background, 1 … count.
-        image: (*spatial, C), whose intensities are measured; None: no intensities.
+        labels: (*spatial), 0 for background, objects 1 … count.
+        image: (*spatial, C), for intensities; None for no intensities.
         count: number of objects.
-        spans: windows that cover the image, read one after the other. None: bands of rows.
+        spans: windows that cover the image, in reading order. Default: bands of rows.
 
     Returns:
         Columns of `count` values:
-        object: its number. area: pixels (voxels in 3-D). y, x (and z): the middle, pixel centres at whole numbers.
-        y_min, y_max, …: the bounding box, half-open. mean_0, min_0, max_0, …: intensity of each channel, as stored.
-        diameter: diameter of the circle or ball of that area. major, minor: axes of the ellipse with the same second
-            moments
-        (2-D; in 3-D major, middle and minor), eccentricity and orientation (2-D; radians from the y axis).
-        perimeter: by counting crossings along rows and columns (Crofton, 2 directions; 2-D).
+        object: object number. area: pixels (voxels in 3-D). y, x (and z): centroid, with pixel centres at integers.
+        y_min, y_max, …: the bounding box, half-open. mean_0, min_0, max_0, …: stored intensities of each channel.
+        diameter: diameter of the circle or ball of the same area. major, minor: axes of the ellipse with the same
+            second moments (in 3-D major, middle and minor). eccentricity and orientation of that ellipse (2-D; radians
+            from the y axis).
+        perimeter: from the number of crossings along rows and columns (Crofton, 2 directions; 2-D).
 
     Example:
         >>> from unet_data import measure_objects
@@ -67,7 +67,7 @@ def measure_objects(
         if not len(at[0]):
             continue
         own = window[at].astype(np.int64) - 1
-        # An object of this window by its rank in it, so that the work does not grow with the number of all objects.
+        # Objects are indexed by their rank in the window, so that the work does not grow with the number of objects.
         here, rank = np.unique(own, return_inverse=True)
         n = len(here)
         place = [p + s.start for p, s in zip(at, span, strict=True)]
@@ -98,20 +98,20 @@ def measure_objects(
 
 
 def _sum(rank: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
-    """Of whole numbers, exactly."""
+    """Exact sums of integers by rank."""
     result = np.zeros(n, np.int64)
     np.add.at(result, rank, values.astype(np.int64))
     return result
 
 
 def _extreme(which: np.ufunc, rank: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
-    """The least or greatest value of each rank; each has one."""
+    """The minimum or maximum value of each rank; each rank has a value."""
     order = np.argsort(rank, kind="stable")
     return which.reduceat(values[order], np.searchsorted(rank[order], np.arange(n)))
 
 
 def _crossings(labels: Windowed, span: Slices) -> np.ndarray:
-    """Of each pixel, how many of its edges lead to another number; beyond the image is none."""
+    """For each pixel, the number of its edge neighbours with another number; beyond the image, the number is 0."""
     reach = [(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(span, labels.shape, strict=True)]
     missing = [(a - s.start + 1, s.stop + 1 - b) for s, (a, b) in zip(span, reach, strict=True)]
     around = np.pad(np.asarray(labels[tuple(slice(a, b) for a, b in reach)]), missing)
@@ -121,13 +121,13 @@ def _crossings(labels: Windowed, span: Slices) -> np.ndarray:
 
 
 def _shape(area: np.ndarray, sums: np.ndarray, seconds: np.ndarray) -> Columns:
-    """From the central second moments of the pixels' centres, as scikit-image has it."""
+    """Shape columns from the central second moments of the pixels' centres, as in scikit-image."""
     dims, count = len(sums), len(area)
     diameter = 2 * np.sqrt(area / np.pi) if dims == 2 else 2 * np.cbrt(3 * area / (4 * np.pi))
     covariance = np.zeros((count, dims, dims))
     for i in range(dims):
         for j in range(i, dims):
-            # In whole numbers first: a difference of two large sums.
+            # Integers, because this is a difference of two large sums.
             central = [
                 (int(n) * int(s) - int(a) * int(b)) / (int(n) * int(n))
                 for n, s, a, b in zip(area, seconds[i, j], sums[i], sums[j], strict=True)
@@ -146,14 +146,15 @@ def _shape(area: np.ndarray, sums: np.ndarray, seconds: np.ndarray) -> Columns:
 
 
 def with_units(columns: Columns, size: Sequence[float], unit: str) -> Columns:
-    """The same with columns in physical units.
+    """The columns, and additional ones in physical units.
 
     Args:
+        columns: result of `measure_objects`.
         size: size of a pixel along each axis.
-        unit: such as "micrometer" or "mm"; centimetres become micrometres; of another form, or
-            unknown, it is "unit" in the columns' names.
+        unit: unit such as "micrometer" or "mm". Centimetres are converted to micrometres. A unit that is not a word is
+            called "unit" in the columns' names.
     """
-    if unit == "cm":  # as a TIFF has it
+    if unit == "cm":  # the unit of a TIFF's resolution
         size, unit = [10000 * step for step in size], "um"
     unit = symbol(unit).replace("µ", "u")
     unit = unit if re.fullmatch(r"\w+", unit) else "unit"
@@ -167,7 +168,7 @@ def with_units(columns: Columns, size: Sequence[float], unit: str) -> Columns:
 
 
 def check_table(path: Path, overwrite: bool) -> None:
-    """Raises InputError if `path` cannot become a table."""
+    """Raises InputError if a table cannot be written to `path`."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot write {path}: a table is .csv or .parquet")
     if path.exists() and not overwrite:
@@ -177,7 +178,7 @@ def check_table(path: Path, overwrite: bool) -> None:
 
 
 def write_table(path: Path, pages: Iterable[Columns]) -> None:
-    """Writes tables of the same columns, one after the other. Raises InputError: the disk is full."""
+    """Writes tables with the same columns, one after the other. Raises InputError if the disk is full."""
     write = _write_parquet if path.suffix.lower() == ".parquet" else _write_csv
     with write_errors_as_input_error(path), replacing(path) as temporary, write_errors_as_input_error(path):
         write(temporary, pages)

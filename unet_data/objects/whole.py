@@ -1,4 +1,4 @@
-"""The objects of probabilities in memory."""
+"""Labels the objects of probabilities in memory."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def objects_of(
 
     Args:
         probabilities: (*spatial) of class 1, or (*spatial, K) of all classes, where class 0 is the background; floats
-            in 0..1, or uint8 in 0..255. Where `settings.distance` is K, the predicted distance follows, likewise.
-        settings: how objects are made. None: the defaults.
+            in 0..1, or uint8 in 0..255. If `settings.distance` is K, the predicted distance follows in the same units.
+        settings: settings of the object separation. Default: `ObjectSettings()`.
         dims: 2 for images, 3 for volumes.
 
     Returns:
         Labels (*spatial), 0 for background, 1 … n in the order of the objects' first pixels; and each object's class.
 
     Raises:
-        InputError: other axes, or values that are no probabilities.
+        InputError: axes are wrong, or values are not probabilities.
 
     Example:
         >>> from unet_data import ObjectSettings, objects_of

@@ -1,8 +1,8 @@
-"""The architectures: one file each, with its figure, its config, the builder of its graph, and what `Family` asks for.
+"""The architectures. Each file has a figure, a config, the builder of the graph, and a `Family` for the registry.
 
-Besides the U-Net, these are one of each of the article's six families of improvements to it, the FCN that it compares
-it with, and the networks of other projects whose weights load here. Widths and channels are configurable; the presets
-are the reference implementations' networks. A new file enters itself: `unet_spec.registry` finds it.
+Besides the U-Net, there is one network from each of the article's six families of improvements, the FCN with which the
+article compares it, and networks of other projects whose weights can be loaded. Widths and channels are configurable;
+the presets are the networks of the reference implementations. `unet_spec.registry` finds a new file automatically.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ..network import ARCHITECTURES, NetworkConfig
 
 
 def __getattr__(name: str) -> type[NetworkConfig]:
-    """The config class of this name, from whichever file."""
+    """The config class of this name, from any file."""
     for config in ARCHITECTURES.values():
         if config.__name__ == name:
             return config

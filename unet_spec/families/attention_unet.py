@@ -1,12 +1,12 @@
-"""Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as MONAI 1.5 has it (monai.networks.nets.AttentionUnet).
+"""Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as in MONAI 1.5 (monai.networks.nets.AttentionUnet).
 
     encoder.0 ────────── skip ─▶ gate ─▶ decoder.1 ─▶ head      gate: skip · σ(psi(ReLU(w_g · g + w_x · skip)))
       └ stride 2 ▶ encoder.1 ──▶ gate ─▶ decoder.0 ┘ up = g     all three 1x1 convolutions with batch norm
                      └ stride 2 ▶ encoder.2 ───────┘ up = g
 
-Departures of that implementation from the paper: the gating signal is the upsampled map, so both have one size and the
-gate is not resampled; strided convolutions instead of pooling; 3x3 transposed convolutions with batch norm and ReLU;
-the decoder merges [gated skip, upsampled] by one convolution, an instance norm without scale and shift and a PReLU.
+That implementation differs from the paper: the gating signal is the upsampled map, which has the size of the skip, so
+that the gate is not resampled; strided convolutions replace pooling; 3x3 transposed convolutions have batch norm and
+ReLU; the decoder merges [gated skip, upsampled] by a convolution, an instance norm without scale and shift, and PReLU.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .builder import Builder
 class AttentionUNetConfig(NetworkConfig, architecture="attention-unet"):
     """Attention U-Net.
 
-    Padding is "same" only: the gate multiplies the skip by a map of its own size, and the instance norms see the whole
-    image, so that valid convolutions would not make tiles exact.
+    Padding is always "same": the gate multiplies the skip by a map of the same size, and the instance norms depend on
+    the whole image, so that valid convolutions would not make tiles exact.
 
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
-        widths: feature maps per level, from the finest to the bottleneck. Gates have half as many inside.
+        widths: feature maps per level, from the finest to the bottleneck. Inside a gate there are half as many.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
     """

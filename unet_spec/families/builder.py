@@ -1,4 +1,4 @@
-"""Writes graphs down: appends nodes, and knows the channels of every map so far."""
+"""Builds graphs: appends nodes, and records the channels of every map."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Builder:
     def conv(
         self, name: str, x: str, out: int, kernel: int | Sizes = 3, stride: int | Sizes = 1, bias: bool = True
     ) -> str:
-        """Padded by (kernel − 1) / 2 zeros a side, unless all are valid."""
+        """A convolution, padded by (kernel − 1) / 2 zeros per side unless the builder is `valid`."""
         window = self.sizes(kernel)
         pads = tuple(0 if self.valid else (k - 1) // 2 for k in window)
         return self.add(name, Conv(self.channels[x], out, window, self.sizes(stride), pads, bias), x)
 
     def up_conv(self, name: str, x: str, out: int, kernel: int = 2, cut: tuple[int, int] = (0, 0)) -> str:
-        """A transposed convolution, stride 2, with `cut` pixels cut from the low and the high end."""
+        """A transposed convolution with stride 2; `cut` pixels are removed at the low and the high end."""
         window, strides = (kernel,) * self.dims, (2,) * self.dims
         if cut == (0, 0):
             return self.add(name, ConvTranspose(self.channels[x], out, window, strides), x)
@@ -68,8 +68,8 @@ class Builder:
         return self.add(name, BatchNorm(self.channels[x], eps, momentum), x)
 
     def norm(self, kind: str, name: str, x: str, eps: float = 1e-5, momentum: float = 0.1, groups: int = 8) -> str:
-        """The norm of a kind: "batch", "group", "instance" or "plain" (an instance norm without scale and shift); with
-        "none" there is no such node, and x is returned."""
+        """A norm: "batch", "group", "instance" or "plain" (an instance norm without scale and shift). With "none", no
+        node is added and x is returned."""
         channels = self.channels[x]
         match kind:
             case "batch":
@@ -96,7 +96,7 @@ class Builder:
         return self.add(name, Upsample(scale, align_corners), x)
 
     def crop(self, name: str, x: str, margin: int) -> str:
-        """Cuts `margin` pixels from every side; with 0 there is no such node, and x is returned."""
+        """Crops `margin` pixels from every side. With 0, no node is added and x is returned."""
         return self.add(name, Crop((margin,) * self.dims), x) if margin else x
 
     def concat(self, name: str, *inputs: str) -> str:

@@ -4,18 +4,17 @@
            ├▶ scales.1 ─▶ members.1 ─┼▶ mean ─▶ head ─▶ logits
            └▶ scales.2 ─▶ members.2 ─┘
 
-    scales   weight · x + bias per channel: from the ensemble's normalisation of images to the member's own
-    members  n networks of one config, each with weights of its own
-    mean     log((1 / n) Σ softmax(logits)), or, of one logit and of overlapping classes,
-             logit((1 / n) Σ sigmoid(logits))
-    head     weight · x + bias per channel, by default 1 and 0: the ensemble's temperature
+    scales   weight · x + bias per channel: converts the ensemble's normalisation of images to the member's
+    members  n networks of the same config, with different weights
+    mean     log((1 / n) Σ softmax(logits)); for one logit and for overlapping classes, logit((1 / n) Σ sigmoid(logits))
+    head     weight · x + bias per channel, by default 1 and 0, for the ensemble's temperature
 
-The softmax (or sigmoid) of the output is the mean of the members' probabilities. `unet ensemble` writes one from
-checkpoints, such as the folds of a cross-validation. It costs n times a member's work, and a member's memory, since one
-member runs after the other.
+The softmax (or sigmoid) of the output is the mean of the members' probabilities. `unet ensemble` makes an ensemble from
+checkpoints, such as the folds of a cross-validation. It needs n times a member's operations but only a member's memory,
+since the members run one after the other.
 
-Departures from the paper: the loss is that of the mean probability where an ensemble is trained as a whole; members
-that were trained one by one, as the paper has it, are joined by `unet ensemble`.
+Difference from the paper: if an ensemble is trained as a whole, the loss is that of the mean probability. The paper
+trains members separately; `unet ensemble` joins such members.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ MOST_MEMBERS = 64
 class EnsembleConfig(NetworkConfig, architecture="ensemble"):
     """An ensemble of networks of one config.
 
-    `replace` takes the member's fields too: `replace(widths=(8, 16))` is an ensemble of narrower members.
+    `replace` also accepts the member's fields: `replace(widths=(8, 16))` is an ensemble of narrower members.
 
     Attributes:
         in_channels, out_channels, spatial_dims: the member's.
         members: number of networks.
-        member: the config of each.
-        overlapping: whether a pixel may have several classes, so that sigmoids are averaged and not softmaxes.
+        member: the config of each member.
+        overlapping: whether a pixel may have several classes, so that sigmoids are averaged instead of softmaxes.
 
     Example:
         >>> from unet_spec import preset
@@ -62,7 +61,7 @@ class EnsembleConfig(NetworkConfig, architecture="ensemble"):
 
     @classmethod
     def of(cls, member: NetworkConfig, members: int, overlapping: bool = False) -> Self:
-        """The ensemble of so many networks of this config. Raises InputError."""
+        """The ensemble of `members` networks of a config. Raises InputError."""
         return cls(member.in_channels, member.out_channels, member.spatial_dims, members, member, overlapping)
 
     def validate(self) -> None:
@@ -116,7 +115,7 @@ def build(config: EnsembleConfig) -> Graph:
 
 
 def _member(b: Builder, config: EnsembleConfig, number: int) -> str:
-    """Adds the graph of one member, its names below "members.<number>."; returns its output's name."""
+    """Adds the graph of one member, with names that begin with "members.<number>.". Returns its output's name."""
     graph, prefix = config.member.graph, f"members.{number}."
     image = b.add(f"scales.{number}", ScaleShift(config.in_channels), "input")
     names = {graph.input.name: image}

@@ -1,16 +1,15 @@
-"""FCN-8s (Long, Shelhamer and Darrell 2015, arXiv 1411.4038): VGG-16 made convolutional; skips that are added.
+"""FCN-8s (Long, Shelhamer and Darrell 2015, arXiv 1411.4038): a fully convolutional VGG-16 with additive skips.
 
     stages.0 ─▶ stages.1 ─▶ stages.2 ──────────▶ stages.3 ──────▶ stages.4 ─▶ fc6 ─▶ fc7 ─▶ score_fr
                                └ score_pool3 ─┐     └ score_pool4 ─┐                          │
     logits ◀─ cut ◀─ upscore8 ◀───────────────+ ◀─ upscore_pool4 ◀─+ ◀──────── upscore2 ◀─────┘
 
-What U-Net concatenates, FCN adds: class scores, not features. The first convolution is padded by 100 so that even a
-small image leaves something for fc6 (7x7, no padding); pooling counts windows that overhang the map; all that is too
-much is cut: 5 from the scores of pool4, 9 from those of pool3, 31 from the end result. Any image size fits.
+FCN adds class scores where the U-Net concatenates features. The first convolution is padded by 100 so that even a small
+image is large enough for fc6 (7x7, no padding), and pooling windows may overhang the map. The excess is cropped: 5 from
+the scores of pool4, 9 from those of pool3, 31 from the result. Any image size fits.
 
-Follows the authors' Caffe model (and pytorch-fcn, whose layer names these are): the interpolating transposed
-convolutions are fixed; whether they are trained is `learn_upsampling`. All stages are trained at once here, in the
-paper one by one.
+It follows the authors' Caffe model and has the layer names of pytorch-fcn. The interpolating transposed convolutions
+are fixed unless `learn_upsampling` is set. Here all stages are trained together; in the paper, one after the other.
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ CONVOLUTIONS = (2, 2, 3, 3, 3)
 """3x3 convolutions of the five stages of VGG-16 (Simonyan and Zisserman 2015, configuration D)."""
 FIRST_PADDING = 100
 UPSCORE = {"upscore2": (4, 2), "upscore_pool4": (4, 2), "upscore8": (16, 8)}
-"""Windows and strides of the transposed convolutions."""
+"""Kernel sizes and strides of the transposed convolutions."""
 OFFSETS = {"score_pool4": 5, "score_pool3": 9, "upscore8": 31}
-"""Where the cuts begin."""
+"""Offsets of the crops."""
 
 
 @dataclass(frozen=True)
 class FCN8sConfig(NetworkConfig, architecture="fcn-8s"):
     """FCN-8s, for images.
 
-    The padding of 100 is part of the network: its offsets, 5, 9 and 31, follow from it.
+    The padding of 100 is part of the network: the offsets 5, 9 and 31 depend on it.
 
     Attributes:
         in_channels, out_channels: as in every network.
         widths: feature maps of the five stages.
         hidden: feature maps of fc6 and fc7.
         dropout: rate after fc6 and fc7.
-        learn_upsampling: whether the transposed convolutions, which start as interpolation, are trained.
+        learn_upsampling: whether the transposed convolutions, which are initialised as interpolation, are trained.
     """
 
     spatial_dims: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride]

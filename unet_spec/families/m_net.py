@@ -1,15 +1,14 @@
-"""M-Net (Fu et al. 2018, arXiv 1801.00926): a U-Net fed at every scale, with an output at every scale.
+"""M-Net (Fu et al. 2018, arXiv 1801.00926): a U-Net with an input and an output at every scale.
 
     image ─────────────▶ encoder.0 ──── skip ────▶ decoder.3 ─▶ heads.3 ─┐
       └ average ▶ conv ─▶ [·, pool] encoder.1 ─▶ decoder.2 ┘ up ▶ heads.2 ┤ mean ─▶ logits
           └ average ▶ conv ─▶ [·, pool] ... ─────▶ ...     ┘ up ▶ ...     ┘
                                                           heads: nearest-neighbour upsampling, 1x1 convolution
 
-blocks: twice 3x3 convolution with bias, ReLU. Joined as [image's, pooled] on the way down, [upsampled, skip] on the way
-up.
+blocks: twice 3x3 convolution with bias, ReLU. The encoder concatenates [image, pooled], the decoder [upsampled, skip].
 
-Follows the authors' Keras code. It averages the side outputs behind their sigmoids; ours are logits, so we average
-logits. The polar transform that the paper puts before the network is no part of it.
+It follows the authors' Keras code, which averages the auxiliary outputs after their sigmoids; here logits are averaged.
+The paper's polar transform of the image is not part of the network.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from .builder import Builder
 class MNetConfig(NetworkConfig, architecture="m-net"):
     """M-Net.
 
-    Padding is "same" only: without it, from the third level on, the averaged image and the pooled map that it is joined
-    with would lie half a pixel apart. Tiles are exact all the same.
+    Padding is always "same": without it, from the third level on, the averaged image and the pooled map that are
+    concatenated would be half a pixel apart. Tiles are exact nevertheless.
 
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
-        widths: feature maps per level, from the finest to the bottleneck, which no image is fed to.
+        widths: feature maps per level, from the finest to the bottleneck, which has no image input.
     """
 
     in_channels: int = 3

@@ -4,9 +4,10 @@
       └▶ encoder.1 ─── skip ─▶ decoder.0 ┘                    residual units, several of them and a shortcut added
            └▶ encoder.2 (stride 1) ┘                        decoder.j: a transposed convolution of [skip, below], norm,
                                                               activation; with residual units, one more of these
-Its peculiarities, kept: the first convolution is strided, so no skip has the image's size; the shortcut of a strided
-unit is a convolution with the unit's kernel, otherwise a 1x1 convolution or nothing; nothing follows the sum; what
-leaves the last transposed convolution (or the unit after it) are the logits.
+
+As in MONAI: the first convolution is strided, so that no skip has the image's size; the shortcut of a strided unit is a
+convolution with the unit's kernel, otherwise a 1x1 convolution or the identity; no activation follows the sum; the last
+transposed convolution (or the unit after it) gives the logits.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class MonaiUNetConfig(NetworkConfig, architecture="monai-unet"):
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, from the finest to the bottleneck.
-        strides: by what each level but the bottleneck shrinks its input.
-        kernel, up_kernel: windows of the convolutions and of the transposed ones; odd.
-        units: convolutions in a residual unit; 0: no residual units.
+        strides: downsampling factor of each level except the bottleneck.
+        kernel, up_kernel: kernel sizes of the convolutions and of the transposed ones; odd.
+        units: convolutions in a residual unit; 0 for no residual units.
         norm: "instance" (no scale and shift, MONAI's default), "affine" (an instance norm with both) or "batch".
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
-        activation: "prelu" (one slope a layer) or "relu".
-        bias: whether the convolutions have one.
+        activation: "prelu" (one slope per layer) or "relu".
+        bias: whether the convolutions have a bias.
     """
 
     in_channels: int = 1
@@ -69,14 +70,14 @@ class MonaiUNetConfig(NetworkConfig, architecture="monai-unet"):
 
 
 def up_cut(kernel: int, stride: int) -> tuple[int, int]:
-    """Pixels that MONAI's padding, (kernel − 1) / 2, and output padding, stride − 1, cut from a transposed
-    convolution's output at the low and at the high end."""
+    """Pixels that MONAI's padding, (kernel − 1) / 2, and output padding, stride − 1, remove at the low and the high end
+    of a transposed convolution's output."""
     pad = (kernel - 1) // 2
     return pad, pad - (stride - 1)
 
 
 def build(config: MonaiUNetConfig) -> Graph:
-    # Without this, the first strided convolution would take an odd size, and the output would be one larger.
+    # Without this, the first strided convolution would accept an odd size, and the output would be one pixel larger.
     b = Builder(config.in_channels, config.spatial_dims, multiple=math.prod(config.strides))
 
     def norm_act(name: str, x: str) -> str:

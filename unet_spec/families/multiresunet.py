@@ -3,12 +3,12 @@
     encoder.0 ── paths.0 (4 steps) ──▶ decoder.3 ─▶ head       encoder, decoder: MultiRes blocks
       └ pool ▶ encoder.1 ── paths.1 (3) ─▶ ... ┘ up            paths: residual 3x3 convolutions on the skips
 
-A MultiRes block: three 3x3 convolutions in a row, whose outputs are joined (as of 3x3, 5x5 and 7x7 windows), plus a 1x1
-convolution of the block's input. Of W = α · U channels, α = 1.67, they have W/6, W/3 and W/2.
+A MultiRes block has three consecutive 3x3 convolutions, whose outputs are concatenated (with receptive fields of 3x3,
+5x5 and 7x7), plus a 1x1 convolution of the block's input. Of W = α · U channels, α = 1.67, they have W/6, W/3 and W/2.
 
-Follows the authors' Keras code: convolutions without bias, each with a batch norm without scale; full batch norms after
-joining and after adding; the head is normalised too (we leave out its sigmoid: the output are logits). The paper does
-not mention these norms. Batch norm as Keras has it: eps 1e-3, momentum 0.99.
+It follows the authors' Keras code: convolutions without bias, each with a batch norm without scale; full batch norms
+after the concatenation and after the sum; also the head is normalised. Its sigmoid is left out: the outputs are logits.
+The paper does not mention these norms. Batch norms have Keras' values: eps 1e-3, momentum 0.99.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class MultiResUNetConfig(NetworkConfig, architecture="multiresunet"):
         in_channels, out_channels, spatial_dims: as in every network.
         widths: U per level, from the finest to the bottleneck; a block has `block_widths(U, alpha)` channels.
         alpha: W / U.
-        padding: "same" (the reference: one zero per side of 3x3 convolutions) or "valid": no padding; what is joined or
-            added is cut to the size of the smallest, and the output is smaller than the image.
+        padding: "same" (the reference: one zero per side of 3x3 convolutions) or "valid": no padding. Maps are cropped
+            to the smallest before they are concatenated or added, and the output is smaller than the image.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
     """
@@ -50,7 +50,7 @@ class MultiResUNetConfig(NetworkConfig, architecture="multiresunet"):
         require_widths(self.widths)
         require_norm(self.norm_eps, self.norm_momentum)
         least = min(self.widths)
-        require(block_widths(least, self.alpha)[0] >= 1, "alpha", self.alpha, f"above 6 / {least}, the least width")
+        require(block_widths(least, self.alpha)[0] >= 1, "alpha", self.alpha, f"above 6 / {least}, the smallest width")
 
     def build(self) -> Graph:
         return build(self)
@@ -65,7 +65,7 @@ def block_widths(width: int, alpha: float) -> tuple[int, int, int]:
 def build(config: MultiResUNetConfig) -> Graph:
     valid = config.padding == "valid"
     b = Builder(config.in_channels, config.spatial_dims, valid=valid)
-    unit = int(valid)  # what a 3x3 convolution takes from every side
+    unit = int(valid)  # pixels that a 3x3 convolution removes per side
 
     def conv(name: str, x: str, out: int, kernel: int = 3, act: bool = True) -> str:
         """Convolution `name`, norm without scale and, unless it is a shortcut, ReLU."""
@@ -94,7 +94,7 @@ def build(config: MultiResUNetConfig) -> Graph:
             x = norm(f"{name}.{i}.norm", x)
         return x
 
-    # At level i, a map has n / 2^i − 2 · lost pixels per axis for an image of n.
+    # At level i, for an image of n pixels per axis, a map has n / 2^i − 2 · lost pixels.
     x, lost, skips = "input", Fraction(0), []
     last = len(config.widths) - 1
     for i, width in enumerate(config.widths):

@@ -1,19 +1,19 @@
-"""Probabilistic U-Net (Kohl et al. 2018, arXiv 1806.05034): as many plausible segmentations as one draws.
+"""Probabilistic U-Net (Kohl et al. 2018, arXiv 1806.05034): samples any number of plausible segmentations.
 
     image ─▶ unet ──────── features ─────────▶ [features, z] ─▶ fcomb ─▶ logits
       └────▶ prior ─▶ N(mean, std) ─▶ z = mean + std · noise ┘
-    image, segmentation ─▶ posterior ─▶ N(mean, std)         in training only, where z is drawn from it
+    image, segmentation ─▶ posterior ─▶ N(mean, std)         only in training, where z is sampled from it
 
     prior, posterior: an encoder, the mean over the map, a 1x1 convolution to [mean, log std]
     fcomb: 1x1 convolutions; z is repeated at every pixel
 
-The noise is an input of the network; where it is not given it is zero, and the output is that of the prior's mean.
-Drawing again needs fcomb only: one image with noise for S samples gives S segmentations, and the rest is computed once.
+The noise is an input of the network. By default it is zero, and the output is that of the prior's mean. One image with
+noise for S samples gives S segmentations; only fcomb is computed S times.
 
-Follows the PyTorch implementation that most use (stefanknegt): average pooling, three convolutions a scale, bilinear
+It follows the most used PyTorch implementation (stefanknegt): average pooling, three convolutions per scale, bilinear
 interpolation with aligned corners, the segmentation as one channel of labels. The authors' TensorFlow code has one-hot
-segmentations and five levels; where a label is no class (a pixel to be ignored), their posterior sees none, ours −1.
-The loss is the ELBO (the paper, equation 4).
+segmentations and five levels; there, an ignored pixel has no class in the posterior's input, here it is −1. The loss is
+the ELBO (equation 4 of the paper).
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ NOISE, SEGMENTATION = "noise", "segmentation"
 class ProbabilisticUNetConfig(NetworkConfig, architecture="probabilistic-unet"):
     """Probabilistic U-Net.
 
-    Padding is "same" only: prior and posterior average over the whole image, so that valid convolutions would not make
-    tiles exact, and the posterior needs the segmentation at the image's size.
+    Padding is always "same": prior and posterior average over the whole image, so that valid convolutions would not
+    make tiles exact, and the posterior needs a segmentation of the image's size.
 
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
-        widths: feature maps per level, of the U-Net, the prior and the posterior.
-        convolutions: convolutions of 3x3, per block.
+        widths: feature maps per level of the U-Net, the prior and the posterior.
+        convolutions: number of 3x3 convolutions per block.
         latent: dimensions of the latent space.
-        fcomb: 1x1 convolutions that combine features and sample, the last one included.
+        fcomb: number of 1x1 convolutions that combine features and sample, including the last one.
         beta: weight of the KL term in the loss.
     """
 

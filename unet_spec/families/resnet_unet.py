@@ -1,4 +1,4 @@
-"""A U-Net whose encoder is a ResNet (He et al. 2016, arXiv 1512.03385), as segmentation_models.pytorch has it.
+"""A U-Net whose encoder is a ResNet (He et al. 2016, arXiv 1512.03385), as in segmentation_models.pytorch.
 
     image ─▶ stem 7x7/2 ─────── skip ───────────────────────────▶ decoder.3 ─▶ decoder.4 ─▶ head 3x3
                └ pool 3/2 ▶ layers.0 ── skip ────────▶ decoder.2 ──┘ up          ┘ up, no skip
@@ -9,7 +9,7 @@
     layers: residual blocks, "basic" (two 3x3 convolutions) or "bottleneck" (1x1, 3x3, 1x1, four times as wide)
     decoder: twice the size (nearest neighbour), [upsampled, skip], twice 3x3 convolution, batch norm, ReLU
 
-The pooling's zero padding is a Pad of its own: behind a ReLU, a zero is never larger than what is there.
+The pooling's padding is a separate Pad with zeros: after a ReLU, no value is below zero.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from .builder import Builder
 
 @dataclass(frozen=True)
 class ResNetUNetConfig(NetworkConfig, architecture="resnet-unet"):
-    """A U-Net on a ResNet, for images whose sizes are multiples of 32.
+    """A U-Net with a ResNet encoder, for images whose sizes are multiples of 32.
 
     Attributes:
         in_channels, out_channels: as in every network.
         block: "basic" (ResNet-18 and 34) or "bottleneck" (50, 101, 152).
         depths: blocks in each of the four layers.
-        width: feature maps of the stem; the layers' blocks have 1, 2, 4 and 8 times as many inside.
+        width: feature maps of the stem; the blocks of the four layers have 1, 2, 4 and 8 times as many inside.
         decoder: feature maps of the five decoder blocks.
-        norm_eps, norm_momentum: of the batch norms (momentum in PyTorch's convention).
+        norm_eps, norm_momentum: constants of the batch norms (momentum in PyTorch's convention).
     """
 
     spatial_dims: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -55,7 +55,7 @@ class ResNetUNetConfig(NetworkConfig, architecture="resnet-unet"):
 
     @property
     def skip_widths(self) -> tuple[int, ...]:
-        """Feature maps of the stem and of each layer: what the decoder can take."""
+        """Feature maps of the stem and of each layer, the possible skips."""
         expansion = 4 if self.block == "bottleneck" else 1
         return (self.width, *(self.width * 2**i * expansion for i in range(4)))
 
@@ -64,7 +64,7 @@ class ResNetUNetConfig(NetworkConfig, architecture="resnet-unet"):
 
 
 def block_convs(kind: str, inner: int, stride: int) -> tuple[tuple[int, int, int], ...]:
-    """(feature maps, kernel, stride) of each convolution in a block whose inner width is `inner`."""
+    """(feature maps, kernel, stride) of each convolution in a block with inner width `inner`."""
     if kind == "basic":
         return (inner, 3, stride), (inner, 3, 1)
     return (inner, 1, 1), (inner, 3, stride), (4 * inner, 1, 1)

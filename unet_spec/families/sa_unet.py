@@ -4,8 +4,8 @@
       └ pool ▶ encoder.1 ─ skip ─▶ decoder.1 ┘ up              ReLU; between the two convolutions of the bottleneck:
                  └ ... bottleneck ▶ ... ─────┘ up              x · σ(7x7 convolution of [mean, max] over channels)
 
-Follows the authors' Keras code, [upsampled, skip], transposed 3x3 convolutions with the last row and column cut, eps
-1e-3 and momentum 0.99; we leave out the sigmoid at the end. The paper's figure shows the attention between encoder and
+It follows the authors' Keras code: [upsampled, skip], transposed 3x3 convolutions with the last row and column cropped,
+eps 1e-3 and momentum 0.99. The final sigmoid is left out. The paper's figure shows the attention between encoder and
 decoder.
 """
 
@@ -23,13 +23,13 @@ from .builder import Builder
 class SAUNetConfig(NetworkConfig, architecture="sa-unet"):
     """SA-UNet.
 
-    Padding is "same" only: the transposed 3x3 convolutions mix zeros in at the borders, and so does the attention's 7x7
-    convolution, whose map must have the size of what it multiplies. Tiles are exact all the same.
+    Padding is always "same": the transposed 3x3 convolutions use zeros at the borders, and so does the attention's 7x7
+    convolution, whose output must have the size of the map that it multiplies. Tiles are exact nevertheless.
 
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, from the finest to the bottleneck.
-        keep: share of the pixels that DropBlock keeps in training; 1: all.
+        keep: share of the pixels that DropBlock keeps in training; 1 for all.
         block: pixels per axis of the squares that it zeroes.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
@@ -97,5 +97,5 @@ FAMILY = Family(
         "sa-unet": SAUNetConfig(widths=(3, 4, 6), keep=1.0),
         "sa-unet-3d": SAUNetConfig(widths=(2, 3), spatial_dims=3, keep=1.0),
     },
-    test_size=8,  # larger than a square of DropBlock at the deepest level
+    test_size=8,  # larger than DropBlock's square at the deepest level
 )

@@ -1,17 +1,17 @@
-"""The staged U-Net: every stage has a kernel, a stride and a depth of its own, on every axis.
+"""The staged U-Net: kernel and stride (per axis) and depth can be set for each stage.
 
     stem ▶ encoder.0 ─────────── skip ─────────▶ decoder.1 ─▶ (last) ─▶ head
              └ shrink ▶ encoder.1 ─── skip ──▶ decoder.0 ─▶ side.0 ┘ up
                           └ shrink ▶ encoder.2 ┘ up
 
     stage: several blocks, each a convolution, norm, activation; or a residual block, that is
-           activation(conv · norm · activation · conv · norm + shortcut), the shortcut a 1x1 convolution where need be
+           activation(conv · norm · activation · conv · norm + shortcut), with a 1x1 convolution as shortcut if needed
     shrink: the stride of the stage's first block, or max-pooling before it
     up: a non-overlapping transposed convolution (kernel = stride), or nearest neighbours and a 2x2 convolution
 
-This one network is nnU-Net's PlainConvUNet and ResidualEncoderUNet (Isensee et al. 2021, arXiv 1904.08128, and 2024,
-arXiv 2404.09556), MONAI's DynUNet and BasicUNet, mateuszbuda's brain-segmentation U-Net and the widespread Keras U-Net;
-`unet_spec.sources` reads their weights. The sides are the heads of deep supervision, which serve training only.
+This network includes nnU-Net's PlainConvUNet and ResidualEncoderUNet (Isensee et al. 2021, arXiv 1904.08128, and 2024,
+arXiv 2404.09556), MONAI's DynUNet and BasicUNet, mateuszbuda's brain-segmentation U-Net and the common Keras U-Net;
+`unet_spec.sources` reads their weights. The sides are auxiliary heads for deep supervision, used only in training.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from .builder import Builder, Sizes
 
 @dataclass(frozen=True)
 class StagedUNetConfig(NetworkConfig, architecture="staged-unet"):
-    """A U-Net by stages. What is left empty has the usual value.
+    """A U-Net with settings per stage. Empty settings have the usual values.
 
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per stage, from the finest to the bottleneck.
-        kernels: the convolutions' windows per stage and axis, odd; empty: 3 everywhere.
-        strides: by what each stage shrinks its input, per axis; ones for the first. Empty: 2 from the second on.
+        kernels: kernel sizes of the convolutions per stage and axis, odd; empty: 3 everywhere.
+        strides: downsampling factor of each stage per axis; ones for the first. Empty: 2 from the second on.
         depths: blocks per stage; empty: 2.
-        decoder_kernels: as `kernels`, of the decoder, deepest first; empty: those of the skips' stages.
+        decoder_kernels: as `kernels`, for the decoder, deepest first; empty: those of the skips' stages.
         decoder_depths: convolutions per stage of the decoder, deepest first; empty: 2.
         decoder_widths: feature maps per stage of the decoder, deepest first; empty: those of the skips.
-        up_widths: feature maps that come up, before they meet the skip, deepest first; empty: as many as the skip has.
-        residual: "none"; or residual blocks in the encoder, with a shortcut that shrinks by "pool" (the average of each
-            window, then a 1x1 convolution where the widths differ) or by "stride" (a strided 1x1 convolution).
-        stem: whether one convolution, norm and activation come before the first stage.
+        up_widths: feature maps of the upsampled maps, deepest first; empty: as many as the skips have.
+        residual: "none"; or residual blocks in the encoder, with a shortcut that is downsampled by "pool" (average
+            pooling, then a 1x1 convolution if the widths differ) or by "stride" (a strided 1x1 convolution).
+        stem: whether a convolution, norm and activation come before the first stage.
         downsampling: "stride" (of the stage's first convolution) or "max" (pooling before it).
-        upsampling: "transposed" (windows as large as the stride) or "nearest" (then 2x2 convolution and activation).
-        first: which comes first where both are joined, "up" or "skip".
+        upsampling: "transposed" (kernel = stride) or "nearest" (then 2x2 convolution and activation).
+        first: which map comes first in the concatenation, "up" or "skip".
         conv_bias, up_bias: whether the convolutions and the transposed convolutions have a bias. Heads always have one.
         norm: "none", "batch" or "instance" (with scale and shift), after each convolution of a block.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
         activation: "relu" or "leaky_relu".
         slope: slope of leaky_relu below zero.
-        sides: how many stages of the decoder before the last one have a head, too.
-        last_width: feature maps of one more 3x3 convolution and activation before the head; 0: there is none.
+        sides: number of stages of the decoder, before the last one, that have an auxiliary head.
+        last_width: feature maps of a further 3x3 convolution and activation before the head; 0 for none.
     """
 
     in_channels: int = 1
@@ -114,8 +114,8 @@ class StagedUNetConfig(NetworkConfig, architecture="staged-unet"):
 
 @dataclass(frozen=True)
 class Stages:
-    """A config with nothing left empty; see StagedUNetConfig for the names. `inputs`: channels into each stage of the
-    encoder; `side_stages`: the stages of the decoder that have a head of their own."""
+    """A config with all defaults filled in; see StagedUNetConfig for the names. `inputs` are the input channels of each
+    stage of the encoder, `side_stages` the stages of the decoder with an auxiliary head."""
 
     kernels: tuple[Sizes, ...]
     strides: tuple[Sizes, ...]
@@ -129,7 +129,7 @@ class Stages:
 
 
 def stages_of(config: StagedUNetConfig) -> Stages:
-    """What both twins and the graph are built from."""
+    """The complete settings from which both twins and the graph are built."""
     count, dims, skips = len(config.widths), config.spatial_dims, tuple(reversed(config.widths[:-1]))
     kernels = config.kernels or ((3,) * dims,) * count
     return Stages(
@@ -251,7 +251,7 @@ FAMILY = Family(
             stem=True,
             norm="batch",
         ),
-        # Of two channels: the 1x1 kernel of one would only be a scale, which the norm after it divides out.
+        # Two input channels: for one, the 1x1 shortcut would only be a scale, which its norm cancels.
         "dynunet-residual": StagedUNetConfig(
             in_channels=2, widths=(3, 4, 5), residual="stride", conv_bias=False, up_bias=False, slope=0.05, sides=1
         ),

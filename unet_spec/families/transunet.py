@@ -1,4 +1,4 @@
-"""TransUNet (Chen et al. 2021, arXiv 2102.04306), R50-ViT-B/16: a ResNet, a transformer on its map, a decoder with
+"""TransUNet (Chen et al. 2021, arXiv 2102.04306), R50-ViT-B/16: a ResNet, a transformer on its output, a decoder with
 skips.
 
     image ─▶ root 7x7/2 ── skip ───────────────────────────────────────▶ decoder.2 ─▶ decoder.3 ─▶ head
@@ -8,13 +8,12 @@ skips.
 
     stages: bottlenecks of weight-standardised convolutions with group norm (3, 4 and 9 of them)
     layers: x + attention(norm(x)), then x + mlp(norm(x)); every pixel of the 1/16 map is a token
-    decoder: twice the size (bilinear, aligned corners), joined with the skip, twice 3x3 convolution, batch norm, ReLU
+    decoder: twice the size (bilinear, aligned corners), [·, skip], twice 3x3 convolution, batch norm, ReLU
 
-Follows the authors' code. Its peculiarities, kept: the pooling after the root has no padding, so the map is one pixel
-short, and one row and column of zeros completes it where it is a skip; the norms of projected shortcuts have a group
-for each channel. Added: at another size than `grid`, the position vectors are interpolated at run time (the authors do
-that once, on loading). A grey image is one channel here, not three copies of it. The paper's figure has no norms in the
-decoder.
+It follows the authors' code: the pooling after the root has no padding, so that the map is one pixel too small, and a
+row and a column of zeros are added to it for the skip; the norms of projected shortcuts have one group per channel.
+Differences: for another size than `grid`, the position vectors are interpolated at run time (by the authors once, on
+loading). A grey image is one channel, not three copies. The paper's figure has no norms in the decoder.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ STRIDE = 16
 class TransUNetConfig(NetworkConfig, architecture="transunet"):
     """TransUNet, for images whose sizes are multiples of 16.
 
-    Padding is "same" only: every token depends on the whole image, so that valid convolutions would not make tiles
+    Padding is always "same": every token depends on the whole image, so that valid convolutions would not make tiles
     exact.
 
     Attributes:
@@ -56,12 +55,12 @@ class TransUNetConfig(NetworkConfig, architecture="transunet"):
         units: bottlenecks in each of the three stages.
         groups: groups of the group norms; must divide the width.
         hidden: features of a token.
-        layers, heads, mlp: of the transformer; its layers, heads of attention, features inside of the MLP.
-        grid: tokens per axis that the position vectors are for: image size / 16.
+        layers, heads, mlp: layers of the transformer, its attention heads, and the hidden features of its MLP.
+        grid: tokens per axis for which there are position vectors: image size / 16.
         more: feature maps between transformer and decoder.
         decoder: feature maps of the four decoder blocks; the first three have skips.
         dropout: rate after the position vectors and in the MLP.
-        norm_eps, norm_momentum: of the decoder's batch norms (momentum in PyTorch's convention).
+        norm_eps, norm_momentum: constants of the decoder's batch norms (momentum in PyTorch's convention).
     """
 
     spatial_dims: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -97,7 +96,7 @@ class TransUNetConfig(NetworkConfig, architecture="transunet"):
 
 
 GROUP_EPS, PROJECTION_EPS, LAYER_EPS = 1e-6, 1e-5, 1e-6
-"""Added to the variance by the group norms, by those of projected shortcuts, by the layer norms."""
+"""Constants added to the variance in group norms, in those of projected shortcuts, and in layer norms."""
 
 
 def build(config: TransUNetConfig) -> Graph:
@@ -171,7 +170,7 @@ def build(config: TransUNetConfig) -> Graph:
 _TEST = TransUNetConfig(
     width=4, groups=2, units=(1, 2, 1), hidden=8, layers=2, heads=2, mlp=12, grid=(2, 3), more=6, decoder=(5, 4, 3, 3)
 )
-"""On the tests' images of 2x3 tokens it has as many position vectors as tokens; with a grid of (3, 2), it has not."""
+"""For the tests' images of 2x3 tokens, its position vectors are used directly; with a grid of (3, 2), interpolated."""
 
 FAMILY = Family(
     TransUNetConfig,

@@ -5,9 +5,10 @@
                  └ pool ▶ ...             ┘ up
                            encoder.n ────┘ up          (the bottleneck)
 
-blocks: twice 3x3 convolution, norm, activation; joined as [skip, upsampled]. With valid convolutions, the skip is
-cropped to the size of the upsampled map (the paper), or that is padded to the skip's. With `distance_head`, a second
-1x1 convolution predicts the distance to the border of the object; the output is [logits, distance].
+blocks: twice 3x3 convolution, norm, activation; concatenated as [skip, upsampled]. With valid convolutions, either the
+skip is cropped to the size of the upsampled map (the paper), or the upsampled map is padded to the size of the skip.
+With `distance_head`, a second 1x1 convolution predicts the distance to the border of the object; the output is [logits,
+distance].
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class UNetConfig(NetworkConfig, architecture="unet"):
         return build(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it; without `distance_head` where there is none, so that older versions read it."""
+        """The config for JSON; without `distance_head` if it is False, so that older versions can read it."""
         return {k: v for k, v in super().to_dict().items() if k != "distance_head" or v}
 
 
@@ -107,9 +108,9 @@ assert set(get_args(ActivationName)) == set(ACTIVATIONS)
 def block_widths(config: UNetConfig) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
     """Channels (in, middle, out) of every encoder block, finest first, and decoder block, deepest first.
 
-    With transposed upsampling, the up-convolution narrows to the skip's width and the block keeps it. Interpolation
-    keeps the channels, so the block before it hands up the width of the level above: this is why the bottleneck of a
-    bilinear U-Net is half as wide.
+    With transposed upsampling, the up-convolution reduces the channels to the skip's, and the block does not change
+    them. Interpolation cannot reduce channels, so the block before it outputs the width of the level above. Therefore
+    the bottleneck of a bilinear U-Net is half as wide.
     """
     widths, levels = config.widths, len(config.widths)
     bilinear = config.upsampling == "bilinear"
@@ -133,9 +134,9 @@ def build(config: UNetConfig) -> Graph:
             x = b.add(f"{name}.act{i}", Activation(config.activation), x)
         return b.add(f"{name}.dropout", Dropout(dropout), x) if dropout else x
 
-    # At level i, a map has n / 2^i − 2 · lost pixels per axis for an image of n.
+    # At level i, for an image of n pixels per axis, a map has n / 2^i − 2 · lost pixels.
     x, lost, skips = "input", Fraction(0), []
-    by_block = 2 if b.valid else 0  # pixels that the two convolutions take from every side
+    by_block = 2 if b.valid else 0  # pixels that the two convolutions remove per side
     for i, widths in enumerate(encoder):
         if i:
             skips.append((x, lost))
@@ -149,7 +150,7 @@ def build(config: UNetConfig) -> Graph:
         else:
             x = b.upsample(f"{name}.up", x, align_corners=config.align_corners)
         lost *= 2
-        margin = int(lost - lost_before)  # what the skip has more, on each side
+        margin = int(lost - lost_before)  # additional pixels of the skip per side
         if config.merge == "crop":
             skip = b.crop(f"{name}.crop", skip, margin)
         elif margin:
@@ -166,9 +167,9 @@ PRESETS: dict[str, UNetConfig] = {
     "paper": UNetConfig(dropout=0.5),
     # The article's network: valid, batch norm after biased convolutions, upsampled map padded to the skip's size.
     "article": UNetConfig(merge="pad", norm="batch", out_channels=1),
-    # Its bilinear branch, which does not run as printed, done right.
+    # The article's bilinear branch, corrected: it does not run as printed.
     "article-bilinear": UNetConfig(merge="pad", norm="batch", out_channels=1, upsampling="bilinear"),
-    # What most PyTorch users have: same padding, batch norm, no bias before it.
+    # As in most PyTorch implementations: same padding, batch norm, no bias before it.
     "same": UNetConfig(padding="same", merge="pad", norm="batch", conv_bias=False),
     "same-bilinear": UNetConfig(padding="same", merge="pad", norm="batch", conv_bias=False, upsampling="bilinear"),
 }

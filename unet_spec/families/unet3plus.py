@@ -1,4 +1,4 @@
-"""UNet 3+ (Huang et al. 2020, arXiv 2004.08790): every decoder node sees every scale.
+"""UNet 3+ (Huang et al. 2020, arXiv 2004.08790): every decoder node uses the maps of every scale.
 
     E0 ─▶ E1 ─▶ E2 ─▶ E3             Ei = block(pool(E(i−1))): twice 3x3 convolution with bias, batch norm, ReLU
      ║     ║     ║     ║ ╲
@@ -8,16 +8,16 @@
      └ head
                                      Di = unit([b(E0) … b(Ei), b(D(i+1)) … b(D4)])
 
-    b     the map brought to Di's size, by max-pooling or linear interpolation, then 3x3 convolution with bias to
+    b     the map resized to Di's size, by max-pooling or linear interpolation, then 3x3 convolution with bias to
           `cat_channels` maps, batch norm, ReLU
-    unit  3x3 convolution with bias, batch norm, ReLU; as many maps as there are branches times `cat_channels`
+    unit  3x3 convolution with bias, batch norm, ReLU; number of branches times `cat_channels` maps
     head  3x3 convolution
 
-The branches are joined by level, the finest first. With deep supervision, D4 … D0 each have a head, whose logits are
-interpolated to the image's size; the network's are those of D0, training averages the loss over all.
+The branches are concatenated by level, the finest first. With deep supervision, D4 … D0 each have a head, whose logits
+are interpolated to the image's size. The output is that of D0; training averages the loss over all heads.
 
-Departures from the paper: the loss is the trainer's, where the paper adds focal, MS-SSIM and IoU loss. The
-classification-guided module, optional there, is left out: it needs a second loss, on labels of whole images.
+Differences from the paper: the loss is the trainer's, not the sum of focal, MS-SSIM and IoU loss. The optional
+classification-guided module is left out, since it needs a second loss, on labels of whole images.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from .builder import Builder
 class UNet3PlusConfig(NetworkConfig, architecture="unet3+"):
     """UNet 3+.
 
-    Padding is "same" only: without it, the maps that a node joins would come from as many depths with as many margins.
+    Padding is always "same": without it, the maps that a node concatenates would have different margins.
 
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps of the encoder per level, from the finest to the bottleneck.
-        cat_channels: feature maps of each branch; a decoder node has this many times the number of levels.
-        deep_supervision: a head for the bottleneck and every decoder node, not only for the finest.
-        align_corners: align corners of the interpolation. Only False, the usual one in implementations, can be tiled
+        cat_channels: feature maps of each branch; a decoder node has this number times the number of levels.
+        deep_supervision: whether the bottleneck and every decoder node have a head, not only the finest node.
+        align_corners: alignment of the interpolation. Only False, which is usual in implementations, can be tiled
             exactly.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
@@ -74,7 +74,7 @@ def build(config: UNet3PlusConfig) -> Graph:
         return b.relu(f"{name}.act{k}", b.batch_norm(f"{name}.norm{k}", x, config.norm_eps, config.norm_momentum))
 
     def resize(name: str, x: str, steps: int) -> str:
-        """2^steps times the size; a negative number shrinks."""
+        """Resizes a map by 2^steps; negative steps shrink it."""
         if steps < 0:
             return b.max_pool(name, x, 2**-steps)
         return b.upsample(name, x, 2**steps, config.align_corners) if steps else x
@@ -87,7 +87,7 @@ def build(config: UNet3PlusConfig) -> Graph:
         maps.append(x)
     for i, level in enumerate(
         reversed(range(last))
-    ):  # the levels from `level` down are decoded, the finer ones encoded
+    ):  # maps[level + 1:] are those of the decoder, the others of the encoder
         name = f"decoder.{i}"
         branches = [
             unit(f"{name}.branches.{j}", resize(f"{name}.branches.{j}.resize", x, j - level), config.cat_channels)

@@ -1,14 +1,14 @@
-"""UNet++ (Zhou et al. 2018, arXiv 1807.10165): skips that are networks themselves.
+"""UNet++ (Zhou et al. 2018, arXiv 1807.10165): skips with nested convolution blocks.
 
 X00 ─▶ X01 ─▶ X02 ─▶ X03 ─▶ X04 ─▶ head        Xi0 = block(pool(X(i−1, 0)))
   ↘   ↗  ↘   ↗  ↘   ↗  ↘   ↗                   Xij = block([X(i, 0) … X(i, j−1), up(X(i+1, j−1))])
   X10 ─▶ X11 ─▶ X12 ─▶ X13                     block: twice 3x3 convolution with bias, batch norm, ReLU
     ↘   ↗  ↘   ↗  ↘   ↗
-    X20 ─▶ X21 ─▶ X22          With deep supervision, each of X01 … X04 has a head of its own. The logits are
-      ↘   ↗  ↘   ↗             those of the last; training averages the loss over all (the paper, section 3.2).
+    X20 ─▶ X21 ─▶ X22          With deep supervision, each of X01 … X04 has a head. The output is that of the
+      ↘   ↗  ↘   ↗             last one; training averages the loss over all (section 3.2 of the paper).
       X30 ─▶ X31
-        ↘   ↗                  The map that comes up is interpolated (aligned corners), as in the implementation
-        X40                    that most use; the paper's own has transposed convolutions there.
+        ↘   ↗                  Maps are upsampled by interpolation (aligned corners), as in the most used
+        X40                    implementation; the paper's has transposed convolutions.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Tensor = TypeVar("Tensor")
 class UNetPPConfig(NetworkConfig, architecture="unet++"):
     """UNet++.
 
-    Padding is "same" only: without it, the maps that a node joins would come from as many depths with as many margins,
-    and the heads of deep supervision would each see another part of the image.
+    Padding is always "same": without it, the maps that a node concatenates would have different margins, and the heads
+    of deep supervision would cover different parts of the image.
 
     Attributes:
         in_channels, out_channels, spatial_dims: as in every network.
         widths: feature maps per level, from the finest to the coarsest.
-        deep_supervision: a head for every column, not only for the last.
-        align_corners: align corners of the interpolation. True is the reference; only False can be tiled exactly.
+        deep_supervision: whether every column has a head, not only the last.
+        align_corners: alignment of the interpolation. True is the reference; only False can be tiled exactly.
         norm_eps: added to the variance.
         norm_momentum: share of the new batch in the running statistics (PyTorch's convention).
     """
@@ -59,8 +59,7 @@ class UNetPPConfig(NetworkConfig, architecture="unet++"):
         return build(self)
 
     def pruned(self, level: int) -> UNetPPConfig:
-        """The network L^level of the paper's figure 2: what the head of column `level` depends on. Raises
-        InputError."""
+        """The network L^level of the paper's figure 2, with the head of column `level`. Raises InputError."""
         if not self.deep_supervision or not 1 <= level < len(self.widths):
             raise InputError(
                 f"cannot prune to level {level}: pruning needs deep_supervision and a level in 1 … "
@@ -69,8 +68,7 @@ class UNetPPConfig(NetworkConfig, architecture="unet++"):
         return dataclasses.replace(self, widths=self.widths[: level + 1], deep_supervision=False)
 
     def pruned_tensors(self, tensors: Mapping[str, Tensor], level: int) -> dict[str, Tensor]:
-        """The tensors of `pruned(level)` out of those of this network, by name: only the head has another one there.
-        Raises InputError."""
+        """The tensors of `pruned(level)`, from those of this network; only the head's names differ."""
         names = self.pruned(level).graph.params
         return {name: tensors[name.replace("head.", f"heads.{level - 1}.")] for name in names}
 

@@ -1,4 +1,4 @@
-"""The operations, each defined once. See `base.Op` for what that takes."""
+"""The operations. Each is defined once, as a subclass of `base.Op`."""
 
 from .arithmetic import Add, Average, Concat, Multiply
 from .attention import Attention, Linear, PositionEmbedding

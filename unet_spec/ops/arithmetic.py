@@ -14,7 +14,7 @@ from .base import Op, SizeError
 
 @dataclass(frozen=True)
 class Elementwise(Op):
-    """The base of these: all maps have one size and as many channels, or one channel for all."""
+    """Base class: all maps have the same size, and each has either the same number of channels or one."""
 
     def channels(self, *inputs: int) -> int:
         if len(set(inputs) - {1}) > 1:
@@ -40,7 +40,7 @@ class Add(Elementwise):
 
 @dataclass(frozen=True)
 class Multiply(Elementwise):
-    """The product of its inputs, value by value. A gate of one channel weighs all channels alike."""
+    """The product of its inputs, value by value. A gate of one channel applies to all channels."""
 
     kind: ClassVar[str] = "multiply"
 

@@ -65,10 +65,10 @@ class Attention(Op):
 
 @dataclass(frozen=True)
 class PositionEmbedding(Op):
-    """Adds a trained vector to each pixel.
+    """Adds a trained vector to each pixel, one for each position of a `grid`.
 
-    There is one for each place of a `grid`; for a map of another size they are interpolated linearly with aligned
-    corners. Weight shape: (1, places, features), places in reading order.
+    For a map of another size, the vectors are interpolated linearly with aligned corners. Weight shape: (1, positions,
+    features), positions in row-major order.
     """
 
     kind: ClassVar[str] = "position_embedding"

@@ -1,4 +1,4 @@
-"""The base of all operations: what each must answer. README.md beside this file explains the design."""
+"""The base class of all operations, and its interface. README.md beside this file explains the design."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 Value = TypeVar("Value")
 Interval = tuple[int, int]
-"""First position along one axis, and one past the last. It may reach outside of the axis, into the padding."""
+"""Half-open range of positions along one axis: (first, last + 1). It may extend beyond the axis, into the padding."""
 
 
 class SizeError(ValueError):
@@ -25,7 +25,7 @@ class Param:
         shape: in PyTorch's axis order.
         role: "parameter" (trained), "fixed" (a weight that is not trained) or "buffer" (running statistics).
         std, constant: initial values: the standard deviation of a zero-mean normal, or one constant.
-        start: "bilinear" where the initial values are the kernel of an interpolation instead.
+        start: "bilinear" if the initial values are those of an interpolation kernel, else "random".
     """
 
     shape: tuple[int, ...]
@@ -37,7 +37,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Op:
-    """The base of all operations: by itself, a layer that changes nothing.
+    """The base class of all operations. It is itself the identity.
 
     A subclass is a frozen dataclass that overrides what differs. Arrays are channels-last, (N, *spatial, C); parameters
     have PyTorch's names and shapes. Sizes and positions are in pixels along one spatial axis, `axis` counts from 0.
@@ -45,18 +45,19 @@ class Op:
     Attributes:
         kind: the operation's name in tables and in the weight map.
         optional_parameters: tensors that the weight map lists for this kind and that a layer may lack, such as a bias.
-        convolution: it multiplies by a trained kernel. Such layers are counted, quantised, and kept in float32 by name.
-        output_axis: output axis of a kernel, the axis of the output channels.
+        convolution: it multiplies by a trained kernel. Such layers are counted; a precision quantises them or, by name,
+            leaves them in float32.
+        output_axis: axis of the output channels in the kernel.
         bounded: an output depends on a limited part of the image; False for a norm or a mean over space.
         rowwise: `unet_spec.tiling.strips` can compute it a few rows at a time.
         zero_padded: positions outside of the map that `input_intervals` names are zeros. Other operations clamp.
         in_place: a runtime fuses it with the operation before it, or overwrites its input.
         view: its output is a part of its input, which some runtimes do not copy.
         float32: it is computed and stored in float32 in every precision.
-        scaling: names of the tensors by which a number is to be multiplied so that the output is multiplied by it;
-            empty where that is not so.
-        homogeneous: the inputs, "all" or the "first", that are to be multiplied by a positive number so that the output
-            is multiplied by it; "none" where that is not so.
+        scaling: names of the tensors to multiply by a number so that the output is multiplied by it; empty if that does
+            not hold.
+        homogeneous: the inputs ("all" or the "first") to multiply by a positive number so that the output is multiplied
+            by it; "none" if that does not hold.
 
     Example:
         >>> from unet_spec.ops import Conv
@@ -86,7 +87,7 @@ class Op:
         return self.bounded
 
     def parameters(self) -> dict[str, Param]:
-        """Name to tensor, in PyTorch's order."""
+        """The operation's tensors by name, in PyTorch's order."""
         return {}
 
     def channels(self, *inputs: int) -> int:
@@ -106,11 +107,11 @@ class Op:
         return 0
 
     def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:
-        """For each input, of the given size, the interval that the interval `output` is computed from; not clipped."""
+        """For each input (of the given size), the interval from which `output` is computed; not clipped."""
         return (output,) * len(sizes)
 
     def leading_outputs(self, axis: int, first: int, first_input: int) -> int:
-        """Outputs before `first` that also come out where the input is given from `first_input` on."""
+        """Number of outputs before `first` that are also computed if the input begins at `first_input`."""
         return 0
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
@@ -150,7 +151,7 @@ class Node:
         return not self.inputs
 
     def select(self, tensors: Mapping[str, Value]) -> dict[str, Value]:
-        """The node's tensors, selected from those of the network, as "weight", "bias", ..."""
+        """The node's tensors, from those of the network, as "weight", "bias", ..."""
         return {key: tensors[f"{self.name}.{key}"] for key in self.op.parameters()}
 
 

@@ -24,7 +24,7 @@ def he_std(fan_in: float) -> float:
 
 
 class Kernel(Op):
-    """What both have in common: a trained kernel, and perhaps a bias."""
+    """Base class of both: a trained kernel and an optional bias."""
 
     optional_parameters = frozenset({"bias"})
     convolution = rowwise = True
@@ -41,7 +41,7 @@ class Kernel(Op):
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """As PyTorch has it."""
+        """Shape of the weight, in PyTorch's axis order."""
         channels = (self.out_channels, self.in_channels)
         return (*(channels[::-1] if self.output_axis else channels), *self.kernel)
 
@@ -103,7 +103,7 @@ class Conv(Kernel):
 class ConvTranspose(Kernel):
     """The transpose of a strided convolution: out[i·stride + t] += weight[t]ᵀ · in[i]; bias added to all.
 
-    Weight shape: (in_channels, out_channels, *kernel), as PyTorch has it. Without padding: the whole map is kept.
+    Weight shape: (in_channels, out_channels, *kernel), as in PyTorch. The output is not cropped.
 
     Example:
         >>> up = ConvTranspose(1024, 512, kernel=(2, 2), stride=(2, 2))

@@ -15,7 +15,7 @@ from .base import Op, Param
 
 @dataclass(frozen=True)
 class ScaleShift(Op):
-    """weight · x + bias, with one weight and one bias for each of `features` channels, which are not trained.
+    """weight · x + bias, with one weight and one bias for each of `features` channels. They are not trained.
 
     Example:
         >>> ScaleShift(1).compute({"weight": np.array([2.0]), "bias": np.array([1.0])}, np.array([[3.0]]))
@@ -39,11 +39,11 @@ class ScaleShift(Op):
 
 @dataclass(frozen=True)
 class MeanProbability(Elementwise):
-    """Logits of the mean of the inputs' probabilities, of n inputs x_i with K channels.
+    """Logits of the mean of the inputs' probabilities, for n inputs x_i with K channels.
 
     "softmax": log((1 / n) Σ_i softmax(x_i)), whose softmax is the mean of the softmaxes. "sigmoid": the logit of
-    (1 / n) Σ_i sigmoid(x_i), each channel by itself. Both are sums of exponentials in logarithms, from which the
-    maximum is taken first, so that they are exact where a probability is too small for a float.
+    (1 / n) Σ_i sigmoid(x_i), each channel by itself. Both are computed by log-sum-exp, so that they are also exact
+    where a probability is too small for a float.
 
     Example:
         >>> x, y = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])

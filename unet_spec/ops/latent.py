@@ -43,7 +43,7 @@ class LatentSample(Op):
 
 @dataclass(frozen=True)
 class ClassNumbers(Op):
-    """A map of labels, with −1 in place of every number that is no class: pixels to ignore."""
+    """Replaces every label that is not a class number by −1, which marks pixels to ignore."""
 
     kind: ClassVar[str] = "class_numbers"
     classes: int
@@ -57,16 +57,16 @@ class ClassNumbers(Op):
 
 
 def noise_input(graph: Iterable[Node]) -> Node | None:
-    """Where noise enters, or None: most networks have no latent variable."""
+    """The node of the noise input, or None for a network without a latent variable."""
     return next((node for node in graph if isinstance(node.op, LatentInput)), None)
 
 
 def check_noise(graph: Iterable[Node], images: int, noise: np.ndarray) -> str:
-    """The name of the input that the noise is for.
+    """Checks the shape of the noise and returns the name of the noise input.
 
     Args:
         graph: graph of a network with a latent variable.
-        images: number of images that the network is given.
+        images: number of images in the batch.
         noise: (images, features), or (samples, features) for a single image.
 
     Raises:
@@ -85,7 +85,7 @@ def check_noise(graph: Iterable[Node], images: int, noise: np.ndarray) -> str:
 
 
 MOST_SAMPLES = 10_000
-"""Each of them is a segmentation: a larger number is a mistake, and its noise may take all memory."""
+"""Maximum number of samples. Each one is a segmentation; a larger number is a mistake and could exhaust memory."""
 
 
 def draw_noise(graph: Iterable[Node], samples: int, *seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Normalisations: y = weight · (x − mean) / sqrt(variance + eps) + bias. They differ in what is averaged."""
+"""Normalisations: y = weight · (x − mean) / sqrt(variance + eps) + bias. They differ in the axes that are averaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _normalize(x: np.ndarray, axes: tuple[int, ...], eps: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Norm(Op):
-    """The base of these: a scale, called weight, and a shift, called bias, for each of `features` channels."""
+    """Base class: a scale, called weight, and a shift, called bias, for each of `features` channels."""
 
     scaling = ("weight", "bias")
     features: int
@@ -31,7 +31,7 @@ class Norm(Op):
 
 @dataclass(frozen=True)
 class BatchNorm(Norm):
-    """Over batch and space (Ioffe and Szegedy 2015); in evaluation, the running statistics.
+    """Normalises over batch and space (Ioffe and Szegedy 2015); in evaluation it uses the running statistics.
 
     running ← (1 − momentum) · running + momentum · batch, where the batch's variance is the unbiased one (divided by
     n − 1), as in PyTorch; the normalisation itself uses the biased one.
@@ -66,7 +66,7 @@ class BatchNorm(Norm):
 
 @dataclass(frozen=True)
 class GroupNorm(Norm):
-    """Over space and over the channels of one group (Wu and He 2018). Consecutive channels form a group."""
+    """Normalises over space and the channels of one group (Wu and He 2018). Consecutive channels form a group."""
 
     kind: ClassVar[str] = "group_norm"
     bounded = False
@@ -85,7 +85,7 @@ class GroupNorm(Norm):
 
 @dataclass(frozen=True)
 class InstanceNorm(Norm):
-    """Over space, each channel of each image by itself (Ulyanov et al. 2016), with scale and shift."""
+    """Normalises each channel of each image over space (Ulyanov et al. 2016), with scale and shift."""
 
     kind: ClassVar[str] = "instance_norm"
     bounded = False
@@ -98,7 +98,7 @@ class InstanceNorm(Norm):
 
 @dataclass(frozen=True)
 class LayerNorm(Norm):
-    """Over the channels, at each position (Ba et al. 2016)."""
+    """Normalises over the channels at each position (Ba et al. 2016)."""
 
     kind: ClassVar[str] = "layer_norm"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .base import Op, SizeError
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has none, and SciPy is not among what the spec needs
+_erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has no erf, and this package does not depend on SciPy
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gelu": lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2)).astype(x.dtype)),
     "silu": lambda x: x * _sigmoid(x),
 }
-"""leaky_relu has slope 0.01, elu alpha 1, gelu is the exact one (erf), silu is x · sigmoid(x)."""
+"""By name. leaky_relu has slope 0.01, elu has alpha 1, gelu is exact (by erf), silu is x · sigmoid(x)."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Further pooling: averages, windows that overlap or overhang, the whole map, the channels; and nearest upsampling."""
+"""More pooling (average, overlapping or overhanging windows, global, over channels), and nearest upsampling."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class AvgPool(MaxPool):
 class WindowMaxPool(Op):
     """The maximum of windows that may overlap. out[i] = max over taps t < window of in[i·stride + t].
 
-    With `ceil`, a last window that overhangs the map counts with its part inside of the map; without, it is left out,
-    and so are the last pixels that no window reaches.
+    With `ceil`, the last window may overhang the map, and its part inside of the map counts. Without `ceil` that window
+    is left out, and so are the last pixels that no other window reaches.
 
     Example:
         >>> [WindowMaxPool(window=2, stride=2, ceil=ceil).output_size(0, 5) for ceil in (False, True)]
@@ -109,7 +109,7 @@ class ChannelMax(ChannelMean):
 
 @dataclass(frozen=True)
 class NearestUpsample(Op):
-    """Each pixel becomes a window of `scale` equal ones per axis."""
+    """Nearest-neighbour upsampling: repeats each pixel `scale` times along each axis."""
 
     kind: ClassVar[str] = "nearest_upsample"
     scale: int

@@ -1,4 +1,4 @@
-"""Operations that change the size of a map, or bring it to the size of another, and own no parameters."""
+"""Operations without parameters that change the size of a map, or match it to the size of another."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ class Upsample(Op):
         if self.align_corners:  # clamped: outside of the map there is nothing to interpolate
             low, high = (min(max(i, 0), n * s - 1) * (n - 1) / max(n * s - 1, 1) for i in (first, last))
             return ((int(low), min(int(high) + 2, n)),)
-        # (2i + 1 − s) / 2s, rounded down for the first output, up for the last. Unclamped on purpose: to reach for a
-        # neighbour outside of the map is what makes an edge of a tile inexact.
+        # (2i + 1 − s) / 2s, rounded down for the first output, up for the last. Not clamped: an output that needs a
+        # neighbour outside of the map is inexact at the edge of a tile, and the interval must show that.
         return (((2 * first + 1 - s) // (2 * s), 1 - (s - 1 - 2 * last) // (2 * s)),)
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
@@ -176,7 +176,7 @@ class CropLike(Op):
         return sizes[1]
 
     def input_intervals(self, axis: int, output: Interval, *sizes: int) -> tuple[Interval, ...]:
-        # Of the second only the size matters; it is used at the same places anyway.
+        # Only the size of the second input matters; the network needs it at these positions anyway.
         return (output[0] + self.offset, output[1] + self.offset), output
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:
@@ -206,7 +206,7 @@ class ExpandLike(Op):
 
 @dataclass(frozen=True)
 class RepeatLike(Op):
-    """Repeats the maps of one image for every sample of the second input, which has as many as there are hypotheses."""
+    """Repeats the maps of one image along the batch axis, once for each sample of the second input."""
 
     kind: ClassVar[str] = "repeat_like"
 

@@ -21,11 +21,11 @@ class StdConv(Conv):
     weight ← (weight − mean) / sqrt(biased variance + eps), over input channels and taps.
     """
 
-    rowwise, scaling = False, ()  # its weight is standardised: a factor has no effect
+    rowwise, scaling = False, ()  # standardisation cancels a factor on the weight
     eps: float = 1e-5
 
     def standardised(self, weight: np.ndarray) -> np.ndarray:
-        """The weights (O, I, *kernel) that are convolved with."""
+        """The standardised weights (O, I, *kernel)."""
         axes = tuple(range(1, weight.ndim))
         centred = weight - weight.mean(axes, keepdims=True)
         return centred / np.sqrt(np.square(centred).mean(axes, keepdims=True) + self.eps)
@@ -42,8 +42,8 @@ class StdConv(Conv):
 class CroppedConvTranspose(ConvTranspose):
     """A transposed convolution whose output loses `low` pixels at the beginning and `high` at the end of each axis.
 
-    With 3x3 windows and stride 2 it doubles the size for (low, high) = (0, 1), Keras' "same", and for (1, 0), PyTorch's
-    padding 1 and output_padding 1.
+    With a 3x3 kernel and stride 2, (low, high) = (0, 1) and (1, 0) double the size. The first is Keras' "same", the
+    second is PyTorch's padding 1 and output_padding 1.
 
     Example:
         >>> CroppedConvTranspose(8, 4, kernel=(3, 3), stride=(2, 2), low=0, high=1).output_size(0, 14)
@@ -71,7 +71,8 @@ class CroppedConvTranspose(ConvTranspose):
 def bilinear_kernel(channels: int, kernel: tuple[int, ...]) -> np.ndarray:
     """The weights of a transposed convolution that interpolates each channel linearly (Long et al. 2015, section 3.3).
 
-    Per axis (1 − |t − c| / f) for taps t, with f = ceil(k / 2) and the centre c = f − 1 for odd k, f − ½ for even k.
+    Along each axis, tap t has the weight 1 − |t − c| / f, with f = ceil(k / 2) and the centre c = f − 1 for odd k,
+    f − ½ for even k.
 
     Returns:
         (channels, channels, *kernel) float64.
@@ -173,10 +174,10 @@ class DropBlock(Op):
     block: int = 7
 
     def gamma(self, size: tuple[int, ...]) -> float:
-        """The probability of a square, for a map of `size` pixels per axis; 0 where it is smaller than a square."""
+        """The probability of a square, for a map of `size` pixels per axis; 0 if the map is smaller than a square."""
         if min(size) < self.block:
             return 0.0
-        places = math.prod([n - self.block + 1 for n in size])  # a list: torch.compile takes no generator here
+        places = math.prod([n - self.block + 1 for n in size])  # a list: torch.compile fails on a generator
         return (1 - self.keep) / self.block ** len(size) * math.prod(size) / places
 
     def compute(self, params: Mapping[str, np.ndarray], *inputs: np.ndarray, training: bool = False) -> np.ndarray:

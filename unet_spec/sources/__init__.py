@@ -1,12 +1,12 @@
-"""Other projects' weights: recognised by their names, read into our networks, and written back tensor for tensor.
+"""Other projects' weights: recognises them by tensor names, reads them into our networks, and writes them back.
 
     name = recognise(tensors, where)
     imported = import_tensors(name, tensors, {}, where)
     Checkpoint(imported.config, imported.tensors).save(folder); imported.origin.save(folder)
     theirs = export_tensors(imported.config, imported.tensors, imported.origin)
 
-Each source is a rename table (`tables/*.toml`, interpreted by `table.py`) and a function that reads the network off the
-tensors' shapes. Files are read elsewhere: here are arrays by name. Everything is bit for bit.
+Each source is a rename table (`tables/*.toml`, interpreted by `table.py`) and a function that infers the network from
+the tensors' shapes. The tensors are arrays by name; files are read elsewhere. All values are preserved bit for bit.
 """
 
 from .origin import Origin

@@ -1,4 +1,4 @@
-"""The widespread Keras U-Net: the network of a file, from its kernels' shapes and, if the file has it, its JSON."""
+"""The common Keras U-Net: infers the network from the kernels' shapes and, if the file has it, its JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LAYERS = ("InputLayer", "Conv2D", "MaxPooling2D", "UpSampling2D", "Concatenate"
 
 
 def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
-    """The network. Raises InputError if the chain of convolutions, or the JSON, is another network's."""
+    """The network. Raises InputError if the convolutions, or the JSON, are those of another network."""
     count = shapes.count("{}.kernel")
-    deepest, extra = divmod(count - 3, 5)  # two convolutions a stage, three a stage of the decoder, one or two behind
+    deepest, extra = divmod(count - 3, 5)  # 2 convolutions per stage, 3 per decoder stage, 1 or 2 at the end
     if deepest < 1 or extra not in (0, 1):
         raise shapes.refuse(f"{count} convolutions; this U-Net has 5 n + 3, or 5 n + 4")
     kernels = [shapes.of(f"{i}.kernel", 4) for i in range(count)]
@@ -36,13 +36,13 @@ def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
 
 
 def constants(config: StagedUNetConfig) -> Constants:
-    """The numbers that the table's rows name."""
+    """The numbers in the table's rows."""
     deepest = len(config.widths) - 1
     return {"up": 2 * deepest + 2, "end": 5 * deepest + 2, "extra": int(config.last_width > 0)}
 
 
 def _first(shapes: Shapes, model: Any) -> Any:
-    """Which comes first in a concatenation, "skip" or "up". Raises InputError if a layer is none of this U-Net's."""
+    """The first map in concatenations, "skip" or "up". Raises InputError if a layer does not belong to this U-Net."""
     if model is None:
         return "skip"
     try:
@@ -57,7 +57,7 @@ def _first(shapes: Shapes, model: Any) -> Any:
 
 
 def _check_layers(shapes: Shapes, layers: Mapping[str, Any]) -> None:
-    """Raises InputError if a layer does not do what ours does."""
+    """Raises InputError if a layer differs from those of our network."""
     convs = [name for name, layer in layers.items() if layer["class_name"] == "Conv2D"]
     for name, layer in layers.items():
         kind, config = layer["class_name"], layer["config"]
@@ -77,13 +77,13 @@ def _check_layers(shapes: Shapes, layers: Mapping[str, Any]) -> None:
 
 
 def _is_up(layers: Mapping[str, Any], concatenate: Mapping[str, Any]) -> list[bool]:
-    """For each input of a concatenation, whether it is the 2x2 convolution behind an upsampling."""
+    """For each input of a concatenation, whether it is the 2x2 convolution after an upsampling."""
     inputs = [layers[name]["config"] for name in _names(concatenate["inbound_nodes"]) if name in layers]
     return [list(config.get("kernel_size", ())) == [2, 2] for config in inputs]
 
 
 def _names(node: Any) -> Iterator[str]:
-    """The layers that a layer's inputs come from: Keras 2 has [name, node, tensor, {}], Keras 3 a `keras_history`."""
+    """The layers of a layer's inputs: Keras 2 has [name, node, tensor, {}], Keras 3 a `keras_history`."""
     if isinstance(node, Mapping):
         if "keras_history" in node:
             yield node["keras_history"][0]

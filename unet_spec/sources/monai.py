@@ -1,5 +1,5 @@
-"""MONAI's U-Nets. Their tensors do not determine slopes and eps, and strides only by a transposed convolution's kernel:
-elsewhere MONAI's defaults stand in, which all but a few networks have."""
+"""MONAI's U-Nets. Their tensors do not determine slopes and eps, and determine strides only if kernel and stride of a
+transposed convolution are equal. Otherwise MONAI's defaults are assumed, which nearly all networks have."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def infer_basic(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig
 
 
 def infer_dynunet(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
-    """DynUNet, plain or residual: leaky ReLU of slope 0.01; the transposed convolutions' kernels are the strides."""
+    """DynUNet, plain or residual: leaky ReLU of slope 0.01; strides are the kernels of the transposed convolutions."""
     blocks = ["input_block"]
     blocks += [f"downsamples.{i}" for i in range(shapes.count("downsamples.{}.conv1.conv.weight"))] + ["bottleneck"]
     stages = len(blocks)
@@ -68,7 +68,7 @@ def infer_dynunet(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConf
 
 
 def dynunet_constants(config: StagedUNetConfig) -> Constants:
-    """The numbers that DynUNet's rows name."""
+    """The numbers in DynUNet's rows."""
     return {"last": len(config.widths) - 1, "sides": config.sides}
 
 
@@ -96,8 +96,8 @@ def _norm(shapes: Shapes, end: str) -> Any:
 
 
 def infer_unet(shapes: Shapes, metadata: Mapping[str, Any]) -> MonaiUNetConfig:
-    """UNet, with residual units or without. Every level is assumed to halve its input, unless a residual unit's
-    shortcut, 1x1 or absent, shows that it does not."""
+    """UNet, with or without residual units. Every level is assumed to halve its input, unless the shortcut of a
+    residual unit is 1x1 or absent, which shows that it does not."""
     units = shapes.count("model.0.conv.unit{}.conv.weight")
     block = "model.0.conv.unit0" if units else "model.0"
     tail = ".conv.unit0.conv.weight" if units else ".conv.weight"
@@ -133,6 +133,6 @@ def _stride(shapes: Shapes, place: str, units: int) -> int:
 
 
 def unet_constants(config: MonaiUNetConfig) -> Constants:
-    """The numbers that UNet's rows name."""
+    """The numbers in UNet's rows."""
     last = len(config.widths) - 1
     return {"last": last, "top": last - 1, "residual": int(config.units > 0)}

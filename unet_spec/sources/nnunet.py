@@ -1,4 +1,4 @@
-"""nnU-Net v2: the network of a state_dict, from its shapes and, as far as they leave it open, from the plans."""
+"""nnU-Net v2: infers the network of a state_dict from its shapes, and the remaining settings from the plans."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ _NONLINS = {"LeakyReLU": "leaky_relu", "ReLU": "relu"}
 
 
 def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
-    """The network. With `metadata["plans"]` (plans.json) and `metadata["configuration"]` ("2d", "3d_fullres", …), the
-    norm's eps and the activation are the plans', and the tensors must agree with the plans; without, nnU-Net's usual
-    ones (1e-5, leaky ReLU of slope 0.01). Raises InputError."""
+    """The network. Raises InputError.
+
+    With `metadata["plans"]` (plans.json) and `metadata["configuration"]` ("2d", "3d_fullres", …), the norm's eps and
+    the activation are those of the plans, and the tensors must agree with the plans. Without them, nnU-Net's usual
+    values are used (1e-5, leaky ReLU of slope 0.01).
+    """
     residual = "encoder.stages.0.blocks.0.conv1.conv.weight" in shapes
     first = "encoder.stages.{}.blocks.0.conv1.conv.weight" if residual else "encoder.stages.{}.0.convs.0.conv.weight"
     stages = shapes.count(first)
@@ -61,14 +64,16 @@ def infer(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig:
 
 
 def constants(config: StagedUNetConfig) -> Constants:
-    """The numbers that the table's rows name."""
+    """The numbers in the table's rows."""
     pooled = tuple(int(max(stride) > 1) for stride in stages_of(config).strides)
     return {"last": len(config.widths) - 1, "skip": pooled}
 
 
 def architecture(plans: Mapping[str, Any], configuration: str, where: str) -> dict[str, Any] | None:
-    """The network's part of plans.json: {"network_class_name", "arch_kwargs"}, inherited from other configurations as
-    nnU-Net does it; None in plans of before version 2.4, which do not have it. Raises InputError."""
+    """The network's part of plans.json, {"network_class_name", "arch_kwargs"}, with inheritance as in nnU-Net.
+
+    None for plans from before version 2.4, which do not have it. Raises InputError.
+    """
     merged: dict[str, Any] = {}
     name: Any = configuration
     seen: set[str] = set()
@@ -84,8 +89,8 @@ def architecture(plans: Mapping[str, Any], configuration: str, where: str) -> di
 
 
 def _kwargs(shapes: Shapes, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The plans' arguments of the network; None if there are no plans, or old ones."""
-    known = metadata if metadata.get("plans") else metadata.get("init_args")  # the checkpoint's own record
+    """The arguments of the network in the plans; None if there are no plans, or old ones."""
+    known = metadata if metadata.get("plans") else metadata.get("init_args")  # those in the checkpoint
     if not isinstance(known, Mapping) or not isinstance(known.get("plans"), Mapping) or not known.get("configuration"):
         return None
     network = architecture(known["plans"], known["configuration"], shapes.where)
@@ -93,7 +98,7 @@ def _kwargs(shapes: Shapes, metadata: Mapping[str, Any]) -> dict[str, Any] | Non
 
 
 def _from_plans(shapes: Shapes, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that only the plans have."""
+    """The settings that only the plans contain."""
     nonlin = str(kwargs.get("nonlin", "LeakyReLU")).rpartition(".")[2]
     if nonlin not in _NONLINS:
         raise shapes.refuse(f"the plans' activation is {nonlin}; only {' and '.join(_NONLINS)} are supported")
@@ -128,7 +133,7 @@ def _check_plans(config: StagedUNetConfig, shapes: Shapes, kwargs: Mapping[str, 
 
 
 def _equal(planned: Any, actual: Any) -> bool:
-    """Equal as sequences; one number in the plans stands for all of them."""
+    """Whether both are equal as sequences; a single number in the plans stands for all entries."""
     if isinstance(actual, tuple):
         if isinstance(planned, int):
             return all(_equal(planned, value) for value in actual)

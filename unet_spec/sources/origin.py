@@ -1,4 +1,4 @@
-"""Content of another project's checkpoint besides the weights, kept so that the file can be written back unchanged."""
+"""Content of another project's checkpoint besides the weights, stored so that the file can be written unchanged."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FILE = "source.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where weights came from: `source.json` beside a checkpoint's config.json.
+    """The origin of weights: `source.json` beside a checkpoint's config.json.
 
     Attributes:
-        source: the table's name, such as "nnunet".
+        source: name of the table, such as "nnunet".
         counters: PyTorch's `num_batches_tracked` of each batch norm, by its name in the source.
-        absent: second names of tensors that the file did not have, though the source usually writes them.
-        extra: whatever else the file said, as JSON has it: `mask_values`, nnU-Net's mirroring axes.
+        absent: copies of tensors, and counters, that the source usually writes but the file did not have.
+        extra: other content of the file, as JSON: `mask_values`, nnU-Net's mirroring axes.
     """
 
     source: str
@@ -43,12 +43,12 @@ class Origin:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Origin | None:
-        """Reads it; None if the folder has none. Raises InputError if it is damaged."""
+        """Reads source.json from a folder; None if it does not exist. Raises InputError if it is damaged."""
         path = Path(folder) / FILE
         if not path.is_file():
             return None
         try:
-            values = read_object(path, finite=False)  # a trainer's log of another project may hold NaN
+            values = read_object(path, finite=False)  # another project's log may contain NaN
             counters = {str(key): int(value) for key, value in values.get("counters", {}).items()}
             return cls(str(values["source"]), counters, tuple(values.get("absent", ())), dict(values.get("extra", {})))
         except InputError:

@@ -1,4 +1,4 @@
-"""Networks that come in one or two shapes only: milesial's, mateuszbuda's, segmentation_models.pytorch's."""
+"""Networks with few variants: milesial's, mateuszbuda's, segmentation_models.pytorch's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .table import Constants
 
 
 def infer_milesial(shapes: Shapes, metadata: Mapping[str, Any]) -> UNetConfig:
-    """The network, transposed or bilinear. Its bilinear bottleneck is as wide as the stage above, and counts double."""
+    """The network, transposed or bilinear. In the bilinear one, `widths` has twice the width of the bottleneck."""
     first = shapes.of("inc.double_conv.0.weight", 4)
     deeper = shapes.count("down{}.maxpool_conv.1.double_conv.0.weight", start=1) - 1
     widths = [first[0], *(shapes.conv(f"down{i}.maxpool_conv.1.double_conv.3.weight")[0] for i in range(1, deeper + 1))]
@@ -24,13 +24,13 @@ def infer_milesial(shapes: Shapes, metadata: Mapping[str, Any]) -> UNetConfig:
         in_channels=first[1],
         out_channels=shapes.conv("outc.conv.weight")[0],
         widths=tuple(widths),
-        conv_bias=shapes.any("", ".double_conv.0.bias"),  # the article's copy of it has them
+        conv_bias=shapes.any("", ".double_conv.0.bias"),  # the article's version has biases
         upsampling="transposed" if transposed else "bilinear",
     )
 
 
 def no_constants(config: object) -> Constants:
-    """For tables whose rows name no number of the network."""
+    """For tables whose rows contain no numbers of the network."""
     return {}
 
 
@@ -50,12 +50,12 @@ def infer_brain(shapes: Shapes, metadata: Mapping[str, Any]) -> StagedUNetConfig
 
 
 def last_stage(config: Any) -> Constants:
-    """The number of the bottleneck's stage."""
+    """The index of the bottleneck's stage."""
     return {"last": len(config.widths) - 1}
 
 
 def infer_smp(shapes: Shapes, metadata: Mapping[str, Any]) -> ResNetUNetConfig:
-    """segmentation_models.pytorch's Unet on a ResNet: its encoder's depths say which."""
+    """segmentation_models.pytorch's Unet with a ResNet, whose variant follows from the encoder's depths."""
     bottleneck = "encoder.layer1.0.conv3.weight" in shapes
     stem = shapes.of("encoder.conv1.weight", 4)
     return ResNetUNetConfig(

@@ -1,4 +1,4 @@
-"""Reading a network off its tensors' names and shapes: the questions that every source asks."""
+"""Queries on names and shapes of tensors, from which every source infers its network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Shape = tuple[int, ...]
 
 
 class Shapes:
-    """The shapes of a checkpoint's tensors. A question about a tensor that it lacks raises an error that names it.
+    """The shapes of a checkpoint's tensors. A query for a missing tensor raises an error that names it.
 
     Attributes:
-        shapes: name to shape, as in the file.
+        shapes: shapes in the file, by name.
         where: the file and its presumed source, for messages.
     """
 
@@ -26,7 +26,7 @@ class Shapes:
         return name in self.shapes
 
     def of(self, name: str, axes: int | None = None) -> Shape:
-        """The shape of a tensor that must exist, with so many axes. Raises InputError."""
+        """The shape of a tensor. Raises InputError if it is missing, or does not have `axes` axes."""
         if name not in self.shapes:
             raise InputError(f"{self.where}: the tensor {name} is missing")
         shape = self.shapes[name]
@@ -42,25 +42,25 @@ class Shapes:
         return shape
 
     def count(self, pattern: str, start: int = 0) -> int:
-        """The first of start, start + 1, … for which no tensor is called `pattern` with it in place of the braces."""
+        """The first of start, start + 1, … for which no tensor has the name pattern.format(n)."""
         return next(n for n in itertools.count(start) if pattern.format(n) not in self.shapes)
 
     def depth(self, pattern: str) -> int:
-        """The count of a pattern that must occur. Raises InputError."""
+        """The count of a pattern. Raises InputError if it does not occur."""
         self.of(pattern.format(0))
         return self.count(pattern)
 
     def any(self, start: str, end: str) -> bool:
-        """Whether any name begins and ends so: true of a variant even where one of its layers is missing."""
+        """Whether any name begins with `start` and ends with `end`, which holds also if some layers are missing."""
         return any(name.startswith(start) and name.endswith(end) for name in self.shapes)
 
     def norm(self, start: str, end: str) -> Literal["batch", "instance", "none"]:
-        """The norm of layers whose names begin and end so: batch norm has statistics, and a norm with a scale only is
-        taken for an instance norm."""
+        """The norm of layers whose names begin with `start` and end with `end`. Batch norm has running statistics; a
+        norm with only a scale is taken for an instance norm."""
         if self.any(start, f"{end}.running_mean"):
             return "batch"
         return "instance" if self.any(start, f"{end}.weight") else "none"
 
     def refuse(self, why: str) -> InputError:
-        """The error to raise for a variant that no network here has."""
+        """The error to raise for a variant that is not supported."""
         return InputError(f"{self.where}: {why}")

@@ -1,14 +1,14 @@
-"""A rename table: another project's names of the tensors of one of our networks. Data, in one TOML file per project.
+"""Rename tables: another project's names for the tensors of one of our networks, in one TOML file per project.
 
     rows = [
       ["encoder.{i}.blocks.{k}.conv", "encoder.stages.{i}.0.convs.{k}.conv", "…all_modules.0"],
     ]
 
-A row names a layer: first our name, then theirs; its tensors (weight, bias, …) keep their last name. The first row that
-matches a layer counts. A name in braces is a number: on our side, a constant of the network (such as `last`), or any
-number, which gets that name; on theirs, a sum such as {last-1-i}. {text*n} repeats the text n times, for modules that
-nest level in level. Several of their names for one layer mean one and the same tensor: a state_dict has it as often as
-modules hold it.
+A row is for a layer: first our name, then theirs. Its tensors (weight, bias, …) have the same last name. The first row
+that matches a layer is used. A name in braces is a number. On our side, it is a constant of the network (such as
+`last`), or it matches any number, which gets that name. On their side it is a sum such as {last-1-i}. {text*n} repeats
+the text n times, for nested modules. Several of their names for one layer mean the same tensor, which a state_dict has
+once for each module that contains it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from importlib import resources
 from ..graph import Graph
 
 Constants = Mapping[str, "int | tuple[int, ...]"]
-"""Numbers that a table's rows may name: the number of stages, or one number for each stage."""
+"""Numbers for a table's rows, by name: single ones, such as the number of stages, or one for each stage."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
 class Table:
-    """One project's names.
+    """The rename table of one project.
 
     Attributes:
-        source: the name of the project, or of its network, on the command line.
+        source: name of the project, or of its network, on the command line.
         title: its name in messages.
-        marks: tensors that every checkpoint of it has, by which it is recognised; "a|b" is either.
+        marks: tensors that each of its checkpoints has, by which it is recognised; "a|b" stands for either.
         layout: "pytorch", or "keras" (kernels are H W I O).
-        rows: pairs of our pattern and theirs.
-        leaves: our last names to theirs, where they differ.
-        aliases: pairs of prefixes; every tensor that begins with the first exists a second time under the other.
+        rows: pairs of our pattern and their patterns.
+        leaves: their last names by our last names, if they differ.
+        aliases: pairs of prefixes; every tensor that begins with the first exists also with the second.
     """
 
     source: str
@@ -55,7 +55,7 @@ class Table:
         return [mark for mark in self.marks if not any(name in tensors for name in mark.split("|"))]
 
     def names(self, graph: Graph, constants: Constants) -> dict[str, tuple[str, ...]]:
-        """Our full name of every tensor of the graph to their names for it, the usual one first.
+        """Their names of every tensor of the graph, the usual one first, by our full name.
 
         Raises ValueError if a layer has no row, or two tensors get the same name.
         """
@@ -80,7 +80,7 @@ class Table:
 
 @lru_cache(maxsize=1)
 def tables() -> dict[str, Table]:
-    """All tables, by source, in the order in which they are tried."""
+    """All tables by source, in the order in which they are tried."""
     folder = resources.files("unet_spec.sources").joinpath("tables")
     read = [tomllib.loads(f.read_text(encoding="utf-8")) for f in folder.iterdir() if f.name.endswith(".toml")]
     return {t.source: t for t in sorted(map(_table, read), key=lambda t: t.source)}
@@ -99,7 +99,7 @@ def _table(values: dict) -> Table:
 
 
 def _pattern(ours: str, constants: Constants) -> re.Pattern[str]:
-    """The row's left side as a regular expression that captures its free numbers."""
+    """Our side of a row as a regular expression that captures its free numbers."""
 
     def group(name: str) -> str:
         return str(constants[name]) if name in constants else rf"(?P<{name}>\d+)"
@@ -109,7 +109,7 @@ def _pattern(ours: str, constants: Constants) -> re.Pattern[str]:
 
 
 def _filled(theirs: str, numbers: Constants) -> str:
-    """The row's right side with its numbers."""
+    """Their side of a row, with numbers filled in."""
 
     def fill(match: re.Match[str]) -> str:
         text, star, count = match[1].rpartition("*")
@@ -119,7 +119,7 @@ def _filled(theirs: str, numbers: Constants) -> str:
 
 
 def _sum(expression: str, numbers: Constants) -> int:
-    """A sum of whole numbers, names of numbers and entries such as `skip[i]`."""
+    """The value of a sum of integers, names of numbers, and entries such as `skip[i]`."""
     total = 0
     for sign, term in re.findall(r"([+-]?)\s*([^+-]+)", expression):
         total += (-1 if sign == "-" else 1) * _value(term.strip(), numbers)

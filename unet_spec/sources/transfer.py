@@ -1,4 +1,4 @@
-"""Other projects' tensors as ours, and ours as theirs."""
+"""Converts other projects' tensors to ours, and ours to theirs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Infer = Callable[[Shapes, Mapping[str, Any]], NetworkConfig]
 
 @dataclass(frozen=True)
 class Imported:
-    """A checkpoint of another project: its network as a config of ours, its tensors under our names and in our axes,
-    and the rest of the file."""
+    """A checkpoint of another project: our config of its network, its tensors with our names and axes, and the rest of
+    the file."""
 
     config: NetworkConfig
     tensors: dict[str, np.ndarray]
@@ -41,12 +41,12 @@ READERS: dict[str, tuple[Infer, Callable[[Any], Constants]]] = {
     "monai-unet": (monai.infer_unet, monai.unet_constants),
     "monai-attentionunet": (monai.infer_attention, plain.last_stage),
 }
-"""For each table: the function that reads a network off the tensors' shapes, and the function that gives the numbers
-that the table's rows name."""
+"""For each table, the function that infers the network from the tensors' shapes, and the function that returns the
+numbers for the table's rows."""
 
 
 def names() -> tuple[str, ...]:
-    """The names of the sources, as `--to` takes them."""
+    """The names of the sources, for `--to`."""
     return tuple(tables())
 
 
@@ -56,8 +56,8 @@ def has_marks(source: str, names: Collection[str]) -> bool:
 
 
 def recognise(tensors: Mapping[str, Any], where: str) -> str:
-    """The source all of whose marks are among the tensors. Raises InputError, which names the nearest one and the marks
-    that it lacks."""
+    """The source whose marks are all among the tensors. Raises InputError, which names the nearest source and the
+    missing marks."""
     for name, table in tables().items():
         if not table.missing_marks(tensors):
             return name
@@ -72,24 +72,24 @@ def recognise(tensors: Mapping[str, Any], where: str) -> str:
 
 
 def import_tensors(source: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any], where: str) -> Imported:
-    """Another project's tensors as ours, bit for bit: every tensor in, none left over.
+    """Converts another project's tensors to ours, bit for bit. All tensors are used.
 
     Args:
         source: one of `names()`.
-        tensors: under the file's own names and in its axes.
-        metadata: the rest of the file and of its folder; each source takes the entries that it knows. "extra" is kept,
-            to be written back.
-        where: for messages.
+        tensors: tensors with the file's names and axes.
+        metadata: the rest of the file and of its folder; each source uses the entries that it knows. "extra" is stored
+            in the origin, to be written back.
+        where: the file, for messages.
 
     Raises:
-        InputError: tensors missing, left over, of another shape or dtype; copies of one tensor that differ.
+        InputError: tensors are missing or not expected, have another shape or dtype, or copies of a tensor differ.
     """
     table = _table(source, where)
     infer, constants = READERS[source]
     shapes = Shapes({name: tuple(t.shape) for name, t in tensors.items()}, f"{where}, as {source}")
     try:
         config = infer(shapes, metadata)
-    except InputError as e:  # a config's own message does not name the file
+    except InputError as e:  # the message of a config does not name the file
         raise (e if str(e).startswith(where) else shapes.refuse(str(e))) from None
     their_names = table.names(config.graph, constants(config))
     if problems := _problems(table, config, their_names, tensors):
@@ -111,15 +111,15 @@ def export_tensors(
     origin: Origin | str,
     metadata: Mapping[str, Any] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Our tensors under another project's names and axes; the inverse of `import_tensors`, bit for bit.
+    """Converts our tensors to another project's names and axes: the inverse of `import_tensors`, bit for bit.
 
     Args:
-        config, tensors: a network of ours.
-        origin: origin of the import, or a source's name for weights that never came from there.
-        metadata: metadata of the folder that the file is written into, as for `import_tensors`.
+        config, tensors: our network.
+        origin: origin of the import, or the name of a source for weights that were not imported.
+        metadata: metadata of the folder to which the file is written, as for `import_tensors`.
 
     Raises:
-        InputError: the source has no such network. The result must be read as the same network again.
+        InputError: the source has no such network, or would read the result as another network.
     """
     origin = Origin(origin) if isinstance(origin, str) else origin
     table = _table(origin.source, "export")
@@ -152,7 +152,7 @@ def _table(source: str, where: str) -> Table:
 
 
 def _is_of(dtype: np.dtype, kinds: str) -> bool:
-    return dtype.kind in kinds or (dtype.name == "bfloat16" and "f" in kinds)  # to NumPy it is of no kind
+    return dtype.kind in kinds or (dtype.name == "bfloat16" and "f" in kinds)  # NumPy has no kind for it
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -160,7 +160,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _counters(their_names: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """The names of the update counts of PyTorch's batch norms, which no network with a fixed momentum reads."""
+    """The names of the update counts of PyTorch's batch norms, which are not used if the momentum is fixed."""
     ends = ("running_mean", "num_batches_tracked")
     return [n.removesuffix(ends[0]) + ends[1] for group in their_names.values() for n in group if n.endswith(ends[0])]
 
@@ -168,7 +168,7 @@ def _counters(their_names: Mapping[str, tuple[str, ...]]) -> list[str]:
 def _problems(
     table: Table, config: NetworkConfig, their_names: Mapping[str, tuple[str, ...]], tensors: Mapping[str, np.ndarray]
 ) -> list[str]:
-    """The differences between the tensors and those of the network, each kind with the first few names."""
+    """The differences between these tensors and the network's, by kind, with the first few names of each."""
     flax = {e.pytorch: e.flax_shape for e in entries(config.graph)} if table.layout == "keras" else {}
     shapes = {name: param.shape for name, param in config.graph.params.items()} | flax
     expected = {name: shapes[ours] for ours, group in their_names.items() for name in group}
@@ -194,7 +194,7 @@ def _problems(
 def _in_axes(
     table: Table, config: NetworkConfig, tensors: Mapping[str, np.ndarray], inward: bool
 ) -> dict[str, np.ndarray]:
-    """Contiguous copies, with their axes in our order (`inward`) or in the table's. Keras has Flax's."""
+    """Contiguous copies, with axes in our order (`inward`) or in the table's. Keras has Flax's order."""
     if table.layout == "pytorch":
         return {name: np.array(tensors[name], order="C", copy=True) for name in config.graph.params}
     pairs = {e.pytorch: (e.flax_axes, e.pytorch_axes) for e in entries(config.graph)}

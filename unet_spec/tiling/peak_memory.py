@@ -1,7 +1,7 @@
 """Peak memory of a forward pass: the maps that exist at the same time, and the overhead of a runtime.
 
-A map is alive from the node that computes it to its last use. What a runtime adds follows few rules (`MemoryModel`),
-whose numbers are measured by `python -m benchmarks.tiles memory` and kept where that command says they are right.
+A map is alive from the node that computes it to its last use. `MemoryModel` describes what a runtime adds. Its numbers
+are fitted to measurements; `python -m benchmarks.tiles memory` compares the predictions with a runtime's actual memory.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Sizes = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class MemoryModel:
-    """What a runtime keeps besides the maps that the graph names.
+    """How a runtime stores the maps of the graph, and what else it allocates.
 
     Attributes:
         fused: activation and batch norm are part of the convolution before them, or work in place.
-        crop_copies: a cropped skip is a map of its own; else a view, and the whole skip stays alive.
+        crop_copies: cropping a skip copies it; otherwise the crop is a view, and the whole skip stays alive.
         block: channels are stored in multiples of this, except those of the image and the logits.
-        factor: factor of the whole, for copies in other layouts, and what an allocator wastes.
+        factor: factor on the total, for copies in other layouts and the allocator's overhead.
         weights: copies of the weights that the first run makes: filters transformed or packed for the kernels.
-        fixed: bytes besides: programs that are compiled at the first run, buffers of the threads.
+        fixed: further bytes: programs that are compiled at the first run, buffers of the threads.
         left: bytes that loading the model leaves free in the process, which the first maps fill.
     """
 
@@ -51,14 +51,14 @@ MODELS = {
     "torch": MemoryModel(block=8, factor=2.04, weights=0.8, fixed=71 * MIB),
     "jax": MemoryModel(crop_copies=False, factor=1.06, fixed=100 * MIB),
 }
-"""Of the runtimes on a CPU; benchmarks/results says how far each was from what was measured."""
+"""Memory models of the runtimes on a CPU; benchmarks/results has the error of each against measurements."""
 
 
 class ActivationMemory:
     """The peak of a graph's maps as a function of the tile.
 
-    Sizes enter as sizes per axis, which may be arrays of one shape per axis that broadcast against each other: so
-    thousands of tile shapes are judged at once. `fixed` is the part, in bytes, that no tile changes.
+    Sizes may be arrays that broadcast against each other, so that thousands of tile shapes are evaluated at once.
+    `fixed` is the part, in bytes, that does not depend on the tile.
     """
 
     def __init__(self, graph: Graph, model: MemoryModel):

@@ -1,8 +1,9 @@
 """Chooses the tiles for an image of any size: those that fit into memory and need the fewest multiply-adds.
 
-A tile computes more than it keeps: the margin of a valid network, the halo of a padded one. So larger tiles do less
-work, and of all that need the same number of tiles, the smallest does the least. Both follow from the graph, and so
-does the memory that a tile takes; every sensible shape is judged, and the cheapest that fits is taken.
+A tile computes more pixels than are used: the margin of a valid network, the halo of a padded one. So larger tiles need
+fewer operations in total, and among the sizes that need the same number of tiles, the smallest needs the fewest. The
+operations and the memory of a tile are derived from the graph. All useful shapes are evaluated, and the cheapest one
+that fits is chosen.
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ from .peak_memory import FLOAT32, MODELS, ActivationMemory, MemoryModel, Sizes
 from .tiles import TilePlan, canvas_size, full_halo, minimum_tile, plan_tiles, tile_stride, used_halo
 
 MOST_PIXELS = 2**24
-"""Pixels along an axis of an image; beyond, lists of tiles would fill the memory."""
-_MOST_TILE, _MOST_SHAPES = 2**16, 2**20  # pixels per axis of a tile of a larger image; shapes that are judged
+"""Maximum pixels along an axis of an image. For more, lists of tiles would fill the memory."""
+_MOST_TILE, _MOST_SHAPES = 2**16, 2**20  # maximum tile of a very large image; maximum number of shapes
 WINDOWS, RESULTS = 3, 4
-"""Copies of a tile's input that a stream holds (being read, waiting, prepared) and of its logits (the runtime's, made
-channels-last, probabilities, being written)."""
+"""Number of copies in memory of a tile's input (being read, waiting, prepared) and of its logits (the runtime's, in
+channels-last order, probabilities, being written)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan: what is computed, and its cost.
+    """The tiles of an image, and their cost.
 
     Attributes:
-        tiles: where each tile lies and what is kept of it.
-        batch: tiles that the network is given at a time.
+        tiles: position of each tile, and the part of its output that is used.
+        batch: number of tiles per call of the network.
         work: multiply-adds of all tiles.
         whole: multiply-adds of the image in one piece.
-        memory: bytes, at the peak, over what the process holds with the network loaded.
-        at_risk: share of the pixels that lie within the receptive field of an inner edge: 0 for an exact plan.
+        memory: peak memory in bytes, in addition to that of the process with the network loaded.
+        at_risk: share of the pixels within the receptive field of an inner edge; 0 for an exact plan.
     """
 
     tiles: TilePlan
@@ -52,11 +53,11 @@ class Plan:
 
     @property
     def redundancy(self) -> float:
-        """Work over that of the whole image: 1 where nothing is computed twice."""
+        """Ratio of `work` to `whole`; 1 if nothing is computed twice."""
         return self.work / self.whole
 
     def describe(self) -> str:
-        """One line."""
+        """A description in one line."""
         accuracy = "exact" if self.tiles.exact else f"approximate: up to {self.at_risk:.1%} of the pixels may differ"
         return (
             f"{len(self.tiles)} tile{'s' * (len(self.tiles) > 1)} of {_shape(self.tiles.tile)}"
@@ -70,12 +71,12 @@ class Limits:
     """Limits of a plan; None: no limit.
 
     Attributes:
-        budget: bytes for one batch of tiles with its windows and results, and for `held`.
-        held: bytes that the process holds already, which tiles cannot have.
-        tile: pixels per axis of the tile to take (as `plan_tiles` takes it) instead of the cheapest.
-        halo: outputs to drop at inner edges of tiles; None drops as many as exactness takes.
-        minimum, maximum: pixels per axis that a tile may have: an engine's profile.
-        batch: maximum number of tiles at a time; as many are taken as fit into the budget.
+        budget: bytes for `held` and for one batch of tiles with its windows and results.
+        held: bytes that the process uses already.
+        tile: maximum size of a tile per axis, as in `plan_tiles`, instead of the cheapest size.
+        halo: outputs to drop at inner edges of tiles. None: as many as an exact result needs.
+        minimum, maximum: minimum and maximum tile size per axis, such as those of an engine's profile.
+        batch: maximum number of tiles per call; the largest number that fits into the budget is used.
     """
 
     budget: int | None = None
@@ -88,21 +89,21 @@ class Limits:
 
     @property
     def free(self) -> float:
-        """Bytes for tiles."""
+        """Bytes available for tiles."""
         return math.inf if self.budget is None else self.budget - self.held
 
 
 def plan_image(geometry: Geometry, image: tuple[int, ...], runtime: str = "onnx", limits: Limits = Limits()) -> Plan:
-    """The plan with the fewest multiply-adds; of equal ones, the one that takes the least memory.
+    """The plan with the fewest multiply-adds; among equals, the one with the lowest memory.
 
     Args:
         geometry: geometry of the network.
         image: pixels per axis.
-        runtime: whose memory model holds ("onnx", "mnn", "torch", "jax"; others are taken for "onnx").
-        limits: what the plan keeps to.
+        runtime: runtime of the memory model ("onnx", "mnn", "torch", "jax"; for others, that of "onnx" is used).
+        limits: limits of the plan.
 
     Raises:
-        InputError: nothing fits into the budget or the sizes allowed; the message names the minimum that works. The
+        InputError: no tile fits into the budget or the allowed sizes (the message names the minimum that works), or the
             image has more than `MOST_PIXELS` along an axis.
 
     Example:
@@ -136,7 +137,7 @@ def plan_image(geometry: Geometry, image: tuple[int, ...], runtime: str = "onnx"
 
 
 def tile_memory(graph: Graph, runtime: str, tile: tuple[int, ...]) -> int:
-    """Bytes at the peak of computing one tile of a stream: the network's maps, the windows and the results.
+    """Peak bytes for computing one tile of a stream: the network's maps, the windows and the results.
 
     Args:
         graph: graph of the network.
@@ -166,7 +167,7 @@ def _memory(graph: Graph, runtime: str, sizes: Sizes) -> np.ndarray:
 
 
 def _cheapest(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: Limits) -> tuple[int, ...]:
-    """The shape of the tile. All shapes are judged at once: one axis of each array for one axis of the image."""
+    """The shape of the cheapest tile. All shapes are evaluated at once, in arrays with one axis per image axis."""
     graph, dims = geometry.graph, len(image)
     choices = [_thinned(_choices(geometry, axis, n, limits), dims) for axis, n in enumerate(image)]
 
@@ -180,7 +181,7 @@ def _cheapest(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: 
     memory = _memory(graph, runtime, sizes)
     work = _macs(graph, sizes) * math.prod(along(axis, tiles) for axis, tiles in enumerate(choices))
     cost = np.where(memory <= limits.free, work, np.inf)
-    best = np.lexsort((memory.ravel(), cost.ravel()))[0]  # where nothing fits, the one that takes the least memory
+    best = np.lexsort((memory.ravel(), cost.ravel()))[0]  # if none fits, the one with the lowest memory
     index = np.unravel_index(best, memory.shape)
     shape = tuple(list(tiles.values())[i] for tiles, i in zip(choices, index, strict=True))
     if np.isinf(cost.flat[best]):
@@ -190,7 +191,7 @@ def _cheapest(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: 
             else "; it needs the whole image at once, with --tile the result is approximate"
         )
         already = f", of which the process already uses {format_bytes(limits.held)}" if limits.held else ""
-        slack = 2**20 + limits.held // 16  # what a process holds differs a little from start to start
+        slack = 2**20 + limits.held // 16  # a process's memory varies a little between runs
         raise InputError(
             f"a memory budget of {format_bytes(limits.budget or 0)} is too small for this network; the minimum is "
             f"{format_bytes(int(memory.flat[best]) + limits.held + slack)}{already}, for tiles of {_shape(shape)}{why}"
@@ -199,18 +200,18 @@ def _cheapest(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: 
 
 
 def _choices(geometry: Geometry, axis: int, image: int, limits: Limits) -> dict[int, int]:
-    """For each number of tiles along an axis, the smallest tile that suffices: {tiles: pixels}."""
+    """The smallest sufficient tile, in pixels, for each number of tiles along an axis."""
     low = limits.minimum[axis] if limits.minimum else 1
     high = limits.maximum[axis] if limits.maximum else sys.maxsize
     canvas, smallest = canvas_size(geometry, axis, image, low), minimum_tile(geometry, axis, limits.halo)
     tiles: dict[int, int] = {1: canvas} if canvas <= high else {}
-    if geometry.shift_invariant or limits.halo is not None:  # else only the image in one piece is exact
+    if geometry.shift_invariant or limits.halo is not None:  # otherwise only the whole image is exact
         grid, margin, (_, halo) = geometry.grid(axis), geometry.margin(axis), used_halo(geometry, axis, limits.halo)
         most = high if canvas <= MOST_PIXELS // 16 else min(high, _MOST_TILE)
         largest = min(canvas - grid.step, grid.below(most) or 0)
         for size in range(largest, max(smallest, grid.above(low)) - 1, -grid.step):
             stride = tile_stride(geometry, size, axis, limits.halo)
-            # Tiles follow each other until one touches the end of the canvas, or keeps the last pixel of the image.
+            # The last tile reaches the end of the canvas, or its used part reaches the end of the image.
             count = min(-(-(canvas - size) // stride), -(-(image - (size - 2 * margin - halo)) // stride))
             tiles[1 + max(count, 0)] = size
     if not tiles:
@@ -222,14 +223,14 @@ def _choices(geometry: Geometry, axis: int, image: int, limits: Limits) -> dict[
 
 
 def _thinned(choices: dict[int, int], dims: int) -> dict[int, int]:
-    """Of very many choices along an axis, as many as all axes together can have, evenly spread."""
+    """The choices along an axis or, if there are too many for all axes together, an evenly spaced subset."""
     step = math.ceil(len(choices) / _MOST_SHAPES ** (1 / dims))
     items = list(choices.items())
     return dict([*items[::step], items[-1]])
 
 
 def _macs(graph: Graph, sizes: Sizes) -> Any:
-    """Multiply-adds of one tile, for many shapes at once."""
+    """Multiply-adds of one tile, for arrays of shapes."""
 
     def positions(node: str) -> Any:
         return math.prod(axis[node] for axis in sizes)
@@ -238,7 +239,7 @@ def _macs(graph: Graph, sizes: Sizes) -> Any:
 
 
 def _at_risk(geometry: Geometry, tiles: TilePlan, halo: int | None) -> float:
-    """The share of pixels that an inner edge reaches."""
+    """The share of pixels that an inner edge can change."""
     if tiles.exact:
         return 0.0
     if not geometry.shift_invariant:

@@ -1,4 +1,4 @@
-"""A network strip by strip, in any framework: the loop, and what each operation does with a few rows of its inputs."""
+"""Runs a network strip by strip, in any framework: the loop, and each operation on a few rows of its inputs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from ..ops import Concat, Conv, Crop, MaxPool, Pad, Upsample
 from .strips import Step, Strip, check_strips, plan_strips
 
 Array = Any
-"""Of the framework: a jax.Array or a torch.Tensor."""
+"""An array of the framework: a jax.Array or a torch.Tensor."""
 Margins = Sequence[tuple[int, int]]
-"""Zeros before and after a map, per spatial axis."""
+"""Numbers of zeros before and after a map, per spatial axis."""
 
 
 @dataclass(frozen=True)
 class Framework:
-    """What strips need of a framework.
+    """The functions of a framework that strips need.
 
     Attributes:
-        row_axis, channel_axis: of an array, such as 1 and -1 in (N, *spatial, C).
-        concat: arrays one after the other along one axis.
-        pad: zeros around an array.
-        max_pool: the maximum of each window (pixels per spatial axis).
-        along: a matrix (out, in), the framework's or NumPy's, applied to one axis of an array.
-        conv: the convolution of a module, by (array, module, stride, margins), with these zeros instead of its own.
-        copy: a part of an array as an array of its own, so that the whole is freed.
+        row_axis, channel_axis: axes of an array, such as 1 and -1 in (N, *spatial, C).
+        concat: concatenates arrays along an axis.
+        pad: pads an array with zeros.
+        max_pool: computes the maximum of each window (pixels per spatial axis).
+        along: applies a matrix (out, in), the framework's or NumPy's, along an axis of an array.
+        conv: computes the convolution of a module from (array, module, stride, margins), with these margins instead of
+            the module's padding.
+        copy: copies a part of an array, so that the whole array can be freed.
     """
 
     row_axis: int
@@ -42,19 +43,19 @@ class Framework:
 
 
 class StripRuntime:
-    """Runs a twin's model in evaluation mode on images of any height. The twin says how, in `run`."""
+    """Runs a twin's model in evaluation mode on images of any height. The twin implements `run`."""
 
     name: ClassVar[str]
     framework: ClassVar[Framework]
 
     def __init__(self, model: Any):
-        """model: its modules have the names of the graph's nodes. Raises InputError if strips cannot compute it."""
+        """`model` has modules with the names of the graph's nodes. Raises InputError if strips do not support it."""
         check_strips(model.config.graph)
         self.config = model.config
         model.eval()
 
     def run(self, strip: Strip, image: np.ndarray, maps: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """The logits of one strip and the new maps, by `advance`; image: (1, rows, *others, C)."""
+        """The logits of one strip and the new maps, by `advance`. `image` is (1, rows, *others, C)."""
         raise NotImplementedError
 
     def numpy(self, x: Array) -> np.ndarray:
@@ -64,12 +65,12 @@ class StripRuntime:
     def stream(
         self, read: Callable[[int, int], np.ndarray], height: int, rows: int
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """The logits from top to bottom: the first row, and an array (rows, *others, K).
+        """The logits from top to bottom, as pairs of the first row and an array (rows, *others, K).
 
         Args:
-            read: rows a to b − 1 of the prepared canvas, (b − a, *others, C), on the grid.
-            height: rows of the canvas.
-            rows: that enter at a time.
+            read: reads rows a to b − 1 of the prepared canvas, (b − a, *others, C), on the grid.
+            height: number of rows of the canvas.
+            rows: number of rows that enter at a time.
         """
         maps: dict[str, Array] = {}
         for strip in plan_strips(self.config.graph, height, rows):
@@ -85,7 +86,7 @@ class StripRuntime:
         maps: dict[str, Array],
         matrices: Mapping[str, Array],
     ) -> Array:
-        """The new logits. `strip`: its steps and the rows to free; `maps`, the rows that are kept, is updated."""
+        """The new logits. `strip` has the steps and the rows to free; `maps`, the rows in memory, is updated."""
         graph, axis = self.config.graph, self.framework.row_axis
         steps, free = strip
         self._append(maps, graph.input.name, image)

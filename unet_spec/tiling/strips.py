@@ -1,11 +1,11 @@
-"""Strip by strip: the whole image with no pixel of any layer computed twice, and a few rows of each layer in memory.
+"""Computes an image strip by strip, with a few rows of each layer in memory and no pixel of any layer computed twice.
 
-The image enters a few rows at a time. Each node computes the rows that have become possible from its inputs' new rows
-and the few older ones that its window still reaches; rows that no node will read again are freed. So the work is that
-of the whole image, and memory grows with the image's other axes, not with this one.
+The image enters a few rows at a time. Each node computes the rows that the new rows of its inputs make possible,
+together with the few older rows in its window. Rows that no node will read again are freed. So the work is that of the
+whole image, and memory grows with the image's other axes, not with this one.
 
-Which rows follows from the graph; `strip_runtime` computes them. Rows are positions along the first spatial axis (depth
-in 3-D), and intervals of rows are half-open.
+This file derives the rows from the graph; `strip_runtime` computes them. Rows are positions along the first spatial
+axis (depth in 3-D), and intervals of rows are half-open.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .tiles import AxisPlan, TilePlan, plan_tiles
 
 @dataclass(frozen=True)
 class Step:
-    """What one node does for one strip. Rows are counted from the first that is still kept of each map.
+    """What one node does for one strip. Rows of a map are counted from the first one that is still in memory.
 
     Attributes:
         name: name of the node.
         takes: rows of each input that are read; new rows have been appended already.
-        pad: rows of zeros to put before and after those of the first input: only at the image's true edges.
-        drop: rows to drop from the front of what the operation computes from these.
-        rows: rows that it adds to its map, after `drop`.
+        pad: rows of zeros to put before and after those of the first input; not 0 only at the edges of the image.
+        drop: leading rows of the operation's output to drop.
+        rows: rows that are added to the node's map, after `drop`.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Strip:
-    """One strip.
+    """The rows of the image that enter together, and what can then be computed.
 
     Attributes:
         image: rows of the canvas that enter.
-        steps: steps of the nodes that can compute something, in order. Equal for all strips in the middle of an image.
-        free: rows that each map loses at its front when the strip is done.
+        steps: steps of the nodes that can compute rows, in order. Equal for all strips in the middle of an image.
+        free: rows to free at the front of each map when the strip is done.
         output: rows of the logits that come out; empty where both ends are equal.
-        matrices: for interpolations, weights (rows, rows of the input) in float64 along this axis.
+        matrices: for each interpolation, its weights along this axis, (rows, rows of the input) float64.
     """
 
     image: Interval
@@ -80,7 +80,8 @@ def plan_strips(graph: Graph, height: int, rows: int) -> Iterator[Strip]:
     Args:
         graph: graph of the network.
         height: rows of the canvas, on the grid.
-        rows: that enter at a time. A multiple of the total stride makes all strips but the first and last ones alike.
+        rows: number of rows that enter at a time. If it is a multiple of the total stride, all strips but the first and
+            last ones are equal.
 
     Raises:
         InputError: as `check_strips`, and if the height does not fit.
@@ -148,7 +149,7 @@ def _possible(node: Node, done: dict[str, int], sizes: dict[str, int]) -> int:
         return all(max(high, 1) <= done[name] or done[name] == sizes[name] for (_, high), name in needed)
 
     low, high = done[node.name], sizes[node.name]
-    while low < high:  # the last row that is possible, by bisection: later rows need later rows
+    while low < high:  # bisection for the last possible row: later rows need later rows
         middle = (low + high) // 2
         low, high = (middle + 1, high) if enough(middle) else (low, middle)
     return low
@@ -165,12 +166,12 @@ def strip_macs(graph: Graph, strips: list[Strip], size: tuple[int, ...]) -> int:
 
 
 def strip_memory(graph: Graph, size: tuple[int, ...], rows: int) -> int:
-    """Bytes of the maps that are kept at the peak, float32: proportional to all axes of `size` but the first.
+    """Bytes of the maps in memory at the peak, float32. Proportional to all axes of `size` but the first.
 
     Args:
         graph: graph of the network.
         size: pixels per axis of the canvas, on the grid.
-        rows: that enter at a time.
+        rows: number of rows that enter at a time.
 
     Example:
         >>> from unet_spec import preset
@@ -193,7 +194,8 @@ def strip_memory(graph: Graph, size: tuple[int, ...], rows: int) -> int:
 
 
 def plan_bands(geometry: Geometry, image: tuple[int, ...], rows: int) -> TilePlan:
-    """The result of an image (pixels per axis) in bands of `rows` rows, the last perhaps shorter, to write strips in.
+    """Divides the result for an image (pixels per axis) into bands of `rows` rows, in which strips are written.
+    The last band may be shorter.
 
     Example:
         >>> from unet_spec import preset

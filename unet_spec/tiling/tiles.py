@@ -1,10 +1,10 @@
-"""Overlap-tile (the paper, figure 2): how to cut an image so that the stitched result is the whole-image result.
+"""Overlap-tile strategy (figure 2 of the paper): tiles whose stitched result equals the whole-image result.
 
-The image is laid on a canvas: mirrored beyond its edges by the margin that a valid network loses, and on the far side
-up to the next size that fits. The whole-image result is the network applied to the canvas, cut to the image. A tile is
-a window of the canvas. It reproduces that result exactly if it starts at a multiple of the network's total stride, so
-that every pooling window falls on the same pixels, and if outputs within the halo of an inner edge, which padding
-inside of the network reaches, are not used.
+The image is extended to a canvas by mirroring beyond its edges: on all sides by the margin that a valid network crops,
+and at the end up to the next size that fits. The whole-image result is the network applied to the canvas, cropped to
+the image. A tile is a window of the canvas. Its result is exact if it starts at a multiple of the network's total
+stride, so that every pooling window covers the same pixels, and if outputs within the halo of an inner edge, which
+depend on padding inside the network, are not used.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ..geometry import Geometry
 
 @dataclass(frozen=True)
 class AxisPlan:
-    """One axis of a plan. Positions in pixels.
+    """One axis of a plan. Positions are in pixels.
 
     Attributes:
         image: size of the image.
         canvas: size of the mirrored image, on the grid.
-        margin: where the image begins on the canvas.
+        margin: position of the image's first pixel on the canvas.
         tile: size of a tile, on the grid.
-        starts: where each tile begins on the canvas.
+        starts: position of each tile's first pixel on the canvas.
         edges: tile k writes the image's pixels edges[k] … edges[k + 1] − 1.
     """
 
@@ -45,10 +45,10 @@ class Tile:
     """One tile.
 
     Attributes:
-        start: first pixel of its window per axis, in coordinates of the image; negative ones are mirrored.
+        start: first pixel of its window per axis, in coordinates of the image; negative positions are mirrored.
         shape: size of its window.
         source: the part of its output that is used.
-        target: where that part goes in the image.
+        target: the position of that part in the image.
     """
 
     start: tuple[int, ...]
@@ -59,7 +59,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """All tiles of an image, in reading order. `exact` says whether they reproduce the whole-image result."""
+    """All tiles of an image, in row-major order. `exact` states whether they give the whole-image result."""
 
     axes: tuple[AxisPlan, ...]
     exact: bool
@@ -86,7 +86,7 @@ class TilePlan:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, number: int) -> Tile:
-        """Tile `number`, counted in reading order from 0."""
+        """Tile `number`, counted from 0 in row-major order."""
         index = [int(k) for k in np.unravel_index(number, [len(axis.starts) for axis in self.axes])]
         start, source, target = [], [], []
         for axis, k in zip(self.axes, index, strict=True):
@@ -105,18 +105,18 @@ def plan_tiles(
     halo: int | None = None,
     minimum: tuple[int, ...] | None = None,
 ) -> TilePlan:
-    """How to compute an image tile by tile.
+    """Plans the tiles of an image.
 
-    Tiles are as large as the grid allows below `tile`, and no larger than the image needs.
+    Tiles are as large as the grid allows up to `tile`, and no larger than the image needs.
 
     Args:
         geometry: geometry of the network.
         image: pixels per axis.
-        tile: maximum size of a tile in pixels, for all axes or per axis; None: the image in one tile.
-        halo: outputs to drop at inner edges. None drops as many as exactness takes; fewer save work and make the plan
-            inexact.
-        minimum: pixels per axis that a tile must have (an engine's smallest size); where the image needs less, more of
-            it is mirrored.
+        tile: maximum size of a tile in pixels, for all axes or per axis. None: the whole image is one tile.
+        halo: outputs to drop at inner edges. None: as many as an exact result needs; fewer save operations and make the
+            plan inexact.
+        minimum: minimum size of a tile in pixels per axis (an engine's smallest size). A smaller image is mirrored
+            further.
 
     Raises:
         InputError: `tile` is too small for any output; the message names the minimum that works.
@@ -143,7 +143,7 @@ def plan_tiles(
 
 
 def canvas_size(geometry: Geometry, axis: int, image: int, minimum: int = 1) -> int:
-    """Pixels of the mirrored image along one axis: on the grid, wide enough for the margins, and `minimum` or more."""
+    """Size of the mirrored image along one axis: on the grid, large enough for the margins, at least `minimum`."""
     return geometry.grid(axis).above(max(image + 2 * geometry.margin(axis), minimum))
 
 
@@ -163,20 +163,20 @@ def _plan_axis(
     high = used_halo(geometry, axis, halo)[1]
     stride = tile_stride(geometry, tile, axis, halo)
     starts = [*range(0, canvas - tile, stride), canvas - tile]
-    # Each tile begins to write where the one before it ends; that end is the last output which its halo leaves exact.
+    # The part that a tile writes begins where the previous one ends: after the last output before the halo.
     ends = [min(start + tile - 2 * margin - high, image) for start in starts[:-1]]
     kept = [(s, e) for s, e in zip(starts, [*ends, image], strict=True)]
     while len(kept) > 1 and kept[-2][1] >= image:
-        kept.pop()  # the image ended before the canvas did
+        kept.pop()  # the image ends before the canvas
     edges = (0, *(end for _, end in kept[:-1]), image)
     return AxisPlan(image, canvas, margin, tile, tuple(start for start, _ in kept), edges)
 
 
 def full_halo(geometry: Geometry, axis: int = 0) -> tuple[int, int]:
-    """Outputs at the low and the high side of an inner edge of a tile that differ from those of the whole image.
+    """Number of outputs at a low and at a high inner edge of a tile that differ from those of the whole image.
 
-    Where no tile can be exact (interpolation with aligned corners, norms over the image), the receptive field's reach
-    past the margin instead, or nothing where the field is unbounded.
+    If no tile can be exact (interpolation with aligned corners, norms over the image), it is the reach of the receptive
+    field beyond the margin, or 0 if the field is unbounded.
     """
     if geometry.shift_invariant:
         return geometry.halo(axis)
@@ -192,13 +192,13 @@ def used_halo(geometry: Geometry, axis: int = 0, limit: int | None = None) -> tu
 
 
 def tile_stride(geometry: Geometry, tile: int, axis: int = 0, halo: int | None = None) -> int:
-    """The distance of neighbouring tiles: what each adds, in multiples of the total stride.
+    """The distance of neighbouring tiles: the outputs that each adds, rounded down to the total stride.
 
     Args:
         geometry: geometry of the network.
-        tile: pixels.
+        tile: size of a tile in pixels.
         axis: axis of the image.
-        halo: outputs to drop at inner edges; None: as many as exactness takes.
+        halo: outputs to drop at inner edges. None: as many as an exact result needs.
 
     Example:
         >>> from unet_spec import preset
@@ -210,7 +210,7 @@ def tile_stride(geometry: Geometry, tile: int, axis: int = 0, halo: int | None =
 
 
 def minimum_tile(geometry: Geometry, axis: int = 0, halo: int | None = None) -> int:
-    """Pixels of the smallest tile that adds an output beside other tiles.
+    """Size in pixels of the smallest tile that adds outputs to those of other tiles.
 
     Example:
         >>> from unet_spec import preset
@@ -222,7 +222,7 @@ def minimum_tile(geometry: Geometry, axis: int = 0, halo: int | None = None) -> 
 
 
 def tile_below(geometry: Geometry, size: int) -> tuple[int, ...]:
-    """Pixels per axis of the largest tile that fits and is not above `size`, or of the smallest that works.
+    """Pixels per axis of the largest tile that fits and is at most `size`, or else of the smallest tile that works.
 
     Example:
         >>> from unet_spec import preset

@@ -1,1 +1,1 @@
-"""What comes from files of others: JSON and archives that are read within limits, texts that are made safe to print."""
+"""Untrusted input: JSON and archives are read within limits, texts are made safe to print."""

@@ -1,7 +1,7 @@
-"""Readers of archives that others may have made: NumPy's .npz, and the instructions of a pickle.
+"""Readers of untrusted archives: NumPy's .npz, and the instructions of a pickle.
 
-Nothing is allocated that the file does not pay for: sizes are added up, and a pickle's objects counted, before anything
-is unpacked. Nothing of a pickle is run here.
+Memory is limited: sizes are summed, and the objects of a pickle counted, before anything is unpacked. No instruction of
+a pickle is executed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..files import first_line, format_bytes
 
 MAX_MEMBERS = 100_000
 MAX_NODES = 2_000_000
-"""Objects of a pickle, each counted as often as it is referred to: a checkpoint of 10,000 tensors has some 300,000."""
+"""Maximum objects of a pickle, counted for each reference. A checkpoint of 10,000 tensors has about 300,000."""
 MAX_DEPTH = 100
 
 
 def check_members(archive: zipfile.ZipFile, where: object, most: int) -> None:
-    """Raises InputError if a zip has very many members, or they unpack to more than `most` bytes."""
+    """Raises InputError if a zip has more than MAX_MEMBERS members, or they unpack to more than `most` bytes."""
     entries = archive.infolist()
     if len(entries) > MAX_MEMBERS or len({e.filename for e in entries}) < len(entries):
         raise InputError(
@@ -41,10 +41,10 @@ def read_npz(path: str | os.PathLike[str], names: Iterable[str], most: int = 2**
     Args:
         path: the file.
         names: names of the arrays.
-        most: bytes that all of them may take in memory.
+        most: maximum bytes of all arrays in memory.
 
     Raises:
-        InputError: the file is missing, damaged or no .npz, lacks an array, holds objects in place of numbers, or
+        InputError: the file is missing, damaged or not an .npz, lacks an array, contains objects instead of numbers, or
             declares more than `most` bytes.
 
     Example:
@@ -77,13 +77,14 @@ def _array(archive: zipfile.ZipFile, member: str, path: object) -> np.ndarray:
 
 
 def check_pickle(file: IO[bytes], where: object) -> None:
-    """Follows one pickle's instructions, up to its end, without running any, and counts what they would make.
+    """Parses the instructions of one pickle without executing them, and counts the objects that they would make.
 
-    A list that holds one list ten times, which holds another ten times, and so on, takes a kilobyte and would never
-    end to print, copy or hash. So objects are counted as often as they are referred to.
+    A list that contains one list ten times, which contains another ten times, and so on, needs a kilobyte, but to
+    print, copy or hash it would take forever. So objects are counted for each reference.
 
     Raises:
-        InputError: more than `MAX_NODES`, nested deeper than `MAX_DEPTH`, an object within itself, no pickle.
+        InputError: there are more than `MAX_NODES` objects, they are nested deeper than `MAX_DEPTH`, an object contains
+            itself, or the file is not a pickle.
     """
     try:
         _check_counts(_children(file))
@@ -99,7 +100,7 @@ _TOO_LARGE = f"its pickle makes more than {MAX_NODES:,} objects; no code in it w
 
 
 def _children(file: IO[bytes]) -> list[list[int]]:
-    """For each object that the instructions make, in their order, the objects in it."""
+    """The objects in each object that the instructions make, in the order of the instructions."""
     children: list[list[int]] = []
     stack: list[int | None] = []  # None is a mark
     memo: dict[Any, int | None] = {}
@@ -149,8 +150,8 @@ def _whole(item: int | None) -> int:
 
 
 def _check_counts(children: list[list[int]]) -> None:
-    """Raises InputError as `check_pickle`: every object's count is one and the counts of those in it."""
-    counts, depths = [0] * len(children), [0] * len(children)  # 0: not known yet; −1: under way
+    """Raises InputError as `check_pickle`. An object's count is one plus the counts of the objects in it."""
+    counts, depths = [0] * len(children), [0] * len(children)  # 0: not computed; −1: in progress
     for root in range(len(children)):
         stack = [root] if not counts[root] else []
         while stack:

@@ -1,7 +1,7 @@
-"""The one reader of JSON that others may have written: config.json, manifests, plans, records, logs, metadata.
+"""The reader for all untrusted JSON: config.json, manifests, plans, records, logs, metadata.
 
-It refuses, in one line: a file that is too large, nesting that is too deep, a name that an object has twice, NaN and
-infinity, whole numbers beyond 64 bits, and control characters in strings (but for tab and line breaks in values).
+It refuses, in one line: a file that is too large, nesting that is too deep, a duplicate name in an object, NaN and
+infinity, integers of more than 64 bits, and control characters in strings (except tab and line breaks in values).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _ALLOWED = "\t\n\r"
 
 
 def parse_json(text: str | bytes, where: object, *, finite: bool = True) -> Any:
-    """A JSON document.
+    """Parses a JSON document.
 
     Args:
         text: the document, UTF-8.
         where: the file or field, for messages.
-        finite: refuse NaN and infinities, which JSON does not have and Python writes.
+        finite: whether to refuse NaN and infinities, which are not JSON but which Python writes.
 
     Raises:
-        InputError: no JSON, or none that is taken (see above).
+        InputError: the document is not JSON, or is refused (see above).
 
     Example:
         >>> parse_json('{"widths": [8, 16]}', "config.json")
@@ -59,12 +59,12 @@ def parse_json(text: str | bytes, where: object, *, finite: bool = True) -> Any:
 
 
 def read_json(path: str | os.PathLike[str], *, finite: bool = True) -> Any:
-    """A JSON file, as `parse_json`. Raises InputError also where the file cannot be read."""
+    """Reads a JSON file with `parse_json`. Raises InputError also if the file cannot be read."""
     return parse_json(read_bytes(path, MAX_BYTES), path, finite=finite)
 
 
 def read_object(path: str | os.PathLike[str], *, finite: bool = True) -> dict[str, Any]:
-    """A JSON file that holds an object, as `read_json`. Raises InputError also where it holds something else."""
+    """Reads a JSON file that contains an object. Raises InputError as `read_json`, and for other content."""
     value = read_json(path, finite=finite)
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, not {type(value).__name__}")
@@ -72,10 +72,10 @@ def read_object(path: str | os.PathLike[str], *, finite: bool = True) -> dict[st
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Any]]:
-    """The documents of a file with one a line, each with its line's number from 1.
+    """The documents of a file with one per line, each with its line number from 1.
 
-    Lines that are no JSON, such as one cut short by a kill, are left out. Raises InputError if the file cannot be
-    read.
+    Lines that are not JSON, such as an incomplete one after a kill, are left out. Raises InputError if the file cannot
+    be read.
     """
     for number, line in enumerate(read_bytes(path, 16 * MAX_BYTES).splitlines(), 1):
         try:
@@ -120,7 +120,7 @@ def _real(text: str, finite: bool) -> float:
 
 
 def _check(document: Any) -> None:
-    """Raises ValueError for control characters and nesting; without recursion."""
+    """Raises ValueError for control characters and deep nesting. It uses no recursion."""
     level, depth = [document], 0
     while level:
         inner: list[Any] = []

@@ -1,7 +1,7 @@
-"""Foreign texts (names in files, names of files, other programs' errors) as people may see them.
+"""Makes untrusted texts (names in files, file names, errors of other programs) safe to print.
 
-Every text that this project did not write goes through here on its way to a terminal or into Markdown: control
-characters become visible escapes, so that it can neither colour, move nor imitate what is printed around it.
+Every text that this project did not write is converted here before it is printed or written as Markdown. Control
+characters become visible escapes, so that the text cannot change or imitate other output.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 
 LIMIT = 300
-"""Most characters of a message."""
+"""Maximum number of characters of a message."""
 
-_JOINERS = "\u200c\u200d"  # part of words in several scripts, and of emoji
+_JOINERS = "\u200c\u200d"  # they occur in words of several scripts, and in emoji
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@:]|(?<=www)\.)", re.IGNORECASE)
 
 
 def visible(text: object) -> str:
-    """The text with every character that does not print as a Python escape: no new line, no colour, no direction.
+    """The text with every non-printable character (line breaks, colours, text direction) as a Python escape.
 
     Example:
         >>> visible("cell\\n\\x1b[31mred"), visible("Zelle 細胞")
@@ -29,7 +29,7 @@ def visible(text: object) -> str:
 
 
 def one_line(text: object, limit: int = LIMIT) -> str:
-    """`visible`, at most `limit` characters: where it is longer, its beginning and its end.
+    """`visible`, shortened to its beginning and end if it is longer than `limit` characters.
 
     Example:
         >>> one_line("a" * 50 + "b" * 50, limit=20)
@@ -44,7 +44,7 @@ def one_line(text: object, limit: int = LIMIT) -> str:
 
 
 def markdown(text: object) -> str:
-    """`visible`, with Markdown's own characters escaped: no heading, link, picture or HTML comes of it.
+    """`visible`, with Markdown's special characters escaped, so that it makes no heading, link, picture or HTML.
 
     Example:
         >>> markdown("cell <b>")
@@ -54,7 +54,7 @@ def markdown(text: object) -> str:
 
 
 def code(text: object) -> str:
-    """As a span of code in Markdown, where nothing can be escaped: without backquotes.
+    """The text as inline code in Markdown. Backquotes are replaced, since they cannot be escaped there.
 
     Example:
         >>> code("model`.onnx")

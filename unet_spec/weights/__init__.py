@@ -1,1 +1,1 @@
-"""Weights: the map between frameworks, the checkpoint folder, hubs, model cards, seeded values."""
+"""Weights: the map between frameworks, checkpoint folders, hubs, model cards, initial values."""

@@ -1,4 +1,4 @@
-"""The weights of one network as a beginning for another that differs in channels or classes."""
+"""Uses the weights of a network to initialise another one with other channels or classes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from .randomize import initial_tensors
 
 @dataclass(frozen=True)
 class Adapted:
-    """A checkpoint of the new network, and what in it is new.
+    """A checkpoint of the new network, and its tensors that are initialised at random.
 
     Attributes:
-        checkpoint: with every tensor of the old network whose name and shape the new one has; the rest is initial.
-        fresh: names of the tensors that were not taken.
-        note: one line that says what was taken; None where everything was.
+        checkpoint: has the tensors of the old network whose name and shape occur in the new one, and initial values for
+            the others.
+        fresh: names of the tensors with initial values.
+        note: a line about the tensors that were used; None if all were.
     """
 
     checkpoint: Checkpoint
@@ -33,7 +34,7 @@ class Adapted:
 
     @property
     def lines(self) -> list[str]:
-        """What was taken, and what was not, in one line each."""
+        """Two lines: the number of tensors that were used, and the layers that were not."""
         count, layers = len(self.checkpoint.tensors), _layers(self.fresh)
         taken = f"{count - len(self.fresh)} of {count} tensors used"
         return [taken, f"{_count(layers)}: {first_few(layers)}" if layers else "no layer is initialised at random"]
@@ -55,15 +56,15 @@ def adapt(
 
     Args:
         checkpoint: checkpoint of any architecture.
-        in_channels: channels of the new images; None: as before. Another number drops the stored normalisation.
-        out_channels: channels of the new logits; None: as before, or the number of `class_names`.
-        class_names: names of the new classes. If they differ from the old ones, the layers whose shape follows from
+        in_channels: channels of the new images. None: unchanged. Another number drops the stored normalisation.
+        out_channels: channels of the new logits. None: unchanged, or the number of `class_names`.
+        class_names: names of the new classes. If they differ from the old ones, the layers whose shape depends on
             `out_channels` are initialised at random, even if the number of classes is the same. None: the old names,
             if the number of classes is the same.
         seed: random seed of the new layers' weights.
 
     Raises:
-        InputError: the numbers of channels and class names do not fit each other.
+        InputError: the numbers of channels and class names do not match.
 
     Example:
         >>> from unet_spec import preset, random_tensors
@@ -83,7 +84,7 @@ def adapt(
 
 
 def open_adapted(folder: Path, **changes: Any) -> Checkpoint:
-    """The checkpoint of a folder, adapted where any change is given (see `adapt`), with a warning of what is new."""
+    """The checkpoint of a folder. With changes, it is adapted (see `adapt`), with a warning about new layers."""
     checkpoint = Checkpoint.load(folder)
     if all(value is None for value in changes.values()):
         return checkpoint
@@ -104,10 +105,10 @@ def take_weights(
         config: config of the network.
         seed: random seed of the layers that do not fit.
         class_names: class names of the network. If the checkpoint has names and they differ, the layers whose shape
-            follows from the number of classes are initialised at random. Empty: not compared.
+            depends on the number of classes are initialised at random. Empty: names are not compared.
 
     Raises:
-        InputError: another architecture, or no layer fits.
+        InputError: the architecture differs, or no layer fits.
 
     Example:
         >>> from unet_spec import preset, random_tensors
@@ -158,7 +159,7 @@ def _taken(
 
 
 def _head(config: NetworkConfig) -> frozenset[str]:
-    """Names of the tensors whose shapes follow from the number of output channels."""
+    """Names of the tensors whose shapes depend on the number of output channels."""
     more = config.replace(out_channels=config.out_channels + 1).graph.params
     return frozenset(name for name, p in config.graph.params.items() if name in more and more[name].shape != p.shape)
 

@@ -1,4 +1,4 @@
-"""Whether tensors are exactly those of a network, and which are not."""
+"""Checks that tensors are exactly those of a network, and lists the differences."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..untrusted.text import one_line
 
 
 def check_tensors(graph: Graph, tensors: Mapping[str, np.ndarray], where: str) -> None:
-    """Raises InputError unless the tensors are exactly the graph's: none missing, none extra, none misshapen.
+    """Raises InputError unless the tensors are exactly the graph's: none missing, none extra, none of another shape.
 
     Args:
         graph: graph of the network.
-        tensors: arrays by PyTorch name, in PyTorch's axis order. Only their shapes are looked at.
-        where: begins the message: the file, or what was attempted.
+        tensors: arrays by PyTorch name, in PyTorch's axis order. Only their shapes are checked.
+        where: beginning of the message: the file, or the attempted action.
 
     Example:
         >>> from unet_spec import preset, random_tensors
@@ -35,7 +35,7 @@ def check_finite(tensors: Mapping[str, np.ndarray], where: object) -> None:
 
     Args:
         tensors: arrays of any dtype, by name.
-        where: begins the message: the file, or what was attempted.
+        where: beginning of the message: the file, or the attempted action.
 
     Example:
         >>> check_finite({"head.bias": np.array([0.0, np.nan])}, "model.safetensors")
@@ -52,21 +52,21 @@ def check_finite(tensors: Mapping[str, np.ndarray], where: object) -> None:
 
 
 def all_finite(array: np.ndarray) -> bool:
-    """Whether all values are finite; one pass without an array of flags if they are."""
-    if array.dtype.kind == "V":  # ml_dtypes' own types, such as bfloat16
+    """Whether all values are finite. If they are, this takes one pass and no array of flags."""
+    if array.dtype.kind == "V":  # types of ml_dtypes, such as bfloat16
         array = array.astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
 def check_shapes(expected: Mapping[Any, tuple[int, ...]], tensors: Mapping[Any, Any], where: str) -> None:
-    """As `check_tensors`, for names of any kind with their shapes."""
+    """Like `check_tensors`, for expected shapes by names of any kind."""
     if problems := listed(differences(expected, tensors)):
         raise InputError(f"{where}: the tensors do not match the config; {'; '.join(problems)}")
 
 
 def differences(expected: Mapping[Any, tuple[int, ...]], tensors: Mapping[Any, Any]) -> dict[str, list[str]]:
-    """The names of tensors that are missing, extra or misshapen. Parts of a path are joined by dots."""
+    """The names of tensors that are missing, extra or of another shape. Parts of a path are joined by dots."""
 
     def text(name: Any) -> str:
         return ".".join(name) if isinstance(name, tuple) else name
@@ -83,13 +83,13 @@ def differences(expected: Mapping[Any, tuple[int, ...]], tensors: Mapping[Any, A
 
 
 def listed(problems: Mapping[str, list[str]]) -> list[str]:
-    """One text for each kind of problem that there is, with the first few names."""
+    """One text for each kind of problem that occurs, with the first few names."""
     count = 3 if sum(map(bool, problems.values())) == 1 else 1
     return [f"{len(names)} {what}: {first_few(names, count)}" for what, names in problems.items() if names]
 
 
 def first_few(names: Iterable[str], count: int = 3) -> str:
-    """The first names, each cut to 120 characters, and how many more there are.
+    """The first names, each shortened to 120 characters, and the number of further ones.
 
     Example:
         >>> first_few("abcde")

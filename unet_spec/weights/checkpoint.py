@@ -1,9 +1,9 @@
 """A checkpoint: a folder with config.json and model.safetensors.
 
-config.json holds the network's config and, under "data", how its images are prepared and what its classes are called.
-model.safetensors holds every parameter and buffer under PyTorch's names and axis order, so that it loads without us.
-Nothing is pickled. All files are written beside the folder, which then takes the place of the old one: no state of it
-is ever partial.
+config.json contains the network's config and, under "data", the preparation of images and the class names.
+model.safetensors contains every parameter and buffer with PyTorch's names and axis order, so that it can be loaded
+without this library. Nothing is pickled. Saves are atomic: all files are written to a new folder, which then replaces
+the old one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Checkpoint:
     data: DataSpec = field(default_factory=DataSpec)
 
     def save(self, folder: str | os.PathLike[str], extra: Mapping[str, str | None] | None = None) -> None:
-        """Writes the folder. All files appear at once, and replace those of an existing checkpoint.
+        """Writes the folder atomically. Its files replace those of an existing checkpoint.
 
         Args:
             folder: a new folder, or a checkpoint to replace.
@@ -80,8 +80,10 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Checkpoint:
-        """Reads a checkpoint. Raises InputError if the folder or a file is missing or damaged, or if tensors do not
-        fit."""
+        """Reads a checkpoint.
+
+        Raises InputError if the folder or a file is missing or damaged, or if the tensors do not match the config.
+        """
         path = Path(folder)
         config, data = read_config(path)
         tensors = read_tensors(path / WEIGHTS)
@@ -99,7 +101,7 @@ class Checkpoint:
 
 
 def _check_own(path: Path) -> None:
-    """Raises InputError if writing would replace somebody's config.json or weights."""
+    """Raises InputError if writing would replace another project's config.json or weights."""
     if path.exists() and not path.is_dir():
         raise InputError(f"cannot write checkpoint {path}: it is a file")
     if (path / WEIGHTS).exists() and not (path / CONFIG).exists():
@@ -117,7 +119,7 @@ def _check_own(path: Path) -> None:
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds config.json and model.safetensors.
+    """Whether a folder contains config.json and model.safetensors.
 
     Args:
         path: path of the folder, which need not exist.

@@ -18,9 +18,9 @@ class DataSpec:
     """Input normalisation, class names and how files were read, stored with the weights.
 
     Attributes:
-        mean, std: per channel, for (image − mean) / std, after integers were divided by the maximum of their dtype
-            (uint8 / 255); floats are used as they are. Empty: no normalisation.
-        class_names: one for each class. Empty: unnamed.
+        mean, std: per channel, for (image − mean) / std. Before that, integers are divided by the maximum of their
+            dtype (uint8 / 255); floats are not changed. Empty: no normalisation.
+        class_names: one name for each class. Empty: no names.
         overlapping: whether a pixel may have several classes. If so, the sigmoid of each logit is the probability of
             its class; otherwise the softmax over the logits gives the probabilities.
         normalization: how images are normalised: "dataset", by mean and std; "image", each image by its own mean and
@@ -28,11 +28,11 @@ class DataSpec:
             percentiles; "ct", clipped to low … high, then by mean and std; "none".
         low, high: limits per channel for "ct", in the units of mean.
         nodata: value of pixels without data (NaN or a number, as stored in the file). They are left out of statistics
-            and become 0 after normalisation. None: every pixel counts.
-        reading: how training read its files where they left a choice, `unet_data.ReadSettings` by the names of its
-            fields ("channels": "all"); None: not stored.
-        objects: settings that separate objects, as `unet_data.ObjectSettings.to_dict` gives them; None: not chosen.
-        assumed: for converted weights, facts that the source file did not state, and what was assumed instead.
+            and become 0 after normalisation. None: all pixels have data.
+        reading: how training read its files, the fields of `unet_data.ReadSettings` by name ("channels": "all"). None:
+            not stored.
+        objects: settings that separate objects, from `unet_data.ObjectSettings.to_dict`. None: not chosen.
+        assumed: for converted weights, the assumptions about facts that the source file did not state.
 
     Example:
         >>> DataSpec(mean=(0.5,), std=(0.2,), class_names=("background", "cell")).mean
@@ -52,8 +52,7 @@ class DataSpec:
     reading: dict[str, str] | None = field(default=None, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields for JSON. Newer fields are left out at their defaults, so that older versions can read the
-        result."""
+        """The fields for JSON. Newer fields with default values are left out, so that older versions can read it."""
         values = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
         if self.nodata is not None and math.isnan(self.nodata):
             values["nodata"] = "nan"  # JSON has no NaN
@@ -110,7 +109,7 @@ class DataSpec:
         return spec
 
     def describe(self) -> str:
-        """The normalisation in words, as the end of a sentence that starts with dividing integers by their maximum.
+        """A description of the normalisation, as the end of a sentence that begins with the division of integers.
 
         Example:
             >>> DataSpec((0.5,), (0.2,)).describe()
@@ -130,7 +129,7 @@ class DataSpec:
         return how + (f"; pixels that are {self.nodata:g} have no data and become 0" if self.nodata is not None else "")
 
     def describe_reading(self) -> str:
-        """How training read its files, in words; "" if it is not stored.
+        """A description of how training read its files; "" if it is not stored.
 
         Example:
             >>> DataSpec(reading={"channels": "all", "white_is_zero": "auto"}).describe_reading()
@@ -139,8 +138,10 @@ class DataSpec:
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (self.reading or {}).items() if value)
 
     def check_affine(self, program: str) -> None:
-        """Raises InputError if the normalisation is more than one product and one sum per channel, which is all that
-        a program does; its name is the message's."""
+        """Raises InputError if the normalisation is more than one multiplication and one addition per channel.
+
+        `program` names the program that supports no more than that.
+        """
         if self.normalization not in ("dataset", "none") or self.nodata is not None:
             raise InputError(
                 f"{program} supports only normalisation by one mean and one standard deviation per channel, "
@@ -149,7 +150,7 @@ class DataSpec:
             )
 
     def class_count(self, config: NetworkConfig) -> int:
-        """Number of classes: where they overlap, one per logit; else `config.classes`, 2 for a single logit.
+        """Number of classes. If they overlap, it is one per logit; otherwise `config.classes`, 2 for a single logit.
 
         Args:
             config: the network.
@@ -177,7 +178,7 @@ class DataSpec:
         return self.class_names or tuple(f"class {number}" for number in range(self.class_count(config)))
 
     def check(self, config: NetworkConfig, where: str) -> None:
-        """Raises InputError if channels, classes, or whether these may overlap, are not the network's."""
+        """Raises InputError if channels or classes do not match the network, or if it does not support overlap."""
         try:
             config.check_classes(self.overlapping)
         except InputError as e:
@@ -189,11 +190,11 @@ class DataSpec:
 
 
 class EmptyDataSpecWarning(UserWarning):
-    """Weights are saved without the facts that whoever loads them needs."""
+    """Weights are saved without the normalisation and class names that prediction needs."""
 
 
 def warn_of_empty(data: DataSpec) -> None:
-    """Warns, in one line, where weights are about to be saved without normalisation and class names."""
+    """Warns, in one line, if weights are about to be saved without normalisation and class names."""
     if data == DataSpec():
         warnings.warn(
             "saved without normalisation and class names: set model.data = DataSpec(mean=…, std=…, class_names=…) "

@@ -1,4 +1,4 @@
-"""Several checkpoints of one network as one checkpoint: an ensemble, whose probabilities are the mean of theirs."""
+"""Joins several checkpoints of one network into an ensemble, whose probabilities are the mean of theirs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .checkpoint import Checkpoint
 from .data_spec import DataSpec
 
 _OWN = ("mean", "std", "objects", "assumed")
-"""What members may have differently: what each normalises by, and what is stored for later."""
+"""Fields of the data spec in which members may differ."""
 
 
 @dataclass(frozen=True)
 class Joined:
-    """An ensemble, and what was decided where its members differ.
+    """An ensemble, and notes on differences between its members.
 
     Attributes:
         checkpoint: checkpoint of the ensemble.
@@ -33,17 +33,17 @@ class Joined:
 def join(checkpoints: Sequence[Checkpoint], names: Sequence[object] = ()) -> Joined:
     """The ensemble of checkpoints of one network, trained for the same classes.
 
-    The ensemble prepares images as the first member does. Where another member has a mean and standard deviation of its
-    own, the difference is an affine map of what it is given, x' = x · s₀ / s + (m₀ − m) / s per channel, which stands
-    in the graph before the member's first layer. So the padding of zeros is the member's own, and the result equals
-    that of the member by itself, up to rounding.
+    The ensemble prepares images as the first member does. If another member has a different mean and standard
+    deviation, its input is converted by x' = x · s₀ / s + (m₀ − m) / s per channel, in the graph before the member's
+    first layer. So zero padding has the same meaning as in the member alone, and the result equals that of the member
+    alone up to rounding.
 
     Args:
         checkpoints: one or more. Their tensors are not copied.
         names: names of the checkpoints, for messages.
 
     Raises:
-        InputError: no checkpoint, another network, other classes, or images that are prepared otherwise.
+        InputError: there is no checkpoint, or checkpoints differ in network, classes or preparation of images.
 
     Example:
         >>> from unet_spec import preset, random_tensors
@@ -86,7 +86,7 @@ def _check_network(one: Checkpoint, other: Checkpoint, name: str, where: str) ->
 def _check_data(one: DataSpec, other: DataSpec, name: str, where: str) -> None:
     for each in fields(DataSpec):
         mine, theirs = getattr(one, each.name), getattr(other, each.name)
-        if each.name not in _OWN and mine != theirs and not (mine != mine and theirs != theirs):  # NaN equals NaN here
+        if each.name not in _OWN and mine != theirs and not (mine != mine and theirs != theirs):  # NaN equals NaN
             raise InputError(
                 f"{where}: its {each.name.replace('_', ' ')} is {_said(theirs)}, that of {name} "
                 f"{_said(mine)}; all members must prepare images alike and have the same classes"
@@ -103,7 +103,7 @@ def _said(value: Any) -> str:
 
 
 def _renormalised(one: DataSpec, other: DataSpec, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and bias per channel, float64, from images normalised as in `one` to images as in `other`."""
+    """Weight and bias per channel, float64, that convert images normalised for `one` to those for `other`."""
     zeros, ones = np.zeros(channels), np.ones(channels)
     mean, std = np.asarray(one.mean or zeros, np.float64), np.asarray(one.std or ones, np.float64)
     own_mean, own_std = np.asarray(other.mean or zeros, np.float64), np.asarray(other.std or ones, np.float64)

@@ -1,6 +1,6 @@
-"""A checkpoint folder from the Hugging Face hub, or to it. Needs the extra "hub".
+"""Downloads checkpoint folders from the Hugging Face hub, and uploads them. Needs the extra "hub".
 
-Only JSON, safetensors and Markdown travel: no file of these formats can run anything when it is opened.
+Only JSON, safetensors and Markdown files are transferred, because these formats cannot execute code when opened.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def find_folder(source: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """The folder that `source` names: itself, if it exists, else that of an installed network, or the local copy of the
-    hub's repository "owner/name".
+    """The folder of `source`: `source` itself if it exists, else an installed network, or the local copy of the hub's
+    repository "owner/name".
 
     Args:
         source: a folder, a name (see `find_network`) or a repository.
-        revision: a branch, tag or, for reproducible content, commit of the repository; None: its main branch.
+        revision: a branch, tag or, for reproducible content, commit of the repository. Default: its main branch.
 
     Raises:
-        InputError: the repository cannot be downloaded and there is no copy, or a revision is given for a folder; a
-            name that no installed package has.
+        InputError: the repository cannot be downloaded and there is no copy, a revision is given for a folder, or no
+            installed package has a network of this name.
     """
     path = find_network(source)
     if path.exists() or isinstance(source, os.PathLike) or not _REPOSITORY.fullmatch(source):
         if revision is not None:
             raise InputError(f"revision {revision!r} is for a repository of the hub; {source} is not one")
-        return path  # whoever reads it says what is wrong with it
+        return path  # its reader reports errors
     hub = _import(f"there is no folder {source}; as a repository of the hub, it")
     try:
         return Path(hub.snapshot_download(source, revision=revision, allow_patterns=list(PATTERNS)))
-    except Exception as e:  # of many kinds: no such repository, no access, no network
+    except Exception as e:  # many kinds: no such repository, no access, no network
         wanted = source if revision is None else f"{source} at {revision}"
         raise InputError(f"there is no folder {source}, and the hub did not send {wanted} ({first_line(e)})") from None
 
@@ -57,18 +57,18 @@ def push(
     """Uploads a folder to the hub's repository "owner/name", which is created if needed.
 
     Args:
-        save: writes the folder.
+        save: function that writes the folder.
         repository: "owner/name".
-        private: whether a repository that is created is private.
-        revision: the branch; None: main.
+        private: whether a new repository is private.
+        revision: the branch. Default: main.
         message: message of the commit.
-        token: None takes the one that `huggingface-cli login` keeps.
+        token: access token. Default: that of `huggingface-cli login`.
 
     Returns:
         The address of the commit.
 
     Raises:
-        InputError: not a repository's name, or the hub refuses.
+        InputError: the name is not that of a repository, or the hub refuses the upload.
     """
     if not _REPOSITORY.fullmatch(repository):
         raise InputError(f"{repository!r} is not a repository of the hub; give owner/name")

@@ -1,8 +1,8 @@
-"""Networks by name: checkpoint folders that installed packages bring, such as "nuclei" of unet-weights.
+"""Networks by name: checkpoint folders in installed packages, such as "nuclei" in unet-weights.
 
-A package offers its networks as entry points of the group `unet_twins.weights`, each `name = "package:folder"`: the
-checkpoint folder within the package. Nothing of a top-level package is run, and nothing is downloaded: its folder is
-looked up, and its files are compared with the checksums that the installer wrote down.
+A package lists its networks as entry points of the group `unet_twins.weights`, each `name = "package:folder"`, the
+checkpoint folder within the package. A top-level package is not imported, and nothing is downloaded: its folder is
+located, and its files are compared with the checksums that the installer recorded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import InputError, suggestion
 from .checkpoint import is_checkpoint
 
 GROUP = "unet_twins.weights"
-"""The entry points of an installed package that name its networks."""
+"""The group of entry points that list a package's networks."""
 
 PACKAGE = "unet-weights"
 """The package of this project's own networks: nuclei and membranes."""
@@ -30,7 +30,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def installed_networks() -> dict[str, str]:
-    """The networks of installed packages: name to package and version, sorted by name.
+    """The package and version of each network in installed packages, by name, sorted.
 
     Example:
         >>> from unet_spec import installed_networks
@@ -44,17 +44,17 @@ def installed_networks() -> dict[str, str]:
 def find_network(source: str | os.PathLike[str]) -> Path:
     """The folder of a network: `source` itself, or the folder of the installed network with this name.
 
-    Only a bare name that is not an existing path is looked up: `nuclei`, not `runs/nuclei` or `nuclei.onnx`. If both
-    exist, the path is used, with a warning.
+    Only a plain name is looked up: `nuclei`, not `runs/nuclei` or `nuclei.onnx`. If a path of this name exists, it is
+    used, with a warning if there is also a network.
 
     Args:
         source: a path, which need not exist, or the name of an installed network.
 
     Returns:
-        The path as it was given, or the absolute path of the package's checkpoint folder.
+        The given path, or the absolute path of the package's checkpoint folder.
 
     Raises:
-        InputError: a bare name is neither; the package is damaged; two packages have this name.
+        InputError: a plain name is neither, the package is damaged, or two packages have a network of this name.
 
     Example:
         >>> from unet_spec import find_network
@@ -78,7 +78,7 @@ def find_network(source: str | os.PathLike[str]) -> Path:
 
 
 def _unknown(name: str) -> str:
-    """What is wrong with a name that is neither a path nor installed, and what there is."""
+    """The message about a name that is neither a path nor installed, with the installed names."""
     known = list(installed_networks())
     offer = f"installed: {', '.join(known)}{suggestion(name, known)}" if known else "no network is installed"
     more = f"; pip install {PACKAGE} installs nuclei and membranes" if not {"nuclei", "membranes"} <= set(known) else ""
@@ -86,15 +86,15 @@ def _unknown(name: str) -> str:
 
 
 def _package(entry: EntryPoint) -> str:
-    """ "unet-weights 0.1.0", of the package that an entry point is of."""
+    """Name and version of an entry point's package, such as "unet-weights 0.1.0"."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package without a name"
 
 
 def _folder(entry: EntryPoint) -> Path:
-    """The checkpoint folder of an entry point, with its checksums compared. Raises InputError."""
+    """The checkpoint folder of an entry point, after its checksums are verified. Raises InputError."""
     damaged = f"the network {entry.name} of {_package(entry)} is damaged"
     again = f"install it again: pip install --force-reinstall {entry.dist.name if entry.dist else PACKAGE}"
-    module, _, inner = (part.strip() for part in entry.value.partition(":"))  # EntryPoint's own parts may raise
+    module, _, inner = (part.strip() for part in entry.value.partition(":"))  # EntryPoint's attributes may raise
     spec = _spec(module)
     places = [] if spec is None or spec.submodule_search_locations is None else spec.submodule_search_locations
     folder = next((Path(place, *inner.split(".")).absolute() for place in places), None)
@@ -116,5 +116,5 @@ def _folder(entry: EntryPoint) -> Path:
 def _spec(module: str) -> ModuleSpec | None:
     try:
         return find_spec(module)
-    except (ImportError, ValueError):  # no such parent; no name at all
+    except (ImportError, ValueError):  # no such parent; empty name
         return None

@@ -1,4 +1,4 @@
-"""README.md of a checkpoint folder: what a user needs to know, all of it from config.json and the graph."""
+"""README.md of a checkpoint folder, with information for users from config.json and the graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CARD = "README.md"
 
 
 def model_card(config: NetworkConfig, data: DataSpec, licence: str | None = None) -> str:
-    """Markdown with the header that the Hugging Face hub reads.
+    """The model card in Markdown, with a header for the Hugging Face hub.
 
     Args:
         config: the network.
@@ -92,7 +92,7 @@ def model_card(config: NetworkConfig, data: DataSpec, licence: str | None = None
 
 
 def _yaml(text: str) -> str:
-    """A plain word as it is, anything else in quotes."""
+    """A YAML string: a plain word unchanged, other text in quotes."""
     return text if re.fullmatch(r"[\w.+-]+", text) else json.dumps(visible(text), ensure_ascii=False)
 
 

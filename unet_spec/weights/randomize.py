@@ -13,8 +13,9 @@ from ..ops.variants import bilinear_kernel
 def initial_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:
     """The initial values for training.
 
-    Weights are drawn from a normal distribution with standard deviation sqrt(2 / N), N the fan-in (Ronneberger et al.
-    2015, section 3; He et al. 2015); biases are 0, scales 1; interpolating up-convolutions start as interpolation.
+    Weights are drawn from a normal distribution with standard deviation sqrt(2 / N), where N is the fan-in (Ronneberger
+    et al. 2015, section 3; He et al. 2015). Biases are 0, scales are 1, and interpolating up-convolutions have the
+    weights of the interpolation.
 
     Args:
         graph: graph of the network.
@@ -41,11 +42,11 @@ def initial_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> d
 
 
 def random_tensors(graph: Graph, seed: int, dtype: DTypeLike = np.float32) -> dict[str, np.ndarray]:
-    """As `initial_tensors`, but every parameter and buffer is random, so that no value hides a mistake.
+    """Like `initial_tensors`, but every parameter and buffer is random, so that checks find more mistakes.
 
-    With initial values, checks cannot find mistakes that multiply by one or add zero: swapped norms, statistics that
-    were not loaded, a missing bias. So scales and variances lie in 0.5…1.5, shifts and means in ±0.5. Weights have the
-    standard deviation of initial weights, which keeps activations in range.
+    Initial scales of 1 and shifts of 0 hide mistakes: swapped norms, statistics that were not loaded, a missing bias.
+    So scales and variances lie in 0.5…1.5, shifts and means in ±0.5. Weights have the standard deviation of initial
+    weights, which limits activations.
 
     Args:
         graph, seed, dtype: as in `initial_tensors`.

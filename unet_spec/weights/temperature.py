@@ -1,4 +1,4 @@
-"""A temperature folded into a network's last layers, so that its logits are divided by it in every runtime."""
+"""Folds a temperature into a network's last layers, so that its logits are divided by it in every runtime."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .checkpoint import Checkpoint
 def with_temperature(checkpoint: Checkpoint, temperature: float) -> Checkpoint:
     """The checkpoint whose logits are divided by a temperature (Guo et al. 2017, arXiv 1706.04599, section 4.2).
 
-    The weight and the bias of the last layer are divided; where the logits are a sum, a mean, an interpolation or a
-    part of several layers' outputs, those of each. No class changes, the most probable one stays the same.
+    Weight and bias of the last layer are divided by it. If the logits are a sum, a mean, an interpolation or a crop of
+    the outputs of several layers, those of each layer are divided. The most probable class of a pixel does not change.
 
     Args:
-        checkpoint: checkpoint of any architecture whose output is linear in weights of its own.
+        checkpoint: checkpoint of any architecture whose output is linear in the weights of its last layers.
         temperature: above 0; more than 1 makes probabilities less certain.
 
     Raises:
-        InputError: a temperature that is not above 0, or a network whose logits cannot be scaled by its weights.
+        InputError: the temperature is not above 0, or the network's logits cannot be scaled by its weights.
 
     Example:
         >>> from unet_spec import preset, random_tensors
@@ -42,15 +42,16 @@ def with_temperature(checkpoint: Checkpoint, temperature: float) -> Checkpoint:
 
 
 def scaled_tensors(graph: Graph, architecture: str = "this network", logits: str | None = None) -> tuple[str, ...]:
-    """Names of the tensors by which the logits are scaled: multiplied by one number, they multiply the logits by it.
+    """Names of the tensors that scale the logits: multiplying them by a number multiplies the logits by it.
 
     Args:
         graph: graph of the network.
         architecture: its name, for the message.
-        logits: name of the node of the logits; None: the output.
+        logits: name of the node of the logits. Default: the output.
 
     Raises:
-        InputError: no such tensors; another layer needs one of them, or something lies between them and the logits.
+        InputError: there are no such tensors, since another layer also uses their output, or an operation between them
+            and the logits is not linear.
 
     Example:
         >>> from unet_spec import preset

@@ -1,4 +1,4 @@
-"""From PyTorch's names and axes to Flax's and back, by `weight_map.toml`. A bijection, bit for bit."""
+"""Converts PyTorch's names and axes to Flax's and back, by `weight_map.toml`: a bijection, exact to the bit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .check import check_shapes, check_tensors
 
 @dataclass(frozen=True)
 class Entry:
-    """The place of one tensor in both frameworks.
+    """The names and axes of one tensor in both frameworks.
 
     Attributes:
         pytorch: full name, such as "encoder.0.conv1.weight".
         flax: full path, such as ("encoder", "0", "conv1", "kernel").
-        pytorch_axes, flax_axes: one letter an axis, such as "O I 0 1"; digits are spatial axes.
+        pytorch_axes, flax_axes: one letter per axis, such as "O I 0 1"; digits are spatial axes.
         shape: in PyTorch's order.
         role: "parameter", "fixed" or "buffer".
     """
@@ -40,10 +40,10 @@ class Entry:
 
 
 def permutation(source: str, target: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The transposition that leads from axes `source` to `target`, and the target's axes to be reversed after it.
+    """The transposition from axes `source` to `target`, and the target's axes to reverse after it.
 
     Args:
-        source, target: one letter an axis; "-H" stands for an axis that runs backwards.
+        source, target: one letter per axis; "-H" stands for a reversed axis.
 
     Raises:
         ValueError: the letters are not the same.
@@ -61,7 +61,7 @@ def permutation(source: str, target: str) -> tuple[tuple[int, ...], tuple[int, .
 
 
 def rearrange(array: np.ndarray, source: str, target: str) -> np.ndarray:
-    """A contiguous copy of an array with axes `source`, with its axes in the order `target`.
+    """A contiguous copy of an array with its axes rearranged from `source` to `target`.
 
     Example:
         >>> rearrange(np.zeros((64, 1, 3, 3)), "O I H W", "H W I O").shape
@@ -81,7 +81,7 @@ def entries(graph: Graph) -> tuple[Entry, ...]:
     """One entry for each tensor of the graph, in the order of the layers.
 
     Raises:
-        ValueError: the map and the operations do not name the same tensors.
+        ValueError: the map and the operations list different tensors.
 
     Example:
         >>> from unet_spec import preset
@@ -106,12 +106,12 @@ FlaxTensors = dict[tuple[str, ...], np.ndarray]
 
 
 def to_flax(graph: Graph, tensors: Mapping[str, np.ndarray]) -> FlaxTensors:
-    """PyTorch names and axes to Flax paths and axes. Raises InputError unless the tensors are exactly the graph's."""
+    """Converts PyTorch tensors to Flax paths and axes. Raises InputError unless they are exactly the graph's."""
     check_tensors(graph, tensors, "PyTorch to Flax")
     return {e.flax: rearrange(tensors[e.pytorch], e.pytorch_axes, e.flax_axes) for e in entries(graph)}
 
 
 def to_pytorch(graph: Graph, tensors: Mapping[tuple[str, ...], np.ndarray]) -> dict[str, np.ndarray]:
-    """Flax paths and axes to PyTorch names and axes. Raises InputError unless the tensors are exactly the graph's."""
+    """Converts Flax tensors to PyTorch names and axes. Raises InputError unless they are exactly the graph's."""
     check_shapes({e.flax: e.flax_shape for e in entries(graph)}, tensors, "Flax to PyTorch")
     return {e.pytorch: rearrange(tensors[e.flax], e.flax_axes, e.pytorch_axes) for e in entries(graph)}

@@ -1,1 +1,1 @@
-"""Pictures drawn from a seed, with exact labels: for tests, examples and benchmarks where no data may be shipped."""
+"""Synthetic pictures from a seed, with exact labels, for tests, examples and benchmarks."""

@@ -1,7 +1,7 @@
-"""Cells through a microscope, drawn from a seed: touching, textured, moving, with exact labels.
+"""Synthetic microscope images of cells from a seed: touching, textured, moving, with exact labels.
 
-In place of the data sets of the U-Net paper's second experiment, PhC-U373 (phase contrast) and DIC-HeLa, where these
-cannot be had. A cell keeps its number for life; where it divides, two new numbers begin, with it as their parent.
+They replace the data sets of the U-Net paper's second experiment, PhC-U373 (phase contrast) and DIC-HeLa, if these are
+not available. A cell keeps its number for life. When it divides, two new numbers begin, with it as their parent.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _HABITS: dict[Style, Habit] = {
     "dic": Habit(packing=0.90, adhesion=0.05, outline=0.08, decay=0.9, stretch=0.25, rounding=0.12),
 }
 _COVERED: dict[Style, float] = {"phase-contrast": 0.22, "dic": 0.98}
-"""Share of the field that cells cover by default."""
+"""Default share of the field that cells cover."""
 
 _ACROSS: dict[Style, float] = {"phase-contrast": 7.0, "dic": 5.5}
-"""Cells along the shorter side of a picture by default."""
+"""Default number of cells along the shorter side of a picture."""
 
-_MARGIN = 1.0  # diameters around the field in which cells live, too
-_SEEN = 12  # pixels; less of a cell is not labelled
+_MARGIN = 1.0  # width of the margin around the field in which cells also live, in diameters
+_SEEN = 12  # minimum number of visible pixels of a cell for a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,8 @@ class CellSequence:
 
     Attributes:
         images: images of each frame (H, W, 1), uint8 or uint16.
-        labels: labels of each frame (H, W), numbers of the cells, 0 for background. A cell is one region and has one
-            number in all frames.
+        labels: cell numbers of each frame (H, W), 0 for background. A cell is one region and has the same number in all
+            frames.
         tracks: a row for each number: number, first frame, last frame, number of the parent or 0.
         source: a description.
 
@@ -63,8 +63,8 @@ class CellSequence:
     source: str
 
     def dataset(self) -> Dataset:
-        """The frames as images with labels that number objects, as such files are read: where two cells touch, a line
-        of one pixel is background (see `label_rule`)."""
+        """The frames as a data set whose labels number objects. As for files, a line of one pixel between touching
+        cells is background (see `label_rule`)."""
         return _dataset(self.images, self.labels, [f"t{i:03d}" for i in range(len(self.images))], self.source)
 
 
@@ -80,23 +80,24 @@ def cell_sequence(
     speed: float | None = None,
     dtype: Dtype = "uint8",
 ) -> CellSequence:
-    """A synthetic sequence of cells through a microscope.
+    """A synthetic microscope sequence of cells.
 
-    The same call gives the same bytes (on processors of another kind, a few pixels may differ), and a longer sequence
-    begins with the frames of a shorter one.
+    The same call gives the same bytes (a few pixels may differ on other kinds of processors). A longer sequence begins
+    with the frames of a shorter one.
 
     Args:
         frames: 1 or more.
         size: pixels of a square, or (H, W), each 32 or more.
         seed: 0 or more.
-        style: "phase-contrast", spread cells with dark bodies and bright halos, alone and in groups; "dic", packed
-            cells in relief that is lit from one side.
-        count: cells in the first frame, about. None: as many as cover 22 % (phase-contrast) or 98 % (dic) of it.
-        diameter: mean of the cells in pixels, from 8 to the shorter side. None: a seventh
-            (phase-contrast) or 2/11 (dic) of it.
+        style: "phase-contrast" has flat cells with dark bodies and bright halos, alone and in groups; "dic" has packed
+            cells in relief, lit from one side.
+        count: approximate number of cells in the first frame. Default: as many as cover 22 % (phase-contrast) or 98 %
+            (dic) of it.
+        diameter: mean diameter of the cells in pixels, from 8 to the shorter side. Default: a seventh
+            (phase-contrast) or 2/11 (dic) of the shorter side.
         contrast: contrast of the cells against the background; 1 is that of a good microscope.
-        cycle: frames from the birth of a cell to its division, on average, 4 or more.
-        speed: pixels per frame. None: 2 % of the diameter.
+        cycle: mean number of frames from the birth of a cell to its division, 4 or more.
+        speed: pixels per frame. Default: 2 % of the diameter.
         dtype: dtype of the images: "uint8", or "uint16" with values up to 65535.
 
     Raises:
@@ -119,18 +120,17 @@ def cells(
     diameter: float | None = None,
     contrast: float = 1.0,
 ) -> Dataset:
-    """A synthetic data set of pictures of cells through a microscope, each of other cells, with labels that number
-    them.
+    """A synthetic data set of microscope pictures, each of different cells, with labels that number the cells.
 
-    Picture i depends on its number and on the arguments but `count`; the same call gives the same bytes.
+    Picture i depends on i and on all arguments except `count`. The same call gives the same bytes.
 
     Args:
-        count: pictures.
+        count: number of pictures.
         size, seed, style, diameter, contrast: as in `cell_sequence`.
 
     Returns:
-        Images uint8; labels 1 inside of a cell, 0 elsewhere and on a line of one pixel between cells that touch;
-        instances, the cells by number.
+        Images uint8; labels 1 inside of a cell, 0 elsewhere and on a line of one pixel between touching cells;
+        instances with the cells' numbers.
 
     Raises:
         InputError: an argument is out of its range.
@@ -151,7 +151,7 @@ def cells(
 
 @dataclass(frozen=True)
 class _Wishes:
-    """The arguments of `cell_sequence`, checked, with what is left out filled in."""
+    """The arguments of `cell_sequence`, checked, with defaults filled in."""
 
     shape: tuple[int, int]
     style: Style
@@ -190,7 +190,7 @@ class _Wishes:
         width = max(width, 8.0) if diameter is None else width
         if not 8 <= width <= min(shape):
             raise InputError(f"diameter must lie between 8 and {min(shape)} pixels, the shorter side; not {diameter}")
-        room = shape[0] * shape[1] / (np.pi * width**2 / 4)  # cells that would cover it without overlap
+        room = shape[0] * shape[1] / (np.pi * width**2 / 4)  # number of cells that cover the field without overlap
         number = max(1, round(_COVERED[style] * room)) if count is None else count
         if not 1 <= number <= max(1.2 * room, 1):
             raise InputError(f"count must lie between 1 and {max(int(1.2 * room), 1)} for this size, not {count}")
@@ -219,13 +219,13 @@ def _drawn(entropy: list[int], frames: int, wishes: _Wishes) -> CellSequence:
         picture = picture_of(np.random.default_rng([*entropy, kind, frame]), population, field, optics, wishes.contrast)
         images.append(np.rint(picture * np.iinfo(wishes.dtype).max).astype(wishes.dtype)[..., None])
         number = population.cells.number
-        population.keep((number == 0) | np.isin(number, labels[-1]))  # who leaves does not come back
+        population.keep((number == 0) | np.isin(number, labels[-1]))  # a cell that leaves does not return
     source = f"synthetic {style} cells, seed {entropy[0]}"
     return CellSequence(tuple(images), tuple(labels), np.array(list(tracks.values()), np.int64).reshape(-1, 4), source)
 
 
 def _numbered(population: Population, owner: np.ndarray, tracks: dict[int, list[int]], frame: int) -> np.ndarray:
-    """The labels of a frame. Cells that are seen for the first time get a number and a row in `tracks`."""
+    """The labels of a frame. Cells that are visible for the first time get a number and a row in `tracks`."""
     cells = population.cells
     sizes = np.bincount(owner.ravel() + 1, minlength=len(cells.age) + 1)[1:]
     names = np.zeros(len(cells.age) + 1, np.int64)
@@ -238,7 +238,7 @@ def _numbered(population: Population, owner: np.ndarray, tracks: dict[int, list[
         tracks[int(names[i])][2] = frame
     if len(tracks) > 65535:
         raise InputError("more than 65535 cells: 16-bit labels cannot number more; use fewer frames or cells")
-    return names[owner].astype(np.uint16)  # an owner of -1 is the last name, 0
+    return names[owner].astype(np.uint16)  # owner -1 selects the last name, 0
 
 
 def _dataset(images: Sequence[np.ndarray], labels: Sequence[np.ndarray], names: Sequence[str], source: str) -> Dataset:

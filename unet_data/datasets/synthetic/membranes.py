@@ -1,8 +1,8 @@
-"""Pictures like electron micrographs of nerve tissue, drawn from a seed, with exact labels.
+"""Synthetic pictures like electron micrographs of nerve tissue, from a seed, with exact labels.
 
-Cells are Voronoi regions of jittered points, some merged into large ones, with boundaries bent by smooth noise;
-membranes are dark lines between them, of varying width. Inside the cells lie organelles as dark as membranes that are
-labelled as cell, so that a threshold does not solve it.
+Cells are Voronoi regions of jittered points. Some are merged into large ones, and their boundaries are bent by smooth
+noise. Membranes are dark lines between them, of varying width. Organelles inside the cells are as dark as membranes but
+labelled as cell, so that a threshold cannot solve the task.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from jaxtyping import Int32
 
 _CELL_PIXELS = 40.0  # distance of neighbouring cell centres in a large picture
-_SMALLEST_CELL = {2: 10.0, 3: 24.0}  # and in the smallest; volumes have more boundary per pixel, so need larger cells
-_CELLS_ACROSS = 5.0  # small pictures shrink their cells to show about this many
+_SMALLEST_CELL = {2: 10.0, 3: 24.0}  # and in the smallest, by dimensions; volumes have more boundary per pixel
+_CELLS_ACROSS = 5.0  # cells are smaller in small pictures, so that about this many fit across
 
 
 def membranes(count: int, size: int | tuple[int, ...], seed: int, channels: int = 1, spatial_dims: int = 2) -> Dataset:
     """A synthetic data set of pictures like electron micrographs of nerve tissue, with labels.
 
-    Picture i depends on (seed, i, size, channels) alone; the same call gives the same bytes.
+    Picture i depends only on (seed, i, size, channels). The same call gives the same bytes.
 
     Args:
-        count: pictures.
-        size: pixels per axis, one number for squares and cubes or (H, W) or (D, H, W), each 8 or more.
+        count: number of pictures.
+        size: pixels per axis: one number for squares and cubes, or (H, W) or (D, H, W), each 8 or more.
         seed: 0 or more.
-        channels: C; they show the same tissue with different contrast and noise.
+        channels: number of channels, which show the same tissue with different contrast and noise.
         spatial_dims: 2 for pictures (H, W, C), 3 for volumes (D, H, W, C).
 
     Returns:
@@ -72,8 +72,8 @@ def membrane_instances(
         count, size, seed, channels, spatial_dims: as in `membranes`.
 
     Returns:
-        Per picture (H, W) or (D, H, W): 0 is membrane, 1 … n are the connected regions of label 1 (neighbours share an
-        edge or a face).
+        One array (H, W) or (D, H, W) per picture: 0 is membrane, 1 … n are the connected regions of label 1 (neighbours
+        share an edge or a face).
 
     Example:
         >>> from unet_data import membrane_instances
@@ -98,9 +98,9 @@ def _draw(rng: np.random.Generator, shape: tuple[int, ...], channels: int) -> tu
     spacing = float(np.clip(min(shape) / _CELLS_ACROSS, _SMALLEST_CELL[len(shape)], _CELL_PIXELS))
     scale = spacing / _CELL_PIXELS
     distance, cell = _cells(rng, shape, spacing)
-    width = scale * (1.9 + 0.9 * np.clip(smooth(rng, shape, 20 * scale), -0.9, 2.5))  # half a membrane, in pixels
+    width = scale * (1.9 + 0.9 * np.clip(smooth(rng, shape, 20 * scale), -0.9, 2.5))  # half of a membrane, in pixels
     label = (distance > width).astype(np.int32)
-    inside = np.clip((distance - width) / (2.0 * scale), 0, 1)  # 0 on the membrane, 1 from two pixels beside it on
+    inside = np.clip((distance - width) / (2.0 * scale), 0, 1)  # 0 on the membrane, 1 at two pixels from it and beyond
 
     light = rng.normal(150, 14, cell.max() + 1)[cell]
     light += 10 * smooth(rng, shape, 40 * scale) + 19 * smooth(rng, shape, 1.6)
@@ -119,7 +119,7 @@ def _cells(rng: np.random.Generator, shape: tuple[int, ...], spacing: float) -> 
     points = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1).reshape(-1, len(shape))
     points = (points + rng.uniform(-0.48, 0.48, points.shape)) * spacing
     numbers = np.arange(len(points))
-    # Tissue has cells of very different size: whole neighbourhoods of points become one cell.
+    # Tissue has cells of very different sizes, so some neighbourhoods of points become one cell.
     for _ in range(max(1, len(points) // 22)):
         centre = points[rng.integers(len(points))]
         numbers[np.linalg.norm(points - centre, axis=1) < spacing * rng.uniform(0.9, 2.1)] = rng.integers(len(points))
@@ -146,7 +146,7 @@ def _cells(rng: np.random.Generator, shape: tuple[int, ...], spacing: float) -> 
 def _organelles(rng: np.random.Generator, light: np.ndarray, depth: np.ndarray, scale: float) -> np.ndarray:
     """Draws mitochondria (large, dark, striped, with a dark rim) and vesicles (small rings) into the cells.
 
-    light: grey values; depth: distance from the membrane in pixels. Both keep clear of the membrane.
+    `light` holds grey values, `depth` the distance from the membrane in pixels. Organelles do not touch the membrane.
     """
     shape, dims = light.shape, light.ndim
     area = float(np.prod([length / (scale * _CELL_PIXELS) for length in shape]))
@@ -177,7 +177,7 @@ def _organelles(rng: np.random.Generator, light: np.ndarray, depth: np.ndarray, 
 
 
 def _expose(rng: np.random.Generator, tissue: np.ndarray, channels: int) -> np.ndarray:
-    """The microscope: blur, uneven light, contrast per channel, and noise. (*shape) to (*shape, C) uint8."""
+    """Simulates the microscope: blur, uneven light, contrast per channel, noise. (*shape) to (*shape, C) uint8."""
     from scipy import ndimage
 
     blurred = np.asarray(ndimage.gaussian_filter(tissue, 0.8))

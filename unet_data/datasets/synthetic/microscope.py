@@ -1,8 +1,8 @@
-"""From cells to pictures: phase contrast and differential interference contrast (DIC).
+"""Renders cells as pictures: phase contrast and differential interference contrast (DIC).
 
-Both begin with the optical path through the cells: how much material light crosses at each pixel, which is the cell's
-thickness, more in nucleoli and granules. Phase contrast shows it dark, less its own blur, which leaves the bright halo
-around a cell that such microscopes are known for. DIC shows its slope along one direction, as relief lit from a side.
+Both start from the optical path through the cells: the cell's thickness at each pixel, increased in nucleoli and
+granules. Phase contrast shows the path dark, minus its blur, which leaves the bright halo around a cell that is typical
+of such microscopes. DIC shows the slope of the path along one direction, as a relief lit from one side.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from jaxtyping import Float32
 
 Style = Literal["phase-contrast", "dic"]
-_TEXTURE = 512  # pixels a side of the periodic textures
+_TEXTURE = 512  # pixels per side of the periodic textures
 
 
 @dataclass(frozen=True)
 class Optics:
-    """What stays the same through a sequence.
+    """Properties of the microscope and the dish, constant during a sequence.
 
     Attributes:
         style: style of the microscope.
         diameter: diameter of the cells, in pixels.
         fine, coarse: (t, t) periodic textures of granules and of clumps.
-        ground: (H, W), optical path of the dish: its surface and dirt.
-        light: (H, W), around 1.
+        ground: (H, W) optical path of the dish: its surface and dirt.
+        light: (H, W) relative illumination, around 1.
     """
 
     style: Style
@@ -44,7 +44,7 @@ class Optics:
 
 
 def optics_of(rng: np.random.Generator, shape: tuple[int, int], style: Style, diameter: float) -> Optics:
-    """A microscope and a dish."""
+    """A random microscope and dish."""
     grain = np.clip(diameter / 60, 0.6, 1.6)
     fine, coarse = (_periodic(rng, sigma * grain) for sigma in (1.1, 3.2))
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
@@ -63,7 +63,7 @@ def _periodic(rng: np.random.Generator, sigma: float) -> np.ndarray:
 
 
 def _dirt(rng: np.random.Generator, shape: tuple[int, int], diameter: float) -> np.ndarray:
-    """Specks and rings that lie on the dish."""
+    """Optical path of specks and rings on the dish."""
     found = np.zeros(shape)
     y, x = np.arange(shape[0])[:, None], np.arange(shape[1])[None]
     for _ in range(rng.poisson(shape[0] * shape[1] / (1.6 * diameter) ** 2 / 2)):
@@ -78,7 +78,7 @@ def _dirt(rng: np.random.Generator, shape: tuple[int, int], diameter: float) -> 
 def picture_of(
     rng: np.random.Generator, population: Population, field: Field, optics: Optics, contrast: float
 ) -> Float32[np.ndarray, "h w"]:
-    """The picture, 0..1, with the camera's noise."""
+    """The picture, 0..1, with camera noise."""
     from scipy import ndimage
 
     path = optics.ground * np.where(field.owner < 0, np.float32(1), np.float32(0.35)) + _path(population, field, optics)
@@ -97,7 +97,7 @@ def picture_of(
 
 
 def _bounded(signal: np.ndarray) -> np.ndarray:
-    """Light neither goes below nothing nor grows without end."""
+    """Limits the signal, so that the light is neither negative nor unbounded."""
     return np.tanh(signal / 0.9) * 0.9
 
 
@@ -110,7 +110,7 @@ def _path(population: Population, field: Field, optics: Optics) -> np.ndarray:
     cells, i = population.cells, field.owner[inside]
 
     def own(values: np.ndarray) -> np.ndarray:
-        """Of the cell of each pixel."""
+        """The value of each pixel's cell."""
         return values.astype(np.float32)[i]
 
     radius, rounded = own(population.radius()), own(population.rounded())
@@ -120,7 +120,7 @@ def _path(population: Population, field: Field, optics: Optics) -> np.ndarray:
     where = across + own(cells.grain[:, 0]), along + own(cells.grain[:, 1])
     fine, coarse = _sampled(optics.fine, where), _sampled(optics.coarse, where)
     share = _NUCLEUS[optics.style]
-    along, across = along / (radius * share), across / (radius * share)  # from here on in radii of a nucleus
+    along, across = along / (radius * share), across / (radius * share)  # from here on in units of the nucleus's radius
     middle = cells.nucleus / share
     nucleus = np.sqrt((along - own(middle[:, 1])) ** 2 + (1.15 * (across - own(middle[:, 0]))) ** 2)
     spots = np.zeros(len(i), np.float32)
@@ -134,7 +134,7 @@ def _path(population: Population, field: Field, optics: Optics) -> np.ndarray:
 
 
 _NUCLEUS: dict[Style, float] = {"phase-contrast": 0.34, "dic": 0.52}
-"""Radius of the nucleus over that of the cell."""
+"""Radius of the nucleus relative to that of the cell."""
 
 
 def _phase_contrast(
@@ -146,8 +146,8 @@ def _phase_contrast(
     coarse: np.ndarray,
     rounded: np.ndarray,
 ) -> np.ndarray:
-    """A flat, spread cell: thin at its rim, with a body around the nucleus. Where it divides it is round and so thick
-    that it shines: more than half a wave of light is bright again."""
+    """Optical path of a flat cell: thin at its rim, with a thicker body around the nucleus. A dividing cell is round
+    and so thick that it looks bright, because a phase shift of more than half a wave is bright again."""
     rim = 1 - np.exp(-depth / (0.07 * radius))
     body = np.exp(-((nucleus / 1.9) ** 2))
     inner = np.clip((1.05 - nucleus) * 6, 0, 1)
@@ -168,7 +168,7 @@ def _dic(
     coarse: np.ndarray,
     rounded: np.ndarray,
 ) -> np.ndarray:
-    """A cell among others: a low dome full of granules, with a smooth nucleus and its nucleoli."""
+    """Optical path of a packed cell: a low dome full of granules, with a smooth nucleus and nucleoli."""
     dome = 1 - np.exp(-depth / (0.16 * radius))
     inner = np.clip((1 - nucleus) * 5, 0, 1)
     grains = 0.11 * fine + 0.22 * np.maximum(fine - 1.3, 0) + 0.13 * coarse
@@ -179,7 +179,7 @@ def _dic(
 
 
 def _sampled(texture: np.ndarray, where: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """A periodic texture between its pixels."""
+    """A periodic texture at positions between its pixels, by linear interpolation."""
     whole = [np.floor(v) for v in where]
     rows, columns = (v.astype(np.int32) for v in whole)
     y, x = (v - w for v, w in zip(where, whole, strict=True))

@@ -6,9 +6,9 @@ import numpy as np
 
 
 def smooth(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
-    """Gaussian noise of standard deviation about 1 that varies over `sigma` pixels, of `shape`, float64.
+    """Gaussian noise of `shape`, float64, smooth over `sigma` pixels, with a standard deviation of about 1.
 
-    Drawn on a grid just fine enough for it and interpolated: a wide filter at full size would cost most of the time.
+    It is drawn on a coarse grid and interpolated, because a wide filter at full size would be slow.
     """
     from scipy import ndimage
 

@@ -1,4 +1,4 @@
-"""From cells to labels: each pixel belongs to one cell or to none."""
+"""Renders cells as labels: each pixel belongs to one cell or to none."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int32
 
 _ANGLES = np.linspace(0, 2 * np.pi, 361)
-_ROUND = 0.85  # share of its outline's waves that a dividing cell loses
+_ROUND = 0.85  # relative reduction of the waves in a dividing cell's outline
 
 
 @dataclass(frozen=True)
 class Field:
-    """Which pixel belongs to which cell.
+    """The assignment of pixels to cells.
 
     Attributes:
-        owner: (H, W), position of its cell in the population, −1 of none.
-        depth: (H, W), distance in pixels to the nearest pixel of another owner, at most to the end of the picture.
+        owner: (H, W), index of the pixel's cell in the population, or −1.
+        depth: (H, W), distance in pixels to the nearest pixel of another owner in the picture.
     """
 
     owner: Int32[np.ndarray, "h w"]
@@ -30,8 +30,8 @@ class Field:
 
 
 def field_of(population: Population, shape: tuple[int, int], ruffle: Float32[np.ndarray, "t t"]) -> Field:
-    """Draws the outlines. Where two cells would overlap, a pixel belongs to that in which it lies deeper, so that they
-    touch along a line; each cell is one connected region.
+    """Draws the outlines. Where two cells overlap, a pixel belongs to the cell in which it lies deeper, so that they
+    touch along a line. Each cell is one connected region.
 
     Args:
         population: population of n cells.
@@ -61,7 +61,7 @@ def field_of(population: Population, shape: tuple[int, int], ruffle: Float32[np.
 
 
 def radii_of(population: Population) -> Float64[np.ndarray, "n angles"]:
-    """The outline of each cell, in pixels from its centre, at each degree from its long axis around to it again."""
+    """The outline of each cell: its distance from the centre in pixels, at each degree from its long axis, 0 to 360."""
     cells = population.cells
     calm = (1 - _ROUND * population.rounded())[:, None]
     waves = np.exp(1j * np.outer(np.arange(2, MODES + 2), _ANGLES))
@@ -72,7 +72,7 @@ def radii_of(population: Population) -> Float64[np.ndarray, "n angles"]:
 
 
 def _connected(owner: np.ndarray) -> Field:
-    """The field in which each cell keeps its largest piece, whose pixels share edges."""
+    """The field with only the largest piece of each cell, whose pixels are connected by edges."""
     from scipy import ndimage
 
     shifted = owner + 1

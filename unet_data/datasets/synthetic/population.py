@@ -1,4 +1,4 @@
-"""Cells that move, grow, push each other and divide: where they are and what shape they have, frame by frame."""
+"""Positions and shapes of cells that move, grow, push each other and divide, frame by frame."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from jaxtyping import Complex128, Float64, Int64
 
 MODES = 7
-"""Waves around the outline of a cell, beginning with the second: the first one would only move it."""
+"""Number of waves in the outline of a cell, from the second one; the first would only move the cell."""
 
 NUCLEOLI = 3
 
 
 @dataclass(frozen=True)
 class Habit:
-    """How the cells of a style live.
+    """Parameters of the cells of a style.
 
     Attributes:
-        packing: distance at which neighbours push each other, over the sum of their radii.
-        adhesion: how strongly near neighbours pull each other, in 0..1.
+        packing: distance below which neighbours push each other, relative to the sum of their radii.
+        adhesion: strength of the attraction between near neighbours, in 0..1.
         outline: standard deviation of the second wave of the outline's logarithm.
-        decay: that of wave k falls with k ** -decay.
+        decay: the standard deviation of wave k is proportional to k ** -decay.
         stretch: mean logarithm of length over width.
-        rounding: share of the radius that a dividing cell loses as it rounds up.
+        rounding: relative reduction of the radius of a dividing cell as it rounds up.
     """
 
     packing: float
@@ -39,19 +39,19 @@ class Habit:
 
 @dataclass
 class Cells:
-    """The cells of a moment. Positions and lengths are in pixels, y before x; n cells.
+    """The n cells of one frame. Positions and lengths are in pixels, y before x.
 
     Attributes:
         centre, velocity: (n, 2).
-        angle: radians, of the long axis.
-        age: 0 at birth, 1 at division; rate: what is added each frame.
+        angle: direction of the long axis in radians.
+        age: 0 at birth, 1 at division; rate: increase of the age per frame.
         stretch: logarithm of length over width.
-        waves: waves of the logarithm of the outline, from the second on.
-        nucleus: (n, 2), its centre over the radius of the cell; nucleoli: (n, NUCLEOLI, 2), theirs over that of the
-            nucleus.
-        grain: (n, 2), where the cell's texture lies in the texture that all share.
-        number: number of its track; 0 before it is seen.
-        parent: number of the cell of which it was born in this frame, else 0.
+        waves: waves of the logarithm of the outline, from the second one.
+        nucleus: (n, 2), centre of the nucleus relative to the radius of the cell; nucleoli: (n, NUCLEOLI, 2), their
+            centres relative to the radius of the nucleus.
+        grain: (n, 2), position of the cell's texture in the common texture.
+        number: number of its track; 0 before it is first visible.
+        parent: number of the cell from which it was born in this frame, else 0.
     """
 
     centre: Float64[np.ndarray, "n 2"]
@@ -68,27 +68,27 @@ class Cells:
     parent: Int64[np.ndarray, " n"]
 
     def take(self, chosen: np.ndarray) -> Cells:
-        """Some of them, by position or mask."""
+        """The cells at some indices or in a mask."""
         return Cells(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
     def joined(self, others: Cells) -> Cells:
-        """These and then the others."""
+        """These cells followed by the others."""
         parts = {f.name: (getattr(self, f.name), getattr(others, f.name)) for f in fields(self)}
         return Cells(**{name: np.concatenate(pair) for name, pair in parts.items()})
 
 
 class Population:
-    """Cells in a field and in a margin around it, out of which others come.
+    """Cells in a field and in a margin around it, from which cells enter the field.
 
     Args:
-        rng: what is drawn from.
+        rng: the random generator.
         shape: (H, W) of the field.
-        count: cells in the field, about.
-        diameter: mean of the cells, in pixels.
-        cycle: frames between two divisions of a cell, on average.
+        count: approximate number of cells in the field.
+        diameter: mean diameter of the cells, in pixels.
+        cycle: mean number of frames between two divisions of a cell.
         speed: pixels per frame.
-        habit: how they live.
-        margin: around the field, in diameters.
+        habit: parameters of the cells.
+        margin: width of the margin, in diameters.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Population:
             self._push(0.5)
 
     def _placed(self, total: int, world: np.ndarray) -> np.ndarray:
-        """Centres: points of a sequence that fills a rectangle evenly (Roberts 2018, R2), moved a little."""
+        """Centres: points of a low-discrepancy sequence (Roberts 2018, R2) with a small random displacement."""
         golden = 1.32471795724474602596
         steps = np.outer(np.arange(1, total + 1), [1 / golden, 1 / golden**2])
         even = (steps + self._rng.random(2)) % 1
@@ -121,7 +121,7 @@ class Population:
         return self._low + even * world + self._rng.normal(0, 0.15 * spread, (total, 2))
 
     def _born(self, centre: np.ndarray) -> Cells:
-        """New cells at these places, each with looks of its own."""
+        """New cells at these positions, each with random properties."""
         rng, n = self._rng, len(centre)
         inside = rng.uniform(0, 2 * np.pi, (n, NUCLEOLI)), 0.62 * np.sqrt(rng.random((n, NUCLEOLI)))
         return Cells(
@@ -144,11 +144,11 @@ class Population:
         return scale * (self._rng.normal(size=(n, MODES)) + 1j * self._rng.normal(size=(n, MODES)))
 
     def step(self) -> None:
-        """To the next frame: cells age, change their shape, move, divide, push each other."""
+        """Advances to the next frame: cells age, change their shape, move, divide, push each other."""
         cells, rng = self.cells, self._rng
         cells.parent[:] = 0
         cells.age += cells.rate
-        kept = 0.94  # of the outline; the rest is new, so that its spread stays
+        kept = 0.94  # with the outline of the last frame; the variance stays constant
         cells.waves = kept * cells.waves + np.sqrt(1 - kept**2) * self._waves(len(cells.age))
         cells.stretch += 0.06 * (self._habit.stretch - cells.stretch) + rng.normal(0, 0.04, len(cells.age))
         cells.angle += rng.normal(0, 0.05, len(cells.age))
@@ -162,7 +162,7 @@ class Population:
         self.keep(outside.max(axis=1) < self._diameter)
 
     def keep(self, which: np.ndarray) -> None:
-        """Drops the others."""
+        """Drops all cells except these."""
         self.cells = self.cells.take(which)
 
     def _divide(self) -> None:
@@ -180,17 +180,17 @@ class Population:
             self.cells = self.cells.joined(born)
 
     def rounded(self) -> np.ndarray:
-        """How round each cell is for its division, before and after it, 0..1."""
+        """Roundness of each cell, 0..1, which is high just before and after a division."""
         span = min(0.25, 3.5 / self._cycle)
         age = self.cells.age
         return np.clip(np.maximum((age - 1 + span) / span, 1 - age / span), 0, 1)
 
     def radius(self) -> np.ndarray:
-        """Of a disc of the area of each cell, in pixels. The area doubles from birth to division."""
+        """Radius in pixels of a disc with the area of each cell. The area doubles from birth to division."""
         return self._diameter / 2 * 2 ** ((self.cells.age - 0.5) / 2) * (1 - self._habit.rounding * self.rounded())
 
     def _push(self, strength: float) -> None:
-        """Moves cells that overlap apart, and those that nearly touch together."""
+        """Moves overlapping cells apart, and cells that nearly touch towards each other."""
         cells, radius = self.cells, self.radius()
         between = cells.centre[:, None] - cells.centre[None]
         distance = np.sqrt((between**2).sum(-1)) + 1e-9
@@ -203,5 +203,5 @@ class Population:
         self._stay(cells)
 
     def _stay(self, cells: Cells) -> None:
-        """The margin's end holds cells back softly, so that they do not run dry or pile up."""
+        """Pulls cells outside of the margin back gently, so that the density stays even."""
         cells.centre += 0.1 * (np.clip(cells.centre, self._low, self._high) - cells.centre)

@@ -1,1 +1,1 @@
-"""What decodes each kind of file: `decode` chooses."""
+"""Decoders and encoders of each file format; `decode` chooses the decoder."""

@@ -1,4 +1,4 @@
-"""Axes that the user names, where a file does not say what its axes are."""
+"""Axes given by the user, for files that do not state their axes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from unet_spec.errors import InputError
 
 LETTERS = "TZCYXSQ"
-"""Time, depth, channel, row, column, samples of colour (a channel, too), and any other one that is counted."""
+"""Time, depth, channel, row, column, colour samples (also a channel), and any other axis."""
 
 
 def check_axes(axes: str) -> None:
-    """Raises InputError if these are no axes of an image: other letters, one twice, no Y or X, two of channels."""
+    """Raises InputError for invalid axes: unknown letters, a letter twice, no Y or X, two channel axes."""
     if not axes:
         return
     wrong = [letter for letter in axes if letter not in LETTERS]
@@ -31,17 +31,17 @@ def check_axes(axes: str) -> None:
 def named_axes(
     wanted: str, shape: Sequence[int], label: bool, where: object, own: str = ""
 ) -> tuple[str, tuple[int, ...]]:
-    """The axes that the user names, and their lengths.
+    """The axes given by the user, and their lengths.
 
     Args:
         wanted: letters in the order of the file.
         shape: shape of the file.
-        label: whether it is a label, which need not have the channels of its image.
+        label: whether it is a label, which may lack the channel axis of its image.
         where: the file, for messages.
-        own: what the file says, for messages.
+        own: the axes that the file states, for messages.
 
     Raises:
-        InputError: the file has another number of axes, those of length 1 left out or not.
+        InputError: the file has another number of axes, with and without those of length 1.
 
     Example:
         >>> named_axes("TZYX", (4, 1, 3, 8, 8), False, "a.tif")

@@ -1,4 +1,4 @@
-"""Grey images as three equal channels, and colour as grey."""
+"""Converts grey images to three equal channels, and colour to grey."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def to_grey(pixels: Shaped[np.ndarray, "*n 3"]) -> Shaped[np.ndarray, "*n 1"]:
-    """Colour as grey, 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), rounded to the dtype of integers.
+    """Converts colour to grey: 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601), rounded for integer dtypes.
 
     Pixels whose channels are equal keep their value exactly.
 
@@ -37,7 +37,7 @@ def to_grey(pixels: Shaped[np.ndarray, "*n 3"]) -> Shaped[np.ndarray, "*n 1"]:
 
 
 def adapted(pixels: Shaped[np.ndarray, "*n c"], channels: str) -> tuple[np.ndarray, str]:
-    """Pixels as the setting `channels` says, "repeat" or "grey", and what was done, in words; "" where nothing was."""
+    """Pixels after the setting `channels`, "repeat" or "grey", and a description of the change; "" if there is none."""
     if channels == "repeat" and pixels.shape[-1] == 1:
         return np.repeat(pixels, 3, -1), REPEATED
     if channels == "grey" and pixels.shape[-1] == 3:
@@ -46,7 +46,7 @@ def adapted(pixels: Shaped[np.ndarray, "*n c"], channels: str) -> tuple[np.ndarr
 
 
 def advice(found: int, channels: int, where: Literal["file", "array"] = "file") -> str:
-    """What to do about images with so many channels, in a network of others; "" where nothing helps."""
+    """Advice for images with `found` channels in a network with `channels`; "" if no option helps."""
     if (found, channels) == (1, 3):
         option = "--channels repeat" if where == "file" else "np.repeat(images, 3, -1)"
         return f"; {option} repeats grey as three equal channels"

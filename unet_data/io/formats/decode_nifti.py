@@ -1,4 +1,4 @@
-"""NIfTI volumes, by nibabel: (z, y, x) in the file's own order, with their spacing."""
+"""Reads NIfTI volumes with nibabel: (z, y, x) in the file's order, with their spacing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .encode_nifti import KEY, import_nibabel
 
 
 def decode_nifti(path: Path) -> tuple[np.ndarray, FileFacts]:
-    """See `decode`. Voxels are (z, y, x, C), scaled as the header says; a fourth axis is one of channels."""
+    """See `decode`. Voxels are (z, y, x, C), scaled by the header. A fourth axis is read as channels."""
     nibabel = import_nibabel()
     image: Any = nibabel.load(path)
     shape = tuple(map(int, image.shape))
@@ -24,7 +24,7 @@ def decode_nifti(path: Path) -> tuple[np.ndarray, FileFacts]:
         shape = shape[:-1]
     if not 2 <= len(shape) <= 4 or image.get_data_dtype().kind not in "buif":
         raise InputError(f"{path}: shape {image.shape} of {image.get_data_dtype()}; expected scalars with 2 to 4 axes")
-    check_claim(path, shape, 8)  # scaled by the header, voxels are float64
+    check_claim(path, shape, 8)  # scaling by the header gives float64
     values = np.asanyarray(image.dataobj).reshape(shape).T
     axes = "CZYX"[-len(shape) :]
     facts = FileFacts(
@@ -44,11 +44,11 @@ def _header(header: Any) -> bytes:
 
 
 def as_times(stack: np.ndarray, facts: FileFacts) -> tuple[np.ndarray, FileFacts]:
-    """The fourth axis as one of time, where the network takes one channel.
+    """Reads the fourth axis as time, for a network with one channel.
 
     Args:
-        stack: (z, y, x, T), as `decode_nifti` gives it.
-        facts: facts of it.
+        stack: (z, y, x, T), from `decode_nifti`.
+        facts: its facts.
 
     Returns:
         Pages (T · z, y, x, 1), volume after volume; and the facts with these axes.

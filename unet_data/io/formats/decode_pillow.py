@@ -1,4 +1,4 @@
-"""Pictures that Pillow decodes."""
+"""Reads pictures with Pillow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GREY_OR_RGB = ("1", "L", "RGB", "I", "I;16", "I;16B")
 def decode_pillow(
     path: Path, head: bytes, formats: tuple[str, ...], role: Role, settings: ReadSettings
 ) -> tuple[np.ndarray, FileFacts]:
-    """See `decode`. head: the first 26 bytes of the file, which is of one of these formats of Pillow."""
+    """See `decode`. `head` is the first 26 bytes of the file; `formats` are Pillow's names of its possible formats."""
     from PIL import Image
 
     depth, colour_type = (head[24], head[25]) if head.startswith(PNG_MAGIC) else (8, None)
@@ -29,7 +29,7 @@ def decode_pillow(
         raise InputError(f"{path}: is a 16-bit colour PNG, which can only be read with 8 bits; save it as TIFF")
     facts: dict[str, Any] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large slide is not an attack
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # slides may be large; checked below
         with Image.open(path, formats=formats) as image:
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format == "MPO":
@@ -39,13 +39,13 @@ def decode_pillow(
             size = 4 if image.mode == "I" else 2 if image.mode.startswith("I;16") else len(image.getbands())
             if formats[0] in ("PNG", "JPEG", "BMP"):
                 check_claim(path, (image.height, image.width), size)
-            else:  # reach any ratio with blank pictures
+            else:  # these formats can have any ratio for blank pictures
                 check_memory(path, 2 * size * image.height * image.width, path.stat().st_size)
             image.load()
             orientation = _orientation(image)
             pixels = _pixels(path, image, role, settings, facts)
             mode = image.mode
-    if mode == "I":  # how Pillow before 11 hands out 16-bit grey PNG
+    if mode == "I":  # Pillow before 11 returns 16-bit grey PNG in this mode
         pixels = pixels.astype(np.uint16)
     if role == "label" and colour_type == 0 and depth in (2, 4):
         pixels = pixels // (255 // (2**depth - 1))
@@ -71,7 +71,7 @@ def _pixels(path: Path, image: Any, role: Role, settings: ReadSettings, facts: d
         if facts["palette"] != "colour":
             fits = len(palette) > index.max()
             return np.asarray(look_up(index) if fits else index)
-        if image.format == "GIF" and (palette == palette[:, :1]).all():  # has no other way to be grey
+        if image.format == "GIF" and (palette == palette[:, :1]).all():  # a grey GIF always has a palette
             facts["palette"] = "grey"
             return np.asarray(image.convert("L"))
         return np.asarray(image.convert("RGBA"))[..., : 4 if keep else 3]
@@ -83,16 +83,16 @@ def _pixels(path: Path, image: Any, role: Role, settings: ReadSettings, facts: d
 
 
 def _orientation(image: Any) -> int:
-    """The tag's value; 1 where there is none, or one that means nothing."""
+    """The value of the orientation tag; 1 if it is missing or invalid."""
     try:
         value = image.getexif().get(TAG, 1)
-    except Exception:  # damaged EXIF data raise nearly everything, and say nothing about the pixels
+    except Exception:  # damaged EXIF data raise nearly everything, but the pixels can be intact
         return 1
     return cast(int, value) if value in range(1, 9) else 1
 
 
 def choose_palette(palette: np.ndarray, role: Role, settings: ReadSettings) -> tuple[Any, Any]:
-    """What turns an index (*n) into a number or a colour, and its name. palette: (P, 3) uint8. See `decode`."""
+    """A function from indices (*n) to numbers or colours, and its name. `palette` is (P, 3) uint8. See `decode`."""
     if settings.palette == "index":
         return (lambda index: index), "index"
     if role == "image" or settings.class_colors:

@@ -1,4 +1,4 @@
-"""The pictures of a TIFF: which of them are read, and what their tags say."""
+"""Reads TIFF files: chooses the pictures to read, and interprets their tags."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _BESIDE = re.compile(r"label|macro|thumbnail|overview|preview", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class TiffSeries:
-    """The series of a TIFF that are read: one, or several of one kind.
+    """The series of a TIFF to read: one, or several of the same kind.
 
     Attributes:
         series: series of tifffile.
         facts: facts of the file.
-        finish: from stored samples (*n, C) to what a reader returns, pixel by pixel, but for turning.
+        finish: converts stored samples (*n, C) to the result of a reader, pixel by pixel; it does not turn the image.
     """
 
     series: list[Any]
@@ -52,7 +52,7 @@ def decode_tiff(path: Path, role: Role, settings: ReadSettings) -> tuple[np.ndar
             raise InputError(f"{path}: contains no images; replace it with a complete copy")
         chosen = choose_series(path, tiff, role, settings)
         parts = [_decode_series(path, series, role, settings) for series in chosen.series]
-    # A TIFF cut short between two pages reads without an exception, with the missing pages absent or zero.
+    # tifffile raises no exception for a TIFF that ends between two pages: the missing pages are absent or zero.
     if complaints:
         raise InputError(f"{path}: cannot be read, the file is damaged or incomplete ({complaints[0]})")
     pixels = chosen.finish(parts[0] if len(parts) == 1 else np.concatenate(parts))
@@ -60,14 +60,14 @@ def decode_tiff(path: Path, role: Role, settings: ReadSettings) -> tuple[np.ndar
 
 
 def open_tifffile(path: Path) -> Any:
-    """A TiffFile of the file's own pages: an OME-TIFF that names siblings does not read these."""
+    """A TiffFile with only the pages in this file: other files that an OME-TIFF refers to are not read."""
     import tifffile
 
     return tifffile.TiffFile(path, _multifile=False)
 
 
 def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> TiffSeries:
-    """Decides, from headers, what is read of a file. Raises InputError: pictures of several kinds, unknown colours."""
+    """Chooses, from headers, the series to read. Raises InputError for pictures of several kinds or unknown colours."""
     every = tiff_series(tiff)
     series = [each for each in every if not _beside(each)] or every
     if any(getattr(tiff, f"is_{name}", False) for name in _SLIDES):
@@ -104,7 +104,7 @@ def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> 
 
 
 def _beside(series: Any) -> bool:
-    """Whether a series is a small picture that a scanner or a program put beside the image."""
+    """Whether a series is a small picture that a scanner or a program added to the image."""
     page = series.keyframe
     return bool(_BESIDE.search(str(series.name))) or bool(page.is_reduced and not page.is_mask)
 
@@ -130,7 +130,7 @@ def _nodata(page: Any) -> float | None:
 
 
 def tiff_series(tiff: Any) -> list[Any]:
-    """The series of a TiffFile, as `full_axes` takes them; none where it has no pages."""
+    """The series of a TiffFile, for `full_axes`; empty if it has no pages."""
     if not len(tiff.pages):
         return []
     if isinstance(tiff.series, list):  # before tifffile 2026.5
@@ -139,15 +139,17 @@ def tiff_series(tiff: Any) -> list[Any]:
 
 
 def full_axes(series: Any) -> tuple[str, tuple[int, ...]]:
-    """Axes and shape of one of `tiff_series`, axes of length 1 among them."""
+    """Axes and shape of one of `tiff_series`, including axes of length 1."""
     if hasattr(series, "get_axes"):  # before tifffile 2026.5
         return series.get_axes(squeeze=False), series.get_shape(squeeze=False)
     return series.axes, series.shape
 
 
 def axes_of(path: Path, series: Any, role: Role, settings: ReadSettings) -> tuple[str, tuple[int, ...]]:
-    """Axes and shape of a series: as the user names them, or as the file does. Raises InputError if the number of
-    them is another."""
+    """Axes and shape of a series, with the axes given by the user or else by the file.
+
+    Raises InputError if the user gives another number of axes.
+    """
     axes, shape = full_axes(series)
     if not settings.axes:
         return axes, shape
@@ -164,7 +166,7 @@ def _channels(path: Path, axes: str, shape: tuple[int, ...]) -> int:
 
 
 def _decode_series(path: Path, series: Any, role: Role, settings: ReadSettings) -> np.ndarray:
-    """One series as (N, H, W, C): Y and X are H and W, S or C is the channel, all else is counted by N."""
+    """One series as (N, H, W, C): Y and X are H and W, S or C is the channel, all other axes are joined in N."""
     axes, shape = axes_of(path, series, role, settings)
     check_claim(path, shape, series.dtype.itemsize)
     rows, columns = axes.index("Y"), axes.index("X")
@@ -187,7 +189,7 @@ def _decode_series(path: Path, series: Any, role: Role, settings: ReadSettings) 
 def _finishing(
     path: Path, page: Any, dtype: np.dtype, channels: int, role: Role, settings: ReadSettings
 ) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
-    """What is done to samples after decoding, and its facts."""
+    """A function that converts samples after decoding, and the facts about the conversion."""
     import tifffile
 
     # tifffile reports an absent tag as 0, which would mean "white is zero".
@@ -196,7 +198,7 @@ def _finishing(
     steps: list[Callable[[np.ndarray], np.ndarray]] = []
     facts: dict[str, Any] = {}
     if photometric == tifffile.PHOTOMETRIC.MINISWHITE and dtype.kind in "bu":
-        # A fax's bits are an encoding of what is shown; wider masks are ImageJ's, with an inverting table.
+        # 1-bit files (fax) encode the displayed image. Wider masks are from ImageJ, which inverts only the display.
         shown = role == "image" or dtype.kind == "b"
         invert = shown if settings.white_is_zero == "auto" else settings.white_is_zero == "displayed"
         facts["white_is_zero"] = "inverted" if invert else "stored"
@@ -239,7 +241,7 @@ def _looked_up(look_up: Callable[[np.ndarray], np.ndarray], index: np.ndarray) -
 
 
 class _Complaints(logging.Handler):
-    """Collects what tifffile says, in this thread, about pages that it could not find."""
+    """Collects the log messages of tifffile, in this thread, about missing or damaged pages."""
 
     _LOST = re.compile(r"TiffPages|missing|failed to|incomplete|metadata invalid|contains no pages")
 
@@ -256,10 +258,10 @@ class _Complaints(logging.Handler):
 
 @contextmanager
 def tifffile_complaints() -> Iterator[list[str]]:
-    """Collects what tifffile logs, in this thread, about pages that it could not find."""
+    """Collects the log messages of tifffile, in this thread, about missing or damaged pages."""
     logger, handler = logging.getLogger("tifffile"), _Complaints()
     logger.addHandler(handler)
-    shown, logger.propagate = logger.propagate, False  # one line of ours says it
+    shown, logger.propagate = logger.propagate, False  # our own error reports them
     try:
         yield handler.found
     finally:

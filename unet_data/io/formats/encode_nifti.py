@@ -1,4 +1,4 @@
-"""Results as NIfTI: of a NIfTI, in its place in space, with its units and time axis."""
+"""Writes results as NIfTI, with the affine, units and time axis of the image if it was a NIfTI."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..carried import METRES, symbol
 from ..facts import FileFacts
 
 KEY = "nifti"
-"""Of `FileFacts.extra`: the bytes of a header of NIfTI-1 (348) or NIfTI-2 (540), little-endian."""
+"""Key in `FileFacts.extra` of the bytes of a header, little-endian: NIfTI-1 (348 bytes) or NIfTI-2 (540)."""
 
 ENDINGS = (".nii", ".nii.gz")
 _UNITS = {"mm": "mm", "µm": "micron", "m": "meter"}
 _LONGEST = 32767
-"""Values along an axis, of NIfTI-1."""
+"""Maximum length of an axis in NIfTI-1."""
 
 
 def import_nibabel() -> Any:
@@ -36,19 +36,19 @@ def import_nibabel() -> Any:
 
 
 def write_nifti_windows(path: Path, images: Sequence[Windows], facts: FileFacts, compressed: bool) -> None:
-    """Writes images of one shape and dtype: (x, y, z, t, K) in the file's order, z, t and K where there are several.
+    """Writes images of one shape and dtype as (x, y, z, t, K) in file order; z, t and K only if there are several.
 
     Args:
         path: the file.
-        images: one or several, (*spatial) or (*spatial, K); of a 2-D network, the slices of a volume.
-        facts: facts of the file that they were computed from.
-        compressed: by gzip; the same bytes for the same values.
+        images: one or several, (*spatial) or (*spatial, K); for a 2-D network, the slices of a volume.
+        facts: facts of the file from which they were computed.
+        compressed: whether to use gzip; the same values give the same bytes.
     """
     part, dims = images[0], images[0].spatial_dims
     values, dtype = part.shape[dims:], np.dtype(np.float32) if part.dtype == np.float16 else part.dtype
     order, (times, depth) = _in_order(facts, len(images), dims)
     shape = [*part.shape[dims - 2 : dims][::-1], part.shape[0] if dims == 3 else depth, times, *values]
-    if times == 1:  # the fourth axis is then of values, as nnU-Net has it
+    if times == 1:  # then the fourth axis is that of values, as in nnU-Net
         del shape[3]
         if not values and shape[2] == 1 and dims == 2 and "Z" not in facts.axes:
             del shape[2]
@@ -65,13 +65,13 @@ def write_nifti_windows(path: Path, images: Sequence[Windows], facts: FileFacts,
 
 
 def _in_order(facts: FileFacts, count: int, dims: int) -> tuple[list[int], tuple[int, int]]:
-    """The images in a NIfTI's order, depth before time, samples last; and the lengths of time (with samples) and depth
-    that they make up."""
+    """The order of the images in a NIfTI: depth varies fastest, then time, then samples. Also the lengths of the time
+    axis (with samples) and of the depth axis."""
     pairs = zip(facts.axes, facts.sizes, strict=False)
     counted = [(letter, n) for letter, n in pairs if letter in ("TZ" if dims == 2 else "T")]
     letters, lengths = [letter for letter, _ in counted], [n for _, n in counted]
     if count % (math.prod(lengths) or 1) or (KEY not in dict(facts.extra) and not letters and dims == 2):
-        letters, lengths = ["Z"] if dims == 2 else ["T"], [count]  # pages that say nothing of themselves
+        letters, lengths = ["Z"] if dims == 2 else ["T"], [count]  # the meaning of the pages is unknown
     numbers = np.arange(count).reshape(*lengths, -1)
     numbers = np.moveaxis(numbers, -1, 0)
     if letters == ["Z", "T"]:
@@ -81,7 +81,7 @@ def _in_order(facts: FileFacts, count: int, dims: int) -> tuple[list[int], tuple
 
 
 def _blocks(images: Sequence[Windows]) -> Iterator[np.ndarray]:
-    """All pixels in order, a few rows or planes at a time."""
+    """All pixels in order, in blocks of a few rows or planes."""
     for image in images:
         size = image.shape[: image.spatial_dims]
         step = max(1, 2**24 // max(1, math.prod(image.shape[1:]) * image.dtype.itemsize))
@@ -90,7 +90,7 @@ def _blocks(images: Sequence[Windows]) -> Iterator[np.ndarray]:
 
 
 def result_header(facts: FileFacts, shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """The image's own header, or one with its pixel size, for a result of this shape (x, y, z, …) and dtype."""
+    """The header of a result of this shape (x, y, z, …) and dtype: the image's header, or one with its pixel size."""
     nibabel = import_nibabel()
     stored = dict(facts.extra).get(KEY, b"")
     kind = nibabel.Nifti2Header if len(stored) == 540 or max(shape) > _LONGEST else nibabel.Nifti1Header
@@ -103,7 +103,7 @@ def result_header(facts: FileFacts, shape: tuple[int, ...], dtype: np.dtype) -> 
     header.set_data_shape(shape)
     header.set_slope_inter(1, 0)
     header["pixdim"][4:] = np.where(header["pixdim"][4:] > 0, header["pixdim"][4:], 1)
-    header["cal_min"], header["cal_max"] = 0, 0  # the range in which the image was shown
+    header["cal_min"], header["cal_max"] = 0, 0  # the display range of the image
     header["vox_offset"] = header.single_vox_offset
     header["magic"] = header.single_magic
     if not stored and facts.spacing:

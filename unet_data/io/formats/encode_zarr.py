@@ -1,10 +1,10 @@
-"""Results as .zarr, in a folder or behind a URL: one array; or an OME-Zarr with axes, pixel sizes, place and a pyramid.
+"""Writes results as .zarr, in a folder or at a URL: an array, or an OME-Zarr with axes, pixel size and a pyramid.
 
-    a.zarr                   one array (v3); of an OME-Zarr, an OME-Zarr
-    a.ome.zarr               an OME-Zarr, of any image
+    a.zarr                   one array (v3), or an OME-Zarr if the image is one
+    a.ome.zarr               an OME-Zarr, for any image
     image.zarr/labels/NAME   a label image of that OME-Zarr, in its version, 0.4 or 0.5
 
-Behind a URL, where nothing can be renamed, the metadata of the whole come last: until then nothing can be opened.
+At a URL, where nothing can be renamed, the root's metadata are written last: until then the result cannot be opened.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from ..stores.remote import shown, url_of
 from .ome_zarr import SPATIAL, VERSIONS, as_ome, result_axes, result_metadata
 
 _WRITER = "unet-twins"
-"""The mark of a .zarr folder that may be replaced."""
+"""Mark of a .zarr folder that a prediction wrote, and may replace."""
 _CHUNK = {2: 512, 3: 64}
 _BLOCK = {2: 4, 3: 2}
-"""Chunks per axis that are sent to a URL at once."""
+"""By number of dimensions: chunks per axis that are sent to a URL together."""
 _ROOT = ("zarr.json", ".zgroup", ".zattrs", ".zarray", ".zmetadata")
 _OF_AN_ARRAY = {"zarr.json", "c"}
 
@@ -46,7 +46,7 @@ def import_zarr() -> Any:
 
 
 def labelled_image(path: Path) -> Path | None:
-    """The OME-Zarr that a path is a label image of; None of any other path.
+    """The OME-Zarr in which a path is a label image; None for other paths.
 
     Example:
         >>> labelled_image(Path("a.zarr/labels/cells")), labelled_image(Path("labels/cells.zarr"))
@@ -57,19 +57,20 @@ def labelled_image(path: Path) -> Path | None:
 
 
 def is_ome_target(path: Path) -> bool:
-    """Whether a result becomes an OME-Zarr whatever the image is."""
+    """Whether a result with this path is always an OME-Zarr."""
     return path.name.lower().endswith(".ome.zarr") or labelled_image(path) is not None
 
 
 def write_zarr(path: Path, images: Sequence[Windows], facts: FileFacts, target: Path | None = None) -> None:
-    """Writes images of one shape and dtype: (N, *spatial, K), N and K where there are several; as an OME-Zarr
-    (T, K, *spatial), with T whatever the image counts.
+    """Writes images of one shape and dtype as (N, *spatial, K), with N and K only if there are several.
+
+    An OME-Zarr has the axes (T, K, *spatial), where T stands for the image's other axes.
 
     Args:
         path: the folder to make, or a URL.
         images: one or several.
-        facts: facts of the file that they were computed from.
-        target: its name when it is done, see above; None: `path`.
+        facts: facts of the file from which they were computed.
+        target: the final path, see above, if `path` is temporary.
     """
     target, zarr = target or path, import_zarr()
     part, dims = images[0], images[0].spatial_dims
@@ -112,7 +113,7 @@ _SLASHES = {"name": "v2", "separator": "/"}
 
 
 def _levels(size: tuple[int, ...], dims: int) -> int:
-    """As of a TIFF: until a picture is at most two chunks long."""
+    """Number of pyramid levels: as in a TIFF, the coarsest level is at most two chunks long."""
     levels = 1
     while max(size) >> (levels - 1) > 2 * _CHUNK[dims]:
         levels += 1
@@ -122,7 +123,7 @@ def _levels(size: tuple[int, ...], dims: int) -> int:
 def _write_image(
     array: Any, image: Windows, place: tuple[int, ...], channel: int | None, step: int, block: tuple[int, ...]
 ) -> None:
-    """Every `step`-th pixel of an image to its place in an array, block by block."""
+    """Writes every `step`-th pixel of an image to its position in an array, block by block."""
     size = image.shape[: image.spatial_dims]
     for start in np.ndindex(*(-(-n // (b * step)) for n, b in zip(size, block, strict=True))):
         low = tuple(k * b * step for k, b in zip(start, block, strict=True))
@@ -135,7 +136,7 @@ def _write_image(
 
 
 def _levels_of(image: Path) -> int:
-    """The levels of an image, which NGFF wants its labels to have as well."""
+    """Number of levels of an image. By NGFF, its labels must have as many."""
     form = _zarr_format(image)
     metadata = _json(image / ("zarr.json" if form == 3 else ".zattrs")) or {}
     entry = metadata["attributes"]["ome"] if form == 3 else metadata
@@ -147,7 +148,7 @@ def _zarr_format(image: Path) -> int:
 
 
 def _held_back(path: Path) -> Any:
-    """A store of zarr for a URL that keeps the metadata of its root until `commit`."""
+    """A zarr store for a URL that writes the metadata of its root only in `commit`."""
     from zarr.storage import WrapperStore
 
     class HeldBack(WrapperStore):
@@ -168,14 +169,14 @@ def _held_back(path: Path) -> Any:
                 self.held.setdefault(key, value.to_bytes())
 
         def commit(self) -> None:
-            for key in sorted(self.held, key=_ROOT.index, reverse=True):  # .zattrs, then what makes it a group
+            for key in sorted(self.held, key=_ROOT.index, reverse=True):  # .zattrs, then the file that marks a group
                 remote.write(path / key, self.held[key])
 
     return HeldBack(remote.zarr_store(path, read_only=False))
 
 
 def add_label(path: Path) -> None:
-    """Adds a label image to the list of its OME-Zarr, from which readers know it."""
+    """Adds a label image to its OME-Zarr's list of labels, so that readers find it."""
     form = _zarr_format(path.parent.parent)
     key = path.parent / ("zarr.json" if form == 3 else ".zattrs")
     metadata = _json(key) or ({"zarr_format": 3, "node_type": "group", "attributes": {}} if form == 3 else {})
@@ -198,14 +199,14 @@ def _put(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    """A file of metadata; None if there is none."""
+    """The content of a metadata file; None if it does not exist."""
     if not remote.exists(path):
         return None
     return read_json(path) if url_of(path) is None else parse_json(remote.read(path).decode(), Path(shown(path)))
 
 
 def check_own_zarr(path: Path) -> None:
-    """Raises InputError if a folder is to be replaced that no prediction wrote."""
+    """Raises InputError unless a prediction wrote the folder, which is to be replaced."""
     where = shown(path)
     if path.is_symlink():
         raise InputError(f"{where}: is a link, not a result of a prediction, so it is not replaced")
@@ -230,12 +231,12 @@ def check_own_zarr(path: Path) -> None:
 
 
 def _holds(path: Path, attributes: dict[str, Any]) -> bool:
-    """Whether a folder has only what a result has."""
+    """Whether a folder contains only files of a result."""
     entries = _names(path)
     if "ome" not in attributes and "multiscales" not in attributes:
         return entries <= _OF_AN_ARRAY
     levels = {name for name in entries if name.isdigit()}
-    if "multiscales" in attributes:  # a label image of version 0.4, whose chunks lie in folders of numbers
+    if "multiscales" in attributes:  # a label image of version 0.4, with chunks in numbered folders
         inside = {name for level in levels for name in _names(path / level) if not name.isdigit()}
         return entries - levels <= {".zgroup", ".zattrs"} and inside <= {".zarray", ".zattrs"}
     return entries - levels <= {"zarr.json"} and all(_names(path / level) <= _OF_AN_ARRAY for level in levels)

@@ -1,6 +1,7 @@
-"""Multiscales metadata of OME-Zarr (0.1 to 0.5): what a level of a pyramid says of its axes, and what a result says.
+"""Multiscales metadata of OME-Zarr (0.1 to 0.5): reads those of an image, and makes those of a result.
 
-Results are written as 0.5 (zarr v3); label images as the image that they lie in, 0.4 (zarr v2) or 0.5.
+Results are written as 0.5 (zarr v3). Label images have the version of the image that contains them, 0.4 (zarr v2) or
+0.5.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from ..carried import counted_axes, symbol
 from ..facts import FileFacts
 
 KEY = "multiscales"
-"""Of `FileFacts.extra`: axes, scale and translation of the level that was read, as JSON."""
+"""Key in `FileFacts.extra` of the axes, scale and translation of the level that was read, as JSON."""
 
 VERSIONS = {2: "0.4", 3: "0.5"}
-"""Of OME-Zarr, by the version of zarr."""
+"""Version of OME-Zarr by version of zarr."""
 SPATIAL = ("z", "y", "x")
 _UNITS = {"nm": "nanometer", "Å": "angstrom", "µm": "micrometer", "mm": "millimeter", "cm": "centimeter", "m": "meter"}
 
 
 def level_facts(scales: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Of an image's metadata: the names of the axes, and the facts `spacing`, `unit` and `extra` of a level.
+    """From an image's metadata: the names of the axes, and the facts `spacing`, `unit` and `extra` of a level.
 
     Args:
         scales: an entry of "multiscales".
-        path: path of the level, by which the metadata name it.
+        path: the level's path in the metadata.
     """
     axes = [a if isinstance(a, dict) else {"name": str(a)} for a in scales.get("axes") or ()]
     names = tuple(str(a.get("name")) for a in axes)
@@ -49,7 +50,7 @@ def level_facts(scales: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], 
 
 
 def _composed(steps: Sequence[Any], dims: int) -> tuple[list[float], list[float]] | None:
-    """Scale and translation of transformations, one after the other; None if there is none, or one is damaged."""
+    """Scale and translation of a sequence of transformations; None if it is empty or one is damaged."""
     scale, translation = [1.0] * dims, [0.0] * dims
     for step in steps:
         values = step.get(step.get("type")) if isinstance(step, dict) else None
@@ -72,11 +73,11 @@ def _is_number(value: Any) -> bool:
 
 
 def as_ome(facts: FileFacts, pages: int, dims: int) -> FileFacts:
-    """Facts of any image with those that an OME-Zarr of its result takes over: time, depth, pixel size.
+    """Facts of any image, extended by those for an OME-Zarr of its result: time, depth, pixel size.
 
     Args:
         facts: facts of the image.
-        pages: pictures or volumes in the result.
+        pages: number of pictures or volumes in the result.
         dims: number of axes of each.
 
     Example:
@@ -107,14 +108,14 @@ def as_ome(facts: FileFacts, pages: int, dims: int) -> FileFacts:
 def result_axes(
     facts: FileFacts, images: int, dims: int, channels: int
 ) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
-    """Names and lengths of the axes of a result before those of one picture: time and depth as in the image, samples,
-    and "c" of the values of a pixel. None if the image was no OME-Zarr.
+    """Names and lengths of a result's axes before those of one picture: time and depth as in the image, samples, and
+    "c" for the values of a pixel. None if the image was not an OME-Zarr.
 
     Args:
         facts: facts of the image.
         images: number of pictures or volumes in the result.
         dims: number of axes of each.
-        channels: values of a pixel; 0: a plain number.
+        channels: number of values per pixel; 0 if a pixel is a scalar.
     """
     if (image := dict(facts.extra).get(KEY)) is None:
         return None
@@ -123,7 +124,7 @@ def result_axes(
     rest = images // math.prod(n for _, n in counted)
     if rest > 1:
         counted.append(("sample", rest))
-    if channels:  # before the axes of space, also before a depth whose planes are pictures
+    if channels:  # before the spatial axes, including a depth axis whose planes are pictures
         place = next((i for i, (name, _) in enumerate(counted) if name in SPATIAL), len(counted))
         counted.insert(place, ("c", channels))
     return tuple(name for name, _ in counted), tuple(n for _, n in counted)
@@ -132,15 +133,15 @@ def result_axes(
 def result_metadata(
     facts: FileFacts, names: Sequence[str], dims: int, levels: int = 1, zarr_format: int = 3, labels: bool = False
 ) -> dict[str, Any]:
-    """The attributes of a result: it lies where the image did.
+    """The attributes of a result, with the scale and translation of the image.
 
     Args:
         facts: facts of the image.
         names: names of the result's axes.
-        dims: number of axes of an image, its last ones.
-        levels: "0", "1", ...; each holds every second pixel of a picture of the one before, along every axis.
+        dims: number of axes of one picture, which are the last ones.
+        levels: number of levels, "0", "1", ...; each has every second pixel of the previous one, along every axis.
         zarr_format: 2 or 3.
-        labels: whether it is a label image inside of its image.
+        labels: whether it is a label image inside its image.
     """
     image = json.loads(dict(facts.extra)[KEY])
     known = {a["name"]: i for i, a in enumerate(image["axes"])}
@@ -152,7 +153,7 @@ def result_metadata(
     for level in range(levels):
         step = [2**level if n in SPATIAL[-dims:] else 1 for n in names]
         steps: list[dict[str, Any]] = [{"type": "scale", "scale": [a * b for a, b in zip(scale, step, strict=True)]}]
-        if any(moved):  # the first pixel of every level is that of the finest
+        if any(moved):  # the first pixel of every level is the first of the finest
             steps.append({"type": "translation", "translation": moved})
         datasets.append({"path": str(level), "coordinateTransformations": steps})
     kind = {"type": "nearest"} if levels > 1 else {}

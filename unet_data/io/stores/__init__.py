@@ -1,1 +1,1 @@
-"""Where images and results lie besides local files: zarr stores, also those of an object store."""
+"""Access to zarr stores, local or in an object store."""

@@ -1,8 +1,8 @@
-"""A folder of zarr arrays, or a URL, whose chunks are looked at before zarr reads and unpacks them.
+"""A zarr store for a folder or a URL that checks chunks before zarr reads and decompresses them.
 
-What a chunk unpacks to follows from its first bytes (zstd, blosc, lz4) or is counted without being kept (gzip, bz2,
-lzma), and may not be far more than the metadata says. A chunk is a regular file; a link to a device is none. Of a
-remote chunk, no more bytes are asked for than a chunk may have.
+The decompressed size of a chunk is read from its first bytes (zstd, blosc, lz4) or counted by decompressing it without
+storing the result (gzip, bz2, lzma). It may not be much larger than the metadata state. A chunk must be a regular file,
+not a link to a device. No more bytes of a remote chunk are requested than a chunk may have.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DEFLATE = 1040
 
 @dataclass(frozen=True)
 class Chunks:
-    """Of an array: bytes of a chunk and of a shard, the codec that packs chunks ("" none), chunks in a shard."""
+    """Sizes of an array: bytes of a chunk and of a shard, the chunks' compressor ("" if none), chunks per shard."""
 
     chunk: int
     shard: int
@@ -40,7 +40,7 @@ class Chunks:
 
     @classmethod
     def of(cls, array: Any, where: Path) -> Chunks:
-        """Of an open array. Raises InputError if its codecs pack twice."""
+        """The sizes of an open array. Raises InputError if its codecs compress twice."""
         names, count = _codecs(array.metadata), None
         if "sharding_indexed" in names:
             inner = next(c for c in array.metadata.codecs if type(c).__name__ == "ShardingCodec")
@@ -56,7 +56,7 @@ class Chunks:
 
     @property
     def most(self) -> int:
-        """Bytes that the file of a shard may have."""
+        """Maximum bytes of the file of a shard."""
         return 2 * self.shard + _SLACK
 
     def check(self, path: Path, size: int) -> None:
@@ -66,7 +66,7 @@ class Chunks:
         check_memory(path, 2 * self.shard, size, "a chunk needs")
 
     def check_content(self, path: Path, data: bytes, whole: bool) -> None:
-        """Refuses content that unpacks to more than a chunk."""
+        """Refuses content that decompresses to much more than a chunk."""
         parts = [data]
         if self.count is not None and whole:
             index = data[-16 * self.count - 4 : -4] if len(data) >= 16 * self.count + 4 else b""
@@ -92,7 +92,7 @@ def _name(codec: Any) -> str:
 
 
 def _check_regular(path: Path, most: int | None = None) -> int | None:
-    """The size of a file; None if there is none. Raises InputError if it is no regular file, or too large."""
+    """The size of a file; None if it does not exist. Raises InputError if it is not a regular file, or too large."""
     if not path.is_symlink() and (not path.exists() or path.is_dir()):
         return None
     if not path.is_file():
@@ -104,7 +104,7 @@ def _check_regular(path: Path, most: int | None = None) -> int | None:
 
 
 def guarded(folder: Path) -> Any:
-    """A store of zarr for a folder or a URL, for reading only."""
+    """A read-only zarr store for a folder or a URL."""
     from zarr.abc.store import RangeByteRequest
     from zarr.storage import LocalStore, WrapperStore
 
@@ -124,7 +124,7 @@ def guarded(folder: Path) -> Any:
                     return found
                 _check_regular(path, _MOST_METADATA)
                 return await super().get(key, prototype, byte_range)
-            try:  # raised here, an error would leave other chunks' tasks behind, of which asyncio complains
+            try:  # an error raised here would leave the tasks of other chunks, about which asyncio complains
                 return await self._chunk(path, key, prototype, byte_range)
             except InputError as e:
                 self.problem = e
@@ -146,7 +146,7 @@ def guarded(folder: Path) -> Any:
             return found
 
         def reader(self, array: Any) -> Callable[[Any], Any]:
-            """Windows of an array of this store. Raises InputError for chunks that are refused."""
+            """A function that reads windows of an array. It raises InputError for a refused chunk."""
             self.chunks = Chunks.of(array, folder)
 
             def read(window: Any) -> Any:
@@ -161,7 +161,7 @@ def guarded(folder: Path) -> Any:
 
 
 def _zstd(data: bytes, most: int) -> int:
-    """Bytes that frames hold, by their headers; by their blocks, of up to 128 KiB each, where a header does not say."""
+    """Decompressed bytes of zstd frames, from their headers, or from their blocks if a header has no size."""
     total, at = 0, 0
     while at + 5 <= len(data):
         magic, descriptor = struct.unpack_from("<IB", data, at)
@@ -195,7 +195,7 @@ def _deflate(data: bytes, most: int) -> int:
 
 
 def _counted(decompressor: Callable[[], Any], data: bytes, most: int) -> int:
-    """Bytes that come out, counted up to twice `most`; of damaged data, those before the damage."""
+    """Decompressed bytes, counted up to about twice `most`; for damaged data, those before the damage."""
     total = 0
     try:
         while data:
@@ -231,4 +231,4 @@ EXPANDED: dict[str, Callable[[bytes, int], int]] = {
     "bz2": lambda data, most: _counted(bz2.BZ2Decompressor, data, most),
     "lzma": lambda data, most: _counted(lambda: lzma.LZMADecompressor(memlimit=2**28), data, most),
 }
-"""By the name of a codec: bytes that packed data holds, or at least that it holds too many (second: of a chunk)."""
+"""By codec name: a function of (data, chunk size) to the decompressed size, exact only if it is not too large."""

@@ -1,4 +1,4 @@
-"""Plates and wells of high-content screening (HCS) in OME-Zarr, and label images: where they lie."""
+"""Finds the images of plates and wells of high-content screening (HCS), and label images, in OME-Zarr."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .remote import names, shown
 
 
 def fields(path: Path) -> list[Path]:
-    """The images of a plate or a well, in the order of its metadata: row, column, field. Empty of anything else.
+    """The images of a plate or a well, in the order of its metadata: row, column, field. Empty for other groups.
 
     Args:
         path: path of a .zarr folder, or a URL.
 
     Raises:
-        InputError: a well of the plate cannot be read, or the metadata name nothing, or something outside.
+        InputError: a well of the plate cannot be read, or the metadata list nothing, or a path outside of the group.
 
     Example:
         >>> fields(Path("image.zarr"))
@@ -43,7 +43,7 @@ def fields(path: Path) -> list[Path]:
 
 
 def zarrs_in(path: Path) -> list[Path]:
-    """The .zarr of a folder behind a URL, by name. Raises InputError if there is none."""
+    """The .zarr entries of a folder behind a URL, sorted by name. Raises InputError if there is none."""
     if not (found := sorted(name for name in names(path) if name.endswith(".zarr"))):
         raise InputError(f"{shown(path)}: contains no .zarr; other files cannot be read from a URL: copy them first")
     return [path / name for name in found]
@@ -53,7 +53,7 @@ def label_images(path: Path) -> list[Path]:
     """The label images of an OME-Zarr image, in the order of its metadata.
 
     Raises:
-        InputError: the metadata name something outside.
+        InputError: the metadata list a path outside of the group.
     """
     found = ome_attributes(path / "labels")
     return [path / "labels" / name for name in _names(found.get("labels") or (), path / "labels")]

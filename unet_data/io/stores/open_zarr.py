@@ -1,4 +1,4 @@
-"""Opens an array of zarr: by itself, or the level of an OME-Zarr, in a folder or behind a URL."""
+"""Opens a zarr array, plain or a level of an OME-Zarr, in a folder or behind a URL."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class ZarrArray:
     """An open array.
 
     Attributes:
-        shape, dtype: as stored.
-        read: windows of it, by one slice an axis.
-        axes: their names; () where nothing says them.
-        facts: what OME metadata say of it, as arguments of `FileFacts`.
+        shape, dtype: stored shape and dtype.
+        read: reads a window, given as one slice per axis.
+        axes: names of the axes; () if they are unknown.
+        facts: facts from OME metadata, as arguments of `FileFacts`.
     """
 
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class ZarrArray:
 
 
 def is_zarr(path: Path) -> bool:
-    """By its name, or by what lies in it; of a URL, by its name or that of a folder above."""
+    """Whether a path is a zarr, by its name or content; for a URL, by its name or that of a parent."""
     if url_of(path) is not None:
         return any(part.endswith(ENDING) for part in path.parts)
     return path.suffix == ENDING or (
@@ -49,10 +49,10 @@ def is_zarr(path: Path) -> bool:
 
 
 def open_array(path: Path) -> ZarrArray:
-    """Opens the array at a path; of an OME-Zarr its largest level, or the level whose path it is.
+    """Opens the array at a path; for an OME-Zarr its largest level, or the level at that path.
 
     Raises:
-        InputError: it cannot be read, or is a group without an image.
+        InputError: the array cannot be read, or the path is a group without an image.
     """
     zarr = import_zarr()
     if url_of(path) is None and not path.is_dir():
@@ -61,7 +61,7 @@ def open_array(path: Path) -> ZarrArray:
         with reported(path) if url_of(path) is not None else contextlib.nullcontext():
             store = guarded(path)
             node = zarr.open(store, mode="r")
-            if hasattr(node, "keys"):  # a group: OME-Zarr keeps its largest level first
+            if hasattr(node, "keys"):  # a group: the largest level of an OME-Zarr is the first
                 scales = multiscales(node.attrs)
                 if not scales:
                     raise InputError(f"{shown(path)}: {_no_image(dict(node.attrs))}")
@@ -78,8 +78,8 @@ def open_array(path: Path) -> ZarrArray:
 
 
 def ome_attributes(path: Path) -> Mapping[str, Any]:
-    """The OME metadata of the group at a path, local or remote, of any version; empty where there are none."""
-    with contextlib.suppress(Exception):  # zarr's errors share no base class; the caller says what is missing
+    """The OME metadata of any version of the group at a path, local or remote; empty if there are none."""
+    with contextlib.suppress(Exception):  # zarr's errors share no base class; the caller reports what is missing
         attributes = dict(import_zarr().open_group(guarded(path), mode="r").attrs)
         found = attributes.get("ome", attributes)
         return found if isinstance(found, Mapping) else {}
@@ -87,7 +87,7 @@ def ome_attributes(path: Path) -> Mapping[str, Any]:
 
 
 def multiscales(attributes: Any) -> Mapping[str, Any]:
-    """The first image of a group's attributes; empty where it has none."""
+    """The first image in a group's attributes; empty if there is none."""
     found = dict(attributes)
     return (found.get("ome", found).get("multiscales") or [{}])[0]
 
@@ -101,7 +101,7 @@ def _no_image(attributes: Mapping[str, Any]) -> str:
 
 
 def _of_level(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """What the OME-Zarr around one of its levels says of it; nothing where there is none."""
+    """Axes and facts of a level, from the OME-Zarr that contains it; empty if there is none."""
     if url_of(path) is None and not any((path.parent / name).is_file() for name in METADATA):
         return (), {}
     with contextlib.suppress(Exception):  # zarr's errors share no base class; the array itself can be read

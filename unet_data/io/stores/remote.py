@@ -1,8 +1,8 @@
 """Files and zarr stores by URL, such as s3://bucket/image.zarr, through fsspec.
 
-A URL is kept as the Path that Python makes of it (Path("s3://bucket/a.zarr") is "s3:/bucket/a.zarr"), so that names,
-endings and parents are taken as of every other file. Credentials, endpoints and options come from fsspec's own ways:
-the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON, ...) and files in ~/.config/fsspec.
+A URL is represented by a Path (Path("s3://bucket/a.zarr") is "s3:/bucket/a.zarr"), so that its name, ending and parents
+are available as for local files. Credentials, endpoints and options are configured as for fsspec: by the environment
+(AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON, ...) and files in ~/.config/fsspec.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from unet_spec.files import first_line
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+]+:")
 _LISTABLE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
-"""Schemes of stores that can be written."""
+"""Schemes of stores to which results can be written."""
 
 
 def url_of(path: str | Path) -> str | None:
-    """The URL that a path stands for; None of a local file.
+    """The URL that a path represents; None for a local file.
 
     Example:
         >>> url_of(Path("s3://bucket/a.zarr") / "0"), url_of("images/a.zarr")
@@ -36,7 +36,7 @@ def url_of(path: str | Path) -> str | None:
 
 
 def shown(path: Path) -> str:
-    """A path for messages: its URL where it stands for one."""
+    """A path for messages: its URL if it represents one."""
     return url_of(path) or str(path)
 
 
@@ -54,7 +54,7 @@ def reported(path: Path, doing: str = "read") -> Iterator[None]:
     """Reports failures of a remote file system in one line.
 
     Args:
-        path: that stands for a URL.
+        path: a path that represents a URL.
         doing: "read" or "written", for the message.
 
     Raises:
@@ -73,7 +73,7 @@ def reported(path: Path, doing: str = "read") -> Iterator[None]:
 
 
 def filesystem(path: Path) -> tuple[Any, str]:
-    """The file system of fsspec that holds a URL, and the path within it.
+    """The fsspec file system of a URL, and the path within it.
 
     Raises:
         InputError: the scheme is unknown, or the package that it needs is not installed.
@@ -90,7 +90,7 @@ def filesystem(path: Path) -> tuple[Any, str]:
 
 
 def zarr_store(path: Path, read_only: bool) -> Any:
-    """A store of zarr for a URL."""
+    """A zarr store for a URL."""
     from zarr.storage import FsspecStore
 
     fs, root = filesystem(path)
@@ -108,12 +108,12 @@ def _protocol(fs: Any) -> str:
 
 
 def absolute(path: Path) -> Path:
-    """The path as other processes know it; a URL as it is."""
+    """The absolute path, for use in other processes; a URL is unchanged."""
     return path if url_of(path) is not None else path.absolute()
 
 
 def exists(path: Path) -> bool:
-    """Whether a file or folder lies at a path, local or remote.
+    """Whether a file or folder exists at a path, local or remote.
 
     Raises:
         InputError: a remote file system does not answer.
@@ -126,7 +126,7 @@ def exists(path: Path) -> bool:
 
 
 def size(path: Path) -> int | None:
-    """Bytes of a remote file; None if there is none, or it is a folder."""
+    """Bytes of a remote file; None if it does not exist or is a folder."""
     with reported(path):
         fs, root = filesystem(path)
         try:
@@ -137,7 +137,7 @@ def size(path: Path) -> int | None:
 
 
 def names(path: Path) -> set[str]:
-    """Names of what lies in a remote folder; empty where there is none."""
+    """Names of the entries of a remote folder; empty if it does not exist."""
     with reported(path):
         fs, root = filesystem(path)
         fs.invalidate_cache(root)
@@ -148,8 +148,8 @@ def names(path: Path) -> set[str]:
 
 
 def identity(path: Path) -> list[Any]:
-    """What changes where an image is replaced: size and time of a local file or folder; of a URL a hash of its
-    metadata, or what its store says of the file."""
+    """Values that change if an image is replaced: size and time of a local file or folder; for a URL, a hash of its
+    zarr metadata."""
     if url_of(path) is None:
         stat = path.stat()
         return [stat.st_size, stat.st_mtime_ns]
@@ -165,25 +165,26 @@ def identity(path: Path) -> list[Any]:
 
 
 def read(path: Path) -> bytes:
-    """A remote file. Raises InputError if it cannot be read."""
+    """The content of a remote file. Raises InputError if it cannot be read."""
     with reported(path):
         fs, root = filesystem(path)
         return fs.cat_file(root)
 
 
 def write(path: Path, data: bytes) -> None:
-    """Writes a remote file, which appears whole or not at all. Raises OutputError."""
+    """Writes a remote file atomically. Raises OutputError."""
     with reported(path, "written"):
         fs, root = filesystem(path)
         fs.pipe_file(root, data)
 
 
 def create(path: Path, data: bytes) -> bool:
-    """Writes a remote file unless one exists; whether it was written. Of two that write at once, one writes, where
-    the store can promise that.
+    """Writes a remote file unless it exists. Returns whether it was written.
+
+    If two processes write at the same time, only one succeeds, provided that the store supports this.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     with reported(path, "written"):
         fs, root = filesystem(path)
@@ -197,7 +198,7 @@ def create(path: Path, data: bytes) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Deletes a remote file, or a folder with its content; nothing happens if it does not exist."""
+    """Deletes a remote file, or a folder with its content, if it exists."""
     with reported(path, "written"):
         fs, root = filesystem(path)
         if fs.exists(root):
@@ -206,7 +207,7 @@ def remove(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises InputError if nothing can be written to the store of a URL, such as https."""
+    """Raises InputError if results cannot be written to a URL of this scheme, such as https."""
     scheme = str(path).partition(":")[0]
     if scheme not in _LISTABLE:
         raise InputError(
