@@ -50,7 +50,14 @@ _TRAIN = [
     "run",
     "--steps",
 ]
-_PREDICT = ["predict", "run/best", "image.npy", "-o", "labels.npy", "--runtime"]
+_WRITE = """
+import numpy as np
+from unet_spec import Checkpoint, DataSpec, initial_tensors, preset
+config = preset("paper", widths=(16, 32))
+Checkpoint(config, initial_tensors(config.graph, 0), DataSpec((0.5,), (0.2,))).save("net")
+np.save("image.npy", np.random.default_rng(0).random((1024, 1024), np.float32))
+"""
+_PREDICT = ["predict", "net", "image.npy", "-o", "labels.npy", "--runtime"]
 STEPS = 20
 
 Run = Callable[..., float]
@@ -68,8 +75,7 @@ def later_steps(run: Run) -> float:
 
 def prediction(runtime: str) -> Callable[[Run], float]:
     def measure(run: Run) -> float:
-        run("-c", _UNET, *_TRAIN, "1")
-        run("-c", "import numpy as np; np.save('image.npy', np.random.default_rng(0).random((1024, 1024), np.float32))")
+        run("-c", _WRITE)
         return run("-c", _UNET, *_PREDICT, runtime)
 
     return measure
