@@ -78,7 +78,7 @@ def _serve(pipe: Any, make: Callable[..., Callable[..., Any]], arguments: tuple[
 
 
 def check_jobs(jobs: int) -> None:
-    """Raises InputError: the machine has fewer cores than `jobs`."""
+    """Raises InputError if `jobs` is below 1 or above the number of cores."""
     cores = len(os.sched_getaffinity(0))
     if not 1 <= jobs <= cores:
         raise InputError(f"--jobs is {jobs}; it must lie in 1 … {cores}, the cores of this machine")
@@ -87,7 +87,7 @@ def check_jobs(jobs: int) -> None:
 def run_each(
     function: Callable[[Any, Any], Any], args: Any, keys: Sequence[Any], jobs: int
 ) -> Iterator[tuple[Any, Any]]:
-    """Each key and `function(args, key)`, in the order in which the calls end.
+    """Each key and its `function(args, key)`, in the order in which the calls finish.
 
     Each call runs in a new process, on one core that no other call uses at that time.
 

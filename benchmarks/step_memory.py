@@ -1,12 +1,11 @@
-"""A training step on this CPU: the compiler's account of memory and least time, compared with what is measured.
+"""A training step on this CPU: memory and minimum time as planned by the compiler, compared with measurements.
 
     python -m benchmarks.step_memory --out benchmarks/results/training/step_memory.json
 
-For each of ten networks: what `unet plan --train --device here` says of a step, then a training of a few steps in a
-process of its own. Memory in use is the peak of resident memory during the steps, above what the process had before
-them, and the state, which it had already. Times are wall-clock, of the fastest step. Other programs on the machine
-change the times, not the memory. The exit code is 1 if a memory differs by more than `--within`, or if a step was
-faster than its least time.
+Plans a step of each of ten networks as `unet plan --train --device here` does, then trains for a few steps in another
+process. The memory in use is the increase of peak resident memory during the steps, plus the state, which was allocated
+before. Times are wall-clock, of the fastest step. Other programs on the machine affect times but not memory. The exit
+code is 1 if a memory differs by more than `--within`, or if a step is faster than its minimum time.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from .record import record_of, start, write_record
 
 @dataclass(frozen=True)
 class Job:
-    """A network and what decides the memory of its step."""
+    """A network, and the settings that determine the memory of its step."""
 
     config: NetworkConfig
     tile: int
@@ -54,7 +53,7 @@ JOBS = {
     "attention-unet": Job(preset("attention-unet", widths=NARROW), 192, 2),
     "unet++": Job(preset("unet++", widths=NARROW), 160, 2),
 }
-"""Networks that differ in what they hold: valid and same padding, deformation, norms, remat, volumes, families."""
+"""Networks that use memory in different ways: padding, deformation, norms, remat, volumes, families."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Args:
     only: tuple[str, ...] = tuple(JOBS)
     """Networks to measure."""
     within: float = 0.15
-    """Largest difference of memory, as a share of what is measured."""
+    """Maximum difference of memory, relative to the measurement."""
 
 
 def settings_of(job: Job) -> Any:
@@ -75,14 +74,14 @@ def settings_of(job: Job) -> Any:
 
 
 def plan_job(name: str) -> dict[str, Any]:
-    """The compiler's account of a step."""
+    """The compiler's estimate for a step."""
     from unet_tools.training.plans.step_plan import plan_step
 
     return plan_step(JOBS[name].config, settings_of(JOBS[name]), "here")[0]
 
 
 def measure_job(name: str) -> dict[str, float]:
-    """Bytes in use during a step, and seconds of the fastest step."""
+    """Bytes in use during a step, and the seconds of the fastest step."""
     import jax
 
     from unet_jax.registry import create
@@ -102,7 +101,7 @@ def measure_job(name: str) -> dict[str, float]:
     seconds = []
     with closing(trainer.batches(0)) as batches:
         _, batch = next(batches)
-        ctypes.CDLL(None).malloc_trim(0)  # what the compiler has freed is not to be filled again unseen
+        ctypes.CDLL(None).malloc_trim(0)  # steps must not reuse memory that the compiler freed
         before = resident()
         restart_peak()
         while True:
@@ -118,13 +117,13 @@ def measure_job(name: str) -> dict[str, float]:
 
 
 def lines_of(names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """What was planned and measured, network by network."""
+    """The plan and the measurement of each network."""
     for name in names:
         yield {"network": name, "planned": run_apart(plan_job, name), "measured": run_apart(measure_job, name)}
 
 
 def difference(line: dict[str, Any]) -> float:
-    """Planned memory over used memory, less 1."""
+    """Relative difference of planned and used memory."""
     return line["planned"]["memory"] / line["measured"]["used"] - 1
 
 

@@ -1,1 +1,1 @@
-"""Benchmarks of objects: how good, how fast, and in how much memory."""
+"""Benchmarks of objects: scores, speed and memory."""

@@ -1,10 +1,10 @@
-"""Objects of an image larger than memory, as a user has them made, beside the network alone.
+"""Cost of objects in an image larger than memory, compared with the prediction of classes alone.
 
     python -m benchmarks.objects.image --out benchmarks/results/objects/image.json [--size 20000] [--memory 3GiB]
 
-Draws an image of synthetic nuclei, trains a small network on other such nuclei (`--steps`), then runs `unet predict`
-on the image twice, each time as a process of its own with `--memory`: for the class of each pixel, and for objects with
-their table. The difference is what objects cost. Times are wall-clock and of the processor.
+Draws an image of synthetic nuclei, trains a small network on other such nuclei (`--steps`), then runs `unet predict` on
+the image twice, each time in a separate process with `--memory`: for the class of each pixel, and for objects with
+their table. The difference is the cost of objects. Times are wall-clock and processor seconds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TILE = 512
 """Pixels per axis of a tile of the TIFF file."""
 
 FAR = 10**6
-"""First row of the nuclei that the network is trained on: none of them is in the image."""
+"""First row of the nuclei for training, so that none of them is in the image."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Args:
     widths: tuple[int, ...] = (16, 32, 64)
     """Feature maps per level of the network."""
     runtime: str = "onnx"
-    """Runtime of the prediction, as of unet predict."""
+    """Runtime of the prediction, as in unet predict."""
 
 
 def picture(low: tuple[int, ...], high: tuple[int, ...]) -> np.ndarray:
@@ -81,7 +81,7 @@ def draw(path: Path, size: int) -> None:
 
 
 def training_data(count: int = 12, size: int = 256) -> Dataset:
-    """Windows far away from the image, with the class of each pixel."""
+    """Training windows far away from the image, with the class of each pixel."""
     corners = [(FAR + index * size, 0) for index in range(count)]
     windows = [(low, (low[0] + size, low[1] + size)) for low in corners]
     return Dataset(
@@ -94,7 +94,7 @@ def training_data(count: int = 12, size: int = 256) -> Dataset:
 
 
 def predict(run: Path, image: Path, out: Path, args: Args, *flags: str) -> dict[str, float]:
-    """Seconds, seconds of the processor and peak memory of one `unet predict`. Raises InputError: it failed."""
+    """Wall-clock seconds, processor seconds and peak memory of one `unet predict`. Raises InputError if it fails."""
     command = [sys.executable, "-m", "unet_tools.cli", "predict", str(run), str(image), "-o", str(out)]
     command += ["--memory", args.memory, "--runtime", args.runtime, *flags]
     began = time.perf_counter()

@@ -1,11 +1,11 @@
-"""Objects of touching nuclei by four trainings, compared on labelled images, by folds.
+"""Scores of touching objects by several methods, compared on labelled images in a cross-validation.
 
     python -m benchmarks.objects.methods --data data/dsb2018 --out benchmarks/results/objects/dsb2018.json
 
-Each fold of the images is scored once by each method. On the other folds the network is trained for `--minutes` of one
-core, planning and compiling included, as `unet train DATA --minutes …` does; a fifth of them takes no part in training:
-on it the object settings are chosen. The seed of a training is the number of its fold, so the spread over folds holds
-the spread over seeds. The last weights are scored, which nothing has chosen.
+Each fold of the images is scored once by each method. The network is trained on the other folds for `--minutes` of one
+core, including planning and compilation, as by `unet train DATA --minutes …`. A fifth of these images is not used for
+training but for choosing the object settings. The seed of a training is the number of its fold, so the deviation over
+folds includes that over seeds. The last weights are scored, so that weights are not selected.
 
 - "two classes": background and nucleus;
 - "border weights": the same, with the paper's weight map (`--border-weight 10`);
@@ -13,7 +13,8 @@ the spread over seeds. The last weights are scored, which nothing has chosen.
 - "distance head": the predicted distance to the border beside two classes (`--distance-head`);
 - "border class, distance head": both.
 
-The file is written after each run; runs that it already holds are not repeated. Beside it comes a page with the table.
+The file is written after each run. Runs that it already holds are not repeated. A page with the tables (.md) is written
+beside it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ METHODS: dict[str, dict[str, Any]] = {
 MEASURES = ("ap@0.50", "ap_mean", "dsb2018", "f1@0.50", "pq@0.50", "split", "merged")
 COUNTS = ("split", "merged")
 CONNECTED = ", connected components"
-"""Suffix of the scores of parts of the mask, as most programs count them."""
+"""Suffix of the scores of connected components, which most programs use as objects."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Args:
 
 
 def wanted(args: Args) -> Iterator[dict[str, Any]]:
-    """What identifies each run, fold by fold."""
+    """The keys of the runs, fold by fold."""
     if unknown := set(args.methods) - set(METHODS):
         raise InputError(f"no method {', '.join(sorted(unknown))}; there are: {', '.join(METHODS)}")
     for fold in args.only or range(1, args.folds + 1):
@@ -98,7 +99,7 @@ def wanted(args: Args) -> Iterator[dict[str, Any]]:
 
 
 def run_one(args: Args, key: dict[str, Any]) -> dict[str, Any]:
-    """The scores of one training on its fold, its steps and the minutes of processor time that it took."""
+    """The scores of one training on its fold, its number of steps and its processor time in minutes."""
     values = dict(METHODS[key["method"]])
     learned, scored = split(open_data(args.data), f"{key['fold']}/{args.folds}")
     training, chosen_on = split(learned, "1/5")
@@ -123,7 +124,7 @@ def run_one(args: Args, key: dict[str, Any]) -> dict[str, Any]:
 def train_planned(
     training: Dataset, settings: TrainSettings, given: dict[str, Any], head: dict[str, bool], seconds: float, out: Path
 ) -> tuple[Run, NetworkConfig, DataSpec, int]:
-    """As `unet train DATA --minutes` does, without validation."""
+    """Trains as `unet train DATA --minutes` does, without validation."""
     began = time.process_time()
     config = preset("paper", in_channels=training.channels, out_channels=training.class_count, **head)
     timed = partial(seconds_a_step, clock=time.process_time)
@@ -185,7 +186,7 @@ HEAD = ("method", "minutes", "folds", *(f"{m}, all folds" if m in COUNTS else m 
 
 
 def table(runs: list[dict[str, Any]], suffix: str) -> list[tuple[str, ...]]:
-    """One line for each method and time; `suffix` of the measures: none, connected components, or views."""
+    """One row for each method and time. `suffix` selects the measures: plain, of connected components, or of views."""
     groups: dict[tuple[float, int], list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault((run["minutes"], list(METHODS).index(run["method"])), []).append(run)
