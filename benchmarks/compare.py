@@ -1,11 +1,11 @@
-"""Two commits beside each other on this machine: imports, the first step, later steps, prediction.
+"""Compares the speed of two commits on this machine: imports, the first step, later steps, prediction.
 
     python -m benchmarks.compare main HEAD [--rounds 5] [--out compare.json]
 
-Each commit's files are unpacked into a folder of their own, and the same commands run on both in turn, the order
-changing from round to round. Every command is a new process with an empty cache; its seconds are those of the
-processor, which other load changes least. A ratio above 1 means that the second commit takes longer. Exit code 1 if a
-measure is slower by more than `--limit` in every round.
+Each commit is unpacked into its own folder. The same commands run on both in turn, in an order that changes from round
+to round. Every command is a new process with an empty cache. Its processor seconds are measured, which depend least on
+other load. A ratio above 1 means that the second commit takes longer. The exit code is 1 if a measure is slower by more
+than `--limit` in every round.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _PREDICT = ["predict", "net", "image.npy", "-o", "labels.npy", "--runtime"]
 STEPS = 20
 
 Run = Callable[..., float]
-"""Takes the arguments of Python, returns the seconds of the processor."""
+"""Runs Python with these arguments and returns the processor seconds."""
 
 
 def first_step(run: Run) -> float:
@@ -69,7 +69,7 @@ def first_step(run: Run) -> float:
 
 
 def later_steps(run: Run) -> float:
-    """Seconds of one step, without those of the start and of the compiler. It may be off by their noise."""
+    """Seconds of one step: two runs are subtracted, which removes start and compilation but adds their noise."""
     return (run("-c", _UNET, *_TRAIN, str(1 + STEPS)) - first_step(run)) / STEPS
 
 
@@ -101,7 +101,7 @@ class Args:
     measures: tuple[str, ...] = tuple(MEASURES)
     """What is measured."""
     rounds: int = 5
-    """How often each measure is taken of each commit."""
+    """Number of times that each measure is taken for each commit."""
     limit: float = 1.1
     """A ratio above it in every round counts as slower."""
     out: Path | None = None
@@ -118,13 +118,13 @@ def unpack(commit: str, folder: Path) -> None:
 
 
 def run_in(tree: Path) -> Run:
-    """Runs Python with the packages of `tree` in a new folder, which all calls of this function share."""
+    """A function that runs Python with the packages of `tree`. All its calls run in the same new folder."""
     folder = Path(tempfile.mkdtemp(dir=tree))
     path = os.pathsep.join(map(str, (tree, tree / "export", tree / "tools")))
 
     def run(*arguments: str) -> float:
         own = {"PYTHONPATH": path, "UNET_CACHE": tempfile.mkdtemp(dir=folder)}
-        if "train" in arguments:  # a run is not written over
+        if "train" in arguments:  # a training does not overwrite a run
             shutil.rmtree(folder / "run", ignore_errors=True)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
@@ -139,7 +139,7 @@ def run_in(tree: Path) -> Run:
 
 
 def compare(args: Args, seconds: Callable[[str, str], float]) -> list[dict[str, object]]:
-    """A line for each measure. `seconds` takes a measure and "a" or "b"."""
+    """One row for each measure. `seconds` takes the name of a measure and "a" or "b"."""
     lines = []
     for name in args.measures:
         found: dict[str, list[float]] = {"a": [], "b": []}
