@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from unet_spec import InputError
+from unet_spec import Geometry, InputError
 from unet_spec.files import format_bytes
 from unet_spec.tiling.planner import Limits, Plan, plan_image
 from unet_spec.tiling.strips import check_strips, plan_bands, strip_memory
@@ -90,7 +91,13 @@ def plan_tiled(network: OpenNetwork, image: tuple[int, ...], limits: Limits | No
     if network.sizes is not None:
         (_, *minimum), (batch, *maximum) = network.sizes
         limits = replace(limits, minimum=tuple(minimum), maximum=tuple(maximum), batch=batch)
-    return plan_image(geometry, image, network.name, limits)
+    return _planned(geometry, image, network.name, limits)
+
+
+@lru_cache(maxsize=64)
+def _planned(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: Limits) -> Plan:
+    """`plan_image`, once for many images of one size."""
+    return plan_image(geometry, image, runtime, limits)
 
 
 def _by_strips(network: OpenNetwork, image: tuple[int, ...], memory: int | None) -> ImagePlan:

@@ -231,8 +231,8 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
         stream_of(network)
     if settings.samples:
         draw_noise(config.graph, settings.samples, settings.seed)  # raises if there is no latent variable
-        if network.name.startswith("mnn"):
-            raise InputError("mnn cannot draw --samples, since it has no noise input; add --runtime onnx")
+        if network.name in ("mnn", "mnn-fast", "openvino"):
+            raise InputError(f"{network.name} cannot draw --samples, since it has no noise input; add --runtime onnx")
 
 
 def _output(network: OpenNetwork, target: Path, settings: PredictSettings) -> Output:

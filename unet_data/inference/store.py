@@ -78,6 +78,17 @@ def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[
     return _joined(folder, record, text)
 
 
+def begun_with(target: Path) -> str | None:
+    """The runtime of an unfinished result, whose tiles lie in `target`.part. None: there is none, or it cannot be
+    read."""
+    path = target.with_name(target.name + ".part") / RUN
+    try:
+        text = remote.read(path).decode() if url_of(path) is not None else path.read_text(encoding="utf-8")
+        return str(parse_json(text, path)["asked"]["runtime"])
+    except (OSError, ValueError, KeyError, TypeError):  # InputError is a ValueError
+        return None
+
+
 def _joined(folder: Path, record: dict[str, Any], text: str) -> dict[str, Any]:
     """The plan of the run whose run.json contains `text`. Raises InputError if it is another run."""
     where = shown(folder)

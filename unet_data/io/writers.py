@@ -105,11 +105,36 @@ def _check_label(path: Path, image: Path, dtype: np.dtype, values: tuple[int, ..
 
 def check_not_input(target: Path, sources: Iterable[Path]) -> None:
     """Raises InputError if `target` is one of the files that are read, also through links."""
+    check_no_inputs([target], sources)
+
+
+def check_no_inputs(targets: Iterable[Path], sources: Iterable[Path]) -> None:
+    """As `check_not_input` of each target; its time is proportional to the number of files, not to its square."""
+    places: dict[Path, Path] = {}
+    files: dict[tuple[int, int], Path] = {}
+    folders: dict[Path, Path] = {}
     for source in sources:
-        if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
+        places[source.resolve()] = source
+        if (identity := _identity(source)) is not None:
+            files[identity] = source
+        if source.is_dir():
+            folders[source.resolve()] = source
+    for target in targets:
+        place, identity = target.resolve(), _identity(target)
+        if source := places.get(place) or (files.get(identity) if identity else None):
             raise InputError(f"{target} is the image {source} itself; choose another name for the result")
-        if source.is_dir() and labelled_image(target) is None and target.resolve().is_relative_to(source.resolve()):
+        inside = () if labelled_image(target) is not None or not folders else place.parents
+        if source := next((folders[parent] for parent in inside if parent in folders), None):
             raise InputError(f"{target} lies in the image {source}; choose another name for the result")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What is equal of two paths to one file; None if there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def write_windows(

@@ -52,7 +52,8 @@ class OpenVinoRuntime(Reopened):
         core = openvino.Core()
         try:
             # Its default on some CPUs is bfloat16, which is not what a float32 model says.
-            hint = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": thread_count(threads)}
+            hint = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
+            hint["INFERENCE_NUM_THREADS"] = str(thread_count(threads))
             self._model: Any = core.compile_model(core.read_model(content, b""), device, hint)
         except RuntimeError as e:
             raise InputError(f"OpenVINO cannot load {where}: {str(e).strip().splitlines()[-1]}") from None

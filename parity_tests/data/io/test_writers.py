@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tifffile
 
 from unet_data import read_stack
 from unet_data.inference.store import TileStore
-from unet_data.io.writers import check_not_input, check_target
+from unet_data.io.writers import check_no_inputs, check_not_input, check_target
 from unet_spec import PRESETS, InputError
 from unet_spec.tiling.tiles import plan_tiles
 
@@ -170,3 +171,16 @@ def test_an_image_is_never_its_own_result(tmp_path):
     with pytest.raises(InputError, match="lies in the image"):
         check_not_input(folder / "r.tif", [image, folder])
     check_not_input(tmp_path / "b.tif", [image, folder])
+
+
+def test_many_results_are_compared_with_many_images_in_linear_time(tmp_path, monkeypatch):
+    images = [tmp_path / f"{n}.png" for n in range(50)]
+    for image in images:
+        image.write_bytes(b"x")
+    results = [tmp_path / "out" / image.name for image in images]
+    resolved, own = [], Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path, *args: resolved.append(path) or own(path, *args))
+    check_no_inputs(results, images)
+    assert len(resolved) <= 2 * (len(images) + len(results))
+    with pytest.raises(InputError, match=r"is the image .*7.png itself"):
+        check_no_inputs([*results, images[7]], images)

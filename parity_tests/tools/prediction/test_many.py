@@ -1,12 +1,18 @@
 """Several images in one command: one that is refused keeps no other from its result."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 from unet_tools.cli import main
+from unet_tools.prediction.many import OneAtATime, images_at_a_time, run_each
 
 CONFIG = preset("paper", widths=(2, 4), in_channels=1)
 TRAINED = DataSpec((0.5,), (0.18,))
@@ -69,3 +75,72 @@ def test_all_refused_are_counted_and_the_only_one_is_reported_once(home, capsys)
     assert "3 of 3 failed: a.npy, b.npy, c.npy;" in capsys.readouterr().err
     assert main(["predict", "ck", "b.npy", "-o", "o.npy", "--runtime", "jax"]) == 2
     assert capsys.readouterr().err.count("NaN") == 1
+
+
+def test_jobs_run_two_at_a_time_and_are_recorded_in_their_order(capsys):
+    met = threading.Barrier(2, timeout=10)
+
+    def job(name):
+        if name in "ab":
+            met.wait()  # never returns if the two do not run at the same time
+        if name == "c":
+            raise InputError("c.png: is damaged")
+        return {"image": name}
+
+    work = {name: ([Path(f"{name}.png")], partial(job, name)) for name in "abcd"}
+    records = run_each("image", work, at_a_time=2)
+    assert records == [{"image": "a"}, {"image": "b"}, {"image": "c", "error": "c.png: is damaged"}, {"image": "d"}]
+    assert capsys.readouterr().err.count("is damaged") == 1
+
+
+def test_after_an_interrupt_no_further_job_begins():
+    begun = []
+
+    def job(name):
+        begun.append(name)
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_each("image", {name: ([], partial(job, name)) for name in "abcdefgh"}, at_a_time=2)
+    assert len(begun) <= 4
+
+
+def test_a_shared_runtime_computes_for_one_thread_at_a_time():
+    inside, most = [], []
+
+    class Slow:
+        name, config, record = "slow", CONFIG, None
+
+        def run(self, x, *noise):
+            inside.append(x)
+            time.sleep(0.01)
+            most.append(len(inside))
+            inside.remove(x)
+            return x, *noise
+
+    shared = OneAtATime(Slow())
+    assert (shared.name, shared.config, shared.run(-1, 2)) == ("slow", CONFIG, (-1, 2))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(shared.run, range(8))) == [(n,) for n in range(8)]
+    assert max(most) == 1
+
+
+def test_only_small_files_without_a_memory_limit_share_the_process(tmp_path):
+    small, large = tmp_path / "a.png", tmp_path / "b.tif"
+    small.write_bytes(b"x")
+    large.write_bytes(bytes(2**20 + 1))
+    assert images_at_a_time([small, small], None) == 2
+    assert images_at_a_time([small, large], None) == 1
+    assert images_at_a_time([small], None) == 1
+    assert images_at_a_time([small, small], 2**30) == 1
+    assert images_at_a_time([small, Path("https://host/a.zarr")], None) == 1
+
+
+def test_small_images_have_the_bytes_of_one_at_a_time(home, monkeypatch):
+    np.save("b.npy", np.full((40, 44), 0.5, np.float32))
+    assert main(COMMAND) == 0
+    monkeypatch.setattr("unet_tools.commands.predict.images_at_a_time", lambda files, memory: 1)
+    assert main([*COMMAND[:6], "alone", *COMMAND[7:]]) == 0
+    for name in "abc":
+        assert (home / "out" / f"{name}.npy").read_bytes() == (home / "alone" / f"{name}.npy").read_bytes()

@@ -16,15 +16,16 @@ from unet_spec.weights.check import check_finite
 from ..console import notes
 from ..conversion.assumed import describe
 
-RuntimeName = Literal["jax", "torch", "onnx", "mnn", "mnn-fast", "tensorrt"]
+RuntimeName = Literal["jax", "torch", "onnx", "openvino", "mnn", "mnn-fast", "tensorrt"]
 _MNN = ("mnn", "mnn-fast")
 
 
 def open_network(path: Path, name: RuntimeName | None = None) -> OpenNetwork:
     """A checkpoint or bundle folder as a network.
 
-    A checkpoint runs in "onnx" (the default if installed), "torch", "jax", "mnn" (faster on a CPU) or "mnn-fast" (less
-    exact). A bundle runs in "onnx", "mnn", "mnn-fast" or "tensorrt" (the default if an engine fits this machine's GPU).
+    A checkpoint runs in "onnx" (the default if installed), "torch", "jax", "openvino", "mnn" or "mnn-fast" (less
+    exact). A bundle runs in "onnx", "openvino", "mnn", "mnn-fast" or "tensorrt" (the default if an engine fits this
+    machine's GPU).
     Raises InputError if the folder is neither, or if the runtime is not installed or cannot run it.
     """
     from unet_export import is_bundle
@@ -54,6 +55,22 @@ def open_network(path: Path, name: RuntimeName | None = None) -> OpenNetwork:
     return OpenNetwork(open_checkpoint(checkpoint, chosen), checkpoint.data, path)
 
 
+def reopened(network: OpenNetwork, path: Path, name: RuntimeName) -> OpenNetwork:
+    """A network of `open_network` in another runtime; what was printed of it is not printed again. The first one is
+    closed. Raises InputError as `open_network`."""
+    if (close := getattr(network.runtime, "close", None)) is not None:
+        close()
+    if is_checkpoint(path):
+        return replace(network, runtime=open_checkpoint(in_float32(Checkpoint.load(path)), name))
+    from unet_export import MnnRuntime, load, open_bundle
+
+    if name in _MNN:
+        return replace(network, runtime=MnnRuntime(open_bundle(path).onnx, fast=name == _MNN[1]))
+    if name in ("jax", "torch"):
+        raise InputError(f"{path} is a bundle: it runs in onnx, openvino, mnn or tensorrt, not in {name}")
+    return replace(network, runtime=load(path, name).runtime)
+
+
 def said_in_float32(stored: Checkpoint, path: Path) -> Checkpoint:
     """`in_float32`; also prints what is assumed about the checkpoint at `path`, and its dtype."""
     if assumed := describe(stored.data, str(path)):
@@ -78,22 +95,25 @@ def in_float32(checkpoint: Checkpoint) -> Checkpoint:
 def installed(name: str) -> bool:
     """Whether the packages of a runtime are installed (a GPU is not looked for)."""
     needs = {"jax": ("jax", "flax"), "torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
-    needs |= dict.fromkeys(_MNN, ("onnx", "MNN"))
+    needs |= {"openvino": ("onnx", "openvino"), **dict.fromkeys(_MNN, ("onnx", "MNN"))}
     return all(find_spec(package) is not None for package in needs[name])
 
 
 def open_checkpoint(checkpoint: Checkpoint, name: str) -> Runtime:
     """Opens loaded weights in any runtime except "tensorrt". Raises InputError if it is not installed or a weight is
     not finite."""
-    if name not in get_args(RuntimeName) or name == "tensorrt":
-        raise InputError(f"unknown runtime {name!r} for a checkpoint; allowed: jax, torch, onnx, mnn, mnn-fast")
+    allowed = ", ".join(each for each in get_args(RuntimeName) if each != "tensorrt")
+    if name not in allowed.split(", "):
+        raise InputError(f"unknown runtime {name!r} for a checkpoint; allowed: {allowed}")
     if not installed(name):
         raise InputError(f"the runtime {name} is not installed; pip install 'unet-twins[{name.removesuffix('-fast')}]'")
     check_finite(checkpoint.tensors, f"cannot run the network in {name}")
-    if name == "onnx" or name in _MNN:
-        from unet_export import MnnRuntime, OnnxRuntime, emit_onnx, onnx_bytes
+    if name in ("onnx", "openvino", *_MNN):
+        from unet_export import MnnRuntime, OnnxRuntime, OpenVinoRuntime, emit_onnx, onnx_bytes
 
         content = onnx_bytes(emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data))
+        if name == "openvino":
+            return OpenVinoRuntime(content)
         return MnnRuntime(content, fast=name == _MNN[1]) if name in _MNN else OnnxRuntime(content)
     if name == "jax":
         import unet_jax

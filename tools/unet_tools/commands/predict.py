@@ -45,21 +45,23 @@ from unet_data.inference.predict_file import Progress, check_prediction, predict
 from unet_data.inference.settings import PredictSettings
 from unet_data.io.facts import FileFacts, summary
 from unet_data.io.stores.remote import absolute, exists, shown
-from unet_data.io.writers import check_not_input
+from unet_data.io.writers import check_no_inputs
 from unet_data.nnunet import NnunetPlans, find_plans, predict_nifti
 from unet_spec import InputError
 from unet_spec.files import parse_bytes
 
 from ..arguments.networks import named_network
 from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
-from ..arguments.runtimes import RuntimeName, installed, open_network
+from ..arguments.runtimes import RuntimeName, installed, is_checkpoint, open_network
 from ..console import notes, print_json
 from ..prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
-from ..prediction.many import refuse, run_each
+from ..prediction.many import OneAtATime, images_at_a_time, refuse, run_each
 from ..prediction.nnunet_folder import choose_cases, open_folds
 from ..prediction.objects import describe, files_of, settings_of
 from ..prediction.overlay import overlay_path, write_overlay
 from ..prediction.records import image_record
+from ..prediction.runtimes.choice import Choice
+from ..prediction.runtimes.command import chosen_network, predict_as_begun
 from ..prediction.slurm import command_line, write_jobs
 from ..prediction.targets import targets
 from ..progress import ImagesProgress, OneOfProgress, PixelProgress
@@ -74,10 +76,11 @@ class Args:
     .zarr."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file or folder to write."""
-    runtime: RuntimeName | None = None
+    runtime: Literal[RuntimeName, "auto"] | None = None
     """Runtime that computes the network. Default: the first installed of onnx, torch and jax; tensorrt for a bundle
-    with an engine for this GPU; torch for an nnU-Net model, since its labels equal nnU-Net's. On a CPU mnn is faster,
-    and mnn-fast faster still, with errors up to 2e-3 of the largest logit."""
+    with an engine for this GPU; torch for an nnU-Net model, since its labels equal nnU-Net's. auto: the fastest whose
+    logits differ by at most 1e-5 of the largest, by a measured second of each or from the cache. mnn-fast has errors up
+    to 2e-3 of the largest logit."""
     output: OutputKind = "labels"
     """What to write."""
     dtype: OutputType = "float32"
@@ -155,7 +158,12 @@ def run(args: Args) -> int:
         planned, settings = planned[part - 1 :: parts], replace(settings, shard=None)
     files = [(s, t) for s, t in planned if not (args.skip_existing and exists(t))]
     by_strips = "torch" if installed("torch") else "jax"
-    network = open_network(args.checkpoint, by_strips if args.strips and args.runtime is None else args.runtime)
+    runtime = by_strips if args.strips and args.runtime is None else args.runtime
+    if runtime == "auto":
+        if args.strips:
+            raise InputError("--strips runs in torch or jax only: leave out --runtime auto")
+        runtime = None if is_checkpoint(args.checkpoint) else "onnx"
+    network = open_network(args.checkpoint, runtime)
     if network.name == "mnn-fast":
         from unet_export.runtimes.mnn_runtime import DEVIATION
 
@@ -171,24 +179,35 @@ def run(args: Args) -> int:
         notes.print(line, soft_wrap=True)
     for source, target in files:
         check_prediction(network, source, target, settings)
-        if args.overlay:
-            if network.data.overlapping:
-                raise InputError("--overlay needs one class per pixel; the classes of this network may overlap")
-            _check_overlay(overlay_path(target), [each for each, _ in files], args.overwrite)
+    if args.overlay:
+        if network.data.overlapping:
+            raise InputError("--overlay needs one class per pixel; the classes of this network may overlap")
+        _check_overlays([overlay_path(t) for _, t in files], [s for s, _ in files], args.overwrite)
+
+    choice: Choice | None = None
+    if args.runtime == "auto":
+        network, choice = chosen_network(args.checkpoint, network, files, settings)
+        for line in () if args.json else filter(None, (choice.describe(), choice.remark())):
+            notes.print(line, soft_wrap=True)
 
     count = network.data.class_count(network.config)
     names = network.data.class_names or tuple(f"class {index}" for index in range(count))
 
-    facts: list[FileFacts] = []
-    outcomes = {} if args.dask is None else _on_cluster(args, files, settings)
+    together = 1 if args.dask or args.overlay else images_at_a_time([s for s, _ in files], settings.memory)
+    if together > 1:
+        network = replace(network, runtime=OneAtATime(network.runtime))
+    facts: dict[Path, FileFacts] = {}
+    outcomes = {} if args.dask is None else _on_cluster(args, files, settings, choice)
 
     def one(source: Path, target: Path, progress: Progress) -> dict[str, Any]:
         own = files_of(settings, source, len(files) > 1)
         if source in outcomes:
             done = outcomes[source].result(progress)
+        elif choice is not None:
+            done = predict_as_begun(network, args.checkpoint, source, target, own, progress)
         else:
             done = predict_file(network, source, target, own, progress)
-        facts.append(done.facts)
+        facts[source] = done.facts
         if args.overlay and done.finished:
             write_overlay(source, target, overlay_path(target), network.config.spatial_dims, reading)
         return image_record(source, target, done, names)
@@ -212,26 +231,34 @@ def run(args: Args) -> int:
         with ImagesProgress(len(files), args.json) as bar:
             progress = [OneOfProgress(bar, number) for number in range(len(files))]
             work = {shown(s): ([s], partial(one, s, t, p)) for (s, t), p in zip(files, progress, strict=True)}
-            records = run_each("image", work)
+            records = run_each("image", work, together)
         if not args.json:
             notes.print(_all_lines(args, records, network.name), soft_wrap=True)
             for record in records:
                 print_objects(record, f"{record['image']}: ")
-    decisions = summary(facts, "image")
+    read_as = [facts[source] for source, _ in files if source in facts]
+    decisions = summary(read_as, "image")
     if args.json:
         found = {"runtime": network.name, "output": args.output, "images": records, "decisions": decisions}
-        print_json(found | {"reading": asdict(reading)})
-    assumed = assumed_reading(args.reading, network.data, facts, str(args.checkpoint))
+        chosen = {} if choice is None else {"choice": choice.to_dict()}
+        print_json(found | {"reading": asdict(reading)} | chosen)
+    assumed = assumed_reading(args.reading, network.data, read_as, str(args.checkpoint))
     for line in () if args.json else [*decisions, *assumed]:
         notes.print(line, soft_wrap=True)
     refuse("image", records)
     return 0
 
 
-def _on_cluster(args: Args, files: Sequence[tuple[Path, Path]], settings: PredictSettings) -> Mapping[Path, Outcome]:
+def _on_cluster(
+    args: Args, files: Sequence[tuple[Path, Path]], settings: PredictSettings, choice: Choice | None
+) -> Mapping[Path, Outcome]:
     """Computes the images on a cluster. Returns the outcome of each of several images; the tiles of a single image are
     computed, and the caller joins them."""
-    runtime = args.runtime or (("torch" if installed("torch") else "jax") if args.strips else None)
+    runtime = None if args.runtime == "auto" else args.runtime
+    if choice is not None:  # made on this machine, for all workers
+        runtime = choice.name
+    elif runtime is None and args.strips:
+        runtime = "torch" if installed("torch") else "jax"
     tasks = [
         Task(absolute(args.checkpoint), runtime, absolute(s), absolute(t), files_of(settings, s, len(files) > 1))
         for s, t in files
@@ -265,11 +292,11 @@ def _write_slurm(args: Args, images: int) -> int:
     return 0
 
 
-def _check_overlay(path: Path, sources: Sequence[Path], overwrite: bool) -> None:
+def _check_overlays(paths: Sequence[Path], sources: Sequence[Path], overwrite: bool) -> None:
     """Raises InputError if an overlay would replace an input image, or an existing file without `overwrite`."""
-    check_not_input(path, sources)
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; --overwrite replaces it")
+    check_no_inputs(paths, sources)
+    if not overwrite and (existing := next((path for path in paths if path.exists()), None)):
+        raise InputError(f"{existing} exists; --overwrite replaces it")
 
 
 def _settings(args: Args) -> PredictSettings:
@@ -301,6 +328,8 @@ def _predict_nnunet(args: Args, plans: NnunetPlans) -> int:
         )
     if args.output in ("logits", "objects") or args.dtype != "float32":
         raise InputError("an nnU-Net model writes labels, or probabilities in float32")
+    if args.runtime == "auto":
+        raise InputError("--runtime auto is not for an nnU-Net model; leave it out, or give torch, onnx or jax")
     cases = choose_cases(plans, args.images, args.out, args.overwrite, args.skip_existing)
     networks = open_folds(args.checkpoint, plans, args.runtime)
     kind: Literal["labels", "probabilities"] = "labels" if args.output == "labels" else "probabilities"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unet_data import OpenNetwork
-from unet_data.io.writers import check_not_input
+from unet_data.io.writers import check_no_inputs
 from unet_data.nnunet import NnunetPlans, case_targets, find_cases
 from unet_spec import Checkpoint, InputError, is_checkpoint
 
@@ -63,8 +63,7 @@ def choose_cases(
     cases = find_cases(images, len(plans.channel_names), plans.file_ending)
     targets = case_targets(cases, out, plans.file_ending)
     files = [file for case in cases.values() for file in case]
-    for target in targets.values():
-        check_not_input(target, files)
+    check_no_inputs(targets.values(), files)
     if skip_existing:
         return {name: (cases[name], target) for name, target in targets.items() if not target.exists()}
     if not overwrite and (existing := [target for target in targets.values() if target.exists()]):

@@ -11,7 +11,7 @@ from unet_data.io.formats.encode_zarr import labelled_image
 from unet_data.io.readers import is_zarr
 from unet_data.io.stores.hcs import fields, zarrs_in
 from unet_data.io.stores.remote import shown, url_of
-from unet_data.io.writers import SUFFIXES, check_not_input, ending
+from unet_data.io.writers import SUFFIXES, check_no_inputs, ending
 from unet_spec import InputError
 
 from ..console import notes
@@ -40,8 +40,7 @@ def targets(images: Sequence[Path], out: Path) -> dict[Path, Path]:
     results = [out / name for each in found for _, name in each]
     if len(set(results)) != len(results):
         raise InputError(f"two images would have the same result file in {shown(out)}; rename one")
-    for target in results:
-        check_not_input(target, files)
+    check_no_inputs(results, files)
     if url_of(out) is None:
         try:
             out.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,8 @@ from ..decode import PNG_MAGIC, check_claim
 from ..facts import FileFacts, ReadSettings, Role
 from ..orientation import TAG, turned
 
+_OPENING = threading.Lock()
+"""`catch_warnings` changes what the whole process does with warnings, so one thread at a time is in it."""
 _GREY_OR_RGB = ("1", "L", "RGB", "I", "I;16", "I;16B")
 
 
@@ -28,23 +31,24 @@ def decode_pillow(
     if depth == 16 and colour_type != 0:
         raise InputError(f"{path}: is a 16-bit colour PNG, which can only be read with 8 bits; save it as TIFF")
     facts: dict[str, Any] = {}
-    with warnings.catch_warnings():
+    with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # slides may be large; checked below
-        with Image.open(path, formats=formats) as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and image.format == "MPO":
-                facts["left_out"] = ("the previews of an MPO file (a camera's JPEG)",)
-            elif frames > 1:
-                raise InputError(f"{path}: is an animation; save its frames as separate files or as a TIFF stack")
-            size = 4 if image.mode == "I" else 2 if image.mode.startswith("I;16") else len(image.getbands())
-            if formats[0] in ("PNG", "JPEG", "BMP"):
-                check_claim(path, (image.height, image.width), size)
-            else:  # these formats can have any ratio for blank pictures
-                check_memory(path, 2 * size * image.height * image.width, path.stat().st_size)
-            image.load()
-            orientation = _orientation(image)
-            pixels = _pixels(path, image, role, settings, facts)
-            mode = image.mode
+        opened = Image.open(path, formats=formats)
+    with opened as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format == "MPO":
+            facts["left_out"] = ("the previews of an MPO file (a camera's JPEG)",)
+        elif frames > 1:
+            raise InputError(f"{path}: is an animation; save its frames as separate files or as a TIFF stack")
+        size = 4 if image.mode == "I" else 2 if image.mode.startswith("I;16") else len(image.getbands())
+        if formats[0] in ("PNG", "JPEG", "BMP"):
+            check_claim(path, (image.height, image.width), size)
+        else:  # these formats can have any ratio for blank pictures
+            check_memory(path, 2 * size * image.height * image.width, path.stat().st_size)
+        image.load()
+        orientation = _orientation(image)
+        pixels = _pixels(path, image, role, settings, facts)
+        mode = image.mode
     if mode == "I":  # Pillow before 11 returns 16-bit grey PNG in this mode
         pixels = pixels.astype(np.uint16)
     if role == "label" and colour_type == 0 and depth in (2, 4):

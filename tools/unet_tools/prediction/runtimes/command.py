@@ -1,0 +1,111 @@
+"""`unet predict --runtime auto`: the work of a command, and one runtime for all that belongs to one result."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from unet_data.inference.network import OpenNetwork
+from unet_data.inference.plan import plan_tiled
+from unet_data.inference.predict_file import PredictResult, Progress, predict_file
+from unet_data.inference.prepare import prepare
+from unet_data.inference.settings import PredictSettings
+from unet_data.inference.store import begun_with
+from unet_data.inference.views import PAPER_ROTATIONS, symmetries
+from unet_data.io.readers import open_pictures
+from unet_data.normalize import resolved
+from unet_data.windows import mirror_window
+from unet_spec import InputError
+from unet_spec.tiling.planner import Limits
+
+from ...arguments.runtimes import RuntimeName, reopened
+from .choice import Choice, Work, choose
+
+
+def chosen_network(
+    path: Path, reference: OpenNetwork, files: Sequence[tuple[Path, Path]], settings: PredictSettings
+) -> tuple[OpenNetwork, Choice]:
+    """The network in the fastest exact runtime for the images of a command.
+
+    An unfinished result keeps the runtime that it was begun with, since all of its tiles must be computed alike.
+
+    Args:
+        path: the checkpoint or bundle.
+        reference: it, open in the default runtime; closed where another one is chosen.
+        files: images and results.
+        settings: what is computed.
+    """
+    first = cast(RuntimeName, reference.name)
+    begun: RuntimeName | None = next(filter(None, (_begun(target) for _, target in files)), None)
+    work = None if begun else work_of(reference, files, settings)
+    if begun:
+        choice = Choice(begun, first, "begun")
+    elif work is None:  # no image can be read: each will be reported
+        choice = Choice(first, first, "little work")
+    else:
+        choice = choose(path, reference, work)
+    return (reference if choice.name == first else reopened(reference, path, choice.name)), choice
+
+
+def work_of(reference: OpenNetwork, files: Sequence[tuple[Path, Path]], settings: PredictSettings) -> Work | None:
+    """The work of a command, estimated from the first image that can be read: all are taken to have its size. None: no
+    image can be read."""
+    config = reference.config
+    tile = None if settings.tile is None else (settings.tile,) * config.spatial_dims
+    for source, _ in files:
+        try:
+            pictures = open_pictures(source, config.spatial_dims, config.in_channels, settings=settings.reading)
+            plan = plan_tiled(reference, pictures[0].shape[:-1], Limits(settings.memory, tile=tile, halo=settings.halo))
+        except InputError:
+            continue
+        picture = pictures[0]
+
+        def window(size: tuple[int, ...], picture: Any = picture, start: Any = plan.tiles[0].start) -> np.ndarray:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of the image; its prediction gives them again
+                    data = resolved(reference.data, picture, picture.facts.nodata)
+                    return prepare(mirror_window(picture, start, size)[None], config, data)
+            except InputError:  # such as NaN in this image: others may be sound
+                return np.random.default_rng(0).normal(size=(1, *size, config.in_channels)).astype(np.float32)
+
+        views = 1
+        if settings.augment == "rotations":
+            views = len(PAPER_ROTATIONS)
+        elif settings.augment is not None:
+            views = len(symmetries(settings.augment, config.spatial_dims))
+        macs = plan.work * len(pictures) * views * len(files) / (settings.shard[1] if settings.shard else 1)
+        return Work(plan.tiles.tile, macs, window, samples=settings.samples > 0)
+    return None
+
+
+def predict_as_begun(
+    network: OpenNetwork,
+    path: Path,
+    source: Path,
+    target: Path,
+    settings: PredictSettings,
+    progress: Progress,
+) -> PredictResult:
+    """`predict_file` with a runtime that was chosen; where another process has begun the result with another one at
+    the same time, with that one."""
+    try:
+        return predict_file(network, source, target, settings, progress)
+    except InputError:
+        begun = _begun(target)
+        if begun is None or begun == network.name:
+            raise
+    return predict_file(reopened(network, path, begun), source, target, settings, progress)
+
+
+def _begun(target: Path) -> RuntimeName | None:
+    """The runtime of an unfinished result. None if there is none, or it is not exact."""
+    begun = begun_with(target)
+    return cast(RuntimeName, begun) if begun in get_args(RuntimeName) and begun != "mnn-fast" else None
+
+
+__all__ = ["chosen_network", "predict_as_begun", "work_of"]
