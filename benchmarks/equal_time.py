@@ -44,7 +44,7 @@ from unet_jax import (
     train,
 )
 from unet_jax.training.planning.rules import AUTO
-from unet_jax.training.planning.speed import seconds_a_step
+from unet_jax.training.planning.speed import seconds_per_step
 from unet_spec import DataSpec, InputError, NetworkConfig
 from unet_spec.files import writing
 from unet_tools.arguments.data import open_data
@@ -131,7 +131,7 @@ def train_planned(
         given=given,
         seconds=60 * key["minutes"],
         choose_network=program == NO_SETTINGS,
-        timed=partial(seconds_a_step, clock=time.process_time),
+        timed=partial(seconds_per_step, clock=time.process_time),
     )
     left = 60 * key["minutes"] - (time.process_time() - began)  # the run uses the step that the plan compiled
     assert plan.step is not None

@@ -1,4 +1,4 @@
-"""XLA, which compiles a step or a forward pass: its options, its programs on the disk, and how long it took."""
+"""Compilation by XLA: compiler options, the cache of compiled programs on disk, and compile times."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def compiler_options(platform: str | None = None, long_vectors: bool = False) ->
     slower than XLA's own code. Options that this version of XLA does not know are left out.
 
     Args:
-        platform: what is compiled for: "cpu", "gpu" or "tpu"; None: JAX's default.
-        long_vectors: use vectors as long as the CPU has them, up to 512 bits; XLA stops at 256. A training step of
-            images becomes some 2 % faster, one of volumes 5 % slower (two cores of x86-64 with AVX-512).
+        platform: platform to compile for: "cpu", "gpu" or "tpu"; None: JAX's default.
+        long_vectors: use the CPU's longest vectors, up to 512 bits; XLA's default limit is 256. Training steps of
+            images become about 2 % faster, those of volumes 5 % slower (two cores of x86-64 with AVX-512).
 
     Example:
         >>> import jax
@@ -51,7 +51,7 @@ def _known(name: str, value: str) -> bool:
 
 
 LARGEST_CACHE = 2 * 2**30
-"""Bytes of compiled programs that `compilation_cache` leaves in a folder; the oldest go first."""
+"""Maximum size, in bytes, of a folder of `compilation_cache`; the oldest programs are removed first."""
 
 _taken: list[str] = []
 """One entry for each program that JAX took from its cache on the disk."""
@@ -67,13 +67,13 @@ jax.monitoring.register_event_listener(_listen)
 
 @contextlib.contextmanager
 def compilation_cache(folder: Path | None) -> Iterator[None]:
-    """Within the block, JAX keeps what it compiles for a second or more in a folder, and takes it from there.
+    """Within the block, JAX caches programs that take a second or more to compile in a folder.
 
-    A folder that cannot be used is left alone, with a warning: one that cannot be written, or where others may write,
-    since what lies there is run as machine code.
+    The cache is off, with a warning, if the folder cannot be written or if other users may write to it, since its files
+    are run as machine code.
 
     Args:
-        folder: created if missing; above 2 GiB, the oldest programs are removed. None: nothing is kept.
+        folder: created if missing; above 2 GiB, the oldest programs are removed. None: no cache.
 
     Example:
         >>> from pathlib import Path
@@ -101,13 +101,13 @@ def compilation_cache(folder: Path | None) -> Iterator[None]:
 
 
 def _unusable(folder: Path) -> str | None:
-    """Creates the folder. Why it cannot be used; None where it can."""
+    """Creates the folder. Returns the reason why it cannot be used, or None."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
+        status = folder.stat()
     except OSError as e:
         return e.strerror or str(e)
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH):
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & stat.S_IWOTH):
         return "it belongs to another user, or all users may write to it"
     return None if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written"
 
@@ -123,11 +123,11 @@ def _remove_oldest(folder: Path) -> None:
 
 
 class Compiling:
-    """Reports that something is compiled and, once, how long it took.
+    """Reports the beginning of a compilation and, once, how long it took.
 
     Args:
-        what: in words. step: of the training, for the reports. report: receives {"step", "compiling"} at once and
-            {"step", "compiled": seconds, "kept": whether it came from the disk} at `end`.
+        what: name of the program, for messages. step: step of the training. report: receives {"step", "compiling"} at
+            once and, at `end`, {"step", "compiled": seconds, "kept": whether it came from the cache}.
     """
 
     def __init__(self, what: str, step: int, report: Callable[[dict[str, Any]], None]):
@@ -136,7 +136,7 @@ class Compiling:
         report({"step": step, "compiling": what})
 
     def end(self) -> None:
-        """To be called when it is compiled; a second call does nothing."""
+        """Ends the timing; a second call does nothing."""
         if not self._ended:
             self._ended = True
             seconds = time.perf_counter() - self._start

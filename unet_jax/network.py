@@ -26,7 +26,7 @@ Loss = Callable[[Logits, Labels, Weights | None], Scalar]
 class Network(nnx.Module):
     """Base class of all networks: holds the config, and loads and saves weights.
 
-    Arguments as for `UNet`. A network makes its layers, then calls `initialize`.
+    Arguments as for `UNet`. A subclass makes its layers, then calls `initialize`.
 
     Attributes:
         config: the network.
@@ -47,7 +47,7 @@ class Network(nnx.Module):
             weights.initialize(self, seed, dtype)
 
     def __call__(self, image: Image, rngs: nnx.Rngs | None = None) -> Logits:
-        """The logits; `rngs`: the source of dropout's masks, in training mode."""
+        """The logits. `rngs`: random numbers for dropout, in training mode."""
         raise NotImplementedError
 
     def check(self, image: Image) -> None:
@@ -82,9 +82,9 @@ class Network(nnx.Module):
         "owner/name" of the Hugging Face hub (which needs the extra "hub"), in evaluation mode, in the dtype of its
         file. Raises InputError.
 
-        revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
+        revision: a branch, tag or commit of the repository; only a commit cannot change.
         in_channels, out_channels, class_names: of other images or classes, as in `unet_spec.adapt`: layers that do not
-        fit are initialised at random; a warning says which.
+        fit are initialised at random; a warning names them.
         """
         changes = {"in_channels": in_channels, "out_channels": out_channels, "class_names": class_names}
         return cls.from_checkpoint(open_adapted(find_folder(source, revision), **changes))

@@ -1,4 +1,4 @@
-"""The network of every architecture, and how to open whichever a checkpoint holds."""
+"""Creates a network of any architecture, and opens any checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unet_spec.weights.hub import find_folder
 from .network import Network
 
 NETWORKS: Networks[Network] = Networks("unet_jax.families")
-"""Classes by architecture, as config.json names it. Each is imported when it is first asked for."""
+"""Classes by architecture, as config.json names it. Each is imported at first use."""
 
 register = NETWORKS.register
 """Class decorator: `@register(MyConfig)` makes the class the network of these configs."""
@@ -27,7 +27,7 @@ def create(config: NetworkConfig, seed: int | None = 0, **kwargs: Any) -> Networ
 
     Args:
         config: the network.
-        seed: seed of the initial weights; None: all weights 0, to be loaded.
+        seed: seed of the initial weights; None: all weights are 0, for loading.
         kwargs: `dtype`, as for `UNet`.
 
     Example:
@@ -70,15 +70,15 @@ def from_pretrained(
     Args:
         source: a checkpoint folder; the name of an installed network, such as "nuclei" of the package unet-weights; or
             a repository "owner/name" of the Hugging Face hub, which needs the extra "hub".
-        revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
+        revision: a branch, tag or commit of the repository; only a commit cannot change.
         in_channels: channels of other images than those of the checkpoint: the layers that depend on them are
             initialised at random.
         out_channels: another number of logits: the layers that compute them are initialised at random, and a warning
-            says which.
+            names them.
         class_names: class names of other classes; see `unet_spec.adapt`.
 
     Raises:
-        InputError: no such folder or repository, not a checkpoint, or names that are not as many as the classes.
+        InputError: no such folder or repository, not a checkpoint, or a wrong number of class names.
 
     Example:
         >>> from unet_jax import create, from_pretrained, preset

@@ -79,5 +79,5 @@ class JaxRuntime:
 
 
 def _reopened(runtime: type[JaxRuntime], network: type[Network], checkpoint: Checkpoint) -> JaxRuntime:
-    """What a pickled or copied runtime becomes: the same weights, compiled anew."""
+    """Rebuilds a pickled or copied runtime: the same weights, compiled again."""
     return runtime(network.from_checkpoint(checkpoint))

@@ -1,7 +1,7 @@
-"""The arrays that networks and losses take and give, for their signatures. Channels come last.
+"""Types of the arrays in the signatures of networks and losses. Channels come last.
 
-n: images. spatial: the axes of an image. c: its channels. k: classes. out: the axes of the logits, which a network with
-valid convolutions makes smaller than the image's.
+n: images. spatial: axes of an image. c: its channels. k: classes. out: axes of the logits; with valid convolutions they
+    are smaller than the image's.
 """
 
 from jax import Array

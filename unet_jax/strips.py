@@ -1,7 +1,7 @@
-"""The network strip by strip in JAX: see `unet_spec.tiling.strips`.
+"""Computes a network strip by strip in JAX: see `unet_spec.tiling.strips`.
 
-All strips in the middle of an image are alike and share one compilation (interpolation with aligned corners excepted:
-there every strip has its own).
+All strips in the middle of an image have the same shape and share one compilation, except with aligned-corner
+interpolation, where every strip is compiled by itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights in and out of a Flax model, as NumPy arrays under the names of the spec, by way of the weight map."""
+"""Reads and writes the weights of a Flax model, as NumPy arrays under the names of the spec, through the weight map."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def tensors(model: Network) -> dict[str, np.ndarray]:
 
 
 def initialize(model: Network, seed: int, dtype: DTypeLike) -> None:
-    """Fills the model with `unet_spec.initial_tensors`. A traced seed gives the same values when the program runs, so
-    that `nnx.vmap` makes several networks at once."""
+    """Fills the model with `unet_spec.initial_tensors`. The seed may be traced, so that `nnx.vmap` can make several
+    networks at once."""
     graph = model.config.graph
     if not isinstance(seed, Tracer):
         load_tensors(model, initial_tensors(graph, seed, dtype))
@@ -81,7 +81,7 @@ def load_tensors(model: Network, tensors: Mapping[str, np.ndarray]) -> None:
     state = nnx.state(model, (nnx.Param, nnx.BatchStat))
     flat = [(path, v, arrays[tuple(map(str, path))]) for path, v in nnx.to_flat_state(state)]
     for path, v, array in flat:
-        if v.shape != array.shape:  # a module that is not the one its config describes
+        if v.shape != array.shape:  # the module does not match its config
             where = ".".join(map(str, path))
             raise InputError(
                 f"{where} of the model has shape {v.shape}; its config and these weights say {array.shape}"

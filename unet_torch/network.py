@@ -25,13 +25,13 @@ Loss = Callable[[Logits, Labels, Weights | None], Scalar]
 class Network(nn.Module):
     """Base class of all networks: holds the config, and loads and saves weights.
 
-    Arguments as for `UNet`. A network makes its layers, then calls `initialize`.
+    Arguments as for `UNet`. A subclass makes its layers, then calls `initialize`.
 
     Attributes:
         config: the network.
         data: normalisation and class names, stored with the weights.
 
-    A new network is in training mode, as PyTorch has it; one from `from_pretrained` is in evaluation mode.
+    A new network is in training mode, as usual in PyTorch; one from `from_pretrained` is in evaluation mode.
     """
 
     def __init__(self, config: NetworkConfig, seed: int | None = 0):
@@ -87,9 +87,9 @@ class Network(nn.Module):
         "owner/name" of the Hugging Face hub (which needs the extra "hub"), in evaluation mode, in the dtype of its
         file. Raises InputError.
 
-        revision: a branch, tag or commit of the repository; a commit is the only one that cannot change.
+        revision: a branch, tag or commit of the repository; only a commit cannot change.
         in_channels, out_channels, class_names: of other images or classes, as in `unet_spec.adapt`: layers that do not
-        fit are initialised at random; a warning says which.
+        fit are initialised at random; a warning names them.
         """
         changes = {"in_channels": in_channels, "out_channels": out_channels, "class_names": class_names}
         return cls.from_checkpoint(open_adapted(find_folder(source, revision), **changes))

@@ -1,13 +1,13 @@
-"""Reads a .pth file of others without running any of it.
+"""Reads untrusted .pth files without executing any of their code.
 
-A .pth file is a pickle, and a pickle is a program. Three fences stand before it:
+A .pth file is a pickle, and a pickle is a program. Three checks protect against it:
 
-1. The pickle's instructions are read, not run: the objects that they would make are counted
-   (`unet_spec.untrusted.archives.check_pickle`), and a whole number larger than the file cannot be a size in it, so
-   nothing is allocated for one. A zip must hold its entries uncompressed, as torch.save writes them.
-2. `torch.load(weights_only=True)`: its own unpickler builds tensors and plain containers, and refuses every name that
-   is not on its list or in ALLOWED. The names there are NumPy's numbers, which nnU-Net logs.
-3. What comes out is measured before it is copied: a tensor of more values than its storage holds is refused.
+1. The pickle's instructions are read, not run. The objects that they would make are counted
+(`unet_spec.untrusted.archives.check_pickle`), and integers larger than the file are refused, since they cannot be sizes
+in it. The entries of a zip must be uncompressed, as torch.save writes them. 2. `torch.load(weights_only=True)`: torch's
+unpickler builds tensors and plain containers, and refuses every name that is not on its list or in ALLOWED. ALLOWED
+holds NumPy's numbers, which nnU-Net logs. 3. Sizes are checked before tensors are copied: a tensor with more values
+than its storage is refused.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from unet_spec.untrusted.archives import check_pickle
 
 from .weights import to_array
 
-_LEAST = 1 << 20  # a small file may well hold numbers larger than itself, such as a count of epochs
+_SMALL = 1 << 20  # a small file may hold numbers larger than its size, such as a count of epochs
 
 
 def _number(dtype: Any, data: bytes = b"") -> Any:
-    """What numpy's `scalar` does, for plain numbers only. A large whole number comes as a float: used as a size, it
-    would ask for memory behind the back of `_check_numbers`."""
+    """Like numpy's `scalar`, for plain numbers only. Large integers become floats: as sizes they would bypass
+    `_check_sizes`."""
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf" or not isinstance(data, bytes) or len(data) != dtype.itemsize:
         raise ValueError("a NumPy scalar that is not a plain number")
     value = np.frombuffer(data, dtype)[0].item()
-    return float(value) if isinstance(value, int) and abs(value) > _LEAST else value
+    return float(value) if isinstance(value, int) and abs(value) > _SMALL else value
 
 
 _DTYPES = [getattr(np.dtypes, f"{name}DType") for name in ("Float64", "Float32", "Float16", "Int64", "Int32", "Bool")]
@@ -50,7 +50,7 @@ ALLOWED: list[Callable | tuple[Callable, str]] = [
     np.dtype,
     *_DTYPES,
 ]
-"""What a file may name beyond torch's own list: NumPy's plain numbers and their types."""
+"""Names that a file may use in addition to torch's own list: NumPy's plain numbers and their types."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class File:
     """Content of a .pth file.
 
     Attributes:
-        tensors: the weights, by name, in PyTorch's axis order; those that are one tensor there are one array here.
-        metadata: what else is there and JSON can say, such as milesial's `mask_values` or nnU-Net's `trainer_name`;
-            and under "weights_key" the entry that the weights were in, if any.
+        tensors: the weights, by name, in PyTorch's axis order; names that share a tensor share an array.
+        metadata: all other entries that JSON can represent, such as milesial's `mask_values` or nnU-Net's
+            `trainer_name`; and under "weights_key" the name of the entry with the weights, if any.
     """
 
     tensors: dict[str, np.ndarray]
@@ -68,11 +68,11 @@ class File:
 
 
 Choose = Callable[[dict[str, Any]], tuple[dict[str, Any], dict[str, Any]]]
-"""Selects the tensors by name, and other facts, from the content of a file."""
+"""Selects the tensors and the metadata from the content of a file."""
 
 
 def read_file(path: str | os.PathLike[str], choose: Choose) -> File:
-    """The weights and what is said beside them. Raises InputError on a damaged or malicious file, or one without."""
+    """Reads weights and metadata. Raises InputError if the file is damaged or malicious or has no weights."""
     where = Path(path)
     values = _load(where)
     if isinstance(values, torch.nn.Module) or not isinstance(values, dict):
@@ -80,7 +80,7 @@ def read_file(path: str | os.PathLike[str], choose: Choose) -> File:
     tensors, beside = choose(values)
     if not all(isinstance(t, torch.Tensor) for t in tensors.values()):
         raise InputError(f"{where}: expected a state_dict, names to tensors; it has other values")
-    return File(_arrays(tensors, where), _plain_ones(beside))
+    return File(_arrays(tensors, where), _plain_items(beside))
 
 
 def _load(path: Path) -> Any:
@@ -95,7 +95,7 @@ def _load(path: Path) -> Any:
         raise
     except OSError as e:
         raise InputError(f"cannot read {path}: {e.strerror or e}") from None
-    except Exception as e:  # torch raises many kinds, from pickle's to zip's
+    except Exception as e:  # torch raises many kinds of errors
         reason = str(e).strip().splitlines()
         cause = next((line for line in reason if "GLOBAL" in line or "Unsupported" in line), (reason or [repr(e)])[0])
         raise InputError(
@@ -105,10 +105,10 @@ def _load(path: Path) -> Any:
 
 
 def _check_sizes(file: BinaryIO, size: int, path: Path) -> None:
-    """Raises InputError if the file asks for more memory than it has bytes."""
+    """Raises InputError if the file would allocate more memory than its size."""
     if not size:
         raise InputError(f"{path}: the file is empty")
-    begins = file.read(4) == b"PK\x03\x04"  # what torch.load goes by; a zip may also hang behind something else
+    begins = file.read(4) == b"PK\x03\x04"  # torch.load checks these bytes; a zip may also be appended to another file
     if begins and not zipfile.is_zipfile(file):
         raise InputError(f"{path}: truncated: it starts like a zip file and does not end like one")
     file.seek(0)
@@ -130,13 +130,13 @@ def _check_sizes(file: BinaryIO, size: int, path: Path) -> None:
 
 def _check_pickle(file: IO[bytes], size: int, path: Path) -> None:
     """Reads one pickle's instructions, up to its end, without running any."""
-    start, most = file.tell(), max(size, _LEAST)
+    start, limit = file.tell(), max(size, _SMALL)
     check_pickle(file, path)
     file.seek(start)
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name in ("LONG1", "LONG4") and argument == 0x1950A86A20F9469CFC6C:  # the older format's magic number
             continue
-        if isinstance(argument, int) and opcode.name not in ("PROTO", "FRAME") and abs(argument) > most:
+        if isinstance(argument, int) and opcode.name not in ("PROTO", "FRAME") and abs(argument) > limit:
             raise InputError(f"{path}: declares a size of {argument} in a file of {size} bytes; no code in it was run")
 
 
@@ -157,7 +157,7 @@ def _arrays(tensors: dict[str, torch.Tensor], path: Path) -> dict[str, np.ndarra
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """The value as JSON has it. Raises TypeError where a part of it is something else, such as a tensor."""
+    """The value in JSON's types. Raises TypeError if a part of it has another type, such as a tensor."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, torch.device):
@@ -169,10 +169,10 @@ def _plain(value: Any, depth: int = 0) -> Any:
     raise TypeError(f"not plain: {type(value).__name__}")
 
 
-def _plain_ones(values: dict[str, Any]) -> dict[str, Any]:
-    """Those of the values that are plain."""
-    kept: dict[str, Any] = {}
+def _plain_items(values: dict[str, Any]) -> dict[str, Any]:
+    """The values that JSON can represent."""
+    plain: dict[str, Any] = {}
     for key, value in values.items():
         with contextlib.suppress(TypeError):
-            kept[key] = _plain(value)
-    return kept
+            plain[key] = _plain(value)
+    return plain

@@ -1,4 +1,4 @@
-"""Fully sharded data parallelism (FSDP2): which parts of a network are gathered together."""
+"""Fully sharded data parallelism (FSDP2): the units in which a network is sharded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .network import Network
 
 
 def sharding_units(model: Network) -> Iterator[nn.Module]:
-    """The parts that are each sharded as one: every block of the encoder, the decoder and the like, and the head.
+    """The sharding units: every block of the encoder, the decoder and similar lists, and the head.
 
-    A list of modules counts as its items, to any depth. No parameter belongs to two units, and all belong to one.
+    Lists of modules are replaced by their items, to any depth. Every parameter belongs to exactly one unit.
     """
     yield from _units(model)
 
@@ -27,11 +27,11 @@ def _units(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def shard(model: Network, **options: Any) -> Network:
-    """The same model, in place, with `torch.distributed.fsdp.fully_shard` around every unit and the whole.
+    """Applies `torch.distributed.fsdp.fully_shard` to every unit and to the model, in place, and returns the model.
 
-    options: options of `fully_shard`, such as mesh, mp_policy and reshard_after_forward. Names in the state_dict stay;
-        a tensor
-    there is a DTensor: `.full_tensor()` gives what `unet_torch.weights` and `save_pretrained` need.
+    options: options of `fully_shard`, such as mesh, mp_policy and reshard_after_forward. Names in the state_dict do not
+        change; its tensors become DTensors, and `.full_tensor()` gives what `unet_torch.weights` and `save_pretrained`
+        need.
     """
     from torch.distributed.fsdp import fully_shard
 

@@ -1,4 +1,4 @@
-"""The network strip by strip in PyTorch: see `unet_spec.tiling.strips`."""
+"""Computes a network strip by strip in PyTorch: see `unet_spec.tiling.strips`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights in and out of a PyTorch model, as NumPy arrays under the names of the spec: those of its state_dict."""
+"""Reads and writes the weights of a PyTorch model, as NumPy arrays under the names of its state_dict."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def initialize(model: Network, seed: int) -> None:
 
 
 def tensors(model: Network) -> dict[str, np.ndarray]:
-    """Copies of every parameter and buffer: PyTorch names, axis order and dtype; the counters that batch norms have
-    after a conversion to SyncBatchNorm are left out."""
+    """Copies of every parameter and buffer: PyTorch names, axis order and dtype. The counters that a conversion to
+    SyncBatchNorm adds to batch norms are left out."""
     state = {name: t for name, t in model.state_dict().items() if not name.endswith("num_batches_tracked")}
     check_tensors(model.config.graph, cast("dict[str, Any]", state), "the PyTorch model")
     return {name: to_array(t) for name, t in state.items()}
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray:
-    """A contiguous copy, dtype kept; bfloat16 is that of ml_dtypes."""
+    """A contiguous copy with the same dtype; bfloat16 is that of ml_dtypes."""
     tensor = tensor.detach().cpu()
-    # A copy: tensors on the CPU share their memory with .numpy(), and training would go on changing it.
+    # A copy: tensors on the CPU share memory with .numpy(), so training would change the array.
     if tensor.dtype == torch.bfloat16:
         return np.array(tensor.contiguous().view(torch.int16).numpy(), order="C", copy=True).view(bfloat16)
     return np.array(tensor.numpy(), order="C", copy=True)
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
-    """A copy, dtype kept."""
+    """A copy with the same dtype."""
     array = np.array(array, order="C", copy=True)
     if array.dtype == bfloat16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
@@ -48,7 +48,8 @@ def to_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def load_tensors(model: Network, tensors: Mapping[str, np.ndarray]) -> None:
-    """Replaces every parameter and buffer by a copy, dtype kept. Raises InputError unless they are the model's."""
+    """Replaces every parameter and buffer by a copy with the same dtype. Raises InputError if names or shapes do not
+    match."""
     check_tensors(model.config.graph, tensors, "the PyTorch model")
     state = {name: to_tensor(tensors[name]) for name in model.config.graph.params}
     model.load_state_dict(state, strict=True, assign=True)

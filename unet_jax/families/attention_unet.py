@@ -22,7 +22,8 @@ from ..shapes import Image, Logits
 
 
 class AttentionGate(nnx.Module):
-    """Weighs every pixel of the skip by one number in 0 … 1, which the skip and the gating signal decide together."""
+    """Multiplies every pixel of the skip by an attention coefficient in 0 … 1, computed from the skip and the gating
+    signal."""
 
     def __init__(self, layers: Layers, width: int, inner: int):
         self.w_g = layers.conv(width, inner, 1)
@@ -42,7 +43,7 @@ class AttentionGate(nnx.Module):
 
 
 class GatedUpBlock(nnx.Module):
-    """Twice the size; the skip behind its gate; both joined as [skip, upsampled] and merged by one convolution."""
+    """Upsamples by 2, gates the skip, concatenates [skip, upsampled], and applies one convolution."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int):
         self.up = layers.up_conv(channels_in, width, 3, cut=(1, 0))
@@ -62,7 +63,7 @@ class GatedUpBlock(nnx.Module):
 
 @register(AttentionUNetConfig)
 class AttentionUNet(Network):
-    """Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as MONAI has it. Arguments as for `UNet`."""
+    """Attention U-Net (Oktay et al. 2018, arXiv 1804.03999), as in MONAI. Arguments as for `UNet`."""
 
     config: AttentionUNetConfig
 

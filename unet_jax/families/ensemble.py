@@ -30,11 +30,11 @@ class ScaleShift(nnx.Module):
 
     def __call__(self, x: Float[Array, "n *spatial c"]) -> Float[Array, "n *spatial c"]:
         y = x * self.scale[...] + self.bias[...]
-        return y.astype(x.dtype) if x.dtype.itemsize == 2 else y  # in mixed precision, layers go on in 16 bits
+        return y.astype(x.dtype) if x.dtype.itemsize == 2 else y  # mixed precision: the next layers compute in 16 bits
 
 
 class MeanProbability(nnx.Module):
-    """Logits of the mean of the probabilities of several logits: of their softmaxes, or of each logit's sigmoid."""
+    """Averages the probabilities (softmax or sigmoid) of several logits and returns the logits of the mean."""
 
     def __init__(self, sigmoid: bool):
         self.sigmoid = sigmoid
@@ -64,8 +64,8 @@ class Ensemble(Network):
         self.initialize(seed, dtype)
 
     def __call__(self, image: Image, rngs: nnx.Rngs | None = None) -> Logits:
-        """The logits (N, *out, out_channels) of an image (N, *spatial, in_channels): their softmax, or sigmoid, is the
-        mean of the members'."""
+        """The logits (N, *out, out_channels) of an image (N, *spatial, in_channels): their softmax or sigmoid is the
+        mean of the members' probabilities."""
         self.check(image)
         pairs = zip(self.scales, self.members, strict=True)
         return self.head(self.mean(*(member(scale(image), rngs) for scale, member in pairs)))

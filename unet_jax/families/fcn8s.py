@@ -22,7 +22,7 @@ from ..shapes import Image, Logits
 
 
 class VGGStage(nnx.Module):
-    """Some 3x3 convolutions with ReLU; then half the size, windows that overhang the map included."""
+    """Several 3x3 convolutions with ReLU, then max-pooling to half the size, rounded up."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int, count: int, pad: int = 1):
         self.convs = nnx.List([layers.conv(channels_in, width, pad=pad)])

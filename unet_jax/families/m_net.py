@@ -23,7 +23,7 @@ from ..shapes import Image, Labels, Logits, Scalar, Weights
 
 
 class FedBlock(TwoConvs):
-    """Half the size, joined with what a convolution sees in the averaged image, as [image's, pooled]; then a block."""
+    """Halves the map, concatenates it with a convolution of the averaged image, as [image's, pooled]; then a block."""
 
     def __init__(self, layers: Layers, image_channels: int, channels_in: int, width: int):
         super().__init__(layers, width + channels_in, width)
@@ -77,8 +77,8 @@ class MNet(Network):
         self.initialize(seed, dtype)
 
     def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None, rngs: nnx.Rngs) -> Scalar:
-        """The mean of `of` every head's logits and of `of` their mean. The paper adds up the losses of its side outputs
-        with a weight α for each; equal weights, and the loss of the mean among them, are ours."""
+        """The mean of the losses (`of`) of every head's logits and of their mean. The paper adds the losses of its side
+        outputs, each with a weight α; equal weights and the loss of the mean are our choice."""
         sides = self.outputs(image)
         losses = [of(logits, labels, weights) for logits in (*sides, sum(sides[1:], sides[0]) / len(sides))]
         return sum(losses[1:], losses[0]) / len(losses)

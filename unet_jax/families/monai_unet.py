@@ -26,7 +26,7 @@ NORMS = {"instance": "plain", "affine": "instance", "batch": "batch"}
 
 
 class ResidualUnit(nnx.Module):
-    """Several units, the first with the stride, and a shortcut that is added."""
+    """Several units, the first with the stride, plus a shortcut."""
 
     def __init__(self, layers: Layers, count: int, channels_in: int, width: int, kernel: int, stride: int):
         self.units = nnx.List([ConvUnit(layers, channels_in, width, kernel, stride)])
@@ -58,7 +58,8 @@ class UpUnit(nnx.Module):
 
 
 class ResidualUpBlock(nnx.Module):
-    """[skip, what comes up] enlarged; with residual units, a unit and its input added. `top`: gives the logits."""
+    """Upsamples [skip, input from below]; with residual units, adds a unit and its input. `top`: computes the
+    logits."""
 
     def __init__(self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int, top: bool):
         self.residual = config.units > 0

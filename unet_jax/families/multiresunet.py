@@ -24,7 +24,8 @@ from ..shapes import Image, Logits
 
 
 class MultiResBlock(nnx.Module):
-    """Three convolutions in a row, joined, plus a 1x1 convolution of the input; `pool`: at half the size."""
+    """Three successive convolutions, concatenated, plus a 1x1 convolution of the input. `pool`: halves the input
+    first."""
 
     def __init__(self, layers: Layers, channels_in: int, widths: tuple[int, int, int], pool: bool = False):
         a, b, c = widths

@@ -29,7 +29,7 @@ Gaussian = tuple[Float[Array, "n latent"], Float[Array, "n latent"]]
 
 
 class ConvStack(nnx.Module):
-    """Several times: convolution, ReLU; `pool`: at half the size, by averaging."""
+    """Several convolutions with ReLU. `pool`: average pooling to half the size first."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int, count: int, kernel: int = 3, pool: bool = False):
         widths = [channels_in, *[width] * count]
@@ -46,7 +46,7 @@ class ConvStack(nnx.Module):
 
 
 def encoder(layers: Layers, config: ProbabilisticUNetConfig, channels_in: int) -> nnx.List:
-    """A block for every width, pooling before all but the first."""
+    """One block per width, with pooling before all but the first."""
     ins, widths = (channels_in, *config.widths), config.widths
     blocks = (ConvStack(layers, ins[i], w, config.convolutions, pool=i > 0) for i, w in enumerate(widths))
     return nnx.List(blocks)
@@ -75,7 +75,7 @@ class FeatureUNet(nnx.Module):
 
 
 class GaussianEncoder(nnx.Module):
-    """A diagonal Gaussian over the latent space, from an image."""
+    """Computes a diagonal Gaussian over the latent space from an image."""
 
     def __init__(self, layers: Layers, config: ProbabilisticUNetConfig, channels_in: int):
         self.encoder = encoder(layers, config, channels_in)
@@ -92,7 +92,7 @@ class GaussianEncoder(nnx.Module):
 
 
 class Combiner(ConvStack):
-    """1x1 convolutions over the features and, at every pixel, the sample."""
+    """1x1 convolutions over the features and the sample, which is repeated at every pixel."""
 
     def __init__(self, layers: Layers, config: ProbabilisticUNetConfig):
         width = config.widths[0]
@@ -104,7 +104,7 @@ class Combiner(ConvStack):
 
 
 def join(features: Float[Array, "n_or_1 *spatial c"], z: Float[Array, "n latent"]) -> Float[Array, "n *spatial d"]:
-    """[features, z at every pixel]; the features may be one image's, for all samples."""
+    """Concatenates features and z at every pixel. Features of one image are repeated for all samples."""
     features = jnp.broadcast_to(features, (z.shape[0], *features.shape[1:]))
     z = jnp.expand_dims(z, tuple(range(1, features.ndim - 1)))
     z = jnp.broadcast_to(z, (*features.shape[:-1], z.shape[-1]))
@@ -112,8 +112,8 @@ def join(features: Float[Array, "n_or_1 *spatial c"], z: Float[Array, "n latent"
 
 
 def class_numbers(labels: Shaped[Array, "*shape"], classes: int) -> Shaped[Array, "*shape"]:
-    """The labels as they are, but −1 where one is no class: pixels to be ignored, by whatever number. Not for unsigned
-    integers."""
+    """The labels, with −1 for every number that is not a class, such as that of ignored pixels. Labels must be
+    signed."""
     return jnp.where((labels >= 0) & (labels < classes), labels, -1)
 
 
@@ -145,8 +145,8 @@ class ProbabilisticUNet(Network):
     ) -> Float[Array, "s *spatial k"]:
         """The logits (N, *spatial, out_channels) of an image (N, *spatial, in_channels).
 
-        noise: (N, latent), standard normal; None: zeros, which gives the hypothesis of the prior's mean. For one image
-        there may be noise for many hypotheses, (S, latent): so many logits come out, and the U-Net runs once.
+        noise: (N, latent), standard normal; None: zeros, which gives the hypothesis at the prior's mean. For a single
+        image, noise (S, latent) gives S hypotheses, and the U-Net runs once.
         """
         self.check(image)
         mean, log_std = self.prior(image)
@@ -154,17 +154,17 @@ class ProbabilisticUNet(Network):
         return self.fcomb(join(self.unet(image), z))
 
     def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None, rngs: nnx.Rngs) -> Scalar:
-        """The ELBO with its sign turned, a pixel: `of` the logits of a sample of the posterior, plus beta / pixels
-        times the divergence of the posterior from the prior (the paper, equation 4). The paper sums the cross entropy
-        over the pixels; dividing all by their number keeps the scale of a mean."""
+        """The negative ELBO per pixel: the loss `of` the logits of a posterior sample, plus beta / pixels times the
+        divergence of the posterior from the prior (the paper, equation 4). The paper sums the cross entropy over the
+        pixels; here everything is divided by their number, so that the scale is that of a mean."""
         noise = jax.random.normal(rngs.dropout(), (len(image), self.config.latent), image.dtype)
         logits, posterior, prior = self.reconstruct(image, labels, noise)
         kl = gaussian_divergence(posterior, prior).mean()
         return of(logits, labels, weights) + self.config.beta / math.prod(labels.shape[1:]) * kl
 
     def sample(self, image: Image, noise: Float[Array, "s n latent"]) -> Float[Array, "s n *spatial k"]:
-        """Many samples per image, (S, N, *spatial, out_channels), for noise (S, N, latent). The U-Net runs once,
-        and the hypotheses come one after the other, so that memory holds one at a time."""
+        """Many samples per image, (S, N, *spatial, out_channels), for noise (S, N, latent). The U-Net runs once. The
+        hypotheses are computed one after the other, to save memory."""
         self.check(image)
         mean, log_std = self.prior(image)
         features = self.unet(image)
@@ -173,12 +173,11 @@ class ProbabilisticUNet(Network):
     def reconstruct(
         self, image: Image, labels: Labels, noise: Float[Array, "n latent"]
     ) -> tuple[Float[Array, "n *spatial k"], Gaussian, Gaussian]:
-        """The logits of a sample of the posterior, and (mean, log_std) of posterior and prior: what the ELBO is made
-        of.
+        """The terms of the ELBO: the logits of a posterior sample, and (mean, log_std) of posterior and prior.
 
         Args:
             image: (N, *spatial, in_channels).
-            labels: (N, *spatial), class numbers; any other number is no class to the posterior.
+            labels: (N, *spatial), class numbers; the posterior treats any other number as no class.
             noise: (N, latent), standard normal.
         """
         self.check(image)

@@ -1,4 +1,4 @@
-"""The U-Net on a ResNet in Flax NNX. `unet_torch/families/resnet_unet.py` is the same in PyTorch.
+"""U-Net with a ResNet encoder in Flax NNX. `unet_torch/families/resnet_unet.py` is the same in PyTorch.
 
 For the figure and the departures from the paper, see `unet_spec/families/resnet_unet.py`.
 """
@@ -22,7 +22,7 @@ from ..shapes import Image, Logits
 
 
 class Stem(ConvUnit):
-    """7x7 convolution with stride 2, batch norm, ReLU; `pooled` halves what comes out."""
+    """7x7 convolution with stride 2, batch norm, ReLU. `pooled` halves the map again."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int):
         super().__init__(layers, channels_in, width, 7, 2)
@@ -52,7 +52,7 @@ class BasicBlock(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """1x1, 3x3 and 1x1 convolution with batch norms, four times as wide at the end; as BasicBlock otherwise."""
+    """1x1, 3x3 and 1x1 convolutions with batch norms; the last is four times as wide. Otherwise like BasicBlock."""
 
     def __init__(self, layers: Layers, channels_in: int, inner: int, stride: int):
         (width, kernel1, stride1), (_, kernel2, stride2), (out, kernel3, stride3) = block_convs(
@@ -78,7 +78,7 @@ class Bottleneck(nnx.Module):
 
 @register(ResNetUNetConfig)
 class ResNetUNet(Network):
-    """A U-Net on a ResNet, as segmentation_models.pytorch has it. Arguments as for `UNet`."""
+    """A U-Net with a ResNet encoder, as in segmentation_models.pytorch. Arguments as for `UNet`."""
 
     config: ResNetUNetConfig
 

@@ -23,7 +23,7 @@ from ..shapes import Image, Logits
 
 
 class DropConvBlock(nnx.Module):
-    """Twice: 3x3 convolution, DropBlock, batch norm, ReLU; `pool`: at half the size."""
+    """Two times 3x3 convolution, DropBlock, batch norm, ReLU. `pool`: halves the map first."""
 
     def __init__(self, config: SAUNetConfig, layers: Layers, channels_in: int, width: int, pool: bool = False):
         self.pool = layers.max_pool() if pool else Identity()
@@ -48,7 +48,8 @@ class DropConvBlock(nnx.Module):
 
 
 class SpatialAttention(nnx.Module):
-    """Weighs every pixel by a number in 0 … 1: a 7x7 convolution of the mean and the maximum over the channels."""
+    """Multiplies every pixel by a number in 0 … 1, computed by a 7x7 convolution of the mean and the maximum over the
+    channels."""
 
     def __init__(self, layers: Layers):
         self.conv = layers.conv(2, 1, 7, bias=False)
@@ -60,7 +61,7 @@ class SpatialAttention(nnx.Module):
 
 
 class Bottleneck(DropConvBlock):
-    """Half the size, then a block with spatial attention between its two convolutions."""
+    """Halves the map, then applies a block with spatial attention between its two convolutions."""
 
     def __init__(self, config: SAUNetConfig, layers: Layers, channels_in: int, width: int):
         super().__init__(config, layers, channels_in, width, pool=True)

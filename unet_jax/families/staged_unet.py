@@ -39,7 +39,7 @@ class ResidualBlock(nnx.Module):
 
 
 class Stage(nnx.Module):
-    """A stage of the encoder: shrinks its input, then several blocks."""
+    """An encoder stage: shrinks its input, then applies several blocks."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Stage(nnx.Module):
 
 
 class UpStage(nnx.Module):
-    """A stage of the decoder: enlarges its input, joins it with the skip, then several convolutions."""
+    """A decoder stage: upsamples its input, concatenates it with the skip, then applies several convolutions."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class UpStage(nnx.Module):
 
 @register(StagedUNetConfig)
 class StagedUNet(Network):
-    """A U-Net by stages: nnU-Net's networks and their relatives. Arguments as for `UNet`."""
+    """A U-Net defined by its stages, as nnU-Net's networks are. Arguments as for `UNet`."""
 
     config: StagedUNetConfig
 
@@ -140,8 +140,8 @@ class StagedUNet(Network):
         self.initialize(seed, dtype)
 
     def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None, rngs: nnx.Rngs) -> Scalar:
-        """The sum of `of` every head's logits, weighted by 1, 1/2, 1/4 … from the finest, over the sum of these weights
-        (nnU-Net's deep supervision); coarser heads see every n-th label."""
+        """The weighted mean of the losses (`of`) of all heads, with weights 1, 1/2, 1/4 … from the finest (nnU-Net's
+        deep supervision). Labels are subsampled for coarser heads."""
         outputs, terms = self.outputs(image)[::-1], []
         for i, logits in enumerate(outputs):
             steps = [slice(None, None, n // m) for n, m in zip(labels.shape[1:], logits.shape[1:-1], strict=True)]
@@ -154,13 +154,13 @@ class StagedUNet(Network):
         return self._finish(self._decoded(image)[-1])
 
     def outputs(self, image: Image) -> list[Float[Array, "n ..."]]:
-        """The logits of every head, the coarsest first; each stage's at its own size."""
+        """The logits of every head, the coarsest first, each at the size of its stage."""
         maps = self._decoded(image)
         sides = [side(maps[i]) for i, side in zip(self.side_stages, self.sides, strict=True)]
         return [*sides, self._finish(maps[-1])]
 
     def _decoded(self, image: Image) -> list[Float[Array, "n ..."]]:
-        """What each stage of the decoder gives."""
+        """The output of each decoder stage."""
         self.check(image)
         x, skips, maps = self.stem(image) if self.config.stem else image, [], []
         for stage in self.encoder:

@@ -26,7 +26,7 @@ from ..shapes import Image, Logits
 
 
 class Root(nnx.Module):
-    """The stem of the ResNet: 7x7 convolution with stride 2, group norm, ReLU. Its pooling is called by the network."""
+    """The stem of the ResNet: 7x7 convolution with stride 2, group norm, ReLU. The network calls its pooling."""
 
     def __init__(self, config: TransUNetConfig, layers: Layers):
         self.conv = layers.std_conv(config.in_channels, config.width, 7, stride=2)
@@ -40,7 +40,8 @@ class Root(nnx.Module):
 
 
 class StdBottleneck(nnx.Module):
-    """1x1, 3x3 and 1x1 convolution, standardised, with group norms; plus the input, projected where it must be."""
+    """Weight-standardised 1x1, 3x3 and 1x1 convolutions with group norms, plus the input, projected if its shape
+    differs."""
 
     def __init__(self, config: TransUNetConfig, layers: Layers, channels_in: int, width: int, stride: int):
         inner, groups = width // 4, config.groups

@@ -20,11 +20,12 @@ from ..shapes import Image, Logits
 
 @register(UNetConfig)
 class UNet(Network):
-    """A U-Net (Ronneberger, Fischer and Brox 2015, arXiv 1505.04597) as its config says.
+    """A U-Net (Ronneberger, Fischer and Brox 2015, arXiv 1505.04597) as its config describes it.
 
     Args:
         config: the network.
-        seed: seed of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: all weights 0, to be loaded.
+        seed: seed of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: all weights are 0, for
+            loading.
         dtype: dtype of the parameters and statistics; float64 needs `jax_enable_x64`.
 
     Example:
@@ -64,14 +65,15 @@ class UNet(Network):
 
         Args:
             image: (N, *spatial, in_channels), floating point, of a size on the network's grid.
-            rngs: the source of dropout's masks; needed only in training mode where the config has dropout.
+            rngs: random numbers for dropout; needed only in training mode if the config has dropout.
 
         Returns:
             (N, *spatial, out_channels), smaller by twice the margin in a network with valid convolutions; with a
             distance head, one more channel, the distance.
 
         Raises:
-            InputError: wrong axes or channels, or a size that does not fit; it names the nearest ones that do.
+            InputError: wrong axes or channels, or a size that does not fit; the message names the nearest sizes that
+                fit.
         """
         self.check(image)
         x, skips = image, []

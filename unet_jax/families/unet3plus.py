@@ -22,14 +22,14 @@ from ..shapes import Image, Labels, Logits, Scalar, Weights
 
 
 def resizing(layers: Layers, steps: int, align_corners: bool) -> nnx.Module:
-    """Brings a map to 2^steps times its size; a negative number shrinks it."""
+    """A layer that resizes a map by 2^steps; negative steps shrink it."""
     if steps < 0:
         return layers.max_pool(2**-steps)
     return layers.upsample(2**steps, align_corners) if steps else Identity()
 
 
 class Branch(ConvUnit):
-    """A map of any level, brought to the node's size; then convolution, norm, activation."""
+    """Resizes a map of any level to the node's size; then convolution, norm, activation."""
 
     def __init__(self, layers: Layers, resize: nnx.Module, channels_in: int, width: int):
         super().__init__(layers, channels_in, width)
@@ -40,10 +40,10 @@ class Branch(ConvUnit):
 
 
 class FullScaleNode(ConvUnit):
-    """A branch for the map of each level, joined from the finest to the coarsest; then convolution, norm, activation.
+    """One branch per level, concatenated from the finest to the coarsest; then convolution, norm, activation.
 
     Args:
-        level: the node's own, 0 the finest.
+        level: level of the node; 0 is the finest.
         channels: channels of the maps, by level.
         width: width of each branch.
     """
@@ -77,7 +77,7 @@ class UNet3Plus(Network):
 
     Args:
         config: the network.
-        seed: seed of the initial weights; None: all 0, to be loaded.
+        seed: seed of the initial weights; None: all weights are 0, for loading.
         dtype: dtype of the parameters and statistics.
     """
 
@@ -121,7 +121,7 @@ class UNet3Plus(Network):
         return [head(x) for head, x in zip(self.heads, maps, strict=True)]
 
     def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None, rngs: nnx.Rngs) -> Scalar:
-        """The mean of `of` every head's logits (deep supervision; the paper, section 2.2)."""
+        """The mean of the losses (`of`) of every head's logits (deep supervision; the paper, section 2.2)."""
         losses = [of(logits, labels, weights) for logits in self.outputs(image)]
         return sum(losses[1:], losses[0]) / len(losses)
 

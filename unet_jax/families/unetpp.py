@@ -21,7 +21,7 @@ from ..shapes import Image, Labels, Logits, Scalar, Weights
 
 
 class JoinedBlock(TwoConvs):
-    """All maps of the row so far and the one from below, twice its size, joined; then a block."""
+    """Concatenates all previous maps of the row and the upsampled map from below; then a block."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int, align_corners: bool):
         super().__init__(layers, channels_in, width)
@@ -64,14 +64,14 @@ class UNetPP(Network):
         return self.heads[-1](row[-1]) if self.config.deep_supervision else self.head(row[-1])
 
     def outputs(self, image: Image, rngs: nnx.Rngs | None = None) -> list[Logits]:
-        """The logits of every head, the last one last."""
+        """The logits of every head, in the order of the nodes."""
         row = self.features(image)
         if not self.config.deep_supervision:
             return [self.head(row[-1])]
         return [head(x) for head, x in zip(self.heads, row[1:], strict=True)]
 
     def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None, rngs: nnx.Rngs) -> Scalar:
-        """The mean of `of` every head's logits (deep supervision; the paper, section 3.2)."""
+        """The mean of the losses (`of`) of every head's logits (deep supervision; the paper, section 3.2)."""
         losses = [of(logits, labels, weights) for logits in self.outputs(image)]
         return sum(losses[1:], losses[0]) / len(losses)
 

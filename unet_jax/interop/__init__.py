@@ -1,1 +1,1 @@
-"""The same network as Linen variables and as Orbax checkpoints."""
+"""Networks as Linen variables and as Orbax checkpoints."""

@@ -1,7 +1,7 @@
-"""A network as Linen code expects it: `init` and `apply` over plain dictionaries of arrays, without state.
+"""Linen's interface to a network: `init` and `apply` over plain dictionaries of arrays, without state.
 
-The module underneath is the NNX one, split and merged; names and axes are those of Linen (kernel H W I O, scale, bias,
-mean, var), so that optimizers, masks and checkpoints written for Linen models accept these variables.
+It splits and merges the NNX module. Names and axes are those of Linen (kernel H W I O, scale, bias, mean, var), so that
+optimizers, masks and checkpoints written for Linen models accept these variables.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..weights import tensors as tensors_of
 
 Variables = dict[str, Any]
 """{"params": ..., "batch_stats": ...}: nested dictionaries by the parts of a name, such as encoder, 0, conv1, kernel.
-Without "batch_stats" where the network has none."""
+"batch_stats" is absent if the network has none."""
 
 _COLLECTIONS = {"params": nnx.Param, "batch_stats": nnx.BatchStat}
 
@@ -77,7 +77,7 @@ class LinenView:
 
         Args:
             rngs: a random key, or {"params": key, ...}.
-            x: ignored, like all further arguments; Linen modules have an input here.
+            x: ignored, like all further arguments; accepted because Linen modules take an input here.
             dtype: dtype of the variables.
         """
         key = rngs["params"] if isinstance(rngs, Mapping) else rngs
@@ -119,8 +119,8 @@ class LinenView:
             logits (N, *spatial, K); with `mutable`, (logits, {"batch_stats": new statistics}).
 
         Raises:
-            InputError: variables of another network, a size that does not fit, or training a network with batch norms
-                whose statistics are not mutable.
+            InputError: the variables are those of another network, the size does not fit, or `train` is set for a
+                network with batch norms but "batch_stats" is not mutable.
         """
         collections = (
             [mutable] if isinstance(mutable, str) else list(_COLLECTIONS) if mutable is True else list(mutable or ())
@@ -138,28 +138,28 @@ class LinenView:
         return logits, {name: tree for name, tree in stats.items() if name in collections}
 
     def from_checkpoint(self, checkpoint: Checkpoint) -> Variables:
-        """The variables of a loaded checkpoint. Raises InputError if it is of another network."""
+        """The variables of a loaded checkpoint. Raises InputError if it belongs to another network."""
         flax = to_flax(self.config.graph, checkpoint.tensors)
         return self._variables({path: jnp.array(array) for path, array in flax.items()})
 
     def to_checkpoint(self, variables: Mapping[str, Any]) -> Checkpoint:
-        """A checkpoint with these variables, to be saved. Raises InputError if they are not the network's."""
+        """A checkpoint with these variables, for saving. Raises InputError if they do not match the network."""
         arrays = {path: np.asarray(array) for tree in variables.values() for path, array in _leaves(tree)}
         return Checkpoint(self.config, to_pytorch(self.config.graph, arrays))
 
     def _bound(self, variables: Mapping[str, Any]) -> Any:
         """The module's state with the values of `variables`."""
-        given = {(name, *path): array for name in _COLLECTIONS for path, array in _leaves(variables.get(name, {}))}
+        arrays = {(name, *path): array for name in _COLLECTIONS for path, array in _leaves(variables.get(name, {}))}
         state = []
         for path, variable in nnx.to_flat_state(self._state):
             key = (_collection(variable), *map(str, path))
-            value = given.pop(key, None)
+            value = arrays.pop(key, None)
             if value is None or value.shape != variable.shape:
                 problem = "missing" if value is None else f"of shape {value.shape}, not {variable.shape}"
                 raise InputError(f"these variables do not match the network: {'.'.join(key)} is {problem}")
             state.append((path, variable.replace(value)))
-        if given:
-            raise InputError(f"these variables do not match the network: it has no {'.'.join(next(iter(given)))}")
+        if arrays:
+            raise InputError(f"these variables do not match the network: it has no {'.'.join(next(iter(arrays)))}")
         return nnx.from_flat_state(state)
 
     def _variables(self, values: Mapping[tuple[str, ...], Any]) -> Variables:
@@ -174,7 +174,7 @@ class LinenView:
 
 
 def variables_of(model: Any) -> Variables:
-    """Copies of the variables of an NNX network, as `LinenView.apply` takes them."""
+    """Copies of the variables of an NNX network, for `LinenView.apply`."""
     return LinenView(model.config).from_checkpoint(Checkpoint(model.config, tensors_of(model)))
 
 

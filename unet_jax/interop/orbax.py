@@ -1,8 +1,8 @@
-"""Orbax checkpoints to checkpoint folders (config.json and model.safetensors), and back, bit for bit.
+"""Converts between Orbax checkpoints and checkpoint folders (config.json and model.safetensors), bit for bit.
 
-What is written is a folder with two items: `state`, {"params", "batch_stats"} under Flax's names and axes, and
-`config`, which is config.json. What is read may also be the `state` folder of a training run, or anybody's Orbax
-checkpoint of the same tree, as Flax's Linen and NNX save it.
+`save_orbax` writes a folder with two items: `state`, {"params", "batch_stats"} with Flax's names and axes, and
+`config`, the content of config.json. `load_orbax` also reads the `state` folder of a training run, and any Orbax
+checkpoint of the same tree saved from Flax Linen or NNX.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def load_orbax(folder: str | os.PathLike[str], config: NetworkConfig | None = No
         config: the network; needed unless `save_orbax` wrote the folder.
 
     Raises:
-        InputError: there is no Orbax checkpoint or no config, or tensors do not match the network; the message names
-            them.
+        InputError: the folder has no Orbax checkpoint, the config is missing, or tensors, which the message names, do
+            not match the network.
 
     Example:
         >>> from pathlib import Path
@@ -112,7 +112,7 @@ def load_orbax(folder: str | os.PathLike[str], config: NetworkConfig | None = No
 
 
 def _newest_step(path: Path) -> Path:
-    """The folder of the last step, in the folder of a checkpoint manager."""
+    """The folder of the last step in a checkpoint manager's folder."""
     steps = [p for p in path.iterdir() if p.name.isdigit() and p.is_dir()]
     return max(steps, key=lambda p: int(p.name)) if steps else path
 
@@ -134,12 +134,12 @@ def _restore(path: Path, folder: str | os.PathLike[str]) -> Any:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
             metadata: Any = reader.metadata(path).item_metadata
             tree = getattr(metadata, "tree", metadata)
-            # As NumPy, not sharded as it was written: those devices may not exist here.
+            # As NumPy, without the saved shardings: their devices may not exist here.
             import jax
 
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
             return reader.restore(path, args=ocp.args.PyTreeRestore(restore_args=arguments))
-    except Exception as e:  # of many kinds, from missing files to other formats
+    except Exception as e:  # Orbax raises many kinds of errors
         raise InputError(f"{folder}: not a readable Orbax checkpoint ({first_line(e, limit=1000)})") from None
 
 

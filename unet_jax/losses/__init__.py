@@ -1,8 +1,8 @@
 """Losses in JAX, channels-last. `unet_torch.losses` has the same, channels-first: same names, order and numbers.
 
 Every loss takes logits (N, *spatial, K) and labels (N, *spatial), which may be larger: they are cropped about their
-centre, as valid convolutions crop the image. Pixels labelled `ignore` count nowhere.
-The overlapping ones take a mask for each class in place of labels. `with_distance` adds that of a distance head.
+centre, as valid convolutions crop the image. Pixels labelled `ignore` are not counted. The losses of overlapping
+classes take one mask per class instead of labels. `with_distance` adds the loss of a distance head.
 """
 
 from .dice import dice_loss

@@ -1,4 +1,4 @@
-"""The loss of a distance head, beside that of the classes."""
+"""The loss of a distance head."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ClassLoss = Callable[[Logits, Labels, "Weights | None"], Scalar]
 def distance_loss(
     predicted: Float[Array, "n *out 1"], target: Float[Array, " n *spatial"], weights: Weights | None = None
 ) -> Scalar:
-    """Squared error of a predicted distance, the weighted mean over the pixels that count:
+    """Squared error of a predicted distance, as the weighted mean over the counted pixels:
 
         Σ w · (d − t)² / Σ w
 
     Args:
         predicted: (N, *spatial, 1), d.
-        target: (N, *spatial), t in 0..1, see `unet_data.border_distances`; negative where a pixel does not count. At
-            the size of `predicted` or larger: then it is cropped about its centre.
+        target: (N, *spatial), t in 0..1, see `unet_data.border_distances`; negative where a pixel does not count. A
+            target larger than `predicted` is cropped about its centre.
         weights: as `target`, floating point ≥ 0; None: 1 everywhere.
 
     Returns:
@@ -48,11 +48,12 @@ def distance_loss(
 
 
 def with_distance(loss: ClassLoss, weight: float = 1.0) -> ClassLoss:
-    """The loss of a network with a distance head: `loss` of its logits + weight · `distance_loss` of its distance.
+    """The loss of a network with a distance head: `loss` of its logits plus `weight` times the `distance_loss` of its
+    distance.
 
     Args:
-        loss: a function of logits (N, *spatial, K), labels (N, *spatial) and weights or None.
-        weight: weight of the distance.
+        loss: function of logits (N, *spatial, K), labels (N, *spatial) and weights or None.
+        weight: weight of the distance loss.
 
     Returns:
         A function of the output (N, *spatial, K + 1), labels of `unet_data.pack_distances` (N, *spatial) and weights or

@@ -16,19 +16,18 @@ def cross_entropy(
 
         Σ w · (−log p[label]) / Σ w,  p = softmax(logits)
 
-    The mean divides by the sum of the weights, so that their number does not change its scale.
+    Dividing by the sum of the weights makes the scale independent of the weights.
 
     Args:
         logits: (N, *spatial, K) floating point; K = 1 means two classes, see `class_logits`.
-        labels: (N, *spatial) integers in 0 … K − 1, at the logits' size or larger: then they are cropped about their
-            centre, as valid convolutions crop the image.
+        labels: (N, *spatial) integers in 0 … K − 1. Labels larger than the logits are cropped about their centre, as
+            valid convolutions crop the image.
         weights: as labels, floating point ≥ 0; None: 1 everywhere.
         ignore: a label whose pixels do not count.
         smoothing: ε in [0, 1): the target is 1 − ε at the label, plus ε / K at every class.
 
     Returns:
-        A scalar ≥ 0 in the dtype of the logits; 0 where no pixel counts. A label out of range gives NaN, not another
-        class's loss.
+        A scalar ≥ 0 in the dtype of the logits; 0 where no pixel counts. A label out of range gives NaN.
 
     Raises:
         InputError: labels or weights smaller than the logits.

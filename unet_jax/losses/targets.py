@@ -20,7 +20,7 @@ Counts = Float[Array, "n k"]
 
 
 def class_logits(logits: Float[Array, "*shape k"]) -> Float[Array, "*shape classes"]:
-    """Logits with one channel per class, K ≥ 2: a single channel z is the logit of class 1 against class 0.
+    """Logits with one channel per class, K ≥ 2. A single channel z becomes the two logits 0 and z.
 
     Example:
         >>> class_logits(jnp.array([[[3.0]]])).tolist()
@@ -30,7 +30,7 @@ def class_logits(logits: Float[Array, "*shape k"]) -> Float[Array, "*shape class
 
 
 def crop_labels(labels: Shaped[Array, " n *spatial"], logits: Logits) -> Classes:
-    """The centre of `labels` that the logits of a valid network speak of. Raises InputError: labels are smaller.
+    """The centre of `labels`, cropped to the size of the logits. Raises InputError if labels are smaller.
 
     Example:
         >>> crop_labels(jnp.arange(5)[None], jnp.zeros((1, 3, 2))).tolist()
@@ -46,7 +46,7 @@ def pixel_targets(
 ) -> tuple[Float[Array, "n *out classes"], Classes, Values, Mask]:
     """Logits (N, *out, K ≥ 2), and labels, weights (0 where ignored) and known (bool), all (N, *out).
 
-    Pixels that count but whose label is no class are not `known`; their label is given as 0.
+    Pixels that count but whose label is not a class are not `known`; their label is set to 0.
     """
     logits = class_logits(logits)
     labels = crop_labels(labels, logits)
@@ -58,7 +58,7 @@ def pixel_targets(
 
 
 def weighted_mean(loss: Values, weights: Values, known: Mask) -> Scalar:
-    """Σ w·loss / Σ w; 0 where no pixel counts, NaN if a counted pixel has a label that is no class."""
+    """Σ w·loss / Σ w; 0 if no pixel counts, NaN if the label of a counted pixel is not a class."""
     loss = jnp.where(known, jnp.where(weights > 0, loss, 0.0), jnp.nan)
     total = weights.sum()
     return jnp.where(total > 0, (loss * weights).sum() / jnp.where(total > 0, total, 1.0), 0.0)
@@ -77,7 +77,7 @@ def overlaps(logits: Logits, labels: Classes, weights: Values, known: Mask) -> t
 
 
 def present_mean(score: Counts, size: Counts) -> Scalar:
-    """The mean of `score` over the classes of each image that occur (`size` > 0); 0 where none does."""
+    """The mean of `score` over the classes present in each image (`size` > 0); 0 if none is present."""
     present = jnp.where(jnp.isnan(size), True, size > 0)
     count = present.sum()
     return jnp.where(count > 0, jnp.where(present, score, 0.0).sum() / jnp.maximum(count, 1), 0.0)

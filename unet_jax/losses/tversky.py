@@ -20,8 +20,8 @@ def tversky_loss(
 
         1 − TP / (TP + α FP + β FN),  TP = Σ w·p·t,  FP = Σ w·p·(1 − t),  FN = Σ w·(1 − p)·t
 
-    A class that an image has no labelled pixel of is left out of that image's mean, so that a tile without an object
-    does not teach to draw none anywhere. β > α makes missed pixels cost more than invented ones.
+    Classes without a labelled pixel in an image are left out of that image's mean; otherwise tiles without an object
+    would train the network to predict none. β > α penalises false negatives more than false positives.
 
     Args:
         logits, labels, weights, ignore: as for `cross_entropy`; weights multiply each pixel's counts.

@@ -1,7 +1,7 @@
 """Convolutions in Flax NNX. `unet_torch/nn/convolution.py` has the same in PyTorch.
 
-Arrays are channels-last, (N, *spatial, C). Kernels are (*window, in, out), of transposed convolutions (*window, out,
-in).
+Arrays are channels-last, (N, *spatial, C). Kernels are (*window, in, out), those of transposed convolutions (*window,
+out, in).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .spatial import conv_axes
 
 
 class Fixed(nnx.BatchStat):
-    """A tensor of the checkpoint that no optimizer changes; it is kept with the running statistics."""
+    """A tensor of the checkpoint that no optimizer changes. Its type puts it among the statistics."""
 
 
 class Conv(nnx.Conv):
-    """A convolution without groups or dilation; `padding`: pairs of zeros a side, per axis.
+    """A convolution without groups or dilation. `padding`: for each axis, the number of zeros on either side.
 
-    It is `nnx.Conv`, except in a training step on one CPU: see `unet_jax.nn.cpu`.
+    Same as `nnx.Conv`, except in a training step on one CPU: see `unet_jax.nn.cpu`.
     """
 
     cpu_step = False
@@ -52,17 +52,18 @@ class StdConv(nnx.Conv):
         axes = tuple(range(kernel.ndim - 1))
         centred = kernel - kernel.mean(axes, keepdims=True)
         kernel = centred * jax.lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + 1e-5)
-        axes, dtype = conv_axes(inputs.ndim), jnp.promote_types(inputs.dtype, kernel.dtype)  # as nnx.Conv has it
+        axes, dtype = conv_axes(inputs.ndim), jnp.promote_types(inputs.dtype, kernel.dtype)  # as in nnx.Conv
         x, kernel = inputs.astype(dtype), kernel.astype(dtype)
         options: Any = (self.strides, self.padding)
         return jax.lax.conv_general_dilated(x, kernel, *options, dimension_numbers=axes)
 
 
 class UpConv(nnx.ConvTranspose):
-    """A non-overlapping transposed convolution: its stride is its window, so that every output has one source.
+    """A non-overlapping transposed convolution: stride and window are equal, so every output depends on one input
+    pixel.
 
-    Kernel (*window, out, in), as PyTorch's with its axes moved: y[s·i + k] = Σ_c x[i, c] · kernel[k, :, c] + bias.
-    It is computed as matrix products, which XLA runs, and differentiates, much faster on a CPU than its general
+    The kernel is (*window, out, in), PyTorch's with its axes moved: y[s·i + k] = Σ_c x[i, c] · kernel[k, :, c] + bias.
+    It is computed by matrix products: on a CPU, XLA runs and differentiates them much faster than its general
     transposed convolution (`python -m benchmarks.train` measures the step).
     """
 
@@ -75,10 +76,10 @@ class UpConv(nnx.ConvTranspose):
         return y if bias is None else y + broadcast_channels(bias, y, self.cpu_step)
 
     def _upsample_by_matmul(self, x: Array, kernel: Array, axis: int = 1) -> Array:
-        """(N, *spatial, in) by (*window, out, in), the window beginning at this axis of `x`: without bias.
+        """(N, *spatial, in) times (*window, out, in), without bias. The window begins at this axis of `x`.
 
-        One matrix product for each row of the window, since rows lie in memory as they do in the result. With one for
-        the whole window, the gradient must be put into another order first.
+        One matrix product per row of the window: rows are contiguous in the result. One product for the whole window
+        would need a transposed copy of the gradient.
         """
         *window, features, channels = kernel.shape
         if len(window) > 1:

@@ -19,10 +19,10 @@ NORMS = ("none", "batch", "shift", "group", "instance", "plain", "layer")
 
 
 class Layers:
-    """Makes the layers of one network, as its config has them. Weights are 0 until they are loaded.
+    """Makes the layers of one network according to its config. Weights are 0 until they are loaded.
 
-    Kernels, strides and windows are one number for all axes, or one number an axis. These fields of the config count;
-    one that it lacks has the value in brackets:
+    Kernels, strides and windows are one number for all axes, or one number per axis. These fields of the config are
+    used; missing fields have the value in brackets:
 
         spatial_dims: number of axes.
         padding: padding of convolutions, "same" or "valid" ("same").
@@ -35,7 +35,7 @@ class Layers:
     Args:
         config: the network.
         dtype: dtype of the parameters and statistics.
-        norm, bias: instead of the config's.
+        norm, bias: values that replace those of the config.
     """
 
     def __init__(self, config: NetworkConfig, dtype: DTypeLike, *, norm: str | None = None, bias: bool | None = None):
@@ -51,7 +51,7 @@ class Layers:
         self.groups: int = field("norm_groups", 8)
         self.activation: str = field("activation", "relu")
         self.slope: float = field("slope", 0.01)
-        self.rngs = nnx.Rngs(0)  # the layers ask for one; no number is drawn from it
+        self.rngs = nnx.Rngs(0)  # the layers require one; no number is drawn from it
 
     def conv(
         self,
@@ -62,11 +62,11 @@ class Layers:
         pad: Sizes | None = None,
         bias: bool = True,
     ) -> Conv:
-        """A convolution; `pad` zeros a side: (kernel − 1) / 2 or, in a valid network, none, unless given."""
+        """A convolution. `pad`: number of zeros per side; default (kernel − 1) / 2 or, in a valid network, 0."""
         return self._conv(Conv, channels_in, channels_out, kernel, stride, pad, bias)
 
     def std_conv(self, channels_in: int, channels_out: int, kernel: Sizes = 3, stride: Sizes = 1) -> StdConv:
-        """A weight-standardised convolution without bias, padded by (kernel − 1) / 2 zeros a side."""
+        """A weight-standardised convolution without bias, padded by (kernel − 1) / 2 zeros per side."""
         return self._conv(StdConv, channels_in, channels_out, kernel, stride, None, False)
 
     def up_conv(
@@ -79,7 +79,7 @@ class Layers:
         bias: bool = True,
         trained: bool = True,
     ) -> nnx.ConvTranspose:
-        """A transposed convolution; `cut` pixels are left out at the low and at the high end. With `trained` False, no
+        """A transposed convolution, cropped by `cut` pixels at the low and at the high end. With `trained` False, no
         optimizer changes its kernel."""
         window, strides = per_axis(kernel, self.dims), per_axis(stride, self.dims)
         cls = UpConv if window == strides and cut == (0, 0) else nnx.ConvTranspose
@@ -107,7 +107,7 @@ class Layers:
     def norm(
         self, features: int, kind: str | None = None, *, groups: int | None = None, eps: float | None = None
     ) -> nnx.Module:
-        """The network's norm, or another; `groups` and `eps`: the network's, unless given."""
+        """A norm. `kind`, `groups` and `eps` default to the network's."""
         kind, eps = kind or self.norm_kind, self.eps if eps is None else eps
         affine = kind != "plain"
         options = {"epsilon": eps, "use_fast_variance": False, "param_dtype": self.dtype, "rngs": self.rngs}
@@ -125,21 +125,21 @@ class Layers:
         raise ValueError(f"unknown norm {kind!r}; known: {', '.join(NORMS)}")
 
     def act(self, kind: str | None = None) -> nnx.Module:
-        """The network's activation, or another."""
+        """An activation; by default the network's."""
         kind = kind or self.activation
         if kind == "prelu":
             return PReLU(self.dtype)
         return Activation(kind, self.slope)
 
     def dropout(self, rate: float) -> nnx.Dropout:
-        """Dropout of single values."""
+        """Dropout of single values, not of whole channels."""
         return nnx.Dropout(rate)
 
     def position_embedding(self, features: int, grid: tuple[int, ...]) -> spatial.PositionEmbedding:
-        """A trained vector for each place of `grid`."""
+        """A trained vector for each position of `grid`."""
         return spatial.PositionEmbedding(features, grid, self.dtype)
 
-    # These need nothing of the network.
+    # These do not depend on the config.
     max_pool, avg_pool, window_max_pool = spatial.MaxPool, spatial.AvgPool, spatial.WindowMaxPool
     global_avg_pool, drop_block = spatial.GlobalAvgPool, spatial.DropBlock
     upsample, nearest_upsample = spatial.Upsample, spatial.NearestUpsample

@@ -1,4 +1,4 @@
-"""Batch norm in Flax NNX. `unet_torch/nn/norm.py` has the norms that differ from PyTorch's own."""
+"""Batch norm in Flax NNX. `unet_torch/nn/norm.py` has the norms that differ from PyTorch's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .cpu.reductions import broadcast_channels, channel_mean
 
 
 class BatchNorm(nnx.BatchNorm):
-    """Batch norm with PyTorch's arithmetic; an `nnx.BatchNorm` to recipes that look for one.
+    """Batch norm with PyTorch's arithmetic. It subclasses `nnx.BatchNorm`, so that code that searches for batch norms
+    finds it.
 
-    Flax's own keeps the biased variance and holds its statistics in float32; here the running variance is the unbiased
-    one (n − 1) and statistics have the parameters' dtype. `momentum` is the share of the new batch, where Flax's is
-    that of the old ones. With `use_scale` False there is a bias only.
+    The running variance is unbiased (n − 1), and statistics have the parameters' dtype; in Flax it is biased, and they
+    are float32. `momentum` is the share of the new batch; Flax's is that of the old statistics. With `use_scale` False,
+    the norm has a bias only.
     """
 
     cpu_step = False  # see `unet_jax.nn.cpu`
@@ -30,7 +31,7 @@ class BatchNorm(nnx.BatchNorm):
         self.bias = nnx.Param(jnp.zeros(features, dtype))
         self.mean = nnx.BatchStat(jnp.zeros(features, dtype))
         self.var = nnx.BatchStat(jnp.ones(features, dtype))
-        self.use_running_average = False  # what nnx.Module.train() and .eval() set
+        self.use_running_average = False  # set by nnx.Module.train() and .eval()
 
     def __call__(self, x: Float[Array, "n *spatial c"]) -> Float[Array, "n *spatial c"]:
         if self.use_running_average:
@@ -46,7 +47,7 @@ class BatchNorm(nnx.BatchNorm):
         factor = jax.lax.rsqrt(var + self.eps)
         if self.scale is not None:
             factor = factor * self.scale[...]
-        assert self.bias is not None  # nnx.BatchNorm's may be
+        assert self.bias is not None  # it may be None in nnx.BatchNorm
         mean, factor, bias = (broadcast_channels(v, x, self.cpu_step) for v in (mean, factor, self.bias[...]))
         y = (x - mean) * factor + bias
         return y.astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Layers that work on each position by itself, in Flax NNX. `unet_torch/nn/pointwise.py` is the same in PyTorch."""
+"""Layers that act on each position independently, in Flax NNX. `unet_torch/nn/pointwise.py` is the same in PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACTIVATIONS = {
 
 
 class Activation(nnx.Module):
-    """One of ACTIVATIONS, value by value; `slope`: of leaky_relu below zero, 0.01 unless given."""
+    """One of ACTIVATIONS, elementwise. `slope`: slope of leaky_relu below zero."""
 
     def __init__(self, function: str, slope: float = 0.01):
         self.function, self.slope = function, slope
@@ -41,17 +41,17 @@ class PReLU(nnx.Module):
 
 
 class Identity(nnx.Module):
-    """Changes nothing."""
+    """Returns its input."""
 
     def __call__(self, x: Array) -> Array:
         return x
 
 
 def channel_max(x: Float[Array, "n *spatial c"]) -> Float[Array, "n *spatial 1"]:
-    """The maximum over the channels, one channel; its gradient goes to one of the equal ones.
+    """The maximum over the channels, as one channel. If several channels are equal, one receives the gradient.
 
-    The gradient of `x.max` is shared by all values equal to the maximum. Training with it gave gradients that were not
-    finite under jit (jax 0.10.2 on a CPU), and this does not; that XLA computes `x` a second time with another
-    rounding, finds none equal and divides by 0, is our explanation, not proven.
+    `x.max` divides its gradient among all values equal to the maximum. Under jit, its gradients were not always finite
+    in training (jax 0.10.2 on a CPU); those of this function were. Our explanation, which is not proven: XLA computes
+    `x` a second time with another rounding, finds no equal value and divides by 0.
     """
     return jnp.take_along_axis(x, jnp.argmax(x, axis=-1, keepdims=True), axis=-1)

@@ -1,4 +1,4 @@
-"""Where rematerialisation keeps a map."""
+"""Marks the maps that rematerialisation stores."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ P = ParamSpec("P")
 
 
 def remat_boundary(call: Callable[P, Array]) -> Callable[P, Array]:
-    """For the `__call__` of a block: rematerialisation (`unet_jax.training.objective`) keeps its output, and computes
-    what lies inside again. Nothing else changes."""
+    """Decorates the `__call__` of a block: rematerialisation (`unet_jax.training.objective`) stores its output and
+    recomputes everything inside. Nothing else changes."""
 
     @wraps(call)
     def block(*args: P.args, **kwargs: P.kwargs) -> Array:

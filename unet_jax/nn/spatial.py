@@ -1,7 +1,7 @@
-"""Layers and functions that change the size of a map, or work across its pixels, in Flax NNX, without convolving.
+"""Layers and functions other than convolutions that change the size of a map or combine its pixels, in Flax NNX.
 
 `unet_torch/nn/spatial.py` is the same in PyTorch. Arrays are channels-last, (N, *spatial, C), with any number of
-spatial axes. A window or factor is a number for all axes, or one number an axis.
+spatial axes. A window or factor is one number for all axes, or one number per axis.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from unet_spec.ops import PositionEmbedding as PositionEmbeddingOp
 from unet_spec.ops import Upsample as UpsampleOp
 
 Sizes = int | tuple[int, ...]
-"""One number for all spatial axes, or one number an axis."""
+"""One number for all spatial axes, or one number per axis."""
 
 
 def per_axis(sizes: Sizes, dims: int) -> tuple[int, ...]:
-    """One number an axis."""
+    """One number per axis."""
     return (sizes,) * dims if isinstance(sizes, int) else sizes
 
 
 def conv_axes(ndim: int) -> tuple[str, str, str]:
-    """`dimension_numbers` of a convolution of arrays with so many axes, channels last."""
+    """`dimension_numbers` of a convolution of arrays with `ndim` axes, channels last."""
     spatial = "DHW"[-(ndim - 2) :]
     return f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"
 
 
 def max_pool(x: Float[Array, "n *spatial c"], window: Sequence[int]) -> Float[Array, "n *pooled c"]:
-    """The maximum of each window; windows touch and do not overlap. What fills no window is left out.
+    """The maximum of each window; windows are adjacent and do not overlap. An incomplete last window is left out.
 
-    Of equal values the first has the gradient, and NaN is the greatest, as in torch.nn.MaxPool2d. Reshapes around
-    maxima: on a CPU, XLA computes its general pooling, and the gradient, value by value.
+    As in torch.nn.MaxPool2d, the first of equal values receives the gradient, and NaN is the maximum. Computed by
+    reshapes: on a CPU, XLA computes its general pooling and the gradient value by value.
     """
     if math.prod(window) > 8 and sum(w > 1 for w in window) > 1:
-        # One axis after the other, the last first, finds the same place. All places at once take XLA minutes.
+        # One axis after the other, the last first, selects the same value. With all axes at once, XLA compiles for
+        # minutes.
         for axis in reversed(range(len(window))):
             x = max_pool(x, [w if i == axis else 1 for i, w in enumerate(window)])
         return x
@@ -59,7 +60,7 @@ def max_pool(x: Float[Array, "n *spatial c"], window: Sequence[int]) -> Float[Ar
 
 
 class MaxPool(nnx.Module):
-    """Maximum over windows that touch and do not overlap."""
+    """Maximum over adjacent, non-overlapping windows."""
 
     def __init__(self, window: Sizes = 2):
         self.window = window
@@ -69,7 +70,7 @@ class MaxPool(nnx.Module):
 
 
 class AvgPool(nnx.Module):
-    """Mean over windows that touch and do not overlap."""
+    """Mean over adjacent, non-overlapping windows."""
 
     def __init__(self, window: Sizes = 2):
         self.window = window
@@ -80,7 +81,7 @@ class AvgPool(nnx.Module):
 
 
 class WindowMaxPool(nnx.Module):
-    """Maximum over windows that may overlap; with `ceil`, a last one that overhangs the map counts too."""
+    """Maximum over windows that may overlap. With `ceil`, a last window that extends beyond the map counts too."""
 
     def __init__(self, window: int, stride: int, ceil: bool = False):
         self.window, self.stride, self.ceil = window, stride, ceil
@@ -101,7 +102,7 @@ class GlobalAvgPool(nnx.Module):
 class Upsample(nnx.Module):
     """Linear interpolation to `scale` times the size: one constant matrix per axis.
 
-    `jax.image.resize` does not know aligned corners; a matrix product does both kinds, and its gradient.
+    `jax.image.resize` does not support aligned corners; a matrix product does.
     """
 
     def __init__(self, scale: int = 2, align_corners: bool = True):
@@ -128,7 +129,7 @@ class NearestUpsample(nnx.Module):
 
 
 class DropBlock(nnx.Module):
-    """In training, zeroes squares of pixels, each channel by itself, and scales the rest; see
+    """In training, sets squares of pixels to 0, independently in each channel, and scales the rest; see
     `unet_spec.ops.DropBlock`.
 
     Takes its random numbers from the stream "dropout".
@@ -136,10 +137,10 @@ class DropBlock(nnx.Module):
 
     def __init__(self, keep: float, block: int):
         self.op = DropBlockOp(keep, block)
-        self.deterministic = False  # what nnx.Module.train() and .eval() set
+        self.deterministic = False  # set by nnx.Module.train() and .eval()
 
     def mask(self, x: Float[Array, "n *spatial c"], rngs: nnx.Rngs) -> Float[Array, "n *spatial c"]:
-        """1 where a value of `x` is kept, 0 in the squares."""
+        """0 in the dropped squares of `x`, 1 elsewhere."""
         size, block = x.shape[1:-1], self.op.block
         places = (x.shape[0], *(n - block + 1 for n in size), x.shape[-1])
         centres = jax.random.bernoulli(rngs.dropout(), self.op.gamma(size), places).astype(x.dtype)
@@ -156,8 +157,8 @@ class DropBlock(nnx.Module):
 
 
 class PositionEmbedding(nnx.Module):
-    """Adds a trained vector to each pixel, interpolated (aligned corners) where the map has another size than
-    `grid`."""
+    """Adds a trained vector to each pixel. If the map's size is not `grid`, the vectors are interpolated (aligned
+    corners)."""
 
     def __init__(self, features: int, grid: tuple[int, ...], dtype: DTypeLike):
         self.op = PositionEmbeddingOp(features, grid)
@@ -174,7 +175,7 @@ class PositionEmbedding(nnx.Module):
 
 
 def center_crop(x: Shaped[Array, "n *spatial c"], like: Shaped[Array, "n *size k"]) -> Shaped[Array, "n *size c"]:
-    """Cuts the spatial axes of `x` to those of `like`, the same on both sides; where they are alike, it is `x`."""
+    """Crops the spatial axes of `x` to those of `like`, equally on both sides; if the sizes are equal, returns `x`."""
     for axis in range(1, x.ndim - 1):
         start = (x.shape[axis] - like.shape[axis]) // 2
         x = jax.lax.slice_in_dim(x, start, start + like.shape[axis], axis=axis)
@@ -182,7 +183,7 @@ def center_crop(x: Shaped[Array, "n *spatial c"], like: Shaped[Array, "n *size k
 
 
 def center_pad(x: Float[Array, "n *spatial c"], like: Float[Array, "n *size k"]) -> Float[Array, "n *size c"]:
-    """Adds zeros around the spatial axes of `x` up to those of `like`, the same on both sides."""
+    """Pads the spatial axes of `x` with zeros to the size of `like`, equally on both sides."""
     total = np.subtract(like.shape[1:-1], x.shape[1:-1])
     return jnp.pad(x, [(0, 0), *((int(t) // 2, int(t) - int(t) // 2) for t in total), (0, 0)])
 
@@ -190,7 +191,7 @@ def center_pad(x: Float[Array, "n *spatial c"], like: Float[Array, "n *size k"])
 def crop_like(
     x: Float[Array, "n *spatial c"], like: Float[Array, "n *size k"], offset: int
 ) -> Float[Array, "n *size c"]:
-    """Cuts the spatial axes of `x` to those of `like`, beginning at `offset`."""
+    """Crops the spatial axes of `x` to those of `like`, starting at `offset`."""
     for axis in range(1, x.ndim - 1):
         x = jax.lax.slice_in_dim(x, offset, offset + like.shape[axis], axis=axis)
     return x

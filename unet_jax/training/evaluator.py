@@ -1,4 +1,4 @@
-"""Measures the network in training on the validation data, and writes its checkpoints."""
+"""Validates the network during training, and writes its checkpoints."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .settings import TrainSettings
 
 
 class Evaluator:
-    """Writes last/ and, where the network is the best so far, best/.
+    """Writes last/ and, if the network is the best so far, best/.
 
     Attributes:
-        saved: the scores of the last and of the best checkpoint.
-        model: the network that was measured last.
+        saved: scores of the last and of the best checkpoint.
+        model: the network that was validated last.
     """
 
     def __init__(
@@ -39,18 +39,19 @@ class Evaluator:
         out: Path,
         own: Loss | None = None,
     ):
-        self._runtime = JaxRuntime(model)  # kept, so that measuring compiles once
-        # Labels are IGNORED without the setting, too, where an image has no data.
+        self._runtime = JaxRuntime(model)  # reused, so that validation compiles once
+        # Labels are IGNORED also without the setting, in the parts of an image without data.
         self._loss = own or loss_function(settings.replace(ignore=settings.data.ignore or 0, smoothing=0.0))
         self._select, self._validation, self._out = select, validation, out
         self.saved = SavedScores(measured=0)
 
     def evaluate(self, params: Any, stats: Any) -> dict[str, float]:
-        """Measures and writes a network, given its weights and statistics (nnx states of NumPy arrays).
+        """Validates a network with these weights and statistics (nnx states of NumPy arrays), and writes its
+        checkpoints.
 
-        Returns the scores and "validation_loss", the mean over the images of the loss of their predictions: whole
-        images, without augmentation, weights of pixels, smoothing of labels, auxiliary heads or distances. {} without
-        validation data.
+        Returns the scores and "validation_loss", the mean over the images of the loss of their predictions. The loss is
+        that of whole images, without augmentation, pixel weights, label smoothing, auxiliary heads or distances. {}
+        without validation data.
         """
         self.model = model = nnx.merge(self._runtime.graphdef, *jax.tree.map(jnp.array, (params, stats)))
         scores: dict[str, float] = {}
@@ -73,7 +74,8 @@ class Evaluator:
         return scores
 
     def _loss_of(self, logits: np.ndarray, label: np.ndarray) -> float:
-        """Of one image, computed on the CPU where there is one, to leave the device's memory to the network."""
+        """The loss of one image, computed on the CPU if JAX has that backend, to leave the device's memory to the
+        network."""
         try:
             device = jax.local_devices(backend="cpu")[0]
         except RuntimeError:

@@ -1,4 +1,4 @@
-"""The log of a run, log.jsonl: one line a record, written by process 0 as it comes."""
+"""The log of a run, log.jsonl: one record per line, which process 0 writes immediately."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from unet_spec.untrusted.strict_json import read_lines
 from .run.train_state_folder import latest_step
 
 Report = Callable[[dict[str, Any]], None]
-"""Receives each record of the log as it is written; before, {"step", "compiling": what} and {"step", "compiled":
-seconds, "kept": whether an earlier process had compiled it}, which are not in the log."""
+"""Receives each record of the log when it is written. Before them, it receives {"step", "compiling": what} and {"step",
+"compiled": seconds, "kept": whether an earlier process had compiled it}, which are not in the log."""
 
 
 class RunLog:
@@ -27,8 +27,8 @@ class RunLog:
 
     Attributes:
         path: log.jsonl.
-        records: {"step", "loss", "learning_rate", "steps_per_second"}, or {"step"} and the scores on the validation
-            data, the validation loss among them.
+        records: {"step", "loss", "learning_rate", "steps_per_second"}, or {"step"} with the validation scores and the
+            validation loss.
     """
 
     def __init__(self, path: Path, report: Report):
@@ -37,19 +37,19 @@ class RunLog:
         self._clock = (0, 0.0)
 
     def restart(self, step: int, measures_again: bool) -> None:
-        """Drops what a killed run logged beyond its last state, of step `step`, and that step's scores where they are
-        to be measured again."""
+        """Drops the records that a killed run wrote after its last saved state, that of step `step`. With
+        `measures_again`, also drops the scores of that step."""
         records = read_log(self.path, step) if step else []
         self.records = [r for r in records if not measures_again or r["step"] < step or "loss" in r]
         if self._writes:
             write_log(self.path, self.records)
 
     def start_clock(self, step: int) -> None:
-        """Speed is measured from here: no step was taken since `step`."""
+        """Starts to measure the speed, after step `step`."""
         self._clock = step, time.perf_counter()
 
     def add_loss(self, step: int, loss: float, rate: float) -> None:
-        """The mean loss since the last such record, the learning rate of the last step, and the speed since the clock
+        """Adds a record: mean loss since the previous one, learning rate of the last step, and speed since the clock
         was started."""
         before, then = self._clock
         self.start_clock(step)
@@ -57,11 +57,11 @@ class RunLog:
         self._add({"step": step, "loss": loss, "learning_rate": rate, "steps_per_second": speed})
 
     def add_scores(self, step: int, scores: dict[str, float]) -> None:
-        """The scores of the checkpoint of `step`; {} without validation data."""
+        """Adds the scores of the checkpoint of `step`; {} without validation data."""
         self._add({"step": step, **scores} if scores else {"step": step, "saved": True})
 
     def announce(self, record: dict[str, Any]) -> None:
-        """Reports what is no record of the log: what is being compiled."""
+        """Reports a compilation, which is not a record of the log."""
         if self._writes:
             self._report(record)
 
@@ -73,7 +73,7 @@ class RunLog:
 
 
 def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
-    """The records up to a step. Raises InputError if a line is none."""
+    """The records up to a step. Raises InputError if a line is not a record."""
     if not path.exists():
         return []
     records = []
@@ -89,24 +89,25 @@ def read_log(path: Path, up_to: int) -> list[dict[str, Any]]:
 
 
 def write_log(path: Path, records: list[dict[str, Any]]) -> None:
-    """Writes the whole file anew. Raises InputError, as `append_log`."""
-    with write_errors_as_input_error(path, _kept(path)), replacing(path) as temporary:
+    """Rewrites the whole file. Raises InputError like `append_log`."""
+    with write_errors_as_input_error(path, _resume_note(path)), replacing(path) as temporary:
         temporary.write_text("".join(map(_line, records)))
 
 
 def append_log(path: Path, record: dict[str, Any]) -> None:
     """Adds one line. Raises InputError if the disk is full or the folder cannot be written."""
-    with write_errors_as_input_error(path, _kept(path)), path.open("a") as file:
+    with write_errors_as_input_error(path, _resume_note(path)), path.open("a") as file:
         file.write(_line(record))
 
 
-def _kept(log: Path) -> str:
-    """For messages: whether the run whose log cannot be written can go on."""
+def _resume_note(log: Path) -> str:
+    """The part of an error message about resuming the run; empty without a saved state."""
     saved = latest_step(log.parent / "state") is not None
     return "; the last saved state is kept: free disk space and continue with --resume" if saved else ""
 
 
 def _line(record: dict[str, Any]) -> str:
-    """Scores that do not exist are NaN here and null in the file: JSON has no NaN."""
-    known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-    return json.dumps(known, allow_nan=False) + "\n"
+    """One record as a line of JSON. Scores that do not exist are NaN here and null in the file, since JSON has no
+    NaN."""
+    values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(values, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints and a log out."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def train(
     hooks = Hooks(loss, augment, callbacks)
     record = check_folder(out, config, settings, training, validation, resume, hooks.names)
     if resume:
-        read_log(out / "log.jsonl", settings.optimisation.steps)  # a damaged one is refused before anything is written
+        read_log(out / "log.jsonl", settings.optimisation.steps)  # refuses a damaged log before anything is written
     with StopSignals() as stop:
         data = data_spec(config, settings, training)
         model = begin(config, settings, bool(latest_step(out / "state")), data.class_names)
@@ -130,7 +130,7 @@ def train(
             compiling = Compiling(step, before, log.announce)
             if trainer.compile():
                 compiling.end()
-        write_record(out, record)  # not before: a run that was refused leaves nothing behind
+        write_record(out, record)  # not earlier: a refused run must not leave files
         note = (
             f"with {settings.optimisation.batch} tile(s) of {size} pixels per step; raise "
             "space (also with --resume), or start a new run with a smaller tile or batch, accumulate, remat or "
@@ -168,7 +168,7 @@ def _check_data(config: NetworkConfig, settings: TrainSettings, training: Datase
 
 
 def class_names(config: NetworkConfig, training: Dataset) -> tuple[str, ...]:
-    """Of the network's classes: those of the data, and "class 2" and so on for what the data do not have."""
+    """Names of the network's classes: those of the data, then "class 2" and so on for classes that the data lack."""
     if training.overlapping:
         return training.class_names
     return training.class_names + tuple(f"class {index}" for index in range(training.class_count, config.classes))
@@ -183,7 +183,7 @@ def data_spec(config: NetworkConfig, settings: TrainSettings, training: Dataset)
 
 @dataclass
 class _Loop:
-    """Trains, logs, measures and saves, until the last step or a signal."""
+    """Trains, logs, validates and saves, until the last step or a signal."""
 
     settings: TrainSettings
     trainer: Trainer
@@ -195,12 +195,12 @@ class _Loop:
     callbacks: Sequence[Callback] = ()
 
     def run(self, resume: bool) -> int:
-        """Returns the number of steps taken, those before the resumption included."""
+        """Returns the number of steps taken, including those before the run was resumed."""
         trainer, evaluator = self.trainer, self.evaluator
         if resume and self.states.latest() is not None:
             trainer.state, evaluator.saved = self.states.restore(trainer.state)
         done = int(trainer.state["step"])
-        # A run that ended before it had measured does so now; −1: a state of an earlier version, which had.
+        # If the run ended before its validation, validate now. −1: a state of an earlier version, which is validated.
         measures_again = self._measures_after(done) and evaluator.saved.measured not in (done, -1)
         self.log.restart(done, measures_again)
         if measures_again:
@@ -231,16 +231,16 @@ class _Loop:
         return done > 0 and (done % every == 0 or done == steps)
 
     def _log_loss(self, done: int) -> None:
-        """The only place, between measurements, where the host waits for the devices."""
+        """Logs the loss. Between validations, the host waits for the devices only here."""
         loss = self._check_finite(done) / ((done - 1) % self.settings.validation.log_every + 1)
         self.states.check()
         self.log.add_loss(done, loss, rate_after(self.settings.optimisation, done - 1))
 
     def _measure(self, done: int) -> None:
-        """Measures in process 0, writes the checkpoints and saves the state: also where measuring fails, so that a
-        resumed run has no step to repeat."""
+        """Validates in process 0, writes the checkpoints and saves the state. The state is also saved if the validation
+        fails, so that a resumed run repeats no step."""
         self._check_finite(done)
-        weights = self.trainer.weights_to_measure()
+        weights = self.trainer.weights_to_validate()
         note = (
             f"in the validation after step {done}; {self.log.path.parent} has the state of that "
             "step, and --resume continues it when more memory is free"
@@ -253,14 +253,15 @@ class _Loop:
             self.states.save(done, self.trainer.state, self.evaluator.saved)
 
     def _evaluate(self, done: int, weights: tuple[Any, Any]) -> None:
-        """In process 0."""
+        """Logs the scores and calls the callbacks, in process 0."""
         self.log.add_scores(done, self.evaluator.evaluate(*weights))
-        answers = [callback(self.log.records[-1], self.evaluator.model) for callback in self.callbacks]
-        if any(answer is True for answer in answers):
+        results = [callback(self.log.records[-1], self.evaluator.model) for callback in self.callbacks]
+        if any(result is True for result in results):
             self.stop.signal = self.stop.signal or signal.SIGTERM
 
     def _check_finite(self, done: int) -> float:
-        """The sum of the losses since the last line of the log. Saves, and raises InputError, if a step failed."""
+        """The sum of the losses since the last line of the log. If a step failed, saves the state before it and raises
+        InputError."""
         loss, failed = self.trainer.loss_and_failure()
         if failed < 0:
             return loss
@@ -271,7 +272,7 @@ class _Loop:
         cause = self.trainer.cause_of_failure(failed)
         message += f": first in {cause.where}; " if cause else "; "
         message += f"{self.states.folder} has the state before it; " if failed else ""
-        if failed and cause and cause.weights_too_large:  # a lower rate would come to the same batch and weights
+        if failed and cause and cause.weights_too_large:  # resumed with a lower rate, the same batch would fail again
             raise InputError(
                 message + "its weights are already too large: start a new run with a lower learning_rate or clip above "
                 "0"

@@ -1,4 +1,4 @@
-"""From a prepared batch to the loss: precision, rematerialisation, the network, the chosen loss."""
+"""The objective function of training: network and loss, with precision and rematerialisation."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .settings import LossName, TrainSettings
 
 
 def loss_function(settings: TrainSettings) -> Loss:
-    """The loss that the settings name, a function of logits (N, *spatial, K), labels and weights (N, *spatial).
+    """The loss chosen by the settings: a function of logits (N, *spatial, K), labels and weights (N, *spatial).
 
-    Dice and Tversky weigh all pixels equally; the others use the weights. Ignored pixels count in none. Of classes that
-    overlap, the labels are numbers of `unet_data.pack_masks`.
+    Dice and Tversky weight all pixels equally; the others use the weights. No loss counts ignored pixels. The labels of
+    overlapping classes are those of `unet_data.pack_masks`.
     """
     if settings.data.labels == "overlapping":
         return _overlapping(settings.loss.loss)
@@ -62,9 +62,9 @@ def _overlapping(name: LossName) -> Loss:
 
 
 def model_loss(model: Network, settings: TrainSettings, own: Loss | None = None) -> Callable[..., Scalar]:
-    """(images, labels, weights or None, dropout key) to the loss of a model, which keeps its new statistics. `own`
-    takes the place of the loss that the settings name. With a distance head, labels are of `unet_data.pack_distances`,
-    and the distance has a loss of its own."""
+    """Makes a function from (images, labels, weights or None, dropout key) to the loss of a model, whose statistics it
+    updates. `own` replaces the loss of the settings. With a distance head, labels come from `unet_data.pack_distances`,
+    and the loss of the distance is added."""
     loss_of = own or loss_function(settings)
     if model.config.distance_head:
         loss_of = with_distance(loss_of, settings.loss.distance_weight)
@@ -84,7 +84,7 @@ def make_objective(
     """Makes the objective function that training differentiates.
 
     In bfloat16 the float32 weights are rounded at each use, so gradients are float32. With `remat`, only the outputs of
-    the blocks are kept for the backward pass; all other activations are computed again.
+    the blocks are stored for the backward pass; all other activations are recomputed.
 
     Args:
         graphdef: the model's structure, from `step.initial_state`.
@@ -111,7 +111,7 @@ def make_objective(
     ) -> tuple[Scalar, Any]:
         if settings.hardware.precision == "bfloat16":
             params, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, images))
-        model = nnx.merge(graphdef, params, stats, copy=True)  # its statistics change at this trace level
+        model = nnx.merge(graphdef, params, stats, copy=True)  # copied, since its statistics change at this trace level
         if cpu_step:
             model.set_attributes(cpu_step=True, raise_if_not_found=False)
         loss = model_loss(model, settings, own)(images, labels, weights, key)

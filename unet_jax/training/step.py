@@ -24,24 +24,28 @@ from .run.hooks import NO_HOOKS, Augment, Hooks
 from .settings import OptimisationSettings, TrainSettings
 
 TrainState = dict[str, Any]
-"""All that a step changes:
-params, stats: nnx states. opt: optax's. ema: params and stats, averaged, where the settings ask for it: the statistics
-of a norm belong to the weights that they were measured with.
-step: int32, optimizer steps taken. loss: float32, the sum of the losses since the last line of the log.
+"""The state that a step updates:
+params, stats: nnx states.
+opt: state of the optax optimizer.
+ema: moving averages of params and stats, if the settings have ema. Norm statistics are averaged too, since they belong
+to their weights.
+step: int32, optimizer steps taken.
+loss: float32, the sum of the losses since the last line of the log.
 failed: int32, the first step whose loss, new weights or new statistics are not finite, or −1. That step and all later
-ones change nothing else, so that the state stays the last good one."""
+ones change nothing else, so the state stays the last good one."""
 
 Batch = tuple[Any, ...]
-"""images (N, *window, C) as read, labels (N, *window) and, perhaps, weights (N, *window) float32."""
+"""images (N, *window, C) as read, labels (N, *window) and, optionally, weights (N, *window) float32."""
 
 
 _OWN = 0x6F776E
-"""Makes the key of an augmentation of the user's own from that of dropout, which parts of a batch number from 0."""
+"""Number that derives the key of a user-defined augmentation from that of dropout. The parts of a batch use numbers
+from 0."""
 
 
 def schedule_span(settings: OptimisationSettings) -> np.ndarray:
-    """The steps of the warm-up and those of the whole run, (2,) int32. As an argument of the step, so that runs of
-    other lengths share its compiled program."""
+    """The number of steps of the warm-up and of the whole run, (2,) int32. It is an argument of the step, so that runs
+    of different lengths share one compiled program."""
     warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
     return np.asarray([warmup, settings.steps], np.int32)
 
@@ -54,7 +58,7 @@ def learning_rate(settings: OptimisationSettings, span: Any = None) -> float | o
 
     Args:
         settings: peak, schedule and, without `span`, its length.
-        span: what `schedule_span` gives.
+        span: result of `schedule_span`.
     """
     peak = settings.learning_rate or 1e-3
     if settings.schedule == "constant":
@@ -70,24 +74,24 @@ def learning_rate(settings: OptimisationSettings, span: Any = None) -> float | o
 
 
 def rate_after(settings: OptimisationSettings, taken: int) -> float:
-    """The learning rate of the step that follows on so many."""
+    """The learning rate of the next step after `taken` steps."""
     rate = learning_rate(settings)
     return np.asarray(rate(taken)).item() if callable(rate) else rate
 
 
 def optimizer(settings: OptimisationSettings, span: Any = None) -> optax.GradientTransformation:
-    """Clipping, then AdamW or SGD with momentum, under the schedule (`learning_rate`). Weights decay; biases and norms
-    do not."""
+    """Clipping, then AdamW or SGD with momentum, with the schedule of `learning_rate`. Weight decay applies to kernels,
+    not to biases and norms."""
     rate = learning_rate(settings, span)
 
     def kernels(params: Any) -> Any:
         return jax.tree.map(lambda p: p.ndim > 1, params)
 
-    # Without clipping, a part that changes nothing: the states of both kinds have one structure.
+    # Without clipping, the identity keeps the structure of the optimizer state.
     parts = [optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity()]
     if settings.optimizer == "adamw":
         parts.append(optax.adamw(rate, weight_decay=settings.weight_decay, mask=kernels))
-    else:  # the decay is part of the gradient, before the momentum, as PyTorch's SGD has it
+    else:  # as in PyTorch's SGD, the decay is added to the gradient before the momentum
         parts.append(optax.add_decayed_weights(settings.weight_decay, mask=kernels))
         parts.append(optax.sgd(rate, momentum=settings.momentum or None))
     return optax.chain(*parts)
@@ -98,7 +102,7 @@ def initial_state(model: Network, settings: TrainSettings) -> tuple[Any, TrainSt
 
     Args:
         model: in training mode; its arrays become part of the state.
-        settings: `optimisation` decides on the optimizer's state and the moving average.
+        settings: `optimisation` determines the optimizer's state and the moving average.
 
     Example:
         >>> from unet_jax import TrainSettings, UNet, initial_state, preset
@@ -127,16 +131,16 @@ def make_prepare(
 ) -> Callable[[Int[Array, ""], Batch], tuple[Array, Array, Array | None, Array]]:
     """Makes the function that prepares a batch: normalisation and augmentation.
 
-    Random numbers follow from the seed and the step's number, so a resumed run draws what the uninterrupted one would
-    have drawn.
+    Random numbers depend only on the seed and the step number, so a resumed run draws the same numbers as an
+    uninterrupted one.
 
     Args:
         settings: `augmentation` and the seed.
         tile: size of the input tile (pixels per axis).
         mean: mean of each channel, in the images' own units. Images become (x − mean) / std in float32.
         std: standard deviation of each channel, in the images' own units.
-        platform: what is compiled for, "cpu", "gpu" or "tpu"; None: JAX's default.
-        own: an augmentation that follows on that of the settings.
+        platform: platform to compile for, "cpu", "gpu" or "tpu"; None: JAX's default.
+        own: user-defined augmentation, applied after that of the settings.
 
     Returns:
         A function of the step's number and a batch, to images (N, *tile, C), labels and weights (N, *tile), and the key
@@ -201,7 +205,7 @@ def make_step(
     gradient = jax.value_and_grad(make_objective(graphdef, settings, cpu_step, hooks.loss), has_aux=True)
 
     def gradients(state: TrainState, images: Array, labels: Array, weights: Array | None, key: Array) -> Any:
-        """(loss, stats, gradient), the parts of the batch one after the other."""
+        """(loss, stats, gradient), computed for one part of the batch after the other."""
         if accumulate == 1:
             (loss, stats), grads = gradient(state["params"], state["stats"], images, labels, weights, key)
             return loss, stats, grads
@@ -214,12 +218,12 @@ def make_step(
             )
             return (stats, total + loss.astype(jnp.float32), jax.tree.map(jnp.add, sums, grads)), None
 
-        def parts(x: Array | None) -> Array | None:  # of interleaved images, so that no device has to send its own away
+        def parts(x: Array | None) -> Array | None:  # interleaved, so that images stay on their devices
             return None if x is None else x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)
 
         zero = (state["stats"], jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, state["params"]))
         inputs = (jnp.arange(accumulate), parts(images), parts(labels), parts(weights))
-        # XLA's CPU convolutions are some ten times slower inside of a loop.
+        # XLA's CPU convolutions are about ten times slower inside a loop.
         unroll = platform == "cpu"
         (stats, loss, grads), _ = jax.lax.scan(part, zero, inputs, unroll=unroll)
         return loss / accumulate, stats, jax.tree.map(lambda g: g / accumulate, grads)
@@ -235,7 +239,7 @@ def make_step(
         new = {"params": optax.apply_updates(state["params"], moves), "stats": stats, "opt": opt, "step": number + 1}
         since_log = jnp.where(number % settings.validation.log_every == 0, 0.0, state["loss"])
         new["loss"] = since_log + loss.astype(jnp.float32)
-        if ema:  # follows closely at first, as the average of few
+        if ema:  # a smaller decay in the first steps
             decay = jnp.minimum(ema, (1 + number) / (10 + number)).astype(jnp.float32)
             now = {name: new[name] for name in state["ema"]}
             new["ema"] = jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, state["ema"], now)

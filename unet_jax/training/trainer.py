@@ -1,4 +1,4 @@
-"""The network in training: its state on the devices, the jitted step and the batches."""
+"""The state of a training run on the devices, the jitted step and the batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from unet_spec import DataSpec
 from ..network import Network
 from .devices.mesh import gather, make_mesh, process_rows, put_batch, shard_state
 from .devices.step_memory import compile_within_memory
-from .loader import batches, leave_signals
+from .loader import batches, block_signals
 from .run.diagnose import NotFinite, first_not_finite
 from .run.hooks import NO_HOOKS, Hooks
 from .settings import TrainSettings
@@ -36,17 +36,17 @@ class Trainer:
 
     Attributes:
         tile: size of the input tile (pixels per axis).
-        state: after the steps so far, on all devices.
+        state: the state after the steps so far, on all devices.
     """
 
     def __init__(self, model: Network, settings: TrainSettings, training: Dataset, hooks: Hooks = NO_HOOKS):
         if training.nodata is not None and settings.data.ignore is None:
-            settings = settings.replace(ignore=0)  # any number: labels are IGNORED already, where there is no data
+            settings = settings.replace(ignore=0)  # any number: labels without data are already IGNORED
         self.settings, self.tile = settings, settings.data.tile_shape(model.config)
         self._hooks = hooks
         self.mesh = make_mesh(settings, self.tile)
         self._graphdef, state = initial_state(model, settings)
-        training, mean, std = _in_steps(training, model.data)
+        training, mean, std = _normalisation_in_step(training, model.data)
         self._prepare = make_prepare(settings, self.tile, mean, std, None, hooks.augment)
         self._step = make_step(self._graphdef, settings, self.tile, mean, std, self.mesh, state, hooks)
         self._span = schedule_span(settings.optimisation)
@@ -66,7 +66,7 @@ class Trainer:
     def compile(self) -> bool:
         """Compiles the step for one CPU. Raises InputError if it needs more memory than is available.
 
-        Returns whether it did: elsewhere the first step compiles.
+        Returns whether it did; on other devices the first step compiles.
         """
         if self.mesh is not None:
             return False
@@ -75,15 +75,15 @@ class Trainer:
         return self._step is not before
 
     def batches(self, first: int) -> Generator[tuple[int, tuple[Array, ...]]]:
-        """Each step's number, counted from 1, and its batch on the devices, after the first `first` steps. The next
-        batch is cut and sent while this one trains."""
+        """Yields step number, from 1, and batch on the devices, after the first `first` steps. The next batch is
+        prepared and sent while the current one trains."""
         steps = self.settings.optimisation.steps
         host = batches(self._sampler, self.settings, first, process_rows(self.mesh, self.settings.optimisation.batch))
 
         def make() -> tuple[Array, ...]:
             return put_batch(self.mesh, next(host))
 
-        with closing(host), ThreadPoolExecutor(1, initializer=leave_signals, initargs=(self.settings,)) as pool:
+        with closing(host), ThreadPoolExecutor(1, initializer=block_signals, initargs=(self.settings,)) as pool:
             coming = pool.submit(make) if first < steps else None
             for step in range(first, steps):
                 assert coming is not None
@@ -101,22 +101,22 @@ class Trainer:
         return tuple(gather(self.mesh, self.state[name]).item() for name in ("loss", "failed"))
 
     def state_before_failure(self) -> TrainState:
-        """The state without the mark of the failure, from which training may go on."""
+        """The state without the failure mark, from which training can continue."""
         return self.state | {"failed": jnp.full_like(self.state["failed"], -1)}
 
-    def weights_to_measure(self) -> tuple[Any, Any]:
-        """Weights and statistics (nnx states of NumPy arrays), or their averages where the settings ask for them."""
-        shown = self.state.get("ema", {name: self.state[name] for name in ("params", "stats")})
-        shown = gather(self.mesh, shown)
-        return shown["params"], shown["stats"]
+    def weights_to_validate(self) -> tuple[Any, Any]:
+        """Weights and statistics (nnx states of NumPy arrays), or their moving averages if the settings have ema."""
+        weights = self.state.get("ema", {name: self.state[name] for name in ("params", "stats")})
+        weights = gather(self.mesh, weights)
+        return weights["params"], weights["stats"]
 
     def image_names(self, step: int) -> list[str]:
-        """The images that the batch of a step, counted from 0, was cut from."""
+        """Names of the images in the batch of a step, counted from 0."""
         return [self._sampler.dataset.names[index] for index, _ in self._sampler.places(step)]
 
     def cause_of_failure(self, step: int) -> NotFinite | None:
-        """Where the numbers of a step, counted from 0, are first not finite; None if that cannot be computed, as it
-        takes more memory than the step."""
+        """The first values of a step, counted from 0, that are not finite. None if the computation fails, for example
+        because it needs more memory than the step."""
         try:
             state = gather(self.mesh, {"params": self.state["params"], "stats": self.state["stats"]})
             batch = self._prepare(jnp.int32(step), self._sampler.batch(step))
@@ -127,9 +127,9 @@ class Trainer:
             return None
 
 
-def _in_steps(training: Dataset, data: DataSpec) -> tuple[Dataset, Array, Array]:
-    """The images as the sampler cuts them, and mean and standard deviation, in their units, that the step takes from
-    them: images that more is done to than that are normalised before they are cut."""
+def _normalisation_in_step(training: Dataset, data: DataSpec) -> tuple[Dataset, Array, Array]:
+    """The images for the sampler, and mean and standard deviation, in their units, with which the step normalises them.
+    Images with any other normalisation are normalised here, before tiles are cut."""
     if data.normalization == "dataset" and data.nodata is None:
         unit = full_scale(training.images[0].dtype)
         mean, std = (jnp.asarray(np.multiply(v, unit), jnp.float32) for v in (data.mean, data.std))

@@ -1,6 +1,6 @@
 """The architectures in PyTorch, one file each, as in `unet_spec.families` and `unet_jax.families`.
 
-Every class can be imported from here; its file is read when it is first asked for.
+Every class can be imported from here; its file is imported at first use.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class ScaleShift(nn.Module):
 
 
 class MeanProbability(nn.Module):
-    """Logits of the mean of the probabilities of several logits: of their softmaxes, or of each logit's sigmoid."""
+    """Averages the probabilities (softmax or sigmoid) of several logits and returns the logits of the mean."""
 
     def __init__(self, sigmoid: bool):
         super().__init__()
@@ -64,8 +64,8 @@ class Ensemble(Network):
         self.initialize(seed)
 
     def forward(self, image: Image) -> Logits:
-        """The logits (N, out_channels, *out) of an image (N, in_channels, *spatial): their softmax, or sigmoid, is the
-        mean of the members'."""
+        """The logits (N, out_channels, *out) of an image (N, in_channels, *spatial): their softmax or sigmoid is the
+        mean of the members' probabilities."""
         self.check(image)
         pairs = zip(self.scales, self.members, strict=True)
         return self.head(self.mean(*(member(scale(image)) for scale, member in pairs)))

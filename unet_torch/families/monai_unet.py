@@ -22,7 +22,7 @@ NORMS = {"instance": "plain", "affine": "instance", "batch": "batch"}
 
 
 class ResidualUnit(nn.Module):
-    """Several units, the first with the stride, and a shortcut that is added."""
+    """Several units, the first with the stride, plus a shortcut."""
 
     def __init__(self, layers: Layers, count: int, channels_in: int, width: int, kernel: int, stride: int):
         super().__init__()
@@ -55,7 +55,8 @@ class UpUnit(nn.Module):
 
 
 class ResidualUpBlock(nn.Module):
-    """[skip, what comes up] enlarged; with residual units, a unit and its input added. `top`: gives the logits."""
+    """Upsamples [skip, input from below]; with residual units, adds a unit and its input. `top`: computes the
+    logits."""
 
     def __init__(self, layers: Layers, config: MonaiUNetConfig, channels_in: int, width: int, stride: int, top: bool):
         super().__init__()

@@ -20,7 +20,8 @@ from ..shapes import Image, Logits
 
 
 class MultiResBlock(nn.Module):
-    """Three convolutions in a row, joined, plus a 1x1 convolution of the input; `pool`: at half the size."""
+    """Three successive convolutions, concatenated, plus a 1x1 convolution of the input. `pool`: halves the input
+    first."""
 
     def __init__(self, layers: Layers, channels_in: int, widths: tuple[int, int, int], pool: bool = False):
         super().__init__()

@@ -24,7 +24,7 @@ Gaussian = tuple[Float[Tensor, "n latent"], Float[Tensor, "n latent"]]
 
 
 class ConvStack(nn.Module):
-    """Several times: convolution, ReLU; `pool`: at half the size, by averaging."""
+    """Several convolutions with ReLU. `pool`: average pooling to half the size first."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int, count: int, kernel: int = 3, pool: bool = False):
         super().__init__()
@@ -41,7 +41,7 @@ class ConvStack(nn.Module):
 
 
 def encoder(layers: Layers, config: ProbabilisticUNetConfig, channels_in: int) -> nn.ModuleList:
-    """A block for every width, pooling before all but the first."""
+    """One block per width, with pooling before all but the first."""
     ins, widths = (channels_in, *config.widths), config.widths
     blocks = (ConvStack(layers, ins[i], w, config.convolutions, pool=i > 0) for i, w in enumerate(widths))
     return nn.ModuleList(blocks)
@@ -71,7 +71,7 @@ class FeatureUNet(nn.Module):
 
 
 class GaussianEncoder(nn.Module):
-    """A diagonal Gaussian over the latent space, from an image."""
+    """Computes a diagonal Gaussian over the latent space from an image."""
 
     def __init__(self, layers: Layers, config: ProbabilisticUNetConfig, channels_in: int):
         super().__init__()
@@ -89,7 +89,7 @@ class GaussianEncoder(nn.Module):
 
 
 class Combiner(ConvStack):
-    """1x1 convolutions over the features and, at every pixel, the sample."""
+    """1x1 convolutions over the features and the sample, which is repeated at every pixel."""
 
     def __init__(self, layers: Layers, config: ProbabilisticUNetConfig):
         width = config.widths[0]
@@ -101,15 +101,15 @@ class Combiner(ConvStack):
 
 
 def join(features: Float[Tensor, "n_or_1 c *spatial"], z: Float[Tensor, "n latent"]) -> Float[Tensor, "n d *spatial"]:
-    """[features, z at every pixel]; the features may be one image's, for all samples."""
-    features = features.expand(z.shape[0], *features.shape[1:])  # len(z) would be a constant in an export
+    """Concatenates features and z at every pixel. Features of one image are repeated for all samples."""
+    features = features.expand(z.shape[0], *features.shape[1:])  # len(z) would become a constant in an export
     z = z.reshape(*z.shape, *[1] * (features.dim() - 2)).expand(-1, -1, *features.shape[2:])
     return torch.cat([features, z], dim=1)
 
 
 def class_numbers(labels: Shaped[Tensor, "*shape"], classes: int) -> Shaped[Tensor, "*shape"]:
-    """The labels as they are, but −1 where one is no class: pixels to be ignored, by whatever number. Not for unsigned
-    integers."""
+    """The labels, with −1 for every number that is not a class, such as that of ignored pixels. Labels must be
+    signed."""
     return torch.where((labels >= 0) & (labels < classes), labels, -1)
 
 
@@ -139,8 +139,8 @@ class ProbabilisticUNet(Network):
     def forward(self, image: Image, noise: Float[Tensor, "s latent"] | None = None) -> Float[Tensor, "s k *spatial"]:
         """The logits (N, out_channels, *spatial) of an image (N, in_channels, *spatial).
 
-        noise: (N, latent), standard normal; None: zeros, which gives the hypothesis of the prior's mean. For one image
-        there may be noise for many hypotheses, (S, latent): so many logits come out, and the U-Net runs once.
+        noise: (N, latent), standard normal; None: zeros, which gives the hypothesis at the prior's mean. For a single
+        image, noise (S, latent) gives S hypotheses, and the U-Net runs once.
         """
         self.check(image)
         mean, log_std = self.prior(image)
@@ -148,17 +148,17 @@ class ProbabilisticUNet(Network):
         return self.fcomb(join(self.unet(image), z))
 
     def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None = None) -> Scalar:
-        """The ELBO with its sign turned, a pixel: `of` the logits of a sample of the posterior, plus beta / pixels
-        times the divergence of the posterior from the prior (the paper, equation 4). The paper sums the cross entropy
-        over the pixels; dividing all by their number keeps the scale of a mean."""
+        """The negative ELBO per pixel: the loss `of` the logits of a posterior sample, plus beta / pixels times the
+        divergence of the posterior from the prior (the paper, equation 4). The paper sums the cross entropy over the
+        pixels; here everything is divided by their number, so that the scale is that of a mean."""
         noise = torch.randn(len(image), self.config.latent, dtype=image.dtype, device=image.device)
         logits, posterior, prior = self.reconstruct(image, labels, noise)
         kl = gaussian_divergence(posterior, prior).mean()
         return of(logits, labels, weights) + self.config.beta / math.prod(labels.shape[1:]) * kl
 
     def sample(self, image: Image, noise: Float[Tensor, "s n latent"]) -> Float[Tensor, "s n k *spatial"]:
-        """Many samples per image, (S, N, out_channels, *spatial), for noise (S, N, latent). The U-Net runs once,
-        and the hypotheses come one after the other."""
+        """Many samples per image, (S, N, out_channels, *spatial), for noise (S, N, latent). The U-Net runs once. The
+        hypotheses are computed one after the other."""
         self.check(image)
         mean, log_std = self.prior(image)
         features = self.unet(image)
@@ -167,12 +167,11 @@ class ProbabilisticUNet(Network):
     def reconstruct(
         self, image: Image, labels: Labels, noise: Float[Tensor, "n latent"]
     ) -> tuple[Float[Tensor, "n k *spatial"], Gaussian, Gaussian]:
-        """The logits of a sample of the posterior, and (mean, log_std) of posterior and prior: what the ELBO is made
-        of.
+        """The terms of the ELBO: the logits of a posterior sample, and (mean, log_std) of posterior and prior.
 
         Args:
             image: (N, in_channels, *spatial).
-            labels: (N, *spatial), class numbers; any other number is no class to the posterior.
+            labels: (N, *spatial), class numbers; the posterior treats any other number as no class.
             noise: (N, latent), standard normal.
         """
         self.check(image)

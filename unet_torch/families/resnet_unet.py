@@ -1,4 +1,4 @@
-"""The U-Net on a ResNet in PyTorch. `unet_jax/families/resnet_unet.py` is the same in Flax.
+"""U-Net with a ResNet encoder in PyTorch. `unet_jax/families/resnet_unet.py` is the same in Flax.
 
 For the figure and the departures from the paper, see `unet_spec/families/resnet_unet.py`.
 """
@@ -19,7 +19,7 @@ from ..shapes import Image, Logits
 
 
 class Stem(ConvUnit):
-    """7x7 convolution with stride 2, batch norm, ReLU; `pooled` halves what comes out."""
+    """7x7 convolution with stride 2, batch norm, ReLU. `pooled` halves the map again."""
 
     def __init__(self, layers: Layers, channels_in: int, width: int):
         super().__init__(layers, channels_in, width, 7, 2)
@@ -49,7 +49,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution with batch norms, four times as wide at the end; as BasicBlock otherwise."""
+    """1x1, 3x3 and 1x1 convolutions with batch norms; the last is four times as wide. Otherwise like BasicBlock."""
 
     def __init__(self, layers: Layers, channels_in: int, inner: int, stride: int):
         super().__init__()
@@ -75,7 +75,7 @@ class Bottleneck(nn.Module):
 
 @register(ResNetUNetConfig)
 class ResNetUNet(Network):
-    """A U-Net on a ResNet, as segmentation_models.pytorch has it. Arguments as for `UNet`."""
+    """A U-Net with a ResNet encoder, as in segmentation_models.pytorch. Arguments as for `UNet`."""
 
     config: ResNetUNetConfig
 

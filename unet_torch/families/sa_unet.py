@@ -20,7 +20,7 @@ from ..shapes import Image, Logits
 
 
 class DropConvBlock(nn.Module):
-    """Twice: 3x3 convolution, DropBlock, batch norm, ReLU; `pool`: at half the size."""
+    """Two times 3x3 convolution, DropBlock, batch norm, ReLU. `pool`: halves the map first."""
 
     def __init__(self, config: SAUNetConfig, layers: Layers, channels_in: int, width: int, pool: bool = False):
         super().__init__()
@@ -45,7 +45,8 @@ class DropConvBlock(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Weighs every pixel by a number in 0 … 1: a 7x7 convolution of the mean and the maximum over the channels."""
+    """Multiplies every pixel by a number in 0 … 1, computed by a 7x7 convolution of the mean and the maximum over the
+    channels."""
 
     def __init__(self, layers: Layers):
         super().__init__()
@@ -58,7 +59,7 @@ class SpatialAttention(nn.Module):
 
 
 class Bottleneck(DropConvBlock):
-    """Half the size, then a block with spatial attention between its two convolutions."""
+    """Halves the map, then applies a block with spatial attention between its two convolutions."""
 
     def __init__(self, config: SAUNetConfig, layers: Layers, channels_in: int, width: int):
         super().__init__(config, layers, channels_in, width, pool=True)

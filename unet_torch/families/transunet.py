@@ -20,7 +20,7 @@ from ..shapes import Image, Logits
 
 
 class Root(nn.Module):
-    """The stem of the ResNet: 7x7 convolution with stride 2, group norm, ReLU. Its pooling is called by the network."""
+    """The stem of the ResNet: 7x7 convolution with stride 2, group norm, ReLU. The network calls its pooling."""
 
     def __init__(self, config: TransUNetConfig, layers: Layers):
         super().__init__()
@@ -34,7 +34,8 @@ class Root(nn.Module):
 
 
 class StdBottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolution, standardised, with group norms; plus the input, projected where it must be."""
+    """Weight-standardised 1x1, 3x3 and 1x1 convolutions with group norms, plus the input, projected if its shape
+    differs."""
 
     def __init__(self, config: TransUNetConfig, layers: Layers, channels_in: int, width: int, stride: int):
         super().__init__()
@@ -164,7 +165,7 @@ class TransUNet(Network):
             skips.append(x if i else pad_end(x))
         skips.pop()
         x = self.dropout(self.position(self.patch(x)))
-        x = x.movedim(1, -1)  # in the transformer, features come last
+        x = x.movedim(1, -1)  # features are last in the transformer
         for layer in self.layers:
             x = layer(x)
         x = self.more(self.norm(x).movedim(-1, 1))

@@ -19,11 +19,12 @@ from ..shapes import Image, Logits
 
 @register(UNetConfig)
 class UNet(Network):
-    """A U-Net (Ronneberger, Fischer and Brox 2015, arXiv 1505.04597) as its config says.
+    """A U-Net (Ronneberger, Fischer and Brox 2015, arXiv 1505.04597) as its config describes it.
 
     Args:
         config: the network.
-        seed: seed of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: left to be loaded.
+        seed: seed of the initial weights, N(0, sqrt(2 / fan-in)); biases start at 0. None: weights are not initialised,
+            for loading.
 
     Example:
         >>> import torch
@@ -67,7 +68,8 @@ class UNet(Network):
             distance head, one more channel, the distance.
 
         Raises:
-            InputError: wrong axes or channels, or a size that does not fit; it names the nearest ones that do.
+            InputError: wrong axes or channels, or a size that does not fit; the message names the nearest sizes that
+                fit.
         """
         self.check(image)
         x, skips = image, []

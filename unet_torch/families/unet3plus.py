@@ -19,14 +19,14 @@ from ..shapes import Image, Labels, Logits, Scalar, Weights
 
 
 def resizing(layers: Layers, steps: int, align_corners: bool) -> nn.Module:
-    """Brings a map to 2^steps times its size; a negative number shrinks it."""
+    """A layer that resizes a map by 2^steps; negative steps shrink it."""
     if steps < 0:
         return layers.max_pool(2**-steps)
     return layers.upsample(2**steps, align_corners) if steps else nn.Identity()
 
 
 class Branch(ConvUnit):
-    """A map of any level, brought to the node's size; then convolution, norm, activation."""
+    """Resizes a map of any level to the node's size; then convolution, norm, activation."""
 
     def __init__(self, layers: Layers, resize: nn.Module, channels_in: int, width: int):
         super().__init__(layers, channels_in, width)
@@ -37,10 +37,10 @@ class Branch(ConvUnit):
 
 
 class FullScaleNode(ConvUnit):
-    """A branch for the map of each level, joined from the finest to the coarsest; then convolution, norm, activation.
+    """One branch per level, concatenated from the finest to the coarsest; then convolution, norm, activation.
 
     Args:
-        level: the node's own, 0 the finest.
+        level: level of the node; 0 is the finest.
         channels: channels of the maps, by level.
         width: width of each branch.
     """
@@ -75,7 +75,7 @@ class UNet3Plus(Network):
 
     Args:
         config: the network.
-        seed: seed of the initial weights; None: left to be loaded.
+        seed: seed of the initial weights; None: weights are not initialised, for loading.
     """
 
     config: UNet3PlusConfig
@@ -118,7 +118,7 @@ class UNet3Plus(Network):
         return [head(x) for head, x in zip(self.heads, maps, strict=True)]
 
     def loss(self, of: Loss, image: Image, labels: Labels, weights: Weights | None = None) -> Scalar:
-        """The mean of `of` every head's logits (deep supervision; the paper, section 2.2)."""
+        """The mean of the losses (`of`) of every head's logits (deep supervision; the paper, section 2.2)."""
         losses = [of(logits, labels, weights) for logits in self.outputs(image)]
         return sum(losses[1:], losses[0]) / len(losses)
 

@@ -18,7 +18,7 @@ def focal_loss(
 
     Args:
         logits, labels, weights, ignore: as for `cross_entropy`.
-        gamma: γ ≥ 0, how much less the pixels count that are right already; 0 is `cross_entropy`.
+        gamma: γ ≥ 0, reduces the weight of pixels that are already right; 0 gives `cross_entropy`.
 
     Returns:
         A scalar ≥ 0 in the dtype of the logits; 0 where no pixel counts, NaN for a label out of range.
@@ -36,5 +36,5 @@ def focal_loss(
     """
     logits, labels, weights, known = pixel_targets(logits, labels, weights, ignore)
     log_p = F.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
-    # 1 − p as −expm1(log p): where p is near 1, the difference would round to 0 and its power lose its gradient.
+    # 1 − p as −expm1(log p): where p is near 1, the difference would round to 0 and have no gradient.
     return weighted_mean(-log_p * (-torch.expm1(log_p)).clamp(min=1e-12) ** gamma, weights, known)

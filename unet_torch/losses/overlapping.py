@@ -1,4 +1,4 @@
-"""Losses of overlapping classes: each logit's sigmoid is the probability of its class."""
+"""Losses for overlapping classes: the sigmoid of each logit is the probability of its class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def overlapping_cross_entropy(logits: Logits, masks: Masks, weights: Weights | N
 
     Args:
         logits: (N, K, *spatial) floating point, one for each class.
-        masks: (N, K, *spatial), 1 where the pixel has the class, at the logits' size or larger: then they are cropped.
+        masks: (N, K, *spatial), 1 where the pixel has the class. Masks larger than the logits are cropped.
         weights: (N, *spatial), floating point ≥ 0, 0 where a pixel does not count; None: 1 everywhere.
 
     Returns:
@@ -43,7 +43,7 @@ def overlapping_cross_entropy(logits: Logits, masks: Masks, weights: Weights | N
 
 
 def overlapping_dice_loss(logits: Logits, masks: Masks, weights: Weights | None = None) -> Scalar:
-    """Dice loss, the mean over images and the classes that occur in each: 1 − 2 Σ w·p·t / Σ w·(p + t), p = sigmoid.
+    """Dice loss, the mean over images and the classes present in each: 1 − 2 Σ w·p·t / Σ w·(p + t), p = sigmoid.
 
     Args:
         logits: (N, K, *spatial) floating point, one for each class.
@@ -70,7 +70,7 @@ def overlapping_dice_loss(logits: Logits, masks: Masks, weights: Weights | None 
 def _targets(
     logits: Logits, masks: Masks, weights: Weights | None
 ) -> tuple[Float[Tensor, "n k *out"], Float[Tensor, " n *out"]]:
-    """Masks and weights of the logits' pixels, in their dtype."""
+    """Masks and weights, cropped to the logits and in their dtype."""
     t = center_crop(masks, like=logits).to(logits.dtype)
     w = torch.ones_like(t[:, 0]) if weights is None else crop_labels(weights, logits).to(logits.dtype)
     return t, w

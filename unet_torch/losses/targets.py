@@ -20,7 +20,7 @@ Counts = Float[Tensor, "n k"]
 
 
 def class_logits(logits: Logits) -> Float[Tensor, "n classes *out"]:
-    """Logits with one channel per class, K ≥ 2: a single channel z is the logit of class 1 against class 0.
+    """Logits with one channel per class, K ≥ 2. A single channel z becomes the two logits 0 and z.
 
     Example:
         >>> class_logits(torch.tensor([[[3.0]]])).tolist()
@@ -30,7 +30,7 @@ def class_logits(logits: Logits) -> Float[Tensor, "n classes *out"]:
 
 
 def crop_labels(labels: Shaped[Tensor, " n *spatial"], logits: Logits) -> Classes:
-    """The centre of `labels` that the logits of a valid network speak of. Raises InputError: labels are smaller.
+    """The centre of `labels`, cropped to the size of the logits. Raises InputError if labels are smaller.
 
     Example:
         >>> crop_labels(torch.arange(5)[None], torch.zeros(1, 2, 3)).tolist()
@@ -48,7 +48,7 @@ def pixel_targets(
 ) -> tuple[Float[Tensor, "n classes *out"], Classes, Values, Mask]:
     """Logits (N, K ≥ 2, *out), and labels, weights (0 where ignored) and known (bool), all (N, *out).
 
-    Pixels that count but whose label is no class are not `known`; their label is given as 0.
+    Pixels that count but whose label is not a class are not `known`; their label is set to 0.
     """
     logits = class_logits(logits)
     labels = crop_labels(labels, logits).long()
@@ -60,7 +60,7 @@ def pixel_targets(
 
 
 def weighted_mean(loss: Values, weights: Values, known: Mask) -> Scalar:
-    """Σ w·loss / Σ w; 0 where no pixel counts, NaN if a counted pixel has a label that is no class."""
+    """Σ w·loss / Σ w; 0 if no pixel counts, NaN if the label of a counted pixel is not a class."""
     loss = torch.where(known, torch.where(weights > 0, loss, 0.0), torch.nan)
     total = weights.sum()
     return torch.where(total > 0, (loss * weights).sum() / torch.where(total > 0, total, 1.0), 0.0)
@@ -79,7 +79,7 @@ def overlaps(logits: Logits, labels: Classes, weights: Values, known: Mask) -> t
 
 
 def present_mean(score: Counts, size: Counts) -> Scalar:
-    """The mean of `score` over the classes of each image that occur (`size` > 0); 0 where none does."""
+    """The mean of `score` over the classes present in each image (`size` > 0); 0 if none is present."""
     present = torch.where(torch.isnan(size), True, size > 0)
     count = present.sum()
     return torch.where(count > 0, torch.where(present, score, 0.0).sum() / count.clamp(min=1), 0.0)

@@ -1,1 +1,1 @@
-"""Layers and blocks that the networks are made of. `unet_jax.nn` mirrors them."""
+"""Layers and blocks of the networks. `unet_jax.nn` mirrors them."""

@@ -1,4 +1,4 @@
-"""The blocks that networks have in common, in PyTorch. `unet_jax/nn/blocks.py` is the same file in Flax.
+"""Blocks that several networks share, in PyTorch. `unet_jax/nn/blocks.py` is the same file in Flax.
 
 Tensors are channels-first, (N, C, *spatial). Every attribute that is a layer carries the name of a node of the graph:
 these names are the checkpoint's.
@@ -38,10 +38,10 @@ class ConvUnit(nn.Module):
 
 
 class TwoConvs(nn.Module):
-    """Twice: 3x3 convolution, norm, activation. Then dropout, where there is any. The base of the blocks below.
+    """Two times 3x3 convolution, norm, activation; then dropout, if any. Base class of the blocks below.
 
     Args:
-        middle: channels between the two convolutions; None: as many as come out.
+        middle: channels between the two convolutions; None: as many as the output has.
         stride: stride of the first convolution.
     """
 
@@ -71,14 +71,14 @@ class TwoConvs(nn.Module):
 
 
 class ConvBlock(TwoConvs):
-    """Twice: 3x3 convolution, norm, activation."""
+    """Two times 3x3 convolution, norm, activation."""
 
     def forward(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n k *out"]:
         return self.convolve(x)
 
 
 class DownBlock(TwoConvs):
-    """Half the size by max-pooling, then the two convolutions; arguments as for these."""
+    """Max-pooling to half the size, then two convolutions. Arguments as for `TwoConvs`."""
 
     def __init__(self, layers: Layers, *args: Any, **kwargs: Any):
         super().__init__(layers, *args, **kwargs)
@@ -89,13 +89,13 @@ class DownBlock(TwoConvs):
 
 
 class UpBlock(nn.Module):
-    """Enlarges the map, joins it with the skip along the channels, then a block of its own.
+    """Upsamples the map, concatenates it with the skip, then applies a block.
 
     Args:
-        up: the layer that enlarges.
-        block: for as many channels as both have together.
-        merge: where both differ in size, "crop" the skip or "pad" the enlarged map with zeros; None: they never do.
-        skip_first: joins as [skip, enlarged], not as [enlarged, skip].
+        up: the upsampling layer.
+        block: a block for the channels of both.
+        merge: if the sizes differ, "crop" the skip or "pad" the upsampled map with zeros; None: they never differ.
+        skip_first: concatenate as [skip, upsampled] instead of [upsampled, skip].
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class UpBlock(nn.Module):
 
 
 class UpConvBlock(TwoConvs):
-    """Enlarges the map by `up`, joins it with the skip, if there is one, as [enlarged, skip]; then the two
-    convolutions, which are this module's own."""
+    """Upsamples the map by `up`, concatenates it with the skip, if any, as [upsampled, skip]; then two convolutions,
+    which are attributes of this module."""
 
     def __init__(self, layers: Layers, up: nn.Module, channels_in: int, channels_out: int):
         super().__init__(layers, channels_in, channels_out)
@@ -133,11 +133,11 @@ class UpConvBlock(TwoConvs):
 
 
 class Shortcut(nn.Module):
-    """What is added to a residual block's output: its input, brought to that output's size and width.
+    """The shortcut of a residual block: its input, brought to the size and width of the output.
 
     Args:
-        stride: by what the block shrinks its input.
-        pool: whether averages shrink it, and not the stride of the 1x1 convolution.
+        stride: factor by which the block shrinks its input.
+        pool: whether average pooling shrinks the input, instead of the stride of the 1x1 convolution.
     """
 
     def __init__(self, layers: Layers, channels_in: int, channels_out: int, stride: Sizes = 1, pool: bool = False):

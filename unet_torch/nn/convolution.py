@@ -1,6 +1,6 @@
-"""Convolutions in PyTorch that PyTorch has not. `unet_jax/nn/convolution.py` has the same in Flax.
+"""Convolutions that PyTorch lacks. `unet_jax/nn/convolution.py` has the same in Flax.
 
-Tensors are channels-first, (N, C, *spatial). Weights are (out, in, *window), of transposed convolutions (in, out,
+Tensors are channels-first, (N, C, *spatial). Weights are (out, in, *window), those of transposed convolutions (in, out,
 *window).
 """
 
@@ -32,8 +32,8 @@ class StdConv(nn.modules.conv._ConvNd):
 
 
 class CroppedConvTranspose(nn.modules.conv._ConvTransposeNd):
-    """A transposed convolution without `cut` pixels at the low and at the high end, which PyTorch's `padding` and
-    `output_padding` cannot say where the two differ."""
+    """A transposed convolution whose output is cropped by `cut` pixels at the low and at the high end. PyTorch's
+    `padding` and `output_padding` cannot express two different numbers."""
 
     def __init__(
         self,

@@ -18,10 +18,10 @@ NORMS = ("none", "batch", "shift", "group", "instance", "plain", "layer")
 
 
 class Layers:
-    """Makes the layers of one network, as its config has them.
+    """Makes the layers of one network according to its config.
 
-    Kernels, strides and windows are one number for all axes, or one number an axis. These fields of the config count;
-    one that it lacks has the value in brackets:
+    Kernels, strides and windows are one number for all axes, or one number per axis. These fields of the config are
+    used; missing fields have the value in brackets:
 
         spatial_dims: number of axes, 2 or 3.
         padding: padding of convolutions, "same" or "valid" ("same").
@@ -33,7 +33,7 @@ class Layers:
 
     Args:
         config: the network.
-        norm, bias: instead of the config's.
+        norm, bias: values that replace those of the config.
     """
 
     def __init__(self, config: NetworkConfig, *, norm: str | None = None, bias: bool | None = None):
@@ -59,14 +59,14 @@ class Layers:
         pad: Sizes | None = None,
         bias: bool = True,
     ) -> nn.Conv2d | nn.Conv3d:
-        """A convolution; `pad` zeros a side: (kernel − 1) / 2 or, in a valid network, none, unless given."""
+        """A convolution. `pad`: number of zeros per side; default (kernel − 1) / 2 or, in a valid network, 0."""
         cls: type = nn.Conv2d if self.dims == 2 else nn.Conv3d
         if pad is None:
             pad = 0 if self.valid else tuple((n - 1) // 2 for n in per_axis(kernel, self.dims))
         return cls(channels_in, channels_out, kernel, stride, pad, bias=bias)
 
     def std_conv(self, channels_in: int, channels_out: int, kernel: Sizes = 3, stride: Sizes = 1) -> StdConv:
-        """A weight-standardised convolution without bias, padded by (kernel − 1) / 2 zeros a side."""
+        """A weight-standardised convolution without bias, padded by (kernel − 1) / 2 zeros per side."""
         return StdConv(channels_in, channels_out, per_axis(kernel, self.dims), per_axis(stride, self.dims))
 
     def up_conv(
@@ -79,7 +79,7 @@ class Layers:
         bias: bool = True,
         trained: bool = True,
     ) -> nn.Module:
-        """A transposed convolution; `cut` pixels are left out at the low and at the high end. With `trained` False, no
+        """A transposed convolution, cropped by `cut` pixels at the low and at the high end. With `trained` False, no
         optimizer changes its kernel."""
         window, strides = per_axis(kernel, self.dims), per_axis(stride, self.dims)
         cls: Any = nn.ConvTranspose2d if self.dims == 2 else nn.ConvTranspose3d
@@ -97,7 +97,7 @@ class Layers:
     def norm(
         self, features: int, kind: str | None = None, *, groups: int | None = None, eps: float | None = None
     ) -> nn.Module:
-        """The network's norm, or another; `groups` and `eps`: the network's, unless given."""
+        """A norm. `kind`, `groups` and `eps` default to the network's."""
         kind, eps = kind or self.norm_kind, self.eps if eps is None else eps
         match kind:
             case "none":
@@ -115,21 +115,21 @@ class Layers:
         raise ValueError(f"unknown norm {kind!r}; known: {', '.join(NORMS)}")
 
     def act(self, kind: str | None = None) -> nn.Module:
-        """The network's activation, or another."""
+        """An activation; by default the network's."""
         kind = kind or self.activation
         if kind == "prelu":
             return nn.PReLU()
         return Activation(kind, self.slope)
 
     def dropout(self, rate: float) -> nn.Module:
-        """Dropout of single values."""
+        """Dropout of single values, not of whole channels."""
         return nn.Dropout(rate) if rate else nn.Identity()
 
     def position_embedding(self, features: int, grid: tuple[int, ...]) -> spatial.PositionEmbedding:
-        """A trained vector for each place of `grid`."""
+        """A trained vector for each position of `grid`."""
         return spatial.PositionEmbedding(features, grid)
 
-    # These need nothing of the network.
+    # These do not depend on the config.
     max_pool, avg_pool, window_max_pool = spatial.MaxPool, spatial.AvgPool, spatial.WindowMaxPool
     global_avg_pool, drop_block = spatial.GlobalAvgPool, spatial.DropBlock
     upsample, nearest_upsample = spatial.Upsample, spatial.NearestUpsample

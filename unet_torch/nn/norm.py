@@ -1,4 +1,4 @@
-"""Batch and group norm in PyTorch. `unet_jax/nn/norm.py` has the norm that differs from Flax's own."""
+"""Batch and group norm in PyTorch. `unet_jax/nn/norm.py` has the norm that differs from Flax's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """PyTorch's, whose counter `num_batches_tracked` is not in the state_dict: a fixed momentum never reads it.
+    """PyTorch's batch norm, without the counter `num_batches_tracked` in the state_dict: a fixed momentum never reads
+    it.
 
-    With `use_scale` False there is a bias only. The layers of networks are `BatchNorm2d` and `BatchNorm3d`, which are
-    PyTorch's, too: recipes that look for `nn.BatchNorm2d` find them.
+    With `use_scale` False, the norm has a bias only. Networks use the subclasses `BatchNorm2d` and `BatchNorm3d`, which
+    also subclass PyTorch's, so that code that searches for `nn.BatchNorm2d` finds them.
     """
 
     def __init__(self, features: int, eps: float, momentum: float, use_scale: bool = True):
@@ -30,7 +31,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         nn.init.zeros_(self.bias)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *args: Any, **kwargs: Any):
-        """Takes the state of a stock BatchNorm, too: its counter is dropped, and none is invented where it has none."""
+        """Also accepts the state of PyTorch's BatchNorm: its counter is dropped, and a missing counter stays
+        missing."""
         state_dict.pop(f"{prefix}num_batches_tracked", None)
         super()._load_from_state_dict(state_dict, prefix, {**local_metadata, "version": 2}, *args, **kwargs)
         if self.num_batches_tracked is not None and self.num_batches_tracked.is_meta:
@@ -50,7 +52,7 @@ class BatchNorm3d(BatchNorm, nn.BatchNorm3d):
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's, also for a group of one value, which F.group_norm refuses: it becomes the bias."""
+    """PyTorch's group norm, also for groups of one value, which F.group_norm refuses: the result is the bias."""
 
     def forward(self, input: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n c *spatial"]:
         return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

@@ -1,4 +1,4 @@
-"""Layers that work on each position by itself, in PyTorch. `unet_jax/nn/pointwise.py` is the same in Flax."""
+"""Layers that act on each position independently, in PyTorch. `unet_jax/nn/pointwise.py` is the same in Flax."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTIVATIONS = {
 
 
 class Activation(nn.Module):
-    """One of ACTIVATIONS, value by value; `slope`: of leaky_relu below zero, 0.01 unless given."""
+    """One of ACTIVATIONS, elementwise. `slope`: slope of leaky_relu below zero."""
 
     def __init__(self, function: str, slope: float = 0.01):
         super().__init__()
@@ -33,5 +33,5 @@ class Activation(nn.Module):
 
 
 def channel_max(x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n 1 *spatial"]:
-    """The maximum over the channels, one channel; its gradient goes to one of the equal ones."""
+    """The maximum over the channels, as one channel. If several channels are equal, one receives the gradient."""
     return x.max(1, keepdim=True).values

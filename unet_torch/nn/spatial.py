@@ -1,7 +1,7 @@
-"""Layers and functions that change the size of a map, or work across its pixels, in PyTorch, without convolving.
+"""Layers and functions other than convolutions that change the size of a map or combine its pixels, in PyTorch.
 
 `unet_jax/nn/spatial.py` is the same in Flax. Tensors are channels-first, (N, C, *spatial), with two or three spatial
-axes. A window or factor is a number for all axes, or one number an axis.
+axes. A window or factor is one number for all axes, or one number per axis.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from unet_spec.ops import DropBlock as DropBlockOp
 from unet_spec.ops import PositionEmbedding as PositionEmbeddingOp
 
 Sizes = int | tuple[int, ...]
-"""One number for all spatial axes, or one number an axis."""
+"""One number for all spatial axes, or one number per axis."""
 
 
 def per_axis(sizes: Sizes, dims: int) -> tuple[int, ...]:
-    """One number an axis."""
+    """One number per axis."""
     return (sizes,) * dims if isinstance(sizes, int) else sizes
 
 
 class MaxPool(nn.Module):
-    """Maximum over windows that touch and do not overlap."""
+    """Maximum over adjacent, non-overlapping windows."""
 
     def __init__(self, window: Sizes = 2):
         super().__init__()
@@ -35,7 +35,7 @@ class MaxPool(nn.Module):
 
 
 class AvgPool(nn.Module):
-    """Mean over windows that touch and do not overlap."""
+    """Mean over adjacent, non-overlapping windows."""
 
     def __init__(self, window: Sizes = 2):
         super().__init__()
@@ -46,7 +46,7 @@ class AvgPool(nn.Module):
 
 
 class WindowMaxPool(nn.Module):
-    """Maximum over windows that may overlap; with `ceil`, a last one that overhangs the map counts too."""
+    """Maximum over windows that may overlap. With `ceil`, a last window that extends beyond the map counts too."""
 
     def __init__(self, window: int, stride: int, ceil: bool = False):
         super().__init__()
@@ -88,7 +88,7 @@ class NearestUpsample(nn.Module):
 
 
 class DropBlock(nn.Module):
-    """In training, zeroes squares of pixels, each channel by itself, and scales the rest; see
+    """In training, sets squares of pixels to 0, independently in each channel, and scales the rest; see
     `unet_spec.ops.DropBlock`."""
 
     def __init__(self, keep: float, block: int):
@@ -96,7 +96,7 @@ class DropBlock(nn.Module):
         self.op = DropBlockOp(keep, block)
 
     def mask(self, x: Float[Tensor, "n c *spatial"]) -> Float[Tensor, "n c *spatial"]:
-        """1 where a value of `x` is kept, 0 in the squares."""
+        """0 in the dropped squares of `x`, 1 elsewhere."""
         size, block = tuple(x.shape[2:]), self.op.block
         centres = x.new_zeros(*x.shape[:2], *(n - block + 1 for n in size)).bernoulli_(self.op.gamma(size))
         centres = F.pad(centres, [block - 1] * 2 * len(size))
@@ -111,8 +111,8 @@ class DropBlock(nn.Module):
 
 
 class PositionEmbedding(nn.Module):
-    """Adds a trained vector to each pixel, interpolated (aligned corners) where the map has another size than
-    `grid`."""
+    """Adds a trained vector to each pixel. If the map's size is not `grid`, the vectors are interpolated (aligned
+    corners)."""
 
     def __init__(self, features: int, grid: tuple[int, ...]):
         super().__init__()
@@ -127,7 +127,7 @@ class PositionEmbedding(nn.Module):
 
 
 def center_crop(x: Shaped[Tensor, "n c *spatial"], like: Shaped[Tensor, "n k *size"]) -> Shaped[Tensor, "n c *size"]:
-    """Cuts the spatial axes of `x` to those of `like`, the same on both sides; where they are alike, it is `x`."""
+    """Crops the spatial axes of `x` to those of `like`, equally on both sides; if the sizes are equal, returns `x`."""
     for axis in range(2, x.dim()):
         start = (x.shape[axis] - like.shape[axis]) // 2
         x = x.narrow(axis, start, like.shape[axis])
@@ -135,7 +135,7 @@ def center_crop(x: Shaped[Tensor, "n c *spatial"], like: Shaped[Tensor, "n k *si
 
 
 def center_pad(x: Float[Tensor, "n c *spatial"], like: Float[Tensor, "n k *size"]) -> Float[Tensor, "n c *size"]:
-    """Adds zeros around the spatial axes of `x` up to those of `like`, the same on both sides."""
+    """Pads the spatial axes of `x` with zeros to the size of `like`, equally on both sides."""
     pads: list[int] = []
     for axis in reversed(range(2, x.dim())):  # F.pad counts from the last axis
         total = like.shape[axis] - x.shape[axis]
@@ -146,7 +146,7 @@ def center_pad(x: Float[Tensor, "n c *spatial"], like: Float[Tensor, "n k *size"
 def crop_like(
     x: Float[Tensor, "n c *spatial"], like: Float[Tensor, "n k *size"], offset: int
 ) -> Float[Tensor, "n c *size"]:
-    """Cuts the spatial axes of `x` to those of `like`, beginning at `offset`."""
+    """Crops the spatial axes of `x` to those of `like`, starting at `offset`."""
     for axis in range(2, x.dim()):
         x = x.narrow(axis, offset, like.shape[axis])
     return x

@@ -81,7 +81,7 @@ def test_a_network_learns_from_strokes_and_can_be_cancelled(tmp_path, monkeypatc
     painted = np.zeros_like(image)
     painted[:8] = 1 + (image[:8] > 100)
     data = painted_dataset(layer(image), layer(painted, "paint"))
-    monkeypatch.setattr("unet_jax.training.planning.speed.seconds_a_step", lambda *_: 0.05)
+    monkeypatch.setattr("unet_jax.training.planning.speed.seconds_per_step", lambda *_: 0.05)
     steps, trained = ran(train_painted(data, 0.05, tmp_path / "run", threading.Event(), (2, 4)))
     checkpoint = Checkpoint.load(trained.folder)
     assert checkpoint.config.widths == (2, 4)

@@ -24,7 +24,7 @@ def finished(widget, qtbot):
 
 @pytest.mark.slow
 def test_strokes_train_a_network_that_labels_the_layer(viewer, qtbot, tmp_path, monkeypatch):
-    monkeypatch.setattr("unet_jax.training.planning.speed.seconds_a_step", lambda *_: 0.025)  # 240 steps anywhere
+    monkeypatch.setattr("unet_jax.training.planning.speed.seconds_per_step", lambda *_: 0.025)  # 240 steps anywhere
     bright = np.add.outer(np.arange(40), np.arange(40)) % 20 < 10
     image = np.where(bright, 200, 40).astype(np.uint8)
     viewer.add_image(image, name="stripes", scale=(0.5, 0.5))

@@ -21,7 +21,7 @@ from typing import Any
 
 from unet_data import Dataset
 from unet_jax import TrainingPlan, TrainResult, train
-from unet_jax.training.run.beginning import BeginsAnew
+from unet_jax.training.run.beginning import NewLayersWarning
 from unet_jax.training.run.folder import check_new
 from unet_spec import NetworkConfig
 
@@ -98,5 +98,5 @@ def _train(
                 each(record)
 
         if not args.json:
-            warnings.simplefilter("ignore", BeginsAnew)  # `announce` has said it
+            warnings.simplefilter("ignore", NewLayersWarning)  # `announce` has reported it
         return train(config, settings, training, validation, out, args.resume, report)

@@ -143,14 +143,14 @@ def _train(
 ) -> Trained:
     from unet_jax import plan_training, preset, train
     from unet_jax.training.planning.rules import AUTO
-    from unet_jax.training.planning.speed import seconds_a_step
+    from unet_jax.training.planning.speed import seconds_per_step
     from unet_jax.training.run.folder import check_new
 
     from ..training.programs import cached_programs
 
     def timed(config: Any, settings: Any, training: Dataset) -> float:
         report(Step(0, 0, f"planning: steps of a network with {config.graph.parameter_count:,} parameters are timed"))
-        return seconds_a_step(config, settings, training)
+        return seconds_per_step(config, settings, training)
 
     start = time.perf_counter()
     network = preset("paper").replace(

@@ -10,7 +10,7 @@ from unet_data.datasets.splitting import divide
 from unet_jax import RECIPES, TrainSettings
 from unet_jax.training.loader import check_loader
 from unet_jax.training.loop import class_names
-from unet_jax.training.run.beginning import given_weights
+from unet_jax.training.run.beginning import initial_weights
 from unet_jax.training.run.train_state_folder import latest_step
 from unet_spec import InputError, NetworkConfig
 from unet_spec.files import first_line
@@ -145,7 +145,7 @@ def _beginning(args: TrainArgs, config: NetworkConfig, training: Dataset) -> lis
     assert args.out is not None
     if latest_step(args.out / "state"):
         return []
-    if (adapted := given_weights(config, args.settings, class_names(config, training))) is not None:
+    if (adapted := initial_weights(config, args.settings, class_names(config, training))) is not None:
         lines = [f"weights of {chosen.weights}: {adapted.lines[0]}", f"weights: {adapted.lines[1]}"]
     return lines + ([f"frozen: {', '.join(chosen.freeze)}"] if chosen.freeze else [])
 

@@ -1,10 +1,10 @@
-"""The convolution of a training step on one CPU: of several exact algorithms, the fastest for the shapes at hand.
+"""Convolution for a training step on one CPU: the fastest of several exact algorithms for the given shapes.
 
-XLA's own is fast in 2-D, without padding. So images are padded first, and a volume is convolved plane by plane. Of one
-input channel, a 3x3 convolution is nine shifted images, weighted and added, which XLA computes together with bias and
-activation; of many channels, it is Winograd's products (`unet_jax.nn.cpu.winograd`). The gradient for the input is
-again such a convolution. It and the one for the kernel come from a rule (`jax.custom_vjp`), so that forward-mode
-derivatives do not exist.
+XLA's own convolution is fast in 2-D without padding. Images are therefore padded first, and volumes are convolved plane
+by plane. With one input channel, a 3x3 convolution is the weighted sum of nine shifted images, which XLA fuses with
+bias and activation; with many channels, Winograd's algorithm is used (`unet_jax.nn.cpu.winograd`). The gradient for the
+input is again such a convolution. Both gradients are defined by `jax.custom_vjp`, so forward-mode derivatives do not
+exist.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from ..spatial import conv_axes
 from .winograd import is_profitable, winograd
 
 _FEW = 9
-"""The maximum of shifted images; with more, computing them again wherever XLA needs them costs more than it saves."""
+"""Maximum number of shifted images. XLA recomputes each one where it is used; with more, that costs more than it
+saves."""
 
 
 def conv(x: Array, kernel: Array, strides: int | Sequence[int] | None, padding: Sequence[tuple[int, int]]) -> Array:
-    """The convolution of (N, *spatial, C) by (*window, C, K), with pairs of zeros a side, per axis."""
+    """The convolution of (N, *spatial, C) by (*window, C, K). `padding`: for each axis, the number of zeros on either
+    side."""
     window, steps = kernel.shape[:-2], np.broadcast_to(strides or 1, kernel.ndim - 2).tolist()
     if set(steps) == {1}:
         if set(window) == {1} and not np.any(padding):
@@ -49,7 +51,7 @@ def convolve(x: Array, kernel: Array) -> Array:
 
 
 def direct(x: Array, kernel: Array) -> Array:
-    """XLA's own, of images."""
+    """XLA's own convolution, for images."""
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -85,8 +87,8 @@ def _of_input(x: Array, kernel: Array, g: Array) -> Array:
 
 
 def _of_kernel(x: Array, g: Array) -> Array:
-    """A convolution by `g`, as large as the image, where channels and images change places: (h, w, C, K).
+    """The gradient for the kernel, (h, w, C, K): a convolution by `g` in which images and channels are exchanged.
 
-    XLA derives the same from `direct`, but copies `g` for it.
+    XLA derives the same from `direct`, but copies `g`.
     """
     return direct(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)

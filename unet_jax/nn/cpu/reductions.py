@@ -11,10 +11,10 @@ from jaxtyping import Float
 def broadcast_channels(
     values: Float[Array, " c"], like: Float[Array, "n *spatial c"], staged: bool
 ) -> Float[Array, "*rows c"]:
-    """One value a channel, to be added to or multiplied with `like`.
+    """Broadcasts one value per channel, for addition to `like` or multiplication with it.
 
-    Staged: as (N, …, 1, C), so that the gradient is summed over the last spatial axis first and then over the others,
-    which XLA's CPU code does much faster than all of them at once.
+    Staged: the result is (N, …, 1, C), so that the gradient is summed over the last spatial axis first and then over
+    the others. XLA's CPU code does this much faster than one sum over all axes.
     """
     if not staged:
         return values

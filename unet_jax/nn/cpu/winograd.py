@@ -1,11 +1,11 @@
-"""3x3 convolutions by Winograd's minimal filtering: 16 products for 2x2 outputs, where the sum as written has 36.
+"""3x3 convolutions by Winograd's minimal filtering: 16 products for 2x2 outputs instead of 36.
 
 F(2x2, 3x3) of Lavin and Gray 2016, arXiv 1509.09308: y = Aᵀ [(G g Gᵀ) ∘ (Bᵀ d B)] A for tiles d of 4x4 inputs that
-overlap by two, with ∘ a matrix product over the channels. It is the same convolution in exact arithmetic, and in
-float32 about as far from it as the direct sum is (`parity_tests/jax/nn/cpu/test_convolution.py`).
+overlap by two, with ∘ a matrix product over the channels. In exact arithmetic it equals the convolution; in float32 its
+rounding error is about that of the direct sum (`parity_tests/jax/nn/cpu/test_convolution.py`).
 
-The gradient for the input is such a convolution, too (`unet_jax.nn.cpu.convolution`); the one for the kernel has long
-sums and gains nothing from it.
+The gradient for the input is such a convolution, too (`unet_jax.nn.cpu.convolution`). The gradient for the kernel has
+long sums and would not become faster.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ import jax.numpy as jnp
 from jax import Array
 
 Grid = list[list[Array]]
-"""Arrays by row and column."""
+"""Arrays, indexed by row and column."""
 
 _IN_CACHE = 8 * 2**20
-"""Bytes of an input whose transformed tiles, four times as many, stay in a CPU's last cache."""
+"""Maximum size, in bytes, of an input whose transformed tiles, four times as large, fit into a CPU's last-level
+cache."""
 _SAVED, _SAVED_IN_MEMORY = 20, 60
-"""The minimum of channels_in · channels_out / (channels_in + channels_out), that is products saved per value moved,
-from which it is faster: where the tiles stay in the cache, and where they do not. These limits are from timing single
-layers on two cores of x86-64; `python -m benchmarks.train` times them all together."""
+"""Minimum of channels_in · channels_out / (channels_in + channels_out), the products saved per value moved, from which
+Winograd is faster: if the tiles fit into the cache, and if they do not. The limits were measured with single layers on
+two cores of x86-64; `python -m benchmarks.train` times a whole step."""
 _SMALLEST = 5e6
-"""The minimum of products in one of its sixteen matrix products; below, starting sixteen costs more than they save."""
+"""Minimum number of multiplications in each of the sixteen matrix products; below, the overhead of sixteen products
+costs more than Winograd saves."""
 
 
 def is_profitable(shape: Sequence[int], channels_out: int) -> bool:

@@ -1,1 +1,1 @@
-"""Random changes of training images, inside the jitted step."""
+"""Augmentation of training images, inside the jitted step."""

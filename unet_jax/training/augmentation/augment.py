@@ -2,8 +2,8 @@
 mirror image), then grey values.
 
 After Ronneberger et al. 2015, section 3.1: Gaussian displacements with a standard deviation of 10 pixels at 3 x 3
-points, interpolated over the tile by bicubic splines; rotation; grey values. Shifts come from the sampler, which draws
-tiles from anywhere.
+points, interpolated over the tile by bicubic splines; rotation; grey values. The sampler draws tiles at random
+positions, so shifts are not needed here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..devices.warp import sample, sample_by_blocks
 from .greys import change_greys, happens, log_factor
 
 LARGEST = {"scale": 3, "blur": 10, "low_resolution": 7, "gamma": 3, "noise": 10, "share": 1}
-"""Maximum values, which bound the memory needed and keep images recognisable; 360 for all others."""
+"""Maximum values, which limit memory and keep images recognisable; 360 for all others."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def bicubic_matrix(size: int, points: int) -> Float32[np.ndarray, "size points"]
 def _coordinates(
     key: Key[Array, ""], how: Augmentation, tile: tuple[int, ...], window: tuple[int, ...]
 ) -> Float32[Array, " axes *tile"]:
-    """The position in the window that each pixel of the warped tile comes from."""
+    """For each pixel of the warped tile, its source position in the window."""
     dims = len(tile)
     elastic, turn, flip = jax.random.split(key, 3)
     centred = [jnp.arange(n, dtype=jnp.float32) - (n - 1) / 2 for n in tile]
@@ -124,7 +124,7 @@ def _coordinates(
         grid = grid + moved * happens(key, how.share, 0)
     if how.scale:
         grid = grid * jnp.exp(log_factor(jax.random.fold_in(key, 1), how.scale) * happens(key, how.share, 2))
-    if how.turns:  # by whole numbers, so that no pixel is interpolated
+    if how.turns:  # in integers, so that no pixel is interpolated
         quarter = jax.random.randint(jax.random.fold_in(turn, 0), (), 0, 4)
         cos, sin = jnp.asarray([1.0, 0.0, -1.0, 0.0])[quarter], jnp.asarray([0.0, 1.0, 0.0, -1.0])[quarter]
         y, x = grid[-2], grid[-1]
@@ -165,7 +165,7 @@ def augment(
 
     Returns:
         images (N, *tile, C), linearly interpolated, labels (N, *tile), of the nearest pixel, and weights (N, *tile),
-        linearly interpolated, or None; each keeps its dtype.
+        linearly interpolated, or None; dtypes do not change.
 
     Example:
         >>> how = Augmentation(elastic=2.0)

@@ -1,6 +1,6 @@
-"""Changes of grey values inside the jitted step: blur, low resolution, gamma, noise.
+"""Augmentation of grey values inside the jitted step: blur, low resolution, gamma, noise.
 
-These are changes that nnU-Net makes, too (Isensee et al. 2021), here in the order in which a microscope makes them:
+nnU-Net uses the same changes (Isensee et al. 2021). Here they follow the order of image formation in a microscope:
 optics, sampling, contrast, noise.
 """
 
@@ -16,15 +16,15 @@ from jaxtyping import Float, Float32, Key
 
 
 def happens(key: Key[Array, ""], share: float, number: int) -> Float32[Array, ""] | float:
-    """1 with probability `share`, else 0: draw `number` of this key."""
+    """1 with probability `share`, else 0. `number`: number of the draw from this key."""
     if share == 1:
         return 1.0
     return jax.random.bernoulli(jax.random.fold_in(key, 1000 + number), jnp.float32(share)).astype(jnp.float32)
 
 
-def log_factor(key: Key[Array, ""], most: float) -> Float32[Array, ""]:
-    """Logarithm of a factor between 1 / (1 + most) and 1 + most; either way is as probable."""
-    return jax.random.uniform(key, (), jnp.float32, -math.log1p(most), math.log1p(most))
+def log_factor(key: Key[Array, ""], largest: float) -> Float32[Array, ""]:
+    """Logarithm of a random factor between 1 / (1 + largest) and 1 + largest, symmetric about 0."""
+    return jax.random.uniform(key, (), jnp.float32, -math.log1p(largest), math.log1p(largest))
 
 
 def change_greys(
@@ -36,13 +36,13 @@ def change_greys(
     noise: float = 0.0,
     share: float = 1.0,
 ) -> Float[Array, "*tile c"]:
-    """Changes one image; what is 0 costs nothing. The numbers are explained in `Augmentation`.
+    """Augments the grey values of one image; changes that are 0 cost no time. `Augmentation` explains the parameters.
 
     Args:
         key: a random key.
         image: (*tile, C) floating, normalised.
-        blur, low_resolution, gamma, noise: the largest changes.
-        share: the probability of each.
+        blur, low_resolution, gamma, noise: maximum changes.
+        share: probability of each change.
 
     Returns:
         The image, in its dtype.
@@ -79,8 +79,8 @@ def change_greys(
 def blurred(
     image: Float[Array, "*tile c"], axis: int, deviation: Float[Array, ""], reach: int
 ) -> Float[Array, "*tile c"]:
-    """Weights with a Gaussian along an axis, `reach` pixels to either side, mirrored at the ends. A deviation of 0
-    leaves the image as it is."""
+    """Gaussian blur along an axis, `reach` pixels to either side, mirrored at the ends. A standard deviation of 0 does
+    not change the image."""
     reach = min(reach, image.shape[axis] - 1)
     offsets = np.arange(-reach, reach + 1)
     weights = jnp.exp(-(offsets**2) / (2 * jnp.maximum(deviation, 1e-3) ** 2)).astype(image.dtype)
@@ -93,8 +93,8 @@ def blurred(
 
 
 def coarse(image: Float[Array, "*tile c"], axis: int, factor: Float[Array, ""]) -> Float[Array, "*tile c"]:
-    """Takes the nearest pixel at every `factor` pixels along an axis, and interpolates linearly between them. A factor
-    of 1 leaves the image as it is."""
+    """Samples the nearest pixel every `factor` pixels along an axis, and interpolates linearly between the samples. A
+    factor of 1 does not change the image."""
     n = image.shape[axis]
     place = jnp.arange(n) / factor
     below = jnp.floor(place)

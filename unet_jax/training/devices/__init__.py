@@ -1,1 +1,1 @@
-"""Devices and processes: meshes, work done by process 0, memory of a step."""
+"""Devices and processes: meshes, work on process 0, memory of a step."""

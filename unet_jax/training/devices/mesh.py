@@ -1,8 +1,9 @@
-"""Many devices: how batch, images and weights are spread over them.
+"""Shards batch, images and weights over several devices.
 
-A mesh has three axes: data (parts of the batch), rows and columns (parts of each image). XLA splits the step along
-them: gradients and batch statistics are summed over the mesh, convolutions fetch the rows and columns that they need
-from their neighbours (the halo). One device or many, it is the same function of the same batch.
+A mesh has three axes: data (parts of the batch), rows and columns (parts of each image). XLA partitions the step along
+them: gradients and batch statistics are summed over the mesh, and convolutions exchange the rows and columns at the
+edges of the parts (halo exchange). Up to rounding, the result does not depend on the
+number of devices.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ AXES = ("data", "rows", "columns")
 def make_mesh(settings: TrainSettings, tile: tuple[int, ...], devices: Sequence[Any] | None = None) -> Mesh | None:
     """The mesh over `devices` (None: all devices of all processes); None for a single device.
 
-    Raises InputError if the batch or the tile cannot be shared out evenly.
+    Raises InputError if the batch or the tile cannot be divided evenly.
     """
     devices, space = devices or jax.devices(), settings.hardware.space
     if len(devices) == 1 and space == 1:
@@ -50,7 +51,7 @@ def make_mesh(settings: TrainSettings, tile: tuple[int, ...], devices: Sequence[
 
 
 def one_device_mesh(devices: Sequence[Any]) -> Mesh:
-    """The mesh of a single device, which says what to compile for where that device is not JAX's default."""
+    """The mesh of a single device that is not JAX's default, to compile for it."""
     return _mesh(devices[:1], (1, 1, 1))
 
 
@@ -64,8 +65,8 @@ def platform_of(mesh: Mesh | None) -> str:
 
 
 def state_shardings(mesh: Mesh, state: Any, fsdp: bool) -> Any:
-    """The layout of each array of a TrainState: copied to every device or, with `fsdp`, cut along its longest axis that
-    the devices of the data axis divide."""
+    """The sharding of each array of a TrainState: replicated or, with `fsdp`, sharded along its longest axis whose size
+    the number of devices on the data axis divides."""
     data = mesh.shape["data"]
 
     def layout(x: Array) -> NamedSharding:
@@ -79,7 +80,7 @@ def state_shardings(mesh: Mesh, state: Any, fsdp: bool) -> Any:
 
 
 def shard_state(mesh: Mesh | None, state: Any, fsdp: bool) -> Any:
-    """A TrainState laid out over the mesh as `state_shardings` says. Every process passes the same values."""
+    """A TrainState sharded over the mesh by `state_shardings`. Every process must pass the same values."""
     if mesh is None:
         return state
 
@@ -107,8 +108,8 @@ def put_batch(mesh: Mesh | None, batch: tuple[np.ndarray, ...]) -> tuple[Array, 
 
 
 def split_image(mesh: Mesh | None, x: Array | None, dims: int) -> Any:
-    """Inside the step: (N, *spatial, ...), of `dims` spatial axes, with its rows and columns spread over the devices
-    that share the image."""
+    """Inside the step: shards the rows and columns of (N, *spatial, ...), with `dims` spatial axes, over the devices
+    that share an image."""
     if mesh is None or x is None:
         return x
     spec = PartitionSpec("data", *[None] * (dims - 2), "rows", "columns")

@@ -1,4 +1,4 @@
-"""Several processes that train together: work that the first of them does for all."""
+"""Training with several processes: work that process 0 does for all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from unet_spec import InputError
 def run_on_process_zero(work: Callable[[], None]) -> None:
     """Runs `work` in process 0; the others block until it has finished. All must call it.
 
-    Raises what the work raises in process 0, and InputError in the others, which would wait for ever otherwise.
+    In process 0, exceptions of `work` are raised again. The other processes then raise InputError; otherwise they would
+    wait for ever.
     """
     if jax.process_count() == 1:
         return work()

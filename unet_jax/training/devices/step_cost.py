@@ -1,4 +1,4 @@
-"""What a training step takes, by the compiler's own account, before a step is taken: memory, products, traffic."""
+"""The compiler's estimate of a training step before it runs: memory, operations, traffic."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ _BYTES = {"f64": 8, "f32": 4, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "s32": 4,
           "s8": 1, "u8": 1, "pred": 1}  # fmt: skip
 _COLLECTIVE = re.compile(r" = (.+?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(-start)?\(")
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
-_TOO_LARGE = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")  # either, by where it is found
+_TOO_LARGE = re.compile(r"(?:Used |required for HLO temporaries \()([\d.]+)([KMG])")  # the two forms of XLA's message
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """One training step on one of the devices that share it. Bytes and operations are of that device.
+    """Cost of one training step on one of the devices that share it. Bytes and operations are those of one device.
 
     Attributes:
-        target, kind, devices: what the step was compiled for.
+        target, kind, devices: target that the step was compiled for.
         tile: size of the input tile (pixels per axis).
-        batch: tiles a step, of all devices together.
-        precision, remat: as the settings say.
-        fits: whether the compiler found room for it.
-        memory: bytes that the device must hold: arguments and results, temporaries, and the program.
-        capacity: bytes of the device.
+        batch: tiles per step on all devices together.
+        precision, remat: as in the settings.
+        fits: whether the step fits into the device's memory.
+        memory: bytes needed on the device: arguments and results, temporaries, and the program.
+        capacity: memory of the device in bytes.
         temporaries, arguments, code: parts of `memory`; None if the step does not fit.
         flops: floating-point operations.
         bytes_accessed: bytes read and written by all operations.
         collectives: kind to (number, bytes of their results).
-        compute_seconds: the least time of the operations at the device's peak.
-        memory_seconds: the least time of the traffic. On a CPU, of arguments and results alone, since caches hide much
-            of the rest.
-        link_seconds: the least time of the collectives; 0 on one device.
-        estimate_seconds: XLA's own estimate of a step, where it has one.
-        compile_seconds: how long the compiler took.
+        compute_seconds: minimum time of the operations at the device's peak.
+        memory_seconds: minimum time of the memory traffic. On a CPU, only arguments and results are counted, since much
+            of the rest stays in caches.
+        link_seconds: minimum time of the collectives; 0 on one device.
+        estimate_seconds: XLA's own estimate of a step, if any.
+        compile_seconds: duration of the compilation.
     """
 
     target: str
@@ -76,12 +76,13 @@ class StepCost:
 
     @property
     def bound_seconds(self) -> float:
-        """The least time of a step: the longest of operations, traffic and collectives (Williams et al. 2009)."""
+        """The minimum time of a step: the maximum of operations, traffic and collectives (roofline model, Williams et
+        al. 2009)."""
         return max(self.compute_seconds, self.memory_seconds, self.link_seconds)
 
     @property
     def binds(self) -> str:
-        """What the least time comes from: "operations", "memory traffic" or "links"."""
+        """The bottleneck that sets the minimum time: "operations", "memory traffic" or "links"."""
         parts = {"operations": self.compute_seconds, "memory traffic": self.memory_seconds, "links": self.link_seconds}
         return max(parts, key=lambda name: parts[name])
 
@@ -91,12 +92,12 @@ class StepCost:
         return self.flops / self.bytes_accessed if self.bytes_accessed else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: all attributes and properties."""
+        """All attributes and properties, for JSON."""
         return asdict(self) | {name: getattr(self, name) for name in ("bound_seconds", "binds", "intensity")}
 
 
 def lower_step(config: NetworkConfig, settings: TrainSettings, target: Target, image_dtype: str = "uint8") -> Any:
-    """The training step for these devices, lowered, with nothing allocated.
+    """Lowers the training step for these devices without allocating anything.
 
     Args:
         config: the network.
@@ -131,16 +132,16 @@ def lower_step(config: NetworkConfig, settings: TrainSettings, target: Target, i
         return step.lower(state, *(jax.ShapeDtypeStruct(*each) for each in shapes))
     layout = NamedSharding(mesh, PartitionSpec("data"))
     batch = [jax.ShapeDtypeStruct(*each, sharding=layout) for each in shapes]
-    return step.lower(_on(mesh, state, settings.hardware.fsdp), *batch)
+    return step.lower(_with_shardings(mesh, state, settings.hardware.fsdp), *batch)
 
 
-def _on(mesh: Mesh, state: Any, fsdp: bool) -> Any:
+def _with_shardings(mesh: Mesh, state: Any, fsdp: bool) -> Any:
     layouts = state_shardings(mesh, state, fsdp)
     return jax.tree.map(lambda x, layout: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), state, layouts)
 
 
 def compile_step(config: NetworkConfig, settings: TrainSettings, target: Target) -> StepCost:
-    """Compiles the training step for these devices and reads what the compiler says of it. Takes seconds to minutes.
+    """Compiles the training step for these devices and returns the compiler's estimates. Takes seconds to minutes.
 
     Args:
         config: the network.
@@ -148,7 +149,7 @@ def compile_step(config: NetworkConfig, settings: TrainSettings, target: Target)
         target: see `find_target`.
 
     Returns:
-        Memory, operations, traffic and the least time of a step. One that does not fit has only its memory.
+        Memory, operations, traffic and the minimum time of a step; only the memory if the step does not fit.
 
     Raises:
         InputError: the devices cannot share the batch or the tile evenly.
@@ -178,9 +179,9 @@ def compile_step(config: NetworkConfig, settings: TrainSettings, target: Target)
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as e:
-        if (found := _TOO_LARGE.search(str(e))) is None:
+        if (match := _TOO_LARGE.search(str(e))) is None:
             raise
-        needed = int(float(found[1]) * 2 ** {"K": 10, "M": 20, "G": 30}[found[2]])
+        needed = int(float(match[1]) * 2 ** {"K": 10, "M": 20, "G": 30}[match[2]])
         return StepCost(**common, fits=False, memory=needed, compile_seconds=time.perf_counter() - began)
     seconds = time.perf_counter() - began
     sizes, costs = compiled.memory_analysis(), compiled.cost_analysis()
@@ -209,20 +210,20 @@ def compile_step(config: NetworkConfig, settings: TrainSettings, target: Target)
 
 
 def collectives_of(program: str) -> dict[str, tuple[int, int]]:
-    """The collectives of a compiled program's text: kind to (number, bytes of their results on one device).
+    """The collectives in a compiled program's text: kind to (number, bytes of their results on one device).
 
     Example:
         >>> collectives_of("  %a = f32[8,2]{1,0} all-reduce(%b), replica_groups={}")
         {'all-reduce': (1, 64)}
     """
-    found: dict[str, tuple[int, int]] = {}
+    collectives: dict[str, tuple[int, int]] = {}
     for result, kind, started in _COLLECTIVE.findall(program):
         arrays = _ARRAY.findall(result)
         if started and kind != "all-reduce":  # (operand, result, ...)
             arrays = arrays[1:2]
-        number, total = found.get(kind, (0, 0))
-        found[kind] = (number + 1, total + sum(_size(*array) for array in arrays))
-    return dict(sorted(found.items()))
+        number, total = collectives.get(kind, (0, 0))
+        collectives[kind] = (number + 1, total + sum(_size(*array) for array in arrays))
+    return dict(sorted(collectives.items()))
 
 
 def _size(dtype: str, shape: str) -> int:

@@ -1,6 +1,7 @@
 """Checks, before training starts on a CPU, that one step fits into memory.
 
-A GPU refuses memory that it does not have. The system of a CPU grants it, and kills the process once it is used.
+A GPU reports when it is out of memory. On a CPU the operating system grants more memory than it has, and kills the
+process when the memory is used.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from unet_spec import InputError
 
 
 class StepTooLarge(InputError):
-    """A training step that needs more memory than there is."""
+    """A training step needs more memory than is available."""
 
 
 def compile_within_memory(
     step: Any, state: Any, batch: Sequence[jax.ShapeDtypeStruct], span: np.ndarray
 ) -> Callable[..., Any]:
-    """The jitted `step`, compiled for this state and batch on a CPU under Linux; elsewhere as it is.
+    """Compiles the jitted `step` for this state and batch on a CPU under Linux; elsewhere returns `step`.
 
-    Raises InputError if it needs more memory than is available. Memory that XLA's convolutions take for themselves
-    comes on top and is not known before.
+    Raises InputError if it needs more memory than is available. The scratch memory of XLA's convolutions is not known
+    in advance and not included.
     """
     if jax.default_backend() != "cpu" or sys.platform != "linux":
         return step
@@ -47,7 +48,7 @@ def compile_within_memory(
 
 @contextmanager
 def out_of_memory_as_input_error(note: str) -> Iterator[None]:
-    """Turns a device that runs out of memory into an InputError: "the device ran out of memory", and `note`."""
+    """Turns XLA's out-of-memory error into an InputError: "the device ran out of memory", followed by `note`."""
     try:
         yield
     except jax.errors.JaxRuntimeError as e:

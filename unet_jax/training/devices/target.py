@@ -1,4 +1,4 @@
-"""The devices that a training step is compiled for: those of this machine, or TPUs that are somewhere else."""
+"""Target devices of a training step: those of this machine, or TPUs that are not attached to it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from unet_spec.files import first_line
 
 @dataclass(frozen=True)
 class Device:
-    """What one device can do at most.
+    """Capacity and peak performance of one device.
 
     Attributes:
-        memory: bytes.
-        flops: floating-point operations a second, of matrix products, by precision ("float32", "bfloat16").
-        bandwidth: bytes a second between the device and its memory.
-        links: bytes a second between the device and the others, all links together; None if there is one device.
-        counts_all_bytes: whether XLA's count of bytes is traffic of the memory. On a CPU much of it stays in caches.
+        memory: memory in bytes.
+        flops: floating-point operations per second in matrix products, by precision ("float32", "bfloat16").
+        bandwidth: bytes per second between the device and its memory.
+        links: bytes per second between the device and the others, all links together; None for a single device.
+        counts_all_bytes: whether all bytes that XLA counts are memory traffic. On a CPU many of them stay in caches.
     """
 
     memory: int
@@ -43,11 +43,11 @@ class Target:
     """Devices of one kind that share a training step.
 
     Attributes:
-        name: as the command names it, such as "tpu-v5e:2x4" or "here".
-        kind: for a person, such as "8 x TPU v5e".
+        name: name on the command line, such as "tpu-v5e:2x4" or "here".
+        kind: readable name, such as "8 x TPU v5e".
         platform: JAX's name: "cpu", "gpu" or "tpu".
-        devices: JAX's devices; of a TPU that is somewhere else, their description.
-        device: what each of them can do.
+        devices: JAX's devices; for a TPU that is not attached, their descriptions.
+        device: capacity and peak performance of each device.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Target:
 
 
 def _tpu(memory: float, tera: float, giga: float, links: float) -> Device:
-    # Products of float32 are taken in one pass of bfloat16: JAX's default precision on a TPU.
+    # By default, JAX computes float32 products on a TPU in one bfloat16 pass.
     return Device(int(memory * 2**30), dict.fromkeys(("float32", "bfloat16"), tera * 1e12), giga * 1e9, links * 1e9 / 8)
 
 
@@ -70,7 +70,7 @@ CHIPS = {
     "v5p": _tpu(95, 459, 2765, 4800),
     "v6e": _tpu(32, 918, 1600, 3200),
 }
-"""TPU generations by the name that a topology begins with."""
+"""TPU generations, by the prefix of a topology's name."""
 
 
 _COMPILE_ONLY = {
@@ -79,15 +79,16 @@ _COMPILE_ONLY = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-"""Without these libtpu looks for a TPU on the network, and complains. Those that are set are kept."""
+"""Environment variables that keep libtpu from searching for a TPU on the network. Variables that are already set
+stay."""
 
 
 def find_target(name: str) -> Target:
-    """The devices of this name.
+    """Returns the target with this name.
 
     Args:
         name: "here" for all devices of this machine, or a TPU topology such as "tpu-v5e:2x4": generation and chips
-            along each axis. No TPU is needed for it, but the package libtpu, which holds the compiler.
+            along each axis. A topology needs no TPU, but the package libtpu, which contains the compiler.
 
     Raises:
         InputError: no such device, or libtpu is missing.
@@ -115,9 +116,9 @@ def _tpu_topology(name: str, generation: str, chips: tuple[int, ...]) -> Target:
     topology = f"{generation}:{'x'.join(map(str, whole if generation in ('v4', 'v5p') else chips))}"
     try:
         devices = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options).devices
-    except Exception as e:  # XLA's errors have no class of their own
+    except Exception as e:  # XLA's errors have no common class
         raise InputError(f"{name}: libtpu does not know this topology ({first_line(e)})") from None
-    chip, share = CHIPS[generation], count / len(devices)  # a TPU v4 has two cores, each a device of its own
+    chip, share = CHIPS[generation], count / len(devices)  # a TPU v4 has two cores, and each is one device
     device = Device(
         int(chip.memory * share),
         {precision: flops * share for precision, flops in chip.flops.items()},

@@ -1,8 +1,8 @@
-"""Image, label and weight at the coordinates of a warp.
+"""Samples image, label and weight at the coordinates of a warp.
 
-Two ways to the same numbers. `sample` reads each neighbour of each pixel, which a CPU and a GPU do well. A TPU moves a
-whole tile of its memory, 4 KiB, for each number that it gathers; `sample_by_blocks` gathers once a pixel: a block of
-the image that holds all its neighbours, of all channels.
+Two algorithms with the same result. `sample` reads every neighbour of every pixel, which is fast on CPUs and GPUs. A
+TPU moves 4 KiB, a tile of its memory, for each gathered number; `sample_by_blocks` therefore gathers once per pixel: a
+block of the image that contains all neighbours in all channels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Float, Integer
 
 LANES = 128
-"""Numbers in a row of a TPU's registers: a block has at most as many."""
+"""Numbers per row of a TPU's registers, the maximum size of a block."""
 
 Sampled = tuple[Float[Array, "*tile c"], Integer[Array, " *tile"], Float[Array, " *tile"] | None]
 
@@ -27,8 +27,8 @@ def sample(
     weight: Float[Array, " *window"] | None,
     where: Float[Array, " axes *tile"],
 ) -> Sampled:
-    """Image and weight, linearly interpolated, and the label of the nearest pixel, where `where` says; the window is
-    continued by mirroring."""
+    """Image and weight, linearly interpolated, and the label of the nearest pixel, at the coordinates `where`; the
+    window is mirrored at its edges."""
     at = tuple(where)
     channels = [map_coordinates(image[..., c], at, 1, mode="mirror") for c in range(image.shape[-1])]
     labels = map_coordinates(label, at, 0, mode="mirror")
@@ -36,7 +36,7 @@ def sample(
 
 
 def block_edge(channels: int, axes: int) -> int:
-    """Pixels along an edge of the largest block that fits a row; below 2, `sample_by_blocks` cannot be used."""
+    """Edge length, in pixels, of the largest block that fits into a row; below 2, `sample_by_blocks` cannot be used."""
     return int((LANES // channels) ** (1 / axes) + 1e-9)
 
 
@@ -46,7 +46,7 @@ def sample_by_blocks(
     weight: Float[Array, " *window"] | None,
     where: Float[Array, " axes *tile"],
 ) -> Sampled:
-    """As `sample`, to rounding. Labels must be below 2²⁴, since they pass as float32."""
+    """Same as `sample`, up to rounding. Labels must be below 2²⁴, since they are converted to float32."""
     window, axes = label.shape, label.ndim
     maps = [image.astype(jnp.float32), label[..., None].astype(jnp.float32)]
     stack = jnp.concatenate(maps if weight is None else [*maps, weight[..., None]], -1)
@@ -94,19 +94,19 @@ def _blocks(stack: Float[Array, "*window k"], edge: int) -> tuple[Float[Array, "
         before = (slice(None),) * 2 * axis
         parts = [padded[(*before, slice(i, i + (count - 1) * step + 1, step))] for i in range(edge)]
         stack = jnp.stack(parts, 2 * axis + 1)
-    order = [*range(0, 2 * axes, 2), 2 * axes, *range(1, 2 * axes, 2)]  # the maps one after the other in a row
+    order = [*range(0, 2 * axes, 2), 2 * axes, *range(1, 2 * axes, 2)]  # in a row, one map after the other
     rows = stack.transpose(order).reshape(math.prod(counts), -1)
     return jnp.pad(rows, [(0, 0), (0, LANES - rows.shape[1])]), counts
 
 
 def _mirrored(position: Float[Array, " *tile"], n: int) -> Float[Array, " *tile"]:
-    """The position inside of 0 … n − 1 that mirroring at both ends leads to."""
+    """The position mirrored at both ends into 0 … n − 1."""
     folded = jnp.abs(position) % (2 * (n - 1))
     return jnp.minimum(folded, 2 * (n - 1) - folded)
 
 
 def _outer(factors: list[Array]) -> Array:
-    """(..., edge) of each axis to their products, (..., edge^axes)."""
+    """The outer product of one (..., edge) per axis: (..., edge^axes)."""
     product = factors[0]
     for factor in factors[1:]:
         product = (product[..., :, None] * factor[..., None, :]).reshape(*factor.shape[:-1], -1)

@@ -1,1 +1,1 @@
-"""A training planned by its data and its machine: each choice, with the rule and the figure behind it."""
+"""Plans a training run from its data and its machine: each choice with its rule and the figure behind it."""

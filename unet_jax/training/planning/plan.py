@@ -1,4 +1,4 @@
-"""A plan of a training: network and settings that follow from the data, this machine and the time that there is."""
+"""Plans a training run: network and settings for the data, this machine and the given time."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ..devices.step_memory import StepTooLarge
 from ..run.selection import OBJECTS, measure_for
 from ..settings import TrainSettings
 from .rules import AUTO, Choice, data_rules, fixed_rules, levels, network_rules, padding, tile
-from .speed import LOOKS, seconds_a_measurement, seconds_a_step, steps_within
+from .speed import VALIDATIONS, seconds_per_step, seconds_per_validation, steps_within
 
 MINUTES = 30.0
-"""Of a run for which neither a time nor a number of steps is given."""
+"""Minutes of a run without a given time or number of steps."""
 
 FIRST_WIDTHS = (16, 32, 64)
-"""Feature maps of the first level that are chosen among; each level has twice as many as the one before."""
+"""Candidate widths of the first level; each level has twice as many feature maps as the previous one."""
 
-ENOUGH = 2000
-"""Steps that a wider network must be able to take in the time."""
+MINIMUM_STEPS = 2000
+"""Minimum number of steps, in the given time, for which a wider network is chosen."""
 
-OF_THE_NETWORK = ("widths", "padding", "norm", "norm_groups", "dropout")
+NETWORK_SETTINGS = ("widths", "padding", "norm", "norm_groups", "dropout")
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A plan of a training: network, settings and reasons.
+    """A plan of a training run: network, settings and reasons.
 
     Attributes:
         network, settings: arguments for `train`.
         choices: all choices with their reasons.
         figures: figures of the training images.
         step: seconds of a training step here; None if none was timed.
-        minutes: duration in minutes of the whole run, about; None if no step was timed.
+        minutes: estimated duration of the whole run in minutes; None if no step was timed.
 
     Example:
         >>> from unet_data import membranes, split
@@ -76,18 +76,20 @@ def plan_training(
     given: Mapping[str, Any] | None = None,
     seconds: float | None = 60 * MINUTES,
     choose_network: bool = True,
-    timed: Callable[[NetworkConfig, TrainSettings, Dataset], float] = seconds_a_step,
+    timed: Callable[[NetworkConfig, TrainSettings, Dataset], float] = seconds_per_step,
     announce: Callable[[], None] = lambda: None,
 ) -> TrainingPlan:
-    """Plans a training. Compiles and times a few steps, unless the number of steps is given.
+    """Plans a training run. Compiles and times a few steps, unless the number of steps is given.
 
     Args:
-        network: channels and spatial dimensions of the data; where `choose_network` is false, the network itself.
+        network: a network with the channels and spatial dimensions of the data; used unchanged if `choose_network` is
+            false.
         training, validation: the labelled images; None: no scores.
-        settings: settings of which the plan changes what depends on data and machine.
-        given: settings (and widths, padding, norm, norm_groups, dropout of the network) that stay as they are, by name.
-        seconds: duration in seconds of the whole run; None: not limited, where the steps are given.
-        choose_network: whether depth, widths, padding and norm follow from the data, too.
+        settings: initial settings; the plan changes those that depend on data and machine.
+        given: settings that the plan must not change, by name; also widths, padding, norm, norm_groups and dropout of
+            the network.
+        seconds: duration of the whole run in seconds; None: no limit, if the number of steps is given.
+        choose_network: whether to choose depth, widths, padding and norm as well.
         timed: function that returns the seconds per step.
         announce: called before the first step is timed.
 
@@ -98,7 +100,7 @@ def plan_training(
     Example: see `TrainingPlan`.
     """
     given = dict(given or {})
-    settings = settings.replace(**{name: value for name, value in given.items() if name not in OF_THE_NETWORK})
+    settings = settings.replace(**{name: value for name, value in given.items() if name not in NETWORK_SETTINGS})
     draft = _Draft(network, settings, given, fingerprint(training))
     if choose_network:
         draft.choose_network()
@@ -115,28 +117,28 @@ def plan_training(
         return TrainingPlan(draft.network, draft.settings, tuple(draft.choices), draft.figures)
     if "steps" in draft.given:
         raise InputError("give a time or a number of steps, not both")
-    draft.settings.data.tile_shape(draft.network)  # refuses a tile that is too small
+    draft.settings.data.tile_shape(draft.network)  # raises InputError if the tile is too small
     announce()
     step = draft.fit_the_machine(training, seconds, choose_network, timed)
     objects = measure_for(draft.settings, draft.network, training) in OBJECTS
-    measurement = (
-        0.0 if validation is None else seconds_a_measurement(draft.network, draft.settings, validation, step, objects)
+    validation_seconds = (
+        0.0 if validation is None else seconds_per_validation(draft.network, draft.settings, validation, step, objects)
     )
-    steps = steps_within(seconds, step, measurement)
+    steps = steps_within(seconds, step, validation_seconds)
     rate = f"{step:.2g} s per step on this machine" + (
-        f" and {measurement:.2g} s per validation" if validation is not None else ""
+        f" and {validation_seconds:.2g} s per validation" if validation is not None else ""
     )
     draft.take(Choice("steps", steps, f"{rate}: {seconds / 60:.3g} minutes"))
-    draft.take(Choice("validate_every", max(1, steps // LOOKS), f"{LOOKS} measurements"))
-    minutes = (steps * step + LOOKS * measurement) / 60
+    draft.take(Choice("validate_every", max(1, steps // VALIDATIONS), f"{VALIDATIONS} validations"))
+    minutes = (steps * step + VALIDATIONS * validation_seconds) / 60
     return TrainingPlan(draft.network, draft.settings, tuple(draft.choices), draft.figures, step, minutes)
 
 
 @dataclass
 class _Draft:
-    """A plan in the making."""
+    """An unfinished plan."""
 
-    network: Any  # a UNetConfig where it is chosen
+    network: Any  # a UNetConfig if it is chosen
     settings: TrainSettings
     given: dict[str, Any]
     figures: Fingerprint
@@ -145,11 +147,11 @@ class _Draft:
         self.choices: list[Choice] = []
 
     def take(self, choice: Choice) -> None:
-        """Applies a choice, or notes that its value was given. A later one of the same name takes its place."""
+        """Applies a choice, or records that its value was given. A later choice of the same name replaces it."""
         if choice.name in self.given:
             choice = Choice(choice.name, self.given[choice.name], "given", given=True)
         change = {choice.name: choice.value}
-        if choice.name in OF_THE_NETWORK:
+        if choice.name in NETWORK_SETTINGS:
             self.network = self.network.replace(**change)
         else:
             self.settings = self.settings.replace(**change)
@@ -160,7 +162,7 @@ class _Draft:
             self.choices.append(choice)
 
     def choose_network(self) -> None:
-        """Depth, padding and norm, with as few feature maps as there are."""
+        """Chooses depth, padding and norm, with the smallest width."""
         count, reason = levels(self.figures)
         self.take(Choice("widths", _widths(FIRST_WIDTHS[0], count), f"{reason}; {FIRST_WIDTHS[0]} is the narrowest"))
         if (groups := math.gcd(8, *self.network.widths)) != self.network.norm_groups:
@@ -169,7 +171,7 @@ class _Draft:
         self.choose_norm()
 
     def choose_norm(self) -> None:
-        """Norm and dropout, for the batch that there is."""
+        """Chooses norm and dropout for the current batch."""
         chosen = self.settings.optimisation
         for choice in network_rules(self.figures, chosen.batch // chosen.accumulate):
             self.take(choice)
@@ -181,8 +183,8 @@ class _Draft:
         choose_network: bool,
         timed: Callable[[NetworkConfig, TrainSettings, Dataset], float],
     ) -> float:
-        """The widest network of which the time holds enough steps, and the batch that fits into memory. Returns the
-        seconds of a step."""
+        """Chooses the widest network that can take MINIMUM_STEPS steps in the time, and a batch that fits into memory.
+        Returns the seconds per step."""
         step = self._time(training, timed, choose_network)
         if not choose_network or "widths" in self.given:
             return step
@@ -191,8 +193,14 @@ class _Draft:
         for first in reversed(FIRST_WIDTHS[1:]):
             wide = self.network.replace(widths=_widths(first, count))
             steps = seconds / (step * _macs(wide, self.settings) / narrow)
-            if steps >= ENOUGH:
-                self.take(Choice("widths", wide.widths, f"{reason}; the time holds {ENOUGH} steps of this width"))
+            if steps >= MINIMUM_STEPS:
+                self.take(
+                    Choice(
+                        "widths",
+                        wide.widths,
+                        f"{reason}; at least {MINIMUM_STEPS} steps of this width fit into the time",
+                    )
+                )
                 return self._time(training, timed, choose_network)
         return step
 
@@ -202,7 +210,7 @@ class _Draft:
         timed: Callable[[NetworkConfig, TrainSettings, Dataset], float],
         choose_network: bool,
     ) -> float:
-        """The seconds of a step; halves the batch while it does not fit into memory."""
+        """The seconds per step. Halves the batch until it fits into memory."""
         while True:
             try:
                 return timed(self.network, self.settings, training)

@@ -1,4 +1,4 @@
-"""Recipes: settings, and changes to the network, that belong together."""
+"""Recipes: combinations of settings and changes to the network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ RecipeName = Literal["paper-2015", "modern"]
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """A set of settings and of changes to the network, chosen by `--recipe`.
+    """Settings and changes to the network, chosen by `--recipe`.
 
     Attributes:
-        settings: all settings; flags of `unet train` change single ones.
+        settings: all settings; flags of `unet train` override single ones.
         network: changes to the config of a U-Net, unless the config is given as a file.
 
     Example:
@@ -33,8 +33,8 @@ class TrainingRecipe:
 RECIPES: dict[RecipeName, TrainingRecipe] = {
     # Ronneberger et al. 2015, section 3: one large tile a batch, momentum 0.99, border weights with class balancing,
     # elastic deformation, dropout at the end of the contracting path, mirrored borders. The paper gives no learning
-    # rate: with momentum 0.99 a constant gradient is applied a hundredfold, so 3e-3 acts like 0.3. It falls to 0, since
-    # at a constant rate the last weights, which nothing averages, are as noisy as the last hundred tiles.
+    # rate: with momentum 0.99 a constant gradient is multiplied by 100, so 3e-3 acts like 0.3. The rate decays to 0: at
+    # a constant rate, the last weights would be as noisy as the last hundred tiles, since nothing averages them.
     "paper-2015": TrainingRecipe(
         TrainSettings().replace(
             optimizer="sgd",
@@ -54,9 +54,10 @@ RECIPES: dict[RecipeName, TrainingRecipe] = {
         ),
         {"dropout": 0.5, "norm": "none"},
     ),
-    # Four tiles a batch, since batch norm of one normalises every tile by itself in training, and not in use. Dice does
-    # what class balancing does in the paper's recipe, and leaves the probabilities where 0.5 is the right threshold:
-    # balancing beside it costs 0.04 of IoU where the foreground is small (`python -m benchmarks.ablation`).
+    # Four tiles per batch: with one, batch norm normalises every tile by itself in training, but not in prediction.
+    # Dice replaces the class balancing of the paper's recipe, and 0.5 stays the right threshold for the probabilities.
+    # Class balancing in addition to Dice costs 0.04 of IoU if the foreground is small (`python -m
+    # benchmarks.ablation`).
     "modern": TrainingRecipe(
         TrainSettings().replace(
             batch=4,
@@ -73,4 +74,4 @@ RECIPES: dict[RecipeName, TrainingRecipe] = {
         {"dropout": 0.0, "norm": "batch"},
     ),
 }
-"""The recipes by name. Precision stays float32 and remat off: their use depends on the machine, not on the data."""
+"""The recipes by name. None changes precision or remat, which depend on the machine, not on the data."""

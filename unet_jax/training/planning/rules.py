@@ -1,7 +1,7 @@
-"""The rules by which a training is planned, each a function of the data set's figures.
+"""The rules for planning a training run. Each is a function of the data set's figures.
 
-Nothing here knows the machine: how wide the network is and how many steps it takes follow from the speed of the step
-(`unet_jax.training.planning.plan`).
+They do not depend on the machine. `unet_jax.training.planning.plan` chooses the width of the network and the number of
+steps by the speed of a step.
 """
 
 from __future__ import annotations
@@ -37,28 +37,30 @@ AUTO = TrainingRecipe(
     ),
     {"norm": "batch", "dropout": 0.0},
 )
-"""What does not depend on the data. Chosen by experiment: docs/results/recipes.md."""
+"""Settings that do not depend on the data, chosen by experiment: docs/results/recipes.md."""
 
 LEVELS = {2: 4, 3: 4}
-"""Levels of a network of large images."""
+"""Number of levels of a network for large images, by number of spatial axes."""
 
-DEEPEST = 8
-"""Pixels per axis that the deepest level has at least, of the median image."""
+DEEPEST_SIZE = 8
+"""Minimum size of the median image at the deepest level, in pixels per axis."""
 
 SMALL_IMAGE = 160
-"""Images with an axis below it, in pixels, are padded: the margin of valid convolutions would be most of the tile."""
+"""Images with a shorter axis, in pixels, use same padding: the margin of valid convolutions would be most of the
+tile."""
 
-ALIKE = 1.0
-"""Images whose means differ more than this, in units of their standard deviation, are normalised each by its own."""
+SIMILAR_MEANS = 1.0
+"""If the images' means differ by more than this, in units of their standard deviation, each image is normalised by its
+own mean and standard deviation."""
 
-FILLED = 0.5
-"""From this share of the second of two classes on, what matters are the borders in it."""
+DENSE = 0.5
+"""If the second of two classes has at least this share of the pixels, the borders inside it matter most."""
 
 TOUCHING = 0.02
-"""From this share of objects that touch another one on, the borders between them weigh more in the loss."""
+"""If at least this share of the objects touch another one, the loss gives the borders between them more weight."""
 
 RARE = 0.02
-"""A class with a smaller share of the pixels than this is rare: tiles are drawn to have it."""
+"""A class with a smaller share of the pixels is rare, and tiles that contain it are oversampled."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class Choice:
     """One choice of a plan.
 
     Attributes:
-        name: name of the flag, with underscores.
+        name: name of the setting.
         value: the chosen value.
-        reason: the rule, and the number that it was applied to.
+        reason: the rule, and the figure that it was applied to.
         given: whether the caller gave the value, so that no rule was applied.
     """
 
@@ -79,9 +81,10 @@ class Choice:
 
 
 def levels(figures: Fingerprint) -> tuple[int, str]:
-    """Number of levels, and why: half the size a level, down to 8 pixels of the median image, at most 4."""
+    """Number of levels, and the reason. The size halves per level, down to 8 pixels for the median image; at most 4
+    levels."""
     dims, side = len(figures.median), min(figures.median)
-    fitting = max(2, min(LEVELS[dims], 1 + int(math.log2(max(2, side / DEEPEST)))))
+    fitting = max(2, min(LEVELS[dims], 1 + int(math.log2(max(2, side / DEEPEST_SIZE)))))
     size = "x".join(map(str, figures.median))
     if fitting == LEVELS[dims]:
         return fitting, f"images with a median size of {size}: large enough for {fitting} levels"
@@ -92,7 +95,7 @@ def levels(figures: Fingerprint) -> tuple[int, str]:
 
 
 def padding(figures: Fingerprint) -> Choice:
-    """Valid convolutions, as in the paper; same padding of small images and of volumes."""
+    """Valid convolutions, as in the paper; same padding for small images and for volumes."""
     side = min(figures.median)
     if len(figures.median) == 3:
         return Choice("padding", "same", "volumes: the margin of valid convolutions would be most of the tile")
@@ -102,45 +105,45 @@ def padding(figures: Fingerprint) -> Choice:
 
 
 def tile(figures: Fingerprint, network: NetworkConfig) -> Choice:
-    """The tile that covers the median image where that is small, else 252 pixels (68 in 3-D)."""
+    """A tile that covers the median image if it is small, otherwise 252 pixels (68 in 3-D)."""
     dims, grids = len(figures.median), network.geometry.grids
-    usual = {2: 252, 3: 68}[dims]
+    default = {2: 252, 3: 68}[dims]
     side = max(figures.median)
     covering = max(side + network.geometry.margin(axis) * 2 for axis in range(dims))
-    if covering >= usual or side >= usual:
-        return Choice("tile", usual, f"images of up to {side} pixels: the usual size")
+    if covering >= default or side >= default:
+        return Choice("tile", default, f"images of up to {side} pixels: the usual size")
     fitting = max(grid.above(covering) for grid in grids)
     return Choice("tile", fitting, f"covers an image of {side} pixels")
 
 
 def data_rules(figures: Fingerprint, settings: TrainSettings) -> Iterator[Choice]:
-    """Normalisation, loss, weights of pixels, tiles of rare classes. The paper's border weight is for a cross entropy,
-    and not beside a border class, which does the same."""
-    spread = f"the images' means differ by {figures.spread:.2f} of their standard deviation"
-    if figures.spread > ALIKE:
-        yield Choice("normalization", "image", f"{spread}: each image by its own mean and standard deviation")
+    """Normalisation, loss, pixel weights, oversampling of rare classes. The paper's border weight needs a cross
+    entropy, and a border class replaces it."""
+    difference = f"the images' means differ by {figures.spread:.2f} of their standard deviation"
+    if figures.spread > SIMILAR_MEANS:
+        yield Choice("normalization", "image", f"{difference}: each image by its own mean and standard deviation")
     else:
         yield Choice(
             "normalization",
             "dataset",
-            f"{spread}: all images by the mean and standard deviation of the training images",
+            f"{difference}: all images by the mean and standard deviation of the training images",
         )
     yield Choice("loss", "cross_entropy+dice", "Dice gives each class the same weight, regardless of its share")
     rare = f"the rarest class has {figures.rarest:.2%} of the pixels"
     yield Choice("oversample", 0.33 if figures.rarest < RARE else 0.0, rare)
-    weighs = settings.loss.loss not in ("dice", "tversky") and not settings.data.objects
-    if figures.touching is not None and weighs and not figures.overlapping:
+    weighted = settings.loss.loss not in ("dice", "tversky") and not settings.data.objects
+    if figures.touching is not None and weighted and not figures.overlapping:
         how = f"{figures.touching:.0%} of {figures.objects} objects touch another one"
         yield Choice("border_weight", 10.0 if figures.touching >= TOUCHING else 0.0, how)
 
 
 def network_rules(figures: Fingerprint, together: int) -> Iterator[Choice]:
-    """Norm and dropout, for so many tiles that pass through the network together.
+    """Norm and dropout, for `together` tiles in one forward pass.
 
-    Group norm where cells fill the image, batch norm of all else: docs/results/recipes.md has both.
+    Group norm if cells fill the image, otherwise batch norm: docs/results/recipes.md compares both.
     """
     share = figures.shares[1] if len(figures.shares) == 2 else 0.0
-    if together > 1 and share > FILLED:
+    if together > 1 and share > DENSE:
         yield Choice(
             "norm", "group", f"{figures.class_names[1]} has {share:.0%} of the pixels: its borders matter most"
         )
@@ -156,7 +159,7 @@ def network_rules(figures: Fingerprint, together: int) -> Iterator[Choice]:
 
 
 def fixed_rules(settings: TrainSettings) -> Iterator[Choice]:
-    """What was found best for all data that were tried."""
+    """Settings that were best for all data sets in the experiments."""
     chosen, changes = settings.optimisation, settings.augmentation
     yield Choice("batch", chosen.batch, "tiles of different images in each step")
     if chosen.optimizer == "adamw":

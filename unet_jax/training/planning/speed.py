@@ -19,33 +19,33 @@ from ..loop import data_spec
 from ..settings import TrainSettings
 from ..trainer import Trainer
 
-TIMED = 5
-"""Steps that are timed, at most, after a first one that is not."""
+TIMED_STEPS = 5
+"""Maximum number of timed steps, after a first step that is not timed."""
 
-LONG_ENOUGH = 3.0
-"""Seconds after which fewer of them are enough."""
+TIMING_SECONDS = 3.0
+"""Seconds of timed steps after which timing stops."""
 
-LOOKS = 10
-"""Measurements on the validation data in a run."""
+VALIDATIONS = 10
+"""Number of validations in a run."""
 
 
-def seconds_a_step(
+def seconds_per_step(
     config: NetworkConfig,
     settings: TrainSettings,
     training: Dataset,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """The median time of a step, in seconds, of a few steps that are then forgotten. Compiles the step, which the run
-    takes from the cache of compiled programs where there is one (`unet_jax.compilation_cache`).
+    """The median time of a training step, in seconds, from a few steps whose results are discarded. Compiles the step;
+    the run then takes it from the cache of compiled programs, if one is used (`unet_jax.compilation_cache`).
 
     Args:
         config: the network.
         settings: settings of the training.
         training: the images that the run trains on.
-        clock: in seconds. `time.process_time` of a process on one core does not count what other programs take.
+        clock: a clock in seconds. On one core, `time.process_time` excludes the time of other programs.
 
     Raises:
-        InputError: as `train`: the step needs more memory than there is, or the data do not fit the network.
+        InputError: the step needs more memory than is available, or the data do not fit the network.
 
     Example:
         >>> from unet_data import membranes
@@ -55,7 +55,7 @@ def seconds_a_step(
         >>> seconds_a_step(preset("paper", widths=(2, 4)), settings, membranes(2, 40, seed=0)) > 0
         True
     """
-    settings = settings.replace(steps=1 + TIMED)
+    settings = settings.replace(steps=1 + TIMED_STEPS)
     model = create(config, settings.optimisation.seed)
     model.data = data_spec(config, settings, training)
     trainer = Trainer(model, settings, training)
@@ -69,23 +69,23 @@ def seconds_a_step(
             jax.block_until_ready(trainer.state["step"])
             if number > 1:
                 seconds.append(clock() - began)
-            if sum(seconds) > LONG_ENOUGH:
+            if sum(seconds) > TIMING_SECONDS:
                 break
     return statistics.median(seconds)
 
 
-def seconds_a_measurement(
+def seconds_per_validation(
     config: NetworkConfig, settings: TrainSettings, validation: Dataset, step: float, objects: bool
 ) -> float:
-    """An estimate of the time, in seconds, of one measurement on the validation data: a forward pass, a third of the
-    step's work for as many pixels, and, for V_Rand and V_Info, four seconds a million pixels.
+    """Estimates the time, in seconds, of one validation: a forward pass, which takes a third of a training step for as
+    many pixels, and, for V_Rand and V_Info, four seconds per million pixels.
 
     Args:
         config: the network.
         settings: settings of the training.
-        validation: the images that are measured.
+        validation: the validation images.
         step: seconds of a training step.
-        objects: whether V_Rand and V_Info are measured.
+        objects: whether V_Rand and V_Info are computed.
     """
     pixels = sum(math.prod(image.shape[:-1]) for image in validation.images)
     tile = settings.data.tile_shape(config)
@@ -93,17 +93,17 @@ def seconds_a_measurement(
     return pixels / output * step / 3 + (4e-6 * pixels if objects else 0.0)
 
 
-def steps_within(seconds: float, step: float, measurement: float) -> int:
-    """Steps of a run that ends within so many seconds, at least one.
+def steps_within(seconds: float, step: float, validation_seconds: float) -> int:
+    """Number of steps of a run that takes at most `seconds`; at least 1.
 
     Args:
         seconds: duration in seconds of the whole run.
         step: seconds of a training step.
-        measurement: seconds of a measurement, of which a run has ten.
+        validation_seconds: seconds of a validation; a run has ten.
 
     Example:
         >>> from unet_jax.training.planning.speed import steps_within
-        >>> steps_within(600, step=0.5, measurement=10)
+        >>> steps_within(600, step=0.5, validation_seconds=10)
         1000
     """
-    return max(1, int((seconds - LOOKS * measurement) / step))
+    return max(1, int((seconds - VALIDATIONS * validation_seconds) / step))

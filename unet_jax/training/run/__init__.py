@@ -1,1 +1,1 @@
-"""Around the loop of one run: its folder, its state on disk, signals, the choice of the best checkpoint."""
+"""Parts of one run: its folder, its state on disk, signals, the choice of the best checkpoint."""

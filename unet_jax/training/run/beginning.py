@@ -1,4 +1,4 @@
-"""The network that a run begins with: new, or from the weights of a checkpoint, in parts frozen."""
+"""The network at the start of a run: new, or with the weights of a checkpoint; parts may be frozen."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ...weights import load_tensors
 from ..settings import TrainSettings
 
 
-class BeginsAnew(UserWarning):
-    """Layers that do not fit the weights that a run begins with."""
+class NewLayersWarning(UserWarning):
+    """Layers are initialised at random because the given weights do not fit them."""
 
 
-def given_weights(config: NetworkConfig, settings: TrainSettings, class_names: Sequence[str]) -> Adapted | None:
-    """The `weights` of the settings in this network, the head anew where the classes have other names; None without.
-    Raises InputError."""
+def initial_weights(config: NetworkConfig, settings: TrainSettings, class_names: Sequence[str]) -> Adapted | None:
+    """The `weights` of the settings adapted to this network, with a new head if the class names differ; None without
+    such weights. Raises InputError."""
     chosen = settings.optimisation
     if chosen.weights is None:
         return None
@@ -35,13 +35,13 @@ def begin(
     config: NetworkConfig, settings: TrainSettings, resumed: bool = False, class_names: Sequence[str] = ()
 ) -> Network:
     """The network before the first step, in training mode, with `weights` and `freeze` of the settings applied. A
-    warning (`BeginsAnew`) says, in one line, which layers start again. A resumed run has its weights already. Raises
-    InputError."""
+    warning (`NewLayersWarning`) names the layers that are initialised at random. The weights are not loaded if the run
+    is resumed. Raises InputError."""
     chosen = settings.optimisation
     model = create(config, chosen.seed)
-    if not resumed and (adapted := given_weights(config, settings, class_names)) is not None:
+    if not resumed and (adapted := initial_weights(config, settings, class_names)) is not None:
         if adapted.note:
-            warnings.warn(f"{chosen.weights}: {adapted.note}", BeginsAnew, stacklevel=3)
+            warnings.warn(f"{chosen.weights}: {adapted.note}", NewLayersWarning, stacklevel=3)
         load_tensors(model, {name: t.astype(np.float32) for name, t in adapted.checkpoint.tensors.items()})
     freeze(model, chosen.freeze)
     return model
@@ -51,8 +51,8 @@ def freeze(model: Network, parts: Iterable[str]) -> None:
     """Freezes parts of a network: no optimizer changes them, and their batch norms keep their statistics in training.
 
     Args:
-        model: Any network; its parts stay frozen until it is loaded again.
-        parts: Attributes of the network, such as "encoder".
+        model: any network; the parts stay frozen until it is loaded again.
+        parts: attributes of the network, such as "encoder".
 
     Raises:
         InputError: The network does not have such a part.
@@ -65,8 +65,8 @@ def freeze(model: Network, parts: Iterable[str]) -> None:
     for part in parts:
         module = vars(model).get(part)
         if not isinstance(module, nnx.Module | nnx.List):
-            there = [name for name, value in vars(model).items() if isinstance(value, nnx.Module | nnx.List)]
-            raise InputError(f"cannot freeze {part!r}; this network has the parts {', '.join(there)}")
+            parts_of_model = [name for name, value in vars(model).items() if isinstance(value, nnx.Module | nnx.List)]
+            raise InputError(f"cannot freeze {part!r}; this network has the parts {', '.join(parts_of_model)}")
         for _, inner in nnx.iter_modules(module):
             inner.eval()
             for name, value in list(vars(inner).items()):

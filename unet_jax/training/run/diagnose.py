@@ -1,4 +1,4 @@
-"""The origin of a loss that is not finite: the batch, the first layer, or the gradient of a weight."""
+"""Finds the cause of a loss that is not finite: the batch, the first layer, or the gradient of a weight."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..settings import TrainSettings
 
 
 class NotFinite(NamedTuple):
-    """The first numbers of a step that are not finite.
+    """The first values of a step that are not finite.
 
     Attributes:
-        where: what they are, in words.
-        weights_too_large: whether the weights before the step caused them, so that no other update would have helped.
+        where: description of the values, for messages.
+        weights_too_large: whether the weights before the step were the cause, so that another update would not help.
     """
 
     where: str
@@ -42,10 +42,10 @@ def first_not_finite(
     key: Array,
     own: Loss | None = None,
 ) -> NotFinite:
-    """The first numbers that are not finite when this batch passes through the network, forward and then backward.
+    """Finds the first values that are not finite in the forward and the backward pass of this batch.
 
-    Arguments as those of `objective.make_objective`. Computed layer by layer, without jit, and in the parts that the
-    step has (`accumulate`), one after the other.
+    Arguments as for `objective.make_objective`. Computed layer by layer, without jit, and in the same parts
+    (`accumulate`) as the step.
     """
     if not np.isfinite(images).all():
         return NotFinite("the images themselves", weights_too_large=False)
@@ -57,32 +57,33 @@ def first_not_finite(
         batch = tuple(x if x is None else x[index::parts] for x in (images, labels, weights))
         batch += (jax.random.fold_in(key, index) if parts > 1 else key,)
         model = nnx.merge(graphdef, params, stats, copy=True)
-        with _watched(model) as bad:
+        with _collect_not_finite(model) as bad:
             loss = model_loss(model, settings, own)(*batch)
         if bad:
             return NotFinite(f"the output of {bad[0]}", weights_too_large=True)
         if not np.isfinite(loss):
             return NotFinite(f"the loss ({settings.loss.loss}), after a finite forward pass", weights_too_large=True)
         grads, stats = jax.grad(make_objective(graphdef, settings, own=own), has_aux=True)(params, stats, *batch)
-        found = {tuple(map(str, path)): value[...] for path, value in nnx.to_flat_state(grads)}
-        for entry in reversed(entries(model.config.graph)):  # the graph's order; the backward pass begins at its end
-            if entry.flax in found and not np.isfinite(found[entry.flax]).all():
+        gradients = {tuple(map(str, path)): value[...] for path, value in nnx.to_flat_state(grads)}
+        for entry in reversed(entries(model.config.graph)):  # the backward pass runs from the end of the graph
+            if entry.flax in gradients and not np.isfinite(gradients[entry.flax]).all():
                 return NotFinite(f"the gradient of {'.'.join(entry.flax)}", weights_too_large=False)
     return NotFinite("the weights after its update, though loss and gradient are finite", weights_too_large=False)
 
 
 @contextmanager
-def _watched(model: nnx.Module) -> Iterator[list[str]]:
-    """Within the block, the paths of the layers of `model` whose output was not finite, in the order of the calls.
+def _collect_not_finite(model: nnx.Module) -> Iterator[list[str]]:
+    """Within the block, collects the paths of the layers of `model` whose output was not finite, in the order of the
+    calls.
 
-    Layers are modules without modules of their own. Python looks `__call__` up in the class, so it is there that it is
-    wrapped, for as long as the block lasts.
+    Layers are modules without submodules. Python looks up `__call__` in the class, so the method of the class is
+    wrapped within the block.
     """
     paths = {id(node): ".".join(map(str, path)) for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Module)}
     nodes = [node for _, node in nnx.iter_graph(model) if isinstance(node, nnx.Module) and callable(node)]
     layers = {type(n) for n in nodes if not any(isinstance(v, nnx.Module | nnx.List) for v in vars(n).values())}
     bad: list[str] = []
-    own: dict[Any, Any] = {cls: cls.__call__ for cls in layers}
+    originals: dict[Any, Any] = {cls: cls.__call__ for cls in layers}
 
     def wrapped(original: Callable) -> Callable:
         def call(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
@@ -94,9 +95,9 @@ def _watched(model: nnx.Module) -> Iterator[list[str]]:
         return call
 
     try:
-        for cls, original in own.items():
+        for cls, original in originals.items():
             cls.__call__ = wrapped(original)
         yield bad
     finally:
-        for cls, original in own.items():
+        for cls, original in originals.items():
             cls.__call__ = original

@@ -1,12 +1,12 @@
 """The folder of a training run.
 
 run.json      the network, the settings and the data set's name: enough to repeat the run, unless it was resumed with
-              another number of steps, learning rate or clipping, which it lists under "changed";
-              after the last step, what came of it ("verdict")
-log.jsonl     one line a record: step, loss, steps per second; or step and scores on the validation data (null: a
-              score that does not exist)
+              another number of steps, learning rate or clipping, which are listed under "changed";
+              after the last step, the assessment of the run ("verdict")
+log.jsonl     one record per line: step, loss, steps per second; or step and validation scores (null: a score that does
+              not exist)
 best/         the checkpoint with the highest `select` (a setting: IoU, V_Rand, …) on the validation data
-last/         the checkpoint of the last measurement
+last/         the checkpoint of the last validation
 state/        the TrainState (Orbax), for resuming
 """
 
@@ -36,19 +36,19 @@ from ..settings import TrainSettings
 from .train_state_folder import latest_step, unfinished_saves
 
 RETUNABLE = ("steps", "learning_rate", "clip")
-"""Settings that a resumed run may change although they change its numbers: how long, and what helps where the loss was
-not finite."""
+"""Settings that a resumed run may change although they change its results: the duration, and those that help if the
+loss was not finite."""
 
 FREE = (*RETUNABLE, "fsdp", "space", "loader", "workers", "validate", "group")
-"""Settings that a resumed run may change: those, the devices and processes that it uses, and how its images are named:
-that they are the same images is checked."""
+"""Settings that a resumed run may change: those above, devices and processes, and how its images are selected;
+`check_folder` checks that the images are the same."""
 
 _FILES = ("run.json", "log.jsonl", "report.html", "report.json", "report.png", "best", "last")
-_OF_A_CHECKPOINT = (CONFIG, WEIGHTS, CARD)
+_CHECKPOINT_FILES = (CONFIG, WEIGHTS, CARD)
 
 
 def check_new(out: Path, resume: bool) -> None:
-    """Raises InputError if `out` is a file or, without `resume`, holds a run."""
+    """Raises InputError if `out` is a file or, without `resume`, contains a run."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; give a folder for the run")
     if not resume and (out / "run.json").exists():
@@ -66,9 +66,9 @@ def check_folder(
 ) -> dict[str, Any]:
     """The content of run.json for a run in `out`.
 
-    Raises InputError if the folder holds a run; with `resume`, where that run has another network, other settings
-    (but for FREE), other functions of the user's own (by part, such as "loss": their names) or other images, for
-    training or for validation.
+    Raises InputError if the folder contains a run. With `resume`, raises InputError if that run has another network,
+    other settings (except FREE), other user functions (`own`: names by part, such as "loss") or other images for
+    training or validation.
     """
     check_new(out, resume)
     record = {"network": config.to_dict(), "settings": settings.to_dict(), "data": data.source, "path": data.path}
@@ -83,7 +83,7 @@ def check_folder(
     record |= {"own": dict(own)} if own else {}
     if not (out / "run.json").exists():
         return record
-    if (out / "last").exists() and not (out / "state").exists():  # a run begins by making state/
+    if (out / "last").exists() and not (out / "state").exists():  # a run creates state/ first
         raise InputError(
             f"{out} has checkpoints but no state/, so it cannot be resumed; train into another folder (unet train "
             f"--config {out / 'run.json'} repeats the run)"
@@ -91,14 +91,14 @@ def check_folder(
     old, done = read_run(out), latest_step(out / "state") or 0
     if done > (steps := settings.optimisation.steps):
         raise InputError(f"{out} already has {done} steps; to resume it, steps must be at least {done}, not {steps}")
-    # Settings that earlier versions did not have are as they are now; 0 has become None for some.
+    # Settings that earlier versions lacked take their current values; for some, 0 became None.
     before, after = (
         TrainSettings.from_dict(record["settings"] | old["settings"], str(out)).to_dict(),
         record["settings"],
     )
     old["settings"] = before
     for key in ("network", "settings"):
-        now, then = (json.loads(json.dumps(part[key])) for part in (record, old))  # lists for tuples, in both
+        now, then = (json.loads(json.dumps(part[key])) for part in (record, old))  # JSON turns tuples into lists
         changed = [k for k, v in now.items() if k not in FREE and v != then.get(k, v)]
         if changed:
             name = changed[0]
@@ -114,12 +114,12 @@ def check_folder(
         )
     for key, use in (("images", "trained"), ("validation", "measured")):
         was, now = old[key], record[key]
-        if was and now and was != now:  # a run of an earlier version, or one without validation, has nothing to compare
+        if was and now and was != now:  # None: a run of an earlier version, or without validation
             raise InputError(
                 f"{out} was {use} on {was[0]} images of {old['data']}; the {now[0]} of {data.source} differ "
                 "in names, sizes or labels: resume it with the same data"
             )
-    if done == steps:  # nothing is left to do
+    if done == steps:  # the run is complete
         return read_object(out / "run.json", finite=False)
     changed = {name: [before[name], after[name]] for name in RETUNABLE if before[name] != after[name]}
     record["changed"] = old["changed"] + ([{"after": done} | changed] if done and changed else [])
@@ -131,9 +131,9 @@ def _functions(own: Mapping[str, str]) -> str:
 
 
 def write_record(out: Path, record: dict[str, Any]) -> None:
-    """Makes the folder and run.json; removes partial files that a killed run left. Raises InputError if it cannot be
+    """Creates the folder and run.json, and removes partial files of a killed run. Raises InputError if it cannot be
     written."""
-    run_on_process_zero(lambda: None)  # all have read before the first process writes
+    run_on_process_zero(lambda: None)  # a barrier: all processes have read before process 0 writes
 
     def write() -> None:
         try:
@@ -149,7 +149,7 @@ def write_record(out: Path, record: dict[str, Any]) -> None:
 
 
 def add_to_record(out: Path, name: str, value: Any) -> None:
-    """Adds an entry, of what JSON knows, to run.json; an equal one leaves the file as it is. Raises InputError if it
+    """Adds an entry, a value of JSON, to run.json; an equal entry does not change the file. Raises InputError if it
     cannot be written."""
     record = read_object(out / "run.json", finite=False)
     if record.get(name) == value:
@@ -159,8 +159,8 @@ def add_to_record(out: Path, name: str, value: Any) -> None:
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Temporary files and folders, by their exact names."""
-    for folder, names in ((out, _FILES), (out / "best", _OF_A_CHECKPOINT), (out / "last", _OF_A_CHECKPOINT)):
+    """Removes temporary files and folders of a killed run, by their exact names."""
+    for folder, names in ((out, _FILES), (out / "best", _CHECKPOINT_FILES), (out / "last", _CHECKPOINT_FILES)):
         for path in leftovers(folder, names):
             remove(path)
     for path in unfinished_saves(out / "state"):
@@ -168,7 +168,7 @@ def _remove_leftovers(out: Path) -> None:
 
 
 def images_digest(data: Dataset) -> str:
-    """Of the images' names and sizes and of all labels."""
+    """A digest of the images' names and sizes and of all labels."""
     digest = hashlib.sha256(repr([(n, i.shape) for n, i in zip(data.names, data.images, strict=True)]).encode())
     for label in data.labels or ():
         for band in bands(label.shape):
@@ -177,16 +177,16 @@ def images_digest(data: Dataset) -> str:
 
 
 def read_run(out: Path) -> dict[str, Any]:
-    """The run.json of a run folder: network, settings, data, images, and what changed when it was resumed (as
+    """Reads run.json of a run folder: network, settings, data, images, and the changes when the run was resumed (as
     {"after": steps, "steps": [before, since], …}). Raises InputError."""
     try:
         if not (out / "run.json").is_file():
             raise InputError(f"{out} is not a run folder: it has no run.json")
         record = read_object(out / "run.json", finite=False)
-        found = {key: record[key] for key in ("network", "settings", "data")}
-        found["settings"] = {"validate": "last"} | found["settings"]  # what every run of an earlier version did
-        found |= {"path": record.get("path", ""), "changed": record.get("changed", []), "own": record.get("own", {})}
-        return found | {key: record.get(key) for key in ("images", "validation")}
+        run = {key: record[key] for key in ("network", "settings", "data")}
+        run["settings"] = {"validate": "last"} | run["settings"]  # the only behaviour of earlier versions
+        run |= {"path": record.get("path", ""), "changed": record.get("changed", []), "own": record.get("own", {})}
+        return run | {key: record.get(key) for key in ("images", "validation")}
     except InputError:
         raise
     except (ValueError, KeyError, TypeError) as e:
@@ -202,7 +202,7 @@ def next_folder(folder: Path) -> Path:
 
 
 def clear(out: Path) -> None:
-    """Removes a run folder, if that is what it is. Raises InputError for any other folder that is not empty."""
+    """Removes a run folder. Raises InputError for any other folder that is not empty."""
     if not out.exists():
         return
     if any(out.iterdir()) and not (out / "run.json").exists():

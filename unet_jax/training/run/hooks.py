@@ -1,4 +1,4 @@
-"""A researcher's own loss, augmentation and callbacks in a training."""
+"""User-defined loss, augmentation and callbacks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from ...network import Loss, Network
 
 Augment = Callable[[Array, Array, Array, Array | None], tuple[Array, Array, Array | None]]
 """(key, images, labels, weights) to (images, labels, weights) of the same shapes: images (N, *tile, C) float32,
-normalised; labels (N, *tile) integers; weights (N, *tile) float32, or None. A part of the jitted step, so in jax.numpy.
+normalised; labels (N, *tile) integers; weights (N, *tile) float32, or None. It is part of the jitted step, so it must
+use jax.numpy.
 """
 
 Callback = Callable[[dict[str, Any], Network], bool | None]
-"""Receives the record of a measurement and the network that was measured. True ends the run, as SIGTERM does."""
+"""Receives the record of a validation and the validated network. If it returns True, the run ends as by SIGTERM."""
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """The caller's own functions in a training: arguments of `unet_jax.train`, which describes them.
+    """User-defined functions, arguments of `unet_jax.train`, which describes them.
 
     Example:
         >>> import optax
@@ -49,4 +50,4 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 NO_HOOKS = Hooks()
-"""All as the settings say."""
+"""No user-defined functions."""

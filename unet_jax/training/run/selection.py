@@ -1,4 +1,4 @@
-"""The measure on the validation data that chooses the best checkpoint."""
+"""The validation score by which the best checkpoint is chosen."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from unet_spec import InputError, NetworkConfig
 from ..settings import TrainSettings
 
 OBJECTS = ("v_rand", "v_info")
-"""Measures of objects rather than of pixels, which `unet_data.metrics.evaluate.measure` computes on demand."""
+"""Scores of objects, not of pixels, which `unet_data.metrics.evaluate.measure` computes on demand."""
 
 
 def measure_for(settings: TrainSettings, config: NetworkConfig, dataset: Dataset) -> str:
-    """The key of `unet_data.metrics.evaluate.measure`'s result that `select` stands for.
+    """The key in the result of `unet_data.metrics.evaluate.measure` that the setting `select` selects.
 
-    Raises InputError for a measure of objects where the network does not have two classes.
+    Raises InputError for a score of objects if the network does not have two classes.
     """
     select = settings.validation.select
     if select == "auto":
@@ -36,7 +36,7 @@ def measure_for(settings: TrainSettings, config: NetworkConfig, dataset: Dataset
 
 
 def is_best(measure: str, scores: Mapping[str, float], best: Mapping[str, float]) -> bool:
-    """Whether a checkpoint with these scores is at least as good as the best so far. No score (no validation data, or
-    NaN: no object in it) is less than any."""
+    """Whether a checkpoint with these scores is at least as good as the best so far. A missing score (no validation
+    data, or NaN because it has no object) is less than any score."""
     new, old = (s.get(measure, math.nan) for s in (scores, best))
     return math.isnan(old) or new >= old

@@ -17,7 +17,7 @@ class StopSignals:
     """Within the block, SIGTERM and SIGINT (Ctrl-C) set `signal` and print a line, and the process continues; a second
     SIGINT ends it.
 
-    Does nothing outside the main thread, where Python takes no signals.
+    Does nothing outside the main thread, where Python cannot handle signals.
     """
 
     def __init__(self) -> None:
@@ -42,8 +42,8 @@ class StopSignals:
         self.signal = number
 
     def agreed(self, at_log_point: bool) -> bool:
-        """Whether to stop now. All processes must call it, since they must stop after the same step: they agree on it
-        where they log, since they wait for the step there anyway."""
+        """Whether to stop now. All processes must call it, since they must stop after the same step. They communicate
+        only at log points, where they wait for the step anyway."""
         if jax.process_count() == 1:
             return self.signal is not None
         if not at_log_point:

@@ -1,5 +1,4 @@
-"""The TrainState of a run on disk, in OUT/state (Orbax): written beside the old one, which goes once the new one is
-whole."""
+"""The TrainState of a run on disk, in OUT/state (Orbax). The old state is removed when the new one is complete."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from unet_spec import InputError
 from unet_spec.errors import OutputError
 from unet_spec.files import first_line
 
-logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every step of its work, and what it raises too
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every operation, and its exceptions too
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class SavedScores:
     Attributes:
         scores: scores of the last checkpoint.
         best: score of the best checkpoint so far.
-        measured: the step of the last checkpoint; −1: not known, in states of earlier versions.
+        measured: step of the last checkpoint; −1: unknown, in states of earlier versions.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
@@ -38,13 +37,12 @@ class SavedScores:
 
 
 def latest_step(folder: Path) -> int | None:
-    """The step of the newest complete state, None without one: Orbax names a folder after its step when it is
-    complete."""
+    """The step of the newest complete state, or None. Orbax renames a folder to its step number when it is complete."""
     return max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=None)
 
 
 def unfinished_saves(folder: Path) -> Iterator[Path]:
-    """The folders of states that Orbax had begun to write when the process was killed."""
+    """Folders of incomplete states that a killed process left."""
     for path in folder.glob("*.orbax-checkpoint-tmp*"):
         if re.fullmatch(r"\d+\.orbax-checkpoint-tmp(-\d+)?", path.name) and path.is_dir() and not path.is_symlink():
             yield path
@@ -53,7 +51,7 @@ def unfinished_saves(folder: Path) -> Iterator[Path]:
 class TrainStateFolder:
     """Saves in the background, one state at a time. After the first save, one complete state is always on disk.
 
-    Raises InputError, from any method, where a write failed: what was saved before stays.
+    Any method raises InputError if a write failed; earlier states are not affected.
     """
 
     def __init__(self, folder: Path):
@@ -69,13 +67,13 @@ class TrainStateFolder:
         return self._manager.latest_step()
 
     def save(self, step: int, state: dict[str, Any], scores: SavedScores) -> None:
-        """Begins to write a state under its step number; the one before goes when it is done. Returns once the arrays
-        have been copied, so that the caller may donate them."""
+        """Starts to write a state under its step number; the previous state is removed when the write is complete.
+        Returns after the arrays have been copied, so that the caller may donate them."""
         import orbax.checkpoint as ocp
 
         if step == self.latest():
             return
-        # On a CPU, Orbax reads the arrays where they lie while the next step already writes there.
+        # On a CPU, Orbax reads the arrays in place while the next step may overwrite them.
         copy = jax.tree.map(jnp.copy, state)
         with self._write_errors_as_input_error():
             items = ocp.args.Composite(state=ocp.args.StandardSave(copy), saved=ocp.args.JsonSave(asdict(scores)))
@@ -97,12 +95,12 @@ class TrainStateFolder:
         return restored.state, SavedScores(**json.loads(json.dumps(restored.saved)))
 
     def check(self) -> None:
-        """Raises where a write in the background has failed."""
+        """Raises InputError if a write in the background has failed."""
         with self._write_errors_as_input_error():
             self._manager.check_for_errors()
 
     def close(self) -> None:
-        """Waits for what is still being written."""
+        """Waits for the write in progress."""
         with self._write_errors_as_input_error():
             self._manager.wait_until_finished()
         self._manager.close()

@@ -1,4 +1,4 @@
-"""Settings of a training: frozen dataclasses, from which the command's flags and run.json are derived."""
+"""Settings of a training run: frozen dataclasses, from which the command's flags and run.json are derived."""
 
 from .data import DataSettings as DataSettings
 from .groups import TrainSettings as TrainSettings

@@ -31,7 +31,7 @@ def require_choices(group: Any) -> None:
 
 
 def optional(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """A condition that None meets, too."""
+    """A condition that also accepts None."""
     return lambda value: value is None or holds(value)
 
 

@@ -1,4 +1,4 @@
-"""All settings of a training, in groups."""
+"""All settings of a training run, in groups."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_a_batch_that_does_not_fit_is_halved():
      ({"norm": "none", "batch": 1}, "none")],
 )  # fmt: skip
 def test_batch_norm_where_tiles_pass_together(given, norm, monkeypatch):
-    monkeypatch.setattr("unet_jax.training.planning.rules.FILLED", 1.0)
+    monkeypatch.setattr("unet_jax.training.planning.rules.DENSE", 1.0)
     assert plan(given=given)[0].network.norm == norm
 
 

@@ -5,7 +5,7 @@ import pytest
 import unet_jax.training.trainer
 from unet_data import membranes
 from unet_jax import preset
-from unet_jax.training.planning.speed import seconds_a_measurement, seconds_a_step, steps_within
+from unet_jax.training.planning.speed import seconds_per_step, seconds_per_validation, steps_within
 from unet_jax.training.settings import TrainSettings
 
 SETTINGS = TrainSettings().replace(tile=28)
@@ -28,14 +28,14 @@ def test_the_first_step_is_not_timed_and_the_median_counts(monkeypatch):
 
     monkeypatch.setattr(unet_jax.training.trainer, "make_step", make_step)
     monkeypatch.setattr(unet_jax.training.trainer, "compile_within_memory", lambda step, *_: step)
-    assert seconds_a_step(NETWORK, SETTINGS, membranes(2, 40, seed=0), clock=lambda: clock[0]) == pytest.approx(0.3)
+    assert seconds_per_step(NETWORK, SETTINGS, membranes(2, 40, seed=0), clock=lambda: clock[0]) == pytest.approx(0.3)
 
 
 def test_a_measurement_is_a_third_of_the_steps_work_a_pixel():
     validation = membranes(2, 40, seed=0)  # 3,200 pixels; a step of 2 tiles gives 2 x 12 x 12
     settings = SETTINGS.replace(batch=2)
-    assert seconds_a_measurement(NETWORK, settings, validation, 0.9, False) == pytest.approx(3200 / 288 * 0.3)
-    with_objects = seconds_a_measurement(NETWORK, settings, validation, 0.9, True)
+    assert seconds_per_validation(NETWORK, settings, validation, 0.9, False) == pytest.approx(3200 / 288 * 0.3)
+    with_objects = seconds_per_validation(NETWORK, settings, validation, 0.9, True)
     assert with_objects == pytest.approx(3200 / 288 * 0.3 + 4e-6 * 3200)
 
 

@@ -10,7 +10,7 @@ import pytest
 import unet_jax
 from unet_data import membranes, split
 from unet_jax import TrainSettings, train
-from unet_jax.training.run.beginning import BeginsAnew, begin, freeze, given_weights
+from unet_jax.training.run.beginning import NewLayersWarning, begin, freeze, initial_weights
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 
 CONFIG = preset("same", widths=(2, 3), dropout=0.0)
@@ -58,13 +58,13 @@ def test_a_head_of_other_classes_begins_anew_also_where_their_number_is_the_same
     tensors = random_tensors(CONFIG.graph, 0)
     Checkpoint(CONFIG, tensors, DataSpec(class_names=stored)).save(tmp_path / "weights")
     settings = TrainSettings().replace(weights=str(tmp_path / "weights"))
-    adapted = given_weights(CONFIG, settings, own)
+    adapted = initial_weights(CONFIG, settings, own)
     assert set(adapted.fresh) == fresh
     count = len(tensors) - len(fresh)
     what = "1 layer is initialised at random: head" if fresh else "no layer is initialised at random"
     assert adapted.lines == [f"{count} of {len(tensors)} tensors used", what]
-    assert given_weights(CONFIG, TrainSettings(), own) is None
-    with pytest.warns(BeginsAnew) if fresh else nullcontext():
+    assert initial_weights(CONFIG, TrainSettings(), own) is None
+    with pytest.warns(NewLayersWarning) if fresh else nullcontext():
         model = begin(CONFIG, settings, class_names=own)
     found = unet_jax.tensors(model)
     assert {n for n in tensors if not np.array_equal(found[n], tensors[n].astype(np.float32))} == fresh
@@ -72,5 +72,5 @@ def test_a_head_of_other_classes_begins_anew_also_where_their_number_is_the_same
 
 def test_other_channels_begin_the_layers_that_see_them_anew(folder):
     rgb = CONFIG.replace(in_channels=3)
-    adapted = given_weights(rgb, TrainSettings().replace(weights=str(folder)), ("a", "b"))
+    adapted = initial_weights(rgb, TrainSettings().replace(weights=str(folder)), ("a", "b"))
     assert adapted.lines[1] == "2 layers are initialised at random: encoder.0.conv1, head"

@@ -9,7 +9,7 @@ from typing import Any
 
 from unet_data import Dataset
 from unet_jax import TrainingPlan, TrainSettings, plan_training
-from unet_jax.training.planning.plan import MINUTES, OF_THE_NETWORK
+from unet_jax.training.planning.plan import MINUTES, NETWORK_SETTINGS
 from unet_spec import InputError, NetworkConfig
 from unet_spec.files import writing
 
@@ -47,7 +47,7 @@ def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validati
     names = [name for name in args.given if name in whole or name in whole["augmentation"]]
     values = args.settings.to_dict()
     given = {name: values.get(name, values["augmentation"].get(name)) for name in names}
-    given |= {name: value for name in OF_THE_NETWORK if (value := getattr(flags, name)) is not None}
+    given |= {name: value for name in NETWORK_SETTINGS if (value := getattr(flags, name)) is not None}
     if args.recipe != "auto":  # --minutes with another recipe: only the number of steps is planned
         given |= {name: value for name, value in values.items() if name not in ("augmentation", "steps")}
         given |= values["augmentation"]
