@@ -1,7 +1,7 @@
-"""ONNX, TensorRT, the bundle that is deployed, and the runtimes that run it. Needs neither JAX nor PyTorch.
+"""ONNX and TensorRT export, deployment bundles, and runtimes. Needs neither JAX nor PyTorch.
 
-The public names are listed in `__init__.pyi` and imported when first used: importing this package imports none of onnx,
-onnxruntime and TensorRT.
+The public names are listed in `__init__.pyi` and imported when first used: importing this package does not import onnx,
+onnxruntime or TensorRT.
 """
 
 from unet_spec.door import attach

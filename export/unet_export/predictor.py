@@ -1,4 +1,4 @@
-"""A bundle as a function from images to logits, in the best runtime of this machine."""
+"""Runs a bundle in the best runtime of this machine."""
 
 from __future__ import annotations
 
@@ -33,36 +33,37 @@ if TYPE_CHECKING:
 RuntimeName = Literal["auto", "onnx", "openvino", "tensorrt"]
 Tile = int | tuple[int, ...] | None
 Progress = Callable[[int, int], None]
-"""Called with the tiles finished and the tiles in all."""
+"""Called with the number of finished tiles and the total number of tiles."""
 
 
 @runtime_checkable
 class Runtime(Protocol):
-    """What runs a network: `OnnxRuntime`, `OpenVinoRuntime`, `TensorRTRuntime`. Threads may share one."""
+    """Interface of the runtimes `OnnxRuntime`, `OpenVinoRuntime` and `TensorRTRuntime`. Threads may share one."""
 
     name: str
     config: NetworkConfig
 
     @property
     def run(self) -> Run:
-        """Images (N, *spatial, C) float32, prepared, of a size on the grid, to logits (N, *out, K) float32."""
+        """A function from images (N, *spatial, C) float32, normalised, of a size on the grid, to logits (N, *out, K)
+        float32."""
         ...
 
     def close(self) -> None:
-        """Frees its memory. It cannot run afterwards; closing twice does nothing."""
+        """Frees the runtime's memory. It cannot run afterwards; closing twice does nothing."""
         ...
 
 
 class Predictor:
-    """An opened bundle, which computes logits, probabilities, labels or objects of images.
+    """An opened bundle that computes logits, probabilities, labels or objects of images.
 
-    It is thread-safe; in a coroutine, `await asyncio.to_thread(predictor.labels, images)`. `close` it, or use it in
-    a with statement.
+    It is thread-safe. In a coroutine, use `await asyncio.to_thread(predictor.labels, images)`. Call `close`, or use a
+    with statement.
 
     Attributes:
-        bundle: The bundle that was opened.
-        runtime: What runs the network.
-        passed_over: For each runtime that was tried first, why it does not run here.
+        bundle: The opened bundle.
+        runtime: The runtime of the network.
+        passed_over: Runtimes that were tried first, each with the reason why it does not run here.
 
     Example:
         >>> import numpy as np
@@ -83,7 +84,7 @@ class Predictor:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Name of each class, in the order of the class numbers; "class 0", "class 1", … where none were stored."""
+        """Name of each class, in the order of the class numbers; "class 0", "class 1", … if none are stored."""
         return self.bundle.data.names(self.bundle.config)
 
     def __repr__(self) -> str:
@@ -101,31 +102,31 @@ class Predictor:
         """Computes the logits of every pixel of images of any size.
 
         Args:
-            images: (N, *spatial, C) uint8, uint16 or floating; normalised here as the manifest says. What the network
-                needs beyond the edges is mirrored.
-            tile: Largest input of the network, in pixels per axis. None takes the bundle's own. Tiles give the result
-                of the whole image, unless the network depends on the whole image (a group or instance norm,
-                interpolation with aligned corners): then the bundle's own tile is the whole image, and a smaller one
-                approximates.
-            progress: Called after each tile with the tiles finished and the tiles of all images. An exception that it
-                raises ends the prediction and reaches the caller.
+            images: (N, *spatial, C) uint8, uint16 or floating; normalised here according to the manifest. Images are
+                mirrored at their edges.
+            tile: Largest input of the network, in pixels per axis. None: the bundle's tile. The result equals that of
+                the whole image, unless the network depends on the whole image (group or instance norm, interpolation
+                with aligned corners). For such networks the bundle's tile is the whole image, and a smaller tile gives
+                an approximation.
+            progress: Called after each tile with the number of finished tiles and the number of tiles of all images.
+                Its exceptions end the prediction and are passed to the caller.
 
         Returns:
-            Logits (N, *spatial, K) float32. A predicted distance is not among them; `objects` uses it.
+            Logits (N, *spatial, K) float32, without a predicted distance, which `objects` uses.
 
         Raises:
             InputError: On wrong axes, channels or dtype, empty or non-finite images, and a tile that is too small.
 
         Warns:
-            UserWarning: An image lies far outside what the network was trained on, such as floats of 0 to 255 where it
-                was trained on 8-bit images.
+            UserWarning: The values of an image are far from those of the training images, such as floats of 0 to 255
+                for a network trained on 8-bit images.
         """
         return self._output(images, tile, progress)[..., : self.bundle.config.out_channels]
 
     def _output(
         self, images: Shaped[np.ndarray, "n *spatial c"], tile: Tile, progress: Progress | None
     ) -> Float32[np.ndarray, "n *spatial k"]:
-        """All channels: the logits, then the distance of a network that predicts one."""
+        """All channels: the logits, then the distance if the network predicts one."""
         config, data = self.bundle.config, self.bundle.data
         prepared = prepare(images, config, data)
         if odd := next(filter(None, (looks_foreign(image, data) for image in images)), None):
@@ -143,7 +144,7 @@ class Predictor:
     def probabilities(
         self, images: Shaped[np.ndarray, "n *spatial c"], tile: Tile = None, progress: Progress | None = None
     ) -> Float32[np.ndarray, "n *spatial classes"]:
-        """Computes each class's probability: the softmax of the logits, or a sigmoid of each where classes overlap.
+        """Computes each class's probability: the softmax of the logits, or their sigmoids if classes overlap.
 
         Args:
             images, tile, progress: As in a call.
@@ -165,8 +166,8 @@ class Predictor:
             images, tile, progress: As in a call.
 
         Returns:
-            Class numbers (N, *spatial) uint8, or uint16 beyond 256 classes. Where classes overlap, (N, *spatial,
-            classes) uint8: 1 for each class whose probability is above one half.
+            Class numbers (N, *spatial) uint8, or uint16 for more than 256 classes. If classes overlap, (N, *spatial,
+                classes) uint8: 1 for each class whose probability is above one half.
 
         Raises:
             InputError: As a call.
@@ -184,11 +185,11 @@ class Predictor:
 
         Args:
             images, tile, progress: As in a call.
-            settings: How objects are made of the probabilities. None: as stored with the network, or the defaults.
+            settings: How objects are separated. None: the settings stored with the network, or the defaults.
 
         Returns:
             For each image its object numbers (*spatial) uint32, 0 outside of objects, 1 … n in the order of their
-            first pixels; and the class of each object. `unet_data.measure_objects` makes a table of them.
+            first pixels; and the class of each object. `unet_data.measure_objects` measures them in a table.
 
         Raises:
             InputError: As a call; the classes overlap, or the settings do not fit the network.
@@ -204,7 +205,7 @@ class Predictor:
             >>> labels.shape, int(labels.max()) == len(classes)
             ((50, 70), True)
         """
-        from unet_data.objects.whole import objects_of  # takes long to import, and not everybody needs it
+        from unet_data.objects.whole import objects_of  # slow to import
 
         config = self.bundle.config
         chosen = settings_for(self.bundle.data, config, settings)
@@ -214,16 +215,16 @@ class Predictor:
 
     @property
     def tile(self) -> tuple[int, ...]:
-        """The usual input of the network, pixels per axis: the bundle's tile, or the smallest size that fits if tiles
-        are not exact."""
+        """The default input size of the network, pixels per axis: the bundle's tile, or the smallest size that fits if
+        tiles are not exact."""
         return self.bundle.tile or tuple(grid.minimum for grid in self.bundle.config.geometry.grids)
 
     def warm_up(self) -> float:
-        """Runs the network once on zeros of the size `tile`, so that the first request does not have to wait for the
-        runtime's initialisation.
+        """Runs the network once on zeros of the size `tile`, so that the first request does not wait for the runtime's
+        initialisation.
 
         Returns:
-            Seconds that it took.
+            Duration in seconds.
         """
         start = time.perf_counter()
         self.runtime.run(np.zeros((1, *self.tile, self.bundle.config.in_channels), np.float32))
@@ -231,21 +232,21 @@ class Predictor:
 
     @property
     def reading(self) -> ReadSettings:
-        """How training read its files: `read_image(path, predictor.reading)` reads another file in the same way."""
+        """How files were read in training: `read_image(path, predictor.reading)` reads a file in the same way."""
         return stored_reading(self.bundle.data)
 
     def read(self, path: str | os.PathLike[str]) -> Shaped[np.ndarray, "n *spatial c"]:
-        """Reads an image file as training read its files.
+        """Reads an image file in the same way as in training.
 
         Args:
-            path: PNG, JPEG, TIFF, NIfTI or .npy file, .zarr folder, and the others that `unet predict` reads.
+            path: PNG, JPEG, TIFF, NIfTI or .npy file, .zarr folder, or another format that `unet predict` reads.
 
         Returns:
             Images (N, *spatial, C) as stored: the pages of a TIFF are N images in 2-D, one volume in 3-D.
 
         Raises:
-            InputError: The file is missing, damaged, too large for the memory that is free, or has other axes or
-                channels than the network.
+            InputError: The file is missing, damaged, too large for the free memory, or has other axes or channels than
+                the network.
 
         Example:
             >>> import numpy as np
@@ -263,7 +264,7 @@ class Predictor:
         return np.stack([picture[tuple(slice(0, n) for n in picture.shape[:-1])] for picture in pictures])
 
     def __copy__(self) -> Predictor:
-        """Opens the model again, as a pickled or deeply copied predictor does: closing one closes no other."""
+        """Opens the model again, like pickling and deep copies: closing one predictor does not close another."""
         return Predictor(self.bundle, copy.copy(self.runtime), dict(self.passed_over))
 
     def close(self) -> None:
@@ -287,16 +288,16 @@ def load(
     """Opens a bundle in the best runtime of this machine.
 
     Args:
-        bundle: Its folder, or an opened one.
+        bundle: Folder of the bundle, or an opened bundle.
         runtime: "auto" chooses TensorRT if there is a GPU with an engine for it, otherwise ONNX Runtime: on a CUDA
             device if the installed version supports it, otherwise on the CPU. "openvino" runs the float32 model.
         threads: Number of CPU threads. None: the cores that this process may use.
-        precision: None: engines in the bundle's order of preference, and float32 in ONNX Runtime, whose CPU kernels are
-            not faster in other precisions.
-        provider: Execution provider of ONNX Runtime, as in `OnnxRuntime`; no other runtime is tried then.
+        precision: None: engines in the bundle's order of preference; float32 in ONNX Runtime, whose CPU kernels are not
+            faster in other precisions.
+        provider: Execution provider of ONNX Runtime, as in `OnnxRuntime`; then only ONNX Runtime is tried.
 
     Raises:
-        InputError: If the bundle is damaged, and if `runtime` or `provider` does not run here.
+        InputError: If the bundle is damaged, or `runtime` or `provider` does not run here.
 
     Example:
         >>> import numpy as np
@@ -312,7 +313,7 @@ def load(
         raise InputError(f"unknown runtime {runtime!r}; allowed: {', '.join(get_args(RuntimeName))}")
     bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     if precision is not None:
-        bundle.onnx_path(precision)  # raises where the bundle does not have it
+        bundle.onnx_path(precision)  # raises InputError if the bundle lacks it
     if provider is not None and runtime not in ("auto", "onnx"):
         raise InputError(f"provider is for the runtime onnx, not for {runtime}; leave out one of them")
     if runtime == "openvino":

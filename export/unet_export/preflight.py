@@ -1,4 +1,4 @@
-"""Whether a bundle runs on this machine, how fast, in how much memory, and how far from the reference."""
+"""Tests a bundle on this machine: whether it runs, its speed, memory and distance from the reference."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Preflight:
     """Result of `preflight`.
 
     Attributes:
-        runtime, provider, precision: What runs the network, such as "onnx", "CPUExecutionProvider", "fp32".
-        passed_over: For each runtime that was tried first, why it does not run here.
-        tile: Input of the network in the measurement, pixels per axis.
+        runtime, provider, precision: Runtime of the network, such as "onnx", "CPUExecutionProvider", "fp32".
+        passed_over: Runtimes that were tried first, each with the reason why it does not run here.
+        tile: Input size in the measurement, pixels per axis.
         load_seconds: Time to verify the checksums and open the model.
         first_seconds: Duration in seconds of the first run on a tile.
-        tile_seconds: Median of the runs after it.
-        megapixels_per_second: Result pixels per second, with one tile after the other.
-        memory: Peak memory in bytes, above that of the process before the bundle was opened.
+        tile_seconds: Median duration of the later runs.
+        megapixels_per_second: Output pixels per second, computing one tile after the other.
+        memory: Peak memory in bytes, in addition to that of the process before the bundle was opened.
         worst_relative: Largest error on the golden image, relative to the largest logit of the float64 reference.
         bound: Largest `worst_relative` allowed; None for a narrow precision.
         label_agreement: Share of the golden image's pixels with the reference's label, in 0..1.
@@ -71,7 +71,7 @@ class Preflight:
         return close and self.label_agreement >= self.least_agreement
 
     def to_dict(self) -> dict[str, Any]:
-        """As `unet check --preflight --json` prints it."""
+        """The output of `unet check --preflight --json`."""
         return {"ok": self.ok, **asdict(self)}
 
 
@@ -82,7 +82,7 @@ def preflight(
     precision: str | None = None,
     provider: str | None = None,
 ) -> Preflight:
-    """Opens a bundle as `load` does, and measures it on one tile and on its golden image.
+    """Opens a bundle like `load`, and measures it on one tile and on its golden image.
 
     Args:
         bundle, runtime, threads, precision, provider: As in `load`.
@@ -115,7 +115,7 @@ def preflight(
             [predictor.runtime.run(golden.input.astype(np.float32))], [golden.logits], config.out_channels
         )
         again = statistics.median(seconds[1:] or seconds)
-        record = getattr(predictor.runtime, "record", None)  # of an engine
+        record = getattr(predictor.runtime, "record", None)  # TensorRT only
         used = getattr(predictor.runtime, "precision", "fp32") if record is None else record.precision
         pixels = math.prod(config.geometry.output_shape(predictor.tile))
         return Preflight(

@@ -1,4 +1,4 @@
-"""The float64 NumPy reference, the bound that runtimes are held to, and how far a candidate is from the reference."""
+"""The float64 NumPy reference, the distance of a candidate from it, and the bound for runtimes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Shaped
 
 FLOAT32_BOUND = 1e-5
-"""The largest error of a float32 runtime, relative to the reference's largest logit: what a bundle is written up to,
-what `unet check` demands, and what the documents promise. Runtimes are usually near 1e-6. "mnn-fast" alone promises
-less: `runtimes.mnn_runtime.DEVIATION`."""
+"""Maximum error of a float32 runtime, relative to the reference's largest logit. `write_bundle` and `unet check`
+enforce it, and the documentation states it. Runtimes are usually near 1e-6. Only "mnn-fast" has a larger bound:
+`runtimes.mnn_runtime.DEVIATION`."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Distance:
         return cls(worst, rms, largest, worst / largest if largest else (math.inf if worst else 0.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """As parity.json holds it."""
+        """The entry in parity.json."""
         return asdict(self)
 
 
@@ -68,14 +68,14 @@ class Comparison:
 
     Attributes:
         distance: Between the logits.
-        label_agreement: Share of pixels with the same label, in 0..1; 0 where a logit is not finite.
+        label_agreement: Share of pixels with the same label, in 0..1; 0 if a logit is not finite.
     """
 
     distance: Distance
     label_agreement: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As parity.json holds it."""
+        """The entry in parity.json."""
         return {**self.distance.to_dict(), "label_agreement": self.label_agreement}
 
 
@@ -87,8 +87,8 @@ def compare(
     """Compares logits (1, *spatial, K) with reference logits of the same shapes, pair by pair.
 
     Args:
-        candidates, references: the logits, and perhaps a distance after them.
-        classes: the number of logits, `config.out_channels`, of which labels are made. None: all channels.
+        candidates, references: the logits, optionally followed by a distance.
+        classes: number of logits for the labels, `config.out_channels`. None: all channels.
     """
     candidate, reference = (
         np.concatenate([a.reshape(-1, a.shape[-1]) for a in group]) for group in (candidates, references)
@@ -107,7 +107,7 @@ def golden_size(geometry: Geometry) -> tuple[int, ...]:
 def default_golden_image(
     checkpoint: Checkpoint, images: Sequence[Shaped[np.ndarray, ...]] | None = None
 ) -> Shaped[np.ndarray, "*spatial c"]:
-    """The image that a bundle carries where the user gives none.
+    """The golden image of a bundle if the user gives none.
 
     Args:
         checkpoint: The network.
@@ -115,7 +115,7 @@ def default_golden_image(
 
     Returns:
         (*spatial, C): the middle of the last of `images`, at most 193 pixels (24 in 3-D) per axis. Without images,
-        uint8: blurred noise, which has edges and flat parts, and which every run draws alike.
+        uint8: blurred noise, the same in every run, with edges and flat parts.
     """
     if images:
         largest = 193 if checkpoint.config.spatial_dims == 2 else 24
@@ -130,7 +130,8 @@ def default_golden_image(
 
 
 def whole_input(geometry: Geometry, image: Shaped[np.ndarray, "*spatial c"]) -> Shaped[np.ndarray, "1 *canvas c"]:
-    """The network's input (1, *canvas, C) for a prepared image (*spatial, C): mirrored up to a size that fits."""
+    """The network's input (1, *canvas, C) for a prepared image (*spatial, C): mirrored at its edges up to a size that
+    fits."""
     plan = plan_tiles(geometry, image.shape[:-1])
     return np.ascontiguousarray(mirror_window(image, [-axis.margin for axis in plan.axes], plan.canvas)[None])
 
@@ -138,8 +139,8 @@ def whole_input(geometry: Geometry, image: Shaped[np.ndarray, "*spatial c"]) -> 
 def reference_logits(
     checkpoint: Checkpoint, network_input: Float[np.ndarray, "n *canvas c"]
 ) -> Float64[np.ndarray, "n *out k"]:
-    """The NumPy reference in float64: logits (N, *out, K) of inputs (N, *canvas, C). Raises InputError for weights that
-    are not finite."""
+    """The NumPy reference in float64: logits (N, *out, K) of inputs (N, *canvas, C). Raises InputError if weights are
+    not finite."""
     check_finite(checkpoint.tensors, "cannot compute the reference")
     tensors = {name: tensor.astype(np.float64) for name, tensor in checkpoint.tensors.items()}
     return checkpoint.config.graph.forward(tensors, network_input.astype(np.float64))

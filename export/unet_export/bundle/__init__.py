@@ -1,1 +1,1 @@
-"""The bundle: the folder that a deployment team receives, written and read."""
+"""Writes and reads bundles, the folders for deployment."""

@@ -1,4 +1,4 @@
-"""The manifest of a bundle, from what was written into it."""
+"""The manifest of a bundle."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def describe(
 
     Args:
         checkpoint: The network.
-        variants: One per precision.
-        engines: Those of the bare network.
+        variants: Models, one per precision.
+        engines: Engines of the network without fused steps.
         profile: Name and sizes of the engines' profile; None without engines.
         fused: Entry of the model with fused steps (`describe_fused`); None without one.
         licence: Licence of the weights.
@@ -93,7 +93,7 @@ def describe(
 
 
 def _noise(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The manifest's entry of the noise, for a network with a latent variable."""
+    """The manifest's entry for the noise input of a network with a latent variable."""
     node = noise_input(checkpoint.config.graph)
     if node is None:
         return {}
@@ -104,7 +104,7 @@ def _noise(checkpoint: Checkpoint) -> dict[str, Any]:
 def describe_fused(
     checkpoint: Checkpoint, source: Source, steps: Sequence[str], engines: Sequence[EngineRecord]
 ) -> dict[str, Any]:
-    """The manifest's entry of a model with fused steps, and of the engines built from it."""
+    """The manifest's entry for a model with fused steps, and for its engines."""
     config, overlapping = checkpoint.config, checkpoint.data.overlapping
     names = spatial_axes(config.spatial_dims)
     image: dict[str, Any] = {"name": INPUT, "dtype": "float32", "axes": ["N", "C", *names]}
@@ -129,7 +129,7 @@ def spatial_axes(dims: int) -> list[str]:
 
 
 def as_json(value: Any) -> Any:
-    """Tuples as lists, at all depths: what a JSON reader returns."""
+    """Replaces tuples by lists, at all depths, as a JSON reader returns them."""
     if isinstance(value, dict):
         return {key: as_json(item) for key, item in value.items()}
     return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
@@ -139,4 +139,4 @@ def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return None  # such as ONNX Runtime under another package's name
+        return None  # for example, ONNX Runtime installed as another package

@@ -1,4 +1,4 @@
-"""The engines of a bundle: of which models, for which backends, and why others were not built."""
+"""Builds the engines of a bundle, and records which were not built and why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Source:
     """An ONNX file of the bundle that engines are built from.
 
     Attributes:
-        file: Its name.
+        file: Name of the file.
         precision: Precision of the engines.
         fused: Whether pre- or post-processing is fused into the model.
     """
@@ -32,7 +32,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """What an engine's name ends with."""
+        """The end of an engine's name."""
         return f"{self.precision}-baked" if self.fused else self.precision
 
 
@@ -41,9 +41,9 @@ class Built:
     """The engines of a bundle.
 
     Attributes:
-        engines: Engines of the bare network.
+        engines: Engines of the network without fused steps.
         fused: Engines of the model with fused pre- and post-processing.
-        not_built: An entry of parity.json for each engine that was not built.
+        not_built: Entries of parity.json for the engines that were not built.
     """
 
     engines: tuple[EngineRecord, ...] = ()
@@ -58,8 +58,8 @@ def build_engines(
     settings: EngineSettings,
     progress: Progress | None = None,
 ) -> Built:
-    """Builds into `folder`/engines. engines: True for every installed TensorRT, None for TensorRT for RTX only, which
-    needs no GPU, False for none. Raises InputError if True cannot be met."""
+    """Builds into `folder`/engines. engines: True: every installed TensorRT. None: TensorRT for RTX only, which needs
+    no GPU. False: none. Raises InputError if True is impossible."""
     if engines is False:
         return Built(not_built=({"runtime": "tensorrt", "reason": "no engine was requested"},))
     backends = available_backends() if settings.backend is None else (settings.backend,)
@@ -88,7 +88,7 @@ def build_engines(
 def _build(
     folder: Path, backend: Backend, source: Source, settings: EngineSettings, progress: Progress | None
 ) -> EngineRecord:
-    temporary = folder / FOLDER / f"{backend}.plan"  # its name says the version, which only the build knows
+    temporary = folder / FOLDER / f"{backend}.plan"  # the final name has the version, which the build reports
     capabilities = settings.compute_capabilities if backend == "tensorrt_rtx" else None
     own = replace(settings, backend=backend, tf32=source.precision == "tf32", compute_capabilities=capabilities)
     record = build_engine(folder / source.file, temporary, own, progress)

@@ -1,4 +1,4 @@
-"""Writes the folder of a bundle atomically, and never over anything else."""
+"""Checks before writing that a folder contains nothing but a bundle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .manifest import MANIFEST, SIGNATURE, is_bundle
 
 
 def check_target(path: Path) -> None:
-    """Raises InputError if writing would destroy something that is no bundle, or no part of it."""
+    """Raises InputError if writing would overwrite anything that is not part of a bundle."""
     if not path.exists():
         return
     if not path.is_dir():

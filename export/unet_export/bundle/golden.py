@@ -1,4 +1,4 @@
-"""golden.npz of a bundle: an image, the network's input made from it, and the logits of the float64 reference."""
+"""golden.npz of a bundle: an image, its network input, and the logits of the float64 reference."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Golden:
     """Test data of a bundle.
 
     Attributes:
-        image: (*spatial, C), as it was read.
+        image: (*spatial, C), as read.
         input: (1, *canvas, C) float32.
-        logits: (1, *out, K) float64, of `input`.
+        logits: (1, *out, K) float64, for `input`.
     """
 
     image: np.ndarray
@@ -37,7 +37,8 @@ class Golden:
 
     @classmethod
     def load(cls, bundle: Bundle) -> Golden:
-        """Reads a bundle's. Raises InputError if the file is damaged or its arrays are not the network's."""
+        """Reads the golden data of a bundle. Raises InputError if the file is damaged or its arrays do not fit the
+        network."""
         path, config = bundle.folder / GOLDEN, bundle.config
         found = read_npz(path, ("image", "input", "logits"))
         image, given, logits = found["image"], found["input"], found["logits"]

@@ -1,4 +1,4 @@
-"""The manifest.json of a bundle, and a reader that does not trust it.
+"""The manifest.json of a bundle, and its reader, which verifies everything.
 
 bundle/
   manifest.json      the files, the network's input and output, and a SHA-256 for every other file
@@ -13,7 +13,7 @@ bundle/
   README.md          the same for people
   model.sig          a signature over all other files, if it was signed: the only file that is not in the manifest
 
-manifest.schema.json, beside this file, is the JSON schema that every manifest is held against.
+Every manifest is validated against the JSON schema manifest.schema.json, in the folder of this file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Bundle:
     """A bundle whose manifest and checksums have been verified.
 
     Attributes:
-        folder: Its folder.
+        folder: Folder of the bundle.
         manifest: Content of manifest.json.
 
     Example:
@@ -72,19 +72,18 @@ class Bundle:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of manifest.json, in hexadecimal. It identifies the whole bundle, since the manifest contains those
-        of all other files."""
+        """SHA-256 of manifest.json, in hexadecimal. It identifies the whole bundle, since the manifest contains the
+        hashes of all other files."""
         return file_sha256(self.folder / MANIFEST)
 
     @cached_property
     def engines(self) -> tuple[EngineRecord, ...]:
-        """The engines of the bare network, in the order in which a runtime should prefer them."""
+        """The engines of the network without fused steps, in order of preference."""
         return self._records(self.manifest["engines"])
 
     @cached_property
     def fused_engines(self) -> tuple[EngineRecord, ...]:
-        """The engines of the model with fused steps, for other programs. `load` does not use them, since it needs
-        logits."""
+        """The engines of the model with fused steps, for other programs; `load` needs logits and does not use them."""
         return self._records((self.manifest["baked"] or {"engines": ()})["engines"])
 
     @property
@@ -119,7 +118,7 @@ class Bundle:
 
 
 def is_bundle(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a manifest.json of this format, in any version. Nothing else is checked.
+    """Whether a folder contains a manifest.json of this format, in any version. Nothing else is checked.
 
     Args:
         path: The folder.
@@ -142,11 +141,11 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         folder: The bundle.
 
     Returns:
-        Its content, as manifest.schema.json describes it.
+        The content of manifest.json, as in manifest.schema.json.
 
     Raises:
-        InputError: The folder does not exist, its manifest is missing, damaged or of another version, a file is missing
-            or changed or lies outside the folder, or a value has the wrong type.
+        InputError: The folder does not exist, its manifest is missing, damaged or of another version, a file is
+            missing, changed or outside the folder, or a value has the wrong type.
 
     Example:
         >>> from unet_export import BundleSettings, read_manifest, write_bundle
@@ -205,7 +204,7 @@ def schema() -> dict[str, Any]:
 
 
 def check_schema(values: Any, where: str) -> None:
-    """Raises InputError, naming the place, unless `values` is as the schema says."""
+    """Raises InputError, naming the place, unless `values` matches the schema."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
@@ -222,8 +221,8 @@ def _check_file(folder: Path, name: str, entry: dict[str, Any], where: Path) -> 
         raise InputError(f"{where}: {name!r} is not the name of a file inside the bundle")
     path = folder / name
     try:
-        inside = path.resolve().is_relative_to(folder.resolve())  # a link may lead out
-    except (OSError, RuntimeError, ValueError):  # links in a circle, a zero byte
+        inside = path.resolve().is_relative_to(folder.resolve())  # a link may point outside
+    except (OSError, RuntimeError, ValueError):  # circular links, a zero byte
         inside = False
     if not inside:
         raise InputError(f"{where}: {name} points outside of the bundle")
@@ -237,7 +236,7 @@ def _check_values(bundle: Bundle, where: Path) -> None:
     for entry in (*bundle.manifest["precisions"], bundle.manifest["baked"] or {"file": ONNX}):
         if entry["file"] not in bundle.manifest["files"]:
             raise InputError(f"{where}: {entry['file']} is not among its files")
-    config, data = bundle.config, bundle.data  # both raise
+    config, data = bundle.config, bundle.data  # both raise InputError
     if data.mean and len(data.mean) != config.in_channels:
         raise InputError(f"{where}: data.mean has {len(data.mean)} numbers for {config.in_channels} channels")
     tile = bundle.manifest["tiling"].get("tile")

@@ -1,4 +1,4 @@
-"""README.md of a bundle: what a person needs to know before running it."""
+"""README.md of a bundle."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _EXTRAS = {
 def model_card(
     manifest: dict[str, Any], parity: dict[str, Any], extras: Sequence[str] = (), objects: bool = False
 ) -> str:
-    """Markdown, from the manifest, the parity record, the names of further files and whether the repository for Triton
-    has a step that separates objects; it adds nothing to those."""
+    """The text in Markdown. extras: names of further files. objects: whether the repository for Triton has a step that
+    separates objects."""
     layout = "(N, H, W, C)" if manifest["config"].get("spatial_dims", 2) == 2 else "(N, D, H, W, C)"
     return "\n".join(
         [

@@ -1,6 +1,6 @@
-"""sbom.cdx.json of a bundle: its files with their hashes, and the packages that run it, as CycloneDX 1.6 says.
+"""sbom.cdx.json of a bundle: its files with their hashes, and the packages that run it, in CycloneDX 1.6.
 
-It holds no time and no random number, so that equal bundles have equal files.
+It contains no time and no random number, so that equal bundles have equal files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RUNTIME = ("jsonschema", "numpy", "onnx", "onnxruntime", "unet-twins")
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 
 _SPDX = re.compile(r"CC-BY(-(NC|SA|ND|NC-SA|NC-ND))?-4\.0|CC0-1\.0|Apache-2\.0|MIT|BSD-[23]-Clause|A?GPL-3\.0-only")
-"""Licences that are written by their SPDX identifier; others by the name that was given."""
+"""Licences that are written as SPDX identifiers; others are written as given."""
 
 
 def write_sbom(folder: Path, manifest: dict[str, Any], files: Iterable[Path]) -> Path:
@@ -29,7 +29,7 @@ def write_sbom(folder: Path, manifest: dict[str, Any], files: Iterable[Path]) ->
     Args:
         folder: The bundle.
         manifest: Its manifest, without `files`.
-        files: Those that it lists.
+        files: The files to list.
 
     Returns:
         The file.
@@ -63,7 +63,7 @@ def _version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
-        return None  # such as ONNX Runtime under another package's name
+        return None  # for example, ONNX Runtime installed as another package
 
 
 def _file(folder: Path, path: Path) -> dict[str, Any]:

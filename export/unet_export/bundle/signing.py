@@ -1,7 +1,7 @@
-"""Signs a bundle and verifies its signature, as OpenSSF's model-signing specification says: `model.sig` in the bundle.
+"""Signs a bundle and verifies its signature, `model.sig`, according to OpenSSF's model-signing specification.
 
-The signature is a Sigstore bundle over the names and SHA-256 of all other files, made with a key of one's own or, where
-there is a network, with the identity of an account.
+The signature is a Sigstore bundle over the names and SHA-256 of all other files. It is made with a private key or, with
+network access, with the identity of an account.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from unet_spec.files import first_line, write_errors_as_input_error, writing
 from .manifest import SIGNATURE, file_sha256, open_bundle
 
 KEYLESS = "sigstore"
-"""In place of a private key: sign with the identity of an account, by Sigstore's public service."""
+"""Value of `key` to sign with the identity of an account, through Sigstore's public service."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """An account that is accepted as signer, for signatures without a key.
+    """The account of an accepted signer, for signatures without a key.
 
     Attributes:
         name: Name of the account: an e-mail address, or the URL of a workflow.
@@ -49,17 +49,17 @@ class Identity:
 
 
 def sign_bundle(folder: str | os.PathLike[str], key: str | os.PathLike[str]) -> Path:
-    """Signs the files of a bundle. A signature that it has is replaced.
+    """Signs the files of a bundle. An existing signature is replaced.
 
     Args:
         folder: The bundle.
-        key: File of a private key, PEM, of the curve P-256, P-384 or P-521 without a password; or KEYLESS.
+        key: PEM file of a private key on the curve P-256, P-384 or P-521, without a password; or KEYLESS.
 
     Returns:
         The file of the signature.
 
     Raises:
-        InputError: The bundle is damaged, the key cannot be read or is of another kind, Sigstore cannot be reached, or
+        InputError: The bundle is damaged, the key cannot be read or has another type, Sigstore cannot be reached, or
             model-signing is not installed.
 
     Example:
@@ -82,7 +82,7 @@ def sign_bundle(folder: str | os.PathLike[str], key: str | os.PathLike[str]) -> 
             content = (Path(beside) / SIGNATURE).read_bytes()
     except OSError as e:
         raise InputError(f"{key}: cannot be read: {e.strerror or first_line(e)}") from None
-    except Exception as e:  # the library raises what its parts raise
+    except Exception as e:  # the library passes on all exceptions of its parts
         how = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem generates a key"
         raise InputError(f"{path}: cannot be signed with {key}: {first_line(e)}; {how}") from None
     with write_errors_as_input_error(path / SIGNATURE), writing(path / SIGNATURE) as temporary:
@@ -91,14 +91,14 @@ def sign_bundle(folder: str | os.PathLike[str], key: str | os.PathLike[str]) -> 
 
 
 def verify_bundle(folder: str | os.PathLike[str], signer: str | os.PathLike[str] | Identity) -> None:
-    """Verifies that a bundle holds exactly the files that were signed, and who signed them.
+    """Verifies the signer of a bundle, and that it contains exactly the signed files.
 
     Args:
         folder: The bundle.
-        signer: File of the public key, PEM; or who signed by Sigstore.
+        signer: PEM file of the public key, or the identity of a Sigstore signer.
 
     Raises:
-        InputError: It is not signed, or signed with another key, or files differ (the message names them); or
+        InputError: The bundle is not signed or signed with another key, files differ (the message names them), or
             model-signing is not installed.
 
     Example:
@@ -121,7 +121,7 @@ def verify_bundle(folder: str | os.PathLike[str], signer: str | os.PathLike[str]
         config.verify(path, signature)
     except OSError as e:
         raise InputError(f"{signer}: cannot be read: {e.strerror or first_line(e)}") from None
-    except Exception as e:  # the library raises what its parts raise
+    except Exception as e:  # the library passes on all exceptions of its parts
         text = first_line(e)
         if text.startswith("Signature mismatch"):
             raise InputError(f"{path}: changed after it was signed: {_differences(path)}") from None
@@ -129,7 +129,7 @@ def verify_bundle(folder: str | os.PathLike[str], signer: str | os.PathLike[str]
 
 
 def _differences(folder: Path) -> str:
-    """The files that are not as the signature says, whose own text has been verified."""
+    """The files that differ from the signature, whose own content is already verified."""
     envelope = json.loads((folder / SIGNATURE).read_text(encoding="utf-8"))["dsseEnvelope"]
     resources = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["resources"]
     signed = {each["name"]: each["digest"] for each in resources}
@@ -145,7 +145,7 @@ def _differences(folder: Path) -> str:
 
 
 def _hashing() -> Any:
-    """All files count, those of git too, except for the signature itself."""
+    """The hashing settings: all files, including those of git, except the signature."""
     config = _package("hashing").Config().use_file_serialization()
     return config.set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
 

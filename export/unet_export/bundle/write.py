@@ -1,4 +1,4 @@
-"""Writes a bundle: the folder that a deployment team receives. `unet_export.bundle.manifest` lists its files."""
+"""Writes a bundle, the folder for deployment. `unet_export.bundle.manifest` lists its files."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class BundleSettings:
     """Settings of a bundle's content.
 
     Attributes:
-        precisions: In the order in which a runtime should prefer them; float32 is always present.
-        engines: True: an engine for every installed TensorRT, in every precision. None: those that TensorRT for RTX
-            builds, if it is installed; parity.json notes what was not built, and why. False: none.
+        precisions: Precisions in order of preference; float32 is always included.
+        engines: True: engines for every installed TensorRT, in every precision. None: engines for TensorRT for RTX, if
+            it is installed; parity.json lists those that were not built, with the reason. False: none.
         engine_settings: How engines are built.
-        fused_steps: Steps of "normalize", "softmax" and "argmax" that an additional model of the first precision, and
-            its engines, contain.
+        fused_steps: Steps out of "normalize", "softmax" and "argmax" to fuse into an additional model of the first
+            precision, and into its engines.
         licence: Licence of the weights, stated in the bundle.
         name: Name of the network in the bundle's model repository for Triton, `triton/`.
         triton_objects: Whether this repository has a step that separates objects. None: if object settings are stored
@@ -85,10 +85,11 @@ def write_bundle(
 
     Args:
         checkpoint: The network.
-        folder: Where to write it; a new or empty folder, or a bundle.
-        settings: None takes the defaults of `BundleSettings`.
+        folder: A new or empty folder, or a bundle.
+        settings: None: the defaults of `BundleSettings`.
         calibration: Images (*spatial, C), uint8, uint16 or floating, representative of those to segment. int8 and fp8
-            need them, and every narrow precision is compared on them. None: compared on the golden image.
+            need them, and every narrow precision is compared with the reference on them. None: the golden image is used
+            for the comparison.
         golden_image: Test image (*spatial, C) of any size, stored in the bundle. None: the centre of the last
             calibration image, or a synthetic image.
         extras: Further text files by name, such as nnunet.json.
@@ -96,11 +97,10 @@ def write_bundle(
         progress: Called by the engine builder with (phase, step, steps).
 
     Raises:
-        InputError: If `folder` holds anything but a bundle, the name is invalid, objects are requested for classes that
-            overlap or stored object settings do not fit the network, weights are not finite, the golden
-            image does not suit the network, an engine was requested and cannot be built, ONNX Runtime is further from
-            the reference than `reference.FLOAT32_BOUND`, or a precision changes more labels than
-            `precision.formats.AGREEMENT` allows.
+        InputError: If `folder` contains anything but a bundle, the name is invalid, objects are requested for
+            overlapping classes, stored object settings or the golden image do not fit the network, weights are not
+            finite, a requested engine cannot be built, ONNX Runtime differs from the reference by more than
+            `reference.FLOAT32_BOUND`, or a precision changes more labels than `precision.formats.AGREEMENT` allows.
 
     Example:
         >>> from unet_export import BundleSettings, write_bundle
@@ -118,11 +118,11 @@ def write_bundle(
     steps = check_steps(settings.fused_steps)
     sizes = settings.engine_settings.sizes(config.geometry)
     sizes[1].check(config)
-    # Before minutes are spent on finding a precision's recipe:
+    # Checked first, since the search for a precision's recipe takes minutes.
     settings.engine_settings.check(settings.engines, settings.precisions)
     image = default_golden_image(checkpoint, calibration) if golden_image is None else np.asarray(golden_image)
     network_input = whole_input(config.geometry, prepare(image[None], config, data)[0])
-    model = emit_onnx(config, checkpoint.tensors, data)  # refuses weights that are not finite before anything is run
+    model = emit_onnx(config, checkpoint.tensors, data)  # raises InputError early if weights are not finite
     golden = (network_input, reference_logits(checkpoint, network_input))
     variants = choose_variants(checkpoint, settings.precisions, calibration, golden, report)
 
@@ -153,13 +153,13 @@ def write_bundle(
             p.relative_to(new).as_posix(): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files
         }
         _write_json(new / MANIFEST, manifest)
-        open_bundle(new)  # what is written can be read
+        open_bundle(new)  # tests that the written bundle can be read
     return open_bundle(path)
 
 
 def _write_fused(folder: Path, checkpoint: Checkpoint, variant: Variant, steps: Sequence[Step]) -> Source:
     """Writes the model with `steps` fused into it."""
-    # tf32 is a setting of the engine: the file is float32.
+    # tf32 is a setting of the engine; the file is float32.
     recipe = PrecisionRecipe() if variant.precision == "tf32" else variant.recipe
     model = emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data, recipe=recipe)
     source = Source(f"model-{variant.precision}-baked.onnx", variant.precision, fused=True)

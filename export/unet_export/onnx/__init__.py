@@ -1,1 +1,1 @@
-"""ONNX: emitted from the graph, lowered, checked, with fused pre- and post-processing."""
+"""ONNX models: emitting, lowering, checking, fusing of pre- and post-processing."""

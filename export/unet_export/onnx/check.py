@@ -1,7 +1,7 @@
-"""Checks that a file is an ONNX model of ours, before any runtime opens it.
+"""Checks that a file is an ONNX model of this package, before any runtime opens it.
 
-Runtimes check little: an empty file parses as a model without nodes, text often as one with unknown fields, and NaN
-weights run without a message.
+Runtimes check little: an empty file parses as a model without nodes, text often parses as a model with unknown fields,
+and NaN weights run without a message.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def read_onnx(source: bytes | str | os.PathLike[str], fused: bool = False) -> tu
 
     Args:
         source: A path, or the file's bytes.
-        fused: Whether the model may take uint8 images and give probabilities or labels (`onnx.fused.fuse`).
+        fused: Whether the model may take uint8 images and return probabilities or labels (`onnx.fused.fuse`).
 
     Returns:
-        The bytes, the model, and a name of it for messages.
+        The bytes, the model, and its name for messages.
 
     Raises:
-        InputError: If the file is missing or empty, does not parse, fails ONNX's full checker, has not exactly the
-            input "image" and the output "logits", or holds a NaN or an infinity.
+        InputError: If the file is missing or empty, does not parse, fails ONNX's full checker, has other inputs than
+            "image" or other outputs than "logits", or contains a NaN or an infinity.
 
     Example:
         >>> from unet_export import emit_onnx, onnx_bytes, read_onnx
@@ -62,7 +62,7 @@ def read_onnx(source: bytes | str | os.PathLike[str], fused: bool = False) -> tu
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as e:
         raise InputError(f"{where} is not an ONNX model, or only a part of one ({e})") from None
-    defaults = {tensor.name for tensor in model.graph.initializer}  # an input with a default need not be given
+    defaults = {tensor.name for tensor in model.graph.initializer}  # inputs with a default are optional
     names = ([v.name for v in model.graph.input if v.name not in defaults], [v.name for v in model.graph.output])
     outputs = (OUTPUT, *FUSED_OUTPUTS) if fused else (OUTPUT,)
     if names[0] != [INPUT] or len(names[1]) != 1 or names[1][0] not in outputs:
@@ -90,7 +90,7 @@ def read_onnx(source: bytes | str | os.PathLike[str], fused: bool = False) -> tu
 def _array(tensor: onnx.TensorProto, where: str) -> np.ndarray:
     try:
         return numpy_helper.to_array(tensor)
-    except Exception as e:  # NumPy and onnx raise many kinds on bytes that do not fit the shape or type
+    except Exception as e:  # NumPy and onnx raise many kinds of errors
         raise InputError(f"{where}: the tensor {tensor.name} is damaged ({first_line(e)})") from None
 
 
@@ -103,7 +103,7 @@ def config_of(model: onnx.ModelProto, where: str) -> NetworkConfig:
 
 
 def recipe_of(model: onnx.ModelProto, where: str) -> PrecisionRecipe:
-    """How the model computes, from its metadata. Raises InputError if that is damaged or missing."""
+    """The precision recipe in the model's metadata. Raises InputError if it is damaged or missing."""
     for prop in model.metadata_props:
         if prop.key == "recipe":
             place = f"{where}, metadata 'recipe'"
@@ -112,12 +112,12 @@ def recipe_of(model: onnx.ModelProto, where: str) -> PrecisionRecipe:
 
 
 def weights_of(model: onnx.ModelProto, where: str) -> dict[str, np.ndarray]:
-    """The checkpoint's tensors that inference needs, under PyTorch's names; bit for bit in a float32 model.
+    """The checkpoint's tensors that inference needs, with PyTorch's names; bit for bit in a float32 model.
 
     Raises InputError if one is missing or damaged.
     """
     own = config_of(model, where).graph.inference.params
-    # Some are stored as a column or as the kernel of a 1x1 convolution: the same numbers in the same order.
+    # Some are stored as a column or as the kernel of a 1x1 convolution, with the same numbers in the same order.
     every = {t.name: _array(t, where) for t in model.graph.initializer if t.name in own}
     if wrong := [name for name, array in every.items() if array.size != math.prod(own[name].shape)]:
         raise InputError(f"{where}: {wrong[0]} has shape {every[wrong[0]].shape}; {own[wrong[0]].shape} expected")
@@ -128,14 +128,14 @@ def weights_of(model: onnx.ModelProto, where: str) -> dict[str, np.ndarray]:
 
 
 def value_types(model: onnx.ModelProto) -> dict[str, str]:
-    """The dtype of every value that a node computes, by TensorRT's names, as ONNX's own inference finds them."""
+    """The dtype of every node's output, with TensorRT's type names, from ONNX's type inference."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     known = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
     return {name: _TENSORRT[kind] for name, kind in known.items() if kind in _TENSORRT}
 
 
 def border_types(model: onnx.ModelProto) -> tuple[str, str]:
-    """The dtype of the image and of the output, by TensorRT's names."""
+    """The dtypes of the image and of the output, with TensorRT's type names."""
     image, output = (v.type.tensor_type.elem_type for v in (model.graph.input[0], model.graph.output[0]))
     return _TENSORRT[image], _TENSORRT[output]
 

@@ -1,7 +1,7 @@
-"""A network as an ONNX model, from its graph and its weights: no framework, no tracing.
+"""Emits a network as an ONNX model from its graph and its weights, without a framework or tracing.
 
-The model's nodes, values and weights have the graph's names, so that a difference found in one runtime can be traced to
-a layer of any other. Nothing else is written into the file: equal weights give equal bytes, on any machine.
+The model's nodes, values and weights have the graph's names, so that layers can be compared between runtimes. The file
+contains nothing else: equal weights give equal bytes on any machine.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from .ops import INPUT, OUTPUT, Writer
 from .ops_families import further_inputs
 
 OPSET = 21
-"""Has every operation used here (Gelu came with 20); ONNX Runtime from 1.18 and TensorRT take it."""
-_OPSET_BF16 = 22  # convolutions of bfloat16 came with it
-IR_VERSION = 10  # the one that belongs to opset 21; the library's own newest would lock older runtimes out
-_LIMIT = 2**31 - 2**20  # a protobuf message ends at 2 GiB
+"""Contains every operation used here (Gelu needs 20), and works in ONNX Runtime from 1.18 and in TensorRT."""
+_OPSET_BF16 = 22  # the first with convolutions of bfloat16
+IR_VERSION = 10  # the version of opset 21; older runtimes refuse newer ones
+_LIMIT = 2**31 - 2**20  # a protobuf message is limited to 2 GiB
 
 _AXES = {2: ("height", "width"), 3: ("depth", "height", "width")}
 
@@ -42,24 +42,24 @@ def emit_onnx(
     dtype: DTypeLike = np.float32,
     recipe: PrecisionRecipe | None = None,
 ) -> onnx.ModelProto:
-    """Writes a network as an ONNX model for inference: without dropout, batch norms with their running statistics.
+    """Emits a network as an ONNX model for inference: without dropout, and with the running statistics of batch norms.
 
     The input "image" is (N, C, *spatial), the output "logits" (N, K, *out), both of `dtype`. Batch and spatial sizes
-    are free; the sizes must lie on the network's grid. The metadata has the keys `config`, `data`, `grid`, `margin`,
-    `checkpoint_digest` and `recipe`, each a JSON text. ONNX stores attributes such as a norm's epsilon in float32, in a
-    float64 model, too.
+    are dynamic; spatial sizes must be on the network's grid. The metadata has the keys `config`, `data`, `grid`,
+    `margin`, `checkpoint_digest` and `recipe`, each a JSON text. Also in a float64 model, ONNX stores attributes such
+    as a norm's epsilon in float32.
 
     Args:
         config: The network.
-        tensors: Its weights, by PyTorch's names and axis orders.
+        tensors: Weights with PyTorch's names and axis orders.
         data: Input normalisation and class names, for the metadata.
         dtype: float32, or float64 for a reference evaluator.
-        recipe: What is computed in which format. None: everything in `dtype`. Input and output stay float32. Except in
-            fp32 and tf32, batch norms are folded (`onnx.lowering`); int8 and fp8 store weights in that format.
+        recipe: Number formats. None: everything in `dtype`. Input and output stay float32. Except in fp32 and tf32,
+            batch norms are folded (`onnx.lowering`); int8 and fp8 models store weights in that format.
 
     Raises:
-        InputError: If the tensors are not the config's, hold a NaN or an infinity, or exceed 2 GiB, and if the
-            recipe is not one of this network.
+        InputError: If the tensors do not match the config, contain a NaN or an infinity, or exceed 2 GiB, or if the
+            recipe does not fit the network.
 
     Example:
         >>> from unet_export import emit_onnx
@@ -81,7 +81,7 @@ def emit_onnx(
     element = helper.np_dtype_to_tensor_dtype(dtype)
     image = ["batch", config.in_channels, *axes]
     further = further_inputs(network.graph, element)
-    # Of one image, there may be many hypotheses.
+    # One image may have many hypotheses.
     logits = ["out_batch" if further else "batch", config.output_channels, *(f"out_{axis}" for axis in axes)]
     model = helper.make_model(
         helper.make_graph(
@@ -111,7 +111,7 @@ def _check(config: NetworkConfig, tensors: Mapping[str, np.ndarray], dtype: np.d
 
 
 def opset_of(recipe: PrecisionRecipe) -> int:
-    """The ONNX opset that a file of this recipe needs."""
+    """The ONNX opset for a recipe."""
     return _OPSET_BF16 if recipe.precision == "bf16" else OPSET
 
 
@@ -132,7 +132,7 @@ def _metadata(
 
 
 def onnx_bytes(model: onnx.ModelProto) -> bytes:
-    """The bytes of a model's file: the same for the same model.
+    """Serialises a model. Equal models give equal bytes.
 
     Args:
         model: Model of `emit_onnx`.
@@ -148,7 +148,7 @@ def onnx_bytes(model: onnx.ModelProto) -> bytes:
 
 
 def save_onnx(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
-    """Writes a model's file, atomically.
+    """Writes a model to a file, atomically.
 
     Args:
         model: Model of `emit_onnx`.

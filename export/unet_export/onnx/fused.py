@@ -1,7 +1,7 @@
 """Pre- and post-processing as ONNX: normalisation and mirroring before the network, softmax or argmax after it.
 
-Fused into the model, they let an engine take a camera's bytes and give labels. As models of their own, they are the
-first and the last step of a Triton ensemble. The arithmetic is that of `unet_data.inference.prepare` and
+Fused into the model, they let an engine compute labels from a camera's bytes. As separate models, they are the first
+and the last step of a Triton ensemble. The arithmetic is that of `unet_data.inference.prepare` and
 `unet_data.inference.output`.
 """
 
@@ -27,7 +27,8 @@ _AXES = {2: ["height", "width"], 3: ["depth", "height", "width"]}
 
 
 def check_steps(steps: Sequence[str]) -> tuple[Step, ...]:
-    """The steps in the order in which they run. Raises InputError for an unknown one, and for softmax with argmax."""
+    """Sorts steps in the order of execution. Raises InputError for an unknown step, and for softmax together with
+    argmax."""
     if unknown := [s for s in steps if s not in STEPS]:
         raise InputError(f"unknown step {unknown[0]!r} to fuse into the model; allowed: {', '.join(STEPS)}")
     if {"softmax", "argmax"} <= set(steps):
@@ -36,19 +37,19 @@ def check_steps(steps: Sequence[str]) -> tuple[Step, ...]:
 
 
 def fuse(model: ModelProto, config: NetworkConfig, data: DataSpec, steps: Sequence[Step]) -> ModelProto:
-    """The model of `emit_onnx` with pre- and post-processing inside.
+    """Fuses pre- and post-processing into a model of `emit_onnx`.
 
     Args:
         model: Model of `emit_onnx`.
         config, data: The network and its normalisation.
-        steps: normalize: the input "image" is uint8 (N, *spatial, C) as a camera gives it, of a size on the grid.
-            softmax: the output is "probabilities" (N, *spatial, K) float32; with one channel, that of class 1. Where
-            classes may overlap, they are the sigmoids.
+        steps: normalize: the input "image" is uint8 (N, *spatial, C), as from a camera, of a size on the grid.
+            softmax: the output is "probabilities" (N, *spatial, K) float32; with one channel, that of class 1. If
+            classes may overlap, sigmoids.
             argmax: the output is "labels" (N, *spatial) uint8. If classes may overlap, it is (N, *spatial, K) uint8
             with 1 for each class whose probability is above one half.
 
     Raises:
-        InputError: As `check_steps`, and for argmax over more than 256 classes.
+        InputError: Like `check_steps`, and for argmax over more than 256 classes.
     """
     steps = check_steps(steps)
     fused = ModelProto.FromString(model.SerializeToString(deterministic=True))
@@ -80,19 +81,19 @@ def fuse(model: ModelProto, config: NetworkConfig, data: DataSpec, steps: Sequen
 
 
 def preprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_version: int) -> ModelProto:
-    """ "image" uint8 (N, *spatial, C) of any size to "prepared" float32 (N, C, *canvas): normalised, mirrored by the
-    margin and up to the next size that fits. An axis must be longer than what is mirrored on either side of it (ONNX's
-    reflection bounces once)."""
+    """ "image" uint8 (N, *spatial, C) of any size to "prepared" float32 (N, C, *canvas): normalised, and mirrored by
+    the margin and up to the next size that fits. An axis must be longer than its mirrored parts, since ONNX reflects
+    only once."""
     parts, dims, geometry = Parts(), config.spatial_dims, config.geometry
     normalize(parts, INPUT, "normalized", config, data)
     shape = parts.add("Shape", "shape", ["normalized"], start=2)
     margins = parts.constant("margins", [geometry.margin(a) for a in range(dims)])
-    least = parts.constant("least", [geometry.grid(a).minimum for a in range(dims)])
+    minimum = parts.constant("least", [geometry.grid(a).minimum for a in range(dims)])
     steps = parts.constant("steps", [geometry.grid(a).step for a in range(dims)])
     need = parts.add("Add", "need", [shape, parts.add("Add", "both_margins", [margins, margins])])
-    need = parts.add("Max", "at_least", [need, least])
+    need = parts.add("Max", "at_least", [need, minimum])
     # Up to the grid: need + (least − need) mod step, with the sign of the divisor.
-    missing = parts.add("Mod", "missing", [parts.add("Sub", "short_of", [least, need]), steps])
+    missing = parts.add("Mod", "missing", [parts.add("Sub", "short_of", [minimum, need]), steps])
     canvas = parts.add("Add", "canvas", [need, missing])
     high = parts.add("Sub", "high", [parts.add("Sub", "beyond", [canvas, shape]), margins])
     zeros = parts.constant("none", [0, 0])
@@ -110,14 +111,13 @@ def preprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_versi
 
 
 def label_channels(config: NetworkConfig, data: DataSpec) -> list[int]:
-    """The last axis of labels: none, or a channel for each class if classes may overlap."""
+    """The last axis of labels: none, or one channel per class if classes may overlap."""
     return [config.out_channels] if data.overlapping else []
 
 
 def postprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_version: int) -> ModelProto:
-    """ "logits" (N, K, *out), perhaps with a distance after them, and the "image" (N, *spatial, C) that they come from,
-    to "labels" uint8 (N, *spatial) and "probabilities" float32 (N, *spatial, K), cut to the image; labels as of
-    `fuse`."""
+    """ "logits" (N, K, *out), optionally followed by a distance, and their "image" (N, *spatial, C), to "labels" uint8
+    (N, *spatial) and "probabilities" float32 (N, *spatial, K), cropped to the image; labels as in `fuse`."""
     parts, dims = Parts(), config.spatial_dims
     size = parts.add("Shape", "size", [INPUT], start=1, end=1 + dims)
     starts = parts.constant("starts", [0] * dims)
@@ -142,25 +142,25 @@ def postprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_vers
     )
 
 
-def _logits(parts: Parts, given: str, config: NetworkConfig) -> str:
-    """The logits (N, K, *out) of an output, without the distance after them."""
+def _logits(parts: Parts, source: str, config: NetworkConfig) -> str:
+    """The logits (N, K, *out) of an output, without the distance."""
     if not config.distance_head:
-        return given
+        return source
     ends = [("from", 0), ("to", config.out_channels), ("channels", 1)]
-    return parts.add("Slice", "class_logits", [given, *(parts.constant(f"logits.{k}", [v]) for k, v in ends)])
+    return parts.add("Slice", "class_logits", [source, *(parts.constant(f"logits.{k}", [v]) for k, v in ends)])
 
 
-def _softmax(parts: Parts, given: str, out: str, config: NetworkConfig, data: DataSpec) -> None:
+def _softmax(parts: Parts, source: str, out: str, config: NetworkConfig, data: DataSpec) -> None:
     single = config.out_channels == 1 or data.overlapping
     op, attributes = ("Sigmoid", {}) if single else ("Softmax", {"axis": 1})
-    x = parts.add(op, f"{out}.channels_first", [given], **attributes)
+    x = parts.add(op, f"{out}.channels_first", [source], **attributes)
     parts.add("Transpose", out, [x], perm=[0, *range(2, config.spatial_dims + 2), 1])
 
 
-def _argmax(parts: Parts, given: str, out: str, config: NetworkConfig, data: DataSpec) -> None:
+def _argmax(parts: Parts, source: str, out: str, config: NetworkConfig, data: DataSpec) -> None:
     if data.overlapping:
         zero = parts.constant(f"{out}.zero", 0, np.float32)
-        x = parts.add("Greater", f"{out}.chosen", [given, zero])
+        x = parts.add("Greater", f"{out}.chosen", [source, zero])
         x = parts.add("Cast", f"{out}.channels_first", [x], to=TensorProto.UINT8)
         parts.add("Transpose", out, [x], perm=[0, *range(2, config.spatial_dims + 2), 1])
         return
@@ -169,10 +169,10 @@ def _argmax(parts: Parts, given: str, out: str, config: NetworkConfig, data: Dat
     if config.out_channels == 1:
         zero = parts.constant(f"{out}.zero", 0, np.float32)
         axis = parts.constant(f"{out}.axis", [1])
-        x = parts.add("Greater", f"{out}.chosen", [given, zero])
+        x = parts.add("Greater", f"{out}.chosen", [source, zero])
         x = parts.add("Squeeze", f"{out}.flat", [x, axis])
     else:
-        x = parts.add("ArgMax", f"{out}.chosen", [given], axis=1, keepdims=0)
+        x = parts.add("ArgMax", f"{out}.chosen", [source], axis=1, keepdims=0)
     parts.add("Cast", out, [x], to=TensorProto.UINT8)
 
 

@@ -1,4 +1,4 @@
-"""The normalisation of a data spec as ONNX, from bytes; the arithmetic is that of `unet_data.normalize`."""
+"""Normalisation of bytes as ONNX nodes, with the arithmetic of `unet_data.normalize`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from unet_data.normalize import CONSTANT, PERCENTILES
 from unet_spec import DataSpec, NetworkConfig
 
 _FULL_SCALE = np.float32(255)
-_BEYOND = np.float32(1e9)  # sorts after every byte
+_BEYOND = np.float32(1e9)  # larger than every byte when sorted
 
 
 class Parts:
-    """Nodes and initializers of a piece of a model, and the opset that they are written in."""
+    """Nodes and initializers of a part of a model, and their opset."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
@@ -31,16 +31,16 @@ class Parts:
         return name
 
 
-def normalize(parts: Parts, given: str, out: str, config: NetworkConfig, data: DataSpec) -> None:
-    """From bytes (N, *spatial, C) to float32 (N, C, *spatial), in the units of the bytes: (x − 255 mean) / (255 std),
-    the subtraction rounding once; or x / 255. By "image" and "percentile", each image's own values decide."""
+def normalize(parts: Parts, source: str, out: str, config: NetworkConfig, data: DataSpec) -> None:
+    """Bytes (N, *spatial, C) to float32 (N, C, *spatial): (x − 255 mean) / (255 std), in the units of the bytes, so
+    that the subtraction rounds once; or x / 255. With "image" and "percentile", the values of each image are used."""
     dims = config.spatial_dims
-    x = parts.add("Cast", f"{out}.float", [given], to=TensorProto.FLOAT)
+    x = parts.add("Cast", f"{out}.float", [source], to=TensorProto.FLOAT)
     x = parts.add("Transpose", f"{out}.channels_first", [x], perm=[0, dims + 1, *range(1, dims + 1)])
-    missing, known = None, None
+    missing, valid = None, None
     if data.nodata is not None:
         missing = parts.add("Equal", f"{out}.missing", [x, parts.constant(f"{out}.nodata", data.nodata, np.float32)])
-        known = parts.add("Cast", f"{out}.known", [parts.add("Not", f"{out}.held", [missing])], to=TensorProto.FLOAT)
+        valid = parts.add("Cast", f"{out}.known", [parts.add("Not", f"{out}.held", [missing])], to=TensorProto.FLOAT)
     column = (-1,) + (1,) * dims
 
     def per_channel(name: str, values: Sequence[float]) -> str:
@@ -52,7 +52,7 @@ def normalize(parts: Parts, given: str, out: str, config: NetworkConfig, data: D
         x = parts.add("Max", f"{out}.above_low", [x, per_channel("low", data.low)])
         x = parts.add("Min", f"{out}.below_high", [x, per_channel("high", data.high)])
     if data.normalization == "image":
-        mean, std = _moments(parts, x, known, out, dims)
+        mean, std = _moments(parts, x, valid, out, dims)
         x = parts.add("Sub", f"{out}.centred", [x, mean])
     elif data.normalization == "percentile":
         low, high = _percentiles(parts, x, missing, out, dims)
@@ -68,21 +68,21 @@ def normalize(parts: Parts, given: str, out: str, config: NetworkConfig, data: D
         parts.add("Where", out, [missing, zero, parts.add("Div", f"{out}.divided", [x, std])])
 
 
-def _where(parts: Parts, holds: str, then: str, otherwise: str, out: str) -> str:
-    return parts.add("Where", f"{out}.scale", [holds, then, otherwise])
+def _where(parts: Parts, condition: str, then: str, otherwise: str, out: str) -> str:
+    return parts.add("Where", f"{out}.scale", [condition, then, otherwise])
 
 
-def _moments(parts: Parts, x: str, known: str | None, out: str, dims: int) -> tuple[str, str]:
-    """Mean and standard deviation (N, C, 1, …) of the pixels with data; 255, a whole unit, for a constant channel."""
+def _moments(parts: Parts, x: str, valid: str | None, out: str, dims: int) -> tuple[str, str]:
+    """Mean and standard deviation (N, C, 1, …) of the pixels with data; for a constant channel the deviation is 255."""
     axes = parts.constant(f"{out}.spatial", list(range(2, dims + 2)))
-    if known is None:
+    if valid is None:
         nothing = parts.add("Sub", f"{out}.nothing", [x, x])
-        known = parts.add("Add", f"{out}.all", [nothing, parts.constant(f"{out}.one", 1, np.float32)])
-    count = parts.add("ReduceSum", f"{out}.number", [known, axes], keepdims=1)
+        valid = parts.add("Add", f"{out}.all", [nothing, parts.constant(f"{out}.one", 1, np.float32)])
+    count = parts.add("ReduceSum", f"{out}.number", [valid, axes], keepdims=1)
     count = parts.add("Max", f"{out}.count", [count, parts.constant(f"{out}.least", 1, np.float32)])
-    total = parts.add("ReduceSum", f"{out}.total", [parts.add("Mul", f"{out}.values", [x, known]), axes], keepdims=1)
+    total = parts.add("ReduceSum", f"{out}.total", [parts.add("Mul", f"{out}.values", [x, valid]), axes], keepdims=1)
     mean = parts.add("Div", f"{out}.mean", [total, count])
-    around = parts.add("Mul", f"{out}.around", [parts.add("Sub", f"{out}.distance", [x, mean]), known])
+    around = parts.add("Mul", f"{out}.around", [parts.add("Sub", f"{out}.distance", [x, mean]), valid])
     power = parts.add("ReduceSum", f"{out}.power", [parts.add("Mul", f"{out}.square", [around, around]), axes])
     std = parts.add("Sqrt", f"{out}.spread", [parts.add("Div", f"{out}.variance", [power, count])])
     size = parts.add("Abs", f"{out}.size", [mean])
@@ -92,7 +92,7 @@ def _moments(parts: Parts, x: str, known: str | None, out: str, dims: int) -> tu
 
 
 def _percentiles(parts: Parts, x: str, missing: str | None, out: str, dims: int) -> list[str]:
-    """The values at `PERCENTILES`, each (N, C, 1, …), between which NumPy interpolates linearly, too."""
+    """The values at `PERCENTILES`, each (N, C, 1, …), interpolated linearly as in NumPy."""
     flat = parts.constant(f"{out}.flat", [0, 0, -1])
     x = parts.add("Reshape", f"{out}.pixels", [x, flat])
     size = parts.add("Shape", f"{out}.pixel_count", [x], start=2, end=3)

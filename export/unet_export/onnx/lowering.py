@@ -1,7 +1,7 @@
-"""From the trained graph to the deployed graph: the same function with fewer and simpler operations.
+"""Lowers the trained graph to the deployed graph: the same function with fewer and simpler operations.
 
-All rewritings are exact in real arithmetic, and the lowered network is again a graph of the spec, so that the float64
-reference checks the rewriting, too.
+All rewrites are exact in real arithmetic. The lowered network is again a graph of the spec, so that the float64
+reference can check it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unet_spec.ops import BatchNorm, Conv, ConvTranspose, Interval, Op, StdConv
 
 @dataclass(frozen=True)
 class Lowered:
-    """A graph and its tensors, by PyTorch's names and axis orders, in the dtype of the original tensors."""
+    """A graph and its tensors, with PyTorch's names and axis orders, in the dtype of the original tensors."""
 
     graph: Graph
     tensors: Mapping[str, np.ndarray]
@@ -29,7 +29,8 @@ class Lowered:
 
 @dataclass(frozen=True)
 class DepthToSpace(Op):
-    """Channels (c, offset per axis) to pixels: out[c, block · i + offset] = in[(c, offset), i]. ONNX calls it CRD."""
+    """Moves channels (c, offset per axis) to pixels: out[c, block · i + offset] = in[(c, offset), i]; CRD mode in
+    ONNX."""
 
     kind: ClassVar[str] = "depth_to_space"
     block: tuple[int, ...]
@@ -53,16 +54,16 @@ class DepthToSpace(Op):
 
 
 def lower(graph: Graph, tensors: Mapping[str, np.ndarray], split_transposed: bool = False) -> Lowered:
-    """Standardises kernels once, where the network does so at every use, and folds batch norms into the convolutions
-    before them. With `split_transposed`, each non-overlapping transposed convolution becomes a 1x1 convolution and a
-    rearrangement (2-D only: ONNX has no other)."""
+    """Replaces weight-standardised convolutions by plain ones, and folds batch norms into the preceding convolutions.
+    With `split_transposed`, each non-overlapping transposed convolution becomes a 1x1 convolution and a rearrangement
+    (only in 2-D, as in ONNX)."""
     plain = _standardised(graph, tensors)
     folded = fold_batch_norms(plain.graph, plain.tensors)
     return _split_transposed(folded) if split_transposed and graph.spatial_dims == 2 else folded
 
 
 def _standardised(graph: Graph, tensors: Mapping[str, np.ndarray]) -> Lowered:
-    """Weight-standardised convolutions as plain ones. Computed in float64, rounded once."""
+    """Replaces weight-standardised convolutions by plain ones. Computed in float64 and rounded once."""
     nodes, result = [], dict(tensors)
     for node in graph:
         op = node.op
@@ -75,8 +76,9 @@ def _standardised(graph: Graph, tensors: Mapping[str, np.ndarray]) -> Lowered:
 
 
 def fold_batch_norms(graph: Graph, tensors: Mapping[str, np.ndarray]) -> Lowered:
-    """s = weight / sqrt(running_var + eps); the convolution's weight becomes s · w, its bias s · (b − running_mean) +
-    norm bias. Computed in float64, rounded once. A batch norm behind anything but a convolution of its own stays."""
+    """Folds batch norms: with s = weight / sqrt(running_var + eps), the convolution's weight becomes s · w, and its
+    bias s · (b − running_mean) + norm bias. Computed in float64 and rounded once. A batch norm stays unless its input
+    is a convolution without other users."""
     uses = Counter(i for node in graph for i in node.inputs)
     norms = {
         node.inputs[0]: node

@@ -1,9 +1,9 @@
-"""A network with the mirror inside: its output is as large as its input, and blocks of an image can be put together.
+"""Adds mirroring to a model: its output is as large as its input, and blocks of an image can be stitched together.
 
-Programs that cut an image into blocks know two numbers: how many pixels to drop at a block's edges (the halo), and
-which sizes a block may have. With the mirror in the file, and these two chosen by the network's geometry, their blocks
-give the result of the whole image: the halo is at least the receptive field's reach, and blocks begin at multiples of
-the total stride, so that every pooling window falls on the same pixels.
+Programs that process an image in blocks use two parameters: how many pixels to drop at a block's edges (the halo), and
+the allowed sizes of a block. Here both follow from the network's geometry, so that the blocks give the result of the
+whole image: the halo is at least the reach of the receptive field, and blocks start at multiples of the total stride,
+so that every pooling window covers the same pixels.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class BlockAxis:
     """How an axis of an image is cut into blocks.
 
     Attributes:
-        halo: Outputs to drop at each edge of a block: at least the reach, a multiple of `step`.
-        minimum: The smallest size of a block: one step more than both halos.
-        step: The total stride: sizes are `minimum` + k `step`.
+        halo: Outputs to drop at each edge of a block: at least the reach, and a multiple of `step`.
+        minimum: Smallest size of a block: both halos plus one step.
+        step: Total stride; sizes are `minimum` + k `step`.
         low, high: Pixels that the model mirrors before and after the block.
     """
 
@@ -43,7 +43,7 @@ def block_axes(geometry: Geometry) -> tuple[BlockAxis, ...]:
     """The blocks of a network, per axis.
 
     Raises:
-        InputError: For a network that depends on the whole image: no block reproduces its result.
+        InputError: If the network depends on the whole image, so that no block reproduces its result.
 
     Example:
         >>> from unet_spec import preset
@@ -60,19 +60,19 @@ def block_axes(geometry: Geometry) -> tuple[BlockAxis, ...]:
 
 def _axis(geometry: Geometry, axis: int) -> BlockAxis:
     grid, margin, field = geometry.grid(axis), geometry.margin(axis), geometry.field(axis)
-    assert field is not None  # no network is shift-invariant and unbounded
+    assert field is not None  # shift-invariant networks have a bounded receptive field
     step = grid.step
     halo = -(-max(field.reach[1], *geometry.halo(axis), 1) // step) * step
     smallest = max(2 * halo + step, grid.minimum - 2 * margin)
     minimum = -(-smallest // step) * step
-    high = margin + (grid.minimum - minimum - 2 * margin) % step  # up to a size that fits
+    high = margin + (grid.minimum - minimum - 2 * margin) % step  # extends the block to a size that fits
     return BlockAxis(halo, minimum, step, margin, high)
 
 
 def mirror_inside(model: ModelProto, geometry: Geometry) -> ModelProto:
-    """The model of `emit_onnx` with the mirror inside: "image" (N, C, *block) to "logits" (N, K, *block).
+    """Adds mirroring to a model of `emit_onnx`: "image" (N, C, *block) to "logits" (N, K, *block).
 
-    Of a network with a latent variable, the noise stays zero. Raises InputError as `block_axes`.
+    The noise of a latent variable is zero. Raises InputError like `block_axes`.
     """
     axes = block_axes(geometry)
     new = ModelProto.FromString(model.SerializeToString(deterministic=True))
@@ -83,7 +83,7 @@ def mirror_inside(model: ModelProto, geometry: Geometry) -> ModelProto:
         if node.name == OUTPUT:
             node.name = _INNER[1]
     pads = [0, 0, *(a.low for a in axes), 0, 0, *(a.high for a in axes)]
-    # The network's output has the block's size, and on the far side what was mirrored up to a size that fits.
+    # The network's output is the block, followed by the part that was mirrored to reach a size that fits.
     ends = [-(a.high - a.low) or np.iinfo(np.int64).max for a in axes]
     cut = {"starts": [0] * len(axes), "ends": ends, "axes": [2 + i for i in range(len(axes))]}
     constants = {"mirrored.pads": pads} | {f"cut.{name}": values for name, values in cut.items()}

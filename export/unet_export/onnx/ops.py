@@ -1,7 +1,7 @@
-"""ONNX emitters, one function per operation, chosen by the operation's type.
+"""ONNX emitters, one function per operation, dispatched on the operation's type.
 
-Values are channels-first, (N, C, *spatial), and parameters keep PyTorch's shapes, which are also ONNX's. The value that
-a node of the graph computes has that node's name; an intermediate value in it is called "<node>.<what>".
+Values are channels-first, (N, C, *spatial). Parameters keep PyTorch's shapes, which are also ONNX's. The output of a
+node of the graph has that node's name; its intermediate values are called "<node>.<what>".
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Writer:
 
     Attributes:
         tensors: The network's weights.
-        recipe: What is computed in which dtype.
-        dtype: Dtype of the weights and activations of the node that is being written.
+        recipe: Number formats of the operations.
+        dtype: Dtype of the weights and activations of the current node.
         spatial_dims: 2 or 3.
-        nodes, initializers: Written so far, in order.
+        nodes, initializers: Written so far, in order of writing.
     """
 
     def __init__(self, network: Lowered, dtype: np.dtype, recipe: PrecisionRecipe):
@@ -41,11 +41,11 @@ class Writer:
         self.output = network.graph.output.name
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
-        self._types: dict[str, np.dtype] = {INPUT: dtype}  # of the values, by name
+        self._types: dict[str, np.dtype] = {INPUT: dtype}  # by name of the value
         self._casts: dict[tuple[str, np.dtype], str] = {}
 
     def write(self, node: Node, inputs: list[str]) -> str:
-        """Writes one node of the graph; returns the name of the value that holds its output."""
+        """Writes one node of the graph; returns the name of its output."""
         kind = self.stored[node.name]
         self.dtype = self._wide if kind == "float32" else narrow_dtype(kind)
         if not node.is_input:
@@ -58,7 +58,7 @@ class Writer:
         return value
 
     def cast(self, value: str, dtype: np.dtype) -> str:
-        """The value in another dtype; the cast is written once, however many nodes need it."""
+        """The value in another dtype. Each cast is written once and shared by all nodes that need it."""
         if self._types[value] == dtype:
             return value
         if (value, dtype) not in self._casts:
@@ -67,19 +67,19 @@ class Writer:
         return self._casts[value, dtype]
 
     def add(self, op_type: str, name: str, inputs: list[str], **attributes: Any) -> str:
-        """One ONNX node with one output, both called `name`; the network's own output is called OUTPUT."""
+        """Adds an ONNX node with one output, both called `name`; the network's output is called OUTPUT."""
         value = OUTPUT if name == self.output and self.dtype == self._wide else name
         self.nodes.append(helper.make_node(op_type, inputs, [value], name=name, **attributes))
         return value
 
     def constant(self, name: str, values: Any, dtype: Any = None) -> str:
-        """An initializer: a weight or a constant operand. C-contiguous, little-endian bytes."""
+        """Adds an initializer, a weight or a constant operand, as C-contiguous, little-endian bytes."""
         array = np.ascontiguousarray(values, dtype=self.dtype if dtype is None else dtype)
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
     def operands(self, node: Node, inputs: list[str]) -> list[str]:
-        """Input, weight and bias of a convolution; quantised and dequantised where the recipe demands it."""
+        """Input, weight and bias of a convolution, quantised and dequantised if the recipe requires it."""
         if node.name not in self.quantized:
             return inputs + self.parameters(node, "weight", "bias")
         name = f"{node.name}.weight"
@@ -87,7 +87,7 @@ class Writer:
         ranges = weight_ranges(weight, node.op)
         q, scale = quantize(weight, ranges, precision)
         image_scale = step(np.float32(self.recipe.ranges[node.name]), precision)
-        # The zero points only state the dtype of q.
+        # The zero points determine the dtype of q.
         x = [
             self.constant(f"{node.name}.input.scale", image_scale),
             self.constant(f"{node.name}.input.zero", 0, q.dtype),
@@ -103,14 +103,14 @@ class Writer:
         return [image, kernel, *self.parameters(node, "bias")]
 
     def parameters(self, node: Node, *keys: str) -> list[str]:
-        """The node's own tensors, those of `keys` that it has (a convolution may have no bias)."""
+        """The node's tensors with these keys; missing ones are skipped (a convolution may have no bias)."""
         names = [f"{node.name}.{key}" for key in keys if key in node.op.parameters()]
         return [self.constant(name, self.tensors[name]) for name in names]
 
 
 @singledispatch
 def emit(op: ops.Op, node: Node, inputs: list[str], writer: Writer) -> str:
-    """Adds the ONNX nodes that compute `node` from the values `inputs`; returns the name of the output's value."""
+    """Adds the ONNX nodes that compute `node` from the values `inputs`; returns the name of the output."""
     raise NotImplementedError(f"{node.name!r}: the operation {op.kind!r} has no ONNX emitter")
 
 
@@ -127,7 +127,7 @@ def _(op: ops.Conv, node: Node, inputs: list[str], writer: Writer) -> str:
         writer.operands(node, inputs),
         kernel_shape=op.kernel,
         strides=op.stride,
-        pads=op.padding * 2,  # all the low ends, then all the high ends
+        pads=op.padding * 2,  # low ends of all axes, then high ends
     )
 
 
@@ -154,7 +154,8 @@ def _(op: ops.MaxPool, node: Node, inputs: list[str], writer: Writer) -> str:
 
 @emit.register
 def _(op: ops.Upsample, node: Node, inputs: list[str], writer: Writer) -> str:
-    # Scales, not sizes, so that one model serves every size; ONNX has them in float32, where whole numbers are exact.
+    # Scales instead of sizes, so that one model works for every size. ONNX's scales are float32, in which integers are
+    # exact.
     scales = writer.constant(f"{node.name}.scales", [1.0, 1.0, *[op.scale] * writer.spatial_dims], np.float32)
     positions = "align_corners" if op.align_corners else "half_pixel"
     return writer.add(
@@ -176,8 +177,8 @@ def _(op: ops.InstanceNorm, node: Node, inputs: list[str], writer: Writer) -> st
 
 @emit.register
 def _(op: ops.GroupNorm, node: Node, inputs: list[str], writer: Writer) -> str:
-    # An instance norm over groups, with a scale and a shift per channel after it. ONNX's own GroupNormalization is
-    # expanded by ONNX Runtime to E[x²] − E[x]², which loses most digits where the mean is large.
+    # An instance norm over groups, then a scale and a shift per channel. ONNX Runtime expands ONNX's GroupNormalization
+    # to E[x²] − E[x]², which loses most digits if the mean is large.
     name = node.name
     grouped_shape = writer.constant(f"{name}.grouped_shape", [0, op.groups, -1], np.int64)
     ones = writer.constant(f"{name}.ones", np.ones(op.groups))
@@ -204,7 +205,7 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @emit.register
 def _(op: ops.Activation, node: Node, inputs: list[str], writer: Writer) -> str:
-    if op.function == "silu":  # an operation of its own only from opset 24
+    if op.function == "silu":  # ONNX has Swish only from opset 24
         sigmoid = writer.add("Sigmoid", f"{node.name}.sigmoid", inputs)
         return writer.add("Mul", node.name, [*inputs, sigmoid])
     op_type, attributes = _ACTIVATIONS[op.function]
@@ -218,7 +219,7 @@ def _(op: ops.LeakyReLU, node: Node, inputs: list[str], writer: Writer) -> str:
 
 @emit.register
 def _(op: ops.Dropout | ops.DropBlock, node: Node, inputs: list[str], writer: Writer) -> str:
-    return inputs[0]  # does nothing outside of training
+    return inputs[0]  # the identity in inference
 
 
 @emit.register
@@ -228,7 +229,7 @@ def _(op: ops.Concat, node: Node, inputs: list[str], writer: Writer) -> str:
 
 @emit.register
 def _(op: ops.Crop, node: Node, inputs: list[str], writer: Writer) -> str:
-    # Constant margins, counted from both ends: right for every size, and without arithmetic on shapes.
+    # Constant margins, counted from both ends, are right for every size and need no arithmetic on shapes.
     starts = writer.constant(f"{node.name}.starts", op.margin, np.int64)
     ends = writer.constant(f"{node.name}.ends", [-m for m in op.margin], np.int64)
     axes = writer.constant(f"{node.name}.axes", range(2, 2 + writer.spatial_dims), np.int64)

@@ -1,7 +1,7 @@
-"""ONNX emitters of the operations that only other architectures than the U-Net have; conventions as in `ops`.
+"""ONNX emitters of operations that only architectures other than the U-Net use. Conventions as in `ops`.
 
-The noise of a latent variable is a second input, "noise" (N, features), with a default of zeros: a runtime that gets
-only the image computes the output of the latent distribution's mean. One image with noise (S, features) gives S logits;
+The noise of a latent variable is a second input, "noise" (N, features), with a default of zeros: with only the image, a
+runtime computes the output at the latent distribution's mean. One image with noise (S, features) gives S logits;
 everything that does not depend on the noise is computed once.
 """
 
@@ -19,7 +19,7 @@ from .ops import Writer, emit
 
 
 def further_inputs(graph: Graph, element: int) -> list[ValueInfoProto]:
-    """The model's inputs besides the image. `element` is ONNX's number of the dtype."""
+    """The model's inputs besides the image. `element`: ONNX's number of the dtype."""
     return [
         helper.make_tensor_value_info(node.name, element, [f"{node.name}_batch", node.op.features])
         for node in graph
@@ -86,7 +86,7 @@ def _(op: ops.Add, node: Node, inputs: list[str], writer: Writer) -> str:
 
 
 def _register(kind: type, op_type: str) -> None:
-    """An operation that is one ONNX node without attributes."""
+    """Registers an operation that is one ONNX node without attributes."""
     emit.register(kind, lambda op, node, inputs, writer: writer.add(op_type, node.name, inputs))
 
 
@@ -142,8 +142,8 @@ def _(op: ops.NearestUpsample, node: Node, inputs: list[str], writer: Writer) ->
 
 @emit.register
 def _(op: ops.StdConv, node: Node, inputs: list[str], writer: Writer) -> str:
-    # Standardised here, once: runtimes compute a plain convolution. The trained kernel is stored, too: it does not
-    # follow from the standardised one, and the file contains the checkpoint's tensors.
+    # The kernel is standardised here, so that runtimes compute a plain convolution. The trained kernel is stored, too,
+    # since the file must contain the checkpoint's tensors and standardisation cannot be inverted.
     (raw,) = writer.parameters(node, "weight")
     kernel = writer.constant(f"{raw}.standardised", op.standardised(np.asarray(writer.tensors[raw], np.float64)))
     return writer.add(
@@ -198,7 +198,7 @@ def _(op: ops.LayerNorm, node: Node, inputs: list[str], writer: Writer) -> str:
 
 @emit.register
 def _(op: ops.Linear, node: Node, inputs: list[str], writer: Writer) -> str:
-    # A 1x1 convolution: the channels stay where they are.
+    # A 1x1 convolution, so that channels stay first.
     ones = [1] * writer.spatial_dims
     kernel = writer.tensors[f"{node.name}.weight"].reshape(op.out_features, op.in_features, *ones)
     weight = writer.constant(f"{node.name}.weight", kernel)
@@ -207,7 +207,7 @@ def _(op: ops.Linear, node: Node, inputs: list[str], writer: Writer) -> str:
 
 @emit.register
 def _(op: ops.Attention, node: Node, inputs: list[str], writer: Writer) -> str:
-    """In elementary operations: not every builder supports ONNX's own Attention (opset 23)."""
+    """Uses elementary operations, since not every builder supports ONNX's Attention (opset 23)."""
     name, features = node.name, op.features // op.heads
     heads = writer.constant(f"{name}.heads", [0, op.heads, features, -1], np.int64)
     shape = writer.add("Shape", f"{name}.shape", [inputs[0]])
@@ -259,7 +259,8 @@ def _(op: ops.MeanProbability, node: Node, inputs: list[str], writer: Writer) ->
         logs = [writer.add("LogSoftmax", f"{name}.log{i}", [x], axis=1) for i, x in numbered]
         count = writer.constant(f"{name}.count", math.log(len(inputs)))
         return writer.add("Sub", name, [_log_sum_exp(f"{name}.sum", logs, writer), count])
-    # log sigmoid(x) = min(x, 0) − log(1 + exp(−|x|)), and log sigmoid(−x) is less by x: no exponential overflows.
+    # log sigmoid(x) = min(x, 0) − log(1 + exp(−|x|)), and log sigmoid(−x) = log sigmoid(x) − x. No exponential
+    # overflows.
     zero, one = writer.constant(f"{name}.zero", 0.0), writer.constant(f"{name}.one", 1.0)
     inside = []
     for i, x in numbered:
@@ -273,7 +274,7 @@ def _(op: ops.MeanProbability, node: Node, inputs: list[str], writer: Writer) ->
 
 
 def _log_sum_exp(name: str, logs: list[str], writer: Writer) -> str:
-    """The logarithm of the sum of exponentials, value by value: the maximum is taken first and added at the end."""
+    """The elementwise log-sum-exp: the maximum is subtracted first and added at the end."""
     top = writer.add("Max", f"{name}.top", logs)
     below = [writer.add("Sub", f"{name}.below{i}", [x, top]) for i, x in enumerate(logs)]
     terms = [writer.add("Exp", f"{name}.term{i}", [x]) for i, x in enumerate(below)]

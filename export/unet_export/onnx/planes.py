@@ -1,14 +1,14 @@
-"""A 3-D network as a 2-D network over its planes: the same logits, faster, in ONNX Runtime on a CPU.
+"""Rewrites a 3-D network as a 2-D network over its planes: the same logits, faster in ONNX Runtime on a CPU.
 
-Its 2-D convolutions are faster than its 3-D ones. Planes along the first axis lie side by side in a batch, and a 3x3x3
-convolution becomes 3x3 convolutions over sums of neighbouring planes: four for every two planes of output instead of
-six, after Winograd's minimal filtering F(2, 3) along that axis (Lavin and Gray 2016, arXiv 1509.09308):
+ONNX Runtime's 2-D convolutions are faster than its 3-D ones. The planes along the first axis form a batch, and a 3x3x3
+convolution becomes 3x3 convolutions over sums of neighbouring planes: four instead of six for every two output planes,
+by Winograd's minimal filtering F(2, 3) along that axis (Lavin and Gray 2016, arXiv 1509.09308):
 
     m0 = (d0 − d2) * g0            m1 = (d1 + d2) * (g0 + g1 + g2) / 2
     m3 = (d1 − d3) * g2            m2 = (d2 − d1) * (g0 − g1 + g2) / 2
     y0 = m0 + m1 + m2              y1 = m1 − m2 − m3
 
-Its constants are 1 and 1/2, so that float32 loses no digit that matters; the factors g are summed in float64.
+Its constants are 1 and 1/2, so the rounding error in float32 is negligible; the factors g are summed in float64.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _END = np.iinfo(np.int64).max
 
 def can_planes(model: onnx.ModelProto, config: NetworkConfig) -> bool:
     """Whether `over_planes` supports all operations of a network."""
-    known = (*POINTWISE, *_RULES, "BatchNormalization", "Concat")
+    supported_types = (*POINTWISE, *_RULES, "BatchNormalization", "Concat")
     fixed = {tensor.name for tensor in model.graph.initializer}
 
     def supported(node: onnx.NodeProto) -> bool:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         plain = attributes.get("group", 1) == 1 and set(attributes.get("dilations", [1])) == {1}
-        return node.op_type in known and plain and not (node.op_type in POINTWISE and fixed & set(node.input))
+        return node.op_type in supported_types and plain and not (node.op_type in POINTWISE and fixed & set(node.input))
 
     return config.spatial_dims == 3 and all(map(supported, model.graph.node))
 
 
 def over_planes(model: onnx.ModelProto, config: NetworkConfig, size: tuple[int, ...]) -> onnx.ModelProto:
-    """A model of the same input, output and metadata, for one image of `size` at a time.
+    """Rewrites a model for one image of `size` at a time. Input, output and metadata stay the same.
 
     Raises InputError if `can_planes` is false, or the size does not fit.
     """
@@ -56,26 +56,26 @@ def over_planes(model: onnx.ModelProto, config: NetworkConfig, size: tuple[int, 
 
 
 class PlanesRuntime:
-    """As `OnnxRuntime`, for images of one size, which are computed one by one."""
+    """Like `OnnxRuntime`, for images of one size, which are computed one by one."""
 
     name = "onnx"
 
     def __init__(
         self, model: onnx.ModelProto, config: NetworkConfig, size: tuple[int, ...], threads: int | None = None
     ):
-        """Raises InputError as `over_planes`."""
+        """Raises InputError like `over_planes`."""
         self.config, self.size = config, tuple(size)
         self._runtime = OnnxRuntime(over_planes(model, config, size).SerializeToString(), threads)
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Images (N, D, H, W, C) float32 to logits (N, D, H, W, K). Raises InputError on another size."""
+        """Computes logits (N, D, H, W, K) of images (N, D, H, W, C) float32. Raises InputError on another size."""
         if images.shape[1:-1] != self.size:
             raise InputError(f"images of {images.shape[1:-1]} voxels; this network is laid out for {self.size}")
         return np.concatenate([self._runtime.run(image[None]) for image in images])
 
 
 class _Rewriter:
-    """Node by node. A tensor (1, C, D, H, W) of the old graph has its name in the new one as (D, C, H, W)."""
+    """Rewrites node by node. A tensor (1, C, D, H, W) becomes (D, C, H, W) under the same name."""
 
     def __init__(self, model: onnx.ModelProto, depths: dict[str, int]):
         self.model, self.depths = model, depths
@@ -137,7 +137,7 @@ class _Rewriter:
         if depth == 3 and stride[0] == 1 and count % 2 == 0:
             self._winograd(name, source, kernel, bias, flat)
             return
-        if depth > 1:  # the planes that a plane depends on, one after the other in its channels
+        if depth > 1:  # the planes that an output plane depends on, concatenated as channels
             last = (count - depth) // stride[0] * stride[0]
             parts = [self._slice(source, f"{name}.plane{k}", k, k + last + 1, stride[0]) for k in range(depth)]
             source = self._emit("Concat", parts, f"{name}.planes", axis=1)
@@ -159,7 +159,7 @@ class _Rewriter:
         m = []
         for k, factor in enumerate(factors):
             weight = self._constant(f"{name}.weight{k}", np.ascontiguousarray(factor.astype(kernel.dtype)))
-            # m1 is in both outputs, once each: its bias is theirs.
+            # m1 is part of both outputs, so only m1 has the bias.
             m.append(self._emit("Conv", [v[k], weight, *(bias if k == 1 else [])], f"{name}.m{k}", **flat))
         self._emit("Add", [m[0], m[1]], f"{name}.m01")
         self._emit("Add", [f"{name}.m01", m[2]], f"{name}.y0")
@@ -206,14 +206,14 @@ class _Rewriter:
         self._emit(node.op_type, [source], name, kernel_shape=list(window[1:]), strides=list(stride[1:]))
 
     def _crop(self, node: onnx.NodeProto) -> None:
-        """Along depth, height and width: axes 2, 3, 4 of the volume, 0, 2, 3 of its planes."""
+        """Crops depth, height and width: axes 2, 3, 4 of the volume, and 0, 2, 3 of its planes."""
         source, *bounds = (self._name(name) for name in node.input)
         axes = [{2: 0, 3: 2, 4: 3}[int(axis)] for axis in self.weights[bounds[2]]]
         name = self._name(node.output[0])
         self._emit("Slice", [source, *bounds[:2], self._constant(f"{name}.axes", np.array(axes))], name)
 
     def _norm(self, node: onnx.NodeProto) -> None:
-        """Its mean is over all planes: laid channel by channel, and back."""
+        """The mean is over all planes, so the tensor is transposed to the volume's layout and back."""
         name = self._name(node.output[0])
         axis = self._constant("axis", np.array([0]))
         self._emit("Transpose", [self._name(node.input[0])], f"{name}.channels", perm=[1, 0, 2, 3])

@@ -1,1 +1,1 @@
-"""The network for other people's software: the BioImage Model Zoo, a web page, C++."""
+"""Exports for other software: the BioImage Model Zoo, a web page, C++."""

@@ -1,4 +1,4 @@
-"""A model for the BioImage Model Zoo: what ilastik, Fiji, QuPath, deepImageJ and `bioimageio.core` read.
+"""Writes a model for the BioImage Model Zoo, which ilastik, Fiji, QuPath, deepImageJ and `bioimageio.core` read.
 
 model.zip
   rdf.yaml              the description, specification 0.5 (written as JSON, which is YAML)
@@ -9,8 +9,8 @@ model.zip
   README.md             for people
   config.json, model.safetensors: the checkpoint. The unzipped folder is a checkpoint of ours.
 
-Programs cut an image into blocks of the sizes that the description allows, drop its halo, and have the result of the
-whole image. The description's own preprocessing normalises, its postprocessing makes probabilities.
+Programs process an image in blocks of the sizes in the description and drop their halo; the result equals that of the
+whole image. The preprocessing in the description normalises; its postprocessing computes probabilities.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 RDF, ONNX, TEST_INPUT, TEST_OUTPUT = "rdf.yaml", "model.onnx", "test_input.npy", "test_output.npy"
 COVER, CARD, PROBABILITIES = "cover.png", "README.md", "probabilities"
-SPECIFICATION = "0.5.12"  # the first that says how an image's border is padded
+SPECIFICATION = "0.5.12"  # the first that defines the padding at an image's border
 _DATE = (1980, 1, 1, 0, 0, 0)  # equal checkpoints give equal files
 _PAPER = "Ronneberger, Fischer, Brox 2015: U-Net, doi:10.1007/978-3-319-24574-4_28"
 
@@ -56,11 +56,11 @@ class ZooEntry:
     """Facts about a model's authors and origin that the model zoo requires.
 
     Attributes:
-        licence: Licence of the weights, as SPDX writes it, such as "CC-BY-4.0".
-        authors: Their names.
-        cite: What users of the model should cite, each with a DOI or an address in it.
-        title: The model's name, 5 to 128 letters, digits, spaces and _+-(). None: made of the network.
-        description: What it segments. None: made of the classes.
+        licence: Licence of the weights as SPDX identifier, such as "CC-BY-4.0".
+        authors: Names of the authors.
+        cite: Publications to cite, each with a DOI or an address.
+        title: Name of the model, 5 to 128 letters, digits, spaces and _+-(). None: derived from the network.
+        description: What the model segments. None: derived from the classes.
         scores: Validation scores by name, for the README.
 
     Example:
@@ -76,7 +76,7 @@ class ZooEntry:
     scores: Mapping[str, float] | None = None
 
     def check(self) -> None:
-        """Raises InputError if something is missing that the zoo requires, naming the option that gives it."""
+        """Raises InputError if something that the zoo requires is missing; the message names the option for it."""
         missing = [
             option
             for option, value in (
@@ -110,16 +110,16 @@ def write_bioimageio(
         checkpoint: The network.
         path: The .zip file.
         entry: Licence, authors, citations.
-        calibration: Images (*spatial, C), of which the last is the test image if `golden_image` is None.
-        golden_image: (*spatial, C), of any size: its middle, mirrored where it is too small, is the test image. Its
-            dtype is the one that the description declares. None and no `calibration`: a synthetic one, uint8.
+        calibration: Images (*spatial, C); the last is the test image if `golden_image` is None.
+        golden_image: (*spatial, C), of any size: its middle, mirrored if it is too small, is the test image, and its
+            dtype is declared in the description. None without `calibration`: a synthetic uint8 image.
 
     Returns:
         The description, as rdf.yaml holds it.
 
     Raises:
-        InputError: For a network that depends on the whole image, something missing in `entry`, an image that does not
-            suit the network, and where ONNX Runtime is further from the reference than `FLOAT32_BOUND`.
+        InputError: If the network depends on the whole image, `entry` is incomplete, the image does not fit the
+            network, or ONNX Runtime differs from the reference by more than `FLOAT32_BOUND`.
 
     Example:
         >>> from unet_export import ZooEntry, write_bioimageio
@@ -166,7 +166,7 @@ def write_bioimageio(
 
 
 def _fitted(image: np.ndarray, axes: tuple[BlockAxis, ...]) -> np.ndarray:
-    """The middle of an image, or the image mirrored: of the smallest sizes that are allowed, different on each axis."""
+    """The middle of an image, or the mirrored image, in the smallest allowed sizes that differ between the axes."""
     if image.ndim != len(axes) + 1:
         raise InputError(f"a test image of shape {image.shape}; expected {len(axes)} axes and the channels")
     size = [axis.minimum + (i * axis.step if len(axes) == 2 else 0) for i, axis in enumerate(axes)]
@@ -175,7 +175,7 @@ def _fitted(image: np.ndarray, axes: tuple[BlockAxis, ...]) -> np.ndarray:
 
 
 def _probabilities(logits: np.ndarray, overlapping: bool) -> np.ndarray:
-    """As the postprocessing gives them: one channel a logit."""
+    """The probabilities from the description's postprocessing: one channel per logit."""
     if overlapping or logits.shape[-1] == 1:
         return 1 / (1 + np.exp(-logits))
     return probabilities(logits)
@@ -204,7 +204,7 @@ def _describe(checkpoint: Checkpoint, entry: ZooEntry, axes: tuple[BlockAxis, ..
         {"type": "space", "id": name, "size": {"min": axis.minimum, "step": axis.step}}
         for name, axis in zip(names, axes, strict=True)
     ]
-    alone = config.out_channels == 1 or data.overlapping  # each logit for itself
+    alone = config.out_channels == 1 or data.overlapping  # each logit has its own sigmoid
     output_axes = [batch, {"type": "channel", "channel_names": classes[-config.out_channels :]}] + [
         {"type": "space", "id": name, "halo": axis.halo, "size": {"tensor_id": INPUT, "axis_id": name}}
         for name, axis in zip(names, axes, strict=True)
@@ -279,7 +279,7 @@ def _citation(text: str) -> dict[str, str]:
 
 
 def _cover(image: np.ndarray, labels: np.ndarray) -> bytes:
-    """A PNG, twice as wide as high: the image, and the image under the colours of its classes."""
+    """A PNG with the image, and beside it the image overlaid with the colours of its classes."""
     from PIL import Image
 
     if labels.ndim == 3:

@@ -17,7 +17,7 @@ def zoo_card(
     distance: float,
     scores: Mapping[str, float] | None,
 ) -> str:
-    """Markdown, from the description; `distance` of ONNX Runtime from the float64 reference, on the test image."""
+    """The text in Markdown. `distance`: distance of ONNX Runtime from the float64 reference on the test image."""
     config = checkpoint.config
     names = rdf["inputs"][0]["axes"][2:]
     sizes = ", ".join(f"{a['id']} = {a['size']['min']} + {a['size']['step']} k" for a in names)

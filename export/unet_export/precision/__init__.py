@@ -1,1 +1,1 @@
-"""Number formats of a deployed network: recipes, the search for one that is exact enough, simulation."""
+"""Number formats of a deployed network: recipes, search for a recipe of sufficient accuracy, simulation."""

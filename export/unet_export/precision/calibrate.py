@@ -1,4 +1,4 @@
-"""Cuts the user's images to network inputs, and measures the ranges of values that they cause inside the network."""
+"""Calibration: crops the user's images to network inputs, and measures the activation ranges that they cause."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..onnx.lowering import Lowered
 from .formats import QUANTIZED, convolutions
 from .simulation import fake_quantized
 
-_WINDOW = {2: 380, 3: 100}  # input pixels per axis: some 200² outputs a window, and seconds in the float64 reference
-_SAMPLES = 50_000  # values per tensor and window that a range is chosen by
+_WINDOW = {2: 380, 3: 100}  # input pixels per axis: about 200² outputs per window, and seconds in the float64 reference
+_SAMPLES = 50_000  # values per tensor and window for the choice of a range
 
 
 def windows(images: Sequence[np.ndarray], config: NetworkConfig, data: DataSpec, count: int = 8) -> list[np.ndarray]:
-    """Network inputs (1, *size, C) float32 from the middle of up to `count` images (*spatial, C), evenly chosen;
-    mirrored where an image is smaller. Raises InputError as `prepare`, and for no images."""
+    """Network inputs (1, *size, C) float32 from the middle of up to `count` evenly chosen images (*spatial, C); smaller
+    images are mirrored. Raises InputError like `prepare`, and if there are no images."""
     if not images:
         raise InputError("no calibration image; give at least one representative image")
     geometry = config.geometry
@@ -38,21 +38,21 @@ def windows(images: Sequence[np.ndarray], config: NetworkConfig, data: DataSpec,
 
 
 def chosen(available: int, count: int = 8) -> list[int]:
-    """Indices of up to `count` of the `available` images, evenly from the first to the last."""
+    """Indices of up to `count` of `available` images, evenly spaced from the first to the last."""
     return [int(i) for i in np.unique(np.linspace(0, available - 1, min(count, available)).round())]
 
 
 def window_start(image: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
-    """Start of the window of `size` around the middle of the image; negative where the window is larger."""
+    """Start of the window of `size` around the middle of the image; negative if the window is larger."""
     return tuple((n - s) // 2 for n, s in zip(image, size, strict=True))
 
 
 def activation_ranges(network: Lowered, inputs: Sequence[np.ndarray], precision: str) -> dict[str, float]:
-    """For each convolution, the range of its input that costs the fewest digits in `precision`.
+    """For each convolution, the range of its input with the smallest error in `precision`.
 
-    For fp8, whose steps grow with the value, the largest magnitude. For int8, of the largest magnitude and fractions of
-    it, the one with the smallest mean square error on a sample: saturating a few outliers buys finer steps for all
-    others (Nagel et al. 2021, arXiv 2106.08295, section 2.3.1). Raises InputError if an input causes NaN.
+    For fp8, whose steps grow with the value, it is the largest magnitude. For int8, it is the fraction of the largest
+    magnitude with the smallest mean square error on a sample: saturating a few outliers allows finer steps for all
+    other values (Nagel et al. 2021, arXiv 2106.08295, section 2.3.1). Raises InputError if an input causes NaN.
     """
     if precision not in QUANTIZED:
         raise InputError(f"{precision} needs no calibration; only {', '.join(QUANTIZED)} do")
@@ -61,15 +61,15 @@ def activation_ranges(network: Lowered, inputs: Sequence[np.ndarray], precision:
     largest: dict[str, float] = dict.fromkeys(names, 0.0)
     rng = np.random.default_rng(0)
 
-    def compute(node: Node, given: list[np.ndarray]) -> np.ndarray:
+    def compute(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
         if (name := node.name) in samples:
-            magnitudes = np.abs(given[0].ravel())
+            magnitudes = np.abs(arrays[0].ravel())
             top = float(magnitudes.max())
             if not np.isfinite(top):
                 raise InputError(f"the input of {name} is not finite on a calibration image, so it has no range")
             largest[name] = max(largest[name], top)
             samples[name].append(rng.choice(magnitudes, min(_SAMPLES, magnitudes.size), replace=False))
-        return node.op.compute(node.select(network.tensors), *given)
+        return node.op.compute(node.select(network.tensors), *arrays)
 
     for image in inputs:
         evaluate(network.graph.nodes, network.graph.default_inputs(image.astype(np.float32)), compute, ())

@@ -1,4 +1,4 @@
-"""The number formats that a network is deployed in, and how one deployed file uses them.
+"""Number formats of deployed networks, and their use in one file.
 
 | precision | activations        | products of              | built for compute capability |
 |-----------|--------------------|--------------------------|------------------------------|
@@ -9,7 +9,7 @@
 | int8      | float32            | int8, a scale per tensor (activations) and per channel (weights) | any |
 | fp8       | float32            | float8 E4M3, scaled alike | 8.9 and later               |
 
-What can be kept in float32 is a convolution with its epilogue: everything that follows it up to the next convolution.
+The unit that can stay in float32 is a convolution with its epilogue: all operations up to the next convolution.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 HALF: dict[str, str] = {"fp16": "float16", "bf16": "bfloat16"}
 QUANTIZED: dict[str, float] = {"int8": 127.0, "fp8": 448.0}
-"""The largest value of the format, which a range is mapped to."""
+"""The largest value of the format, to which the end of a range is mapped."""
 MINIMUM_CAPABILITY: dict[str, int] = {"tf32": 80, "bf16": 80, "fp8": 89}
-"""The lowest compute capability whose hardware has the type."""
+"""The lowest compute capability whose hardware supports the type."""
 AGREEMENT: dict[str, float] = {"fp32": 0.9999, "tf32": 0.999, "fp16": 0.999, "bf16": 0.999, "int8": 0.995, "fp8": 0.99}
-"""The minimum share of pixels that get the label of the float64 reference."""
+"""The minimum share of pixels whose label equals that of the float64 reference."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class PrecisionRecipe:
     Attributes:
         precision: Precision of its convolutions and their epilogues.
         kept: Names of the convolutions that stay in float32 with their epilogues, to keep the result accurate.
-        ranges: For int8 and fp8, the largest magnitude of each convolution's input that is represented; larger ones
+        ranges: For int8 and fp8, the largest representable magnitude of each convolution's input; larger values
             saturate.
 
     Raises:
-        InputError: For an unknown precision, and for `kept` in fp32 or tf32.
+        InputError: For an unknown precision, and if `kept` is given for fp32 or tf32.
 
     Example:
         >>> from unet_export import PrecisionRecipe
@@ -80,7 +80,7 @@ class PrecisionRecipe:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """As the ONNX file's metadata holds it."""
+        """The entry in the ONNX file's metadata."""
         ranges = {name: float(value) for name, value in self.ranges.items()}
         return {"precision": self.precision, "kept_float32": list(self.kept), "ranges": ranges}
 
@@ -94,15 +94,16 @@ class PrecisionRecipe:
 
 
 def lower_for(precision: Precision, graph: Graph, tensors: Mapping[str, np.ndarray]) -> Lowered:
-    """The inference network as a file of a precision states it.
+    """Lowers a network for a file of the given precision.
 
-    fp32 and tf32 keep the trained network; the others fold its batch norms. TensorRT has no transposed convolution of
-    bfloat16 (measured with TensorRT for RTX 1.7.1): in 2-D, bf16 splits it into a 1x1 convolution and a rearrangement.
+    fp32 and tf32 keep the trained network; the others fold its batch norms. TensorRT does not support transposed
+    convolutions in bfloat16 (tested with TensorRT for RTX 1.7.1), so in 2-D, bf16 splits them into a 1x1 convolution
+    and a rearrangement.
 
     Args:
         precision: One of `PRECISIONS`.
         graph: The network.
-        tensors: Its weights, by PyTorch's names and axis orders.
+        tensors: Weights with PyTorch's names and axis orders.
 
     Returns:
         A graph and its tensors: the same function in real arithmetic.
@@ -121,13 +122,13 @@ def lower_for(precision: Precision, graph: Graph, tensors: Mapping[str, np.ndarr
 
 
 def convolutions(graph: Graph) -> tuple[str, ...]:
-    """Names of the convolutions, transposed ones included, in the order in which they run."""
+    """Names of the convolutions, including transposed ones, in the order of execution."""
     return tuple(node.name for node in graph if node.op.convolution)
 
 
 def kept_for_builder(graph: Graph, precision: Precision) -> tuple[str, ...]:
-    """Convolutions that no builder takes in this precision: in bf16, the transposed ones of a 3-D network, which ONNX
-    cannot rearrange (DepthToSpace is 2-D)."""
+    """Convolutions that no builder supports in this precision: in bf16, the transposed ones of a 3-D network, which
+    cannot be split (ONNX's DepthToSpace is 2-D)."""
     if precision != "bf16":
         return ()
     return tuple(node.name for node in graph if isinstance(node.op, ConvTranspose))
@@ -136,12 +137,12 @@ def kept_for_builder(graph: Graph, precision: Precision) -> tuple[str, ...]:
 def storage(graph: Graph, recipe: PrecisionRecipe) -> dict[str, str]:
     """The dtype of every node's output: "float32", "float16" or "bfloat16".
 
-    A node takes its dtype from the convolution whose epilogue it belongs to; a concatenation is float32 where an input
-    is. A norm over the image sums up to a million squares and is always computed and stored in float32.
+    A node has the dtype of the convolution whose epilogue it belongs to; a concatenation is float32 if one of its
+    inputs is. A norm over the image sums up to a million squares, so it is always computed and stored in float32.
     """
     half = HALF.get(recipe.precision, "float32")
     exempt = {*recipe.kept, *kept_for_builder(graph, recipe.precision)}
-    kinds: dict[str, str] = {}  # of the convolution that a node's output came from
+    kinds: dict[str, str] = {}  # dtype of the convolution that precedes a node
     stored: dict[str, str] = {}
     for node in graph:
         if node.op.convolution:
@@ -156,10 +157,10 @@ def storage(graph: Graph, recipe: PrecisionRecipe) -> dict[str, str]:
 
 
 def quantized(graph: Graph, recipe: PrecisionRecipe) -> frozenset[str]:
-    """The convolutions whose products are of int8 or fp8."""
+    """The convolutions that are computed in int8 or fp8."""
     return frozenset(convolutions(graph)) - set(recipe.kept) if recipe.precision in QUANTIZED else frozenset()
 
 
 def capabilities_for(precision: str, capabilities: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `capabilities` whose hardware has the precision."""
+    """The `capabilities` whose hardware supports the precision."""
     return tuple(c for c in capabilities if int(c) >= MINIMUM_CAPABILITY.get(precision, 0))

@@ -1,4 +1,4 @@
-"""Which layers must stay in float32: found by measuring, not by guessing."""
+"""Searches by measurement for the layers that must stay in float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .simulation import simulate
 
 
 class Search:
-    """Compares recipes with the reference on one set of inputs, and remembers the results."""
+    """Compares recipes with the reference on one set of inputs, and caches the results."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class Search:
         """
         Args:
             network, recipe: the network, and the precision with its ranges.
-            inputs, references: inputs (1, *size, C) and their reference logits, by which recipes are compared.
-            classes: as of `compare`.
-            probe: input on which the layers are ranked; a small one is enough. None: the first of `inputs`.
+            inputs, references: inputs (1, *size, C) and their reference logits, for the comparison of recipes.
+            classes: as in `compare`.
+            probe: input for ranking the layers, which may be small. None: the first of `inputs`.
         """
         self.network, self.recipe = network, recipe
         self.inputs, self.references, self.classes = inputs, references, classes
@@ -44,14 +44,14 @@ class Search:
         self._harm: dict[str, float] = {}
 
     def compare(self, kept: Iterable[str]) -> Comparison:
-        """With the convolutions `kept` and their epilogues in float32."""
+        """Compares with the convolutions `kept` and their epilogues in float32."""
         key = frozenset(kept)
         if key not in self._known:
             self._known[key] = compare([self._run(key, x) for x in self.inputs], self.references, self.classes)
         return self._known[key]
 
     def reaches(self, kept: Iterable[str], bound: float) -> bool:
-        """Whether at least the share `bound` of the labels agrees. Ends with the input that decides against it."""
+        """Whether at least the share `bound` of the labels agree. Stops at the first input after which they cannot."""
         key = frozenset(kept)
         if key in self._known:
             return self._known[key].label_agreement >= bound
@@ -69,8 +69,8 @@ class Search:
         return self._known[key].label_agreement >= bound
 
     def harm(self, name: str) -> float:
-        """Root mean square change of the probe's logits when this convolution alone is computed in the precision of
-        the recipe; infinite where it overflows."""
+        """Root mean square change of the probe's logits if only this convolution is computed in the recipe's precision;
+        infinite if it overflows."""
         if not self._harm:
             exact = self._run(frozenset(self.candidates), self.probe)
             for each in self.candidates:
@@ -89,23 +89,23 @@ class Search:
 
 
 def smallest_kept(search: Search, bound: float) -> tuple[str, ...]:
-    """A small set of convolutions that, kept in float32, lets at least the share `bound` of the labels agree.
+    """A small set of convolutions to keep in float32, so that at least the share `bound` of the labels agree.
 
-    If the set must not be empty, the convolutions are ranked by the harm that each does alone. The most harmful ones
-    are kept: 1, 2, 4, … until they suffice, then fewer by bisection. Finally each one is left out again where the
-    others suffice, so that no member of the result can be left out.
+    If the empty set does not suffice, the convolutions are ranked by the error that each causes alone. The first 1, 2,
+    4, … are kept until they suffice, then fewer by bisection. Finally, each member is removed if the others suffice, so
+    that no member of the result can be left out.
 
     Returns:
-        Their names in the order of the network.
+        Names in the order of the network.
 
     Raises:
-        InputError: If only the whole network in float32 reaches `bound`.
+        InputError: If `bound` needs the whole network in float32.
     """
     names = search.candidates
     if search.reaches((), bound):
         return ()
     order = sorted(names, key=search.harm, reverse=True)
-    low, high = 0, 1  # the `low` most harmful do not suffice
+    low, high = 0, 1  # the first `low` do not suffice
     while high < len(order) and not search.reaches(order[:high], bound):
         low, high = high, min(2 * high, len(order))
     while high - low > 1:

@@ -1,9 +1,9 @@
-"""A network in any precision, computed in NumPy exactly as its file says: a reference that needs no GPU.
+"""Simulates a network in any precision in NumPy: a reference that needs no GPU.
 
-ONNX Runtime's CPU provider computes float16 models in float32, and its int8 kernels saturate on CPUs without VNNI: it
-would pass a black mask. Here every value that a file stores in a narrow format is rounded to that format, overflow
-included, and products are summed in float32, which is what tensor cores do. What a GPU's kernels may do beyond that
-(another order of the sums, sums in float16) only a GPU can show.
+ONNX Runtime's CPU provider cannot serve as this reference: it computes float16 models in float32, so overflow stays
+hidden, and its int8 kernels saturate on CPUs without VNNI. Here every value that a file stores in a narrow format is
+rounded to that format, including overflow, and products are summed in float32, as in tensor cores. Other effects of GPU
+kernels (another order of the sums, sums in float16) can only be tested on a GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float32
 
 Range = np.ndarray | np.float32
-"""float32: one per channel, or one for a whole tensor."""
+"""float32: one value per channel, or one for the whole tensor."""
 
 
 def simulate(
@@ -32,14 +32,14 @@ def simulate(
 
     Args:
         network: The lowered network, from `lower_for(recipe.precision, graph, tensors)`.
-        recipe: What is computed in which format.
+        recipe: Number formats.
         images: (N, *spatial, C) float32, normalised, of a size on the network's grid.
 
     Returns:
-        Logits (N, *out, K) float32. Overflow shows as infinities and NaN.
+        Logits (N, *out, K) float32. Overflow gives infinities and NaN.
 
     Raises:
-        InputError: If `recipe` is not one of this network (`PrecisionRecipe.check`).
+        InputError: If `recipe` does not fit the network (`PrecisionRecipe.check`).
 
     Example:
         >>> import numpy as np
@@ -54,9 +54,9 @@ def simulate(
     recipe.check(graph)
     stored, narrow = storage(graph, recipe), quantized(graph, recipe)
 
-    def compute(node: Node, given: list[np.ndarray]) -> np.ndarray:
+    def compute(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
         dtype = stored[node.name]
-        inputs = [rounded(x, dtype) if stored[i] != dtype else x for i, x in zip(node.inputs, given, strict=True)]
+        inputs = [rounded(x, dtype) if stored[i] != dtype else x for i, x in zip(node.inputs, arrays, strict=True)]
         params = {key: tensor.astype(np.float32) for key, tensor in node.select(network.tensors).items()}
         if node.name in narrow:
             inputs = [fake_quantized(inputs[0], np.float32(recipe.ranges[node.name]), recipe.precision)]
@@ -73,7 +73,8 @@ def simulate(
 
 
 def rounded(x: np.ndarray, dtype: str) -> np.ndarray:
-    """To the nearest value of "float16" or "bfloat16" (infinite beyond its range), as float32. "float32": unchanged."""
+    """Rounds to the nearest value of "float16" or "bfloat16" (infinite beyond its range), as float32. "float32":
+    unchanged."""
     if dtype == "float32":
         return x.astype(np.float32, copy=False)
     with np.errstate(over="ignore"):
@@ -81,7 +82,7 @@ def rounded(x: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def weight_ranges(weight: np.ndarray, op: Op) -> np.ndarray:
-    """The largest magnitude per output channel, with axes of length 1 elsewhere; 1 where a channel is all zero."""
+    """The largest magnitude per output channel, with axes of length 1 elsewhere; 1 for channels of zeros."""
     axes = tuple(a for a in range(weight.ndim) if a != op.output_axis)
     largest = np.abs(weight).max(axes, keepdims=True)
     return np.where(largest > 0, largest, 1).astype(np.float32)
@@ -118,6 +119,6 @@ def narrow_dtype(name: str) -> np.dtype:
     """float16, bfloat16, float8_e4m3fn, as NumPy dtypes."""
     if name == "float16":
         return np.dtype(np.float16)
-    import ml_dtypes  # comes with onnx
+    import ml_dtypes  # installed with onnx
 
     return np.dtype(getattr(ml_dtypes, name))

@@ -1,4 +1,5 @@
-"""The precisions of one bundle: for each a recipe that is good enough on the user's images, and its measured error."""
+"""The precisions of one bundle: for each, a recipe of sufficient accuracy on the user's images, and its measured
+error."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from .search import Search, smallest_kept
 from .simulation import simulate
 
 _ALLOWANCE = (0.9, 0.7, 0.5)
-"""The share of the allowed disagreement that the searched images may use; the next, where others then have more."""
+"""Shares of the allowed disagreement that the search may use on its images. The next, smaller share is tried if the
+other images disagree too much."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,13 @@ class Variant:
     """One precision of a bundle.
 
     Attributes:
-        recipe: What its file computes in which dtype.
-        file: Name of its ONNX file; tf32 is a setting of the engine and shares that of fp32.
-        kept_for_builder: Convolutions in float32 because no builder takes them in this precision.
-        comparison: Comparison of the simulation with the reference, on `compared_on` inputs; None for fp32, which
-            runtimes compute exactly enough.
-        searched_on: Number of inputs that ranges and kept convolutions were chosen by; apart from the others, where
-            there are enough.
+        recipe: Number formats of its file.
+        file: Name of its ONNX file. tf32 is a setting of the engine and uses the file of fp32.
+        kept_for_builder: Convolutions in float32 because no builder supports them in this precision.
+        comparison: Comparison of the simulation with the reference, on `compared_on` inputs; None for fp32, which is
+            compared in the runtimes.
+        searched_on: Number of inputs for the choice of ranges and kept convolutions; other inputs than in the
+            comparison, if there are enough.
         trials: Number of recipes that the search compared.
     """
 
@@ -49,7 +51,7 @@ class Variant:
         return self.recipe.precision
 
     def to_dict(self) -> dict[str, Any]:
-        """As the manifest holds it."""
+        """The entry in the manifest."""
         return {
             "precision": self.precision,
             "file": self.file,
@@ -59,7 +61,7 @@ class Variant:
         }
 
     def parity(self) -> dict[str, Any] | None:
-        """As parity.json holds it; None if nothing was simulated."""
+        """The entry in parity.json; None if nothing was simulated."""
         if self.comparison is None:
             return None
         return {
@@ -75,7 +77,7 @@ class Variant:
 
 
 def onnx_name(precision: str) -> str:
-    """model.onnx is float32, and tf32 with another setting of the engine."""
+    """Name of the ONNX file. tf32 uses the file of fp32, model.onnx."""
     return "model.onnx" if precision in ("fp32", "tf32") else f"model-{precision}.onnx"
 
 
@@ -90,20 +92,20 @@ def choose_variants(
 
     Args:
         checkpoint: The network.
-        precisions: Their order is that of the result; fp32 is appended where it is missing.
-        calibration: Images (*spatial, C). Every second one is searched and calibrated on, the others are compared on,
-            and so is the golden input. None: the golden input serves for all.
+        precisions: Precisions in the order of the result; fp32 is appended if it is missing.
+        calibration: Images (*spatial, C). Every second one is used for calibration and search; the others and the
+            golden input are used for the comparison. None: the golden input is used for everything.
         golden: Input (1, *size, C) float32 and reference logits (1, *out, K) float64.
         report: Called with a line per narrow precision.
 
     Raises:
-        InputError: An unknown or repeated precision, int8 or fp8 without images, and a precision whose labels do not
-            agree with the reference's.
+        InputError: An unknown or repeated precision, int8 or fp8 without images, or a precision whose labels differ too
+            much from the reference's.
     """
     if len(set(precisions)) != len(precisions):
         raise InputError(f"a precision is listed twice: {' '.join(precisions)}")
     for precision in precisions:
-        PrecisionRecipe(precision)  # raises for an unknown one
+        PrecisionRecipe(precision)  # raises InputError if unknown
         if precision in QUANTIZED and calibration is None:
             raise InputError(f"{precision} must be calibrated on representative images; --calibrate DATA")
     narrow: list[Precision] = [p for p in precisions if p != "fp32"]
@@ -135,7 +137,7 @@ def _choose(
     recipe = search.recipe
     agreement = 0.0
     for share in _ALLOWANCE:
-        if precision != "tf32":  # one setting for the whole engine: there is nothing to search
+        if precision != "tf32":  # tf32 applies to the whole engine, so there is nothing to search
             kept = smallest_kept(search, 1 - share * (1 - AGREEMENT[precision]))
             recipe = PrecisionRecipe(precision, kept, {name: r for name, r in ranges.items() if name not in kept})
         found = [simulate(network, recipe, image) for image in inputs[held_out]]

@@ -1,1 +1,1 @@
-"""Runtimes on a CPU or CUDA: ONNX Runtime, MNN, OpenVINO."""
+"""Runtimes for CPUs and CUDA: ONNX Runtime, MNN, OpenVINO."""

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Reopened:
-    """What a runtime needs to be pickled and copied: a copy opens the model again, with the same arguments.
+    """Base class for pickling and copying a runtime: a copy opens the model again, with the same arguments.
 
     Attributes:
-        opened: The constructor's arguments; of a file its absolute path.
+        opened: The constructor's arguments; files are absolute paths.
     """
 
     opened: tuple[Any, ...]
@@ -26,16 +26,16 @@ class Reopened:
         return type(self), self.opened
 
 
-def anywhere(source: bytes | str | os.PathLike[str]) -> bytes | str:
-    """A path that holds in other folders and processes, too; bytes as they are."""
+def absolute(source: bytes | str | os.PathLike[str]) -> bytes | str:
+    """Makes a path absolute, for other processes; bytes are returned unchanged."""
     return source if isinstance(source, bytes) else os.path.abspath(source)
 
 
 def model_input(config: NetworkConfig, images: Shaped[np.ndarray, ...]) -> Float32[np.ndarray, "n c *spatial"]:
-    """Checks images (N, *spatial, C) and lays them out as the model takes them: (N, C, *spatial), contiguous.
+    """Checks images (N, *spatial, C) and transposes them to the model's layout: (N, C, *spatial), contiguous.
 
-    Raises InputError on another dtype than float32, number of axes or channels, a size off the grid (naming the
-    nearest), and an empty batch.
+    Raises InputError on a dtype other than float32, a wrong number of axes or channels, a size off the grid (the
+    message names the nearest), and an empty batch.
     """
     if images.dtype != np.float32:
         raise InputError(f"the network takes float32 images, not {images.dtype}")
@@ -46,14 +46,15 @@ def model_input(config: NetworkConfig, images: Shaped[np.ndarray, ...]) -> Float
 
 
 def thread_count(threads: int | None) -> int:
-    """`threads`, or for None the cores that this process may use. Raises InputError for fewer than one."""
+    """`threads`, or, if it is None, the number of cores that this process may use. Raises InputError for fewer than
+    one."""
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}; it must be at least 1")
     return threads or usable_cores()
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: a container or a scheduler often grants fewer than the machine has."""
+    """Number of cores that this process may use; containers and schedulers often allow fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,11 +1,11 @@
 """MNN: 2-D models on any CPU, faster than in ONNX Runtime.
 
-Its Winograd convolutions compute blocks of outputs with fewer multiplications than a direct convolution takes: 2.25
-times fewer for blocks of 2 x 2, 5.06 times fewer for 6 x 6 (Lavin and Gray 2015, arXiv 1509.09308). The constants of
-the larger blocks' transforms differ by orders of magnitude, which costs digits. So it comes as two runtimes: "mnn",
-whose smallest blocks round as little as ONNX Runtime does (and which uses none where a kernel is larger than 3), and
-"mnn-fast", with MNN's default blocks, some 1e-3 of the largest logit from the others. Its setting "precision" does not
-change that.
+Its Winograd convolutions need fewer multiplications than a direct convolution: 2.25 times fewer for blocks of 2 x 2
+outputs, 5.06 times fewer for 6 x 6 (Lavin and Gray 2015, arXiv 1509.09308). The constants of the larger blocks'
+transforms differ by orders of magnitude, which increases rounding errors. There are therefore two runtimes. "mnn" uses
+the smallest blocks, whose rounding error is that of ONNX Runtime (and no blocks for kernels larger than 3). "mnn-fast"
+uses MNN's default blocks and differs by about 1e-3 of the largest logit. MNN's setting "precision" does not change
+that.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from unet_spec.ops import Conv
 
 from ..onnx.check import config_of, read_onnx
 from ..onnx.ops import INPUT, OUTPUT
-from .batch import Reopened, anywhere, model_input, thread_count
+from .batch import Reopened, absolute, model_input, thread_count
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
 
 DEVIATION = 2e-3
-"""The largest error of "mnn-fast", relative to the largest logit, in place of `reference.FLOAT32_BOUND`: float32 with
-large Winograd blocks cannot keep that one. More than `python -m benchmarks.tiles speed` measures."""
+"""Maximum error of "mnn-fast", relative to the largest logit. It replaces `reference.FLOAT32_BOUND`, which large
+Winograd blocks exceed in float32. `python -m benchmarks.tiles speed` measures less."""
 _WINOGRAD_LEVEL, _NO_BLOCKS, _SMALLEST_BLOCKS = 3, 0, 1
-"""MNN's hint WINOGRAD_MEMORY_LEVEL: at 1 only the smallest blocks are chosen, at 0 none, at 3 the fastest."""
+"""MNN's hint WINOGRAD_MEMORY_LEVEL: 0: no blocks; 1: only the smallest blocks; 3: the fastest blocks."""
 _LARGEST_KERNEL = 3
-"""For larger ones the transform of even the smallest block is large: a 7x7 kernel loses a digit (2e-5)."""
+"""For larger kernels even the smallest block has a large transform: a 7x7 kernel has an error of 2e-5."""
 
 
 class MnnRuntime(Reopened):
@@ -63,14 +63,14 @@ class MnnRuntime(Reopened):
 
         Args:
             source: A path, or the file's bytes.
-            threads: None takes the cores that this process may use.
-            fast: Larger blocks of Winograd's convolution, at the price of `DEVIATION`.
+            threads: None: the cores that this process may use.
+            fast: Larger Winograd blocks, with the error bound `DEVIATION`.
 
         Raises:
-            InputError: If `read_onnx` raises it, for a 3-D network, for fewer than one thread, where MNN is not
-                installed, and where its converter fails.
+            InputError: If `read_onnx` raises it, the network is 3-D, `threads` is below 1, MNN is not installed, or its
+                converter fails.
         """
-        self.opened = (anywhere(source), threads, fast)
+        self.opened = (absolute(source), threads, fast)
         content, model, where = read_onnx(source)
         count = thread_count(threads)
         self.name = "mnn-fast" if fast else "mnn"
@@ -79,7 +79,7 @@ class MnnRuntime(Reopened):
             raise InputError(f"{where}: MNN supports 2-D networks only; use the runtime onnx")
         try:
             with _silent():
-                nn: Any = importlib.import_module("MNN.nn")  # a compiled module without types
+                nn: Any = importlib.import_module("MNN.nn")  # an extension module without types
         except ModuleNotFoundError:
             raise InputError("MNN is not installed; pip install 'unet-twins[mnn]'") from None
         self.version: str = version("MNN")
@@ -92,13 +92,14 @@ class MnnRuntime(Reopened):
                 blocks = _SMALLEST_BLOCKS if max(kernels) <= _LARGEST_KERNEL else _NO_BLOCKS
                 self._manager.set_hint(_WINOGRAD_LEVEL, blocks)
             self._module = nn.load_module_from_file(str(path), [INPUT], [OUTPUT], runtime_manager=self._manager)
-        self._lock = threading.Lock()  # one module holds one set of activations
+        self._lock = threading.Lock()  # a module has a single set of activations
 
     def run(self, images: Float32[np.ndarray, "n *spatial c"]) -> Float32[np.ndarray, "n *out k"]:
         """Computes logits (N, *out, K) of normalised images (N, *spatial, C) of a size on the grid.
 
         Raises:
-            InputError: On another dtype, number of axes or channels, and a size off the grid (naming the nearest).
+            InputError: On a wrong dtype, number of axes or channels, and on a size off the grid (the message names the
+                nearest).
         """
         expr: Any = importlib.import_module("MNN.expr")
         x = model_input(self.config, images)
@@ -111,23 +112,23 @@ class MnnRuntime(Reopened):
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Redirects what MNN prints about the processor to standard error: standard output is for results."""
+    """Redirects MNN's messages about the processor to standard error, since standard output is for results."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    original = os.dup(1)
     try:
         os.dup2(2, 1)
         yield
     finally:
         ctypes.CDLL(None).fflush(None)  # C's buffered output
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(original, 1)
+        os.close(original)
 
 
 def _convert(content: bytes, folder: Path, where: str) -> Path:
-    """Runs MNN's own converter in a process of its own: it prints, and ends the process when it fails.
+    """Runs MNN's converter in a separate process, since it prints messages and ends its process when it fails.
 
-    The native function, not the package's `MNN.tools`: importing that installs another package with pip and contacts
-    its maker's servers.
+    Calls the native function instead of `MNN.tools`, whose import installs another package with pip and contacts the
+    vendor's servers.
     """
     source, target = folder / "model.onnx", folder / "model.mnn"
     source.write_bytes(content)

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the model on any CPU, or on a CUDA device where the installed ONNX Runtime supports one."""
+"""ONNX Runtime: runs the model on any CPU, or on a CUDA device if the installed ONNX Runtime supports it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unet_spec.ops import check_noise
 from ..onnx.check import config_of, read_onnx, recipe_of
 from ..onnx.ops import INPUT, OUTPUT
 from ..precision.formats import QUANTIZED
-from .batch import Reopened, anywhere, model_input, thread_count
+from .batch import Reopened, absolute, model_input, thread_count
 from .providers import check_used, chosen_providers
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class OnnxRuntime(Reopened):
     Attributes:
         name: "onnx".
         config: The network, from the model's metadata.
-        precision: The precision that the file states. ONNX Runtime on a CPU computes fp16 in float32.
-        provider: What runs it, such as "CPUExecutionProvider".
+        precision: Precision of the file. On a CPU, ONNX Runtime computes fp16 in float32.
+        provider: Execution provider, such as "CPUExecutionProvider".
         version: Version of ONNX Runtime.
 
     Example:
@@ -54,15 +54,15 @@ class OnnxRuntime(Reopened):
 
         Args:
             source: A path, or the file's bytes.
-            threads: None takes the cores that this process may use.
-            provider: "cpu", "cuda", "tensorrt", "tensorrt-rtx", "openvino", "directml", "coreml" or "webgpu", as far as
-                the installed ONNX Runtime holds it. None takes a CUDA device where it can, else the CPU.
+            threads: None: the cores that this process may use.
+            provider: "cpu", "cuda", "tensorrt", "tensorrt-rtx", "openvino", "directml", "coreml" or "webgpu", if the
+                installed ONNX Runtime contains it. None: a CUDA device if possible, otherwise the CPU.
 
         Raises:
-            InputError: If `read_onnx` raises it, for fewer than one thread, where the provider is not installed or
-                does not run here, and where ONNX Runtime refuses the model.
+            InputError: If `read_onnx` raises it, `threads` is below 1, the provider is not installed or does not run
+                here, or ONNX Runtime refuses the model.
         """
-        self.opened = (anywhere(source), threads, provider)
+        self.opened = (absolute(source), threads, provider)
         content, model, where = read_onnx(source)
         self.config = config_of(model, where)
         self.precision = recipe_of(model, where).precision
@@ -84,8 +84,8 @@ class OnnxRuntime(Reopened):
             Logits (N, *out, K), or (S, *out, K).
 
         Raises:
-            InputError: On another dtype, number of axes or channels, a size off the grid (naming the nearest), after
-                `close`, and where ONNX Runtime fails.
+            InputError: On a wrong dtype, number of axes or channels, or a size off the grid (the message names the
+                nearest), after `close`, and if ONNX Runtime fails.
         """
         inputs = {INPUT: model_input(self.config, images)}
         if noise is not None:
@@ -94,12 +94,12 @@ class OnnxRuntime(Reopened):
         return np.ascontiguousarray(np.moveaxis(logits, 1, -1))
 
     def close(self) -> None:
-        """Frees the model's memory; a batch that is being computed is finished. It cannot run afterwards."""
+        """Frees the model's memory after the current batch. The runtime cannot run afterwards."""
         self._session = None
 
 
 def version() -> str:
-    """Of the installed ONNX Runtime."""
+    """Version of the installed ONNX Runtime."""
     import onnxruntime as ort
 
     return ort.__version__
@@ -108,32 +108,33 @@ def version() -> str:
 def open_session(
     content: bytes, precision: str, where: str, threads: int | None = None, provider: str | None = None
 ) -> Any:
-    """An `onnxruntime.InferenceSession` of a model that was checked. Raises InputError if it is refused."""
+    """Creates an `onnxruntime.InferenceSession` of a checked model. Raises InputError if ONNX Runtime refuses it."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     providers = chosen_providers(provider)
     if precision in QUANTIZED and len(providers) == 1:
-        # Its int8 kernels add in 16 bits where the CPU has no VNNI, and saturate; unfused, float32 is exact.
+        # On CPUs without VNNI, ONNX Runtime's int8 kernels add in 16 bits and saturate. Without fusion it computes in
+        # float32.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = thread_count(threads)
-    # From a shape's second run on, a pattern holds a second arena beside the first: up to twice the memory.
+    # From the second run of a shape on, a memory pattern allocates a second arena: up to twice the memory.
     options.enable_mem_pattern = False
     if len(providers) == 1:
         _register_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
-    options.log_severity_level = 3  # errors only; it warns of every GPU that it does not find
+    options.log_severity_level = 3  # errors only; it warns about missing GPUs
     try:
         session = ort.InferenceSession(content, options, providers=providers)
-    except Exception as e:  # its exceptions share no base class of their own
+    except Exception as e:  # its exceptions have no common base class
         raise InputError(f"ONNX Runtime cannot load {where}: {first_line(e)}") from None
     check_used(provider, session)
     return session
 
 
 def run_session(session: Any, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The outputs. Raises InputError if the session was closed, and where ONNX Runtime fails: out of memory, say."""
+    """Runs a session. Raises InputError if it was closed, or if ONNX Runtime fails, for example out of memory."""
     if session is None:
         raise InputError("this model was closed; load it again")
     try:
@@ -145,8 +146,8 @@ def run_session(session: Any, outputs: list[str], inputs: dict[str, np.ndarray])
 
 @functools.cache
 def _register_arena() -> None:
-    """One arena for all sessions of this process, which grows by the size requested. Where ONNX Runtime
-    doubles its own arena, the memory of a tile depends on how its maps happen to fill powers of two."""
+    """Registers one arena for all sessions of this process, which grows by the requested size. ONNX Runtime's default
+    arena doubles, so its size is rounded up to powers of two."""
     import onnxruntime as ort
 
     growth = {"max_mem": 0, "arena_extend_strategy": 1, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}

@@ -1,4 +1,4 @@
-"""OpenVINO: the float32 model on Intel's processors. Optional: `pip install 'unet-twins[openvino]'`."""
+"""OpenVINO: runs the float32 model on Intel processors. Optional: `pip install 'unet-twins[openvino]'`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from unet_spec import InputError
 
 from ..onnx.check import config_of, read_onnx
-from .batch import Reopened, anywhere, model_input, thread_count
+from .batch import Reopened, absolute, model_input, thread_count
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
@@ -37,21 +37,21 @@ class OpenVinoRuntime(Reopened):
 
         Args:
             source: A path, or the file's bytes.
-            threads: None takes the cores that this process may use.
-            device: As OpenVINO names it.
+            threads: None: the cores that this process may use.
+            device: OpenVINO's name of the device.
 
         Raises:
-            InputError: If `read_onnx` raises it, for fewer than one thread, where OpenVINO is not installed, and
-                where it refuses the model.
+            InputError: If `read_onnx` raises it, `threads` is below 1, OpenVINO is not installed, or it refuses the
+                model.
         """
         openvino = _openvino()
-        self.opened = (anywhere(source), threads, device)
+        self.opened = (absolute(source), threads, device)
         content, model, where = read_onnx(source)
         self.config = config_of(model, where)
         self.version: str = openvino.__version__
         core = openvino.Core()
         try:
-            # Its default on some CPUs is bfloat16, which is not what a float32 model says.
+            # On some CPUs the default is bfloat16, also for float32 models.
             hint = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
             hint["INFERENCE_NUM_THREADS"] = str(thread_count(threads))
             self._model: Any = core.compile_model(core.read_model(content, b""), device, hint)
@@ -62,23 +62,25 @@ class OpenVinoRuntime(Reopened):
         """Computes logits (N, *out, K) of normalised images (N, *spatial, C) of a size on the grid.
 
         Raises:
-            InputError: On another dtype, number of axes or channels, a size off the grid (naming the nearest), after
-                `close`, and where OpenVINO fails.
+            InputError: On a wrong dtype, number of axes or channels, or a size off the grid (the message names the
+                nearest), after `close`, and if OpenVINO fails.
         """
         batch = model_input(self.config, images)
         if self._model is None:
             raise InputError("this model was closed; load it again")
         try:
-            # A request of its own: a compiled model is shared between threads, a request is not.
+            # A new request: threads can share a compiled model, but not a request.
             request = self._model.create_infer_request()
             logits = request.infer([batch])[0]
         except RuntimeError as e:
             reason = str(e).strip().splitlines()[-1]
             raise InputError(f"OpenVINO fails on a batch of {images.shape}: {reason}") from None
-        return np.array(np.moveaxis(np.asarray(logits), 1, -1), order="C")  # a copy: the request's memory goes with it
+        return np.array(
+            np.moveaxis(np.asarray(logits), 1, -1), order="C"
+        )  # a copy, since the request's memory is freed
 
     def close(self) -> None:
-        """Frees the model's memory. It cannot run afterwards."""
+        """Frees the model's memory. The runtime cannot run afterwards."""
         self._model = None
 
 

@@ -1,7 +1,8 @@
-"""ONNX Runtime's execution providers: which are installed, their options, and a session that runs on the one asked for.
+"""ONNX Runtime's execution providers: which are installed, their options, and whether a session uses the requested one.
 
-A package of ONNX Runtime holds some of them, and only one such package fits into an environment. Run here: cpu (every
-test) and openvino (by hand). The others follow ONNX Runtime's documentation and have not run: `preflight` measures.
+Each package of ONNX Runtime contains some of them, and an environment can have only one such package. Tested: cpu (in
+every test) and openvino (by hand). The others follow ONNX Runtime's documentation and are untested; `preflight`
+measures them.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ class Provider:
     """An execution provider.
 
     Attributes:
-        name: ONNX Runtime's name of it.
-        package: What to install instead of onnxruntime.
-        options: Those that let it compute in float32, where its default is less.
+        name: ONNX Runtime's name.
+        package: Package to install instead of onnxruntime.
+        options: Options for computing in float32, if the default is less accurate.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Provider:
 
 PROVIDERS: dict[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider", "onnxruntime"),
-    # TF32 keeps ten bits of each factor: float32 in name only.
+    # TF32 rounds factors to ten bits.
     "cuda": Provider("CUDAExecutionProvider", "onnxruntime-gpu", {"use_tf32": "0"}),
     "tensorrt": Provider("TensorrtExecutionProvider", "onnxruntime-gpu"),
     "tensorrt-rtx": Provider("NvTensorRTRTXExecutionProvider", "onnxruntime-trt-rtx"),
@@ -38,11 +39,11 @@ PROVIDERS: dict[str, Provider] = {
     "coreml": Provider("CoreMLExecutionProvider", "onnxruntime"),
     "webgpu": Provider("WebGpuExecutionProvider", "onnxruntime-webgpu"),
 }
-"""By the names that `load(bundle, provider=...)` takes."""
+"""Providers by their names in `load(bundle, provider=...)`."""
 
 
 def installed_providers() -> tuple[str, ...]:
-    """Names of the providers that the installed ONNX Runtime holds; whether they run here, only a session shows.
+    """Names of the providers in the installed ONNX Runtime. Only a session shows whether they run here.
 
     Example:
         >>> from unet_export.runtimes.providers import installed_providers
@@ -59,11 +60,11 @@ def chosen_providers(provider: str | None) -> list[Any]:
     """Providers for a session, with their options.
 
     Args:
-        provider: A name of PROVIDERS. None takes CUDA where the installed ONNX Runtime holds it, else the CPU. The CPU
-            always follows, for operations that a provider does not know.
+        provider: A name of PROVIDERS. None: CUDA if the installed ONNX Runtime contains it, otherwise the CPU. The CPU
+            is always appended, for operations that a provider does not support.
 
     Raises:
-        InputError: An unknown name, or one that the installed ONNX Runtime does not hold.
+        InputError: The provider is unknown, or the installed ONNX Runtime does not contain it.
     """
     import onnxruntime as ort
 
@@ -83,8 +84,8 @@ def chosen_providers(provider: str | None) -> list[Any]:
 
 
 def check_used(provider: str | None, session: Any) -> None:
-    """Raises InputError if a session does not run on the provider that was requested: where its libraries or its
-    device are missing, ONNX Runtime takes the CPU, and only its log says so."""
+    """Raises InputError if a session does not use the requested provider. If libraries or the device are missing, ONNX
+    Runtime falls back to the CPU and reports it only in its log."""
     used = session.get_providers()
     if provider is not None and used[0] != PROVIDERS[provider].name:
         raise InputError(

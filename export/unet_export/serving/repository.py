@@ -1,5 +1,5 @@
-"""The parts of a model repository for NVIDIA Triton: configurations, as protobuf text after Triton's
-model_config.proto, and files under a second name."""
+"""Writes parts of a model repository for NVIDIA Triton: configurations in protobuf text format (Triton's
+model_config.proto), and linked files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def checked_name(name: str) -> str:
-    """The name of a network in a repository. Raises InputError where it is no name of a folder."""
+    """Checks the name of a network in a repository. Raises InputError if it cannot be the name of a folder."""
     if not _NAME.fullmatch(name):
         raise InputError(
             f"the name {name!r} cannot be a model's: letters, digits, _ . and -, at most 100, no - _ . first"
@@ -27,7 +27,7 @@ def checked_name(name: str) -> str:
 
 
 def check_free(repository: Path, names: Iterable[str]) -> None:
-    """Raises InputError where a repository has a model of one of these names, or is no folder."""
+    """Raises InputError if the repository has a model of one of these names, or is not a folder."""
     if repository.exists() and not repository.is_dir():
         raise InputError(f"{repository} is a file; a model repository is a folder")
     if taken := next((name for name in names if (repository / name).exists()), None):
@@ -35,20 +35,20 @@ def check_free(repository: Path, names: Iterable[str]) -> None:
 
 
 def add_models(source: Path, repository: Path) -> list[str]:
-    """Adds the models of one repository to another, which may serve further networks.
+    """Adds the models of one repository to another one, which may contain other networks.
 
-    A model's file gets a second name (a link) where the file system can; configurations are copied, since they are
-    there to be edited. Each model appears whole, those that name others last.
+    Model files are hard-linked if the file system supports it; configurations are copied, since users edit them. Each
+    model is added atomically, and ensembles are added last.
 
     Args:
         source: a repository, such as `bundle/triton`.
-        repository: a folder; made if missing.
+        repository: a folder, created if missing.
 
     Returns:
         The names of the models.
 
     Raises:
-        InputError: the repository has a model of one of these names; then nothing is added.
+        InputError: the repository already has a model of one of these names; nothing is added.
     """
     names = sorted((path.name for path in source.iterdir()), key=lambda name: (_rank(source / name), name))
     check_free(repository, names)
@@ -72,11 +72,11 @@ def _linked(source: str, target: str) -> None:
 
 
 class Word(str):
-    """Written without quotation marks: a value of an enumeration."""
+    """A value of an enumeration, which is written without quotation marks."""
 
 
 def tensor(name: str, data_type: str, dims: Sequence[int]) -> dict[str, Any]:
-    """An input or output of a model; a dimension of -1 is free."""
+    """An input or output of a model; a dimension of -1 is dynamic."""
     return {"name": name, "data_type": Word(data_type), "dims": list(dims)}
 
 
@@ -90,7 +90,7 @@ def write_model(folder: Path, name: str, config: Mapping[str, Any]) -> Path:
 
 
 def protobuf_text(fields: Mapping[str, Any], indent: str = "") -> str:
-    """Protobuf's text format. A repeated field is a list; one of messages is a list of dicts."""
+    """Protobuf's text format. A repeated field is a list; a repeated message is a list of dicts."""
     lines: list[str] = []
     for key, value in fields.items():
         messages = value if isinstance(value, list) and value and isinstance(value[0], dict) else [value]
@@ -111,7 +111,7 @@ def _scalar(value: Any) -> str:
 
 
 def place(source: str | Path, target: str | Path) -> None:
-    """The same bytes under a second name; a copy where the file system has no links."""
+    """Hard-links a file, or copies it if the file system has no links."""
     try:
         os.link(source, target)
     except OSError:

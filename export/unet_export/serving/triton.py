@@ -1,4 +1,4 @@
-"""A model repository for NVIDIA Triton: an ensemble that takes a camera's bytes of any size and gives labels.
+"""Writes a model repository for NVIDIA Triton: an ensemble that computes labels from uint8 images of any size.
 
 triton/
   unet/                    the ensemble: preprocess → network → postprocess; `unet` is the network's name here and below
@@ -49,7 +49,7 @@ class TritonPythonModel(TritonModel):
 
 
 def model_names(name: str) -> list[str]:
-    """The models that a network of this name may have in a repository."""
+    """Names of all models that a network of this name may have in a repository."""
     parts = ("preprocess", "network", "postprocess", "objects", "tensorrt", "network_tensorrt")
     return [name, *(f"{name}_{part}" for part in parts)]
 
@@ -66,15 +66,16 @@ def write_repository(
     """Writes a model repository.
 
     Args:
-        folder: where to write it.
+        folder: the folder to write.
         config, data: the network.
         onnx: the float32 model.
-        engines: those of the bundle, with their paths.
-        name: the ensemble's, and the beginning of its parts' names.
-        objects: whether the ensemble separates objects, too. None: if the network was trained for it.
+        engines: the bundle's engines with their paths.
+        name: name of the ensemble, and prefix of its parts' names.
+        objects: whether the ensemble also separates objects. None: if the network was trained for it.
 
     Raises:
-        InputError: the name is none, or the classes overlap, or the stored object settings do not fit the network.
+        InputError: the name is invalid, or objects are requested but the classes overlap or the stored object settings
+            do not fit the network.
     """
     checked_name(name)
     step = object_step(config, data, objects)
@@ -101,7 +102,7 @@ def write_repository(
     _write_ensemble(folder, name, name, f"{name}_network", [image], results)
 
     served = next(((r, path) for r, path in engines if r.backend == "tensorrt"), None)
-    # An engine needs its noise with every request; ONNX Runtime has a default for it.
+    # An engine needs the noise in every request; in ONNX Runtime it has a default.
     if served is None or noise_input(config.graph) is not None:
         return
     record, path = served
@@ -136,9 +137,9 @@ def _write_object_step(folder: Path, name: str, step: ObjectStep, inputs: list[d
 def _model(
     backend: str, inputs: list[dict], outputs: list[dict], warm: list[int] | None = None, batch: int = _BATCH
 ) -> dict[str, Any]:
-    """A model's configuration. warm: the shape of an image that is run before the first request."""
+    """A model's configuration. warm: shape of the warm-up image before the first request."""
     body: dict[str, Any] = {"backend": backend, "max_batch_size": batch, "input": inputs, "output": outputs}
-    # Requests of one size that arrive within two milliseconds are computed as one batch.
+    # Requests of the same size that arrive within two milliseconds form one batch.
     body["dynamic_batching"] = {"max_queue_delay_microseconds": 2000}
     if warm is not None:
         entry = {"data_type": Word("TYPE_FP32"), "dims": warm, "zero_data": True}
@@ -149,8 +150,8 @@ def _model(
 def _write_ensemble(
     folder: Path, name: str, own: str, network: str, inputs: list[dict], outputs: list[dict], batch: int = _BATCH
 ) -> None:
-    # own: the ensemble's name; name: with which those of the steps begin.
-    # The maps read: the model's own name of the tensor → its name in the ensemble.
+    # own: name of the ensemble; name: prefix of its steps' names. The maps are from a tensor's name in the model to its
+    # name in the ensemble.
     steps = [
         _step(f"{name}_preprocess", {INPUT: INPUT}, {PREPARED: PREPARED}),
         _step(network, {INPUT: PREPARED}, {OUTPUT: OUTPUT}),

@@ -1,4 +1,4 @@
-"""A model repository for NVIDIA Triton that does all of nnU-Net's inference, from a volume as read to labels.
+"""Writes a model repository for NVIDIA Triton with all steps of nnU-Net's inference, from the volume to labels.
 
 triton/
   nnunet/           Python backend (`unet_data.nnunet.serve`): normalisation, resampling, sliding window, mirroring,
@@ -44,8 +44,8 @@ def nnunet_model_names(name: str, plans: NnunetPlans) -> list[str]:
 def write_nnunet_repository(folder: Path, plans: NnunetPlans, bundles: Sequence[Path], name: str = NAME) -> None:
     """Writes `folder` atomically; an existing repository that this function wrote is replaced.
 
-    bundles: one per fold, in the order of `plans.folds`. name: the model's, with which those of its networks begin.
-    Raises InputError if `folder` holds something else, or the name is none.
+    bundles: one per fold, in the order of `plans.folds`. name: name of the model, and prefix of its networks' names.
+    Raises InputError if `folder` contains something else, or the name is invalid.
     """
     checked_name(name)
     volume = tensor(IMAGE, "TYPE_FP32", [len(plans.channel_names), -1, -1, -1])
@@ -59,7 +59,8 @@ def write_nnunet_repository(folder: Path, plans: NnunetPlans, bundles: Sequence[
 
 
 def _check_own(folder: Path) -> None:
-    """Raises InputError if a folder holds more than a repository of this kind, whose mark is its model.py."""
+    """Raises InputError if a folder contains more than a repository of this kind, which is recognised by its
+    model.py."""
     marked = next((path.parent.parent.name for path in folder.glob("*/1/model.py") if _is_own(path)), None)
     own = re.compile(rf"{re.escape(marked or '')}(_fold_\w+)?")
     others = [] if not marked else [p.name for p in folder.iterdir() if not own.fullmatch(p.name)]
@@ -76,11 +77,11 @@ def _is_own(file: Path) -> bool:
 
 
 def _copy_network(repository: Path, target: Path) -> None:
-    """The network of a bundle's own repository, under another name."""
+    """Copies the network of a bundle's repository under another name."""
     served = (f"{BARE}_network_tensorrt", f"{BARE}_network")
     source = next(repository / name for name in served if (repository / name).is_dir())
     shutil.copytree(source, target, copy_function=place)
     config = target / "config.pbtxt"
     text = config.read_text(encoding="utf-8").replace(f'name: "{source.name}"', f'name: "{target.name}"', 1)
-    config.unlink()  # it may be a link to the bundle's
+    config.unlink()  # it may be a link to the bundle's file
     config.write_text(text, encoding="utf-8")

@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT for RTX: engines built in a child process, described, run."""
+"""TensorRT and TensorRT for RTX: builds engines in a child process, describes and runs them."""

@@ -1,8 +1,8 @@
-"""Building engines with `tensorrt` (10, 11) and `tensorrt_rtx`, whose interfaces are nearly the same.
+"""Builds engines with `tensorrt` (10, 11) and `tensorrt_rtx`, whose interfaces are nearly the same.
 
-TensorRT for RTX builds on a machine without a GPU, for the compute capabilities that are given; TensorRT builds on the
-GPU, for that GPU. Both get strongly typed networks, so the precision is the ONNX model's. Three files: this one checks
-the request and the result, `child` runs the process that builds, `builder` is the program of that process.
+TensorRT for RTX builds without a GPU, for the given compute capabilities; TensorRT builds on a GPU, for that GPU. Both
+receive strongly typed networks, so the precision is that of the ONNX model. This module checks the request and the
+result, `child` runs the build process, and `builder` is the program of that process.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def build_engine(
     Whether the engine loads and computes correctly can only be tested on a suitable GPU. Ctrl-C stops the build.
 
     Args:
-        onnx: A path, or the file's bytes. The engine's precision is the model's.
+        onnx: A path, or the file's bytes. The engine has the model's precision.
         out_path: The file to write.
-        settings: None takes the defaults of `EngineSettings`.
+        settings: None: the defaults of `EngineSettings`.
         progress: Called with (phase, step, steps).
 
     Returns:
-        What was built.
+        The record of the engine.
 
     Raises:
         InputError: A model that fails its checks, a profile off the network's grid, a backend or compute capability
@@ -75,7 +75,7 @@ def build_engine(
         if not file.absolute().parent.is_dir():
             raise InputError(f"cannot write {file}: there is no folder {file.parent}")
     settings = replace(settings, profile=profile, backend=backend, compute_capabilities=capabilities)
-    if cache is not None:  # the child has a copy
+    if cache is not None:  # the child uses a copy
         settings = replace(settings, timing_cache=Path(TIMING))
     job = Job(settings, {INPUT: _image_shapes(profile, model)} | noise_shapes(profile, model))
     what = f"cannot build {Path(out_path).name} with {backend}"
@@ -102,7 +102,7 @@ def build_engine(
 
 
 def _image_shapes(profile: Profile, model: onnx.ModelProto) -> list[list[int]]:
-    """The profile's three inputs as the model takes them: channels first, or last where it takes uint8."""
+    """The profile's three input shapes: channels first, or channels last if the model takes uint8."""
     dims = model.graph.input[0].type.tensor_type.shape.dim
     last = len(dims) - 1 if model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8 else 1
     shapes = [list(shape) for shape in (profile.min, profile.opt, profile.max)]
@@ -112,14 +112,14 @@ def _image_shapes(profile: Profile, model: onnx.ModelProto) -> list[list[int]]:
 
 
 def noise_shapes(profile: Profile, model: onnx.ModelProto) -> dict[str, list[list[int]]]:
-    """The same for every further input, (rows, features)."""
+    """The three shapes (rows, features) of every further input."""
     further = {v.name: v.type.tensor_type.shape.dim[1].dim_value for v in list(model.graph.input)[1:]}
     rows = (1, profile.opt[0], profile.max_hypotheses)
     return {name: [[n, features] for n in rows] for name, features in further.items()}
 
 
 def _without_defaults(content: bytes, model: onnx.ModelProto) -> bytes:
-    """The model without defaults of its inputs: TensorRT has none, and would compute with them as constants."""
+    """Removes the defaults of the model's inputs: TensorRT would treat them as constants."""
     inputs = {v.name for v in model.graph.input}
     defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
     if not defaults:
@@ -131,8 +131,8 @@ def _without_defaults(content: bytes, model: onnx.ModelProto) -> bytes:
 
 
 def _check_types(built: dict[str, Any], model: onnx.ModelProto, precision: str, backend: str) -> None:
-    """Rejects an engine that silently fell back to another dtype: raises InputError unless the network that was built
-    has the dtypes of the model, tensor by tensor, and those of the precision."""
+    """Rejects an engine that silently uses another dtype: raises InputError unless all tensors of the built network
+    have the dtypes of the model and of the precision."""
     narrow = _NARROW.get(precision)
     types = Counter(built["layer_types"])
     borders, actual = border_types(model), (built["input_type"], built["output_type"])

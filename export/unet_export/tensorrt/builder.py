@@ -1,13 +1,13 @@
 """The program of the child process that builds one engine: `python -m unet_export.tensorrt.builder`.
 
-Builders are native code and have crashed on models that the ONNX checker passes. Here a crash costs a process, not the
-caller. It reads a `Job` as JSON from standard input and MODEL in the current folder, and writes ENGINE and RESULT, a
-JSON object that says either what was built or, under "error", why not. No result means a crash. On standard output it
-reports progress, one JSON list per line: [phase, step, steps]. The other side is `child`.
+Builders are native code and have crashed on models that pass the ONNX checker. In a child process, a crash does not end
+the caller. The program reads a `Job` as JSON from standard input and MODEL in the current folder. It writes ENGINE and
+RESULT, a JSON object that describes the engine or, under "error", the failure. A missing result means a crash. On
+standard output it reports progress, one JSON list per line: [phase, step, steps]. `child` is the parent's side.
 
-A builder's compiler numbers its symbols in an order that follows memory addresses and threads. With fixed addresses and
-one thread, equal models give equal engines, byte for byte, on one machine in one environment
-(measured with tensorrt_rtx 1.7.1).
+A builder's compiler numbers its symbols in an order that depends on memory addresses and threads. With fixed addresses
+and one thread, equal models give equal engines, byte for byte, on one machine in one environment (measured with
+tensorrt_rtx 1.7.1).
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from typing import Any
 from .settings import EngineSettings, Job
 
 MODEL, ENGINE, RESULT, TIMING = "model.onnx", "engine.plan", "result.json", "timing.cache"
-_SHAPES = ("INT32", "INT64", "BOOL")  # what sizes are computed in; no image ever passes through these
+_SHAPES = ("INT32", "INT64", "BOOL")  # dtypes of sizes, not of images
 
 
 class BuildError(Exception):
-    """The builder's own reason, in one line."""
+    """The builder's error message, in one line."""
 
 
 _ADDR_NO_RANDOMIZE = 0x0040000  # <linux/personality.h>
 
 
 def fix_addresses() -> bool:
-    """Starts this process anew without randomised addresses, where the system permits it (Linux; many containers do
-    not). True where they are fixed, False where they cannot be."""
+    """Restarts this process without address randomisation, if the system permits it (Linux; many containers do not).
+    Returns whether addresses are fixed."""
     if not sys.platform.startswith("linux"):
         return False
     personality = ctypes.CDLL(None).personality
     personality.argtypes, personality.restype = [ctypes.c_ulong], ctypes.c_int
-    now = personality(0xFFFFFFFF)  # asks
+    now = personality(0xFFFFFFFF)  # queries the current value
     if now == -1 or now & _ADDR_NO_RANDOMIZE:
         return now != -1
     if personality(now | _ADDR_NO_RANDOMIZE) == -1:
@@ -115,8 +115,8 @@ def build(job: Job) -> dict[str, Any]:
 
 
 def layer_types(network: Any) -> Counter[str]:
-    """Number of layers' outputs per dtype, by TensorRT's names. A strongly typed network computes in these: the builder
-    may not choose others."""
+    """Number of layer outputs per dtype, with TensorRT's type names. In a strongly typed network, the builder cannot
+    choose other dtypes."""
     types: Counter[str] = Counter()
     for i in range(network.num_layers):
         layer = network.get_layer(i)
@@ -125,19 +125,19 @@ def layer_types(network: Any) -> Counter[str]:
 
 
 def tensor_types(network: Any) -> dict[str, str]:
-    """The dtype of every layer's outputs, by the tensor's name, which is the name of the value in the ONNX model."""
+    """The dtype of every layer output, by tensor name, which is the name of the value in the ONNX model."""
     layers = (network.get_layer(i) for i in range(network.num_layers))
     outputs = (layer.get_output(k) for layer in layers for k in range(layer.num_outputs))
     return {tensor.name: tensor.dtype.name for tensor in outputs}
 
 
 def wrong_types(types: dict[str, int], allowed: tuple[str, ...]) -> dict[str, int]:
-    """Those of `layer_types` that are neither allowed nor integers for sizes."""
+    """The `layer_types` that are neither allowed nor integers for sizes."""
     return {name: count for name, count in types.items() if name not in allowed and name not in _SHAPES}
 
 
 def _set_options(trt: Any, config: Any, settings: EngineSettings) -> None:
-    # On by default: ten bits of each factor in what calls itself float32.
+    # TF32 is on by default and rounds the factors of float32 products to ten bits.
     (config.set_flag if settings.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     if settings.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib * 2**20)
@@ -153,13 +153,13 @@ def _set_options(trt: Any, config: Any, settings: EngineSettings) -> None:
 
 
 def _strongly_typed(trt: Any) -> int:
-    """The creation flags. Where a weakly typed network still exists (TensorRT 10), it has to be declined."""
+    """The creation flags. TensorRT 10 needs the flag for strongly typed networks; later versions have no others."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
 
 
 def _monitor(trt: Any) -> Any:
-    """Reports every step of the builder on standard output. Once nobody reads it any more, the build is cancelled."""
+    """Reports every step of the builder on standard output. The build is cancelled when the pipe is closed."""
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -183,11 +183,11 @@ def _monitor(trt: Any) -> Any:
     return Monitor()
 
 
-_INCONSISTENT = "self-consistent"  # TensorRT's only sign, a warning, of a profile that no size can meet
+_INCONSISTENT = "self-consistent"  # part of TensorRT's warning about a profile that no size satisfies
 
 
 def _logger(trt: Any) -> tuple[Any, list[str]]:
-    """A logger that keeps errors instead of printing them."""
+    """A logger that collects errors instead of printing them."""
     messages: list[str] = []
 
     class Logger(trt.ILogger):
@@ -202,8 +202,8 @@ def _logger(trt: Any) -> tuple[Any, list[str]]:
 
 
 def first_reason(messages: list[str]) -> str:
-    """The first message of substance. Without a GPU, every build also logs that the CUDA driver is missing."""
-    # Where in their sources it happened says nothing to a reader of one line.
+    """The first relevant message. Without a GPU, every build also logs that the CUDA driver is missing."""
+    # Removes the position in TensorRT's source files.
     lines = [re.sub(r"\.? In \w+ at /\S+?:\d+", "", " ".join(m.split())) for m in messages]
     of_substance = [line for line in lines if "cudaError" not in line] or lines
     return of_substance[0][:500] if of_substance else "no reason given"

@@ -1,6 +1,6 @@
 """Runs the process that builds an engine (`builder`), and reads its progress, its result and its exit code.
 
-A crash in native code, or Ctrl-C, costs that process and leaves no file.
+A crash in native code, or Ctrl-C, ends that process and leaves no file.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .builder import ENGINE, MODEL, RESULT, TIMING
 from .settings import Job
 
 Progress = Callable[[str, int, int], None]
-"""Called with the builder's phase, the step, and the number of steps."""
+"""Called with the builder's phase, step and number of steps."""
 _CHILD = (sys.executable, "-P", "-m", "unet_export.tensorrt.builder")  # -P: never import from the current folder
 
 
 def run_child(
     job: Job, onnx: bytes, what: str, timing_cache: Path | None = None, progress: Progress | None = None
 ) -> tuple[dict[str, Any], bytes]:
-    """The child's result and the engine. Raises InputError if it reports an error, and where it dies.
+    """Runs the child; returns its result and the engine. Raises InputError if it reports an error or crashes.
 
-    Equal bytes need an equal layout of the child's memory, so no path and no random seed enters it.
+    Reproducible bytes need the same memory layout, so the child receives no path and no random seed.
     """
     environment = os.environ | {"PYTHONHASHSEED": "0"}
-    if "PYTHONPATH" in environment:  # it may be relative to the folder that the child leaves
+    if "PYTHONPATH" in environment:  # may be relative, and the child runs in another folder
         places = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in places if place)
     with tempfile.TemporaryDirectory(prefix="unet-engine-") as name:
@@ -59,7 +59,7 @@ def run_child(
 
 
 def _wait(job: Job, environment: dict, folder: Path, stderr: Any, progress: Progress | None) -> int:
-    """Runs the child to its end and returns its exit code. Whatever interrupts the waiting ends the child, too."""
+    """Runs the child and returns its exit code. An exception while waiting also ends the child."""
     child = subprocess.Popen(
         _CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, cwd=folder
     )
@@ -67,7 +67,7 @@ def _wait(job: Job, environment: dict, folder: Path, stderr: Any, progress: Prog
     assert child.stdout is not None
     with child:
         try:
-            with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code says why
+            with contextlib.suppress(BrokenPipeError):  # it crashed; its exit code gives the reason
                 child.stdin.write(job.to_json())
                 child.stdin.close()
             for line in child.stdout:

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, asked of the driver itself, so that no package is needed."""
+"""The GPUs of this machine, queried from the driver, so that no package is needed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Device:
     """A CUDA device.
 
     Attributes:
-        name: Such as "NVIDIA L4".
-        compute_capability: As engines name it, such as "89".
+        name: Name, such as "NVIDIA L4".
+        compute_capability: Compute capability as in engine names, such as "89".
     """
 
     name: str
@@ -25,12 +25,13 @@ class Device:
 
 
 def find_device() -> Device:
-    """The first CUDA device that this process may use. Raises InputError, beginning "no CUDA device", without one."""
+    """The first CUDA device that this process may use. Without one, raises an InputError that starts with "no CUDA
+    device"."""
     return find_devices()[0]
 
 
 def find_devices() -> list[Device]:
-    """The CUDA devices that this process may use. Raises InputError as `find_device`."""
+    """The CUDA devices that this process may use. Raises InputError like `find_device`."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(library)

@@ -1,9 +1,9 @@
-"""One CUDA stream, eagerly: an execution context and the memory of its tensors on both sides.
+"""One CUDA stream, executed eagerly: an execution context, and the memory of its tensors on host and device.
 
     host array ─▶ pinned ─▶ device ─▶ network ─▶ device ─▶ pinned ─▶ host array
                   └─────────────── one stream ──────────────┘
 
-The GPU copies pinned memory without the processor. Memory is kept from batch to batch and only grows.
+The GPU copies pinned memory without the CPU. Memory is reused between batches and only grows.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from unet_spec import InputError
 
 
 class CudaCalls:
-    """The CUDA runtime interface, whose calls return (error, value...), with errors raised as InputError."""
+    """Wraps the CUDA runtime API, whose calls return (error, value...): raises errors as InputError."""
 
     def __init__(self, module: Any, device: str):
         self.module, self.device = module, device
 
-    def ask(self, name: str, *arguments: Any) -> Any:
+    def call(self, name: str, *arguments: Any) -> Any:
         error, *values = getattr(self.module, name)(*arguments)
         if error != self.module.cudaError_t.cudaSuccess:
             raise InputError(f"CUDA on {self.device}: {name} answers {getattr(error, 'name', error)}")
@@ -33,18 +33,18 @@ class CudaCalls:
 
 
 class Buffer:
-    """Memory of one tensor, on the device and pinned on the host. `grow` replaces both where they are too small."""
+    """Memory of one tensor, on the device and pinned on the host. `grow` replaces both if they are too small."""
 
     def __init__(self, cuda: CudaCalls):
         self.cuda, self.size, self.device, self.host = cuda, 0, 0, 0
 
     def grow(self, size: int) -> None:
-        """Makes room for `size` bytes."""
+        """Ensures a capacity of at least `size` bytes."""
         if size <= self.size:
             return
         self.free()
-        self.device = int(self.cuda.ask("cudaMalloc", size))
-        self.host = int(self.cuda.ask("cudaHostAlloc", size, 0))
+        self.device = int(self.cuda.call("cudaMalloc", size))
+        self.host = int(self.cuda.call("cudaHostAlloc", size, 0))
         self.size = size
 
     def array(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -55,7 +55,7 @@ class Buffer:
     def free(self) -> None:
         for name, pointer in (("cudaFree", self.device), ("cudaFreeHost", self.host)):
             if pointer:
-                self.cuda.ask(name, pointer)
+                self.cuda.call(name, pointer)
         self.size = self.device = self.host = 0
 
 
@@ -65,7 +65,7 @@ class CudaStream:
     def __init__(self, cuda: CudaCalls, context: Any, output: str, file: str):
         self.cuda, self.output, self.file = cuda, output, file
         self.context: Any = context
-        self.handle = cuda.ask("cudaStreamCreate")
+        self.handle = cuda.call("cudaStreamCreate")
         self.buffers: dict[str, Buffer] = {}
         self.lock = threading.RLock()
 
@@ -73,8 +73,8 @@ class CudaStream:
         """Computes a batch.
 
         Args:
-            inputs: Contiguous float32 arrays by the inputs' names.
-            logits: The output's shape, channels first.
+            inputs: Contiguous float32 arrays by input name.
+            logits: Shape of the output, channels first.
 
         Returns:
             The logits, float32, channels last.
@@ -91,9 +91,9 @@ class CudaStream:
             for name, array in inputs.items():
                 np.copyto(self.buffers[name].array(array.shape), array)
             self._enqueue(shapes)
-            self.cuda.ask("cudaStreamSynchronize", self.handle)
-            found = self.buffers[self.output].array(logits)
-            return np.array(np.moveaxis(found, 1, -1), order="C")  # a copy: the next batch overwrites the memory
+            self.cuda.call("cudaStreamSynchronize", self.handle)
+            output = self.buffers[self.output].array(logits)
+            return np.array(np.moveaxis(output, 1, -1), order="C")  # a copy, since the next batch overwrites the memory
 
     def close(self) -> None:
         """Frees the memory. Closing twice does nothing."""
@@ -101,11 +101,11 @@ class CudaStream:
             if self.context is not None:
                 for buffer in self.buffers.values():
                     buffer.free()
-                self.cuda.ask("cudaStreamDestroy", self.handle)
+                self.cuda.call("cudaStreamDestroy", self.handle)
                 self.context = None
 
     def _enqueue(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Inputs to the device, the network, its output to the host."""
+        """Enqueues the copies to the device, the network, and the copy to the host."""
         kinds = self.cuda.module.cudaMemcpyKind
         for name, shape in shapes.items():
             buffer = self.buffers[name]
@@ -119,4 +119,4 @@ class CudaStream:
         self._copy(result.host, result.device, shapes[self.output], kinds.cudaMemcpyDeviceToHost)
 
     def _copy(self, target: int, source: int, shape: tuple[int, ...], kind: Any) -> None:
-        self.cuda.ask("cudaMemcpyAsync", target, source, 4 * math.prod(shape), kind, self.handle)
+        self.cuda.call("cudaMemcpyAsync", target, source, 4 * math.prod(shape), kind, self.handle)

@@ -1,4 +1,4 @@
-"""The record of an engine: everything that decides, before it is loaded, whether it runs on a machine."""
+"""The record of an engine: all facts that determine whether a machine can run it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class EngineRecord:
         file: Name of the engine's file.
         backend: The library that built it, "tensorrt_rtx" or "tensorrt".
         version: The library's version; an engine runs on that version only.
-        compute_capabilities: The GPUs that it is for, such as "89"; empty: the GPU that it was built on.
-        precision: Such as "fp16", checked against every tensor of the network that the builder was given.
-        reproducible: Whether it was built at fixed addresses, so that the same model gives the same bytes again on the
-            same machine in the same environment.
-        profile: The sizes that it accepts.
-        layer_types: Number of layers' outputs per TensorRT dtype; integers are sizes.
+        compute_capabilities: Supported GPUs, such as "89"; empty: the GPU that it was built on.
+        precision: Precision, such as "fp16", checked against every tensor of the builder's network.
+        reproducible: Whether it was built at fixed addresses, so that the same model gives the same bytes on the same
+            machine in the same environment.
+        profile: Accepted sizes.
+        layer_types: Number of layer outputs per TensorRT dtype; integers are sizes.
         bytes: Size of the file.
-        seconds: Duration of the build alone.
+        seconds: Duration of the build.
         sha256: SHA-256 of the file's content, in hexadecimal.
 
     Example:
@@ -49,7 +49,7 @@ class EngineRecord:
     sha256: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it, without `seconds`, which no two builds share."""
+        """All fields for JSON except `seconds`, which differs between builds."""
         return {key: value for key, value in asdict(self).items() if key != "seconds"}
 
     @classmethod
@@ -63,6 +63,6 @@ class EngineRecord:
 
 
 def engine_name(backend: str, version: str, compute_capabilities: tuple[str, ...], precision: str) -> str:
-    """Such as "tensorrt_rtx-1.7.1.116-sm80+86+89-fp16.plan"."""
+    """File name of an engine, such as "tensorrt_rtx-1.7.1.116-sm80+86+89-fp16.plan"."""
     target = "sm" + "+".join(compute_capabilities) if compute_capabilities else "native"
     return f"{backend}-{version}-{target}-{precision}.plan"

@@ -10,7 +10,10 @@ from unet_spec import Geometry, InputError, NetworkConfig
 from unet_spec.tiling.tiles import tile_below
 
 ProfileName = Literal["general", "latency", "throughput"]
-TILE = {2: 572, 3: 132}  # pixels per axis, rounded down to the grid; the paper's own, and what memory allows in 3-D
+TILE = {
+    2: 572,
+    3: 132,
+}  # pixels per axis, rounded down to the grid; the paper's tile, and a size in 3-D that fits into memory
 _BATCHES = {"general": (1, 1, 4), "latency": (1, 1, 1), "throughput": (1, 8, 16)}
 
 
@@ -18,12 +21,12 @@ _BATCHES = {"general": (1, 1, 4), "latency": (1, 1, 1), "throughput": (1, 8, 16)
 class Profile:
     """The sizes that an engine accepts.
 
-    Builders accept sizes off the network's grid and a batch of 0 without a message, or with a misleading one. So a
-    profile is checked before a builder gets it.
+    Builders accept sizes off the network's grid and a batch of 0 without a message, or with a misleading one, so
+    profiles are checked before the build.
 
     Attributes:
         min: Smallest input (batch, *spatial), in pixels.
-        opt: Usual input, for which kernels are optimised.
+        opt: Input size for which kernels are optimised.
         max: Largest input.
 
     Example:
@@ -38,7 +41,7 @@ class Profile:
 
     @classmethod
     def fixed(cls, *shape: int) -> Profile:
-        """For one size (batch, *spatial) only."""
+        """A profile for a single size (batch, *spatial)."""
         return cls(shape, shape, shape)
 
     @classmethod
@@ -59,8 +62,8 @@ class Profile:
 
     @property
     def max_hypotheses(self) -> int:
-        """Rows of noise that an engine of a network with a latent variable accepts: 16 where it is for one image at a
-        time, else as many as images, since the ends of a profile must fit each other."""
+        """Maximum number of rows of noise for a network with a latent variable: 16 for engines with batch 1, otherwise
+        the largest batch, since the inputs of a profile must be consistent."""
         return 16 if self.max[0] == 1 else self.max[0]
 
     def check(self, config: NetworkConfig) -> None:

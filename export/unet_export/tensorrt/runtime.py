@@ -1,7 +1,7 @@
-"""Running engines of `tensorrt` and `tensorrt_rtx` on a GPU.
+"""Runs engines of `tensorrt` and `tensorrt_rtx` on a GPU.
 
-Unproven: the checks before loading are tested, but the loading and running below was written against the documented
-interfaces and has not been run on a GPU yet. Needs cuda-python (`pip install cuda-python`) besides the backend.
+Unproven: the checks before loading are tested, but loading and running follow the documented interfaces and have not
+been run on a GPU yet. Needs cuda-python (`pip install cuda-python`) in addition to the backend.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unet_spec.files import cache_folder, replacing
 from unet_spec.ops import check_noise, noise_input
 
 from ..onnx.ops import INPUT, OUTPUT
-from ..runtimes.batch import Reopened, anywhere, model_input
+from ..runtimes.batch import Reopened, absolute, model_input
 from .cuda_device import Device, find_device
 from .cuda_stream import CudaCalls, CudaStream
 from .engine_record import EngineRecord
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
 
 def check_engine(path: str | os.PathLike[str], record: EngineRecord, device: Device) -> bytes:
-    """The engine's bytes, if this machine can run it. Where it cannot, deserialising would give None and no reason.
+    """Reads an engine and checks that this machine can run it; otherwise, deserialising would return None without a
+    reason.
 
-    Raises InputError if the file is missing or not the recorded one, the backend is not installed, its version is
-    another than the engine was built with, or the GPU is not among those that it was built for.
+    Raises InputError if the file is missing or differs from the record, the backend is not installed or has another
+    version than the engine, or the engine does not support the GPU.
     """
     try:
         plan = Path(path).read_bytes()
@@ -63,7 +64,7 @@ class TensorRTRuntime(Reopened):
     Attributes:
         name: "tensorrt".
         config: The network.
-        record: What the engine is.
+        record: Record of the engine.
         device: The GPU that runs it.
 
     Example:
@@ -77,8 +78,8 @@ class TensorRTRuntime(Reopened):
     name = "tensorrt"
 
     def __init__(self, path: str | os.PathLike[str], record: EngineRecord, config: NetworkConfig):
-        """Loads the engine. Raises InputError: no CUDA device, no cuda-python, and if `check_engine` does."""
-        self.opened = (anywhere(path), record, config)
+        """Loads the engine. Raises InputError without a CUDA device or cuda-python, and like `check_engine`."""
+        self.opened = (absolute(path), record, config)
         self.config, self.record = config, record
         self.device = find_device()
         plan = check_engine(path, record, self.device)
@@ -103,13 +104,13 @@ class TensorRTRuntime(Reopened):
             Logits (N, *out, K) float32, or (S, *out, K).
 
         Raises:
-            InputError: On another dtype, number of axes or channels, a size off the grid or outside the profile, after
-                `close`, and where CUDA fails.
+            InputError: On a wrong dtype, number of axes or channels, on a size off the grid or outside the profile,
+                after `close`, and if CUDA fails.
         """
         return self._stream.run(*self._inputs(images, noise))
 
     def close(self) -> None:
-        """Frees the GPU's memory of this engine. It cannot run afterwards; closing twice does nothing."""
+        """Frees the engine's GPU memory. It cannot run afterwards; closing twice does nothing."""
         with self._stream.lock:
             if self._cache is not None:
                 self._cache.save()
@@ -118,7 +119,7 @@ class TensorRTRuntime(Reopened):
 
     def _load(self, trt: Any, plan: bytes, path: str | os.PathLike[str]) -> Any:
         backend, device = self.record.backend, self.device.name
-        if backend == "tensorrt_rtx":  # the only one that answers this question
+        if backend == "tensorrt_rtx":  # only this backend has the query
             validity, diagnostics = self._runtime.get_engine_validity(plan)
             if validity == trt.EngineValidity.INVALID:
                 raise InputError(f"engine {path} is not valid on {device} (diagnostics {diagnostics})")
@@ -156,12 +157,12 @@ class TensorRTRuntime(Reopened):
 
 @dataclass
 class RuntimeCache:
-    """The kernels that TensorRT for RTX compiles on the GPU at the first run, kept in a file for the next process.
+    """The kernels that TensorRT for RTX compiles on the GPU in the first run, stored in a file for later processes.
 
     Attributes:
-        settings: For the execution context.
+        settings: Runtime configuration of the execution context.
         cache: The backend's cache.
-        file: Where it is kept.
+        file: File of the cache.
     """
 
     settings: Any
@@ -170,8 +171,8 @@ class RuntimeCache:
 
     @classmethod
     def of(cls, trt: Any, engine: Any, record: EngineRecord) -> RuntimeCache | None:
-        """None for a backend that has no such cache. A file of another GPU or version is refused by the backend, and
-        then replaced."""
+        """Opens the cache; None for a backend without one. The backend refuses a file of another GPU or version, which
+        is then replaced."""
         if record.backend != "tensorrt_rtx":
             return None
         settings = engine.create_runtime_config()
@@ -183,7 +184,7 @@ class RuntimeCache:
         return cls(settings, cache, file)
 
     def save(self) -> None:
-        """Where the file cannot be written, the next process compiles again."""
+        """Writes the file; if that fails, the next process compiles again."""
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(self.file) as temporary:
@@ -196,10 +197,10 @@ def load_engine(path: str | os.PathLike[str], record: EngineRecord, config: Netw
     Args:
         path: The engine's file.
         record: Its record in the bundle's manifest.
-        config: The network that it computes.
+        config: The network.
 
     Raises:
-        InputError: If this machine cannot run it, such as "no CUDA device: ...", and why.
+        InputError: If this machine cannot run it; the message states the reason, such as "no CUDA device: ...".
 
     Example:
         >>> from unet_export import load_engine, open_bundle

@@ -20,14 +20,14 @@ RTX_CAPABILITIES = ("75", "80", "86", "89", "120", "121")
 """GPUs that TensorRT for RTX supports: Turing to Blackwell, except Hopper (90). For Hopper, 1.7.1 builds an engine but
 does not load it ("does not support this compute capability", seen on an H200)."""
 DEFAULT_CAPABILITIES = ("80", "86", "89", "120", "121")
-"""Without Turing: an engine for several GPUs uses only the features that all of them have."""
+"""Turing is excluded, since an engine for several GPUs uses only the features that all of them support."""
 
 
 def available_backends() -> tuple[Backend, ...]:
-    """The installed TensorRT packages, without importing them.
+    """Finds the installed TensorRT packages without importing them.
 
     Returns:
-        The installed ones of "tensorrt_rtx" and "tensorrt", in this order.
+        The installed packages out of "tensorrt_rtx" and "tensorrt", in this order.
 
     Example:
         >>> from unet_export import available_backends
@@ -39,7 +39,7 @@ def available_backends() -> tuple[Backend, ...]:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How an engine is built.
+    """Settings of an engine build.
 
     Attributes:
         profile: Batch sizes that the engine accepts. latency: 1. throughput: 1 to 16, optimised for 8. general: 1 to 4,
@@ -48,7 +48,7 @@ class EngineSettings:
             support the precision. TensorRT builds for the GPU of this machine.
         workspace_mib: Memory limit of a kernel in MiB. None: the builder's own limit.
         timing_cache: File in which the builder stores its kernel timings for reuse.
-        version_compatible: Build engines that later versions of TensorRT can load, too. Not for TensorRT for RTX.
+        version_compatible: Build engines that later versions of TensorRT can also load. Not for TensorRT for RTX.
         hardware_compatible: Build engines for all GPUs since Ampere. Not for TensorRT for RTX: list its
             `compute_capabilities` instead.
         backend: "tensorrt_rtx" or "tensorrt". None: the first that is installed; in a bundle, each that is installed.
@@ -85,8 +85,8 @@ class EngineSettings:
     def resolve(self, config: NetworkConfig, precision: str) -> tuple[Profile, Backend, tuple[str, ...]]:
         """Profile, backend and compute capabilities of an engine of a model in `precision`.
 
-        Raises InputError: a profile off the network's grid, tf32 of another precision than fp32, and a backend or a
-        compute capability that is unknown, not installed, or lacks what is asked for.
+        Raises InputError for a profile off the network's grid, tf32 with a precision other than fp32, and a backend or
+        compute capability that is unknown, not installed, or does not support the request.
         """
         profile = self.sizes(config.geometry)[1]
         profile.check(config)
@@ -104,7 +104,8 @@ class EngineSettings:
         return profile, backend, capabilities
 
     def check(self, engines: bool | None, precisions: Sequence[str]) -> None:
-        """Raises InputError if an engine of a bundle that is asked for can never be built: see `build_engines`."""
+        """Raises InputError if a requested engine of a bundle cannot be built with these settings: see
+        `build_engines`."""
         if engines is not False and self.compute_capabilities is not None:
             for precision in precisions:
                 self._capabilities("tensorrt_rtx", precision)
@@ -144,11 +145,11 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class Job:
-    """A build for the child process.
+    """The task of the child process.
 
     Attributes:
         settings: The resolved settings.
-        shapes: Minimum, usual and maximum shape of each input of the model, by name.
+        shapes: Minimum, optimal and maximum shape of each input of the model, by name.
     """
 
     settings: EngineSettings

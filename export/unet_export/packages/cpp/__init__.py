@@ -1,1 +1,1 @@
-"""A folder of C++ sources that segment images without Python."""
+"""Writes a folder of C++ sources that segment images without Python."""

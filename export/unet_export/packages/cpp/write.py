@@ -1,4 +1,4 @@
-"""C++ without Python: a folder of sources, the model and an example with the float64 reference's logits.
+"""Writes a C++ program that needs no Python: sources, the model, and an example with the float64 reference's logits.
 
 folder/
   unet.hpp            the network as a class: OpenVINO, ONNX Runtime or TensorRT behind it, exact overlap-tile
@@ -43,20 +43,20 @@ def write_cpp(
     calibration: Sequence[np.ndarray] | None = None,
     golden_image: Shaped[np.ndarray, "*spatial c"] | None = None,
 ) -> dict[str, str]:
-    """Writes the folder, atomically. One that was written before is replaced.
+    """Writes the folder, atomically. An existing folder of this function is replaced.
 
     Args:
         checkpoint: The network.
-        folder: A new or empty folder, or one that this function wrote.
+        folder: A new or empty folder, or a folder of this function.
         calibration: Images (*spatial, C); the example is the middle of the last one if `golden_image` is None.
-        golden_image: (*spatial, C), the example. None and no `calibration`: a synthetic one.
+        golden_image: The example (*spatial, C). None without `calibration`: a synthetic image.
 
     Returns:
         The content of network.txt: values by name.
 
     Raises:
-        InputError: The folder holds anything else, the classes overlap, images are normalised by more than mean and
-            std, or the example does not suit the network.
+        InputError: The folder contains anything else, the classes overlap, the normalisation uses more than mean and
+            std, or the example does not fit the network.
 
     Example:
         >>> from unet_export import write_cpp

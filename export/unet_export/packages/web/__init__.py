@@ -1,1 +1,1 @@
-"""A folder of static files that segments images in a browser."""
+"""Writes a static web page that segments images in a browser."""

@@ -1,4 +1,5 @@
-"""A page that segments: one folder of static files, for any file server. No other server, no network access.
+"""Writes a static web page that segments images in the browser. Any file server can serve it; it needs no other
+server and no network access.
 
 site/
   index.html, style.css, app.js   the page
@@ -80,24 +81,24 @@ def write_web(
     calibration: Sequence[np.ndarray] | None = None,
     golden_image: Shaped[np.ndarray, "*spatial c"] | None = None,
 ) -> dict[str, Any]:
-    """Writes the folder of a page, atomically. A page that was written before is replaced.
+    """Writes the folder of a page, atomically. An existing page of this function is replaced.
 
     Args:
         checkpoint: The network.
-        folder: A new or empty folder, or one that this function wrote.
-        node_modules: Where npm installed onnxruntime-web and geotiff: their files are copied into the folder.
-        title: Of the page. None: made of the classes.
-        licence: Of the weights, for the readers of the page.
+        folder: A new or empty folder, or a folder of this function.
+        node_modules: npm's folder with onnxruntime-web and geotiff, whose files are copied.
+        title: Title of the page. None: derived from the classes.
+        licence: Licence of the weights, shown on the page.
         calibration: Images (*spatial, C); the example is the middle of the last one if `golden_image` is None.
-        golden_image: (*spatial, C), the example. None and no `calibration`: a synthetic one.
+        golden_image: The example (*spatial, C). None without `calibration`: a synthetic image.
 
     Returns:
         The content of site.json.
 
     Raises:
-        InputError: onnxruntime-web or geotiff is missing, the folder holds anything else, the classes overlap,
-            images are normalised by more than mean and std, the stored settings of objects or the example do not suit
-            the network.
+        InputError: onnxruntime-web or geotiff is missing, the folder contains anything else, the classes overlap, the
+            normalisation uses more than mean and std, or the stored settings of objects or the example do not fit the
+            network.
 
     Example:
         >>> from unet_export import write_web
@@ -157,7 +158,7 @@ def _check_target(path: Path) -> None:
 
 
 def libraries(modules: Path) -> dict[str, Path]:
-    """The files of other projects by their names in the folder. Raises InputError if they are not installed."""
+    """Files of other projects, by their names in the folder. Raises InputError if they are not installed."""
     ort, geotiff = modules / "onnxruntime-web", modules / "geotiff"
     files = {f"vendor/onnxruntime-web/{name}": ort / "dist" / name for name in _ORT}
     files |= {f"vendor/onnxruntime-web/{name}": ort / name for name in ("README.md", "package.json")}
@@ -169,7 +170,7 @@ def libraries(modules: Path) -> dict[str, Path]:
 
 
 def _objects(checkpoint: Checkpoint) -> dict[str, Any]:
-    """How the page makes objects. Raises InputError if the stored settings do not fit the network."""
+    """The page's settings for separating objects. Raises InputError if the stored settings do not fit the network."""
     config, data = checkpoint.config, checkpoint.data
     settings = settings_for(data, config)
     origin = "the defaults" if data.objects is None else "as stored with the network"
@@ -219,7 +220,7 @@ def _site(
         "mean": list(data.mean),
         "std": list(data.std),
         "axes": axes,
-        "webgpu": config.spatial_dims == 2 or fixed,  # it has no 3-D convolutions
+        "webgpu": config.spatial_dims == 2 or fixed,  # WebGPU has no 3-D convolutions
         "model": MODEL,
         "model_bytes": len(model),
         "golden": {"image": "golden_image.npy", "logits": "golden_logits.npy", "bound": FLOAT32_BOUND},
