@@ -4,7 +4,8 @@ __all__ = ["compare_modules"]
 
 
 def __getattr__(name: str) -> object:
-    """What `__init__.pyi` lists. Not by unet_spec.door, whose imports take longer than the answer to `unet --help`."""
+    """Imports the names in `__init__.pyi` at first use. It does not use unet_spec.door, whose imports take longer than
+    `unet --help`."""
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from . import diff

@@ -1,7 +1,7 @@
-"""The command `unet`: finds the subcommand, parses its flags, turns errors into one line and an exit code.
+"""The command `unet`: finds the subcommand, parses its flags, and turns errors into one line and an exit code.
 
-Frameworks are imported only once the subcommand is known, so `unet --help` answers at once.
-Exit codes: 0 done; 1 a check failed, or a result cannot be written; 2 bad input.
+Frameworks are imported only when the subcommand is known, so that `unet --help` is fast. Exit codes: 0 done; 1 a check
+failed, or a result cannot be written; 2 bad input.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line (None: that of the process) and returns its exit code."""
+    """Runs a command line (None: that of this process) and returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
@@ -85,10 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def use_large_pages() -> None:
-    """On Linux, restarts this program, once, with memory in pages of 2 MiB; not if GLIBC_TUNABLES is set, even to "".
+    """On Linux, restarts this program, once, with memory pages of 2 MiB, unless GLIBC_TUNABLES is set, even to "".
 
-    On a CPU XLA takes the memory of a step from the system and gives it back each time; in pages of 4 KiB this is
-    a good part of a narrow network's step (docs/results/training_speed.md). glibc reads the variable only at the start.
+    On a CPU, XLA allocates and frees the memory of every step. With pages of 4 KiB this takes a large part of the step
+    of a narrow network (docs/results/training_speed.md). glibc reads the variable only at program start.
     """
     if sys.platform == "linux" and LARGE_PAGES[0] not in os.environ:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | dict([LARGE_PAGES]))
@@ -107,7 +107,7 @@ def _run(name: str, arguments: list[str]) -> int:
 
     try:
         command = import_module(f"unet_tools.commands.{name}")
-        # A command's flags may have other defaults where one of them, such as a recipe, stands for many.
+        # One flag, such as a recipe, may change the defaults of many others.
         default = {"default": command.defaults(arguments)} if hasattr(command, "defaults") else {}
         if asked := {"-h", "--help", "--help-all"}.intersection(arguments):
             from .arguments.help import parser_of, render
@@ -146,14 +146,15 @@ def _run(name: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("unet: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 2
 
 
 def one_line(box: str) -> str:
-    """An error message of tyro, a box of several lines, as one line: up to its first rule, and the suggested flag."""
+    """Shortens tyro's error message, a box of several lines, to one line: the text before the first rule, and the
+    suggested flag."""
     import re
 
     lines: list[str] = []

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PlainConsole(Console):
-    """A console for texts from outside: one line each, control characters visible, no markup (paths may have
+    """A console for untrusted texts: one line per text, visible control characters, no markup (paths may contain
     brackets)."""
 
     def __init__(self, limit: int | None = None, **options: Any):
@@ -33,15 +33,15 @@ class PlainConsole(Console):
         return super().render_str(text, **options)
 
 
-_WIDTH = None if sys.stdout.isatty() else 140  # a file or a pipe has no width of its own
+_WIDTH = None if sys.stdout.isatty() else 140  # files and pipes have no width
 console = PlainConsole(width=_WIDTH)
 notes = PlainConsole(LIMIT, stderr=True)
-"""Standard error, for progress and remarks that are not part of the result."""
+"""Standard error, for progress and notes that are not part of the result."""
 
 
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Prints Python warnings in the block as remarks of one line."""
+    """Prints Python warnings in the block as notes of one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         shown = warnings.showwarning
@@ -78,9 +78,9 @@ def print_table(title: str | None, columns: Sequence[str], lines: Iterable[Seque
 
     Args:
         title: a line above it, if any.
-        columns: their headings.
-        lines: their cells.
-        right: the numbers of the columns that are aligned right, such as "2 3"; the first is 0.
+        columns: headings of the columns.
+        lines: cells of each row.
+        right: indices of the columns that are aligned right, such as "2 3"; the first is 0.
     """
     if title:
         console.print(title)

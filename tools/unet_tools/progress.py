@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, otherwise a line from time to time."""
+"""Progress on standard error: a bar on a terminal, otherwise lines at intervals."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from unet_spec.untrusted.text import visible
 from .console import notes
 
 LINE_EVERY = 60.0
-"""Seconds between two lines where there is no terminal for a bar."""
+"""Seconds between two lines if there is no terminal for a bar."""
 
 
 class _Bar:
-    """A context manager. `columns` stand before and after the bar; the text of `show` is one of them."""
+    """A progress bar as a context manager. `columns`: columns before and after the bar, one of them for the text of
+    `show`."""
 
     def __init__(self, columns: list[str | ProgressColumn], total: int, done: int = 0, quiet: bool = False):
         self._bar = Progress(*columns, console=notes, disable=quiet or not notes.is_terminal)
@@ -44,11 +45,11 @@ _TEXT = TextColumn("{task.fields[text]}")
 
 
 class TrainingProgress(_Bar):
-    """What is compiled, with a counter of seconds; losses, learning rate, images per second and time left; and a line
-    for each measurement on validation data.
+    """Progress of a training run: compilations with their seconds; losses, learning rate, images per second and time
+    left; and a line for each validation.
 
     Args:
-        steps: steps of the run. batch: images of a step. quiet: prints nothing.
+        steps: steps of the run. batch: images per step. quiet: print nothing.
     """
 
     def __init__(self, steps: int, batch: int = 1, quiet: bool = False):
@@ -87,7 +88,7 @@ class TrainingProgress(_Bar):
         if "learning_rate" in record:
             parts.append(f"learning rate {record['learning_rate']:.1e}")
         parts.append(f"{record['steps_per_second'] * self._batch:.1f} images/s")
-        if self._clock is not None and record["step"] > self._clock[0]:  # measurements take part of the time
+        if self._clock is not None and record["step"] > self._clock[0]:  # validations take part of the time
             first, then = self._clock
             each = (time.perf_counter() - then) / (record["step"] - first)
             parts.append(f"{_clock(each * (self._steps - record['step']))} left")
@@ -95,11 +96,12 @@ class TrainingProgress(_Bar):
 
 
 _UNSHOWN = ("step", "pixel_error", "adapted_rand_error")
-"""Numbers of a measurement that follow from others, or that only experts ask for; log.jsonl has all."""
+"""Scores of a validation that are not printed, since they follow from others or interest few users; log.jsonl has
+all."""
 
 
 class _Seconds(ProgressColumn):
-    """The seconds since what the bar shows began, where that is known: `since` of the task."""
+    """Seconds since the start of the current operation, if known: `since` of the task."""
 
     max_refresh = 0.5
 
@@ -109,20 +111,20 @@ class _Seconds(ProgressColumn):
 
 
 class PixelProgress(_Bar, FileProgress):
-    """What `unet_data.predict_file` reports: warnings, the plan, and a bar of megapixels with rate and time left.
+    """Progress of `unet_data.predict_file`: warnings, the plan, and a bar of megapixels with rate and time left.
 
     Args:
-        name: the file's. quiet: prints warnings only.
+        name: name of the file. quiet: print only warnings.
     """
 
     def __init__(self, name: str, quiet: bool = False):
-        column = TextColumn("{task.description}", markup=False)  # a file's name is neither markup nor a format
+        column = TextColumn("{task.description}", markup=False)  # a file name may contain markup or format characters
         super().__init__([column, BarColumn(), _TEXT], 0, quiet=quiet)
         self._bar.update(self._task, description=visible(name))
         self._name = name
 
     def __enter__(self) -> PixelProgress:
-        return self  # the bar begins with the plan
+        return self  # the bar is started by `planned`
 
     def warn(self, message: str) -> None:
         notes.print(f"warning: {message}", soft_wrap=True)
@@ -151,10 +153,10 @@ class PixelProgress(_Bar, FileProgress):
 
 
 class ImagesProgress(_Bar):
-    """One bar over several images: how many are done, and the time left.
+    """One bar for several images: number of finished images, and time left.
 
     Args:
-        total: how many images. quiet: prints warnings only.
+        total: number of images. quiet: print only warnings.
     """
 
     def __init__(self, total: int, quiet: bool = False):
@@ -163,17 +165,17 @@ class ImagesProgress(_Bar):
         self.report(0)
 
     def report(self, done: float) -> None:
-        """Takes the number of images that are done, the part of the next one included."""
+        """Receives the number of finished images, including the fraction of the current one."""
         passed = time.perf_counter() - self._start
         left = f", {_clock(passed / done * (self._total - done))} left" if done else ""
         self._show(done, f"{min(int(done) + 1, self._total)} of {self._total}{left}", "image")
 
 
 class OneOfProgress(FileProgress):
-    """What `unet_data.predict_file` reports of one of several images.
+    """Progress of `unet_data.predict_file` for one of several images.
 
     Args:
-        bar: bar of all. number: of images before this one.
+        bar: the bar of all images. number: number of images before this one.
     """
 
     def __init__(self, bar: ImagesProgress, number: int):

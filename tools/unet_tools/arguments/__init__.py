@@ -1,1 +1,1 @@
-"""Resolves the arguments of commands: a data set, a network, a runtime."""
+"""Resolves arguments of commands: data sets, networks, runtimes."""

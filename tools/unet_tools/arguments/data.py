@@ -17,17 +17,17 @@ from unet_spec import InputError
 Subset = Literal["all", "train", "validation"]
 
 LARGE = 2**30
-"""Bytes of image files above which they are read by windows by default."""
+"""Size of image files, in bytes, above which they are read by windows by default."""
 
 SYNTHETIC = {2: (24, 384), 3: (6, 96)}
-"""The data sets "synthetic…", by spatial dimensions: how many images, and their pixels along each axis."""
+"""Number of images, and pixels per axis, of the data sets "synthetic…", by spatial dimensions."""
 
 DRAWN: dict[str, Style | None] = {
     "synthetic": None,
     "synthetic:phase-contrast": "phase-contrast",
     "synthetic:dic": "dic",
 }
-"""Names of synthetic data sets: membranes, or cells in a microscope, whose labels number objects."""
+"""Names of synthetic data sets: membranes, or cells in a microscope with numbered objects as labels."""
 
 
 def open_data(
@@ -46,14 +46,15 @@ def open_data(
         name: a path (see `unet_data.open_dataset`), or a name of DRAWN: 24 images, or 6 volumes of membranes in 3-D.
         spatial_dims: 2 for images, 3 for volumes.
         seed: seed of synthetic images.
-        stored: leave a path's images in their files (see `unet_data.datasets.opening`). None: if they are LARGE.
+        stored: do not load the images of a path into memory (see `unet_data.datasets.opening`). None: if they are
+            LARGE.
         ignore: label number of pixels that do not count.
         kind: meaning of the other label numbers.
         reading: how files are read if there is a choice.
-        class_numbers: the numbers of the classes, in their order.
+        class_numbers: numbers of the classes, in order.
 
     Raises:
-        InputError: the path holds no data set, or the word is not known.
+        InputError: the path does not contain a data set, or the name is unknown.
     """
     if name in DRAWN:
         return replace(_drawn(name, spatial_dims, seed), ignore=ignore, path=name)
@@ -75,7 +76,7 @@ def _drawn(name: str, spatial_dims: int, seed: int) -> Dataset:
 
 
 def _by_windows(path: Path, masks: bool) -> bool:
-    """Whether a path is for `open_stored`: labelled files that are LARGE."""
+    """Whether `open_stored` reads this path: its labelled files are LARGE."""
     pairs = find_layout(path, masks).pairs
     return all(pair.labels for pair in pairs) and sum(_bytes(pair.image) for pair in pairs) > LARGE
 
@@ -87,12 +88,12 @@ def _bytes(path: Path) -> int:
 
 
 def account_for(dataset: Dataset, verbose: bool = False) -> list[str]:
-    """Lines on which files are used and on the decisions made while reading them, which a command prints once."""
+    """Lines about the files in use and the decisions made while reading them, which a command prints once."""
     return [*account(dataset.entries, verbose), *dataset.decisions] if dataset.entries else []
 
 
 def accounted(dataset: Dataset) -> dict[str, Any]:
-    """The same for `--json` and run.json."""
+    """The facts of `account_for`, for `--json` and run.json."""
     left_out = {str(e.path): e.reason for e in dataset.entries if e.status == "left out"}
     used = sum(e.status != "left out" for e in dataset.entries)
     return {"files_used": used, "files_left_out": left_out, "decisions": dataset.decisions}
@@ -101,7 +102,7 @@ def accounted(dataset: Dataset) -> dict[str, Any]:
 def choose(
     dataset: Dataset, subset: Subset, validate: str = "auto", group: str | None = None
 ) -> tuple[Dataset, str | None]:
-    """The whole data set, or its training or validation part, and a line on how it was divided, if it was.
+    """The whole data set, or its training or validation part, and a line about the split, if any.
 
     validate, group: see `unet_data.split`.
     """

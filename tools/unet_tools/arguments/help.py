@@ -1,4 +1,4 @@
-"""The help of a command: its flags in groups, with meaning and default."""
+"""The help text of a command: its flags in groups, with meaning and default."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ WIDEST = 100
 """Maximum width in columns."""
 
 COLUMN = 24
-"""Columns of the names; longer ones have a line of their own."""
+"""Columns for the names; longer names are on a separate line."""
 
 NARROW = 60
-"""Columns of a terminal in which names have lines of their own."""
+"""Width of a terminal, in columns, below which all names are on separate lines."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Flag:
 
     Attributes:
         name: the long name, "" of a positional argument.
-        usage: the names with what follows them, such as "--out PATH, -o PATH".
-        text: its meaning and its default.
+        usage: names and values, such as "--out PATH, -o PATH".
+        text: meaning and default.
     """
 
     name: str
@@ -59,20 +59,20 @@ def parser_of(arguments: type, default: Any) -> Any:
 
     given = {} if default is None else {"default": default}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # tyro has no other way to its flags
+        warnings.simplefilter("ignore", DeprecationWarning)  # tyro has no other interface to its flags
         return tyro.extras.get_parser(arguments, **given, config=(tyro.conf.OmitArgPrefixes,))  # type: ignore[call-overload]
 
 
 def groups_of(parser: Any) -> dict[str, list[Flag]]:
     """The flags of a parser by the title of their group, in the order of the dataclass."""
-    found: dict[str, list[Flag]] = {}
+    groups: dict[str, list[Flag]] = {}
     for group in parser._action_groups:
         title = (group.description or group.title or "").strip().rstrip(".")
         title = {"positional arguments": "Arguments", "options": "Options"}.get(title, title)
         flags = [_flag(action) for action in group._group_actions if "-h" not in action.option_strings]
         if flags:
-            found.setdefault(title, []).extend(flags)
-    return found
+            groups.setdefault(title, []).extend(flags)
+    return groups
 
 
 def render(name: str, description: str, parser: Any, layout: Layout | None = None, everything: bool = True) -> str:
@@ -80,18 +80,18 @@ def render(name: str, description: str, parser: Any, layout: Layout | None = Non
 
     Args:
         name: name of the command.
-        description: its docstring; paragraphs are filled, lines that begin with "Example:" are kept.
+        description: its docstring; paragraphs are filled, lines that begin with "Example:" are not changed.
         parser: parser of `parser_of`.
         layout: groups and advanced flags; None: those of the parser, none advanced.
         everything: also show the advanced flags.
     """
     width = min(WIDEST, shutil.get_terminal_size((80, 24)).columns)
-    found = groups_of(parser)
-    arguments = " ".join(flag.usage for flag in found.get("Arguments", ()))
+    groups = groups_of(parser)
+    arguments = " ".join(flag.usage for flag in groups.get("Arguments", ()))
     lines = [f"usage: unet {name} {arguments + ' ' if arguments else ''}[OPTIONS]", ""]
     lines += [*_paragraphs(description, width), ""]
     hidden = 0
-    for title, flags in _arranged(found, layout or Layout()):
+    for title, flags in _arranged(groups, layout or Layout()):
         shown = [flag for flag in flags if everything or not layout or flag.name not in layout.advanced]
         hidden += len(flags) - len(shown)
         if shown:
@@ -101,14 +101,14 @@ def render(name: str, description: str, parser: Any, layout: Layout | None = Non
     return "\n".join(lines)
 
 
-def _arranged(found: dict[str, list[Flag]], layout: Layout) -> Iterator[tuple[str, list[Flag]]]:
-    """Groups of the layout, then all other flags in the parser's groups."""
-    flags = {flag.name: flag for group in found.values() for flag in group if flag.name}
+def _arranged(groups: dict[str, list[Flag]], layout: Layout) -> Iterator[tuple[str, list[Flag]]]:
+    """The groups of the layout, then all other flags in the parser's groups."""
+    flags = {flag.name: flag for group in groups.values() for flag in group if flag.name}
     placed = {name for names in layout.groups.values() for name in names}
-    yield "Arguments", found.get("Arguments", [])
+    yield "Arguments", groups.get("Arguments", [])
     for title, names in layout.groups.items():
         yield title, [flags[name] for name in names if name in flags]
-    for title, group in found.items():
+    for title, group in groups.items():
         yield title, [flag for flag in group if flag.name and flag.name not in placed]
 
 
@@ -128,7 +128,7 @@ def _flag(action: Any) -> Flag:
 
 
 def _value(metavar: str) -> str:
-    """tyro's "{None}|PATH" as "PATH", "{None,2,3}" as "2|3", "[INT [INT ...]]" as "INT ..."."""
+    """Simplifies tyro's values: "{None}|PATH" to "PATH", "{None,2,3}" to "2|3", "[INT [INT ...]]" to "INT ..."."""
     text = re.sub(r"\{None\}\||\|\{None\}", "", metavar)
     text = re.sub(r"\{((?:None,)?[^{}\[\]]*)\}", lambda m: "|".join(v for v in m[1].split(",") if v != "None"), text)
     text = re.sub(r"[{\[]+([^\s\[\]{}]+) \[\1 \.\.\.\][\]}]*", r"\1 ...", text)
@@ -136,7 +136,7 @@ def _value(metavar: str) -> str:
 
 
 def _meaning(text: str, switch: bool) -> str:
-    """The help text, with the default stated once; None is not shown as a value."""
+    """The help text with the default printed once; a default of None is not printed."""
     default = re.search(r"\s*\(default: (.*)\)$", text, re.DOTALL)
     text = " ".join((text[: default.start()] if default else text).split())
     text = text.replace(" (required)", " Required.")

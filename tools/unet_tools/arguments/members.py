@@ -1,4 +1,4 @@
-"""The members of an ensemble: given one by one, by their runs, or by the folder of a cross-validation."""
+"""Finds the members of an ensemble: checkpoints, runs, or the folder of a cross-validation."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _FOLD = re.compile(r"fold-(\d+)")
 
 
 def fold_folders(runs: Path) -> list[Path]:
-    """The folders fold-1, fold-2, … of a cross-validation, in the order of their numbers.
+    """The folders fold-1, fold-2, … of a cross-validation, in numerical order.
 
     Args:
-        runs: the folder that holds them; it need not exist.
+        runs: their parent folder, which need not exist.
     """
     found = [(int(m[1]), p) for p in (runs.iterdir() if runs.is_dir() else ()) if (m := _FOLD.fullmatch(p.name))]
     return [path for _, path in sorted(found)]
 
 
 def find_members(paths: Sequence[Path]) -> list[Path]:
-    """The checkpoints that the paths refer to.
+    """Finds the checkpoints at some paths.
 
     Args:
-        paths: paths of checkpoints, of runs (their best/ is used), or of a folder of folds (the best/ of each).
+        paths: paths of checkpoints, runs (best/ is used), or a folder of folds (best/ of each).
 
     Raises:
         InputError: a path is none of these, a fold has no checkpoint yet, or a checkpoint is listed twice.

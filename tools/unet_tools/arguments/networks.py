@@ -52,12 +52,12 @@ def named_network(path: Path) -> Path:
 
 
 def network_name(config: NetworkConfig) -> str:
-    """For titles: "U-Net", or the architecture as config.json names it."""
+    """Name for titles: "U-Net", or the architecture's name in config.json."""
     return "U-Net" if config.architecture == "unet" else config.architecture
 
 
 def read_config_file(path: Path) -> NetworkConfig:
-    """A config from a JSON file as config.json is. Raises InputError."""
+    """Reads a config from a JSON file in the format of config.json. Raises InputError."""
     values = read_json(path)
     if isinstance(values, dict):
         values.pop("data", None)

@@ -1,4 +1,4 @@
-"""How files are read for an existing network: as in its training, unless a flag overrides it."""
+"""How files are read for an existing network: as in training, unless a flag overrides it."""
 
 from __future__ import annotations
 
@@ -34,15 +34,14 @@ class ReadFlags:
 
 
 def chosen_reading(flags: ReadFlags, data: DataSpec) -> tuple[ReadSettings, list[str]]:
-    """How files are read: as stored with the network, overridden by the flags. Also returns the lines to print about
-    it.
+    """The settings stored with the network, overridden by the flags, and the lines to print about them.
 
     Args:
-        flags: the user's flags; None means not given.
+        flags: the user's flags; None: not given.
         data: stored with the network.
 
     Raises:
-        InputError: the stored settings are not known.
+        InputError: the stored settings are unknown.
     """
     stored = stored_reading(data)
     given = {name: value for name, value in asdict(flags).items() if value is not None}
@@ -58,10 +57,10 @@ def chosen_reading(flags: ReadFlags, data: DataSpec) -> tuple[ReadSettings, list
 
 
 def assumed_reading(flags: ReadFlags, data: DataSpec, facts: Iterable[FileFacts], where: str) -> list[str]:
-    """A line if reading took a decision and the network does not store how training took it.
+    """A line for each decision made while reading, if the network does not store the decision made in training.
 
     Args:
-        flags: the user's flags; None means not given.
+        flags: the user's flags; None: not given.
         data: stored with the network.
         facts: facts of the files that were read.
         where: name of the network.

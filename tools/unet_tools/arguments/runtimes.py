@@ -21,7 +21,7 @@ _MNN = ("mnn", "mnn-fast")
 
 
 def open_network(path: Path, name: RuntimeName | None = None) -> OpenNetwork:
-    """A checkpoint or bundle folder as a network.
+    """Opens a checkpoint or bundle folder.
 
     A checkpoint runs in "onnx" (the default if installed), "torch", "jax", "openvino", "mnn" or "mnn-fast" (less
     exact). A bundle runs in "onnx", "openvino", "mnn", "mnn-fast" or "tensorrt" (the default if an engine fits this
@@ -72,7 +72,7 @@ def reopened(network: OpenNetwork, path: Path, name: RuntimeName) -> OpenNetwork
 
 
 def said_in_float32(stored: Checkpoint, path: Path) -> Checkpoint:
-    """`in_float32`; also prints what is assumed about the checkpoint at `path`, and its dtype."""
+    """`in_float32`, and prints the assumptions about the checkpoint at `path`, and its dtype."""
     if assumed := describe(stored.data, str(path)):
         notes.print(assumed, soft_wrap=True)
     checkpoint = in_float32(stored)
@@ -86,14 +86,14 @@ def said_in_float32(stored: Checkpoint, path: Path) -> Checkpoint:
 
 
 def in_float32(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with its weights in float32, in which every runtime computes; itself if they are already."""
+    """The checkpoint with its weights in float32, the dtype of every runtime; returns float32 checkpoints unchanged."""
     if all(t.dtype == np.float32 for t in checkpoint.tensors.values()):
         return checkpoint
     return replace(checkpoint, tensors={name: t.astype(np.float32) for name, t in checkpoint.tensors.items()})
 
 
 def installed(name: str) -> bool:
-    """Whether the packages of a runtime are installed (a GPU is not looked for)."""
+    """Whether the packages of a runtime are installed. It does not check for a GPU."""
     needs = {"jax": ("jax", "flax"), "torch": ("torch",), "onnx": ("onnx", "onnxruntime")}
     needs |= {"openvino": ("onnx", "openvino"), **dict.fromkeys(_MNN, ("onnx", "MNN"))}
     return all(find_spec(package) is not None for package in needs[name])

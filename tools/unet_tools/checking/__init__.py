@@ -1,1 +1,1 @@
-"""Every available runtime against the float64 reference."""
+"""Compares every available runtime with the float64 reference."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unet_export.reference import FLOAT32_BOUND, Comparison
 
 BOUNDS = {"float64": 1e-12, "float32": FLOAT32_BOUND}
-"""The largest error allowed, relative to the largest logit of the reference."""
+"""Maximum error, relative to the largest logit of the reference."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Finding:
         compared_with: The reference.
         worst_relative, rms_relative: Errors of the logits, relative to the largest logit of the reference.
         label_agreement: Share of pixels with the same label.
-        bound: The largest `worst_relative` allowed, if any.
-        ok: Whether both bounds hold; None if the comparison was not made, and `note` says why.
-        least_agreement: The smallest `label_agreement` allowed, if any.
-        dice: Mean over classes, where labels were given.
+        bound: Maximum allowed `worst_relative`, if any.
+        ok: Whether both bounds hold; None if the comparison was not made (`note` gives the reason).
+        least_agreement: Minimum allowed `label_agreement`, if any.
+        dice: Mean Dice over classes, if labels were given.
     """
 
     runtime: str
@@ -48,10 +48,10 @@ class Finding:
         note: str = "",
         dice: float | None = None,
     ) -> Finding:
-        """The finding of a comparison with the float64 reference.
+        """Creates the finding of a comparison with the float64 reference.
 
         Args:
-            compared: the errors. All others are the attributes of that name; `ok` follows from them.
+            compared: the errors. All other arguments are the attributes of the same name; `ok` follows from them.
         """
         distance, agreement = compared.distance, compared.label_agreement
         close = bound is None or distance.worst_relative <= bound

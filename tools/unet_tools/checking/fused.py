@@ -1,7 +1,7 @@
-"""A bundle's model with fused steps, from bytes to labels or probabilities, against the float64 reference.
+"""Compares a bundle's model with fused steps, from bytes to labels or probabilities, with the float64 reference.
 
-It runs in ONNX Runtime, which computes fp16 in float32 on a CPU: this checks the steps. The precision is checked on the
-network alone (`unet_tools.checking.runtimes`), whose file has the same recipe.
+It runs in ONNX Runtime, which computes fp16 in float32 on a CPU, so only the steps are checked here. The precision is
+checked on the network without fused steps (`unet_tools.checking.runtimes`), whose file has the same recipe.
 """
 
 from __future__ import annotations
@@ -58,14 +58,15 @@ def fused_finding(bundle: Bundle) -> Finding | None:
 def _as_reference(
     output: np.ndarray, reference: np.ndarray, steps: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The model's output, channels last; the same of the reference; and the labels that follow from the output."""
+    """The model's output, channels last; the expected output of the reference; and the labels derived from the
+    output."""
     if "argmax" in steps:
         return output, most_probable(reference), output
     if "softmax" not in steps:
         output = np.moveaxis(output, 1, -1)
         return output, reference, most_probable(output)
     expected = probabilities(reference)
-    if output.shape[-1] == 1:  # of class 1 alone
+    if output.shape[-1] == 1:  # probability of class 1 only
         return output, expected[..., 1:], most_probable(output - 0.5)
     return output, expected, most_probable(output)
 
@@ -73,7 +74,7 @@ def _as_reference(
 def _overlapping(
     output: np.ndarray, reference: np.ndarray, steps: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `_as_reference`, of overlapping classes: a mask for each class in place of labels."""
+    """Like `_as_reference`, for overlapping classes: one mask per class instead of labels."""
     if "argmax" in steps:
         return output, present_classes(reference), output
     if "softmax" not in steps:

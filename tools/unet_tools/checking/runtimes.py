@@ -1,4 +1,4 @@
-"""Parity of every installed runtime with the float64 NumPy reference, on the weights of one checkpoint or bundle."""
+"""Checks the parity of every installed runtime with the float64 NumPy reference, for a checkpoint or bundle."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from unet_export.onnx.lowering import Lowered
 
 NOISE = 4
-"""For a checkpoint whose float32 arithmetic itself exceeds the bound, the largest error allowed, in multiples of
-NumPy's in float32: where logits are small differences of large terms, every float32 runtime loses as many digits."""
+"""Maximum error, in multiples of NumPy's float32 error, for checkpoints whose float32 arithmetic exceeds the bound: if
+logits are small differences of large terms, every float32 runtime loses as many digits."""
 
 
 def check_input(config: NetworkConfig, images: list[np.ndarray]) -> np.ndarray:
-    """A batch (N, *spatial, C) float32 of a small size on the grid, not square. It is made of prepared images, mirrored
-    or cropped to that size; without images, it is Gaussian noise with a large mean."""
+    """A batch (N, *spatial, C) float32 of a small, non-square size on the grid: normalised images, mirrored or cropped
+    to that size, or, without images, Gaussian noise with a large mean."""
     size = tuple(g.minimum + (2 + a) * g.step for a, g in enumerate(config.geometry.grids))
     if not images:
         shape = (1, *size, config.in_channels)
@@ -44,7 +44,7 @@ def check_input(config: NetworkConfig, images: list[np.ndarray]) -> np.ndarray:
 
 
 def read_prepared(path: Path, checkpoint: Checkpoint) -> np.ndarray:
-    """An image file (its first page; all of them in 3-D) as the network takes it: (*spatial, C) float32. Raises
+    """Reads and normalises an image file (in 2-D its first page, in 3-D all pages): (*spatial, C) float32. Raises
     InputError."""
     stack = read_stack(path)
     images = stack[:1] if checkpoint.config.spatial_dims == 2 else stack[None]
@@ -56,8 +56,8 @@ def read_prepared(path: Path, checkpoint: Checkpoint) -> np.ndarray:
 
 
 def check_checkpoint(checkpoint: Checkpoint, images: list[np.ndarray]) -> list[Finding]:
-    """Every installed runtime, in float64 where it has that, and in float32, within `BOUNDS` or `NOISE`; and the
-    weights' round trip through both frameworks, bit for bit. images: (*spatial, C) float32, prepared."""
+    """Checks every installed runtime in float32 and, if supported, in float64, against `BOUNDS` or `NOISE`; and the
+    weights' round trip through both frameworks, bit for bit. images: (*spatial, C) float32, normalised."""
     x = check_input(checkpoint.config, images)
     reference, classes = reference_logits(checkpoint, x), checkpoint.config.out_channels
     double = {name: t.astype(np.float64) for name, t in checkpoint.tensors.items()}
@@ -70,7 +70,7 @@ def check_checkpoint(checkpoint: Checkpoint, images: list[np.ndarray]) -> list[F
         if not installed(name):
             found.append(Finding(name, "float32", note="not installed"))
             continue
-        if name != "onnx":  # its CPU kernels compute float64 only for some operations
+        if name != "onnx":  # its CPU kernels support float64 only for some operations
             with _float64(name):
                 logits = open_checkpoint(precise, name).run(x.astype(np.float64))
             found.append(Finding.of(name, "float64", compare([logits], [reference], classes), BOUNDS["float64"]))
@@ -88,7 +88,7 @@ class BundleInputs:
         images: Network inputs (1, *size, C) float32, on the grid.
         references: Logits (1, *out, K) of the float64 reference.
         truths: Labels (1, *out) of the outputs' pixels, or None.
-        what: Their source, in words.
+        what: Description of their source.
     """
 
     images: list[np.ndarray]
@@ -100,13 +100,13 @@ class BundleInputs:
 def check_bundle(
     folder: Path, images: list[np.ndarray] | None = None, truths: list[np.ndarray] | None = None
 ) -> list[Finding]:
-    """Each runtime and precision of a bundle against the float64 reference, and the model with fused steps, after every
-    checksum.
+    """Checks all checksums of a bundle, then compares each runtime and precision, and the model with fused steps, with
+    the float64 reference.
 
-    images: (*spatial, C) as they were read, truths: their labels (*spatial); None takes the golden input. The bounds
-    are `FLOAT32_BOUND` for float32's errors and, for every precision, the share of equal labels that the manifest
-    states. A narrow precision is computed by the simulation (exactly what the file says), by PyTorch's half types on
-    this CPU where it is installed, by ONNX Runtime where that computes in the type, and by engines that a GPU fits.
+    images: (*spatial, C) as read. truths: their labels (*spatial). None: the golden input. The bounds are
+    `FLOAT32_BOUND` for float32 errors and, for every precision, the share of equal labels in the manifest. A narrow
+    precision is computed by the simulation of the file, by PyTorch's half types on this CPU if it is installed, by ONNX
+    Runtime if it computes in the type, and by engines that fit a GPU.
     """
     from unet_export import open_bundle
     from unet_export.onnx.check import read_onnx, recipe_of, weights_of
@@ -147,7 +147,8 @@ def _found(
 def _candidates(
     bundle: Bundle, recipe: PrecisionRecipe, tensors: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Callable]]:
-    """(name, function that opens a function from images to logits) for everything that may compute this precision."""
+    """(name, function that opens a function from images to logits) for each candidate that can compute this
+    precision."""
     from unet_export import load, simulate
     from unet_export.precision.formats import HALF, QUANTIZED, lower_for
 
@@ -172,7 +173,7 @@ def _torch(network: Lowered, recipe: PrecisionRecipe) -> Callable[[np.ndarray], 
 
 
 def _golden_pair(bundle: Bundle) -> Finding:
-    """The golden image, as it was read, through preparation, tiling and ONNX Runtime, against the golden logits."""
+    """Compares the golden image, after preparation, tiling and ONNX Runtime, with the golden logits."""
     from unet_export import load
     from unet_export.bundle.golden import Golden
 
@@ -204,7 +205,7 @@ def _bundle_inputs(
 
 
 def _label_windows(config: NetworkConfig, images: list, truths: list, sizes: list) -> list[np.ndarray]:
-    """The labels of the outputs of `calibrate.windows`, chosen and placed alike."""
+    """The labels of the outputs of `calibrate.windows`, for the same windows."""
     from unet_export.precision.calibrate import chosen, window_start
 
     if len(truths) != len(images):
@@ -222,7 +223,7 @@ def _label_windows(config: NetworkConfig, images: list, truths: list, sizes: lis
 
 
 def _float64(name: str):
-    """Lets JAX hold float64 in the block; PyTorch always can."""
+    """Enables float64 in JAX within the block; PyTorch needs nothing."""
     if name != "jax":
         return nullcontext()
     import jax
@@ -231,7 +232,7 @@ def _float64(name: str):
 
 
 def _round_trip(checkpoint: Checkpoint) -> Finding:
-    """PyTorch → Flax → PyTorch, by the weight map, compared as bytes."""
+    """Converts PyTorch → Flax → PyTorch by the weight map, and compares the bytes."""
     from unet_spec.weights.weight_map import to_flax, to_pytorch
 
     graph = checkpoint.config.graph

@@ -1,4 +1,4 @@
-"""A lowered network in PyTorch's half types on the CPU: a second opinion on fp16 and bf16, by kernels not our own."""
+"""Computes a lowered network in PyTorch's half types on the CPU: an independent check of fp16 and bf16."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def torch_half(network: Lowered, recipe: PrecisionRecipe) -> Callable[[np.ndarray], np.ndarray]:
-    """Images (N, *spatial, C) float32 to logits (N, *spatial, K) float32, each node in the dtype of the recipe.
+    """Makes a function from images (N, *spatial, C) float32 to logits (N, *spatial, K) float32; each node computes in
+    the dtype of the recipe.
 
     Raises InputError for an operation without a PyTorch version here (those of the U-Net have one).
     """
@@ -49,7 +50,7 @@ def _compute(node: Node, given: list[Tensor], own: dict[str, Tensor]) -> Tensor:
     match op:
         case _ if (
             type(op) not in _SUPPORTED
-        ):  # a subclass is another operation: AvgPool is a MaxPool by its windows only
+        ):  # subclasses are other operations: AvgPool shares only the windows of MaxPool
             raise InputError(f"{node.name}: {op.kind} has no version in PyTorch's half types here")
         case ops.Conv():
             conv = F.conv2d if dims == 2 else F.conv3d

@@ -1,1 +1,2 @@
-"""One file a subcommand: a frozen dataclass `Args`, which makes flags and help, and `run(args) -> exit code`."""
+"""One file per subcommand: a frozen dataclass `Args`, from which flags and help are made, and `run(args) -> exit
+code`."""

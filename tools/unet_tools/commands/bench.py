@@ -85,7 +85,7 @@ def _line(t: Timing) -> tuple[str, ...]:
 
 
 def _check_out(path: Path, overwrite: bool) -> None:
-    """Raises InputError, before anything is measured, where the files cannot be written or would replace others."""
+    """Raises InputError, before anything is measured, if the files cannot be written or would replace others."""
     if path.suffix != ".json" or not path.absolute().parent.is_dir():
         raise InputError(f"cannot write {path}: give a .json file in a folder that exists")
     for file in (path, path.with_suffix(".png")):
@@ -94,7 +94,7 @@ def _check_out(path: Path, overwrite: bool) -> None:
 
 
 def write(path: Path, values: dict[str, Any], timings: list[Timing]) -> None:
-    """The JSON and, where matplotlib is installed, a picture beside it. Raises OutputError."""
+    """Writes the JSON and, if matplotlib is installed, a picture beside it. Raises OutputError."""
     with writing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     try:

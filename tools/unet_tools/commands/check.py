@@ -62,7 +62,7 @@ def _check(args: Args) -> int:
     from unet_export import Identity, open_bundle, verify_bundle
     from unet_export.bundle.manifest import MANIFEST
 
-    bundled = (args.checkpoint / MANIFEST).is_file()  # damaged ones, too: opening it says what is wrong
+    bundled = (args.checkpoint / MANIFEST).is_file()  # also a damaged bundle; opening it reports the error
     if args.verify is not None:
         if not bundled:
             raise InputError(f"--verify is for bundles; {args.checkpoint} is not a bundle")
@@ -125,7 +125,7 @@ def _preflight(args: Args) -> int:
 
 
 def _pages(stack: np.ndarray, dims: int) -> list[np.ndarray]:
-    """Images (*spatial, C), or labels (*spatial), of one file: its pages, or the volume that they are."""
+    """Images (*spatial, C), or labels (*spatial), of one file: its pages, or one volume."""
     return list(stack) if dims == 2 else [stack]
 
 
@@ -138,7 +138,7 @@ def _truths(paths: tuple[Path, ...], dims: int, ignore: int | None) -> list[np.n
 
 
 def print_findings(findings: list[Finding]) -> None:
-    """The table that `unet check`, `unet export` and `unet demo` end with."""
+    """Prints the table of findings of `unet check`, `unet export` and `unet demo`."""
 
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.1e}"

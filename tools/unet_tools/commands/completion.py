@@ -65,7 +65,8 @@ def run(args: Args) -> int:
 
 
 def script() -> str:
-    """The bash script, of every command whose packages are installed; the others complete file names."""
+    """The bash script. It completes the options of commands whose packages are installed, and file names for the
+    others."""
     cases, values = [], []
     for name in COMMANDS:
         try:
@@ -93,7 +94,7 @@ def _flags(name: str) -> list[Flag]:
 
 
 def _names(flag: Flag) -> list[str]:
-    """As they are typed; a switch that is on by default also in the form that turns it off."""
+    """The names as typed; for a switch that is on by default, also the form that turns it off."""
     if "[no-]" in flag.usage:
         return [flag.name, flag.name.replace("--", "--no-", 1)]
     return re.findall(r"(?:^|, )(--?[\w-]+)", flag.usage)

@@ -95,7 +95,7 @@ def run(args: Args) -> int:
 
 
 def _with_common_size(first: NetworkConfig, second: NetworkConfig) -> NetworkConfig:
-    """The network whose small image also fits the other network. Raises InputError if neither does."""
+    """The network whose small image also fits the other network. Raises InputError if there is none."""
     from ..checking.runtimes import check_input
 
     for config, other in ((first, second), (second, first)):

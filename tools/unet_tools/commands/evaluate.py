@@ -112,9 +112,9 @@ class Args:
 
 
 def _split(args: Args) -> tuple[str, str | None]:
-    """How the checkpoint's run was split, overridden by the flags."""
+    """The split of the checkpoint's run, overridden by the flags."""
     stored: dict[str, Any] = {}
-    with contextlib.suppress(InputError, KeyError, TypeError):  # no run, or none that can be read
+    with contextlib.suppress(InputError, KeyError, TypeError):  # no readable run
         stored = {"validate": "last"} | read_object(args.checkpoint.parent / "run.json", finite=False)["settings"]
     return args.validate or stored.get("validate", "auto"), args.group or stored.get("group")
 
@@ -236,7 +236,7 @@ def _sequence(args: Args) -> int:
 
 
 def _objects(args: Args, network: OpenNetwork, run: Run, dataset: Dataset) -> FoundObjects:
-    """The objects, separated by the settings stored with the network or chosen now."""
+    """The objects, separated by the stored or newly chosen settings."""
     found = score_objects(network, run, dataset, args.choose_objects)
     origin = "the defaults; --choose-objects tunes them" if network.data.objects is None else "stored with the network"
     if args.choose_objects:

@@ -168,10 +168,10 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
     if args.calibrate is not None:
         images = open_data(args.calibrate, checkpoint.config.spatial_dims).images
     engine: EngineSettings = args.engine
-    if plans is not None:  # every size that its sliding window asks for
+    if plans is not None:  # all input sizes of its sliding window
         smallest, largest = (1, *plans.patch), (len(plans.window().views), *plans.patch)
         engine = replace(engine, profile=Profile(smallest, smallest, largest))
-    shown = not args.json and notes.is_terminal  # a file has no use for a bar
+    shown = not args.json and notes.is_terminal  # no progress bar in files
     columns = (TextColumn("engine"), BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=notes, disable=not shown, transient=True) as bar:
         task = bar.add_task("")

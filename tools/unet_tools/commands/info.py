@@ -58,7 +58,7 @@ def run(args: Args) -> int:
 
 
 def mermaid(graph: Graph) -> str:
-    """A flow chart of the blocks with their channels and parameters, and an arrow for every map that passes."""
+    """A flow chart of the blocks with their channels and parameters, and an arrow for every map between them."""
     found = blocks(graph)
     key = {block.name: f"b{i}" for i, block in enumerate(found)}
     lines = ["flowchart LR"]

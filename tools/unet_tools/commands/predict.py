@@ -153,7 +153,7 @@ def run(args: Args) -> int:
     planned = list(targets(args.images, args.out).items())
     if args.slurm is not None:
         return _write_slurm(args, len(planned))
-    if settings.shard is not None and len(planned) >= settings.shard[1] > 1:  # whole images: there is nothing to join
+    if settings.shard is not None and len(planned) >= settings.shard[1] > 1:  # whole images, which need no joining
         part, parts = settings.shard
         planned, settings = planned[part - 1 :: parts], replace(settings, shard=None)
     files = [(s, t) for s, t in planned if not (args.skip_existing and exists(t))]
@@ -252,10 +252,10 @@ def run(args: Args) -> int:
 def _on_cluster(
     args: Args, files: Sequence[tuple[Path, Path]], settings: PredictSettings, choice: Choice | None
 ) -> Mapping[Path, Outcome]:
-    """Computes the images on a cluster. Returns the outcome of each of several images; the tiles of a single image are
-    computed, and the caller joins them."""
+    """Computes the images on a cluster. Returns the outcome of each of several images; for a single image, computes its
+    tiles, which the caller joins."""
     runtime = None if args.runtime == "auto" else args.runtime
-    if choice is not None:  # made on this machine, for all workers
+    if choice is not None:  # chosen on this machine, for all workers
         runtime = choice.name
     elif runtime is None and args.strips:
         runtime = "torch" if installed("torch") else "jax"
@@ -269,7 +269,7 @@ def _on_cluster(
         alone = len(tasks) == 1
         if alone:
             tasks = sharded(tasks[0], len(client.scheduler_info()["workers"]))
-        else:  # a lost worker may have written its result already
+        else:  # a lost worker may already have written its result
             tasks = [replace(task, settings=replace(task.settings, overwrite=True)) for task in tasks]
         with ImagesProgress(len(tasks), args.json) as bar:
             found = on_cluster(client, tasks, bar.report)
@@ -363,7 +363,7 @@ def _one_line(args: Args, record: dict[str, Any], runtime: str) -> str:
 
 
 def _all_lines(args: Args, records: list[dict[str, Any]], runtime: str) -> str:
-    """One line for several images: where the results are, the time, and the mean share of each class."""
+    """One line for several images: folder of the results, time, and mean share of each class."""
     done = [record for record in records if "error" not in record]
     seconds = sum(record["seconds"] for record in done)
     if any(not record["finished"] for record in done):

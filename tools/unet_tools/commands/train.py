@@ -51,7 +51,7 @@ def run(args: Args) -> int:
     with warnings_as_notes(), alarm_filtered():
         plan = None
         if base is None and (args.recipe == "auto" or args.minutes is not None):
-            check_new(args.out, args.resume)  # planning takes a while
+            check_new(args.out, args.resume)  # before planning, which takes time
             with cached_programs(args.compilation_cache, quiet=True):
                 plan = plan_run(args, config, training, validation)
             config, args = plan.network, dataclasses.replace(args, settings=plan.settings)
@@ -74,7 +74,7 @@ def run(args: Args) -> int:
 def _train(
     args: Args, config: NetworkConfig, training: Dataset, validation: Dataset, plan: TrainingPlan | None
 ) -> TrainResult:
-    """Trains, with progress on the terminal and, where they are asked for, in loggers."""
+    """Trains, with progress on the terminal and in the requested loggers."""
     assert args.out is not None
     settings, out = with_absolute_paths(args.settings), args.out
     optimisation = settings.optimisation

@@ -1,1 +1,1 @@
-"""Weights of other projects and formats, read and written."""
+"""Reads and writes weights of other projects and formats."""

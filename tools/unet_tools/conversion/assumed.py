@@ -26,7 +26,7 @@ def assumptions(config: NetworkConfig, source: str | None) -> tuple[str, ...]:
 
     Args:
         config: The network.
-        source: The project whose usual values are assumed; None: those of the preset or config.
+        source: The project whose default values are assumed; None: those of the preset or config.
     """
     values = config.to_dict()
     unseen = [f"{name} {values[name]}" for name in _UNSEEN if name in values]
@@ -56,7 +56,7 @@ def stated(
     classes: Literal["exclusive", "overlapping"] | None,
     fields: Sequence[str],
 ) -> Checkpoint:
-    """The checkpoint with the user's statements, each of which replaces an assumption.
+    """Replaces assumptions about a checkpoint by the user's statements.
 
     Args:
         checkpoint: The checkpoint.
@@ -66,7 +66,7 @@ def stated(
         fields: NAME=VALUE of the network's config.
 
     Raises:
-        InputError: Values that the network cannot have.
+        InputError: Invalid values for the network.
     """
     said, data, config = set(), checkpoint.data, checkpoint.config
     if mean or std:

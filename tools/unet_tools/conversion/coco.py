@@ -1,4 +1,4 @@
-"""COCO annotations to a folder of images and masks."""
+"""Converts COCO annotations to a folder of images and masks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Converted:
 
     Attributes:
         images, objects: numbers of images and objects.
-        classes: their names, by number; 0 is the background. Of masks, in the order in which they are read.
-        overlaps: pixels that lie in several annotations; the one that comes later in the file has them.
+        classes: names by number; 0 is the background. With masks: names in the order of reading.
+        overlaps: number of pixels in several annotations; they are assigned to the last one in the file.
     """
 
     images: int
@@ -40,13 +40,13 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
 
     Args:
         annotations: the JSON file.
-        images: the folder that its file names are relative to.
+        images: the folder of the images; file names in the JSON are relative to it.
         out: a new folder.
         instances: number objects instead of classes.
-        masks: write OUT/labels/CATEGORY instead, a mask of 0/255 for each category, so that categories may overlap.
+        masks: write masks of 0/255 to OUT/labels/CATEGORY instead, so that categories may overlap.
 
     Raises:
-        InputError: the file is no COCO file, an image is missing, or `out` exists.
+        InputError: the file is not a COCO file, an image is missing, or `out` exists.
     """
     if out.exists():
         raise InputError(f"{out} exists; give a new folder")
@@ -90,7 +90,7 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
 
 
 def _folders(names: dict[int, str], annotations: Path) -> dict[int, str]:
-    """A folder's name for each category. Raises InputError if two would have one, or none is left."""
+    """Folder names of the categories. Raises InputError if two are equal or one is empty."""
     found = {key: re.sub(r"[^\w .+-]+", "_", name).strip(" .") for key, name in names.items()}
     if not all(found.values()) or len(set(found.values())) < len(found):
         raise InputError(
@@ -100,7 +100,7 @@ def _folders(names: dict[int, str], annotations: Path) -> dict[int, str]:
 
 
 def _write(folder: Path, name: str, images: Path, labels: dict[str, np.ndarray]) -> None:
-    """An image, copied, and its labels, each (H, W) in a folder of labels/ ("": in labels/ itself)."""
+    """Copies an image, and writes its labels, each (H, W), into folders of labels/ ("": into labels/)."""
     target = folder / "images" / name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(images / name, target)
@@ -111,7 +111,7 @@ def _write(folder: Path, name: str, images: Path, labels: dict[str, np.ndarray])
 
 
 def region_of(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """The pixels (H, W) bool of a list of polygons, or of run lengths, compressed or not."""
+    """A mask (H, W) bool from a list of polygons, or from run lengths, compressed or not."""
     from PIL import Image, ImageDraw
 
     if isinstance(segmentation, list):
@@ -124,11 +124,11 @@ def region_of(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     if tuple(segmentation["size"]) != size or min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]:
         raise ValueError(f"run lengths of {segmentation['size']} for an image of {size}")
     values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(size[::-1]).T  # column by column
+    return np.repeat(values, counts).reshape(size[::-1]).T  # columns first
 
 
 def _unpacked(text: str) -> Sequence[int]:
-    """Run lengths from COCO's text: five bits a character, lowest first; from the third on, differences."""
+    """Decodes COCO's run lengths: five bits per character, lowest first; from the third number on, differences."""
     counts: list[int] = []
     at = 0
     while at < len(text):

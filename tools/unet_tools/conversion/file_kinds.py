@@ -1,4 +1,4 @@
-"""Recognises kinds of files by their content, independent of the file name."""
+"""Recognises the kind of a file by its content, not by its name."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def _names_in_zip(file: BinaryIO) -> list[str]:
 
 
 def kind_of(path: Path) -> Kind:
-    """The kind of a weights file. Raises InputError for other files, with what they are and what to do."""
+    """The kind of a weights file. For other files, raises InputError with their kind and what to do."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
             names = _names_in_zip(file) if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(file) else None
     except OSError as e:
         raise InputError(f"cannot read {path}: {e.strerror or e}") from None
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # a damaged table, or one of a later zip
-        return "pytorch"  # its reader says what is damaged
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # a damaged table, or a newer version of zip
+        return "pytorch"  # its reader reports the damage
     if names is not None:
         return _of_zip(path, names)
     if head[:4] == b"\x89HDF":

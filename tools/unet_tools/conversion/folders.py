@@ -1,4 +1,4 @@
-"""Weights folders of other projects: of the Hugging Face hub, of smp, and files in several shards."""
+"""Weights folders of other projects: Hugging Face hub, smp, and files in several shards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMES = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.saf
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether a folder with config.json is a checkpoint of ours, maybe a damaged one: its reader says what is wrong."""
+    """Whether a folder with config.json is a checkpoint of this project, even if damaged: its reader reports errors."""
     if not (folder / CONFIG).is_file():
         return False
     try:
@@ -26,14 +26,14 @@ def is_ours(folder: Path) -> bool:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder holds files of weights of other programs."""
+    """Whether a folder contains weights files of other programs."""
     return any(p.suffix in (".safetensors", ".bin", ".pth", ".pt") or p.name.endswith(_INDEX) for p in folder.iterdir())
 
 
 def weight_files(path: Path) -> tuple[list[Path], dict[str, Any]]:
-    """The files that hold the weights of a folder, or of an index of shards, and the folder's config.json.
+    """The weights files of a folder or of an index of shards, and the folder's config.json.
 
-    Raises InputError if a folder holds none, or several of which none is meant.
+    Raises InputError if a folder has none, or several without a preferred one.
     """
     if path.is_file():
         return (list(_shards(path)), {}) if path.name.endswith(_INDEX) else ([path], {})
@@ -64,7 +64,8 @@ def _shards(index: Path) -> Iterator[Path]:
 
 
 def check_smp(config: dict[str, Any], where: Path) -> list[str]:
-    """What an smp folder's config.json says and our network does not have. Raises InputError if results differ."""
+    """Lines about settings in an smp folder's config.json that the network here lacks. Raises InputError if they change
+    the results."""
     if "encoder_name" not in config:
         return []
     interpolation = config.get("decoder_interpolation", "nearest")

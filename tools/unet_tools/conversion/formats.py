@@ -1,4 +1,4 @@
-"""Weights from a file to a checkpoint and back: read, recognise, rename by a table, write.
+"""Converts weights between files and checkpoints: reads, recognises, renames by a table, writes.
 
 checkpoint   our folder: config.json and model.safetensors
 pytorch      a state_dict of ours in a .pt or .pth file, for torch.load; nothing but tensors is unpickled
@@ -48,8 +48,8 @@ _Stored = tuple[NetworkConfig, DataSpec]
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint, the format that it was read from, what another project's file held besides the weights, and what
-    was decided about the file, a line each."""
+    """A checkpoint, its original format, other content of another project's file, and one line per decision made while
+    reading."""
 
     checkpoint: Checkpoint
     form: Format
@@ -58,7 +58,7 @@ class Weights:
 
 
 def implied(path: Path) -> Format:
-    """The format of a file name that is to be written."""
+    """The format for writing to a file name."""
     if path.suffix in (".pt", ".pth"):
         return "pytorch"
     return "safetensors" if path.suffix == ".safetensors" else "checkpoint"
@@ -69,13 +69,13 @@ def read(path: Path, form: Format | None, base: NetworkConfig, key: str | None =
 
     Args:
         path: the file or folder.
-        form: its format; None recognises it by its tensors.
-        base: the network where the file does not describe it. A state_dict of ours has no padding, merging and the
-            like: those are taken from `base`; widths, channels, dimensions, bias and norm follow from the tensors.
-        key: the entry or prefix of a file that holds several sets of weights.
+        form: format; None: recognised by the tensors.
+        base: the network if the file does not describe it. From a state_dict, widths, channels, dimensions, bias and
+            norm follow from the tensors; padding, merging and similar settings are taken from `base`.
+        key: entry or prefix in a file with several sets of weights.
 
     Raises:
-        InputError: the file is missing, damaged or of no known network.
+        InputError: the file is missing or damaged, or its network is unknown.
     """
     if not path.exists():
         raise InputError(f"no such file or folder: {path}")
@@ -100,7 +100,7 @@ def read(path: Path, form: Format | None, base: NetworkConfig, key: str | None =
 
 
 def is_known(names: Collection[str], form: str | None, base: NetworkConfig) -> bool:
-    """Whether names of tensors are those of a network here: of `form`, if that is given."""
+    """Whether tensor names belong to a supported network; with `form`, to one of that format."""
     if form is not None and form not in OURS:
         return sources.has_marks(form, names)
     ours = {"encoder.0.conv1", "head"} <= {name.rpartition(".")[0] for name in names}
@@ -110,7 +110,7 @@ def is_known(names: Collection[str], form: str | None, base: NetworkConfig) -> b
 
 
 def with_assumptions(weights: Weights) -> Weights:
-    """The weights, with what was assumed about them in their data spec."""
+    """Adds the assumptions about the weights to their data spec."""
     checkpoint = weights.checkpoint
     source = None if weights.origin is None else weights.origin.source
     data = replace(checkpoint.data, assumed=assumptions(checkpoint.config, source))
@@ -118,7 +118,7 @@ def with_assumptions(weights: Weights) -> Weights:
 
 
 def write(weights: Weights, path: Path, form: Format) -> None:
-    """Writes weights to a file or folder, whole or not at all. Raises InputError."""
+    """Writes weights to a file or folder, atomically. Raises InputError."""
     checkpoint, origin = weights.checkpoint, weights.origin
     config, tensors = checkpoint.config, checkpoint.tensors
     if form == "checkpoint":
@@ -145,23 +145,23 @@ def write(weights: Weights, path: Path, form: Format) -> None:
 def import_file(
     source: str | None, tensors: Tensors, metadata: Mapping[str, Any], path: Path, **beside: Any
 ) -> Imported:
-    """Another project's tensors as a network of ours.
+    """Converts another project's tensors to a network of this project.
 
     Args:
-        source: the project, one of `unet_spec.sources.names()`; None recognises it.
-        tensors, metadata: of `read_files`. The metadata is kept, to be written back.
+        source: the project, one of `unet_spec.sources.names()`; None: recognised by the tensors.
+        tensors, metadata: from `read_files`. The metadata is kept for writing it back.
         path: for messages.
-        beside: further facts that the project keeps outside of the file, such as nnU-Net's plans.
+        beside: further data that the project stores in other files, such as nnU-Net's plans.
 
     Raises:
-        InputError: not the tensors of that project.
+        InputError: the tensors do not match the project.
     """
     source = source or sources.recognise(tensors, str(path))
     return sources.import_tensors(source, tensors, {**metadata, **beside, "extra": metadata}, str(path))
 
 
 def export_file(checkpoint: Checkpoint, origin: Origin, path: Path, **beside: Any) -> None:
-    """Writes the origin's own file: its tensors, counters and metadata. beside: as in `import_file`. Raises
+    """Writes a file of the original project: tensors, counters and metadata. beside: as in `import_file`. Raises
     InputError."""
     write_file(path, sources.export_tensors(checkpoint.config, checkpoint.tensors, origin, beside), origin.extra)
 
@@ -171,7 +171,7 @@ def _is_orbax(path: Path) -> bool:
 
 
 def _recognise_ours(path: Path, tensors: Tensors, stored: _Stored | None, base: NetworkConfig) -> Format | None:
-    """The one of our own formats that a file has; None where its names are not ours."""
+    """The format of a file, if it is one of this project's; None for other tensor names."""
     form: Format = "safetensors" if path.suffix == ".safetensors" else "pytorch"
     if form == "safetensors" and any(name.endswith((".kernel", ".scale")) for name in tensors):
         return "flax"
@@ -198,7 +198,7 @@ def _checkpoint(path: Path, tensors: Tensors, form: Format, stored: _Stored | No
 
 
 def _stored_config(text: str | None, path: Path) -> _Stored | None:
-    """The config and data that `write` put into a file's metadata; None for other metadata."""
+    """The config and data that `write` stored in a file's metadata; None for other metadata."""
     try:
         values = parse_json(text or "", path)
     except InputError:
@@ -210,9 +210,9 @@ def _stored_config(text: str | None, path: Path) -> _Stored | None:
 
 
 def _infer(base: NetworkConfig, shapes: Mapping[str, tuple[int, ...]], path: Path) -> NetworkConfig:
-    """`base` with everything that the tensors of our U-Net determine."""
+    """`base` with all settings that the tensors of a U-Net determine."""
     if not isinstance(base, UNetConfig):
-        return base  # of other architectures nothing is guessed
+        return base  # settings of other architectures are not inferred
     flat = {name.replace(".kernel", ".weight").replace(".scale", ".weight"): s for name, s in shapes.items()}
     first, head = flat.get("encoder.0.conv1.weight"), flat.get("head.weight")
     if first is None or head is None:
@@ -221,7 +221,7 @@ def _infer(base: NetworkConfig, shapes: Mapping[str, tuple[int, ...]], path: Pat
     while (shape := flat.get(f"encoder.{len(widths)}.conv1.weight")) is not None:
         widths.append(shape[0])
     transposed = "decoder.0.up.weight" in flat
-    if not transposed:  # its bottleneck is as wide as the level above; by convention twice that is written
+    if not transposed:  # the bottleneck is as wide as the level above; by convention the config has twice that width
         widths[-1] = 2 * widths[-2] if len(widths) > 1 else widths[-1]
     norm = base.norm if "encoder.0.norm1.weight" in flat else "none"
     if "encoder.0.norm1.weight" in flat and base.norm == "none":

@@ -1,11 +1,11 @@
-"""Writes the network as one file, in float32, for programs that do not need a bundle:
+"""Writes a network to a single float32 file, for programs that do not need a bundle:
 
 .onnx         the emitter's own: batch size, height and width are free
 .torch.onnx   torch.onnx.export of the PyTorch twin
 .pt2          torch.export of the PyTorch twin
 .stablehlo    jax.export of the JAX twin: serialised StableHLO for CPU, CUDA and TPU
 
-What the frameworks trace has a free batch size, and the height and width that it was traced at.
+Traced files have a dynamic batch size and the height and width of the trace.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from unet_spec.files import first_line, writing
 
 
 def kind_of(path: Path) -> str | None:
-    """Which of the files above a name means; None for the folder of a bundle."""
+    """The kind of file for a name; None: the folder of a bundle."""
     return next((kind for kind in _WRITERS if path.name.endswith(kind)), None)
 
 
 def write_framework_file(
     checkpoint: Checkpoint, path: Path, size: tuple[int, ...], opset: int | None = None, fixed: bool = False
 ) -> float:
-    """Writes the file, loads it again and runs it; returns how far that is from the float64 reference, relative to its
-    largest logit. The input is float32, prepared: (N, *size, C) for .stablehlo, (N, C, *size) for the others.
+    """Writes the file, loads it again and runs it. Returns the distance from the float64 reference, relative to its
+    largest logit. The input is float32 and normalised: (N, *size, C) for .stablehlo, (N, C, *size) for the others.
 
-    Of .onnx only: `opset` for older runtimes, None the emitter's; `fixed`: one image of `size` and nothing else.
+    Only for .onnx: `opset` for older runtimes (None: the emitter's), and `fixed` for a single image of `size`.
 
-    Raises InputError for another name, a size off the grid, and where a package that writes the file is not installed.
+    Raises InputError for another name, a size off the grid, or a missing package.
     """
     kind = kind_of(path)
     if kind is None:
@@ -67,7 +67,7 @@ def _onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
 
 
 def _old_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray, opset: int | None, fixed: bool) -> np.ndarray:
-    """As `_onnx`, converted to an older opset by ONNX's own converter, and with sizes that are numbers."""
+    """Like `_onnx`, converted to an older opset by ONNX's converter, or with fixed sizes."""
     import onnx
 
     from unet_export import emit_onnx
@@ -78,7 +78,7 @@ def _old_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray, opset: int | No
     if opset is not None:
         try:
             model = onnx.version_converter.convert_version(model, opset)
-        except Exception as e:  # of many kinds, all from C++
+        except Exception as e:  # C++ errors of many kinds
             raise InputError(f"this network cannot be written in ONNX opset {opset}: {first_line(e)}") from None
         model.ir_version = min(IR_VERSION, onnx.helper.find_min_ir_version_for(model.opset_import, True))
     if fixed:
@@ -104,7 +104,7 @@ def _torch_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray
 
     image = np.ascontiguousarray(np.moveaxis(x, -1, 1))
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(
             from_checkpoint(checkpoint).eval(),
             (torch.from_numpy(image),),
@@ -122,7 +122,7 @@ def _torch_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray
 
 
 def _without_places(model) -> bytes:
-    """The exporter notes for every node where in which source file it comes from: paths of this machine."""
+    """Removes the exporter's source locations of nodes, which contain paths of this machine."""
     for part in (model.graph, *model.functions):
         for item in (part, *part.node, *part.value_info):
             del item.metadata_props[:]
@@ -138,7 +138,7 @@ def _torch(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
     image = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
     shapes = ({0: torch.export.Dim("batch")},)
     program = torch.export.export(from_checkpoint(checkpoint), (image,), dynamic_shapes=shapes)
-    content = io.BytesIO()  # on a full disk, torch ends in errors of its own
+    content = io.BytesIO()  # torch's errors on a full disk are unclear
     torch.export.save(program, content)
     path.write_bytes(content.getbuffer())
     with torch.inference_mode():
@@ -172,4 +172,5 @@ _WRITERS: dict[str, tuple[tuple[str, ...], Callable[[Checkpoint, Path, np.ndarra
     ".pt2": (("torch",), _torch),
     ".stablehlo": (("jax", "flax"), _jax),
 }
-"""By the name's ending: the packages that it needs, and what writes it and runs it on images (N, *spatial, C)."""
+"""By file name ending: the required packages, and the function that writes the file and runs it on images (N, *spatial,
+C)."""

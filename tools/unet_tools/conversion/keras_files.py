@@ -1,9 +1,9 @@
-"""Keras' files: `.h5` of Keras 2 and 3, `.weights.h5`, and `.keras`, which is a zip with an .h5 in it. Needs h5py only.
+"""Reads and writes Keras files: `.h5` of Keras 2 and 3, `.weights.h5`, and `.keras`, a zip with an .h5. Needs only
+h5py.
 
-Tensors are called "0.kernel", "0.bias", "1.kernel", … by the place of their layer among those that have weights. The
-network's JSON is read as data: no layer is built, so a Lambda layer's code is never unpickled. A file may also carry
-links to other files, compressed or virtual data, and sizes that it does not hold; those are refused before they are
-followed or allocated.
+Tensors are called "0.kernel", "0.bias", "1.kernel", … by the index of their layer among the layers with weights. The
+network's JSON is read as data; no layer is built, so the code of Lambda layers is never unpickled. Links to other
+files, compressed or virtual data, and sizes larger than the file are refused before they are followed or allocated.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LEAVES = {"0": "kernel", "1": "bias", "kernel": "kernel", "bias": "bias"}
 
 
 def read_keras(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """The tensors in Keras' axes (H, W, I, O), and everything needed to write the file again: "model_config" (the
-    network's JSON, if the file has it), "paths" of the tensors, "attributes" of groups, "files" beside it in a zip.
+    """The tensors with Keras' axes (H, W, I, O), and everything needed to write the file again: "model_config" (the
+    network's JSON, if present), "paths" of the tensors, "attributes" of groups, and other "files" of a zip.
 
-    Raises InputError on a damaged file, and on one that declares more data than it holds."""
+    Raises InputError if the file is damaged or declares more data than it contains."""
     h5py = _h5py(path)
     try:
         size, extra = path.stat().st_size, {}
@@ -49,7 +49,7 @@ def read_keras(path: Path) -> tuple[Tensors, dict[str, Any]]:
 
 
 def write_keras(tensors: Mapping[str, np.ndarray], extra: Mapping[str, Any], path: Path) -> None:
-    """Writes what `read_keras` read, at the same places; weights of ours that never came from Keras become a
+    """Writes the tensors of `read_keras` to the same paths; weights that were not read from Keras become a
     `.weights.h5`, for `model.load_weights`. Raises InputError for a `.keras` without the network's JSON."""
     h5py = _h5py(path)
     files, memory = extra.get("files"), io.BytesIO()
@@ -58,7 +58,7 @@ def write_keras(tensors: Mapping[str, np.ndarray], extra: Mapping[str, Any], pat
             "a .keras file needs Keras' own description of the network, which is not available here; write a .h5"
         )
     paths = extra.get("paths") or {name: _place(name) for name in tensors}
-    with h5py.File(memory, "w") as file:  # in memory: where a disk is full, HDF5 ends the process
+    with h5py.File(memory, "w") as file:  # in memory, since HDF5 ends the process if the disk is full
         for group in extra.get("groups", ()):
             file.require_group(group)
         for name, tensor in tensors.items():
@@ -93,7 +93,7 @@ def _unzipped(path: Path, size: int) -> tuple[io.BytesIO, dict[str, str]]:
 
 
 def _read(file: Any, size: int, path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """Follows hard links only, no links to other files or within this one."""
+    """Reads a file. Follows only hard links, no soft or external links."""
     import h5py
 
     datasets: dict[str, Any] = {}
@@ -121,7 +121,8 @@ def _read(file: Any, size: int, path: Path) -> tuple[Tensors, dict[str, Any]]:
 
 
 def _named(places: list[str], attributes: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Our short names to places in the file. The older format lists its layers in order; the newer one numbers them."""
+    """Maps short tensor names to paths in the file. The older format lists its layers in order; the newer one numbers
+    them."""
     root = "model_weights" if "layer_names" in attributes.get("model_weights", {}) else "/"
     order = attributes.get(root, {}).get("layer_names")
     if order is not None:
@@ -139,7 +140,7 @@ def _named(places: list[str], attributes: dict[str, dict[str, Any]]) -> dict[str
 
 
 def _number(place: str) -> tuple[str, int]:
-    """conv2d before conv2d_1 before conv2d_10."""
+    """Sort key: conv2d before conv2d_1 before conv2d_10."""
     layer = place.removesuffix("/vars").rpartition("/")[2]
     name, _, number = layer.rpartition("_")
     return (name, int(number)) if number.isdecimal() else (layer, 0)
@@ -151,7 +152,7 @@ def _place(name: str) -> str:
 
 
 def _attributes(item: Any, size: int, path: Path) -> dict[str, Any]:
-    """Texts and lists of texts, for JSON; others are left out."""
+    """Attributes that are texts or lists of texts, for JSON; others are left out."""
     texts: dict[str, Any] = {}
     for key in item.attrs:
         if int(np.prod(item.attrs.get_id(key).shape)) > size:

@@ -1,4 +1,4 @@
-"""nnU-Net's trained-model folder: read with all of its folds, converted to a folder of checkpoints, and written again.
+"""Trained-model folders of nnU-Net: reads all folds, converts them to a folder of checkpoints, and writes them back.
 
 fold_0/checkpoint_final.pth …  plans.json  dataset.json    nnU-Net's
 fold_0/config.json …           plans.json  dataset.json    converted: each fold is a checkpoint of ours
@@ -31,8 +31,8 @@ class NnunetModel:
 
     Attributes:
         plans, dataset: plans.json and dataset.json.
-        folds: "fold_0" … to the network, in order.
-        data: the classes' names.
+        folds: networks by name ("fold_0" …), in order.
+        data: names of the classes.
     """
 
     plans: dict[str, Any]
@@ -42,7 +42,8 @@ class NnunetModel:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether the folder is a trained model of nnU-Net, or a converted one: plans.json, dataset.json and folds."""
+    """Whether the folder is a trained model of nnU-Net, or a converted one: it has plans.json, dataset.json and
+    folds."""
     return all((folder / name).is_file() for name in (PLANS, DATASET)) and any(folder.glob("fold_*"))
 
 
@@ -52,7 +53,8 @@ def is_converted(folder: Path) -> bool:
 
 
 def read_model(folder: Path) -> NnunetModel:
-    """The model with all of its folds. Raises InputError: files missing or damaged, folds of different networks."""
+    """Reads a model with all folds. Raises InputError if files are missing or damaged, or the networks of folds
+    differ."""
     plans, dataset = read_object(folder / PLANS), read_object(folder / DATASET)
     paths = sorted(folder.glob(f"fold_*/{FINAL}"))
     if not paths:
@@ -72,8 +74,8 @@ def read_model(folder: Path) -> NnunetModel:
 
 
 def save_converted(model: NnunetModel, folder: Path) -> None:
-    """Writes `folder`/fold_0 … as checkpoints of ours, and plans.json and dataset.json beside them, all at once. Raises
-    InputError where the folder holds something else."""
+    """Writes checkpoints to `folder`/fold_0 …, with plans.json and dataset.json, atomically. Raises InputError if the
+    folder contains anything else."""
     with replacing_folder(folder, lambda path: _check_own(path, (CONFIG, WEIGHTS, SOURCE))) as new:
         for name, fold in model.folds.items():
             Checkpoint(fold.config, fold.tensors, model.data).save(new / name, {SOURCE: fold.origin.to_json()})
@@ -94,7 +96,7 @@ def export_converted(source: Path, folder: Path) -> list[Checkpoint]:
 
 
 def _check_own(folder: Path, names: tuple[str, ...]) -> None:
-    """Raises InputError if a folder holds more than `names` in its folds and the plans: it is not replaced."""
+    """Raises InputError, to prevent overwriting, if a folder contains more than the plans and `names` in its folds."""
     allowed = [PLANS, DATASET, *(f"fold_*/{name}" for name in names)]
     for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
         if not path.is_dir() and not any(path.relative_to(folder).match(pattern) for pattern in allowed):
@@ -104,7 +106,7 @@ def _check_own(folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _configuration(metadata: Mapping[str, Any], folder: Path) -> str:
-    """As the checkpoint says, or the folder's name: <trainer>__<plans>__<configuration>."""
+    """The configuration, from the checkpoint or the folder's name: <trainer>__<plans>__<configuration>."""
     arguments = metadata.get("init_args")
     named = arguments.get("configuration") if isinstance(arguments, dict) else None
     return str(named or folder.name.rpartition("__")[2])
@@ -117,7 +119,7 @@ def _write_plans(folder: Path, plans: dict[str, Any], dataset: dict[str, Any]) -
 
 
 def _class_names(labels: Any, classes: int) -> tuple[str, ...]:
-    """The names in the order of their numbers; none where labels are regions or do not number the channels."""
+    """Class names in the order of their numbers; empty if labels are regions or do not number the channels."""
     if not isinstance(labels, dict):
         return ()
     numbered = {value: str(name) for name, value in labels.items() if isinstance(value, int) and name != "ignore"}

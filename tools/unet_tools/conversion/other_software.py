@@ -35,13 +35,13 @@ class PackageFlags:
     """Folder in which npm installed onnxruntime-web and geotiff, for --to web."""
 
     def given(self) -> str | None:
-        """The first option that the user gave."""
+        """The first given option."""
         return next((f"--{f.name}" for f in fields(self) if getattr(self, f.name) != f.default), None)
 
 
 @dataclass(frozen=True)
 class PackageRequest:
-    """A call of `unet export --to`; the fields are its options."""
+    """The options of `unet export --to`."""
 
     checkpoint: Path
     out: Path
@@ -52,7 +52,7 @@ class PackageRequest:
 
 
 def write_package(kind: Package, request: PackageRequest, as_json: bool) -> int:
-    """Writes the package and prints what it is. Returns the exit code. Raises InputError."""
+    """Writes the package and prints a summary. Returns the exit code. Raises InputError."""
     checkpoint = Checkpoint.load(request.checkpoint)
     images = None
     if request.calibrate is not None:
@@ -119,7 +119,7 @@ def _row(values: dict) -> str:
 
 
 def _scores(file: Path | None, checkpoint: Path) -> dict[str, float] | None:
-    """The scores in a JSON file, or, if the last/ of a run is exported, of the last validation in its log."""
+    """Scores from a JSON file, or, for the last/ of a run, from the last validation in its log."""
     log = checkpoint.parent / "log.jsonl"
     if file is not None:
         values = read_json(file)

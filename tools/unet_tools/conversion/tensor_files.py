@@ -1,6 +1,6 @@
 """Files of named tensors: PyTorch, safetensors and Keras. Reading never runs code; writing is atomic.
 
-The names and axes are the file's own. `formats` says which network they belong to.
+Names and axes are those of the file. `formats` maps them to networks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Tensors = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Read:
-    """The content of a file: tensors by name, other facts as far as JSON can hold them, and the decisions made."""
+    """Content of a file: tensors by name, other data that JSON can represent, and the decisions made while reading."""
 
     tensors: dict[str, np.ndarray]
     metadata: dict[str, Any]
@@ -35,15 +35,15 @@ class Read:
 
 
 def read_files(path: Path, known: Known = lambda names: False, key: str | None = None) -> Read:
-    """The weights of a file, whatever its name's ending, of a folder, or of an index of shards.
+    """Reads the weights of a file (recognised by its content), of a folder, or of an index of shards.
 
     Args:
         path: The file or folder.
-        known: Recognises a network by the names of its tensors: of several sets, those are found that it knows.
-        key: The entry or prefix to take, where there are several.
+        known: Recognises a network by its tensor names; used to find the weights among several sets of tensors.
+        key: Entry or prefix to read, if there are several.
 
     Raises:
-        InputError: No weights, a damaged file, or one that would run a program.
+        InputError: The file has no weights, is damaged, or would run code.
     """
     files, config = weight_files(path)
     notes = check_smp(config, path)
@@ -88,16 +88,16 @@ def _read_pytorch(path: Path, known: Known, key: str | None, notes: list[str]) -
 
 
 def write_file(path: Path, tensors: Tensors, metadata: Mapping[str, Any], kind: Kind | None = None) -> None:
-    """Writes one file, whole or not at all.
+    """Writes one file, atomically.
 
     Args:
         path: the file. Its folder is created if missing.
-        tensors: by name. Names that share an array share a tensor in a PyTorch file.
-        metadata: what the file holds besides; of a safetensors file, text by name.
-        kind: None goes by the name: .safetensors, .h5 or .keras, else a PyTorch file.
+        tensors: tensors by name. Names that share an array share a tensor in a PyTorch file.
+        metadata: other content of the file; for safetensors, text by name.
+        kind: None: by the name: .safetensors, .h5 or .keras, otherwise a PyTorch file.
 
     Raises:
-        InputError: the file system refuses, or a .keras file lacks the description of its network.
+        InputError: the file cannot be written, or a .keras file lacks the description of its network.
     """
     kinds: dict[str, Kind] = {".safetensors": "safetensors", ".h5": "keras", ".hdf5": "keras", ".keras": "keras"}
     kind = kind or kinds.get(path.suffix, "pytorch")
@@ -119,13 +119,13 @@ def write_file(path: Path, tensors: Tensors, metadata: Mapping[str, Any], kind: 
             state = {name: shared[id(t)] for name, t in tensors.items()}
             key = metadata.get("weights_key")
             rest = {name: value for name, value in metadata.items() if name != "weights_key"}
-            content = io.BytesIO()  # on a full disk, torch.save ends in errors of its own
+            content = io.BytesIO()  # torch.save's errors on a full disk are unclear
             torch.save(state | rest if key is None else {key: state, **rest}, content)
             temporary.write_bytes(content.getbuffer())
 
 
 def _our_metadata(path: Path) -> dict[str, Any]:
-    """The config that `formats.write` puts into a safetensors file; nothing where it is another program's."""
+    """The config that `formats.write` stores in a safetensors file; empty for files of other programs."""
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:

@@ -11,14 +11,14 @@ from unet_spec import InputError
 from unet_spec.weights.check import first_few
 
 ENTRIES = ("network_weights", "state_dict", "model_state_dict", "model")
-"""Entries under which training programs save weights; the first is preferred."""
+"""Names of entries in which training programs store weights, the preferred one first."""
 _AVERAGES = ("ema", "swa", "average", "averaged", "teacher", "shadow")
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _USUAL = ("module", "model", "net", "network")
-_DEPTH = 3  # entries within entries, and parts of a prefix
+_DEPTH = 3  # maximum depth of nested entries, and of the parts of a prefix
 
 Known = Callable[[Collection[str]], bool]
-"""Whether names of tensors are those of a network that can be read."""
+"""Whether tensor names belong to a supported network."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Found:
     """One set of weights in a file.
 
     Attributes:
-        tensors: By name, without the prefix.
-        entry: Keys that lead to it in the file; empty: the file itself.
-        prefix: What the names began with, such as "module."; of wrappers anywhere in a name, their names.
-        others: Other sets of weights, as `--key` takes them.
-        left_out: Names of tensors beside these that are in no set.
+        tensors: Tensors by name, without the prefix.
+        entry: Keys of the entry in the file; empty: the top level.
+        prefix: Removed prefix of the names, such as "module."; for wrappers inside a name, the wrappers' names.
+        others: Other sets of weights, as values of `--key`.
+        left_out: Names of other tensors of the entry that belong to no set.
     """
 
     tensors: dict[str, Any]
@@ -41,11 +41,11 @@ class Found:
 
     @property
     def label(self) -> str:
-        """As `--key` takes it."""
+        """The value of `--key` for this set."""
         return ".".join([*self.entry, *([self.prefix.rstrip(".")] if self.prefix else [])]) or "."
 
     def notes(self) -> list[str]:
-        """What was decided, a line each."""
+        """One line per decision."""
         lines = []
         if self.prefix:
             lines.append(f"the prefix {self.prefix!r} of the names is removed")
@@ -61,17 +61,17 @@ def find_weights(values: Mapping[str, Any], known: Known, key: str | None, where
     """Finds the weights by their names.
 
     Args:
-        values: Contents of a file: tensors (anything with a shape) and mappings of them, by name.
-        known: Recognises a network by its tensors' names.
-        key: The entry or prefix to take; None prefers weights to their averages, then the order of ENTRIES.
+        values: Content of a file by name: tensors (any objects with a shape) and mappings of them.
+        known: Recognises a network by its tensor names.
+        key: Entry or prefix to use. None: weights are preferred to their averages, then the order of ENTRIES applies.
         where: For messages.
 
     Raises:
-        InputError: No tensors, or no such key.
+        InputError: There are no tensors, or no such key.
     """
     entries = dict(_entries(values))
     found = [hit for entry, tensors in entries.items() for hit in _recognised(entry, tensors, known)]
-    if not found:  # nothing is known: the likeliest, for the message of whoever reads it
+    if not found:  # not recognised: choose the likeliest set; the caller reports the error
         found = [_stripped(entry, tensors) for entry, tensors in entries.items()]
     if not found:
         raise InputError(f"{where}: expected a state_dict, a dictionary of tensors; it has {first_few(values, 5)}")
@@ -81,9 +81,9 @@ def find_weights(values: Mapping[str, Any], known: Known, key: str | None, where
 
 
 def _entries(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict]]:
-    """Every mapping that holds tensors, by the keys that lead to it."""
+    """Every mapping that contains tensors, by its path of keys."""
     if not all(isinstance(name, str) for name in values):
-        return  # an optimizer's state
+        return  # state of an optimizer
     if tensors := {name: value for name, value in values.items() if hasattr(value, "shape")}:
         yield path, tensors
     for name, value in values.items():
@@ -104,7 +104,7 @@ def _recognised(entry: tuple[str, ...], tensors: Mapping[str, Any], known: Known
         if known(names) or known(_without_modules(names)):
             hits.append(prefix)
     found, taken = [], set()
-    for prefix in sorted(hits, key=len, reverse=True):  # of weights within weights, the inner ones first
+    for prefix in sorted(hits, key=len, reverse=True):  # inner sets of nested weights first
         inner = {o: n for o, n in bare.items() if n.startswith(prefix) and o not in taken}
         names = {n.removeprefix(prefix): tensors[o] for o, n in inner.items()}
         if not known(names):
@@ -119,7 +119,7 @@ def _recognised(entry: tuple[str, ...], tensors: Mapping[str, Any], known: Known
 
 
 def _prefixes(names: Collection[str]) -> list[str]:
-    """ "" and what several names begin with, the shortest first."""
+    """ "" and the common prefixes of several names, the shortest first."""
     counts = Counter(
         ".".join(parts[:n]) + "."
         for parts in (name.split(".") for name in names)
@@ -133,12 +133,12 @@ def _without_modules(names: Collection[str]) -> set[str]:
 
 
 def _without_module(name: str) -> str:
-    """Without the parts that DistributedDataParallel put around a part of the network."""
+    """Removes the parts of a name that DistributedDataParallel added inside the network."""
     return ".".join(part for part in name.split(".") if part != "module")
 
 
 def _stripped(entry: tuple[str, ...], tensors: Mapping[str, Any]) -> Found:
-    """The tensors of no known network, without what programs usually put before all names."""
+    """Tensors of an unknown network, without the usual prefixes."""
     first, prefix = next(iter(tensors)).split("."), ""
     for part in first[:-1]:
         if part not in (*_WRAPPERS, *_USUAL) or not all(name.startswith(f"{prefix}{part}.") for name in tensors):

@@ -30,10 +30,10 @@ def is_zoo_model(path: Path) -> bool:
 
 @contextmanager
 def unpacked_weights(path: Path) -> Iterator[Path]:
-    """The weights in a model of the BioImage Model Zoo, for `formats.read`: a checkpoint folder or one file.
+    """Unpacks the weights of a model of the BioImage Model Zoo, for `formats.read`: a checkpoint folder or one file.
 
-    Our own packages hold a checkpoint, or an ONNX file that says which network it is. Of others, the PyTorch
-    state_dict is taken. Raises InputError if there is neither.
+    Packages of this project contain a checkpoint, or an ONNX file with the network's config. From other packages, the
+    PyTorch state_dict is used. Raises InputError if all are missing.
     """
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
         out = Path(folder)
@@ -71,7 +71,7 @@ def unpacked_weights(path: Path) -> Iterator[Path]:
 
 
 def _from_onnx(file: Path) -> Checkpoint | None:
-    """The checkpoint in an ONNX file of ours; None for another, and where training needs tensors that it lacks."""
+    """The checkpoint in an ONNX file of this project; None for other files, and if tensors for training are missing."""
     from unet_export import read_onnx
     from unet_export.onnx.check import config_of, weights_of
 

@@ -13,7 +13,7 @@ from .sides.trace import Trace, ancestors, within
 
 @dataclass
 class Alignment:
-    """Pairs of keys (A's to B's), parents first, and the calls that have no counterpart."""
+    """Pairs of keys (A's to B's), parents first, and the calls without a counterpart."""
 
     a: Trace
     b: Trace
@@ -21,7 +21,7 @@ class Alignment:
     notes: list[str] = field(default_factory=list)
 
     def children(self, key: str) -> list[str]:
-        """A's paired calls next below this one, in order."""
+        """A's nearest paired calls within this one, in order."""
         return [k for k in within(self.a, key, set(self.pairs)) if k in self.pairs]
 
     def unpaired(self) -> tuple[list[str], list[str]]:
@@ -34,15 +34,15 @@ def align(a: Trace, b: Trace, names: Mapping[str, str] | None, titles: tuple[str
 
     Args:
         a, b: the traces.
-        names: paths in A to paths in B; the longest entry that is a call's path or its beginning (up to a dot) is
-            replaced. Other paths must be equal.
+        names: paths in A to paths in B. The longest entry that equals a call's path or one of its prefixes (up to a
+            dot) is replaced. Other paths must be equal.
         titles: the names of the sides, for messages.
 
     Returns:
-        The pairs: of several calls of one module, the first belongs to the first. Calls are left unpaired where their
-        arrays differ in number, or where the calls that they are made in are no pair; a note says so.
+        The pairs. Several calls of one module are paired in order. Calls stay unpaired, with a note, if their numbers
+        of arrays differ or their parent calls are not a pair.
 
-    Raises InputError if `names` has an unknown path, and where no pair is left.
+    Raises InputError if `names` has an unknown path, or if there is no pair.
     """
     names = dict(names or {})
     for given, trace, title in ((names, a, titles[0]), (names.values(), b, titles[1])):
@@ -86,7 +86,7 @@ def _renamed(path: str, names: Mapping[str, str]) -> str:
 
 
 def _no_pairs(a: Trace, b: Trace, titles: tuple[str, str], notes: list[str]) -> str:
-    """The message: the layers of each side, and proposed pairs by order of execution and shape of outputs."""
+    """The error message: the layers of each side, and pairs proposed by order of execution and shape of outputs."""
     leaves = [
         [k for k in _ordered(t) if k and not any(c.parent == k for c in t.values()) and "#" not in k] for t in (a, b)
     ]

@@ -1,4 +1,4 @@
-"""A checkpoint in a runtime, as one side of a comparison."""
+"""Opens a checkpoint in a runtime as one side of a comparison."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Dtype = Literal["float64", "float32"]
 
 
 def open_side(checkpoint: Checkpoint, runtime: DiffRuntime, dtype: Dtype, training: bool, title: str) -> Side:
-    """The network of a checkpoint in a runtime, without dropout.
+    """Opens the network of a checkpoint in a runtime, without dropout.
 
     Args:
         checkpoint: its weights are rounded to `dtype`.
-        runtime: "reference" is NumPy and computes in float64 in any case.
+        runtime: "reference" is NumPy, which always computes in float64.
         dtype: dtype of weights and arithmetic.
         training: batch norms use the batch's statistics.
-        title: the name of the side, for messages.
+        title: name of the side, for messages.
 
     Raises:
-        InputError: a weight is not finite, the runtime is not installed, or has no such dtype or training.
+        InputError: a weight is not finite, or the runtime is not installed or does not support the dtype or training.
     """
     if runtime != "reference" and not installed(runtime):
         raise InputError(f"the runtime {runtime} is not installed; pip install 'unet-twins[{runtime}]'")

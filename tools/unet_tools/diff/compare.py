@@ -1,7 +1,8 @@
-"""Compares two networks call by call: runs each module's own code on the other side's values. README.md explains how.
+"""Compares two networks call by call: runs each module's own code on the other side's values. README.md explains the
+method.
 
-Side A is the candidate, side B the reference. The *own code* of a module is what it does itself, outside of the modules
-within it that have a counterpart ("children" here): these are not run but answered with recorded outputs. Values at a
+Side A is the candidate, side B the reference. The *own code* of a module is its code outside of its children, the
+submodules that have a counterpart. Children are not run; their recorded outputs are returned instead. Values at a
 `Place` leave the own code: they go to a child, or they are the output.
 """
 
@@ -40,16 +41,17 @@ def compare(
         a: the candidate. Errors are A's, relative to B.
         b: the reference.
         inputs: arrays, channels last.
-        names: paths in A to paths in B where they differ; see `align`.
+        names: paths in A to paths in B, if they differ; see `align`.
         backward: also compare gradients, of the loss sum(r · output), r drawn from N(0, 1).
-        tolerance: relative to the largest value of each tensor, in place of the bounds of `unet_tools.diff.bounds`.
+        tolerance: bound relative to the largest value of each tensor, instead of the bounds of
+            `unet_tools.diff.bounds`.
         seed: seed of r.
 
     Returns:
         A step for each module's own code, in the order of execution.
 
-    Raises InputError if `align` does, where a side has no backward pass, and where outputs of the two networks,
-    which must be weighted alike, differ in shape.
+    Raises InputError like `align`, if a side has no backward pass, and, with `backward`, if the outputs of the networks
+    differ in shape.
     """
     if tolerance is not None and not tolerance >= 0:
         raise InputError(f"tolerance is {tolerance}; it must be a relative error, 0 or more")
@@ -81,7 +83,7 @@ def _random_cotangents(a: Trace, b: Trace, seed: int) -> Outputs:
 
 
 def _with_verdicts(steps: list[Step]) -> list[Step]:
-    """Before the first step with an error of its own, there is nothing to inherit but rounding."""
+    """Adds the verdicts. Before the first step that differs, steps can inherit only rounding errors."""
     seen, result = False, []
     for step in steps:
         own = any(r.differs for r in step.readings)
@@ -93,13 +95,14 @@ def _with_verdicts(steps: list[Step]) -> list[Step]:
 
 @dataclass(frozen=True)
 class _Results:
-    """Values that leave one module's own code, by place (with A's names).
+    """Values that leave a module's own code, by place (with A's names).
 
     Attributes:
-        candidate, reference: each side's, on its own values.
-        swapped: the candidate's code on the reference's values. Its distance from `reference` is the own error.
-        perturbed: `swapped` again, every value fed to it moved by one unit in the last place.
-        note: why the last two are empty.
+        candidate, reference: values of each side, computed from its own values.
+        swapped: result of the candidate's code on the reference's values. Its distance from `reference` is the own
+            error.
+        perturbed: like `swapped`, with every input value changed by one unit in the last place.
+        note: reason why the last two are empty.
     """
 
     candidate: Values
@@ -123,8 +126,8 @@ class _Pass:
         return [step for _, step in sorted(timed, key=lambda pair: pair[0], reverse=self.backward)]
 
     def _steps_of(self, key: str) -> list[tuple[float, Step]]:
-        """The steps of one module's own code, each with its moment on the clock: one for every child that the code
-        hands values to or gets gradients from, and one ("") for its output or its input's gradient."""
+        """The steps of one module's own code, each with its time: one for every child that receives values or returns
+        gradients, and one ("") for the output or the input's gradient."""
         a, b = self.pairs.a[key], self.pairs.b[self.pairs.pairs[key]]
         children, results = self.pairs.children(key), self._results(key)
         inside, eps = self._inside(key), max(a.eps, b.eps)
@@ -179,8 +182,8 @@ class _Pass:
         eps = max(a[key].eps, self.pairs.b[other].eps)
         try:
             return _Results(candidate, reference, run(other_feed), run(self._perturbed(other_feed, eps)), "")
-        except Exception as e:  # whatever the framework raises: the layer takes other inputs than its counterpart
-            run(feed)  # if it fails on its own input, too, this is an error, not a difference
+        except Exception as e:  # any framework error: the layer accepts other inputs than its counterpart
+            run(feed)  # if it also fails on its own input, this is an error, not a difference
             first = (str(e).strip().splitlines() or [type(e).__name__])[0]
             return _Results(candidate, reference, {}, {}, f"cannot run on the other side's input: {first}")
 
@@ -192,7 +195,7 @@ class _Pass:
         return Feed([move(x) for x in feed.inputs], answers, {p: move(g) for p, g in feed.cotangents.items()})
 
     def _inside(self, key: str) -> list[Call]:
-        """The calls that make up a module's own code, on the side where they add up more terms."""
+        """The calls of a module's own code, on the side with the larger fan-in."""
         sides = []
         for trace, own, paired in (
             (self.pairs.a, key, set(self.pairs.pairs)),
@@ -204,7 +207,8 @@ class _Pass:
         return max(sides, key=fan_in)
 
     def _reading(self, place: Place, results: _Results, terms: int, eps: float) -> Reading:
-        """One tensor. terms: that are added up for one of its values. eps: spacing of 1.0 in its dtype."""
+        """Compares one tensor. terms: number of terms in the sum for one of its values. eps: spacing of 1.0 in its
+        dtype."""
         what = self._what(place)
         candidate, reference, swapped, moved = (
             values.get(place) for values in (results.candidate, results.reference, results.swapped, results.perturbed)
@@ -235,7 +239,7 @@ class _Pass:
 
 
 def _feed(trace: Trace, key: str, children: Mapping[str, str]) -> Feed:
-    """What a call and the calls within it were given. children: name in the feed to key in the trace."""
+    """The recorded inputs of a call and outputs of its children. children: name in the feed to key in the trace."""
     inner = {name: trace[k] for name, k in children.items()}
     cotangents: Values = {(name, i): g for name, call in inner.items() for i, g in call.input_gradients.items()}
     cotangents |= {(OUTPUT, label): g for label, g in trace[key].output_gradients.items()}
@@ -243,7 +247,7 @@ def _feed(trace: Trace, key: str, children: Mapping[str, str]) -> Feed:
 
 
 def _leaving(trace: Trace, key: str, children: Mapping[str, str]) -> Values:
-    """What left a call's own code when it was recorded. children: as in `_feed`."""
+    """The recorded values that left a call's own code. children: as in `_feed`."""
     values: Values = {(name, i): array for name, k in children.items() for i, array in enumerate(trace[k].inputs)}
     return values | {(OUTPUT, label): array for label, array in trace[key].outputs.items()}
 

@@ -1,4 +1,4 @@
-"""A comparison as a picture: own and inherited error of every step on a log axis."""
+"""Plots a comparison: own and inherited error of every step on a log axis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUFFIXES = (".png", ".svg")
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
-    """One panel a pass, one row a step in its order, from the top. Raises InputError without matplotlib."""
+    """One panel per pass, with one row per step in order from the top. Raises InputError without matplotlib."""
     from ..report.style import drawing, new_figure
 
     panels = {d: steps for d in DIRECTIONS if (steps := comparison.shown(d))}
@@ -36,7 +36,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
 
 
 def save_plot(comparison: Comparison, path: Path) -> None:
-    """Writes a .png or .svg, wholly or not at all. Raises InputError."""
+    """Writes a .png or .svg, atomically. Raises InputError."""
     check_path(path)
     figure = plot_comparison(comparison)
     from ..report.style import drawing
@@ -46,7 +46,7 @@ def save_plot(comparison: Comparison, path: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Raises InputError if `save_plot` is sure to fail; call it before anything is computed."""
+    """Raises InputError if `save_plot` would fail; called before anything is computed."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot write {path}: a plot is one of {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():
@@ -59,7 +59,7 @@ def _draw(axes: Axes, steps: list[Step], eps: float) -> None:
 
     worst = [step.worst for step in steps]
     finite = [v for r in worst for v in (r.own, r.inherited, r.bound) if v > 0 and math.isfinite(v)]
-    low = min([*finite, eps or 1e-16]) / 4  # errors of 0 stand at the left edge, infinite ones at the right
+    low = min([*finite, eps or 1e-16]) / 4  # errors of 0 are drawn at the left edge, infinite ones at the right
     high = max([*finite, 1e-6]) * 10
     rows = range(len(steps))
 

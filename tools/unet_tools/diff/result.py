@@ -13,16 +13,16 @@ Verdict = Literal["same", "inherited", "differs"]
 
 @dataclass(frozen=True)
 class Reading:
-    """One tensor, compared. Errors are max |A − B| relative to max |B|.
+    """The comparison of one tensor. Errors are max |A − B| relative to max |B|.
 
     Attributes:
         what: "output", "input of decoder.1.block", "gradient of weight", ...
-        own: A's code on B's values, against B.
-        inherited: what A's code makes of the difference between A's values and B's.
-        total: A against B, each on its own values. At most own + inherited.
+        own: error of A's code on B's values.
+        inherited: error that A's code computes from the difference between A's and B's values.
+        total: difference between A and B, each on its own values. At most own + inherited.
         bound: the part of `own` that rounding can explain; see `unet_tools.diff.bounds`.
         own_ulps, total_ulps: the same errors in units in the last place of the largest value.
-        note: a remark, such as why there is no value to compare.
+        note: a note, such as why there is no value to compare.
     """
 
     what: str
@@ -40,23 +40,23 @@ class Reading:
 
     @classmethod
     def missing(cls, what: str, note: str) -> Reading:
-        """A tensor that one side does not have, or could not compute."""
+        """A tensor that one side lacks or could not compute."""
         return cls(what, math.inf, math.inf, math.inf, 0.0, math.inf, math.inf, note)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One stretch of a module's own code: that of a layer, or what a module does before, between or after the modules
-    within it.
+    """A piece of a module's own code: a layer, or a module's code before, between or after its submodules.
 
     Attributes:
         name: the module's path (A's), with "#2" for its second call; "" is the network itself.
-        other_name: the same in B.
-        kind: the classes, "Conv2d / Conv".
+        other_name: path in B.
+        kind: the classes, such as "Conv2d / Conv".
         direction: direction of the pass.
-        place: "" for a layer, else where in the module's code: the module that a value goes to or comes back from.
-        readings: one for each tensor.
-        verdict: "differs": the error is its own. "inherited": it comes from an earlier step. "same": within rounding.
+        place: "" for a layer; otherwise the submodule that a value goes to or comes from.
+        readings: one per tensor.
+        verdict: "differs": its own error exceeds the bound. "inherited": the error comes from an earlier step. "same":
+            within rounding.
     """
 
     name: str
@@ -69,12 +69,13 @@ class Step:
 
     @property
     def worst(self) -> Reading:
-        """The reading whose own error is the farthest beyond its bound; where none is, the largest total error."""
+        """The reading whose own error exceeds its bound the most; if none does, the one with the largest total
+        error."""
         return max(self.readings, key=lambda r: (r.differs, r.own / r.bound if r.bound else r.own, r.total))
 
     @property
     def trivial(self) -> bool:
-        """Whether a module's own code merely passes values on, up to the rounding to its dtype."""
+        """Whether a module's own code only passes values on, up to rounding to its dtype."""
         return bool(self.place) and all(r.own_ulps <= 0.5 and not r.differs for r in self.readings)
 
     @property
@@ -87,11 +88,11 @@ class Comparison:
     """Two networks, compared layer by layer.
 
     Attributes:
-        a, b: the names of the two sides: candidate and reference. Errors are A's, relative to B.
-        eps: spacing of 1.0 in the coarser of the two outputs' dtypes.
+        a, b: names of candidate and reference. Errors are those of A, relative to B.
+        eps: spacing of 1.0 in the coarser dtype of the two outputs.
         steps: forward in the order of execution, then backward in the order of the gradients.
-        unmatched: for each side, the calls without counterpart. Their code counts as their caller's own.
-        notes: what was not compared, and why.
+        unmatched: for each side, the calls without counterpart. Their code counts as own code of the caller.
+        notes: what was not compared, with the reason.
     """
 
     a: str
@@ -103,12 +104,12 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether no step has an error of its own. Modules without counterpart hide nothing: the step of the module
-        that calls them covers their code."""
+        """Whether no step differs. Modules without counterpart are covered by the step of the module that
+        calls them."""
         return not any(step.verdict == "differs" for step in self.steps)
 
     def first(self, direction: Direction = "forward") -> Step | None:
-        """The first step with an error of its own, in the order of that pass."""
+        """The first step that differs, in the order of the pass."""
         return next((s for s in self.steps if s.direction == direction and s.verdict == "differs"), None)
 
     def shown(self, direction: Direction) -> list[Step]:

@@ -1,4 +1,4 @@
-"""A comparison in the terminal."""
+"""Prints a comparison in the terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _COLORS = {"differs": "red", "inherited": "yellow", "same": ""}
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """One line a step: the worst of its tensors; steps that merely pass values on are left out. Then the first step
-    that differs, and what has no counterpart."""
+    """Prints one line per step with its worst tensor; steps that only pass values on are left out. Then prints the
+    first step that differs, and the modules without counterpart."""
     columns = ("layer", "tensor", "own", "ulp", "inherited", "total", "ulp", "bound of own", "")
     for direction in DIRECTIONS:
         if steps := comparison.shown(direction):

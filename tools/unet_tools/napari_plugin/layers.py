@@ -1,4 +1,4 @@
-"""Image layers of napari as the images that a network takes: planes or volumes, with their channels last."""
+"""Converts image layers of napari to network inputs: planes or volumes, channels last."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
 CHANNEL = ("c", "channel", "channels")
-"""Labels of an axis of channels."""
+"""Labels of a channel axis."""
 
 KINDS = {2: "planes (height, width)", 3: "volumes (depth, height, width)"}
 
 
 @dataclass(frozen=True)
 class LayerImages:
-    """The images in one layer, or in several that have a channel each.
+    """The images in one layer, or in several layers with one channel each.
 
     Attributes:
-        layers: layers of napari, or anything with `data`, `name`, `rgb`, `multiscale` and the attributes of a layer's
-            place.
+        layers: layers of napari, or any objects with `data`, `name`, `rgb`, `multiscale` and the attributes of a
+            layer's position.
         dims: 2 for planes, 3 for volumes.
-        channel_axis: the axis of the layer's data that holds channels; None: it has none, but for RGB.
+        channel_axis: axis of the channels in the layer's data; None: none, except for RGB.
 
     Raises:
         InputError: the layers do not fit together, or have too few axes.
@@ -65,12 +65,12 @@ class LayerImages:
 
     @property
     def name(self) -> str:
-        """Of the first layer."""
+        """Name of the first layer."""
         return self.layers[0].name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the layer without channels: (*leading, *spatial)."""
+        """Shape of the layer without channels: (*leading, *spatial)."""
         shape = _array(self.layers[0]).shape
         if self.layers[0].rgb:
             return tuple(shape[:-1])
@@ -83,14 +83,14 @@ class LayerImages:
 
     @property
     def spatial(self) -> tuple[int, ...]:
-        """Pixels of an image along each axis."""
+        """Size of an image in pixels per axis."""
         return self.shape[len(self.shape) - self.dims :]
 
     def __len__(self) -> int:
         return math.prod(self.leading)
 
     def place(self, index: int) -> tuple[int, ...]:
-        """Where an image lies along the leading axes."""
+        """Position of an image along the leading axes."""
         return tuple(int(i) for i in np.unravel_index(index, self.leading)) if self.leading else ()
 
     def __getitem__(self, index: int) -> Shaped[np.ndarray, "*spatial c"]:
@@ -112,7 +112,7 @@ class LayerImages:
         return (self[index] for index in range(len(self)))
 
     def placed(self) -> dict[str, Any]:
-        """What a layer of results takes over: pixel size, units, position and names of the axes."""
+        """Attributes for a layer of results: pixel size, units, position and names of the axes."""
         layer, found = self.layers[0], {}
         for name in ("scale", "translate", "units", "axis_labels"):
             if (value := getattr(layer, name, None)) is not None:
@@ -124,15 +124,15 @@ class LayerImages:
 
 
 def images_for(layers: Sequence[Any], network: OpenNetwork) -> LayerImages:
-    """The images that a network takes of the layers that the user chose.
+    """The network inputs from the layers that the user chose.
 
     Args:
-        layers: one, or one for each channel. An axis of one layer holds the channels where its label says so, or where
-            no other axis before or after the spatial ones is as long as the network has channels.
-        network: whose dimensions and channels decide.
+        layers: one layer, or one per channel. The channel axis of a single layer is the one with a channel label, or
+            the only axis before or after the spatial ones whose length is the network's number of channels.
+        network: the network, whose dimensions and channels determine the axes.
 
     Raises:
-        InputError: no axis, or more than one, can be that of the channels; too few axes.
+        InputError: no axis or more than one axis can be the channel axis, or there are too few axes.
     """
     config, first = network.config, layers[0]
     count, dims = config.in_channels, config.spatial_dims
@@ -146,7 +146,7 @@ def images_for(layers: Sequence[Any], network: OpenNetwork) -> LayerImages:
 
 
 def channel_axis(layer: Any, dims: int, count: int) -> int:
-    """The axis of a layer that holds `count` channels. Raises InputError if that cannot be known."""
+    """The axis of a layer with `count` channels. Raises InputError if it is ambiguous or missing."""
     shape = _array(layer).shape
     labels = [str(label).lower() for label in getattr(layer, "axis_labels", None) or ()]
     fitting = [axis for axis, n in enumerate(shape) if n == count and len(shape) > dims]
@@ -167,5 +167,5 @@ def channel_axis(layer: Any, dims: int, count: int) -> int:
 
 
 def _array(layer: Any) -> Any:
-    """The pixels of a layer; of a pyramid, its full resolution."""
+    """The pixels of a layer; for a pyramid, its full resolution."""
     return layer.data[0] if layer.multiscale else layer.data

@@ -1,4 +1,4 @@
-"""Training on the labels that the user has just painted; pixels without paint do not count."""
+"""Trains on painted labels; unpainted pixels are ignored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .results import PAINTED
 from .work import Cancelled, Step, reported
 
 MOST = 255
-"""Numbers that may be painted: class numbers are 8-bit."""
+"""Maximum number of painted classes, since class numbers are 8-bit."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Trained:
 
     Attributes:
         folder: its checkpoint.
-        seconds: that it took.
-        steps: steps of the training.
+        seconds: duration of the training.
+        steps: number of training steps.
     """
 
     folder: Path
@@ -39,15 +39,15 @@ class Trained:
 
 
 def painted_dataset(image: Any, labels: Any, dims: int = 2) -> Dataset:
-    """The painted images as a data set: every painted number is a class, 0 is ignored.
+    """Makes a data set from painted images: every painted number is a class, and 0 is ignored.
 
     Args:
         image: the image layer.
-        labels: the labels layer, of the image's shape without channels.
+        labels: the labels layer, with the image's shape without channels.
         dims: 2 trains on planes, 3 on volumes.
 
     Raises:
-        InputError: layers of different shapes, fewer than two numbers, more than MOST.
+        InputError: the shapes of the layers differ, or there are fewer than two or more than MOST numbers.
 
     Example:
         >>> from types import SimpleNamespace
@@ -85,7 +85,7 @@ def painted_dataset(image: Any, labels: Any, dims: int = 2) -> Dataset:
 
 
 def _images(image: Any, shape: tuple[int, ...], paint: str, dims: int) -> LayerImages:
-    """The image layer, whose channels are the axis that the painted labels do not have."""
+    """The images of the layer. Its channel axis is the one that the painted labels lack."""
     images = LayerImages((image,), dims)
     if images.shape == shape:
         return images
@@ -101,7 +101,7 @@ def _images(image: Any, shape: tuple[int, ...], paint: str, dims: int) -> LayerI
 
 
 def run_folder(name: str) -> Path:
-    """A new folder for a training on a layer of this name, in the cache folder: napari/NAME-1, -2, …"""
+    """A new run folder for a layer of this name in the cache folder: napari/NAME-1, -2, …"""
     parent = cache_folder() / "napari"
     own = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-")[:60] or "layer"
     number = 1
@@ -113,22 +113,22 @@ def run_folder(name: str) -> Path:
 def train_painted(
     dataset: Dataset, minutes: float, folder: Path, cancel: threading.Event, widths: tuple[int, ...] | None = None
 ) -> Generator[Step, None, Trained]:
-    """Trains as `unet train DATA --minutes` does, with its automatic plan. Yields steps of planning and training.
+    """Trains like `unet train DATA --minutes`, with the automatic plan. Yields steps of planning and training.
 
-    Tiles are drawn to hold painted pixels; all painted pixels train, so that nothing is left to measure on.
+    Every tile contains painted pixels. All painted pixels are used for training, so there is no validation.
 
     Args:
         dataset: see `painted_dataset`.
         minutes: duration in minutes of the whole run.
-        folder: the run folder, new.
-        cancel: ends the training at its next report.
-        widths: feature maps per level. None: as planned.
+        folder: a new run folder.
+        cancel: stops the training at its next report.
+        widths: feature maps per level. None: from the plan.
 
     Returns:
-        The trained network, by the generator's return value.
+        The trained network, as the generator's return value.
 
     Raises:
-        InputError: as `unet_jax.train`, and if JAX is not installed.
+        InputError: like `unet_jax.train`, and if JAX is not installed.
         Cancelled: `cancel` was set.
     """
     from importlib.util import find_spec
@@ -158,7 +158,7 @@ def _train(
     )
     given: dict[str, Any] = {"oversample": 1.0, "ignore": dataset.ignore}
     given |= {} if widths is None else {"widths": widths}
-    check_new(folder, False)  # planning takes a while
+    check_new(folder, False)  # before planning, which takes time
     folder.parent.mkdir(parents=True, exist_ok=True)
     with cached_programs(None, quiet=True):
         plan = plan_training(network, dataset, settings=AUTO.settings, given=given, seconds=60 * minutes, timed=timed)

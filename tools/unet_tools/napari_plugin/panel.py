@@ -1,4 +1,4 @@
-"""Base of both widgets: a form, a button that starts and cancels a task, a progress bar, a line of text."""
+"""Base class of both widgets: a form, a button that starts and cancels a task, a progress bar, a line of text."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Panel(QWidget):
     """A form above a button, a progress bar and a line of text. One task runs at a time, in a thread.
 
     Attributes:
-        viewer: viewer of napari.
+        viewer: napari's viewer.
         form: the layout of the fields.
         button: starts the task, and cancels it while it runs.
-        bar, status: progress, and what the task does or came to.
-        worker: the running task; None if there is none.
+        bar, status: progress, and the current action or result of the task.
+        worker: the running task, or None.
     """
 
     def __init__(self, viewer: napari.Viewer, action: str, about: str):
@@ -58,7 +58,7 @@ class Panel(QWidget):
             event.connect(self._layers_changed)
 
     def layer_field(self, label: str, kind: type[Layer], chosen: Layer | None = None) -> ComboBox:
-        """Adds a choice among the viewer's layers of a kind."""
+        """Adds a choice of a layer of this kind."""
         field: Any = create_widget(annotation=Layer, widget_type=ComboBox, options={"choices": lambda _: ()})
         field.choices = lambda _: [layer for layer in self.viewer.layers if isinstance(layer, kind)]
         field.native.setToolTip(label)
@@ -70,7 +70,7 @@ class Panel(QWidget):
         return field
 
     def toggle(self) -> None:
-        """Starts the task, or cancels the one that runs."""
+        """Starts the task, or cancels the running one."""
         if self.worker is not None:
             self._cancel.set()
             self.button.setEnabled(False)
@@ -85,7 +85,7 @@ class Panel(QWidget):
         self._start(task)
 
     def task(self, cancel: threading.Event) -> Callable[[], Generator[Step, None, Any]]:
-        """What the button starts: a function that is run in a thread. Raises InputError if a field is wrong."""
+        """Returns the task of the button, a function that is run in a thread. Raises InputError if a field is wrong."""
         raise NotImplementedError
 
     def finished(self, result: Any) -> str:
@@ -93,7 +93,7 @@ class Panel(QWidget):
         raise NotImplementedError
 
     def add(self, layers: list[LayerData], painted: dict[int | None, Any] | None = None) -> None:
-        """Adds layers of results, in the colours of their classes, or those in which they were painted."""
+        """Adds layers of results, in the colours of their classes or, if given, of the painted labels."""
         for data, arguments, kind in layers:
             if kind == "labels" and (classes := arguments.get("metadata", {}).get(CLASSES)):
                 arguments["colormap"] = DirectLabelColormap(color_dict=colours(list(classes)) | (painted or {}))
@@ -143,13 +143,13 @@ class Panel(QWidget):
 
     @staticmethod
     def warn(lines: list[str]) -> None:
-        """Shows remarks as napari's notifications."""
+        """Shows warnings as napari's notifications."""
         for line in lines:
             show_warning(one_line(line))
 
 
 def legend(found: Prediction, painted: dict[int | None, Any] | None = None) -> str:
-    """The summary of a prediction as rich text: of classes, a line for each with its colour; see `Panel.add`."""
+    """The summary of a prediction as rich text, with a line and a colour per class; see `Panel.add`."""
     classes = {
         n: c for _, arguments, _ in found.layers for n, c in arguments.get("metadata", {}).get(CLASSES, {}).items()
     }

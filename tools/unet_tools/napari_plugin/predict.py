@@ -30,10 +30,10 @@ class Prediction:
     """Result for a layer.
 
     Attributes:
-        layers: to add to the viewer.
-        summary: in one line.
-        warnings: what is odd about the images.
-        shares: shares of each class in the pixels, in words; empty where a pixel has not one class.
+        layers: layers to add to the viewer.
+        summary: summary in one line.
+        warnings: warnings about the images.
+        shares: text with the share of each class; empty if classes overlap.
     """
 
     layers: list[LayerData]
@@ -52,18 +52,18 @@ def predict_layer(
     """Computes the result layers of an image layer. Yields a step before the first and after each tile.
 
     Args:
-        network: what computes.
-        images: images of the layer; each is prepared by itself, as in `unet predict`.
+        network: the opened network.
+        images: images of the layer; each is normalised separately, as in `unet predict`.
         kind: "classes" (class numbers, or masks of overlapping classes), "objects" (numbered from 1 over all images,
             with measurements) or "probabilities".
-        cancel: once set, no further tile is computed.
-        objects: how objects are made. None: as stored with the network, or the defaults.
+        cancel: if set, no further tile is computed.
+        objects: settings of the object separation. None: those stored with the network, or the defaults.
 
     Returns:
-        The layers, by the generator's return value.
+        The layers, as the generator's return value.
 
     Raises:
-        InputError: the images do not suit the network, or its classes make no objects.
+        InputError: the images do not fit the network, or its classes do not define objects.
         Cancelled: `cancel` was set.
     """
     config, data = network.config, network.data
@@ -125,7 +125,7 @@ def _tiles(network: OpenNetwork, image: np.ndarray, plan: Plan) -> Generator[tup
 def _objects(
     values: np.ndarray, image: np.ndarray, settings: ObjectSettings, dims: int, names: tuple[str, ...], before: int
 ) -> tuple[np.ndarray, Columns]:
-    """The objects of an image, numbered after the `before` ones of other images; and a row for each."""
+    """The objects of an image, numbered from `before` + 1, and a table row for each."""
     from unet_data.objects.table import measure_objects
     from unet_data.objects.whole import objects_of
 

@@ -1,4 +1,4 @@
-"""Opens a bundle: its golden image, and the classes that the reference gives it."""
+"""Opens a bundle: its golden image, and the classes of the reference."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from unet_spec import InputError
 from .results import LayerData, classes_layer, masks_layers
 
 NETWORK = "unet_network"
-"""In the metadata of a layer: the folder of the network that it shows."""
+"""Key in a layer's metadata: the folder of its network."""
 
 
 def bundle_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | None:
-    """napari's question whether a path is for this reader: a bundle's folder, or its manifest.json.
+    """napari's reader hook. Accepts a bundle's folder or its manifest.json.
 
     Args:
-        path: one path, or several, of which none is taken.
+        path: one path; lists of paths are not accepted.
 
     Returns:
         `read_bundle`, or None.
@@ -33,14 +33,14 @@ def bundle_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]]
 
 
 def read_bundle(path: str) -> list[LayerData]:
-    """The golden image of a bundle and the classes of the float64 reference, as layers. The widget "Segment" finds the
-    bundle by these layers.
+    """Reads the golden image of a bundle and the classes of the float64 reference as layers, from which the widget
+    "Segment" finds the bundle.
 
     Args:
-        path: the folder, or the manifest.json in it.
+        path: the folder, or its manifest.json.
 
     Raises:
-        InputError: a damaged bundle.
+        InputError: the bundle is damaged.
     """
     from unet_export import open_bundle
     from unet_export.bundle.golden import Golden

@@ -1,4 +1,4 @@
-"""Layers of results: class numbers with their names and colours, numbered objects with their measurements."""
+"""Layers of results: classes with names and colours, numbered objects with measurements."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
 LayerData = tuple[Any, dict[str, Any], Literal["image", "labels"]]
-"""Data, arguments and kind of a layer, as napari's readers give it."""
+"""Data, arguments and kind of a layer, as napari's readers return it."""
 
 PAINTED = "label {}"
-"""The name of the class of a painted number."""
+"""Name of the class of a painted number."""
 
 CLASSES = "unet_classes"
-"""In the metadata of a layer: the name of each class by its number, for the layer's colours."""
+"""Key in a layer's metadata: class names by number, for the layer's colours."""
 
 _PAINTED = re.compile(r"label (\d+)")
 
 
 def class_numbers(names: Sequence[str]) -> list[int]:
-    """The number that each class is shown by: that of its name where it was painted as "label 3", else its index.
+    """The displayed number of each class: 3 for a class painted as "label 3", otherwise its index.
 
     Example:
         >>> class_numbers(["label 1", "label 3"]), class_numbers(["background", "nucleus"])
@@ -39,8 +39,8 @@ def class_numbers(names: Sequence[str]) -> list[int]:
 
 
 def colours(numbers: Sequence[int]) -> dict[int | None, Any]:
-    """Red, green, blue and opacity of each number, as napari's `DirectLabelColormap` takes them: those of this
-    project's label pictures; 0 is transparent."""
+    """Red, green, blue and opacity of each number, for napari's `DirectLabelColormap`. The colours are those of this
+    project's label images; 0 is transparent."""
     shown: dict[int | None, Any] = {None: (0.0, 0.0, 0.0, 0.0), 0: (0.0, 0.0, 0.0, 0.0)}
     return shown | {n: (*(value / 255 for value in colour(n)), 1.0) for n in numbers if n}
 
@@ -48,10 +48,10 @@ def colours(numbers: Sequence[int]) -> dict[int | None, Any]:
 def classes_layer(
     labels: Shaped[np.ndarray, "*shape"], names: Sequence[str], name: str, place: dict[str, Any]
 ) -> LayerData:
-    """A layer of class numbers; pointing at a pixel shows the name of its class.
+    """A layer of class numbers. The status bar shows the class name of the pixel under the cursor.
 
     Args:
-        labels: (*leading, *spatial), indices of the classes.
+        labels: class indices (*leading, *spatial).
         names: names of the classes.
         name: name of the layer.
         place: see `LayerImages.placed`.
@@ -66,7 +66,7 @@ def classes_layer(
 def masks_layers(
     masks: Shaped[np.ndarray, "*shape k"], names: Sequence[str], name: str, place: dict[str, Any]
 ) -> list[LayerData]:
-    """A layer for each of overlapping classes."""
+    """One layer per overlapping class."""
     layers: list[LayerData] = []
     for index, own in enumerate(names):
         features = {"index": [0, 1 + index], "class": ["", own]}
@@ -79,11 +79,11 @@ def masks_layers(
 def objects_layer(
     labels: Shaped[np.ndarray, "*shape"], columns: dict[str, np.ndarray], name: str, place: dict[str, Any]
 ) -> LayerData:
-    """A layer of numbered objects; their measurements are its features.
+    """A layer of numbered objects, with their measurements as features.
 
     Args:
-        labels: (*leading, *spatial), 0 for background.
-        columns: a row for each object, in the order of their numbers, from 1.
+        labels: object numbers (*leading, *spatial), 0 for background.
+        columns: columns of the table, with a row per object in the order of the numbers from 1.
         name, place: as in `classes_layer`.
     """
     count = len(next(iter(columns.values()))) if columns else 0
@@ -94,7 +94,7 @@ def objects_layer(
 def probabilities_layers(
     values: Shaped[np.ndarray, "*shape_k"], names: Sequence[str], name: str, place: dict[str, Any], single: bool
 ) -> list[LayerData]:
-    """Images of probabilities: of class 1 where there are two classes (`single`), else one for each class."""
+    """Layers of probabilities: class 1 if there are two classes (`single`), otherwise one per class."""
     shown = {names[-1]: values} if single else {own: values[..., index] for index, own in enumerate(names)}
     limits = {"contrast_limits": (0.0, 1.0), "colormap": "magma"}
     return [(part, {"name": f"{name}: {own}", **limits, **place}, "image") for own, part in shown.items()]

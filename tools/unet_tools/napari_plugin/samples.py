@@ -1,4 +1,4 @@
-"""Sample data: pictures that are drawn from a seed, with their labels."""
+"""Sample data: synthetic images with labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sample_cells() -> list[LayerData]:
 
 
 def sample_volume() -> list[LayerData]:
-    """Cell membranes in a volume of 48 x 96 x 96, whose planes lie 4 times as far apart as its pixels."""
+    """Cell membranes in a volume of 48 x 96 x 96. The distance between planes is 4 times the pixel size."""
     layers = _layers(membranes(1, (48, 96, 96), seed=0, spatial_dims=3), "volume")
     for _, arguments, _ in layers:
         arguments["scale"] = (4.0, 1.0, 1.0)

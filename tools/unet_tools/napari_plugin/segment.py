@@ -1,4 +1,4 @@
-"""The widget "Segment": an image layer through a network, to classes, objects or probabilities."""
+"""The widget "Segment": computes classes, objects or probabilities of an image layer."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class SegmentWidget(Panel):
     """Segments an image layer.
 
     Attributes:
-        network: the network's name or folder.
-        image: the layer to segment. Of a network of several channels, as many selected layers are its channels.
+        network: name or folder of the network.
+        image: the layer to segment. For a network with several channels, as many selected layers may be its channels.
         result: "classes", "objects" or "probabilities".
     """
 
@@ -48,7 +48,7 @@ class SegmentWidget(Panel):
         row.addWidget(self.network, 1)
         row.addWidget(browse)
         holder.setLayout(row)
-        self.network.currentTextChanged.connect(self.network.setToolTip)  # a path is longer than its field
+        self.network.currentTextChanged.connect(self.network.setToolTip)  # a path may be longer than its field
         self.form.addRow("network", holder)
         self.image = self.layer_field("image", Image)
         self.result = QComboBox()
@@ -84,7 +84,7 @@ class SegmentWidget(Panel):
         return legend(result)
 
     def choose(self, network: str) -> None:
-        """Chooses a network, and keeps it among those to choose from."""
+        """Chooses a network, and adds it to the list."""
         if self.network.findText(network) < 0:
             self.network.insertItem(0, network)
         self.network.setCurrentText(network)

@@ -1,4 +1,4 @@
-"""The widget "Train on painted labels": from some strokes to a network, and to labels of the whole layer."""
+"""The widget "Train on painted labels": trains a network on painted strokes, and segments the whole layer."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TrainWidget(Panel):
 
     Attributes:
         image, labels: the layers.
-        seen: whether the image is one of planes or of volumes.
-        minutes: duration in minutes of the training.
+        seen: choice of the image's dimensions: planes or volumes.
+        minutes: duration of the training in minutes.
         folder: the run folder; empty: a new one in the cache folder.
     """
 

@@ -20,8 +20,8 @@ class Step:
     """Progress of a task.
 
     Attributes:
-        done, total: of what it counts; a total of 0 is not known yet.
-        text: what it does.
+        done, total: finished and total units; a total of 0 is unknown.
+        text: description of the current action.
     """
 
     done: int
@@ -32,14 +32,14 @@ class Step:
 def reported(
     task: Callable[[Callable[[Step], None]], Result], cancel: threading.Event
 ) -> Generator[Step, None, Result]:
-    """Runs a task that reports by a function in a thread of its own, and yields what it reports.
+    """Runs a task in a separate thread, and yields the steps that it reports.
 
     Args:
-        task: takes the function, which raises Cancelled in the task once `cancel` is set.
+        task: receives the report function, which raises Cancelled in the task if `cancel` is set.
         cancel: set by the user.
 
     Raises:
-        Cancelled: after the task has ended; what the task raises, too.
+        Cancelled: after the task has ended. Exceptions of the task are raised again.
 
     Example:
         >>> steps = reported(lambda report: report(Step(1, 1, "counted")) or "result", threading.Event())
@@ -69,7 +69,7 @@ def reported(
             yield step
     finally:
         if thread.is_alive() and "error" not in outcome and "result" not in outcome:
-            cancel.set()  # the caller has left
+            cancel.set()  # the caller has stopped iterating
     thread.join()
     if "error" in outcome:
         raise outcome["error"]

@@ -1,4 +1,4 @@
-"""Writes a checkpoint with calibrated probabilities, fitted on labelled images, into a separate folder."""
+"""Writes a copy of a checkpoint with calibrated probabilities, fitted on labelled images, into another folder."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from unet_spec.weights.temperature import scaled_tensors, with_temperature
 from ..console import notes
 
 RECORD = "calibration.json"
-"""File beside the weights: the temperature, the data that it was fitted on, and the measures before and after."""
+"""File in the checkpoint folder with the temperature, the data of the fit, and the measures before and after."""
 
 
 def check_calibration(checkpoint: Path, out: Path, subset: str, views: bool) -> None:
-    """Checks that can be made before anything is computed.
+    """Checks the arguments before anything is computed.
 
     Args:
-        checkpoint: to be calibrated.
+        checkpoint: the checkpoint to calibrate.
         out: the folder for the result.
-        subset: subset of the data, as `unet evaluate` has it.
+        subset: subset of the data, as in `unet evaluate`.
         views: whether views or samples of an image are averaged.
 
     Raises:
-        InputError: no checkpoint, the same folder, averaged views, or a network whose logits its weights cannot scale.
+        InputError: `checkpoint` is not a checkpoint, the folders are the same, views are averaged, or scaling weights
+            cannot scale the network's logits.
     """
     if not is_checkpoint(checkpoint):
         raise InputError("--calibrate needs a checkpoint; export its bundle afterwards")
@@ -54,7 +55,7 @@ def check_calibration(checkpoint: Path, out: Path, subset: str, views: bool) -> 
 
 
 def calibrate(checkpoint: Path, out: Path, counted: Calibration, dataset: Dataset) -> dict[str, Any]:
-    """Writes the checkpoint with its temperature, a model card and RECORD into `out`; returns what RECORD holds.
+    """Writes the checkpoint with its temperature, a model card and RECORD into `out`; returns the content of RECORD.
 
     Raises:
         InputError: no pixel counts, or the folder cannot be written.
@@ -69,7 +70,7 @@ def calibrate(checkpoint: Path, out: Path, counted: Calibration, dataset: Datase
 
 
 def calibration_lines(out: Path, found: dict[str, Any]) -> list[str]:
-    """Lines on the fitted temperature and its effect."""
+    """Lines about the fitted temperature and its effect."""
     record = found["calibration"]
     before, after, temperature = record["before"], record["after"], record["temperature"]
     lines = [

@@ -1,7 +1,7 @@
-"""Predictions on a Dask cluster: a task is one of several images, or one shard of a single image.
+"""Prediction on a Dask cluster. A task is one of several images, or one shard of a single image.
 
-If a worker is lost, Dask gives its task to another one, which continues with the tiles on the disk or in the store.
-Workers read the checkpoint and the images, and write the results, by the same paths as the client.
+If a worker is lost, Dask reassigns its task to another worker, which reuses the finished tiles on disk or in the store.
+Workers use the same paths as the client for the checkpoint, the images and the results.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from unet_spec.files import first_line
 from ..arguments.runtimes import RuntimeName, open_network
 
 RETRIES = 3
-"""Times that a task is repeated that failed for another reason than bad input."""
+"""Number of retries of a task that failed for another reason than bad input."""
 SHARDS = 4
-"""Of a single image, for each worker."""
+"""Shards of a single image per worker."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task for a worker: an image or a shard of one, with network, runtime and settings."""
+    """A task for a worker: an image or one of its shards, with network, runtime and settings."""
 
     checkpoint: Path
     runtime: RuntimeName | None
@@ -50,7 +50,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
     def result(self, progress: FileProgress) -> PredictResult:
-        """The result, after the warnings were reported. Raises InputError with the message of an error."""
+        """Reports the warnings, then returns the result or raises InputError with the error message."""
         for message in self.warnings:
             progress.warn(message)
         if self.done is None:
@@ -72,14 +72,14 @@ def work(task: Task) -> Outcome:
     try:
         network = _network(task.checkpoint, task.runtime)
         done = predict_file(network, task.source, task.target, task.settings, heard)
-    except InputError as e:  # a repetition would not help
+    except InputError as e:  # a retry would fail again
         return Outcome(None, str(e), tuple(heard.warnings))
     return Outcome(done, "", tuple(heard.warnings))
 
 
 @lru_cache(maxsize=1)
 def _network(checkpoint: Path, runtime: RuntimeName | None) -> OpenNetwork:
-    """One network for all tasks of a worker."""
+    """Opens a network once for all tasks of a worker."""
     return open_network(checkpoint, runtime)
 
 
@@ -88,11 +88,11 @@ def cluster(where: str) -> Iterator[Any]:
     """A client of a Dask cluster, which is closed after the block.
 
     Args:
-        where: "local" or "local:3" starts worker processes on this machine; an address such as tcp://host:8786 joins
-            a cluster that exists.
+        where: "local" or "local:3" starts worker processes on this machine; an address such as tcp://host:8786 connects
+            to a running cluster.
 
     Raises:
-        InputError: Dask is not installed, `where` is neither, or nothing answers there.
+        InputError: Dask is not installed, `where` is invalid, or no scheduler answers at the address.
     """
     found = re.fullmatch(r"local(?::(\d+))?", where)
     if not found and "://" not in where:
@@ -126,12 +126,12 @@ def on_cluster(client: Any, tasks: Sequence[Task], finished: Callable[[int], Non
 
     Args:
         client: client of `cluster`.
-        tasks: what to do.
-        finished: called with the number of tasks that are done.
+        tasks: the tasks.
+        finished: called with the number of finished tasks.
 
     Returns:
-        Their outcomes, in the order of the tasks. A task whose workers were lost too often, or that failed again and
-        again, has an error.
+        Outcomes in the order of the tasks. A task has an error if too many of its workers were lost or all retries
+        failed.
     """
     from distributed import as_completed
 
@@ -151,7 +151,7 @@ def on_cluster(client: Any, tasks: Sequence[Task], finished: Callable[[int], Non
 
 
 def sharded(task: Task, workers: int) -> list[Task]:
-    """A task as shards, so that every worker has some; the task itself where its image is needed in one piece."""
+    """Splits a task into shards, several per worker; returns the task if its image cannot be divided."""
     if task.settings.samples or task.settings.whole:
         return [task]
     count = SHARDS * max(workers, 1)

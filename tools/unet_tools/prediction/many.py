@@ -24,12 +24,12 @@ def run_each(
 
     Args:
         key: key of the job's name in its record, such as "image".
-        work: the jobs by name, each with its files and a function that returns its record.
-        at_a_time: jobs that run at the same time, in threads.
+        work: jobs by name, each with its files and a function that returns its record.
+        at_a_time: number of jobs that run concurrently, in threads.
 
     Returns:
         The records, in the order of the jobs. A failed job has the record {key: name, "error": message}; the message
-        names a file. If there are several jobs, it is also printed at once.
+        names a file. If there are several jobs, the message is also printed immediately.
     """
     records = []
     with _results([make for _, make in work.values()], at_a_time) as results:
@@ -87,8 +87,8 @@ def images_at_a_time(files: Sequence[Path], memory: int | None) -> int:
 
 
 def refuse(key: str, records: list[Record]) -> None:
-    """Raises InputError if any job failed: with its message if it was the only job, else with the names of those that
-    failed."""
+    """Raises InputError if any job failed: with its message if it was the only job, otherwise with the names of the
+    failed jobs."""
     names = [record[key] for record in records if "error" in record]
     if len(records) == 1 and names:
         raise InputError(records[0]["error"])

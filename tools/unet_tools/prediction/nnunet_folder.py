@@ -1,4 +1,4 @@
-"""A converted nnU-Net model, or the bundles that were exported from it: its folds in a runtime, its cases."""
+"""Folds and cases of a converted nnU-Net model, or of the bundles exported from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..arguments.runtimes import RuntimeName, installed, open_network
 
 
 def open_folds(folder: Path, plans: NnunetPlans, runtime: RuntimeName | None) -> list[OpenNetwork]:
-    """Every fold, checkpoint or bundle, in a runtime. Raises InputError if one is not the network of the plans."""
+    """Opens every fold, a checkpoint or a bundle, in a runtime. Raises InputError if a fold does not match the
+    plans."""
     networks = [_open_fold(folder / fold, plans, runtime) for fold in plans.folds]
     for fold, network in zip(plans.folds, networks, strict=True):
         plans.check(network.config, folder / fold)
@@ -23,8 +24,8 @@ def open_folds(folder: Path, plans: NnunetPlans, runtime: RuntimeName | None) ->
 
 
 def _open_fold(path: Path, plans: NnunetPlans, runtime: RuntimeName | None) -> OpenNetwork:
-    """A checkpoint or a bundle. A checkpoint runs in PyTorch where that is installed and nothing else is asked for: by
-    nnU-Net's own kernels, and so to its very labels. ONNX Runtime computes volumes by planes, faster on a CPU."""
+    """Opens a checkpoint or a bundle. By default a checkpoint runs in PyTorch, if installed: with nnU-Net's kernels,
+    its labels equal nnU-Net's. ONNX Runtime computes volumes by planes, which is faster on a CPU."""
     if runtime is None and is_checkpoint(path) and installed("torch"):
         runtime = "torch"
     network = open_network(path, runtime)
@@ -48,7 +49,7 @@ def _open_fold(path: Path, plans: NnunetPlans, runtime: RuntimeName | None) -> O
 def choose_cases(
     plans: NnunetPlans, images: Sequence[Path], out: Path, overwrite: bool = False, skip_existing: bool = False
 ) -> dict[str, tuple[list[Path], Path]]:
-    """The cases to compute: names to the files of their channels and the file to write.
+    """The cases to compute, by name: the files of their channels and the file to write.
 
     Args:
         plans: plans of the network.
@@ -58,7 +59,7 @@ def choose_cases(
         skip_existing: leave out cases whose results exist.
 
     Raises:
-        InputError: there are none, a channel is missing, a result exists, or is one of the images.
+        InputError: there are no cases, a channel is missing, or a result exists or is one of the images.
     """
     cases = find_cases(images, len(plans.channel_names), plans.file_ending)
     targets = case_targets(cases, out, plans.file_ending)

@@ -1,4 +1,4 @@
-"""Objects of a network on labelled images: their scores, and the choice and storage of the object settings."""
+"""Objects that a network finds on labelled images: scores, and choice and storage of the object settings."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from unet_data.objects.settings import settings_for
 from unet_spec import Checkpoint
 
 SHOWN = ("@0.50", "@0.75")
-"""Thresholds that are shown; --json has all."""
+"""Thresholds in the printed table; --json has all."""
 
 
 @dataclass(frozen=True, eq=False)
 class FoundObjects:
-    """Objects of a network on labelled images.
+    """Objects that a network found on labelled images.
 
     Attributes:
         labels: labels of each image, 0 for background.
-        scores: against the true ones, of `instance_scores`.
+        scores: scores from `instance_scores`.
         settings: the object settings.
-        chosen_by: mean AP of the chosen settings; None: they were not chosen here.
+        chosen_by: mean AP of the chosen settings; None: the settings were stored with the network.
     """
 
     labels: list[np.ndarray]
@@ -40,9 +40,9 @@ def score_objects(network: OpenNetwork, run: Run, dataset: Dataset, choose: bool
     """Separates the objects and scores them.
 
     Args:
-        network: what computes.
-        run: it, or an average over its views.
-        dataset: with instances.
+        network: the opened network.
+        run: the network's function, or an average over views.
+        dataset: labelled images with instances.
         choose: choose the object settings on these images; otherwise use those stored with the network.
     """
     assert dataset.instances is not None

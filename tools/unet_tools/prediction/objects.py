@@ -1,4 +1,4 @@
-"""Settings of `unet predict --output objects`, and the lines that it prints about the objects."""
+"""Settings of `unet predict --output objects`, and its printed lines about the objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unet_data.objects.settings import ObjectSettings, settings_for
 
 
 def settings_of(network: OpenNetwork, settings: PredictSettings, changes: tuple[str, ...]) -> PredictSettings:
-    """The settings, with how objects are made: as stored with the network, with changes. Raises InputError."""
+    """Adds the object settings: those stored with the network, with changes. Raises InputError."""
     if settings.output != "objects":
         return settings
     own = settings_for(network.data, network.config)
@@ -20,7 +20,8 @@ def settings_of(network: OpenNetwork, settings: PredictSettings, changes: tuple[
 
 
 def files_of(settings: PredictSettings, source: Path, several: bool) -> PredictSettings:
-    """With a table and outlines of one image, whose name is in theirs where there are several."""
+    """The settings with the files of table and outlines for one image; for several images, the files have the image's
+    name."""
 
     def own(path: Path | None) -> Path | None:
         return path.with_name(f"{path.stem}-{source.stem}{path.suffix}") if path and several else path

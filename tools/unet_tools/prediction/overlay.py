@@ -14,13 +14,13 @@ from unet_spec import InputError
 from unet_spec.files import writing
 
 LARGEST = 2048
-"""Pixels per axis of an overlay: of a larger image, it has every k-th pixel."""
+"""Maximum pixels per axis of an overlay; larger images are subsampled."""
 
 
 def write_overlay(
     source: Path, result: Path, target: Path, spatial_dims: int, reading: ReadSettings | None = None
 ) -> None:
-    """Writes a PNG: of several pictures the first, of a volume the plane in the middle.
+    """Writes a PNG of the first picture, or of the middle plane of a volume.
 
     Args:
         source: the image. result: its labels.
@@ -41,7 +41,7 @@ def write_overlay(
 
 
 def overlay_path(target: Path) -> Path:
-    """Where the overlay of a result lies: OUT-overlay.png beside OUT."""
+    """Path of the overlay of a result: OUT-overlay.png in the folder of OUT."""
     return target.with_name(f"{title(target)}-overlay.png")
 
 
@@ -50,7 +50,7 @@ def outlined(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     Args:
         image: (H, W, C); its 1st to 99th percentiles are shown from black to white.
-        labels: (H, W), class numbers; each class but 0 has a line inside of its edge.
+        labels: (H, W), class numbers; a line is drawn inside the edge of each class except 0.
     """
     if image.shape[:2] != labels.shape:
         raise InputError(f"the image has {image.shape[:2]} pixels, its labels {labels.shape}")
@@ -60,7 +60,7 @@ def outlined(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     grey = np.clip(np.nan_to_num((values - low) / max(high - low, 1e-12)), 0, 1) * 255
     drawn = np.broadcast_to(grey, (*labels.shape, 3)).astype(np.uint8).copy()
     edge = np.zeros(labels.shape, bool)
-    for _ in range(1 if min(labels.shape) < 400 else 2):  # two pixels show in a picture that is shrunk on a screen
+    for _ in range(1 if min(labels.shape) < 400 else 2):  # two pixels stay visible when the picture is scaled down
         edge |= _edges(np.where(edge, -1, labels)) & ~edge
     for number in np.unique(labels[edge & (labels > 0)]):
         drawn[edge & (labels == number)] = colour(int(number))
@@ -68,7 +68,7 @@ def outlined(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:
-    """Pixels with a neighbour of another number."""
+    """Pixels with a neighbour of another class."""
     found = np.zeros(labels.shape, bool)
     for axis in range(2):
         parts = slice(None, -1), slice(1, None)
@@ -80,11 +80,11 @@ def _edges(labels: np.ndarray) -> np.ndarray:
 
 
 def _plane(picture: Windowed, label: bool = False) -> np.ndarray:
-    """Every k-th pixel of a picture, or of the middle plane of a volume, read in bands."""
+    """Reads every k-th pixel of a picture, or of the middle plane of a volume, in bands."""
     *size, _ = picture.shape
     middle = [slice(n // 2, n // 2 + 1) for n in size[:-2]]
     step = max(1, -(-max(size[-2:]) // LARGEST))
-    read = picture.read if label else picture.__getitem__  # type: ignore[attr-defined]  # numbers as they are stored
+    read = picture.read if label else picture.__getitem__  # type: ignore[attr-defined]  # unchanged class numbers
     rows = []
     for band in bands(size[-2:]):
         window = np.asarray(read((*middle, *band)))

@@ -1,4 +1,4 @@
-"""Records of `unet predict` about images."""
+"""The records of `unet predict`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unet_data.objects.results import ObjectsFound
 
 
 def image_record(source: Path, target: Path, done: PredictResult, names: Sequence[str]) -> dict[str, Any]:
-    """The record of an image, as JSON has it. names: of the classes."""
+    """The record of an image, for JSON. names: names of the classes."""
     return {
         "image": shown(source),
         "out": shown(target),

@@ -1,4 +1,5 @@
-"""A prediction as a SLURM job array: scripts that run the same command with --shard, and one that joins the shards."""
+"""Prediction as a SLURM job array: scripts that run the same command with --shard, and a script that joins the
+shards."""
 
 from __future__ import annotations
 
@@ -17,12 +18,12 @@ _TASK = '"$SLURM_ARRAY_TASK_ID"'
 
 
 def command_line(args: Any, name: str, left_out: tuple[str, ...] = ()) -> list[str]:
-    """The words of a command whose flags are the fields of a dataclass; flags that have their defaults are not named.
+    """The words of a command line, from a dataclass of its flags; flags with their default values are left out.
 
     Args:
-        args: arguments of a command: positional fields have no default.
-        name: the command's.
-        left_out: fields that are not repeated.
+        args: arguments of the command; positional fields have no default.
+        name: name of the command.
+        left_out: fields to leave out.
 
     Example:
         >>> from dataclasses import dataclass
@@ -60,19 +61,19 @@ def _flags(args: Any, left_out: set[str]) -> Iterator[str]:
 
 
 def write_jobs(path: Path, command: list[str], parts: int, joined: bool) -> list[str]:
-    """Writes an sbatch script of an array of jobs, and where shards are joined a second one beside it.
+    """Writes an sbatch script for a job array, and a second one if shards must be joined.
 
     Args:
         path: path of the script, such as job.sh; the second one is job-join.sh.
-        command: without --shard.
-        parts: jobs of the array, from 1.
-        joined: whether the same command without --shard has to follow.
+        command: the command without --shard.
+        parts: number of jobs in the array, at least 1.
+        joined: whether the command without --shard must run afterwards.
 
     Returns:
-        What to type, and what sbatch says of the scripts where it is installed.
+        The commands to submit the scripts, and the result of sbatch's test, if it is installed.
 
     Raises:
-        InputError: there is no part, or sbatch refuses a script.
+        InputError: `parts` is below 1, or sbatch refuses a script.
         OutputError: a script cannot be written.
     """
     if parts < 1:

@@ -24,10 +24,10 @@ def targets(images: Sequence[Path], out: Path) -> dict[Path, Path]:
 
     Args:
         images: files, OME-Zarr plates, folders, and URLs of zarr.
-        out: the file of one image; the folder of several, which is made.
+        out: file for one image; folder for several, created if missing.
 
     Raises:
-        InputError: two results would have one name, or one would replace an image.
+        InputError: two results would have the same name, or a result would replace an image.
     """
     found = [_files(path) for path in images]
     several = any([file for file, _ in each] != [path] for path, each in zip(images, found, strict=True))
@@ -50,14 +50,14 @@ def targets(images: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 
 def result_name(image: Path) -> str:
-    """The image's own name; another ending where results cannot have its own."""
+    """The image's name, with another ending if results cannot have the image's format."""
     if ending(image) in SUFFIXES:
         return image.name
     return f"{title(image)}{'.png' if image.suffix.lower() in _PICTURES else '.tif'}"
 
 
 def _files(path: Path) -> list[tuple[Path, str]]:
-    """The image itself, or those of a folder or a plate; and the name of the result of each."""
+    """The image, or the images of a folder or plate, each with the name of its result."""
     if is_zarr(path):
         if wells := fields(path):
             return [(field, f"{title(path)}-{'-'.join(field.relative_to(path).parts)}.zarr") for field in wells]
@@ -78,7 +78,7 @@ def _inner(path: Path) -> list[tuple[Path, str]]:
 
 
 def _inside(path: Path) -> list[str]:
-    """The name of an OME-Zarr and what lies within: of a.zarr/A/1/0 "a", "A", "1", "0"."""
+    """The name of an OME-Zarr and the path inside it: for a.zarr/A/1/0: "a", "A", "1", "0"."""
     at = next((i for i, part in enumerate(path.parts) if part.endswith(".zarr")), len(path.parts) - 1)
     return [title(Path(path.parts[at])), *path.parts[at + 1 :]]
 

@@ -1,6 +1,6 @@
-"""The report of a run: one HTML page that needs nothing else, the same as JSON, and one picture.
+"""The report of a run: a self-contained HTML page, its data as JSON, and a picture.
 
-Needs matplotlib and jinja2 (the extra `report`), imported when a report is written and not before.
+Needs matplotlib and jinja2 (the extra `report`), which are imported only when a report is written.
 """
 
 from .model import Example, Report

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One picture and the network's prediction. Of a volume, give a slice.
+    """One image and the network's prediction; for a volume, a slice.
 
     Attributes:
-        name: the title of the picture.
+        name: title of the picture.
         image: (H, W) or (H, W, 3) uint8.
-        label: (H, W) integers, class indices; a negative value is a pixel without a label. None: there is no label.
+        label: (H, W) integers, class indices; negative for pixels without a label. None: no label.
         prediction: (H, W) integers, class indices.
-        probability: (H, W) floats, of class 1, in 0..1. None: not shown.
-        rank: what the picture is an example of, such as "worst"; "": of nothing.
+        probability: (H, W) floats, probability of class 1, in 0..1. None: not shown.
+        rank: rank of the image, such as "worst"; "": none.
 
     Raises InputError for other shapes and dtypes.
     """
@@ -71,32 +71,33 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything that a run reports. The page leaves out what is empty.
+    """The content of a report. Empty parts are left out of the page.
 
     Attributes:
         title: title of the page; plain text, like every string here.
-        command: what was run, so that it can be run again.
-        facts: facts of `unet_spec.summary.facts`: layers, parameters, MACs, margin, crops, receptive field, grid.
-        log: training records in order: {"step", "loss", "learning_rate", "steps_per_second"} and, where the network was
-            measured, {"step", "pixel_accuracy", "iou", "dice", "validation_loss"}, perhaps "v_rand".
+        command: the command line, for repeating the run.
+        facts: result of `unet_spec.summary.facts`: layers, parameters, MACs, margin, crops, receptive field, grid.
+        log: training records in order: {"step", "loss", "learning_rate", "steps_per_second"} and, for validations,
+            {"step", "pixel_accuracy", "iou", "dice", "validation_loss"}, optionally "v_rand".
         scores: on validation data, 0..1: "pixel_accuracy", "iou", "dice", ...; "baseline_pixel_accuracy" is the share
-            of the commonest class, which is what calling every pixel that class would score.
-        verdict: what came of the training, in lines; the first one is the most important.
-        classes: classes of each class on validation data: name, iou, dice, share (of the labelled pixels), predicted
+            of the most frequent class, the pixel accuracy of predicting it everywhere.
+        verdict: lines of the verdict on the training run, the most important one first.
+        classes: scores of each class on validation data: name, iou, dice, share (of the labelled pixels), predicted
             (share).
-        examples: pictures to show; the first of them is in report.png.
-        objects: outlines of the objects, of labels that number them; None: not shown.
+        examples: images to show; report.png shows the first one.
+        objects: outlines of the objects, if labels number objects; None: not shown.
         parity: one per comparison: runtime, dtype, compared_with; worst_relative and rms_relative (relative to the
             reference's largest logit); label_agreement (0..1); bound (on worst_relative); ok (True, False, or None:
             not run); note.
         tiling: image_size, canvas and tile (pixels per axis), tiles (their number), bound, and per runtime
             worst_deviation (of the stitched from the whole-image result) and seconds: {runtime: number}.
         settings: settings of the training, by name.
-        engine: backend, version, precision, compute_capabilities, profile, bytes, seconds, dtypes, note; or others.
-        seconds: per stage, in the order of the stages.
-        versions: versions of the libraries that ran.
-        hardware: what it ran on.
-        class_names: class names of class 0, 1, ...; empty: classes are named by number.
+        engine: backend, version, precision, compute_capabilities, profile, bytes, seconds, dtypes, note, or other
+            entries.
+        seconds: duration of each stage, in order.
+        versions: versions of the libraries in use.
+        hardware: the hardware of the run.
+        class_names: names of class 0, 1, ...; empty: classes are named by number.
     """
 
     title: str
@@ -124,7 +125,8 @@ class Report:
         return all(ran) if ran else None
 
     def to_dict(self) -> dict[str, Any]:
-        """For strict JSON: null for NaN and inf; an example is its name, its shape and its share of wrong pixels."""
+        """The content for strict JSON: null for NaN and infinity; of an example, only name, shape and share of wrong
+        pixels."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("examples", "objects")}
         examples = [{"name": e.name, "shape": e.image.shape, "error": e.error} for e in self.examples]
         objects = self.objects.to_dict() if self.objects else None

@@ -1,6 +1,6 @@
-"""The network as a picture: a U-Net as figure 1 of Ronneberger, Fischer and Brox (2015), any other block by block.
+"""Draws a network: a U-Net as in figure 1 of Ronneberger, Fischer and Brox (2015), others block by block.
 
-Either is a list of boxes and a list of arrows between them, placed in inches from the lower left corner.
+A picture is a list of boxes and a list of arrows between them, with positions in inches from the lower left corner.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 8.0  # inches
-EDGE = 0.3  # inches, free on either side
-_TALLEST = 0.86  # inches, of the largest map of a U
+EDGE = 0.3  # inches, margin on either side
+_TALLEST = 0.86  # height of the largest map of a U-Net, in inches
 _SOLID, _DASHED = "-", (0, (3, 2))
 
 Block = dict[str, Any]
@@ -28,9 +28,9 @@ Block = dict[str, Any]
 
 @dataclass
 class _Box:
-    """A feature map or a block: its place in the grid, its size (*spatial, C), texts, and where it is drawn (centre).
+    """A feature map or a block: position in the grid, size (*spatial, C), texts, and centre in the drawing.
 
-    copied: channels that a skip brings; they are left empty, as in the paper.
+    copied: channels from a skip connection; they are drawn empty, as in the paper.
     """
 
     row: int
@@ -47,7 +47,7 @@ class _Box:
 
 @dataclass
 class _Arrow:
-    """From box to box. `bend`: 0 is straight."""
+    """An arrow between two boxes. `bend`: 0 is straight."""
 
     start: _Box
     end: _Box
@@ -59,7 +59,7 @@ class _Arrow:
 
 @dataclass
 class NetworkPicture:
-    """Boxes and arrows, WIDTH by `height` inches. Make one with `picture_of`, or see `plot_network`."""
+    """Boxes and arrows in WIDTH by `height` inches, made by `picture_of`; see `plot_network`."""
 
     boxes: list[_Box]
     arrows: list[_Arrow]
@@ -70,7 +70,7 @@ class NetworkPicture:
     legend_columns: int = 1
 
     def draw(self, axes: Axes) -> None:
-        """Draws into axes that measure WIDTH by `height` inches."""
+        """Draws into axes of WIDTH by `height` inches."""
         from matplotlib.lines import Line2D
 
         axes.set_axis_off()
@@ -103,7 +103,7 @@ class NetworkPicture:
         a, b = arrow.start, arrow.end
         if a.column != b.column:
             start, end = (a.x + a.width / 2, a.y), (b.x - b.width / 2, b.y)
-        else:  # from the texts of one to those of the other
+        else:  # between the texts of both boxes
             up = 1 if b.row < a.row else -1
             start, end = (a.x, self._outer(a, up)), (b.x, self._outer(b, -up))
         shape = {"arrowstyle": "-|>", "mutation_scale": 5.5, "linewidth": 1.1 if arrow.color != MUTED else 0.8}
@@ -117,22 +117,22 @@ class NetworkPicture:
             axes.text((start[0] + end[0]) / 2, start[1] + 0.035, label, **at)
 
     def _outer(self, box: _Box, up: int) -> float:
-        """The height where the box with its texts ends: above it (up 1) or below it (up -1)."""
+        """The outer height of the box with its texts: above it (up 1) or below it (up -1)."""
         lines = 1 if up > 0 else size_label(box.size).count("\n") + 1
         return box.y + up * (box.height / 2 + _line(self.text) * lines + 0.01)
 
 
 def plot_network(facts: dict[str, Any]) -> Figure:
-    """The network as a picture, 8 inches wide, free of pyplot.
+    """Draws a network, 8 inches wide, without pyplot.
 
     Args:
-        facts: facts of `unet_spec.summary.facts`, any number of levels, 2-D or 3-D.
+        facts: result of `unet_spec.summary.facts`, any number of levels, 2-D or 3-D.
 
-    A U-Net becomes a U: a box is a feature map, its channels above and its size in pixels below; it is as wide as its
-    channels and as high as its size demand, both compressed. Of other architectures a box is a block, in a row for its
-    size and a column for its depth.
+    A U-Net is drawn as a U. A box is a feature map, with its channels above and its size in pixels below; its width
+    shows the channels and its height the size, both on compressed scales. In other architectures a box is a block; its
+    row shows its size and its column its depth.
 
-    Raises InputError if the layers of a U-Net are not called encoder.i and decoder.i, and without matplotlib.
+    Raises InputError if the layers of a U-Net are not called encoder.i and decoder.i, or if matplotlib is missing.
     """
     with drawing():
         picture = picture_of(facts)
@@ -159,7 +159,7 @@ def _picture_of_u(facts: dict[str, Any]) -> NetworkPicture:
         box.width = pitch * (0.12 + 0.42 * (box.size[-1] / channels) ** 0.5)
         box.height = max(0.09, _TALLEST * (max(box.size[:-1]) / pixels) ** 0.6)
     boxes[0].above, boxes[-1].above = f"input\n{boxes[0].above}", f"output\n{boxes[-1].above}"
-    # In a deep U the corners have room for legend and caption; a shallow one gets some lines below it.
+    # A deep U has space for legend and caption in its corners; for a shallow one, lines are added below.
     legend = list(_operations(facts))
     room = next(box.x for box in boxes if box.row == max(rows - 2, 0)) - 0.15
     deep = rows >= 4 and EDGE + 0.31 + 0.053 * max(len(kind) for kind, _, _ in legend) < room
@@ -175,7 +175,7 @@ def _picture_of_u(facts: dict[str, Any]) -> NetworkPicture:
 
 
 def _feature_maps(layers: list[dict[str, Any]]) -> tuple[list[_Box], list[_Arrow]]:
-    """The maps of a U in their order, in the row of their level, and the arrows between them."""
+    """The maps of a U-Net in order, each in the row of its level, and the arrows between them."""
     depth = 1 + max((int(r["name"].split(".")[1]) for r in layers if r["name"].startswith("encoder.")), default=-1)
     if not depth:
         raise InputError("this network has no layers named encoder.0, encoder.1, ...; its U cannot be drawn")
@@ -187,7 +187,7 @@ def _feature_maps(layers: list[dict[str, Any]]) -> tuple[list[_Box], list[_Arrow
         box = _Box(row, last.column, list(layer["output"]))
         if kind in ("crop", "pad"):
             fitting = f"{kind} {layer['detail'].split()[0]}" if layer["detail"] else kind
-        elif kind == "conv" and row == last.row:  # that of an upsampling belongs to the arrow
+        elif kind == "conv" and row == last.row:  # a convolution after upsampling belongs to the arrow
             box.column += 1
             arrows.append(_Arrow(last, box, BLUE if part in ("encoder", "decoder") else PURPLE))
         elif kind == "max_pool":
@@ -203,14 +203,15 @@ def _feature_maps(layers: list[dict[str, Any]]) -> tuple[list[_Box], list[_Arrow
 
 
 def _picture_of_blocks(facts: dict[str, Any]) -> NetworkPicture:
-    """One row for every size of the maps; each block is in the column after the last of its inputs."""
+    """One row per map size; each block is in the column after the last of its inputs."""
     sizes = sorted({tuple(block["output"][:-1]) for block in facts["blocks"]}, reverse=True)
     boxes: dict[str, _Box] = {}
     inputs: list[tuple[_Box, _Box]] = []
     for block in folded(facts["blocks"]):
         sources = [boxes[name] for name in block["inputs"]]
         row, column = sizes.index(tuple(block["output"][:-1])), 1 + max((box.column for box in sources), default=-1)
-        # Two blocks of one size and depth, such as the two encoders of a probabilistic network, stand side by side.
+        # Blocks of the same size and depth, such as the two encoders of a probabilistic network, are drawn side by
+        # side.
         while any((box.row, box.column) == (row, column) for box in boxes.values()):
             column += 1
         repeats = f" ×{block['count']}" if block["count"] > 1 else ""
@@ -229,14 +230,14 @@ def _picture_of_blocks(facts: dict[str, Any]) -> NetworkPicture:
 
 
 def folded(blocks: list[Block]) -> list[Block]:
-    """Without repetitions: blocks in a row, of one shape, whose names differ in the last number only, become one, with
-    `count` of them."""
+    """Merges repeated blocks: successive blocks of the same shape whose names differ only in the last number become
+    one, with their `count`."""
     result: list[Block] = []
-    name_of: dict[str, str] = {}  # of every block, the one that now stands for it
+    name_of: dict[str, str] = {}  # the merged block of each block
     for block in blocks:
         stem, _, last = block["name"].rpartition(".")
         before = result[-1] if result else {}
-        # The first of a row may come from elsewhere; the others follow the one before them.
+        # The first block of a sequence may have any inputs; each further one follows its predecessor.
         follows = block["inputs"] == [before.get("last")] and last.isdigit()
         if follows and before["stem"] == stem and before["output"] == block["output"]:
             before |= {"count": before["count"] + 1, "last": block["name"], "name": stem}
@@ -252,8 +253,8 @@ def folded(blocks: list[Block]) -> list[Block]:
 
 
 def _operations(facts: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """What each kind of arrow of a U stands for, its colour and its line, for the kinds of layers that exist."""
-    kinds = {row["kind"]: row["detail"] for row in reversed(facts["layers"])}  # the first of each kind
+    """Legend of a U-Net: text, colour and line of each kind of arrow that occurs."""
+    kinds = {row["kind"]: row["detail"] for row in reversed(facts["layers"])}  # the first layer of each kind
     then = [kinds["activation"].replace("relu", "ReLU")] if "activation" in kinds else []
     norms = [k.replace("_", " ") for k in kinds if k.endswith("_norm")]
     yield " + ".join([f"conv {times(kinds.get('conv', ''))}", *norms, *then]), BLUE, _SOLID
@@ -269,7 +270,7 @@ def _operations(facts: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _caption(facts: dict[str, Any]) -> str:
-    """Parameters, multiply-adds and receptive field, as far as `facts` has them."""
+    """Parameters, multiply-adds and receptive field, if `facts` has them."""
     lines = [f"{facts['parameters']:,} parameters"] if "parameters" in facts else []
     if "macs" in facts:
         size = size_label(facts["input"]).replace("\n", "")
@@ -280,5 +281,5 @@ def _caption(facts: dict[str, Any]) -> str:
 
 
 def _line(text: float) -> float:
-    """Inches from one line to the next of text of so many points."""
+    """Line spacing, in inches, of text of this size in points."""
     return text * 1.28 / 72

@@ -1,6 +1,7 @@
-"""Objects on their image: outlines of those that were found, missed, false, split and merged, as SVG.
+"""Draws outlines of objects on their image as SVG: found, missed, false, split and merged objects.
 
-Each kind has a colour, a dash pattern and, except for the found ones, a letter, so that none is known by colour alone.
+Each kind has a colour, a dash pattern and, except for found objects, a letter, so that colour is not needed to
+distinguish them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from unet_data.windows import middle
 from .pixels import data_uri, to_8_bit
 
 _LINE = 'fill="none" vector-effect="non-scaling-stroke" stroke-linejoin="round"'
-"""Of a path: style sheets do not reach into its copies by <use> in every browser."""
+"""Attributes of a path. They are not in the style sheet, since some browsers do not apply style sheets to copies by
+<use>."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class Kind:
 
     Attributes:
         name: one of OUTCOMES.
-        meaning: for the legend.
-        color: on the image, with a dark rim.
+        meaning: text in the legend.
+        color: colour on the image, with a dark rim.
         dash: lengths of strokes and gaps; "" is a solid line.
-        letter: in the object; "" is none.
-        thick, thin: names in `Outcomes` of the objects with a thick and with a thin outline, each with whether it is of
-            true objects.
+        letter: letter in the object; "": none.
+        thick, thin: names in `Outcomes` of the objects with a thick and with a thin outline, each with a flag for true
+            objects.
     """
 
     name: str
@@ -79,11 +81,11 @@ class ObjectExample:
     Attributes:
         rank: "worst", "median" or "best".
         name: name of the image.
-        image: what is shown, (H, W) or (H, W, 3) uint8.
-        truth, guess: labels of the pixels shown, (H, W).
-        outcomes: outcomes of all objects of the image, or volume.
-        score: its PQ at an IoU of 0.5.
-        part: what is shown of it; "" is all.
+        image: the shown image, (H, W) or (H, W, 3) uint8.
+        truth, guess: true and predicted labels of the shown pixels, (H, W).
+        outcomes: outcomes of all objects of the image or volume.
+        score: PQ of the image at an IoU of 0.5.
+        part: the shown part; "": all.
     """
 
     rank: str
@@ -101,8 +103,8 @@ class ObjectPictures:
     """The objects of a data set.
 
     Attributes:
-        images: how many there are.
-        counts: counts of each outcome, in all images.
+        images: number of images.
+        counts: number of objects per outcome, over all images.
         scores: scores of all images.
         examples: the images to show.
     """
@@ -113,7 +115,7 @@ class ObjectPictures:
     examples: Sequence[ObjectExample]
 
     def to_dict(self) -> dict[str, Any]:
-        """Without pixels."""
+        """The content for JSON, without pixels."""
         images = [{"rank": e.rank, "name": e.name, "pq": e.score, "counts": e.outcomes.counts} for e in self.examples]
         return {"total_images": self.images, "counts": self.counts, "scores": self.scores, "images": images}
 
@@ -121,12 +123,12 @@ class ObjectPictures:
 def object_pictures(
     dataset: Dataset, guesses: Sequence[np.ndarray], scores: dict[str, float], threshold: float = 0.5
 ) -> ObjectPictures:
-    """The worst, the median and the best image by PQ, and the counts of all.
+    """The worst, the median and the best image by PQ, and the counts over all images.
 
     Args:
-        dataset: with instances.
+        dataset: labelled images with instances.
         guesses: predicted labels of each image.
-        scores: scores of all images, of `instance_scores`.
+        scores: scores of all images, from `instance_scores`.
         threshold: minimum IoU of a match.
     """
     assert dataset.instances is not None
@@ -169,7 +171,7 @@ def _example(
 
 
 def drawing_of(example: ObjectExample, name: str) -> str:
-    """The image with outlines, an <svg> element whose ids begin with `name`."""
+    """The image with outlines as an <svg> element whose ids start with `name`."""
     height, width = example.image.shape[:2]
     lines, letters = [], []
     size = round(max(height, width) / 32, 1)
@@ -200,7 +202,7 @@ def drawing_of(example: ObjectExample, name: str) -> str:
 
 
 def _outlined(labels: np.ndarray, numbers: Iterable[int]) -> tuple[str, list[tuple[float, float]]]:
-    """The outlines of some objects along the edges of their pixels, as an SVG path, and a pixel's middle in each."""
+    """Outlines of objects along pixel edges, as an SVG path, and the centre of one pixel in each object."""
     from scipy import ndimage
 
     present, compact = np.unique(labels, return_inverse=True)

@@ -27,9 +27,9 @@ _NAMES = {"iou": "IoU", "v_rand": "V_Rand", "v_info": "V_Info", "adapted_rand_er
 def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
     """Writes report.html, report.json and report.png into `folder`, which is created if missing.
 
-    The page is one file: style, figures and pictures are inside, nothing is fetched and no script runs. The JSON holds
-    the same without pixels, null for NaN and infinity. The picture is 1600 pixels wide. Each file appears whole or not
-    at all, and none appears unless all could be made.
+    The page is self-contained: it includes style, figures and pictures, loads nothing and runs no script. The JSON
+    contains the same data without pixels, with null for NaN and infinity. The picture is 1600 pixels wide. Files are
+    written atomically, and only if all could be made.
 
     Returns:
         The path of report.html.
@@ -52,10 +52,10 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
 
 
 def render(report: Report) -> str:
-    """The page as text: HTML that is well-formed XML too. Raises InputError without matplotlib or jinja2."""
+    """The page as HTML text, which is also well-formed XML. Raises InputError without matplotlib or jinja2."""
     jinja2 = require("jinja2")
     markup = require("markupsafe").Markup
-    # Records may lack keys: what is missing is empty text, and None to a filter.
+    # Records may lack keys: a missing value is empty text, and None for a filter.
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.ChainableUndefined, trim_blocks=True, lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
@@ -117,7 +117,7 @@ def tiles(report: Report) -> list[dict[str, str]]:
     baseline = report.scores.get("baseline_pixel_accuracy")
     for key, value in report.scores.items():
         if key in ("baseline_pixel_accuracy", "pixel_error") or key.endswith("_threshold"):
-            continue  # shown with another number, or by it
+            continue  # another number shows it
         note = "on validation images"
         if key == "pixel_accuracy" and baseline is not None:
             note = f"{share(baseline)} if every pixel were the commonest class"
@@ -141,12 +141,12 @@ def tiles(report: Report) -> list[dict[str, str]]:
         network.append((f"{facts['parameters']:,}", "Parameters", note))
     if "macs" in facts:
         network.append((large(facts["macs"]), "Multiply-adds", f"for one image of {size(facts['input'][:-1])}"))
-    rows = rows + network if report.verdict else network + rows  # what a training is looked at for comes first
+    rows = rows + network if report.verdict else network + rows  # for a training run, results come first
     return [dict(zip(("value", "name", "note"), row, strict=True)) for row in rows]
 
 
 def _or_infinity(value: float | None) -> float:
-    """The value, or infinity where it is missing or NaN, so that the maximum of several shows it."""
+    """The value, or infinity if it is missing or NaN, so that a maximum shows it."""
     return math.inf if value is None or math.isnan(value) else float(value)
 
 

@@ -1,4 +1,4 @@
-"""The whole report in one picture, 1600 pixels wide: network, an example, training, parity."""
+"""The report as one picture, 1600 pixels wide: network, an example, training, parity."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def headline(report: Report) -> str:
 
 
 def plot_summary(report: Report) -> Figure:
-    """One picture of the report, 8 inches at 200 pixels each; what is empty takes no room.
+    """Draws the report, 8 inches wide at 200 pixels per inch; empty parts are left out.
 
-    Raises InputError without matplotlib, and where the network of `report.facts` is no U.
+    Raises InputError without matplotlib, or if the network of `report.facts` cannot be drawn.
     """
     with drawing():
         network = picture_of(report.facts) if report.facts.get("layers") else None
         example = report.examples[0] if report.examples else None
-        heights = {"title": 0.5 + (0.2 if headline(report) else 0)}  # of each part, in inches
+        heights = {"title": 0.5 + (0.2 if headline(report) else 0)}  # height of each part, in inches
         if network:
             heights["network"] = network.height + 0.2
         if example:
@@ -78,7 +78,7 @@ def _draw_example(figure: Any, example: Example) -> None:
 
 
 def _draw_plots(figure: Any, report: Report) -> None:
-    """Training on the left, parity on the right."""
+    """Draws training on the left and parity on the right."""
     plots = [(draw_loss, report.log, "Training loss", 2)] if report.log else []
     plots += [(draw_parity, report.parity, "Distance to the reference", 3)] if report.parity else []
     grid = figure.subplots(1, len(plots), squeeze=False, width_ratios=[plot[3] for plot in plots])

@@ -1,4 +1,4 @@
-"""The curves and bars of a report. Each is drawn into given axes, so that the page and the summary show the same."""
+"""Curves and bars of a report. Each is drawn into given axes, so that page and summary show the same plots."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ def figure_of(draw: Callable[..., None], width: float, height: float, *arguments
 
 
 def parity_height(parity: list[dict[str, Any]]) -> float:
-    """Inches that `draw_parity` needs, axis included."""
+    """Height of `draw_parity` in inches, including the axis."""
     return 0.24 * max(2, len(parity)) + 0.6
 
 
 def draw_loss(axes: Axes, log: list[dict[str, Any]]) -> None:
-    """Loss against step: every record of the training faint, the median of its neighbourhood; and the validation loss,
-    where it was measured."""
+    """Plots loss against step: every training record faintly, their moving median, and the validation loss, if any."""
     steps, loss = series(log, "loss")
     if not len(loss):
         _draw_nothing(axes, "no finite loss")
@@ -57,7 +56,7 @@ def draw_loss(axes: Axes, log: list[dict[str, Any]]) -> None:
         steps, loss = np.concatenate([steps, measured]), np.concatenate([loss, validation])
     if loss.min() > 0 and loss.max() / loss.min() > 30:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")  # matplotlib's own labels are TeX
+        axes.yaxis.set_major_formatter("{x:g}")  # matplotlib's default labels are TeX
         axes.yaxis.set_minor_formatter("")
     else:
         axes.set_ylim(min(0, loss.min()), np.quantile(loss, 0.99) * 1.1 or 1)
@@ -65,7 +64,7 @@ def draw_loss(axes: Axes, log: list[dict[str, Any]]) -> None:
 
 
 def draw_series(axes: Axes, log: list[dict[str, Any]], key: str) -> None:
-    """The values of `key` against step, from 0."""
+    """Plots the values of `key` against step; the axis starts at 0."""
     steps, values = series(log, key)
     axes.plot(steps, values, color=BLUE, linewidth=1.6, marker="o" if len(values) == 1 else "")
     axes.set_ylim(0, float(values.max()) * 1.1 or 1)
@@ -74,7 +73,7 @@ def draw_series(axes: Axes, log: list[dict[str, Any]], key: str) -> None:
 
 
 def draw_scores(axes: Axes, log: list[dict[str, Any]], baseline: float | None) -> None:
-    """Validation scores against step, and the score of the commonest class as a dashed line."""
+    """Plots validation scores against step, and the baseline (the most frequent class everywhere) as a dashed line."""
     lines = {key: series(log, key) for key in SCORES}
     lines = {key: (x, y) for key, (x, y) in lines.items() if len(x)}
     if not lines:
@@ -94,7 +93,8 @@ def draw_scores(axes: Axes, log: list[dict[str, Any]], baseline: float | None) -
 
 
 def draw_parity(axes: Axes, parity: list[dict[str, Any]]) -> None:
-    """Worst relative error of each comparison on a log axis, its bound as a tick, and the verdict in words."""
+    """Plots the worst relative error of each comparison on a log axis, with its bound as a tick and the verdict as
+    text."""
     numbers = [row.get("worst_relative") for row in parity if row.get("ok") is not None]
     numbers += [row.get("bound") for row in parity]
     seen = [v for v in numbers if v and math.isfinite(v)] or [1e-16, 1e-4]
@@ -123,7 +123,7 @@ def draw_parity(axes: Axes, parity: list[dict[str, Any]]) -> None:
 
 
 def _write_beside(axes: Axes, y: int, points: float, text: str, **style: Any) -> None:
-    """Text to the right of the axes, so many points away from them."""
+    """Writes text to the right of the axes, at a distance in points."""
     where = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
     axes.annotate(text, (1, y), (points, 0), va="center", size=7, **where, **style)
 
@@ -141,7 +141,7 @@ def _draw_nothing(axes: Axes, reason: str) -> None:
 
 
 def series(log: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, values) of the records that hold `key` and a finite value, float64."""
+    """(steps, values) of the records with a finite value of `key`, float64."""
     found = [(r["step"], r[key]) for r in log if isinstance(r.get(key), int | float) and math.isfinite(r[key])]
     table = np.array(found, np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]

@@ -23,7 +23,7 @@ from ..training.judging.verdict import Verdict
 from .style import require_all
 
 EXAMPLES = 3
-"""Images that are shown, at most."""
+"""Maximum number of shown images."""
 
 
 def write_run_report(
@@ -39,12 +39,12 @@ def write_run_report(
     """Writes report.html, .json and .png into the run folder.
 
     Args:
-        result, config, settings: of the training.
+        result, config, settings: those of the training run.
         best: the network with its best weights.
         validation: labelled images; the report shows the worst, the median and the best one, by mean IoU.
-        measured: `best` against them.
-        verdict: on the run.
-        objects: objects of the validation images, where their labels number objects.
+        measured: scores of `best` on them.
+        verdict: verdict on the run.
+        objects: objects of the validation images, if their labels number objects.
 
     Returns:
         The path of report.html.
@@ -90,8 +90,8 @@ def write_run_report(
 
 
 def ranked(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, str]:
-    """The images to show, by name, and what each is an example of: the worst, the median and the best one by their
-    scores; the first ones where there are no scores.
+    """The images to show, by name, each with its rank: the worst, the median and the best one by score. Without scores,
+    the first images.
 
     Example:
         >>> from unet_tools.report.run import ranked
@@ -105,7 +105,7 @@ def ranked(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, str]:
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Those of the augmentation among the others, as augmentation.elastic."""
+    """Flattens the settings; those of the augmentation are named like augmentation.elastic."""
     found = {}
     for name, value in settings.items():
         found |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}

@@ -1,7 +1,7 @@
-"""Colours and type of the figures, and their way from matplotlib to SVG and PNG.
+"""Colours and fonts of the figures, and their conversion from matplotlib to SVG and PNG.
 
-The colours of Okabe and Ito (2008), which colour-blind readers can tell apart. In an SVG each becomes a variable of the
-page's style sheet, so that one figure serves the light and the dark page.
+The colours are those of Okabe and Ito (2008), which colour-blind readers can distinguish. In an SVG, each colour
+becomes a variable of the page's style sheet, so that a figure works on the light and the dark page.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STYLE = {
 
 
 def require(module: str) -> Any:
-    """The module. Raises InputError, which says how to install it, where it is missing."""
+    """Imports a module. If it is missing, raises InputError with the install command."""
     try:
         return import_module(module)
     except ImportError:
@@ -49,14 +49,15 @@ def require(module: str) -> Any:
 
 
 def require_all() -> None:
-    """Raises InputError where a package that a report needs is missing: called before minutes of work."""
+    """Raises InputError if a package for reports is missing; called before minutes of work."""
     for module in ("matplotlib", "jinja2"):
         require(module)
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Within the block: matplotlib's defaults and our style instead of the user's, no warnings about missing glyphs."""
+    """Within the block, uses matplotlib's defaults and this style instead of the user's, without warnings about missing
+    glyphs."""
     style = require("matplotlib.style")
     with style.context(["default", _STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -81,9 +82,10 @@ def to_png(figure: Figure, dpi: int = DPI) -> bytes:
 
 
 def to_svg(figure: Figure, name: str) -> str:
-    """The figure as an <svg> element of the page: transparent, colours as variables, ids that begin with `name`.
+    """The figure as an <svg> element of the page: transparent, with colours as variables and ids that start with
+    `name`.
 
-    The same figure gives the same text.
+    Equal figures give equal text.
     """
     buffer = io.StringIO()
     with drawing():

@@ -1,4 +1,4 @@
-"""Numbers, sizes and strings as the text of a report."""
+"""Formats numbers, sizes and strings for a report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    """Replaces control characters and lone surrogates, which neither XML nor a font can hold, by "\ufffd"."""
+    """Replaces control characters and lone surrogates, which XML and fonts do not support, by "\ufffd"."""
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
 
 
@@ -33,7 +33,7 @@ def share(value: float | None) -> str:
 
 
 def agreement(value: float | None) -> str:
-    """A share 0..1 as percent that says 100% only where it is; "–" for None and NaN."""
+    """A share 0..1 as percent, "100%" only if it is exact; "–" for None and NaN."""
     if value is None or not math.isfinite(value):
         return "–"
     return "100%" if value == 1 else f"{math.floor(value * 1e6) / 1e4:.4f}%"
@@ -54,7 +54,7 @@ def seconds(value: float | None) -> str:
 
 
 def as_text(value: Any, key: str = "") -> str:
-    """Any value of the engine's record: "min 1 × 1 × 92 × 92, opt ...", "8.0, 8.6", "2,481,152 bytes"."""
+    """Any value of an engine's record: "min 1 × 1 × 92 × 92, opt ...", "8.0, 8.6", "2,481,152 bytes"."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -80,7 +80,7 @@ def size_label(size: list[int]) -> str:
 
 
 def large(count: int) -> str:
-    """150428424448 as "150.4 G", 235671328 as "235.7 M"; below a million as it is."""
+    """150428424448 as "150.4 G", 235671328 as "235.7 M"; below a million in full."""
     return f"{count / 1e9:,.1f} G" if count >= 1e9 else f"{count / 1e6:,.1f} M" if count >= 1e6 else f"{count:,}"
 
 

@@ -1,1 +1,1 @@
-"""What `unet train` prints and logs, and the demo, which begins with a training."""
+"""Parts of `unet train`, and the demo, which starts with a training run."""

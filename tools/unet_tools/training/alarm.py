@@ -1,7 +1,7 @@
-"""Keeps XLA's alarm about slow compilation from standard error. Run as a program, it is the filter itself.
+"""Removes XLA's alarm about slow compilation from standard error. Run as a program, it is the filter.
 
-XLA writes the alarm in C++, to file descriptor 2, whatever Python does. The filter is a process of its own, so that the
-last words of a training that crashes pass through it, too.
+XLA writes the alarm in C++ to file descriptor 2, outside of Python's control. The filter is a separate process, so that
+the last messages of a crashing process pass through it, too.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import sys
 from collections.abc import Iterable, Iterator
 
 _FILE = b"slow_operation_alarm.cc"
-"""The source file of XLA that the alarm's first line names."""
+"""XLA's source file in the first line of the alarm."""
 
 _SECONDS = 1.0
-"""Time for the filter to end; processes that a training left behind may keep it."""
+"""Seconds to wait for the end of the filter, which remaining processes of the training may delay."""
 
 
 def without_alarm(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines but those of the alarm: one that names its source file, and the blank ones, asterisks and "[Compiling
-    module …" that follow on it.
+    """The lines without those of the alarm: a line with its source file, and the following blank lines, asterisks and
+    "[Compiling module …".
 
     Example:
         >>> alarm = [b"E1 slow_operation_alarm.cc:73] ", b"****", b"[Compiling module jit_step] Very slow?", b"****"]
@@ -39,8 +39,8 @@ def without_alarm(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def alarm_filtered() -> Iterator[None]:
-    """Within the block, what XLA and other libraries write to standard error passes through the filter; Python's own
-    output goes straight there, so that a terminal stays one. Without a process to be had, nothing changes."""
+    """Within the block, output of XLA and other libraries to standard error passes through the filter. Python's own
+    output goes there directly, so that it stays a terminal. If the filter cannot be started, nothing changes."""
     sys.stderr.flush()
     try:
         real = os.dup(2)
@@ -64,7 +64,7 @@ def alarm_filtered() -> Iterator[None]:
         try:
             process.wait(_SECONDS)
         except subprocess.TimeoutExpired:
-            process.returncode = 0  # it ends with the last process that has the pipe; Python need not warn of that
+            process.returncode = 0  # it ends with the last process that uses the pipe; prevents Python's warning
         os.close(real)
 
 
@@ -76,7 +76,7 @@ def _descriptor(stream: object) -> int | None:
 
 
 def main() -> None:
-    """From standard input to standard error, until the input ends; signals to the whole job do not end it."""
+    """Copies standard input to standard error until the input ends; ignores signals to the whole job."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     for line in without_alarm(iter(sys.stdin.buffer.readline, b"")):

@@ -42,7 +42,8 @@ def join_processes(flags: ProcessFlags) -> None:
 
 
 def with_named_networks(args: TrainArgs) -> TrainArgs:
-    """The flags with the folder of an installed network that --weights or --config names. Raises InputError."""
+    """The flags, with names of installed networks in --weights and --config replaced by their folders. Raises
+    InputError."""
     config, weights = args.network.config, args.settings.optimisation.weights
     if weights is not None and (folder := named_network(Path(weights))) != Path(weights):
         args = replace(args, settings=args.settings.replace(weights=str(folder)))
@@ -52,8 +53,8 @@ def with_named_networks(args: TrainArgs) -> TrainArgs:
 
 
 def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig:
-    """The network of a new run, or `base` of a stored run, with the changes of the flags. A network named by the flags
-    has precedence over `base`, so that `--resume` can detect that it differs from the run's."""
+    """The network of a new run, or `base` of a stored run, changed by the flags. A network in the flags takes
+    precedence over `base`, so that `--resume` can detect that it differs from the run's."""
     flags = args.network
     if base is not None and flags.preset is None and flags.config is None:
         config = base
@@ -94,7 +95,7 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
 
 
 def open_parts(args: TrainArgs, base: NetworkConfig | None) -> tuple[NetworkConfig, Dataset, Dataset, Dataset, str]:
-    """The network for the data, the data set, its training and validation parts, and a line on how it was divided.
+    """The network for the data, the data set, its training and validation parts, and a line about the split.
 
     Args:
         args: the flags.
@@ -102,7 +103,7 @@ def open_parts(args: TrainArgs, base: NetworkConfig | None) -> tuple[NetworkConf
     """
     config = chosen_network(args, base)
     settings = args.settings
-    check_loader(settings)  # before the files are read, which may take long
+    check_loader(settings)  # before the files are read, which may be slow
     data, chosen = settings.data, settings.validation
     dataset = open_data(
         args.data,
@@ -140,7 +141,7 @@ def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
 
 
 def _beginning(args: TrainArgs, config: NetworkConfig, training: Dataset) -> list[str]:
-    """Lines on which of the given weights a new run uses, which it does not, and which parts are frozen."""
+    """Lines about the given weights that a new run uses and does not use, and about frozen parts."""
     chosen, lines = args.settings.optimisation, []
     assert args.out is not None
     if latest_step(args.out / "state"):

@@ -1,4 +1,5 @@
-"""The whole workflow: data, training in JAX, the same weights in every runtime, checks, export, prediction, report."""
+"""Runs the whole workflow: data, training in JAX, the same weights in every runtime, checks, export, prediction,
+report."""
 
 from __future__ import annotations
 
@@ -33,12 +34,13 @@ from ..report import Example, Report, write_report
 from ..report.pixels import to_8_bit
 
 TILING_BOUND = 1e-5
-"""How far a tiled result may be from the whole image's, relative to its largest logit, in float32."""
+"""Maximum difference between tiled and whole-image results, relative to the largest logit, in float32."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The results of the demo. `passed`: every parity check held, tiles equal the whole image, and training helped."""
+    """Results of the demo. `passed`: every parity check passed, tiles equal the whole image, and training improved the
+    network."""
 
     folder: Path
     report: Path
@@ -48,7 +50,7 @@ class DemoResult:
     seconds: dict[str, float]
     passed: bool
     page: str = ""
-    """How to open the page that segments, or why there is none."""
+    """How to open the web page, or the reason why there is none."""
 
 
 def run_demo(
@@ -64,16 +66,16 @@ def run_demo(
     """Runs every stage and writes the report.
 
     Args:
-        dataset: labelled images, to train and to validate on.
+        dataset: labelled images for training and validation.
         config, settings: the network and its training.
-        out: the folder to write: run/ (training), bundle/ (export), site/ (a page that segments, where its libraries
-            are installed), report.html, .json and .png. An earlier run, bundle and page in it are replaced.
+        out: the folder to write: run/ (training), bundle/ (export), site/ (the web page, if its libraries are
+            installed), report.html, .json and .png. Existing runs, bundles and pages in it are replaced.
         command: the command line, for the report.
-        announce: takes the name of each stage when it begins.
-        log: takes each record of the training log.
-        npm: where npm installed the libraries of the page.
+        announce: called with the name of each stage when it starts.
+        log: called with each record of the training log.
+        npm: npm's folder with the libraries of the page.
 
-    Raises InputError as the stages do.
+    Raises InputError like the stages.
     """
     seconds: dict[str, float] = {}
 
@@ -95,13 +97,13 @@ def run_demo(
         scores["baseline_pixel_accuracy"] = commonest_class_accuracy(validation)
     with stage("parity"):
         images = [prepare(validation.images[0][None], config, checkpoint.data)[0]]
-        findings = check_checkpoint(checkpoint, images)[:-1]  # the last finding is that there is no bundle yet
+        findings = check_checkpoint(checkpoint, images)[:-1]  # the last finding reports that the bundle is missing
     golden = _corner(validation.images[0], config)
     with stage("export (ONNX, TensorRT)"):
         bundle = write_bundle(checkpoint, out / "bundle", golden_image=golden)
         findings += [f for f in check_bundle(out / "bundle") if f.runtime == "tensorrt"]
     with stage("web page"):
-        site = leave_page(checkpoint, out, npm, golden)
+        site = write_page(checkpoint, out, npm, golden)
     with stage("segment a larger image"):
         image, truth = larger_image(validation)
         tiling, logits = _tile(checkpoint, image)
@@ -135,10 +137,10 @@ def run_demo(
     return DemoResult(out, page, scores, findings, tiling, seconds, passed, site)
 
 
-def leave_page(checkpoint: Checkpoint, out: Path, npm: Path, golden: np.ndarray) -> str:
-    """Writes OUT/site, the page that segments, where npm installed its libraries. golden: (*spatial, C), its example.
+def write_page(checkpoint: Checkpoint, out: Path, npm: Path, golden: np.ndarray) -> str:
+    """Writes OUT/site, the web page, if npm installed its libraries. golden: its example image, (*spatial, C).
 
-    Returns a line: how to open the page, or why there is none and the command that makes it."""
+    Returns a line: how to open the page, or why there is none and the command that writes it."""
     site = out / "site"
     none = f"no page that segments{f' ({site} is of an earlier run)' if site.exists() else ''}"
     try:
@@ -153,8 +155,8 @@ def leave_page(checkpoint: Checkpoint, out: Path, npm: Path, golden: np.ndarray)
 
 
 def larger_image(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """An image (*spatial, C) and its labels, larger than those of the data set: up to four of them side by side, cut to
-    sizes that are prime numbers, which no grid, tile or stride divides."""
+    """An image (*spatial, C) and its labels, larger than those of the data set: up to four images side by side, cropped
+    to prime sizes, which no grid, tile or stride divides."""
     assert dataset.labels is not None
     same = [i for i, image in enumerate(dataset.images) if image.shape == dataset.images[0].shape][:4]
     rows, columns = dataset.spatial_dims - 2, dataset.spatial_dims - 1
@@ -175,9 +177,10 @@ def _prime_below(n: int) -> int:
 
 
 def _tile(checkpoint: Checkpoint, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
-    """The image in tiles and in one piece, in each runtime. Returns their differences, and ONNX Runtime's logits."""
+    """Computes the image in tiles and as a whole, in each runtime. Returns the differences, and ONNX Runtime's
+    logits."""
     config, size = checkpoint.config, image.shape[:-1]
-    # Half of the image; where a wide halo would leave little of that, a quarter of the image beside the halo.
+    # Half of the image, or, if the halo is wide, the halo plus a quarter of the image.
     tile = tuple(max(min(n // 2, 512), minimum_tile(config.geometry, a) + n // 4) for a, n in enumerate(size))
     whole, tiled = plan_tiles(config.geometry, size), plan_tiles(config.geometry, size, tile)
     deviation, seconds, logits = {}, {}, np.zeros(0)
@@ -202,12 +205,12 @@ def _example(run: Callable, checkpoint: Checkpoint, dataset: Dataset, index: int
 def example_of(
     name: str, image: np.ndarray, label: np.ndarray, logits: np.ndarray, overlapping: bool = False
 ) -> Example:
-    """An image, its labels and the network's logits as the page shows them.
+    """An image, its labels and the network's prediction for the page.
 
     Args:
         name: the title. image: (*spatial, C) of any dtype; becomes 8-bit, grey or RGB. label: (*spatial) class indices.
-        logits: (*spatial, K). Of a volume, the middle slice is shown. overlapping: classes may overlap; of those of a
-            pixel, the last one is shown.
+            logits: (*spatial, K). For a volume, the middle slice is shown. overlapping: classes may overlap; the last
+            class of a pixel is shown.
     """
     p = probabilities(logits, overlapping)
     prediction, probability = most_probable(logits), p[..., 1] if p.shape[-1] == 2 and not overlapping else None

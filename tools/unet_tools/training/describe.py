@@ -20,7 +20,7 @@ _NAMED = 6
 
 
 def describe_dataset(dataset: Dataset) -> str:
-    """The data set, how its labels were read, and the classes."""
+    """A line about the data set, the interpretation of its labels, and the classes."""
     names = list(dataset.class_names[:_NAMED]) + ["…"] * (dataset.class_count > _NAMED)
     return f"{dataset.source}: {dataset.class_count} classes: {', '.join(names)}"
 
@@ -31,7 +31,7 @@ def warnings(
     """Warnings about what training cannot learn from these data, one line each.
 
     Args:
-        config, settings: of the training run.
+        config, settings: those of the training run.
         training, validation: the two parts of the data set.
     """
     parts: tuple[tuple[Dataset | None, Literal["training", "validation"]], ...] = (
@@ -58,7 +58,7 @@ def _constant(image: np.ndarray) -> bool:
 
 
 def changed_schedule(now: TrainSettings, before: TrainSettings, step: int) -> str | None:
-    """A line on how the learning rate changes if a run is resumed after `step` steps with another total number of
+    """A line about the change of the learning rate if a run is resumed after `step` steps with another total number of
     steps."""
     rates = [learning_rate(settings.optimisation) for settings in (before, now)]
     steps = now.optimisation.steps

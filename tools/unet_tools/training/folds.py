@@ -1,7 +1,7 @@
-"""Cross-validation: a run for each fold of the data, in RUNS/fold-1, fold-2, …, and their scores together.
+"""Cross-validation: a run for each fold of the data, in RUNS/fold-1, fold-2, …, and a summary of their scores.
 
-RUNS/folds.json holds the scores of each fold's best checkpoint on the images that it was not trained on, with their
-mean and spread (the standard deviation of a sample). Repeating an interrupted command continues it.
+RUNS/folds.json contains the scores of each fold's best checkpoint on its validation images, with their mean and spread
+(sample standard deviation). Repeating an interrupted command continues it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ RECORD = "folds.json"
 
 
 def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
-    """Trains the folds that are not finished, then prints and writes the scores of all.
+    """Trains the unfinished folds, then prints and writes the scores of all folds.
 
     Args:
         args: arguments of `unet train`; `out` is the folder of the runs.
         train: trains one run and returns its exit code.
 
     Returns:
-        0, or the exit code of the run that ended before its last step.
+        0, or the exit code of a run that stopped before its last step.
 
     Raises:
         InputError: flags cannot be combined with folds, or the folder contains runs of other folds.
@@ -128,8 +128,8 @@ def finished(out: Path) -> bool:
 
 
 def _fold(args: TrainArgs, runs: Path, number: int, count: int) -> tuple[TrainArgs, str]:
-    """The flags of one fold, and how it begins. Every fold has the network and the settings of the first run that is
-    there, so that an ensemble of them is possible."""
+    """The flags of one fold, and a line about its start. Every fold uses the network and the settings of the first
+    existing run, so that they can form an ensemble."""
     out, plain = runs / f"fold-{number}", {"folds": None, "fold": None, "json": args.json}
     if (out / "run.json").exists():
         same = {"recipe": None, "network": NetworkFlags(), "settings": stored_run(out)[1], "resume": True}
@@ -146,7 +146,7 @@ def _fold(args: TrainArgs, runs: Path, number: int, count: int) -> tuple[TrainAr
 
 
 def _scores(out: Path) -> dict[str, float]:
-    """The scores of the best checkpoint, as the run's log has them."""
+    """The scores of the best checkpoint, from the run's log."""
     select, best = stored_run(out)[1].validation.select, {}
     for record in read_log(out / "log.jsonl", 2**62):
         if "loss" not in record and len(record) > 1:
@@ -156,7 +156,7 @@ def _scores(out: Path) -> dict[str, float]:
 
 
 def cross_validated(folds: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Mean, spread (the standard deviation with n − 1) and single scores, of the measures that every fold has.
+    """Mean, spread (standard deviation with n − 1) and single values of the scores that every fold has.
 
     Args:
         folds: the scores of each fold.

@@ -35,7 +35,7 @@ def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) ->
 
 
 def print_stopped(args: TrainArgs, config: NetworkConfig, result: TrainResult, training: Dataset) -> None:
-    """Prints the verdict on a run that was ended by a signal, from its log alone."""
+    """Prints the verdict on a run that a signal stopped, from its log alone."""
     verdict = _verdict(args, config, result, training, None)
     if not args.json:
         for line in verdict.lines:
@@ -46,7 +46,7 @@ def print_stopped(args: TrainArgs, config: NetworkConfig, result: TrainResult, t
 def _verdict(
     args: TrainArgs, config: NetworkConfig, result: TrainResult, training: Dataset, measured: Measurement | None
 ) -> Verdict:
-    """The verdict, which is also written to run.json."""
+    """Returns the verdict, and writes it to run.json."""
     select = measure_for(args.settings, config, training)
     verdict = judge(result.log, measured, Run(args.data, result.out, args.settings.optimisation.steps, select))
     if (result.out / "run.json").exists():

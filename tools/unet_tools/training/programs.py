@@ -1,4 +1,4 @@
-"""The cache of programs that `unet train` compiles."""
+"""The cache of compiled programs of `unet train`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..console import notes
 
 
 def cached_programs(flag: str | None, quiet: bool = False) -> AbstractContextManager[None]:
-    """Caches programs compiled within the block in a folder, which is printed.
+    """Caches programs that are compiled within the block in a folder, and prints the folder.
 
     Args:
-        flag: a folder, or "none". None: `xla` in the cache folder, but where the user has set one for JAX, that one.
-        quiet: prints nothing.
+        flag: a folder, or "none". None: the folder that the user has set for JAX, otherwise `xla` in the cache folder.
+        quiet: print nothing.
     """
     import jax
 

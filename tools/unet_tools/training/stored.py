@@ -1,4 +1,4 @@
-"""Runs on disk that a training continues or repeats: settings in their run.json replace the defaults."""
+"""Runs that are resumed or repeated: settings in their run.json replace the defaults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .plans.planned import given_flags
 
 
 def defaults(arguments: Sequence[str]) -> TrainArgs:
-    """The defaults of the flags: those of the recipe, of the run in --config or, with --resume, of that in --out."""
+    """The defaults of the flags: those of the recipe, of the run in --config or, with --resume, of the run in --out."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in ("--recipe", "--config", "--out"):
         early.add_argument(flag)
@@ -26,7 +26,7 @@ def defaults(arguments: Sequence[str]) -> TrainArgs:
     try:
         known, _ = early.parse_known_args(list(arguments))
     except argparse.ArgumentError:
-        return TrainArgs()  # tyro has the better message
+        return TrainArgs()  # tyro's error message is better
     recipe, given = RECIPES.get(known.recipe), given_flags(arguments)
     if known.resume and known.out and (Path(known.out) / "run.json").exists():
         stored = stored_run(Path(known.out))[1]
@@ -39,8 +39,8 @@ def defaults(arguments: Sequence[str]) -> TrainArgs:
 
 
 def _with_recipe(stored: TrainSettings, recipe: TrainingRecipe) -> TrainSettings:
-    """A run's settings, with the recipe's values of those that any recipe changes, so that `--resume` can detect a
-    recipe that differs from the run's."""
+    """A run's settings, in which all settings that any recipe changes have this recipe's values, so that `--resume` can
+    detect a recipe that differs from the run's."""
     plain, chosen = TrainSettings().to_dict(), recipe.settings.to_dict()
     recipes = [each.settings.to_dict() for each in RECIPES.values()]
     names = [n for n in plain if n not in FREE and any(each[n] != plain[n] for each in recipes)]
@@ -48,7 +48,7 @@ def _with_recipe(stored: TrainSettings, recipe: TrainingRecipe) -> TrainSettings
 
 
 def completed(args: TrainArgs) -> tuple[TrainArgs, NetworkConfig | None]:
-    """The flags with data and out from the run that is resumed or repeated, and that run's network, if any."""
+    """The flags, with data and out of the resumed or repeated run, and that run's network, if any."""
     network, source = None, args.network.config
     if args.resume and args.out and (args.out / "run.json").exists():
         network, own, data = stored_run(args.out)

@@ -1,1 +1,1 @@
-"""Timings of a bundle in several runtimes, each in its own process, and the hardware."""
+"""Timings of a bundle in several runtimes, each in a separate process, and the hardware."""

@@ -16,12 +16,13 @@ PACKAGES = ("unet-twins", "jax", "flax", "optax", "torch", "onnx", "onnxruntime"
 
 
 def hardware() -> str:
-    """Such as "x86_64 (AMD EPYC, family 25 model 17), 2 cores, no GPU". Cores are those that this process may use."""
+    """The hardware, such as "x86_64 (AMD EPYC, family 25 model 17), 2 cores, no GPU". Counts cores that this process
+    may use."""
     return f"{processor()}, {usable_cores()} cores, {', '.join(gpus()) or 'no GPU'}"
 
 
 def gpus() -> list[str]:
-    """Names of the GPUs that this process may use, such as "NVIDIA H200". No framework is loaded."""
+    """Names of the GPUs that this process may use, such as "NVIDIA H200". Loads no framework."""
     try:
         return [device.name for device in find_devices()]
     except InputError:
@@ -29,9 +30,9 @@ def gpus() -> list[str]:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Such as "x86_64 (AMD EPYC, family 25 model 17)"; the machine type alone where Linux does not say more.
+    """The processor, such as "x86_64 (AMD EPYC, family 25 model 17)"; only the machine type if Linux reports no more.
 
-    Makers sell many generations under one name; family and model distinguish them.
+    Vendors sell several generations under one name; family and model distinguish them.
     """
     try:
         lines = cpuinfo.read_text().split("\n\n")[0].splitlines()
@@ -46,7 +47,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Versions of Python and of those of `packages` that are installed."""
+    """Versions of Python and of the installed ones of `packages`."""
     installed = {"python": platform.python_version()}
     for name in packages:
         try:

@@ -1,4 +1,4 @@
-"""Measures the speed of a bundle in several runtimes, which take turns, so that ratios are comparable."""
+"""Measures the speed of a bundle in several runtimes, which take turns, so that their times are comparable."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _CHILD = (sys.executable, "-P", "-m", "unet_tools.checking.bench.worker")
 
 @dataclass(frozen=True)
 class Timing:
-    """One runtime. Seconds are of one batch (network) or one image (end to end, preparation to labels).
+    """Timing of one runtime. Seconds per batch (network) or per image (end to end, from preparation to labels).
 
     Attributes:
-        runtime: Such as "onnx fp32".
-        note: Reason why it was not run; then everything else is None.
+        runtime: Name, such as "onnx fp32".
+        note: Reason why it was not run; then all other attributes are None.
         first: Time of the first batch, including compilation.
-        p50, p99: Percentiles of the network alone.
-        images_per_second, megapixels_per_second: Throughput of the network alone, in output pixels.
-        end_to_end_p50: Median time of an image from bytes to labels.
-        peak_bytes: Peak memory of its process.
+        p50, p99: Percentiles of the network's time.
+        images_per_second, megapixels_per_second: Throughput of the network, in output pixels.
+        end_to_end_p50: Median time per image, from bytes to labels.
+        peak_bytes: Peak memory of the runtime's process.
         peak_share: Speed relative to a float32 matrix product on this machine; None on a machine with a GPU.
     """
 
@@ -65,10 +65,10 @@ def bench_bundle(
     Args:
         bundle: the network.
         runtimes: names in RUNTIMES.
-        batch: images at once.
+        batch: images per call.
         size: pixels per axis of the network's input. None: the bundle's tile.
-        rounds: turns of each runtime.
-        report: takes one line when a runtime begins.
+        rounds: number of turns per runtime.
+        report: called with a line when a runtime starts.
 
     Returns:
         The sizes, and a `Timing` for each runtime.
@@ -85,7 +85,7 @@ def bench_bundle(
     shape = (size,) * dims if size is not None else default_tile(geometry) or tile_below(geometry, 572)
     geometry.check(shape)
     out = geometry.output_shape(shape)
-    image = tuple(n + n // 2 for n in out)  # more than one tile: end to end means stitching, too
+    image = tuple(n + n // 2 for n in out)  # more than one tile, so that end to end includes stitching
     macs = sum(bundle.config.graph.macs(shape).values())
     peak = measured_peak()
     children = [_Child(name, bundle, batch, shape, image) for name in _names(runtimes, bundle)]
@@ -115,10 +115,11 @@ def bench_bundle(
 
 
 def in_turns(runs: Mapping[str, Callable[[int], object]], rounds: int, repeats: int = 1) -> dict[str, float]:
-    """Median seconds of one run of each, timed over `repeats` at once. `runs`: run so many times, and wait for the end.
+    """Median seconds per run of each function, timed over `repeats` runs. `runs`: functions that run a given number of
+    times and wait for the end.
 
-    They take turns, so that other load on the machine slows all of them alike. A warm-up round is discarded, and so is
-    the first run of each turn, whose caches and memory pages are cold."""
+    They take turns, so that other load on the machine affects all equally. A warm-up round and the first run of each
+    turn, with cold caches and memory pages, are discarded."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
@@ -132,7 +133,7 @@ def in_turns(runs: Mapping[str, Callable[[int], object]], rounds: int, repeats: 
 
 def measured_peak(size: int = 2048) -> float | None:
     """Floating-point operations per second of a float32 matrix product on this machine (NumPy's BLAS), the best of
-    five. None on a machine with a GPU, where every precision has its own peak: `benchmarks.gpu` measures these."""
+    five. None on a machine with a GPU, where each precision has its own peak, which `benchmarks.gpu` measures."""
     if gpus():
         return None
     a = np.random.default_rng(0).random((size, size), np.float32)
@@ -145,8 +146,8 @@ def measured_peak(size: int = 2048) -> float | None:
 
 
 def _names(runtimes: Sequence[str], bundle: Bundle) -> list[str]:
-    """onnx and tensorrt per precision. ONNX Runtime's CPU provider computes fp16 in float32, and has no bf16: only what
-    it computes as said is timed."""
+    """Names of the runtimes, with onnx and tensorrt per precision. Precisions that ONNX Runtime's CPU provider does not
+    compute are left out: it computes fp16 in float32, and has no bf16."""
     names: list[str] = []
     for name in runtimes:
         if name == "tensorrt":
@@ -180,7 +181,7 @@ def _timing(
 
 
 class _Child:
-    """One runtime in its process."""
+    """One runtime in a child process."""
 
     def __init__(self, name: str, bundle: Bundle, batch: int, size: Sequence[int], image: Sequence[int]):
         self.name, self.error, self.first, self.peak_bytes = name, "", None, None
@@ -216,7 +217,7 @@ class _Child:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has died; `_answer` reports its last words
+            pass  # it crashed; `_answer` reports its last message
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

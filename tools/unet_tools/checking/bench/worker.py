@@ -1,9 +1,8 @@
-"""The child process of `unet bench` that runs one runtime: `python -m unet_tools.checking.bench.worker`, a job on its
-input.
+"""The child process of `unet bench` for one runtime: `python -m unet_tools.checking.bench.worker`.
 
-It is a separate process, so that its memory can be measured and runtimes take turns without sharing threads. The first
-line of its input is the job as JSON. Then each line "network" or "end_to_end" is one run, answered by a line of JSON
-with its seconds.
+A separate process allows its memory to be measured, and runtimes to take turns without sharing threads. The first line
+of standard input is the job as JSON. Each further line "network" or "end_to_end" requests one run, which is answered by
+a line of JSON with its seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 def main() -> None:
     job = json.loads(sys.stdin.readline())
-    answers = os.fdopen(os.dup(1), "w")  # whatever a library prints must not be taken for an answer
+    answers = os.fdopen(os.dup(1), "w")  # separates answers from the output of libraries
     os.dup2(2, 1)
 
     def answer(values: dict[str, Any]) -> None:
@@ -38,7 +37,7 @@ def main() -> None:
         rng = np.random.default_rng(0)
         x = rng.normal(size=(job["batch"], *job["size"], checkpoint.config.in_channels)).astype(np.float32)
         image = rng.integers(0, 256, (*job["image"], checkpoint.config.in_channels)).astype(np.uint8)
-        # Tiles of the size that is measured: another size would mean another compilation.
+        # Tiles of the measured size, since another size would be compiled again.
         plan = plan_tiles(checkpoint.config.geometry, tuple(job["image"]), tuple(job["size"]))
         works = {
             "network": lambda: run(x),
@@ -74,7 +73,7 @@ def open_runtime(job: dict[str, Any]) -> tuple[Run, Checkpoint]:
 
 
 def _torch(checkpoint: Checkpoint, compiled: bool) -> Run:
-    """On the GPU if one is present, as JAX and the engines are."""
+    """Opens the network in PyTorch, on the GPU if present, like JAX and the engines."""
     import torch
 
     from unet_torch import from_checkpoint

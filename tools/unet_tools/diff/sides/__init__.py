@@ -1,1 +1,1 @@
-"""The two sides of `unet diff`: graphs and modules, traced layer by layer."""
+"""The sides of `unet diff`: graphs and modules, traced layer by layer."""

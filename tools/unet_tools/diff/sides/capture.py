@@ -1,15 +1,13 @@
-"""Around every call of every module of a network, in either framework, without a change to the network's code.
+"""Wraps every call of every module of a network, in either framework, without changes to the network's code.
 
-    def handler(path, function, args, kwargs):     # `function` is what the module itself does
-        output = function(*args, **kwargs)
-        ...                                        # look, count, keep, replace
-        return output
+    def handler(path, function, args, kwargs): # `function` is the module's own method output = function(*args,
+        **kwargs) ... # inspect, count, store, replace return output
 
     with around_torch(model, handler) as modules: model(x)      # modules: path to module
     with around_nnx(model, handler) as modules: model(x)
 
-`path` is dotted, such as "encoder.0.conv1"; the network itself is "". A handler may return something else without
-calling `function` at all. Not safe where other threads run modules of the same classes.
+`path` is dotted, such as "encoder.0.conv1"; the network itself is "". A handler may return another value without
+calling `function`. It is not safe if other threads run modules of the same classes.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ Handler = Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], A
 
 
 def nnx_modules(model: nnx.Module) -> dict[str, nnx.Module]:
-    """Every module by its dotted path, the model itself as "". A module that is reached in two ways has one path."""
+    """Every module by its dotted path, the model itself as "". A shared module has one path."""
     from flax import nnx
 
     return {".".join(map(str, path)): node for path, node in nnx.iter_graph(model) if isinstance(node, nnx.Module)}
@@ -34,8 +32,8 @@ def nnx_modules(model: nnx.Module) -> dict[str, nnx.Module]:
 
 @contextmanager
 def around_torch(model: nn.Module, handler: Handler) -> Iterator[dict[str, nn.Module]]:
-    """Within the block, calls of the modules of `model` go through `handler`; hooks of others stay where they are."""
-    own: dict[nn.Module, Any] = {}  # a `forward` that somebody has put on the instance already
+    """Within the block, calls of the modules of `model` go through `handler`. Existing hooks stay."""
+    own: dict[nn.Module, Any] = {}  # `forward` methods that were already set on the instance
 
     def wrapped(path: str, original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *args, **kwargs: handler(path, original, args, kwargs)
@@ -58,14 +56,14 @@ def around_torch(model: nn.Module, handler: Handler) -> Iterator[dict[str, nn.Mo
 def around_nnx(model: nnx.Module, handler: Handler) -> Iterator[dict[str, nnx.Module]]:
     """Within the block, calls of the modules of `model` go through `handler`.
 
-    Python looks `__call__` up in the class, so it is there that it is wrapped, for as long as the block lasts; objects
-    that are not part of `model` are left alone. That holds for the copies that `nnx.jit` makes of a module, too: what
-    such a function calls inside is part of the module that owns it.
+    Python looks up `__call__` in the class, so the method of the class is wrapped within the block. Objects that are
+    not part of `model` are not affected. This includes the copies of modules that `nnx.jit` makes: calls inside a
+    jitted function belong to the module that owns the function.
     """
     modules = {path: module for path, module in nnx_modules(model).items() if callable(module)}
     paths = {id(module): path for path, module in modules.items()}
     classes = {type(module) for module in modules.values()}
-    running: set[int] = set()  # `super().__call__` is part of the same call
+    running: set[int] = set()  # `super().__call__` belongs to the same call
 
     def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:

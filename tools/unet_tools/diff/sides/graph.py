@@ -1,4 +1,4 @@
-"""The spec's graph as one side of a comparison, and its computation by NumPy in float64."""
+"""The spec's graph as one side of a comparison, computed by NumPy in float64."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .trace import OUTPUT, Call, Feed, Place, Side, Trace
 
 
 class GraphSide(Side):
-    """Every node is a call within the network's own, whose code is that of the nodes without counterpart. Only the part
-    of the graph that the logits depend on. Subclasses say how to compute it."""
+    """A side in which every node is a call inside the network's call. Nodes without counterpart count as the network's
+    own code. Only nodes that the logits depend on are used. Subclasses define the computation."""
 
     flat = True
 
@@ -24,7 +24,7 @@ class GraphSide(Side):
 
     @abstractmethod
     def activations(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """The values of the nodes, further inputs included, by name."""
+        """The values of the nodes by name, including further inputs."""
 
     @abstractmethod
     def compute(self, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
@@ -47,7 +47,8 @@ class GraphSide(Side):
         return trace
 
     def _source(self, name: str, values: Mapping[str, Any]) -> str:
-        """The node that has this one's value: nodes without a value in the model, such as dropout, do nothing."""
+        """The node that computes this node's value: nodes without a value in the model, such as dropout, are the
+        identity."""
         return name if name in values else self._source(self.graph[name].inputs[0], values)
 
     def run(self, key: str, feed: Feed) -> dict[Place, np.ndarray]:
@@ -68,7 +69,7 @@ class GraphSide(Side):
 
 
 class ReferenceSide(GraphSide):
-    """NumPy, always in float64, on the tensors as they are."""
+    """The graph in NumPy, always in float64, with the stored tensors."""
 
     def __init__(self, checkpoint: Checkpoint, training: bool, name: str):
         super().__init__(name, checkpoint.config.graph)

@@ -1,4 +1,4 @@
-"""A network made of modules, run call by call: what PyTorch and Flax have in common."""
+"""A network of modules, run call by call: the common part for PyTorch and Flax."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Layout = str | Mapping[str, str]
 
 @dataclass(frozen=True)
 class Slot:
-    """Stands for an array in a tree. `like` is what the framework needs to make another one: dtype, device."""
+    """Placeholder for an array in a tree. `like`: dtype and device, from which the framework makes a new array."""
 
     like: Any
 
 
 class ModuleSide(Side):
-    """Records a module's calls and repeats them. Subclasses say what an array is and how to differentiate."""
+    """Records a module's calls and repeats them. Subclasses define arrays and differentiation."""
 
     differentiable = True
     channels_first: bool
@@ -37,13 +37,13 @@ class ModuleSide(Side):
         self._trees: dict[str, tuple[Any, Any]] = {}  # arguments and output of each call, Slots for arrays
         self._inputs: list[np.ndarray] = []
 
-    # What depends on the framework
+    # Depends on the framework
 
     @abstractmethod
     def around(self, model: Any, handler: Handler) -> AbstractContextManager[Mapping[str, Any]]: ...
     @abstractmethod
     def fresh(self) -> AbstractContextManager[Any]:
-        """The model to run, in the state that it had at first."""
+        """The model in its initial state."""
 
     @abstractmethod
     def is_array(self, leaf: Any) -> bool: ...
@@ -53,11 +53,11 @@ class ModuleSide(Side):
     def native(self, array: np.ndarray, like: Any) -> Any: ...
     @abstractmethod
     def like(self, array: Any | None) -> Any:
-        """What `native` needs to make such an array; for None, to make the network's own input."""
+        """The argument `like` of `native` for such an array; None: for the network's input."""
 
     @abstractmethod
     def eps(self, array: Any) -> float:
-        """Of the array's dtype; 0 for integers."""
+        """Spacing of 1.0 in the array's dtype; 0 for integers."""
 
     @abstractmethod
     def weights(self, path: str) -> dict[str, tuple[int, ...]]: ...
@@ -65,14 +65,15 @@ class ModuleSide(Side):
     def vjp(
         self, function: Callable[[Any, list], list], arrays: list, cotangents: Callable[[list], list]
     ) -> tuple[list, dict[str, np.ndarray]]:
-        """Gradients of sum(cotangent · output) of `function(model, arrays)` by `arrays` and by every parameter (full
-        PyTorch name and axes). `cotangents` makes native ones for the outputs. Only floating arrays take part."""
+        """Gradients of sum(cotangent · output) of `function(model, arrays)` with respect to `arrays` and every
+        parameter (full PyTorch name and axes). `cotangents` makes native cotangents for the outputs. Only floating
+        arrays are included."""
 
     def copy(self, array: Any) -> Any:
-        """An array that code may change in place without harm."""
+        """A copy that code may change in place."""
         return array
 
-    # What all frameworks share
+    # The same for all frameworks
 
     def record(self, inputs: Sequence[np.ndarray]) -> Trace:
         counter, clock, stack = Counter(), count(), []
@@ -82,7 +83,7 @@ class ModuleSide(Side):
             key, parent, start = counter(path), stack[-1] if stack else None, next(clock)
             arrays = [
                 self._to_numpy(a, path) for a in self._arrays((args, kwargs))
-            ]  # before code changes them in place
+            ]  # copied before code changes them in place
             arguments = self._emptied((args, kwargs))
             stack.append(key)
             output = function(*args, **kwargs)
@@ -127,7 +128,7 @@ class ModuleSide(Side):
         return by_place | {(PARAMETER, name): g for name, g in _own(parameters, path, foreign)}
 
     def differentiate(self, cotangents: Outputs) -> None:
-        """Adds a zero to every input and output of every call: its gradient is that of the value."""
+        """Adds a zero to every input and output of every call; the gradient of the zero is that of the value."""
         zeros: dict[Place, Any] = {}
         for key, call in self.trace.items():
             arguments, output = (_slots(tree) for tree in self._trees[key])
@@ -172,7 +173,7 @@ class ModuleSide(Side):
             by_place[where] = self._to_numpy(gradient, call.path)
 
     def _evaluate(self, model: Any, key: str, arrays: Mapping[Place, Any], feed: Feed) -> dict[Place, Any]:
-        """As `run`, on the framework's own arrays, which may be traced."""
+        """Like `run`, on the framework's arrays, which may be traced."""
         leaving: dict[Place, Any] = {}
         waiting: dict[str, Iterator[str]] = {}
         inner = within(self.trace, key, set(feed.answers))
@@ -186,7 +187,7 @@ class ModuleSide(Side):
 
         def handler(path: str, function: Callable, args: tuple, kwargs: dict) -> Any:
             nonlocal entered
-            if not entered:  # the call itself
+            if not entered:  # the outer call
                 entered = True
                 return function(*args, **kwargs)
             child = next(waiting.get(path, iter(())), None)
@@ -202,7 +203,7 @@ class ModuleSide(Side):
         return leaving | {(OUTPUT, label): leaf for label, leaf in leaves(output) if self._is_value(leaf)}
 
     def _native_feed(self, key: str, feed: Feed) -> dict[Place, Any]:
-        """The feed's inputs and answers as the framework's arrays."""
+        """The feed's inputs and recorded outputs as the framework's arrays."""
         path, slots = self.trace[key].path, _slots(self._trees[key][0]).values()
         native: dict[Place, Any] = {
             (INPUT, i): self._to_native(array, slot.like, path)
@@ -221,7 +222,8 @@ class ModuleSide(Side):
         return self.trace[place[0] if place[0] in self.trace else key].path
 
     def _swap(self, path: str, dims: int) -> bool:
-        """Whether arrays of so many axes change between channels-first and channels-last at this module."""
+        """Whether arrays with this number of axes are transposed between channels-first and channels-last at this
+        module."""
         layout = self.layout
         if not isinstance(layout, str):
             layout = next((v for pattern, v in layout.items() if fnmatch(path, pattern)), "channels")
@@ -249,7 +251,7 @@ def _slots(tree: Any) -> dict[str, Slot]:
 
 
 def _own(parameters: Mapping[str, np.ndarray], path: str, foreign: set[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """The parameters below `path` that are not below a foreign one, under names relative to it."""
+    """The parameters below `path` but not below a foreign path, with names relative to `path`."""
     prefix = f"{path}." if path else ""
     for name, gradient in parameters.items():
         if name.startswith(prefix) and not any(name.startswith(f"{other}.") for other in foreign):

@@ -1,4 +1,4 @@
-"""Any two modules, a user's own included."""
+"""Compares any two modules, including the user's own."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def compare_modules(
 
 
 def _kind(module: Any, which: str) -> str:
-    """A module of a framework exists only where the framework has been imported."""
+    """The framework of a module. Its framework must already be imported."""
     torch, flax = sys.modules.get("torch"), sys.modules.get("flax.nnx")
     if torch is not None and isinstance(module, torch.nn.Module):
         return "torch"

@@ -20,7 +20,7 @@ from .module import Layout, ModuleSide
 
 
 class NnxSide(ModuleSide):
-    """Works on copies: the module itself is never called and never changed. Runs operation by operation, not jitted."""
+    """Works on copies, so the module is never called or changed. Runs operation by operation, without jit."""
 
     channels_first = False
 
@@ -36,7 +36,7 @@ class NnxSide(ModuleSide):
         return around_nnx(model, handler)
 
     def _precision(self) -> AbstractContextManager[Any]:
-        """Lets JAX hold float64 where the module does."""
+        """Enables float64 in JAX if the module has float64 parameters."""
         return jax.enable_x64(True) if self.double else nullcontext()
 
     @contextmanager
@@ -95,8 +95,8 @@ class NnxSide(ModuleSide):
         return gradients, named
 
     def _translation(self, path: str, name: str) -> tuple[str, tuple[str, str] | None]:
-        """The PyTorch name of a parameter and its axes in Flax and PyTorch (None: the same), for the layers that
-        weight_map.toml knows. Others keep name and axes."""
+        """The PyTorch name of a parameter, and its axes in Flax and PyTorch (None: the same), for the layers in
+        weight_map.toml. Parameters of other layers keep name and axes."""
         module = self._modules.get(path)
         if name == "kernel" and isinstance(module, nnx.Conv | nnx.Linear | nnx.ConvTranspose):
             transposed = isinstance(module, nnx.ConvTranspose)
@@ -105,7 +105,7 @@ class NnxSide(ModuleSide):
             here, there = (
                 line[k].replace("...", " ".join(map(str, range(dims)))) for k in ("flax_axes", "pytorch_axes")
             )
-            if transposed and not module.transpose_kernel:  # the axes as in a convolution, the window backwards
+            if transposed and not module.transpose_kernel:  # the axes of a convolution, with the window reversed
                 here = " ".join([*(f"-{axis}" for axis in range(dims)), "I", "O"])
             return "weight", (here, there)
         return {"scale": "weight", "embedding": "weight"}.get(name, name), None

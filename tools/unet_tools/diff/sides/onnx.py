@@ -17,7 +17,7 @@ from .graph import GraphSide
 
 
 class OnnxSide(GraphSide):
-    """On the CPU: the emitted model with every node's value as an output, and each node as a model of its own."""
+    """Runs the emitted model, with every node's value as an output, and each node as a separate model, on the CPU."""
 
     def __init__(self, checkpoint: Checkpoint, name: str):
         super().__init__(name, checkpoint.config.graph)
@@ -41,20 +41,20 @@ class OnnxSide(GraphSide):
         return _evaluate(session, dict(zip(first, inputs, strict=True)), [last])[0]
 
     def _vanished(self, node: Node) -> bool:
-        """Whether it does nothing in inference and has no node in the model, as dropout."""
+        """Whether a node, such as dropout, has no node in the model because it is the identity in inference."""
         return node.name not in self.written and node.name != self.full.output.name
 
     def _value(self, name: str) -> str:
         """The model's name of a node's value."""
         node = self.full[name]
         if node.is_input:
-            return INPUT if node is self.full.input else f"{name}.map"  # behind the reshaping of noise to a map
+            return INPUT if node is self.full.input else f"{name}.map"  # after the noise is reshaped to a map
         if self._vanished(node):
             return self._value(node.inputs[0])
         return OUTPUT if node is self.full.output else name
 
     def _layer(self, name: str) -> tuple[ort.InferenceSession, list[str], str]:
-        """The nodes of the model that lead from a layer's inputs to its output, as a model of their own; its inputs and
+        """The nodes of the model from a layer's inputs to its output as a separate model, with its inputs and
         output."""
         if name not in self._layers:
             inputs, output = [self._value(i) for i in self.full[name].inputs], self._value(name)
@@ -82,6 +82,6 @@ def _session(model: onnx.ModelProto) -> ort.InferenceSession:
 
 
 def _evaluate(session: ort.InferenceSession, inputs: Mapping[str, np.ndarray], names: list[str]) -> list[np.ndarray]:
-    """Channels last, as everywhere here; the model's are first."""
+    """Runs a session on arrays with channels last; the model's arrays have channels first."""
     first = {key: np.ascontiguousarray(np.moveaxis(x, -1, 1), np.float32) for key, x in inputs.items()}
     return [np.moveaxis(np.asarray(x), 1, -1) for x in session.run(names, first)]

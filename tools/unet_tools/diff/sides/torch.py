@@ -20,7 +20,7 @@ class TorchSide(ModuleSide):
     channels_first = True
 
     def __init__(self, model: nn.Module, name: str, layout: Layout = "channels"):
-        own = getattr(model, "channels_last", ())  # a network may say where it leaves PyTorch's order
+        own = getattr(model, "channels_last", ())  # a network may declare modules that are not in PyTorch's order
         super().__init__(model, name, dict.fromkeys(own, "same") if own and layout == "channels" else layout)
 
     def around(self, model: nn.Module, handler: Handler) -> AbstractContextManager[dict[str, nn.Module]]:
@@ -45,7 +45,7 @@ class TorchSide(ModuleSide):
 
     def numpy(self, array: torch.Tensor) -> np.ndarray:
         array = array.detach().cpu()
-        # A copy: the module may change it in place later. NumPy has no bfloat16.
+        # A copy, since the module may change the array in place. NumPy has no bfloat16.
         return np.array((array.float() if array.dtype == torch.bfloat16 else array).numpy(), copy=True)
 
     def native(self, array: np.ndarray, like: tuple[torch.dtype | None, torch.device]) -> torch.Tensor:

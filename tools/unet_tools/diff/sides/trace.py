@@ -1,4 +1,4 @@
-"""One side of a comparison and the record of its calls: in NumPy, in one layout, under one kind of name."""
+"""One side of a comparison, and the record of its calls with NumPy arrays, one layout and one naming scheme."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from unet_spec import InputError
 OUTPUT, INPUT, PARAMETER = "<output>", "<input>", "<parameter>"
 
 Place = tuple[str, int | str]
-"""Where a value leaves a module's own code: (OUTPUT, label of the leaf), or (key of the call that receives it, position
-among the arrays of that call's arguments). Where a gradient leaves it: (INPUT, position), (PARAMETER, PyTorch name), or
-(key of a call, label of its output)."""
+"""The place at which a value leaves a module's own code: (OUTPUT, label of the leaf), or (key of the receiving call,
+position among the arrays of its arguments). For a gradient: (INPUT, position), (PARAMETER, PyTorch name), or (key of a
+call, label of its output)."""
 Outputs = dict[str, np.ndarray]
 """The arrays and numbers of a call's output by label: "" for a single array, "[0]", "['mask']" for leaves of a tree."""
 
@@ -28,15 +28,15 @@ class Call:
     Attributes:
         key: the module's path, with "#2" for its second call and so on.
         path: dotted; the network itself is "".
-        parent: key of the call that it was made in; None for the network's own.
-        kind: the module's class.
-        inputs: the arrays among its arguments, in order; keyword arguments last, by name. Channels last.
-        outputs: as `Outputs` says. Channels last.
-        weights: shapes of the module's own parameters, PyTorch's axes.
+        parent: key of the enclosing call; None for the network's call.
+        kind: class of the module.
+        inputs: the arrays among the arguments, in order; keyword arguments last, by name. Channels last.
+        outputs: see `Outputs`. Channels last.
+        weights: shapes of the module's own parameters, with PyTorch's axes.
         eps: spacing of 1.0 in the coarsest floating dtype among inputs and outputs.
-        start, end: moments on the clock of the whole run.
-        input_gradients, output_gradients: of the loss, once `differentiate` has run. That of an input is the part
-            that comes through this call.
+        start, end: times on the clock of the run.
+        input_gradients, output_gradients: gradients of the loss, after `differentiate`. For an input, the part through
+            this call.
     """
 
     key: str
@@ -59,12 +59,12 @@ Trace = dict[str, Call]
 
 @dataclass(frozen=True)
 class Feed:
-    """Everything that a call is run on.
+    """The inputs of a repeated call.
 
     Attributes:
-        inputs: the arrays among its arguments.
-        answers: key to outputs of the calls within it that are not run but answered.
-        cotangents: gradients of what leaves its own code; empty in a forward pass.
+        inputs: the arrays among the arguments.
+        answers: recorded outputs of inner calls that are not run, by key.
+        cotangents: gradients of the values that leave the own code; empty in a forward pass.
     """
 
     inputs: Sequence[np.ndarray]
@@ -73,11 +73,11 @@ class Feed:
 
 
 class Side(ABC):
-    """Something that runs a network and can run each part of it again.
+    """Runs a network, and can repeat each of its calls.
 
     Attributes:
-        name: for messages.
-        flat: whether it has layers only, and no modules that hold others.
+        name: name for messages.
+        flat: whether there are only layers, without nested modules.
         differentiable: whether it has a backward pass.
     """
 
@@ -91,21 +91,21 @@ class Side(ABC):
 
     @abstractmethod
     def run(self, key: str, feed: Feed) -> dict[Place, np.ndarray]:
-        """The own code of one recorded call on other values. Returns what it passes to the answered calls, and its
-        output."""
+        """Runs the own code of one recorded call on other values. Returns the values that it passes to inner calls, and
+        its output."""
 
     def differentiate(self, cotangents: Outputs) -> None:
-        """Fills in the trace's gradients of the loss sum(cotangent · output) of the network."""
+        """Fills in the gradients of the trace, for the loss sum(cotangent · output) of the network."""
         raise InputError(f"{self.name} has no backward pass; compare jax with torch")
 
     def pull_back(self, key: str, feed: Feed) -> dict[Place, np.ndarray]:
-        """The gradients of what `run` returns, weighted by the feed's cotangents, by the call's inputs, its own
-        parameters, and the answers."""
+        """The gradients of the result of `run`, weighted by the feed's cotangents, with respect to the call's inputs,
+        its own parameters, and the answers."""
         raise InputError(f"{self.name} has no backward pass; compare jax with torch")
 
 
 def ancestors(trace: Trace, key: str) -> Iterator[str]:
-    """The calls that this one was made in, the innermost first."""
+    """The enclosing calls, the innermost first."""
     parent = trace[key].parent
     while parent is not None:
         yield parent
@@ -113,14 +113,14 @@ def ancestors(trace: Trace, key: str) -> Iterator[str]:
 
 
 def within(trace: Trace, key: str, stop: set[str]) -> list[str]:
-    """Calls made in this one, in order; of a call in `stop` itself, but not the calls made in it."""
+    """Calls inside this one, in order, including calls in `stop` but not the calls inside those."""
     inner = [k for k in trace if k != key and key in (above := list(ancestors(trace, k))) and not
              stop & set(above[: above.index(key)])]  # fmt: skip
     return sorted(inner, key=lambda k: trace[k].start)
 
 
 class Counter:
-    """Names calls: "path", then "path#2"."""
+    """Makes keys of calls: "path", then "path#2"."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -143,7 +143,7 @@ def leaves(tree: Any, label: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def replace(tree: Any, function: Callable[[str, Any], Any], label: str = "") -> Any:
-    """The same tree with function(label, leaf) in place of each leaf, in the order of `leaves`."""
+    """Replaces each leaf of a tree by function(label, leaf), in the order of `leaves`."""
     if isinstance(tree, Mapping):
         new = {key: replace(tree[key], function, f"{label}[{key!r}]") for key in sorted(tree, key=str)}
         return {key: new[key] for key in tree}

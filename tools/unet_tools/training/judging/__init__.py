@@ -1,1 +1,1 @@
-"""Assessment of a training: its trend and the verdict."""
+"""Assessment of a training run: trend and verdict."""

@@ -1,4 +1,4 @@
-"""The trend of a training, from the losses in its log."""
+"""The trend of a training run, from the losses in its log."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 Direction = Literal["falling", "flat", "overfitting", "rising", "unknown"]
 
 FEWEST = 4
-"""Measurements without which no trend is seen."""
+"""Minimum number of validations for a trend."""
 
 CHANGE = 0.04
-"""Share of the loss by which it must change to count as changing: over the last half, or since its minimum."""
+"""Minimum relative change of the loss that counts as a change: over the last half, or since its minimum."""
 
 
 class Trend(NamedTuple):
-    """How the validation loss ends.
+    """The trend of the validation loss at the end.
 
     Attributes:
         direction: "falling", "flat", "overfitting" (it rises and the training loss falls), "rising" (neither falls),
-            or "unknown" (too few measurements).
-        lowest: the step of its minimum, of means over a fifth of the measurements, and that mean. now: the last mean.
+            or "unknown" (too few validations).
+        lowest: step and value of the lowest mean over a fifth of the validations. now: the last such mean.
     """
 
     direction: Direction
@@ -32,10 +32,10 @@ class Trend(NamedTuple):
 
 
 def trend(log: Sequence[dict[str, Any]]) -> Trend:
-    """The trend of a log, as of log.jsonl.
+    """The trend of a log, the records of log.jsonl.
 
-    The loss overfits or rises where the mean of its last fifth is more than 4 % above the lowest such mean; it falls
-    where a line through its last half does by more than 4 % and by more than twice its own uncertainty.
+    The loss overfits or rises if the mean of its last fifth is more than 4 % above the lowest such mean. It falls if a
+    line through its last half falls by more than 4 % and by more than twice its uncertainty.
 
     Example:
         >>> log = [{"step": s, "loss": 2 / s} for s in range(1, 9)]
@@ -57,7 +57,7 @@ def trend(log: Sequence[dict[str, Any]]) -> Trend:
 
 
 def _series(log: Sequence[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values that are finite numbers."""
+    """Steps and values of a series, without values that are not finite."""
     found = [(r["step"], r[key]) for r in log if isinstance(r.get(key), int | float) and math.isfinite(r[key])]
     table = np.array(found, np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
@@ -75,7 +75,7 @@ def _falls(steps: np.ndarray, losses: np.ndarray) -> bool:
 
 
 def _falls_after(log: Sequence[dict[str, Any]], step: int) -> bool:
-    """Whether the training loss is lower at the end than about this step."""
+    """Whether the training loss is lower at the end than near this step."""
     steps, losses = _series(log, "loss")
     after = losses[steps > step]
     before = losses[steps <= step]

@@ -1,4 +1,4 @@
-"""The verdict on a training, from its log and the scores of its best checkpoint."""
+"""The verdict on a training run, from its log and the scores of its best checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .trend import Trend, trend
 Judgement = Literal["better", "mixed", "worse", "unmeasured"]
 
 USEFUL = 0.25
-"""For a network with a pixel accuracy below the baseline: it is useful, since it finds rare classes, if its mean IoU
+"""A network with a pixel accuracy below the baseline is still useful, since it finds rare classes, if its mean IoU
 covers at least this part of the distance from the baseline's mean IoU to 1."""
 
 MARGIN = 0.02
@@ -34,12 +34,12 @@ _IN_WORDS = {
 
 @dataclass(frozen=True)
 class Run:
-    """Facts about a run that a verdict needs besides its log.
+    """Facts about a run, in addition to its log, for the verdict.
 
     Attributes:
-        data, out: of the command.
-        steps: that were asked for.
-        select: the measure that chooses best/.
+        data, out: arguments of the command.
+        steps: requested number of steps.
+        select: the score by which best/ is chosen.
     """
 
     data: str
@@ -50,19 +50,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a training.
+    """The assessment of a training run.
 
     Attributes:
-        judgement: against calling every pixel the commonest class: "better", "worse", "mixed" (pixel accuracy and mean
-            IoU disagree), or "unmeasured".
-        useful: whether the network is worth predicting with.
+        judgement: comparison with the baseline, which assigns the most frequent class to every pixel: "better",
+            "worse", "mixed" (pixel accuracy and mean IoU disagree), or "unmeasured".
+        useful: whether the network is useful for prediction.
         trend: see `unet_tools.training.judging.trend.Trend.direction`.
         complete: whether all steps were taken.
-        best_step, last_step: of the checkpoints best/ and last/; None if nothing was measured.
-        never_predicted: names of classes that are in the labels and in no prediction.
-        worst_image: name and mean IoU; None if nothing was measured.
-        lines: all of that in words.
-        next: the command to run next.
+        best_step, last_step: steps of the checkpoints best/ and last/; None without validation.
+        never_predicted: names of classes that are present in the labels but never predicted.
+        worst_image: name and mean IoU; None without validation.
+        lines: the verdict as text.
+        next: the recommended next command.
     """
 
     judgement: Judgement
@@ -82,8 +82,8 @@ def judge(log: Sequence[dict[str, Any]], measured: Measurement | None, run: Run)
 
     Args:
         log: records as of log.jsonl.
-        measured: the best checkpoint against the validation images; None: not measured.
-        run: its data, folder, steps and measure.
+        measured: scores of the best checkpoint on the validation images; None: not measured.
+        run: facts about the run.
 
     Example:
         >>> import numpy as np
@@ -117,7 +117,7 @@ def _against_baseline(measured: Measurement | None) -> tuple[Judgement, bool, st
         return "unmeasured", False, "not measured on validation images"
     base, scores = measured.baseline, measured.scores
     names = [name for name in ("pixel_accuracy", "iou") if not math.isnan(base[name])]
-    if not names:  # no class is everywhere else's alternative
+    if not names:  # the baseline needs at least one class
         return (
             "unmeasured",
             True,
@@ -138,7 +138,7 @@ def _against_baseline(measured: Measurement | None) -> tuple[Judgement, bool, st
 
 
 def _checkpoints(log: Sequence[dict[str, Any]], select: str) -> tuple[int | None, int | None, list[str]]:
-    """The steps of best/ and last/, and how they compare."""
+    """The steps of best/ and last/, and lines that compare them."""
     scores = [(r["step"], float(r.get(select, math.nan))) for r in log if "iou" in r]
     if not scores:
         return None, None, []
@@ -173,7 +173,7 @@ def _trend_in_words(how: Trend) -> str:
 
 
 def _next(judgement: Judgement, useful: bool, how: Trend, complete: bool, run: Run) -> tuple[str, list[str]]:
-    """The next command, and advice in words."""
+    """The next command, and advice as text."""
     resume = ["unet", "train", run.data, "--out", str(run.out), "--resume"]
     longer = shlex.join([*resume, "--steps", str(2 * run.steps)])
     if not complete:

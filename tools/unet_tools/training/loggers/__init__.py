@@ -1,4 +1,4 @@
-"""Loggers of a training, by name: TensorBoard, MLflow, Weights & Biases."""
+"""Loggers of a training run, by name: TensorBoard, MLflow, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 
 
 def open_logger(name: LoggerName, out: Path, validation: Dataset, about: Mapping[str, Any], resume: bool) -> Logger:
-    """The logger of that name, to be used as a context.
+    """The logger with this name, a context manager.
 
     Args:
         name: name of the logger.
         out: the run's folder, which need not exist yet.
-        validation: its first image is shown after each measurement.
-        about: settings of the run, to be shown beside its curves.
-        resume: whether the run continues an earlier one, whose curves go on.
+        validation: its first image is shown after each validation.
+        about: settings of the run, shown with its curves.
+        resume: whether the run continues an earlier one and its curves.
 
     Raises:
-        ModuleNotFoundError: its package is not installed.
+        ModuleNotFoundError: the logger's package is not installed.
     """
     if name == "tensorboard":
         from .tensorboard import TensorBoard as Chosen
@@ -38,7 +38,7 @@ def open_logger(name: LoggerName, out: Path, validation: Dataset, about: Mapping
 
 
 def settings_to_log(config: NetworkConfig, settings: TrainSettings) -> dict[str, Any]:
-    """The settings of a run and of its network, by name, as a logger shows them."""
+    """The settings of a run and of its network, by name, for a logger."""
     values = settings.to_dict()
     nested = {name: value for name, value in values.items() if isinstance(value, dict)}
     flat = {name: value for name, value in values.items() if name not in nested}

@@ -1,4 +1,4 @@
-"""Base class of the loggers. If a logger fails, the training continues without it."""
+"""Base class of the loggers. If a logger fails, training continues without it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ...console import notes
 from .overlay import Overlay
 
 LONGEST_WAIT = 20.0
-"""Seconds that the end of a training waits for a service to take the last records."""
+"""Seconds to wait at the end of training until a service has received the last records."""
 
 WAITING = 1000
-"""Records that wait for a service at most; then it counts as failed."""
+"""Maximum number of queued records; with more, the service counts as failed."""
 
 
 class Logger(ABC):
-    """Takes the records of a training, and writes numbers and overlays. Where that fails, it prints one warning, and
-    the training goes on without it.
+    """Receives the records of a training run, and writes numbers and overlays. If it fails, it prints one warning and
+    ignores further records.
 
     Args:
         out, validation, about, resume: as in `open_logger`.
@@ -42,7 +42,7 @@ class Logger(ABC):
     @property
     @abstractmethod
     def place(self) -> str:
-        """Where the records go: a folder or an address."""
+        """Destination of the records: a folder or an address."""
 
     @abstractmethod
     def write(self, step: int, numbers: Mapping[str, float], overlay: np.ndarray | None) -> None:
@@ -50,7 +50,7 @@ class Logger(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the log."""
+        """Closes the log."""
 
     def __enter__(self) -> Logger:
         return self
@@ -61,7 +61,7 @@ class Logger(ABC):
                 self.close()
 
     def report(self, record: Mapping[str, Any]) -> None:
-        """Takes a record of the training's log: losses and scores; after a measurement, an overlay too."""
+        """Receives a record of the training log: losses and scores. After a validation, an overlay is added."""
         if self.failed or "compiling" in record or "compiled" in record:
             return
         numbers = {k: v for k, v in record.items() if k != "step" and isinstance(v, int | float)}
@@ -73,11 +73,11 @@ class Logger(ABC):
     def _errors_as_warning(self) -> Iterator[None]:
         try:
             yield
-        except Exception as e:  # whatever a service raises
+        except Exception as e:  # services raise many kinds of errors
             self.fail(getattr(e, "strerror", None) or e)
 
     def fail(self, why: object) -> None:
-        """Prints the warning and takes no further records."""
+        """Prints the warning and ignores further records."""
         if not self.failed:
             self.failed = True
             why = " ".join(str(why).split())[:200]
@@ -85,24 +85,26 @@ class Logger(ABC):
 
 
 class Service(Logger):
-    """A logger that may have to wait for a server: it sends its records from a thread of its own."""
+    """A logger that may wait for a server, so it sends records from a separate thread."""
 
     def __init__(self, out: Path, validation: Dataset, about: Mapping[str, Any] | None = None, resume: bool = False):
         super().__init__(out, validation, about, resume)
         self._records: queue.Queue[tuple[int, Mapping[str, float], np.ndarray | None] | None] = queue.Queue(WAITING)
-        self._thread: threading.Thread | None = None  # begun by the first record: a refused run leaves nothing behind
+        self._thread: threading.Thread | None = (
+            None  # started by the first record, so that a refused run leaves no files
+        )
 
     @abstractmethod
     def start(self) -> None:
-        """Opens the run; called in the thread."""
+        """Opens the run, in the thread."""
 
     @abstractmethod
     def send(self, step: int, numbers: Mapping[str, float], overlay: np.ndarray | None) -> None:
-        """Sends one record; called in the thread."""
+        """Sends one record, in the thread."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Ends the run; called in the thread."""
+        """Ends the run, in the thread."""
 
     def write(self, step: int, numbers: Mapping[str, float], overlay: np.ndarray | None) -> None:
         if self._thread is None:

@@ -1,4 +1,4 @@
-"""The log of a run for MLflow: a database in the run's folder, or the server that MLFLOW_TRACKING_URI names."""
+"""The log of a run for MLflow: a database in the run's folder, or the server in MLFLOW_TRACKING_URI."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .base import Service
 
 EXPERIMENT = "unet-twins"
 FOLDER = "unet.folder"
-"""The tag with the run's folder, by which a resumed run finds its log."""
+"""Tag with the run's folder, by which a resumed run finds its log."""
 
 LONGEST = 500
-"""Characters of a parameter's value, at most."""
+"""Maximum number of characters of a parameter's value."""
 
 
 class MLflow(Service):
-    """Writes to OUT/mlflow.db, or where MLFLOW_TRACKING_URI says; MLFLOW_EXPERIMENT_NAME names another experiment than
+    """Writes to OUT/mlflow.db, or to MLFLOW_TRACKING_URI. MLFLOW_EXPERIMENT_NAME replaces the experiment name
     unet-twins. Raises ModuleNotFoundError without mlflow."""
 
     title = "MLflow"
@@ -35,7 +35,7 @@ class MLflow(Service):
         import mlflow  # noqa: F401
 
         super().__init__(out, validation, about, resume)
-        warnings.filterwarnings("ignore", "The ``noload`` loader", DeprecationWarning)  # SQLAlchemy's, of MLflow
+        warnings.filterwarnings("ignore", "The ``noload`` loader", DeprecationWarning)  # from SQLAlchemy in MLflow
         self._client: Any = None
         self._run = ""
 
@@ -81,5 +81,5 @@ class MLflow(Service):
 
 
 def _name(text: str) -> str:
-    """With no characters but those that MLflow takes."""
+    """Replaces characters that MLflow does not accept."""
     return re.sub(r"[^\w\-. /:]", "_", text)

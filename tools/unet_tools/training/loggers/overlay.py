@@ -1,4 +1,4 @@
-"""A validation image with the pixels marked that the last weights get wrong."""
+"""A validation image on which the errors of the last weights are marked."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ WRONG = (220, 40, 40)
 
 
 class Overlay:
-    """Draws the first validation image as the weights in OUT/last see it.
+    """Draws the first validation image with the errors of the weights in OUT/last.
 
     Args:
         out: the run's folder.
-        validation: with labels.
+        validation: labelled images.
     """
 
     def __init__(self, out: Path, validation: Dataset):
         self.out, self.validation = out, validation
-        self.runtime: Any = None  # kept, so that the network compiles once
+        self.runtime: Any = None  # reused, so that the network compiles once
 
     def draw(self) -> np.ndarray:
-        """The middle of the image (of a volume, the middle plane) in grey, wrong pixels in red: (H, W, 3) uint8."""
+        """The middle of the image (for a volume, of its middle plane) in grey, with wrong pixels in red: (H, W, 3)
+        uint8."""
         from unet_jax.registry import from_pretrained
         from unet_jax.runtime import JaxRuntime
 

@@ -17,7 +17,7 @@ from .base import Logger
 
 
 class TensorBoard(Logger):
-    """Writes OUT/tensorboard; every reported record is on the disk at once. Raises ModuleNotFoundError without
+    """Writes OUT/tensorboard; every record is written to disk immediately. Raises ModuleNotFoundError without
     tensorboardX."""
 
     title = "TensorBoard"
@@ -26,14 +26,14 @@ class TensorBoard(Logger):
         import tensorboardX  # noqa: F401
 
         super().__init__(out, validation, about, resume)
-        self._writer: Any = None  # opened by the first record: a run that is refused leaves nothing in the folder
+        self._writer: Any = None  # opened by the first record, so that a refused run leaves no files
 
     @property
     def place(self) -> str:
         return str(self.out / "tensorboard")
 
     def write(self, step: int, numbers: Mapping[str, float], overlay: np.ndarray | None) -> None:
-        """Writes in this thread: tensorboardX's own thread ends on a full disk, and then its queue blocks."""
+        """Writes in this thread, since tensorboardX's own thread ends on a full disk, and its queue then blocks."""
         from tensorboardX import RecordWriter
         from tensorboardX.proto import event_pb2
         from tensorboardX.summary import image, scalar
@@ -49,7 +49,7 @@ class TensorBoard(Logger):
             self._writer = RecordWriter(str(folder / f"events.out.tfevents.{int(time.time())}.{gethostname()}"))
             event(file_version="brain.Event:2")
             start = protocol.SessionLog(status=protocol.SessionLog.START)
-            event(session_log=start)  # hides what a killed run wrote from this step on
+            event(session_log=start)  # hides records of a killed run from this step on
         for name, value in numbers.items():
             event(summary=scalar(name, value))
         if overlay is not None:

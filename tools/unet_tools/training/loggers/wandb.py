@@ -1,4 +1,4 @@
-"""The log of a run for Weights & Biases: files in the run's folder; sent to a server only where WANDB_MODE says so."""
+"""The log of a run for Weights & Biases: files in the run's folder, sent to a server only if WANDB_MODE requests it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PROJECT = "unet-twins"
 
 
 class WeightsAndBiases(Service):
-    """Writes to OUT/wandb, for `wandb sync`; with WANDB_MODE=online, to the server, too. WANDB_PROJECT names another
-    project than unet-twins. Raises ModuleNotFoundError without wandb."""
+    """Writes to OUT/wandb, for `wandb sync`; with WANDB_MODE=online, also to the server. WANDB_PROJECT replaces the
+    project name unet-twins. Raises ModuleNotFoundError without wandb."""
 
     title = "Weights & Biases"
 
@@ -49,7 +49,7 @@ class WeightsAndBiases(Service):
         )
 
     def _identifier(self) -> str:
-        """Of the run, which is the end of the name of its folder: that of the run to go on with, or a new one."""
+        """The identifier of the resumed run, from the end of its folder's name, or a new identifier."""
         earlier = sorted(Path(self.place).glob("*run-*-*")) if self.resume else []
         return earlier[-1].name.rpartition("-")[2] if earlier else uuid.uuid4().hex[:8]
 

@@ -1,1 +1,1 @@
-"""Plans of a training and of a step, as the commands make and print them."""
+"""Plans of training runs and of training steps, for the commands."""

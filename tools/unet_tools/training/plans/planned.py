@@ -1,4 +1,4 @@
-"""The plan of a training, as the commands make, print and keep it."""
+"""Makes, prints and stores the plan of a training run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ...console import console, notes, print_table, to_json
 from ..flags import NetworkFlags, TrainArgs
 
 PLAN = "plan.json"
-"""The plan in the folder of a run."""
+"""File of the plan in the folder of a run."""
 
 
 def check_time(args: TrainArgs) -> None:
-    """Raises InputError if --minutes cannot be used, or if several processes would each time their own steps."""
+    """Raises InputError if --minutes cannot be used, or if several processes would each time steps separately."""
     timed = args.minutes is not None or (args.recipe == "auto" and "steps" not in args.given)
     if timed and args.distributed.processes > 1:
         raise InputError(
@@ -39,8 +39,8 @@ def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validati
     """The plan of `unet train` for a new run.
 
     Args:
-        args: the flags; `given` names those that the user gave.
-        config: config of the data's channels and classes, and of the network that the flags name, if they do.
+        args: the flags; `given` lists those that the user gave.
+        config: config with the data's channels and classes; the network itself if the flags name one.
         training, validation: the two parts of the data set.
     """
     flags, whole = args.network, TrainSettings().to_dict()
@@ -48,7 +48,7 @@ def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validati
     values = args.settings.to_dict()
     given = {name: values.get(name, values["augmentation"].get(name)) for name in names}
     given |= {name: value for name in NETWORK_SETTINGS if (value := getattr(flags, name)) is not None}
-    if args.recipe != "auto":  # --minutes with another recipe: only the number of steps is planned
+    if args.recipe != "auto":  # --minutes with another recipe plans only the number of steps
         given |= {name: value for name, value in values.items() if name not in ("augmentation", "steps")}
         given |= values["augmentation"]
 
@@ -74,10 +74,10 @@ def names_network(flags: NetworkFlags, settings: TrainSettings) -> bool:
 
 
 def describe(plan: TrainingPlan, minutes_given: bool) -> str:
-    """One line: the choices that are not the defaults of the flags, and where the reasons are."""
-    usual = TrainSettings().to_dict()
-    usual |= usual["augmentation"] | {"validate_every": plan.settings.validation.validate_every, "dropout": 0.0}
-    own = [choice for choice in plan.choices if not choice.given and choice.value != usual.get(choice.name)]
+    """One line: the choices that differ from the flags' defaults, and where the reasons are stored."""
+    defaults = TrainSettings().to_dict()
+    defaults |= defaults["augmentation"] | {"validate_every": plan.settings.validation.validate_every, "dropout": 0.0}
+    own = [choice for choice in plan.choices if not choice.given and choice.value != defaults.get(choice.name)]
     chosen = ", ".join(f"{_flag(choice.name)} {_text(choice.value)}" for choice in own)
     time = "" if plan.minutes is None else f"; about {_minutes(plan.minutes)}"
     time += "" if minutes_given or plan.minutes is None else ", since neither --minutes nor --steps is given"
@@ -85,7 +85,7 @@ def describe(plan: TrainingPlan, minutes_given: bool) -> str:
 
 
 def print_plan(plan: TrainingPlan) -> None:
-    """The choices with their reasons, as a table."""
+    """Prints a table of the choices with their reasons."""
     rows = [(_flag(choice.name), _text(choice.value), choice.reason) for choice in plan.choices]
     print_table("the training that unet train would start", ("flag", "value", "why"), rows)
     figures = plan.figures
@@ -105,7 +105,7 @@ def write_plan(out: Path, plan: TrainingPlan) -> None:
 
 
 def given_flags(arguments: Collection[str]) -> tuple[str, ...]:
-    """The flags of a command line, as names of settings: `--no-mirror` and `--mirror` are both "mirror"."""
+    """The flags of a command line as names of settings; `--no-mirror` and `--mirror` are both "mirror"."""
     names = [a.split("=")[0].removeprefix("--").replace("-", "_") for a in arguments if a.startswith("--")]
     known = set(TrainSettings().to_dict()) | {field.name for field in dataclasses.fields(NetworkFlags)}
     known |= set(TrainSettings().to_dict()["augmentation"])

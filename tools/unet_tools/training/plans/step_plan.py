@@ -1,4 +1,4 @@
-"""The cost of a training step on given devices: compiled, searched, cached and printed."""
+"""Computes, searches, caches and prints the cost of a training step on given devices."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ PACKAGES = ("jax", "jaxlib", "libtpu", "unet-twins")
 
 
 def prepare_compiler(device: str) -> None:
-    """Keeps JAX from looking for a TPU here where one is only compiled for. Call it before JAX is imported."""
+    """Prevents JAX from searching for a TPU on this machine when it only compiles for one. Call it before JAX is
+    imported."""
     if device.startswith("tpu-"):
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def plan_step(config: NetworkConfig, settings: Any, device: str) -> tuple[dict[str, Any], bool]:
-    """The cost of a step (`unet_jax.training.devices.step_cost.StepCost.to_dict`), and whether it comes from the cache
-    of an earlier call with the same network, settings, device and software. Costs of this machine are not cached.
+    """The cost of a step (`unet_jax.training.devices.step_cost.StepCost.to_dict`), and whether it comes from the cache.
+    The key of the cache is network, settings, device and software. Costs of this machine are not cached.
 
     Args:
         config: the network.
@@ -44,7 +45,7 @@ def plan_step(config: NetworkConfig, settings: Any, device: str) -> tuple[dict[s
     inputs = json.dumps([config.to_dict(), settings.to_dict(), device, versions(PACKAGES), _sources()], sort_keys=True)
     path = cache_folder() / "step-plans" / f"{hashlib.sha256(inputs.encode()).hexdigest()[:32]}.json"
     if path.exists():
-        with contextlib.suppress(InputError):  # not whole: computed again
+        with contextlib.suppress(InputError):  # damaged: computed again
             return read_object(path), True
     cost = compile_step(config, settings, target).to_dict()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ def plan_step(config: NetworkConfig, settings: Any, device: str) -> tuple[dict[s
 
 
 def _sources() -> str:
-    """A digest of the code that the step is made of."""
+    """A digest of the source code of the step."""
     import unet_jax
 
     digest = hashlib.sha256()
@@ -64,8 +65,8 @@ def _sources() -> str:
 
 
 def search(config: NetworkConfig, settings: Any, device: str) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Costs of steps, in bfloat16 and in float32: the batch doubles while it fits, at most 64-fold; from the first that
-    does not fit on, the blocks are computed again in the backward pass (`remat`). See `best_of`."""
+    """Costs of steps in bfloat16 and in float32. The batch doubles while it fits, up to 64-fold; from the first batch
+    that does not fit on, `remat` is used. See `best_of`."""
     first = settings.optimisation.batch
     for precision in ("bfloat16", "float32"):
         batch, remat = first, False
@@ -82,7 +83,7 @@ def search(config: NetworkConfig, settings: Any, device: str) -> Iterator[tuple[
 
 
 def best_of(costs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The cost with the least time a tile among those that fit. Raises InputError if none does."""
+    """Among the costs that fit, the one with the minimum time per tile. Raises InputError if none fits."""
     fitting = [cost for cost in costs if cost["fits"]]
     if not fitting:
         raise InputError("no step fits; try a smaller tile or network, or more devices that share each image (--space)")
@@ -90,7 +91,7 @@ def best_of(costs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def print_cost(title: str, cost: dict[str, Any]) -> None:
-    """A table of one step's cost."""
+    """Prints a table of the cost of one step."""
     size = "x".join(map(str, cost["tile"]))
     fits = "fits" if cost["fits"] else "does not fit"
     rows = [
