@@ -45,7 +45,7 @@ from unet_data.metrics.instances import object_maps
 from unet_data.objects.settings import settings_for
 from unet_jax import JaxRuntime, TrainSettings, compilation_cache, from_pretrained, plan_training, preset, train
 from unet_jax.training.planning.rules import AUTO
-from unet_jax.training.planning.speed import seconds_a_step
+from unet_jax.training.planning.speed import seconds_per_step
 from unet_spec import DataSpec, InputError, NetworkConfig
 from unet_spec.files import writing
 from unet_tools.arguments.data import open_data
@@ -127,7 +127,7 @@ def train_planned(
     """Trains as `unet train DATA --minutes` does, without validation."""
     began = time.process_time()
     config = preset("paper", in_channels=training.channels, out_channels=training.class_count, **head)
-    timed = partial(seconds_a_step, clock=time.process_time)
+    timed = partial(seconds_per_step, clock=time.process_time)
     plan = plan_training(config, training, settings=settings, given=given, seconds=seconds, timed=timed)
     left = seconds - (time.process_time() - began)
     assert plan.step is not None

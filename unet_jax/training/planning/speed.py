@@ -50,9 +50,9 @@ def seconds_per_step(
     Example:
         >>> from unet_data import membranes
         >>> from unet_jax import TrainSettings, preset
-        >>> from unet_jax.training.planning.speed import seconds_a_step
+        >>> from unet_jax.training.planning.speed import seconds_per_step
         >>> settings = TrainSettings().replace(tile=28)
-        >>> seconds_a_step(preset("paper", widths=(2, 4)), settings, membranes(2, 40, seed=0)) > 0
+        >>> seconds_per_step(preset("paper", widths=(2, 4)), settings, membranes(2, 40, seed=0)) > 0
         True
     """
     settings = settings.replace(steps=1 + TIMED_STEPS)
