@@ -12,7 +12,7 @@ import pytest
 
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 from unet_tools.cli import main
-from unet_tools.prediction.many import OneAtATime, images_at_a_time, run_each
+from unet_tools.prediction.many import SharedRuntime, images_at_a_time, run_each
 
 CONFIG = preset("paper", widths=(2, 4), in_channels=1)
 TRAINED = DataSpec((0.5,), (0.18,))
@@ -106,41 +106,76 @@ def test_after_an_interrupt_no_further_job_begins():
     assert len(begun) <= 4
 
 
-def test_a_shared_runtime_computes_for_one_thread_at_a_time():
-    inside, most = [], []
+class Counting:
+    """Doubles its images; keeps how many it was given at a time, and how often it was called twice at once."""
 
-    class Slow:
-        name, config, record = "slow", CONFIG, None
+    config, record = CONFIG, None
 
-        def run(self, x, *noise):
-            inside.append(x)
-            time.sleep(0.01)
-            most.append(len(inside))
-            inside.remove(x)
-            return x, *noise
+    def __init__(self, name="onnx", refused=None):
+        self.name, self.refused = name, refused
+        self.sizes, self.inside, self.overlaps = [], 0, 0
 
-    shared = OneAtATime(Slow())
-    assert (shared.name, shared.config, shared.run(-1, 2)) == ("slow", CONFIG, (-1, 2))
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(shared.run, range(8))) == [(n,) for n in range(8)]
-    assert max(most) == 1
+    def run(self, images, *noise):
+        self.inside += 1
+        self.overlaps += self.inside > 1
+        time.sleep(0.02)
+        self.inside -= 1
+        self.sizes.append(len(images))
+        if self.refused is not None and (images == self.refused).any():
+            raise InputError("refused")
+        return 2 * images + sum(noise)
+
+
+def tiles(count):
+    return [np.full((1, 28 + 4 * (n % 2), 28, 1), n, np.float32) for n in range(count)]
+
+
+@pytest.mark.parametrize(("name", "most"), [("onnx", 4), ("jax", 1)])
+def test_threads_share_a_runtime_and_each_has_its_own_logits(name, most):
+    runtime = Counting(name)
+    shared = SharedRuntime(runtime)
+    assert (shared.name, shared.config, shared.record) == (name, CONFIG, None)
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(shared.run, tiles(32)))
+    for n, logits in enumerate(found):
+        np.testing.assert_array_equal(logits, 2 * tiles(32)[n])
+    assert (sum(runtime.sizes), max(runtime.sizes), runtime.overlaps) == (32, most, 0)
+    np.testing.assert_array_equal(shared.run(tiles(1)[0], np.array(3, np.float32)), tiles(1)[0] + 3)
+
+
+def test_tiles_that_would_take_too_much_memory_are_computed_alone(monkeypatch):
+    monkeypatch.setattr("unet_tools.prediction.many.BATCH_MEMORY", 2**10)
+    runtime = Counting()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(SharedRuntime(runtime).run, tiles(16)))
+    assert max(runtime.sizes) == 1
+
+
+def test_what_is_refused_fails_alone():
+    shared = SharedRuntime(Counting(refused=3))
+    with ThreadPoolExecutor(8) as pool:
+        done = [pool.submit(shared.run, each) for each in tiles(8)]
+    assert [isinstance(each.exception(), InputError) for each in done] == [n == 3 for n in range(8)]
 
 
 def test_only_small_files_without_a_memory_limit_share_the_process(tmp_path):
     small, large = tmp_path / "a.png", tmp_path / "b.tif"
     small.write_bytes(b"x")
     large.write_bytes(bytes(2**20 + 1))
-    assert images_at_a_time([small, small], None) == 2
-    assert images_at_a_time([small, large], None) == 1
-    assert images_at_a_time([small], None) == 1
-    assert images_at_a_time([small, small], 2**30) == 1
-    assert images_at_a_time([small, Path("https://host/a.zarr")], None) == 1
+    assert images_at_a_time([small, small], None, "onnx") == 8
+    assert images_at_a_time([small, small], None, "jax") == 2
+    assert images_at_a_time([small, large], None, "onnx") == 1
+    assert images_at_a_time([small], None, "onnx") == 1
+    assert images_at_a_time([small, small], 2**30, "onnx") == 1
+    assert images_at_a_time([small, Path("https://host/a.zarr")], None, "onnx") == 1
 
 
-def test_small_images_have_the_bytes_of_one_at_a_time(home, monkeypatch):
+@pytest.mark.parametrize("runtime", ["jax", "onnx", "torch"])
+def test_small_images_have_the_bytes_of_one_at_a_time(home, monkeypatch, runtime):
     np.save("b.npy", np.full((40, 44), 0.5, np.float32))
+    monkeypatch.setattr(f"{__name__}.COMMAND", [*COMMAND[:-1], runtime])
     assert main(COMMAND) == 0
-    monkeypatch.setattr("unet_tools.commands.predict.images_at_a_time", lambda files, memory: 1)
+    monkeypatch.setattr("unet_tools.commands.predict.images_at_a_time", lambda *args: 1)
     assert main([*COMMAND[:6], "alone", *COMMAND[7:]]) == 0
     for name in "abc":
         assert (home / "out" / f"{name}.npy").read_bytes() == (home / "alone" / f"{name}.npy").read_bytes()

@@ -32,6 +32,7 @@ Example: unet predict runs/em/best slide.ome.tif -o labels.tif --memory 2GiB
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -55,7 +56,7 @@ from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, installed, is_checkpoint, open_network
 from ..console import notes, print_json
 from ..prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
-from ..prediction.many import OneAtATime, images_at_a_time, refuse, run_each
+from ..prediction.many import SharedRuntime, images_at_a_time, refuse, run_each
 from ..prediction.nnunet_folder import choose_cases, open_folds
 from ..prediction.objects import describe, files_of, settings_of
 from ..prediction.overlay import overlay_path, write_overlay
@@ -193,9 +194,11 @@ def run(args: Args) -> int:
     count = network.data.class_count(network.config)
     names = network.data.class_names or tuple(f"class {index}" for index in range(count))
 
-    together = 1 if args.dask or args.overlay else images_at_a_time([s for s, _ in files], settings.memory)
+    together = (
+        1 if args.dask or args.overlay else images_at_a_time([s for s, _ in files], settings.memory, network.name)
+    )
     if together > 1:
-        network = replace(network, runtime=OneAtATime(network.runtime))
+        network = replace(network, runtime=SharedRuntime(network.runtime))
     facts: dict[Path, FileFacts] = {}
     outcomes = {} if args.dask is None else _on_cluster(args, files, settings, choice)
 
@@ -225,6 +228,7 @@ def run(args: Args) -> int:
             print_objects(record)
         return record
 
+    start = time.perf_counter()
     if len(files) == 1:
         records = run_each("image", {shown(s): ([s], partial(alone, s, t)) for s, t in files})
     else:
@@ -233,7 +237,9 @@ def run(args: Args) -> int:
             work = {shown(s): ([s], partial(one, s, t, p)) for (s, t), p in zip(files, progress, strict=True)}
             records = run_each("image", work, together)
         if not args.json:
-            notes.print(_all_lines(args, records, network.name), soft_wrap=True)
+            taken = sum(record.get("seconds", 0.0) for record in records)
+            taken = taken if together == 1 else time.perf_counter() - start
+            notes.print(_all_lines(args, records, network.name, taken), soft_wrap=True)
             for record in records:
                 print_objects(record, f"{record['image']}: ")
     read_as = [facts[source] for source, _ in files if source in facts]
@@ -241,7 +247,8 @@ def run(args: Args) -> int:
     if args.json:
         found = {"runtime": network.name, "output": args.output, "images": records, "decisions": decisions}
         chosen = {} if choice is None else {"choice": choice.to_dict()}
-        print_json(found | {"reading": asdict(reading)} | chosen)
+        work = {"seconds": time.perf_counter() - start, "images_at_a_time": together}
+        print_json(found | work | {"reading": asdict(reading)} | chosen)
     assumed = assumed_reading(args.reading, network.data, read_as, str(args.checkpoint))
     for line in () if args.json else [*decisions, *assumed]:
         notes.print(line, soft_wrap=True)
@@ -362,10 +369,9 @@ def _one_line(args: Args, record: dict[str, Any], runtime: str) -> str:
     )
 
 
-def _all_lines(args: Args, records: list[dict[str, Any]], runtime: str) -> str:
+def _all_lines(args: Args, records: list[dict[str, Any]], runtime: str, seconds: float) -> str:
     """One line for several images: folder of the results, time, and mean share of each class."""
     done = [record for record in records if "error" not in record]
-    seconds = sum(record["seconds"] for record in done)
     if any(not record["finished"] for record in done):
         part = str(args.shard).replace("/", " of ")
         return f"{len(done)} images: part {part}; the same command without --shard joins the parts ({seconds:.1f} s)"
