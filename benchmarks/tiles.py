@@ -3,6 +3,7 @@
     python -m benchmarks.tiles speed  -o benchmarks/results/tiles/speed.json  [--widths 16 64] [--size 2048]
     python -m benchmarks.tiles memory -o benchmarks/results/tiles/memory.json
     python -m benchmarks.tiles huge   -o benchmarks/results/tiles/huge.json   [--size 30000] [--kills 3]
+    python -m benchmarks.tiles small  -o benchmarks/results/tiles/small.json  [--images 500]
 
 Every measurement runs in a separate process, so that its peak memory can be measured. All rows of `speed` use the same
 weights and image, and a same-padding U-Net, because MONAI misplaces the output of a valid one. MONAI is used if it is
@@ -40,7 +41,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Args:
-    what: tyro.conf.Positional[Literal["speed", "memory", "huge"]]
+    what: tyro.conf.Positional[Literal["speed", "memory", "huge", "small"]]
     """Measurement to make."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The JSON file to write."""
@@ -52,10 +53,12 @@ class Args:
     """Only for `speed`: measurements of each row; the fastest counts."""
     runtimes: tuple[str, ...] = ("onnx", "mnn", "mnn-fast", "torch", "jax")
     """Only for `memory`: runtimes to measure. Rows of others that the file has are kept."""
+    images: int = 500
+    """Only for `small`: number of images of 256 x 256 pixels."""
     kills: int = 3
     """Only for `huge`: number of times that the run is killed."""
     runtime: str = "onnx"
-    """Only for `huge`: the runtime to use."""
+    """Only for `huge` and `small`: the runtime to use."""
     memory: str = "3GiB"
     """Memory limit of our processes in `speed` and `huge`."""
     whole_limit: float = 5.0
@@ -72,7 +75,7 @@ def main(args: Args) -> int:
     if args.what == "memory" and args.out.exists():
         rows = [row for row in json.loads(args.out.read_text())["rows"] if row["runtime"] not in args.runtimes]
     with tempfile.TemporaryDirectory(dir=args.work, prefix="bench-tiles-") as folder:
-        for row in {"speed": _speed, "memory": _memory, "huge": _huge}[args.what](args, Path(folder)):
+        for row in MEASUREMENTS[args.what](args, Path(folder)):
             rows.append(row | {"load_average_after": os.getloadavg()[0]})
             write_record(args.out, {**header, "rows": rows})  # after each row, so that a failure loses nothing
     notes.print(f"written: {args.out}")
@@ -112,7 +115,9 @@ def _speed(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
         config = Checkpoint.load(weights).config
         whole = tile_memory(config.graph, "torch", (config.geometry.grid().above(size),) * 2) / 2**30
         base = {"weights": str(weights), "image": str(image), "memory": args.memory, "folder": str(folder)}
-        jobs: list[dict[str, Any]] = [{"engine": "ours", "runtime": r} for r in ("onnx", "mnn", "mnn-fast", "torch")]
+        jobs: list[dict[str, Any]] = [
+            {"engine": "ours", "runtime": r} for r in ("onnx", "mnn", "mnn-fast", "torch", "auto")
+        ]
         jobs.append({"engine": "ours", "runtime": "torch", "strips": True})
         if whole <= args.whole_limit:
             jobs.insert(0, {"engine": "whole"})
@@ -142,13 +147,18 @@ def _describe(row: dict[str, Any]) -> str:
     )
 
 
-def _segment(job: dict[str, Any], source: Path, out: Path, **settings: Any) -> Any:
+def _segment(job: dict[str, Any], source: Path, out: Path, **settings: Any) -> tuple[str, Any]:
     """Segments a file as `unet predict` does."""
     from unet_data import PredictSettings, predict_file
     from unet_tools.arguments.runtimes import open_network
+    from unet_tools.prediction.runtimes.command import chosen_network
 
-    network = open_network(Path(job["weights"]), job["runtime"])
-    return predict_file(network, source, out, PredictSettings(**settings, overwrite=True))
+    weights, given = Path(job["weights"]), PredictSettings(**settings, overwrite=True)
+    if job["runtime"] == "auto":
+        network, _ = chosen_network(weights, open_network(weights), [(source, out)], given)
+    else:
+        network = open_network(weights, job["runtime"])
+    return network.name, predict_file(network, source, out, given)
 
 
 def _one_speed(job: dict[str, Any]) -> dict[str, Any]:
@@ -157,8 +167,9 @@ def _one_speed(job: dict[str, Any]) -> dict[str, Any]:
     out = Path(job["folder"]) / "logits.npy"
     if job["engine"] == "ours":
         limit, strips = parse_bytes(job["memory"]), job.get("strips", False)
-        done = _segment(job, Path(job["image"]), out, output="logits", memory=limit, strips=strips)
+        name, done = _segment(job, Path(job["image"]), out, output="logits", memory=limit, strips=strips)
         return {
+            "computed_by": name,  # of "auto": the runtime that it chose, whose measurement is not part of the seconds
             "seconds": done.seconds,
             "peak_bytes": done.peak - done.before,
             "predicted_bytes": done.plan.memory,
@@ -216,7 +227,7 @@ def _memory(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
 def _one_memory(job: dict[str, Any]) -> dict[str, Any]:
     image, out = Path(job["folder"]) / "small.npy", Path(job["folder"]) / "small-out.npy"
     np.save(image, np.random.default_rng(0).integers(0, 255, (job["tile"], 2 * job["tile"]), np.uint8))
-    done = _segment(job, image, out, tile=job["tile"])
+    _, done = _segment(job, image, out, tile=job["tile"])
     return {
         "tile": list(done.plan.tiles.tile),
         "tiles": done.tiles,
@@ -279,6 +290,51 @@ def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
         "tiles_computed_after_the_last_kill": resumed["computed"],
         "identical": same,
     }
+
+
+# --- many small images ------------------------------------------------------------------------------------------------
+
+
+def _small(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
+    """The command line on a folder of images, beside the network alone on one tile at a time, before and after."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(args.images):
+        np.save(pictures / f"{number}.npy", rng.integers(0, 256, (256, 256), np.uint8))
+    for width in args.widths:
+        weights, out = _checkpoint(folder, "same", width), folder / f"out-{width}"
+        alone = [run_apart(_network_alone, {"weights": str(weights), "runtime": args.runtime})["seconds"]]
+        command = [sys.executable, "-m", "unet_tools.cli", "predict", str(weights), str(pictures), "-o", str(out)]
+        begun = time.perf_counter()
+        subprocess.run([*command, "--runtime", args.runtime, "--json"], capture_output=True, check=True)
+        seconds = time.perf_counter() - begun
+        alone.append(run_apart(_network_alone, {"weights": str(weights), "runtime": args.runtime})["seconds"])
+        share = args.images * min(alone) / seconds
+        notes.print(f"width {width}: {args.images} images in {seconds:.1f} s, {share:.2f} of the network's own speed")
+        yield {
+            "width": width,
+            "runtime": args.runtime,
+            "images": args.images,
+            "seconds": seconds,  # with the start of the program
+            "network_seconds": alone,  # of one image
+            "share_of_network": share,
+        }
+
+
+def _network_alone(job: dict[str, Any]) -> dict[str, Any]:
+    """The mean of 20 runs after a first one."""
+    from unet_tools.arguments.runtimes import open_network
+
+    run, x = open_network(Path(job["weights"]), job["runtime"]).run, np.zeros((1, 256, 256, 1), np.float32)
+    run(x)
+    begun = time.perf_counter()
+    for _ in range(20):
+        run(x)
+    return {"seconds": (time.perf_counter() - begun) / 20}
+
+
+MEASUREMENTS = {"speed": _speed, "memory": _memory, "huge": _huge, "small": _small}
 
 
 if __name__ == "__main__":
