@@ -1,7 +1,7 @@
-"""Objects behind NVIDIA Triton: a model of its Python backend that separates and numbers them.
+"""Objects in NVIDIA Triton: a model of its Python backend that separates and numbers objects.
 
-`triton/unet_objects/1/model.py` of a bundle is `TritonModel`, beside objects.json, which says how objects are made.
-The Python of the server needs `pip install unet-twins`, which is NumPy and SciPy and no framework.
+`triton/unet_objects/1/model.py` of a bundle is `TritonModel`; objects.json beside it has the settings of the
+separation. The server's Python needs `pip install unet-twins`, which installs NumPy and SciPy but no framework.
 
     logits          float32 (N, K, *out), perhaps with a distance after them, as the network gives them
     image           uint8 (N, *spatial, C): its size is that of the result
@@ -33,7 +33,7 @@ FILE = "objects.json"
 
 @dataclass(frozen=True)
 class ObjectStep:
-    """From a network's output to objects, as `Predictor.objects` makes them.
+    """Separates objects in a network's output, like `Predictor.objects`.
 
     Attributes:
         settings: settings that separate objects.
@@ -47,13 +47,13 @@ class ObjectStep:
 
     @classmethod
     def of_network(cls, config: NetworkConfig, data: DataSpec) -> ObjectStep:
-        """The settings stored with a network, or the defaults for its classes. Raises InputError where its classes
+        """The settings stored with a network, or the defaults for its classes. Raises InputError if its classes
         overlap, or the settings do not fit it."""
         return cls(settings_for(data, config), config.spatial_dims, config.distance_head)
 
     @classmethod
     def load(cls, folder: Path) -> ObjectStep:
-        """Reads objects.json in a folder. Raises InputError where it is damaged."""
+        """Reads objects.json in a folder. Raises InputError if it is damaged."""
         path = folder / FILE
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -75,16 +75,16 @@ class ObjectStep:
 
         Args:
             logits: output of the network, as large as the images or larger.
-            size: size of the images; the result is cut to it.
+            size: size of the images; the result is cropped to it.
 
         Returns:
             Object numbers (N, *spatial), and the class of each object, padded with 0 to the largest number of objects
-            of an image, and to 1.
+            in an image, at least to length 1.
 
         Raises:
             InputError: the logits are not finite.
         """
-        from unet_data.objects.whole import objects_of  # takes long to import
+        from unet_data.objects.whole import objects_of  # slow to import
 
         output = Output("objects", distance=self.distance)
         cut = (..., *(slice(0, n) for n in size), slice(None))
@@ -99,7 +99,7 @@ class ObjectStep:
 
 
 class TritonModel:
-    """What Triton calls; `folder` is where objects.json is."""
+    """The interface for Triton. `folder`: the folder of objects.json."""
 
     folder: Path
 
@@ -107,7 +107,7 @@ class TritonModel:
         self.step = ObjectStep.load(self.folder)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """One response a request; what is wrong with a request is reported in its response."""
+        """One response per request; errors are reported in the response."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:

@@ -1,1 +1,1 @@
-"""The fastest exact runtime for a network, an image and a machine: candidates, measurements, their cache."""
+"""Chooses the fastest exact runtime for a network, an image and a machine: candidates, measurements, cache."""

@@ -1,4 +1,4 @@
-"""Measurements of runtimes, kept between commands: one file for a network, an input, a machine and its software."""
+"""Cache of runtime measurements: one file per network, input, machine and software."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PACKAGES = ("unet-twins", "numpy", "jax", "jaxlib", "flax", "torch", "onnxruntim
 
 @dataclass(frozen=True)
 class Measured:
-    """A runtime that was measured.
+    """The measurement of a runtime.
 
     Attributes:
-        prepare: seconds from its import to the first logits, with all that is compiled.
+        prepare: seconds from the import to the first logits, including compilation.
         rate: multiply-adds per second after that.
-        error: largest difference from the reference runtime, relative to its largest logit.
+        error: maximum difference from the reference runtime, relative to its largest logit.
     """
 
     prepare: float
@@ -43,12 +43,12 @@ class Measured:
 
 @dataclass
 class Measurements:
-    """What is known of the runtimes.
+    """The measurements of several runtimes.
 
     Attributes:
-        done: those that ran.
-        failed: reasons why others did not.
-        slow: seconds after which others were not ready.
+        done: measurements of the runtimes that ran.
+        failed: reasons why other runtimes did not run.
+        slow: for runtimes that were too slow, the seconds after which they were not ready.
     """
 
     done: dict[str, Measured] = field(default_factory=dict)
@@ -57,18 +57,18 @@ class Measurements:
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Measurements:
-        """From `asdict`. Raises ValueError, TypeError or AttributeError for anything else."""
+        """The inverse of `asdict`. Raises ValueError, TypeError or AttributeError for other content."""
         done = {str(name): Measured(**values) for name, values in document["done"].items()}
         failed = {str(name): str(reason) for name, reason in document["failed"].items()}
         return cls(done, failed, {str(name): float(limit) for name, limit in document["slow"].items()})
 
 
 def key_of(identity: str, shape: tuple[int, ...], reference: str) -> dict[str, Any]:
-    """All that measurements depend on.
+    """Everything that measurements depend on.
 
     Args:
         identity: SHA-256 of the network, architecture and weights: `OpenNetwork.identity`.
-        shape: of the input, float32.
+        shape: shape of the float32 input.
         reference: the runtime that the others are compared with.
     """
     return {
@@ -76,13 +76,13 @@ def key_of(identity: str, shape: tuple[int, ...], reference: str) -> dict[str, A
         "input": list(shape),
         "dtype": "float32",
         "reference": reference,
-        "machine": hardware(),  # processor, cores that the process may use, GPUs
+        "machine": hardware(),  # processor, usable cores, GPUs
         "software": versions(PACKAGES),
     }
 
 
 def load(key: dict[str, Any]) -> Measurements | None:
-    """What is kept under a key. None if there is nothing, or if it is damaged."""
+    """Reads the measurements of a key. None if they are missing or damaged."""
     path = _path(key)
     if not path.exists():
         return None
@@ -97,7 +97,7 @@ def load(key: dict[str, Any]) -> Measurements | None:
 
 
 def save(key: dict[str, Any], measurements: Measurements) -> None:
-    """Keeps measurements. Raises OutputError if the cache folder cannot be written."""
+    """Stores measurements. Raises OutputError if the cache folder cannot be written."""
     content = {"key": key, "measurements": asdict(measurements)}
     with writing(_path(key)) as temporary:
         temporary.write_text(json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n", encoding="utf-8")

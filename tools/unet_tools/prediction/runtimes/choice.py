@@ -1,9 +1,8 @@
-"""Chooses the fastest runtime whose logits are those of the reference, for the work of one command.
+"""Chooses the fastest runtime with the same logits as the reference, for the work of one command.
 
-The reference is the runtime that `unet predict` takes by default. A candidate runs in a process of its own, on a tile
-of the first image: its logits must be within `FLOAT32_BOUND` of the reference's. The choice is the runtime that
-finishes first, including the time that it takes to import, load and compile. Where all the work takes less time than
-the measurements, nothing is measured.
+The reference is the default runtime of `unet predict`. A candidate runs in a separate process, on a tile of the first
+image: its logits must be within `FLOAT32_BOUND` of the reference's. The runtime that finishes first is chosen,
+including the time to import, load and compile. Nothing is measured if the work takes less time than the measurements.
 """
 
 from __future__ import annotations
@@ -30,18 +29,19 @@ from .cache import Measured, Measurements
 from .trial import TooSlowError, Trial, measure
 
 EXPECTED = 4e10
-"""Multiply-adds per second and core, by which work is estimated before anything is measured."""
+"""Assumed multiply-adds per second and core, to estimate work before anything is measured."""
 WORTH = 20.0
-"""Seconds of work from which on candidates are measured: measuring all of them takes about as long."""
+"""Minimum work, in seconds, for which candidates are measured: measuring all of them takes about as long."""
 READY = 0.25
-"""Part of the work's time in which a candidate must be ready. So the measurements of all take no longer than the work,
-and a runtime that compiles for longer than it saves is not chosen."""
+"""Part of the work's time within which a candidate must be ready. It limits the time of all measurements to that of the
+work, and excludes runtimes that compile for longer than they save."""
 GAIN = 1.1
-"""How much faster than the reference another runtime must finish: less is within the noise of a measured second."""
+"""Minimum speed-up over the reference for choosing another runtime; less is within the noise of a measurement of one
+second."""
 TILE_SECONDS = 0.25
-"""Seconds, by `EXPECTED`, that the measured tile may take; a larger tile of the plan is made smaller."""
+"""Maximum time of the measured tile in seconds, estimated by `EXPECTED`; larger tiles of the plan are reduced."""
 LONGEST = 600.0
-"""Seconds in which the reference must be ready."""
+"""Seconds within which the reference must be ready."""
 How = Literal["measured now", "measured earlier", "little work", "only one", "begun"]
 Measure = Callable[[Path, str, np.ndarray, float], Trial]
 
@@ -53,9 +53,9 @@ class Choice:
     Attributes:
         name: the runtime.
         reference: the runtime that the others were compared with.
-        how: what the choice follows from.
+        how: reason for the choice.
         measured: times and errors of the runtimes that ran.
-        passed_over: reasons why others cannot be chosen.
+        passed_over: other runtimes with the reasons why they cannot be chosen.
     """
 
     name: RuntimeName
@@ -65,7 +65,7 @@ class Choice:
     passed_over: dict[str, str] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """One line."""
+        """The choice in one line."""
         return f"runtime: {self.name}{self._why()}; --runtime NAME chooses another)"
 
     def _why(self) -> str:
@@ -81,12 +81,12 @@ class Choice:
         return f", which finishes first of {', '.join(self.measured)} ({self.how}"
 
     def remark(self) -> str:
-        """One line about the runtimes that were passed over; "" if there are none, or it was printed earlier."""
+        """One line about the runtimes that cannot be chosen; "" if there are none, or if it was printed earlier."""
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self.passed_over.items())
         return f"runtimes passed over: {reasons}" if reasons and self.how in ("measured now", "only one") else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As --json has it."""
+        """The entry for --json."""
         return asdict(self)
 
 
@@ -96,7 +96,7 @@ class Work:
 
     Attributes:
         tile: pixels per axis of the plan's tiles.
-        macs: multiply-adds of all of it.
+        macs: multiply-adds of all work.
         window: an input (1, *spatial, C) float32 of a size on the grid, from the first image.
         samples: whether the network is given noise.
     """
@@ -108,12 +108,12 @@ class Work:
 
 
 def choose(path: Path, reference: OpenNetwork, work: Work, measure: Measure = measure) -> Choice:
-    """The runtime that finishes first.
+    """Chooses the runtime that finishes first.
 
     Args:
         path: the checkpoint or bundle.
-        reference: it, open in the reference runtime.
-        work: what is computed.
+        reference: the network, opened in the reference runtime.
+        work: the work of the command.
         measure: see `trial.measure`.
 
     Raises:
@@ -133,7 +133,7 @@ def choose(path: Path, reference: OpenNetwork, work: Work, measure: Measure = me
     each = sum(reference.config.graph.macs(size).values())
     now = _measure_missing(path, first, names, work, size, each, found, measure)
     if now:
-        with contextlib.suppress(InputError):  # without its cache, the next command measures again
+        with contextlib.suppress(InputError):  # without the cache, the next command measures again
             cache.save(key, found)
     exact: dict[str, Measured] = {}
     for name in (first, *names):
@@ -154,14 +154,14 @@ def choose(path: Path, reference: OpenNetwork, work: Work, measure: Measure = me
 
 
 def candidates(reference: OpenNetwork, checkpoint: bool, samples: bool) -> tuple[list[RuntimeName], dict[str, str]]:
-    """Names of the other runtimes that may run a network here; and for each that cannot, why.
+    """Names of the other runtimes that may run a network here, and the reasons why others cannot.
 
     Args:
         reference: the network.
         checkpoint: whether it is a checkpoint, not a bundle.
         samples: whether the network is given noise.
     """
-    # "mnn-fast" is none: its errors are larger than the others'.
+    # "mnn-fast" is excluded, since its errors are larger.
     known: tuple[RuntimeName, ...] = ("onnx", "openvino", "mnn", "torch", "jax")
     known = known if checkpoint else ("onnx", "openvino", "mnn", "tensorrt")
     names: list[RuntimeName] = []
@@ -181,7 +181,7 @@ def candidates(reference: OpenNetwork, checkpoint: bool, samples: bool) -> tuple
 
 
 def first_to_finish(exact: dict[str, Measured], reference: Any, macs: float) -> Any:
-    """The runtime that finishes the work first. Another than the reference also has to be prepared, and must finish
+    """The runtime that finishes the work first. Other runtimes than the reference must also be prepared, and must be
     `GAIN` times as fast."""
 
     def seconds(name: str) -> float:
@@ -192,8 +192,8 @@ def first_to_finish(exact: dict[str, Measured], reference: Any, macs: float) -> 
 
 
 def measured_size(geometry: Geometry, tile: tuple[int, ...], macs: float) -> tuple[int, ...]:
-    """The size of the measured input: the plan's tile, or the largest of its shape that takes at most `macs`
-    multiply-adds; never below the smallest tile."""
+    """The size of the measured input: the plan's tile, or the largest tile of its shape with at most `macs`
+    multiply-adds; at least the smallest tile."""
     size = tile
     while sum(geometry.graph.macs(size).values()) > macs:
         smaller = tuple(
@@ -215,10 +215,11 @@ def _measure_missing(
     found: Measurements,
     measure: Measure,
 ) -> bool:
-    """Measures what is not known and can pay, into `found`. Returns whether anything was measured.
+    """Measures runtimes that are not measured yet and may be faster, and adds them to `found`. Returns whether anything
+    was measured.
 
-    A candidate must be ready in `READY` of the time in which the fastest runtime so far does all the work. One that was
-    not is tried again where there is twice as much work.
+    A candidate must be ready within the part `READY` of the time of the fastest runtime so far. A candidate that was
+    too slow is measured again for twice as much work.
     """
     x: np.ndarray | None = None
     logits: np.ndarray | None = None

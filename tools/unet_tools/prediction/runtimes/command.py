@@ -1,4 +1,4 @@
-"""`unet predict --runtime auto`: the work of a command, and one runtime for all that belongs to one result."""
+"""`unet predict --runtime auto`: the work of a command, and a single runtime for each result."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from .choice import Choice, Work, choose
 def chosen_network(
     path: Path, reference: OpenNetwork, files: Sequence[tuple[Path, Path]], settings: PredictSettings
 ) -> tuple[OpenNetwork, Choice]:
-    """The network in the fastest exact runtime for the images of a command.
+    """Opens the network in the fastest exact runtime for the images of a command.
 
-    An unfinished result keeps the runtime that it was begun with, since all of its tiles must be computed alike.
+    An unfinished result keeps its runtime, since all of its tiles must be computed in the same way.
 
     Args:
         path: the checkpoint or bundle.
-        reference: it, open in the default runtime; closed where another one is chosen.
+        reference: the network in the default runtime; it is closed if another runtime is chosen.
         files: images and results.
-        settings: what is computed.
+        settings: settings of the prediction.
     """
     first = cast(RuntimeName, reference.name)
     begun: RuntimeName | None = next(filter(None, (_begun(target) for _, target in files)), None)
     work = None if begun else work_of(reference, files, settings)
     if begun:
         choice = Choice(begun, first, "begun")
-    elif work is None:  # no image can be read: each will be reported
+    elif work is None:  # no image can be read; each error is reported later
         choice = Choice(first, first, "little work")
     else:
         choice = choose(path, reference, work)
@@ -52,8 +52,8 @@ def chosen_network(
 
 
 def work_of(reference: OpenNetwork, files: Sequence[tuple[Path, Path]], settings: PredictSettings) -> Work | None:
-    """The work of a command, estimated from the first image that can be read: all are taken to have its size. None: no
-    image can be read."""
+    """The work of a command, estimated from the first readable image, as if all images had its size. None: no image can
+    be read."""
     config = reference.config
     tile = None if settings.tile is None else (settings.tile,) * config.spatial_dims
     for source, _ in files:
@@ -67,10 +67,10 @@ def work_of(reference: OpenNetwork, files: Sequence[tuple[Path, Path]], settings
         def window(size: tuple[int, ...], picture: Any = picture, start: Any = plan.tiles[0].start) -> np.ndarray:
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of the image; its prediction gives them again
+                    warnings.simplefilter("ignore")  # the prediction repeats the warnings about the image
                     data = resolved(reference.data, picture, picture.facts.nodata)
                     return prepare(mirror_window(picture, start, size)[None], config, data)
-            except InputError:  # such as NaN in this image: others may be sound
+            except InputError:  # for example NaN in this image; others may be valid
                 return np.random.default_rng(0).normal(size=(1, *size, config.in_channels)).astype(np.float32)
 
         views = 1
@@ -91,8 +91,8 @@ def predict_as_begun(
     settings: PredictSettings,
     progress: Progress,
 ) -> PredictResult:
-    """`predict_file` with a runtime that was chosen; where another process has begun the result with another one at
-    the same time, with that one."""
+    """`predict_file` with the chosen runtime, or, if another process has started the result at the same time, with the
+    runtime of that process."""
     try:
         return predict_file(network, source, target, settings, progress)
     except InputError:

@@ -1,7 +1,7 @@
-"""Measures one runtime in a process of its own: `python -m unet_tools.prediction.runtimes.trial JOB.json`.
+"""Measures one runtime in a separate process: `python -m unet_tools.prediction.runtimes.trial JOB.json`.
 
-In a process of its own, what a runtime imports takes no memory of the prediction, and a compilation that takes too long
-can be ended. The job names the network, the runtime and an input; beside it lie the logits and the answer.
+In a separate process, the imports of a runtime do not use memory of the prediction, and a compilation that takes too
+long can be stopped. The job names the network, the runtime and an input; logits and answer are written to its folder.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from unet_spec.files import first_line
 from unet_spec.untrusted.strict_json import read_object
 
 SECONDS = 1.0
-"""Time for the measured runs of a runtime."""
+"""Seconds for the measured runs of a runtime."""
 _INPUT, _LOGITS, _ANSWER = "input.npy", "logits.npy", "answer.json"
 
 
 class TooSlowError(InputError):
-    """A runtime was not ready in the time that it may save."""
+    """A runtime was not ready within the time limit."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one runtime took.
+    """The result of one trial.
 
     Attributes:
-        prepare: seconds from its import to the first logits, with all that is compiled.
-        seconds: the fastest of the runs after that.
+        prepare: seconds from the import to the first logits, including compilation.
+        seconds: the fastest of the later runs.
         logits: logits of the input.
     """
 
@@ -47,16 +47,16 @@ class Trial:
 
 
 def measure(network: Path, runtime: str, x: np.ndarray, limit: float) -> Trial:
-    """Runs a network on an input, again and again for about a second.
+    """Runs a network on an input repeatedly, for about a second.
 
     Args:
         network: a checkpoint or a bundle.
         runtime: a name of `RuntimeName`.
-        x: (1, *spatial, C) float32, prepared, on the network's grid.
-        limit: seconds in which it must be ready.
+        x: (1, *spatial, C) float32, normalised, on the network's grid.
+        limit: seconds within which it must be ready.
 
     Raises:
-        TooSlowError: it was not.
+        TooSlowError: it was not ready in time.
         InputError: it does not run here, or its process ended.
     """
     with tempfile.TemporaryDirectory(prefix="unet-runtime-") as name:
@@ -85,7 +85,7 @@ def measure(network: Path, runtime: str, x: np.ndarray, limit: float) -> Trial:
 
 
 def main(path: Path) -> None:
-    """Does a job and leaves its answer beside it."""
+    """Runs a job and writes its answer to the job's folder."""
     job, x = read_object(path), np.load(path.with_name(_INPUT))
     start = time.perf_counter()
     try:
@@ -102,7 +102,8 @@ def main(path: Path) -> None:
 
 
 def fastest(run: Callable[[np.ndarray], object], x: np.ndarray, seconds: float = SECONDS) -> float:
-    """The shortest of the runs in so many seconds, and of one run at least: other work on the machine only adds."""
+    """The minimum time of the runs within `seconds`, of at least one run, since other load on the machine only adds
+    time."""
     times: list[float] = []
     while sum(times) < seconds:
         start = time.perf_counter()
