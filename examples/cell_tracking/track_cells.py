@@ -47,7 +47,7 @@ recipe = RECIPES["modern"]
 config = preset("paper", widths=(8, 16, 32, 64), **recipe.network)
 config = config.replace(in_channels=frames.channels, out_channels=training.class_count)
 settings = recipe.settings.replace(steps=steps, border_weight=10.0, validate_every=max(1, steps // 3))
-settings = settings.replace(rotation=180.0, mirror=True, elastic=5.0)
+settings = settings.replace(rotation=180.0, mirror=True, elastic=5.0, select="iou")  # "auto": by the AP of objects
 result = train(config, settings, training, validation, out / "run")
 if result.stop_signal:  # Ctrl-C or SIGTERM
     sys.exit(128 + result.stop_signal)

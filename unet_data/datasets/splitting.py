@@ -14,6 +14,7 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from ..io.facts import ReadSettings
+from .border_class import BORDER_CLASSES, with_border
 from .dataset import Dataset
 from .opening import open_dataset, open_stored
 
@@ -231,6 +232,8 @@ def _beside(dataset: Dataset, path: Path, reading: ReadSettings | None, class_nu
     kind = "overlapping" if dataset.overlapping else kind
     opened = open_stored if dataset.stored else open_dataset
     held = opened(path, dataset.spatial_dims, kind, dataset.ignore, reading, class_numbers)
+    if dataset.instances is not None and dataset.class_names == BORDER_CLASSES:
+        held = with_border(held)
     if held.labels is None or held.class_count > dataset.class_count:
         raise InputError(
             f"--validate {path}: has {held.class_count} classes, the training data have {dataset.class_count}"

@@ -17,15 +17,19 @@ from ..datasets.border_weights import cells_of
 from ..datasets.dataset import Dataset
 from ..datasets.label_rule import IGNORED, class_counts
 from ..inference.output import most_probable, probabilities
-from ..inference.predict import predict_image, sample_image
+from ..inference.predict import predict_output, sample_image
 from ..inference.stitch import Run
 from ..io.formats.channels import advice
 from ..labels.masks import unpack_masks
 from ..labels.regions import regions
+from ..objects.settings import ObjectSettings
+from ..objects.whole import objects_of
 from ..windows import bands
 from .clustering import overlap, v_info, v_rand
 from .confusion import confusion, dice, iou, pixel_accuracy
 from .energy import mean_energy_distance
+from .instances import object_map
+from .matching import instance_scores
 from .overlapping import score_masks
 from .thinning import thin_borders
 from .warping import warping_error
@@ -42,6 +46,7 @@ def measure(
     objects: bool = False,
     warp: bool = False,
     each: Callable[[np.ndarray, np.ndarray], None] | None = None,
+    separate: ObjectSettings | None = None,
 ) -> dict[str, float]:
     """Measures a network on labelled images, each segmented as a whole.
 
@@ -56,6 +61,8 @@ def measure(
             second per image).
         each: called with the logits (*spatial, K) and the label (*spatial) of every image, in order; if classes may
             overlap, the label is packed by `unet_data.pack_masks`.
+        separate: also compute "ap_mean" of `instance_scores`, of the objects that these settings make, if the labels
+            number objects.
 
     Returns:
         pixel_accuracy, pixel_error, iou and dice, in 0..1 over all pixels of all images. iou and dice are means over
@@ -85,10 +92,11 @@ def measure(
         given = None if each is None else lambda logits, index: each(logits, np.asarray(labels[index]))
         return score_masks(run, config, data, masks, given)
     matrix = np.zeros((config.classes, config.classes), np.int64)
-    tables, warped = [], []
+    tables, warped, separated = [], [], []
     for index, (image, truth) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
         label = np.asarray(truth)  # if images stay in their files, only one is in memory
-        logits = predict_image(run, np.asarray(image), config, data)
+        output = predict_output(run, np.asarray(image), config, data)
+        logits = output[..., : config.out_channels]
         if each is not None:
             each(logits, label)
         guess = most_probable(logits)
@@ -99,6 +107,8 @@ def measure(
             tables.append(_tables(chance, cells_of(dataset, index), THRESHOLDS))
         if warp and config.classes == 2 and label.ndim == 2 and counted.any():
             warped.append(warping_error(label > 0, guess > 0, counted=counted))
+        if separate is not None and dataset.instances is not None:
+            separated.append(objects_of(object_map(output, label, config), separate, label.ndim)[0])
     accuracy = pixel_accuracy(matrix)
     present = matrix.sum(1) > 0
     scores = {"pixel_accuracy": accuracy, "pixel_error": 1 - accuracy}
@@ -106,6 +116,9 @@ def measure(
         scores[name] = float(score(matrix).per_class[present].mean()) if present.sum() > 1 else math.nan
     if tables:
         scores |= _mean_scores(tables, THRESHOLDS)
+    if separated:
+        truths = (np.asarray(instances) for instances in dataset.instances or ())
+        scores["ap_mean"] = instance_scores(truths, separated)["ap_mean"]
     return scores | ({"warping_error": float(np.mean(warped))} if warped else {})
 
 

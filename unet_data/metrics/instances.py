@@ -21,7 +21,7 @@ from ..objects.whole import objects_of
 from .matching import instance_scores
 
 if TYPE_CHECKING:
-    from jaxtyping import Integer, Shaped, UInt8
+    from jaxtyping import Float, Integer, Shaped, UInt8
 
 REACHES = (8, 128)
 """Minimum and maximum of the chosen `reach`."""
@@ -38,15 +38,20 @@ def object_maps(
         run, config, data: the network, as in `predict_image`.
         dataset: data set with labels.
     """
-    maps, output = [], Output("objects", "uint8", distance=config.distance_head)
-    for image, label in zip(dataset.images, dataset.labels or (), strict=True):
-        values = output.of(predict_output(run, np.asarray(image), config, data))
-        ignored = np.asarray(label) == IGNORED
-        values[ignored] = 0
-        if values.ndim > ignored.ndim:
-            values[ignored, 0] = 255
-        maps.append(values)
-    return maps
+    pairs = zip(dataset.images, dataset.labels or (), strict=True)
+    return [object_map(predict_output(run, np.asarray(i), config, data), np.asarray(t), config) for i, t in pairs]
+
+
+def object_map(
+    output: Float[np.ndarray, "*spatial k"], label: Integer[np.ndarray, "*spatial"], config: NetworkConfig
+) -> UInt8[np.ndarray, "*spatial_k"]:
+    """The map of one image, as `object_maps` gives it, of all that a network says of it (`predict_output`)."""
+    values = Output("objects", "uint8", distance=config.distance_head).of(output)
+    ignored = label == IGNORED
+    values[ignored] = 0
+    if values.ndim > ignored.ndim:
+        values[ignored, 0] = 255
+    return values
 
 
 def choose_object_settings(

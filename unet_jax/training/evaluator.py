@@ -13,11 +13,12 @@ from flax import nnx
 
 from unet_data import IGNORED, Dataset
 from unet_data.metrics.evaluate import measure
+from unet_data.objects.settings import settings_for
 
 from ..network import Loss, Network
 from ..runtime import JaxRuntime
 from .objective import loss_function
-from .run.selection import OBJECTS, is_best
+from .run.selection import AP, OBJECTS, is_best
 from .run.train_state_folder import SavedScores
 from .settings import TrainSettings
 
@@ -64,7 +65,9 @@ class Evaluator:
                 if (label != IGNORED).any():
                     losses.append(self._loss_of(logits, label))
 
-            scores = measure(self._runtime.run, model.config, model.data, self._validation, objects, False, add_loss)
+            separate = settings_for(model.data, model.config) if self._select == AP else None
+            run, config, data = self._runtime.run, model.config, model.data
+            scores = measure(run, config, data, self._validation, objects, False, add_loss, separate)
             scores |= {"validation_loss": float(np.mean(losses))} if losses else {}
         model.save_pretrained(self._out / "last")
         if is_best(self._select, scores, self.saved.best):

@@ -24,7 +24,7 @@ from .log import Report, RunLog, read_log
 from .run.beginning import begin
 from .run.folder import check_folder, write_record
 from .run.hooks import Augment, Callback, Hooks
-from .run.selection import measure_for
+from .run.selection import AP, measure_for
 from .run.signals import StopSignals
 from .run.train_state_folder import TrainStateFolder, latest_step
 from .settings import TrainSettings
@@ -112,6 +112,11 @@ def train(
     """
     _check_data(config, settings, training, validation)
     select = measure_for(settings, config, training)
+    if select == AP and validation is not None and validation.instances is None:
+        raise InputError(
+            f"{validation.source}: best/ is chosen by {AP}, which needs labels that number objects; or choose another "
+            "select, such as iou"
+        )
     check_loader(settings)
     hooks = Hooks(loss, augment, callbacks)
     record = check_folder(out, config, settings, training, validation, resume, hooks.names)

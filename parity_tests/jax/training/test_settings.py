@@ -79,7 +79,7 @@ def test_shares_are_below_one(name, value):
         ({"smoothing": 0.1}, "smoothing is 0.1, which overlapping classes do not support; set it to 0.0"),
         ({"border_weight": 10.0}, "set it to 0.0"),
         ({"balance": True}, "set it to False"),
-        ({"select": "v_rand"}, "have only iou and dice"),
+        ({"select": "v_rand"}, "have only iou, dice and loss"),
         ({"objects": True}, "left out with labels overlapping"),
         ({"class_numbers": "1-3;x"}, "neither a number"),
     ],

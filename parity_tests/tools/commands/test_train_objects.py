@@ -36,6 +36,7 @@ def test_the_border_is_a_class_and_the_choice_is_stored(tmp_path, capsys):
     assert train(data, tmp_path / "run", "--objects") == 0
     said = capsys.readouterr()
     assert "with a class for the border (2 pixels wide) between objects" in said.err
+    assert "best/ is chosen by ap_mean: mean AP of objects" in said.err
     assert "chosen on the validation images" in said.err
     assert "ap_mean" in said.out
     if (tmp_path / "run" / "report.json").exists():  # where matplotlib and jinja2 are installed
@@ -48,6 +49,8 @@ def test_the_border_is_a_class_and_the_choice_is_stored(tmp_path, capsys):
     assert best.data.objects == last.data.objects
     assert ObjectSettings.from_dict(best.data.objects, "best").border == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["objects"] is True
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert all("ap_mean" in record for record in records if "iou" in record)
     flags = ["-o", str(tmp_path / "o.tif"), "--output", "objects"]
     assert main(["predict", str(tmp_path / "run" / "best"), str(data / "images" / "a.tif"), *flags]) == 0
     assert "(stored with the network)" in capsys.readouterr().err

@@ -20,6 +20,7 @@ SCORES = {
     "iou": ("IoU", VERMILLION),
     "dice": ("Dice", GREEN),
     "v_rand": ("V_Rand", PURPLE),
+    "ap_mean": ("mean AP", PURPLE),  # never beside V_Rand
 }
 WORDS = {True: "pass", False: "FAIL", None: "not run"}
 

@@ -11,6 +11,7 @@ from unet_jax import RECIPES, TrainSettings
 from unet_jax.training.loader import check_loader
 from unet_jax.training.loop import class_names
 from unet_jax.training.run.beginning import initial_weights
+from unet_jax.training.run.selection import AP, measure_for
 from unet_jax.training.run.train_state_folder import latest_step
 from unet_spec import InputError, NetworkConfig
 from unet_spec.files import first_line
@@ -140,6 +141,13 @@ def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
     return settings.replace(validate=str(path.absolute())) if path.exists() else settings
 
 
+def _chosen_by(args: TrainArgs, config: NetworkConfig, training: Dataset) -> list[str]:
+    """A line on the score that chooses best/, where it is one of objects."""
+    if measure_for(args.settings, config, training) != AP:
+        return []
+    return [f"best/ is chosen by {AP}: mean AP of objects over IoU 0.5 to 0.95, separated by the defaults (--select)"]
+
+
 def _beginning(args: TrainArgs, config: NetworkConfig, training: Dataset) -> list[str]:
     """Lines about the given weights that a new run uses and does not use, and about frozen parts."""
     chosen, lines = args.settings.optimisation, []
@@ -169,7 +177,12 @@ def announce(
             soft_wrap=True,
         )
         notes.print(describe_dataset(training), soft_wrap=True)
-        for line in [how, *account_for(whole), *_beginning(args, config, training)]:
+        for line in [
+            how,
+            *account_for(whole),
+            *_chosen_by(args, config, training),
+            *_beginning(args, config, training),
+        ]:
             notes.print(line, soft_wrap=True)
     if args.resume:
         step = latest_step(args.out / "state") or 0

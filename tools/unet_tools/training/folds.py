@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from unet_jax.training.log import read_log
-from unet_jax.training.run.selection import is_best
+from unet_jax.training.run.selection import is_best, logged_measure
 from unet_jax.training.run.train_state_folder import latest_step
 from unet_spec import InputError, is_checkpoint
 from unet_spec.files import writing
@@ -150,8 +150,7 @@ def _scores(out: Path) -> dict[str, float]:
     select, best = stored_run(out)[1].validation.select, {}
     for record in read_log(out / "log.jsonl", 2**62):
         if "loss" not in record and len(record) > 1:
-            measure = ("v_rand" if "v_rand" in record else "iou") if select == "auto" else select
-            best = record if is_best(measure, record, best) else best
+            best = record if is_best(logged_measure(select, record), record, best) else best
     return {name: value for name, value in best.items() if name != "step"}
 
 

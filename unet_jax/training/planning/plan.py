@@ -11,7 +11,7 @@ from unet_data import Dataset, Fingerprint, fingerprint
 from unet_spec import InputError, NetworkConfig
 
 from ..devices.step_memory import StepTooLarge
-from ..run.selection import OBJECTS, measure_for
+from ..run.selection import measure_for
 from ..settings import TrainSettings
 from .rules import AUTO, Choice, data_rules, fixed_rules, levels, network_rules, padding, tile
 from .speed import VALIDATIONS, seconds_per_step, seconds_per_validation, steps_within
@@ -120,9 +120,9 @@ def plan_training(
     draft.settings.data.tile_shape(draft.network)  # raises InputError if the tile is too small
     announce()
     step = draft.fit_the_machine(training, seconds, choose_network, timed)
-    objects = measure_for(draft.settings, draft.network, training) in OBJECTS
+    select = measure_for(draft.settings, draft.network, training)
     validation_seconds = (
-        0.0 if validation is None else seconds_per_validation(draft.network, draft.settings, validation, step, objects)
+        0.0 if validation is None else seconds_per_validation(draft.network, draft.settings, validation, step, select)
     )
     steps = steps_within(seconds, step, validation_seconds)
     rate = f"{step:.2g} s per step on this machine" + (

@@ -16,6 +16,7 @@ from unet_spec import NetworkConfig
 from ...registry import create
 from ..devices.step_memory import out_of_memory_as_input_error
 from ..loop import data_spec
+from ..run.selection import AP, OBJECTS
 from ..settings import TrainSettings
 from ..trainer import Trainer
 
@@ -75,22 +76,23 @@ def seconds_per_step(
 
 
 def seconds_per_validation(
-    config: NetworkConfig, settings: TrainSettings, validation: Dataset, step: float, objects: bool
+    config: NetworkConfig, settings: TrainSettings, validation: Dataset, step: float, select: str
 ) -> float:
     """Estimates the time, in seconds, of one validation: a forward pass, which takes a third of a training step for as
-    many pixels, and, for V_Rand and V_Info, four seconds per million pixels.
+    many pixels, and, per million pixels, four seconds for V_Rand and V_Info and one for mean AP.
 
     Args:
         config: the network.
         settings: settings of the training.
         validation: the validation images.
         step: seconds of a training step.
-        objects: whether V_Rand and V_Info are computed.
+        select: the measure that chooses best/, as of `measure_for`.
     """
     pixels = sum(math.prod(image.shape[:-1]) for image in validation.images)
     tile = settings.data.tile_shape(config)
     output = math.prod(config.geometry.output_shape(tile)) * settings.optimisation.batch
-    return pixels / output * step / 3 + (4e-6 * pixels if objects else 0.0)
+    more = 4e-6 if select in OBJECTS else 1e-6 if select == AP else 0.0
+    return pixels / output * step / 3 + more * pixels
 
 
 def steps_within(seconds: float, step: float, validation_seconds: float) -> int:

@@ -53,8 +53,8 @@ class TrainSettings:
             if value := getattr(self.loss, name):
                 without = type(value)()
                 raise InputError(f"{name} is {value}, which overlapping classes do not support; set it to {without}")
-        if self.validation.select not in ("auto", "iou", "dice"):
-            raise InputError(f"select is {self.validation.select}; overlapping classes have only iou and dice")
+        if self.validation.select not in ("auto", "iou", "dice", "loss"):
+            raise InputError(f"select is {self.validation.select}; overlapping classes have only iou, dice and loss")
 
     def replace(self, **changes: Any) -> TrainSettings:
         """A copy with other settings, by name (`steps=300`), or with other groups (`data=DataSettings()`).

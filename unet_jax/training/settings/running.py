@@ -9,7 +9,7 @@ from unet_data.datasets.splitting import check_validate
 
 from .checks import optional, require_choices, require_each, zero_is_none
 
-Measure = Literal["auto", "iou", "dice", "pixel_accuracy", "v_rand", "v_info"]
+Measure = Literal["auto", "iou", "dice", "pixel_accuracy", "v_rand", "v_info", "ap_mean", "loss"]
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class ValidationSettings:
         group: Regular expression for the part of a name that images of one group share, such as "patient\\d+". A group
             is never split between training and validation. None: the name up to its last number, if it contains two
             numbers or more.
-        select: Validation score by which best/ is chosen. "auto": v_rand for membranes and cells, as in ISBI 2012
-            (stacks *-volume.tif with binary *-labels.tif), otherwise iou. v_rand and v_info take about a second more
-            per image.
+        select: Validation score by which best/ is chosen. "auto": ap_mean for networks that learn a border class or
+            distances (--objects, --distance-head), v_rand for membranes and cells, as in ISBI 2012 (stacks
+            *-volume.tif with binary *-labels.tif), otherwise iou. ap_mean is the mean AP of objects over IoU 0.5 to
+            0.95; it needs labels that number objects. loss is the validation loss. v_rand and v_info take about a
+            second more per image.
         validate_every: Steps between two validations. None (or 0): 250, or a tenth of all steps if that is less.
         log_every: Steps between two lines of the log.
 

@@ -34,8 +34,8 @@ def test_the_first_step_is_not_timed_and_the_median_counts(monkeypatch):
 def test_a_measurement_is_a_third_of_the_steps_work_a_pixel():
     validation = membranes(2, 40, seed=0)  # 3,200 pixels; a step of 2 tiles gives 2 x 12 x 12
     settings = SETTINGS.replace(batch=2)
-    assert seconds_per_validation(NETWORK, settings, validation, 0.9, False) == pytest.approx(3200 / 288 * 0.3)
-    with_objects = seconds_per_validation(NETWORK, settings, validation, 0.9, True)
+    assert seconds_per_validation(NETWORK, settings, validation, 0.9, "iou") == pytest.approx(3200 / 288 * 0.3)
+    with_objects = seconds_per_validation(NETWORK, settings, validation, 0.9, "v_rand")
     assert with_objects == pytest.approx(3200 / 288 * 0.3 + 4e-6 * 3200)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unet_data import Measurement
+from unet_jax.training.run.selection import LOSS
 
 from .trend import Trend, trend
 
@@ -29,6 +30,8 @@ _IN_WORDS = {
     "dice": "mean Dice",
     "v_rand": "V_Rand",
     "v_info": "V_Info",
+    "ap_mean": "mean AP of objects",
+    "validation_loss": "validation loss",
 }
 
 
@@ -139,12 +142,14 @@ def _against_baseline(measured: Measurement | None) -> tuple[Judgement, bool, st
 
 def _checkpoints(log: Sequence[dict[str, Any]], select: str) -> tuple[int | None, int | None, list[str]]:
     """The steps of best/ and last/, and lines that compare them."""
+    select = select if any(select in r for r in log) else "iou"  # a run of an earlier version, which chose by IoU
     scores = [(r["step"], float(r.get(select, math.nan))) for r in log if "iou" in r]
     if not scores:
         return None, None, []
     last = scores[-1]
     finite = [score for score in scores if not math.isnan(score[1])]
-    best = max(finite, key=lambda score: (score[1], score[0]), default=last)
+    sign = -1 if select == LOSS else 1
+    best = max(finite, key=lambda score: (sign * score[1], score[0]), default=last)
     name = _IN_WORDS.get(select, select)
     if best[0] == last[0]:
         return best[0], last[0], [f"the last checkpoint (step {last[0]}) is also the best by {name}"]
