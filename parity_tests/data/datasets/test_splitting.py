@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unet_data import Dataset, open_dataset, read_labels, split, write_stack
+from unet_data import Dataset, open_dataset, read_labels, split, with_border, write_stack
 from unet_data.datasets.splitting import divide
 
 from .folders import noise, refused
@@ -165,3 +165,18 @@ def test_another_folder_validates_and_its_labels_mean_the_same(tmp_path):
     assert parts.validation.class_names == training.class_names
     np.testing.assert_array_equal(parts.validation.labels[0], read_labels(tmp_path / "b" / "labels" / "x.png")[0])
     assert "3 classes, the training data have 2" in refused(divide, open_dataset(tmp_path / "b"), str(tmp_path / "a"))
+
+
+def test_another_folder_validates_with_the_border_class(tmp_path):
+    numbers = np.zeros((1, 12, 14), np.uint16)
+    numbers[0, 2:8, 2:6], numbers[0, 2:8, 6:11] = 1, 2
+    for part in ("a", "b"):
+        for kind in ("images", "labels"):
+            (tmp_path / part / kind).mkdir(parents=True)
+        write_stack(tmp_path / part / "images" / "x.tif", noise(1, 12, 14))
+        write_stack(tmp_path / part / "labels" / "x.tif", numbers)
+    training = with_border(open_dataset(tmp_path / "a", kind="instance"))
+    validation = divide(training, str(tmp_path / "b")).validation
+    assert validation.class_names == training.class_names
+    np.testing.assert_array_equal(validation.labels[0], training.labels[0])
+    assert (validation.labels[0] == 2).any()
