@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import warnings
+from functools import partial
 from typing import Any
 
 from unet_data import Dataset
@@ -25,10 +26,11 @@ from unet_jax.training.run.beginning import NewLayersWarning
 from unet_jax.training.run.folder import check_new
 from unet_spec import NetworkConfig
 
+from ..arguments.processes import join_processes
 from ..console import notes, warnings_as_notes
 from ..progress import TrainingProgress
 from ..training.alarm import alarm_filtered
-from ..training.beginning import announce, join_processes, open_parts, with_absolute_paths, with_named_networks
+from ..training.beginning import announce, open_parts, with_absolute_paths, with_named_networks
 from ..training.flags import HELP as HELP
 from ..training.flags import TrainArgs as Args
 from ..training.folds import run_folds
@@ -42,7 +44,8 @@ from ..training.stored import defaults as defaults
 def run(args: Args) -> int:
     if args.folds is not None or args.fold is not None:
         return run_folds(args, run)
-    join_processes(args.distributed)
+    say = (lambda line: None) if args.json else partial(notes.print, soft_wrap=True)
+    args = dataclasses.replace(args, distributed=join_processes(args.distributed, say))
     args = with_named_networks(args)
     args, base = completed(args)
     check_time(args)

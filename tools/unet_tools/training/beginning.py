@@ -1,4 +1,4 @@
-"""Preparation of a training run: its processes, network and paths, and the lines printed about them."""
+"""Preparation of a training run: its network and paths, and the lines printed about them."""
 
 from __future__ import annotations
 
@@ -14,32 +14,13 @@ from unet_jax.training.run.beginning import initial_weights
 from unet_jax.training.run.selection import AP, measure_for
 from unet_jax.training.run.train_state_folder import latest_step
 from unet_spec import InputError, NetworkConfig
-from unet_spec.files import first_line
 
 from ..arguments.data import account_for, open_data
 from ..arguments.networks import choose_config, named_network, network_name
 from ..console import notes
 from .describe import changed_schedule, describe_dataset, warnings
-from .flags import ProcessFlags, TrainArgs
+from .flags import TrainArgs
 from .stored import is_run_record, stored_run
-
-
-def join_processes(flags: ProcessFlags) -> None:
-    """Joins the other processes, if any. Raises InputError if the flags are wrong or the connection fails."""
-    number, count = flags.process, flags.processes
-    if count == 1 and not flags.coordinator and not number:
-        return
-    if not 0 <= number < count or count < 2:
-        raise InputError(
-            f"--processes {count} --process {number}: number the processes from 0 to N - 1 "
-            "(--coordinator host:port --processes N --process I)"
-        )
-    import jax
-
-    try:
-        jax.distributed.initialize(flags.coordinator or None, count, number)
-    except (ValueError, RuntimeError) as e:
-        raise InputError(f"cannot join {count} processes: {first_line(e)} (--coordinator host:port)") from None
 
 
 def with_named_networks(args: TrainArgs) -> TrainArgs:

@@ -12,6 +12,7 @@ from unet_jax import TrainSettings
 from unet_jax.training.planning.recipes import RecipeName
 
 from ..arguments.help import Layout
+from ..arguments.processes import ProcessFlags
 from .loggers import LoggerName
 
 
@@ -37,16 +38,6 @@ class NetworkFlags:
     distance_head: bool = False
     """Also predict each pixel's distance to the border of its object, which separates touching objects, and tune the
     separation on the validation images. For U-Nets; the labels must number the objects."""
-
-
-@dataclass(frozen=True)
-class ProcessFlags:
-    coordinator: str = ""
-    """Address of process 0, as host:port."""
-    processes: int = 1
-    """Number of processes."""
-    process: int = 0
-    """Rank of this process, from 0."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,8 @@ class TrainArgs:
     """The network to train."""
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = field(default_factory=TrainSettings)
     distributed: ProcessFlags = field(default_factory=ProcessFlags)
-    """Several processes that train together. All run the same command, except for --process."""
+    """Several processes that train together. All run the same command, except for --process. Under srun and in an
+    indexed Kubernetes job they are found; these options have precedence."""
 
 
 _ADVANCED = """

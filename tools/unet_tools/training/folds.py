@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from unet_jax.training.run.train_state_folder import latest_step
 from unet_spec import InputError, is_checkpoint
 from unet_spec.files import writing
 
+from ..arguments.processes import ProcessFlags, launched
 from ..console import notes, print_json, print_table, to_json
 from .flags import NetworkFlags, TrainArgs
 from .stored import is_run_record, stored_run
@@ -88,7 +90,9 @@ def _checked(args: TrainArgs) -> tuple[Path, int]:
         raise InputError(f"--fold is {args.fold}; it must be 1 to {args.folds}")
     if not args.data or args.out is None:
         raise InputError("give the data and --out, the folder for the runs: unet train DATA --out RUNS --folds 5")
-    if args.distributed.processes > 1 or args.distributed.coordinator:
+    flags = args.distributed
+    together = args.fold is None and flags.processes is None and launched(os.environ)
+    if (flags.processes or 1) > 1 or flags.coordinator or together:
         raise InputError(
             "--folds trains the runs one after the other in one process; for several processes, give "
             "each its own --fold"
@@ -130,7 +134,8 @@ def finished(out: Path) -> bool:
 def _fold(args: TrainArgs, runs: Path, number: int, count: int) -> tuple[TrainArgs, str]:
     """The flags of one fold, and a line about its start. Every fold uses the network and the settings of the first
     existing run, so that they can form an ensemble."""
-    out, plain = runs / f"fold-{number}", {"folds": None, "fold": None, "json": args.json}
+    out = runs / f"fold-{number}"
+    plain = {"folds": None, "fold": None, "json": args.json, "distributed": ProcessFlags(processes=1)}
     if (out / "run.json").exists():
         same = {"recipe": None, "network": NetworkFlags(), "settings": stored_run(out)[1], "resume": True}
         return dataclasses.replace(args, out=out, **plain, **same), f"continuing {out} with its own settings"

@@ -93,7 +93,7 @@ def test_a_recipe_is_taken_as_it_is_and_its_time_is_kept(recipe, planned, tmp_pa
     ],
 )
 def test_a_time_that_cannot_be_kept_is_refused(flags, words, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("unet_tools.commands.train.join_processes", lambda flags: None)
+    monkeypatch.setattr("unet_tools.commands.train.join_processes", lambda flags, say: flags)
     assert main(["train", "synthetic", "--out", str(tmp_path / "run"), *flags]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -23,7 +23,7 @@ PLAN = "plan.json"
 def check_time(args: TrainArgs) -> None:
     """Raises InputError if --minutes cannot be used, or if several processes would each time steps separately."""
     timed = args.minutes is not None or (args.recipe == "auto" and "steps" not in args.given)
-    if timed and args.distributed.processes > 1:
+    if timed and (args.distributed.processes or 1) > 1:
         raise InputError(
             "several processes cannot plan by --minutes, since each would plan another number of steps; give --steps"
         )
