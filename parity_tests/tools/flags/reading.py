@@ -251,7 +251,10 @@ EVALUATE = Command(
     needs={"--seed": "--samples 5"},
     elsewhere=dict.fromkeys(("--choose-objects", "--report"), "tools/commands/test_evaluate_objects.py")
     | {"--surface": "tools/commands/test_evaluate.py"}
-    | {"--calibrate": "tools/prediction/test_calibrated.py"},
+    | {"--calibrate": "tools/prediction/test_calibrated.py"}
+    | dict.fromkeys(
+        ("--shard", "--dask", "--slurm", "--jobs", "--parts"), "tools/prediction/test_evaluation.py"
+    ),
 )  # fmt: skip
 
 

@@ -22,6 +22,9 @@ are split, and of predicted objects that merge several (docs/objects.md).
 For a sequence in the layout of the Cell Tracking Challenge, unet evaluate 01_RES 01_GT prints SEG, DET and TRA. No
 network is run.
 
+Several machines: --dask computes on a Dask cluster, --slurm writes a SLURM job array. By hand, run the command with
+--parts FOLDER --shard 1/8 to --shard 8/8, then without --shard for the scores. They are those of one machine.
+
 Example: unet evaluate runs/em/best data/isbi2012 --subset validation
 """
 
@@ -51,6 +54,7 @@ from unet_data.datasets.label_rule import LabelKind
 from unet_data.inference.prepare import looks_foreign
 from unet_data.inference.stitch import Run
 from unet_data.inference.views import Symmetry, augmented
+from unet_data.io.facts import ReadSettings
 from unet_data.metrics.calibration import KEPT
 from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
 from unet_data.metrics.surfaces import pixel_sizes
@@ -64,7 +68,9 @@ from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, open_network
 from ..console import notes, print_classes, print_json, print_table
 from ..prediction.calibrated import calibrate, calibration_lines, check_calibration
+from ..prediction.evaluation import Opened, Recorded, compute, on_dask, outputs, report, write_slurm
 from ..prediction.object_scores import FoundObjects, object_lines, score_objects, sequence_lines, store_objects
+from ..prediction.slurm import parse_shard
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,62 @@ class Args:
     """Random seed of --samples and of synthetic data. unet train with the same seed draws the same data."""
     runtime: RuntimeName | None = None
     """Runtime that computes the network. Default: the first installed of onnx, torch and jax."""
+    shard: str | None = None
+    """Only run the network on part i of n of the images, written as i/n, and keep its outputs in --parts."""
+    dask: str | None = None
+    """Run the network on a Dask cluster: local:3 starts three worker processes on this machine, tcp://host:8786
+    connects to a running cluster."""
+    slurm: Path | None = None
+    """Write a SLURM job-array script to this file instead of computing."""
+    jobs: int = 8
+    """Number of jobs in the SLURM job array."""
+    parts: Path | None = None
+    """Folder for the outputs of --shard, --dask and --slurm, which all machines can write to: 4 bytes for each class of
+    each pixel. They are deleted when the scores are printed. Default: a folder in the working directory with --dask,
+    one beside the script with --slurm."""
     json: bool = False
     """Print the result as JSON."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Network and data set; `part` has the images of --subset, divided as `how` says."""
+
+    network: OpenNetwork
+    reading: ReadSettings
+    read: list[str]
+    whole: Dataset
+    part: Dataset
+    how: str | None
+
+
+def _open(args: Args) -> _Opened:
+    network = open_network(args.checkpoint, args.runtime)
+    dims = network.config.spatial_dims
+    kind = "overlapping" if network.data.overlapping and args.labels == "auto" else args.labels
+    reading, read = chosen_reading(args.reading, network.data)
+    whole = open_data(args.data, dims, args.seed, None, args.ignore, kind, reading, args.class_numbers)
+    whole = whole.for_channels(network.config.in_channels)
+    part, how = choose(whole, args.subset, *_split(args))
+    if part.instances is not None and network.data.class_names == BORDER_CLASSES:
+        part = with_border(part)
+    return _Opened(network, reading, read, whole, part, how)
+
+
+def _computed(args: Args, found: _Opened, folder: Path | None) -> Opened:
+    """What is computed; outputs are kept in a folder, if one is given."""
+    network, run = found.network, found.network.run
+    if folder is not None:
+        run = Recorded(run, f"{network.identity} {network.name}", folder)
+    views = run
+    if args.augment is not None:
+        views = augmented(run, args.augment, network.data.overlapping, network.config.distance_head)
+    return Opened(network, run, views, found.part)
+
+
+def opened(args: Args) -> Opened:
+    """Network and images, for a worker that records the network's outputs in --parts."""
+    return _computed(args, _open(args), args.parts)
 
 
 def _split(args: Args) -> tuple[str, str | None]:
@@ -132,20 +192,14 @@ def run(args: Args) -> int:
             f"--choose-objects changes the checkpoint, but {given} belongs to an installed package: copy it with unet "
             f"convert {given} FOLDER, and give FOLDER"
         )
-    network = open_network(args.checkpoint, args.runtime)
-    dims = network.config.spatial_dims
-    kind = "overlapping" if network.data.overlapping and args.labels == "auto" else args.labels
-    reading, read = chosen_reading(args.reading, network.data)
-    dataset = open_data(args.data, dims, args.seed, None, args.ignore, kind, reading, args.class_numbers)
-    dataset = dataset.for_channels(network.config.in_channels)
-    facts = (*dataset.facts, *dataset.label_facts)
+    if args.slurm is not None:
+        return write_slurm(args)
+    found = _open(args)
+    network, whole, dataset = found.network, found.whole, found.part
+    facts = (*whole.facts, *whole.label_facts)
     assumed = assumed_reading(args.reading, network.data, facts, str(args.checkpoint))
-    for line in () if args.json else [*read, *account_for(dataset), *assumed]:
+    for line in () if args.json else [*found.read, *account_for(whole), *assumed, *([found.how] if found.how else [])]:
         notes.print(line, soft_wrap=True)
-    files = accounted(dataset) | {"reading": asdict(reading)}
-    dataset, how = choose(dataset, args.subset, *_split(args))
-    if how and not args.json:
-        notes.print(how, soft_wrap=True)
     if args.samples and args.augment:
         raise InputError("--samples and --augment cannot be combined: leave out one")
     if odd := looks_foreign(dataset.images[0], network.data):
@@ -157,12 +211,38 @@ def run(args: Args) -> int:
             "labels that number objects" if dataset.instances is None else "a checkpoint; export its bundle afterwards"
         )
         raise InputError(f"--choose-objects needs {needed}")
-    if dataset.instances is not None and network.data.class_names == BORDER_CLASSES:
-        dataset = with_border(dataset)
-    views, overlapping = network.run, network.data.overlapping
-    if args.augment is not None:
-        views = augmented(views, args.augment, overlapping, network.config.distance_head)
-    counted = Calibration(overlapping, len(dataset), KEPT if args.calibrate else 0)
+    with outputs(args) as folder:
+        computed = _computed(args, found, folder)
+        if args.shard is not None:
+            return _shard(args, computed)
+        if args.dask is not None:
+            on_dask(replace(args, parts=folder), list(dataset.names))
+        code = _scores(args, found, computed)
+        if isinstance(computed.run, Recorded):
+            computed.run.remove()
+    return code
+
+
+def _shard(args: Args, computed: Opened) -> int:
+    part, parts = parse_shard(str(args.shard))
+    records = compute(computed, range(part - 1, len(computed.dataset), parts), args.samples, args.seed)
+    report(records)
+    if args.json:
+        print_json({"shard": args.shard, "images": [record["image"] for record in records]})
+    else:
+        notes.print(
+            f"part {part} of {parts}: {len(records)} of {len(computed.dataset)} images computed; when all parts are "
+            "done, the same command without --shard prints the scores",
+            soft_wrap=True,
+        )
+    return 0
+
+
+def _scores(args: Args, found: _Opened, computed: Opened) -> int:
+    """Computes and prints the scores."""
+    network, dataset, views = computed.network, computed.dataset, computed.views
+    files = accounted(found.whole) | {"reading": asdict(found.reading)}
+    counted = Calibration(network.data.overlapping, len(dataset), KEPT if args.calibrate else 0)
     surfaces, unit = None, {}
     if args.surface is not None:
         surfaces = SurfaceScores(dataset.class_names, args.surface)
@@ -175,11 +255,11 @@ def run(args: Args) -> int:
     measured = measure_in_detail(views, network.config, network.data, dataset, True, True, counted, surfaces)
     scores = dict(measured.scores)
     if args.samples:
-        scores |= measure_samples(network.run, network.config, network.data, dataset, args.samples, args.seed)  # type: ignore[arg-type]
+        scores |= measure_samples(computed.run, network.config, network.data, dataset, args.samples, args.seed)
     calibrated = calibrate(args.checkpoint, args.calibrate, counted, dataset) if args.calibrate else {}
     apart = dataset.instances is not None and not network.data.overlapping
-    found = _objects(args, network, views, dataset) if apart else None
-    objects = found.scores if found else {}
+    separated = _objects(args, network, views, dataset) if apart else None
+    objects = separated.scores if separated else {}
     baseline = {} if dataset.overlapping else {"baseline_pixel_accuracy": commonest_class_accuracy(dataset)}
     if args.json:
         origin = {"data": dataset.source, "images": len(dataset), "runtime": network.name}
@@ -193,7 +273,7 @@ def run(args: Args) -> int:
         for line in calibration_lines(args.calibrate, calibrated) if args.calibrate else ():
             notes.print(line, soft_wrap=True)
     if args.report:
-        page = _report(args, args.report, dataset, scores | baseline, measured, found)
+        page = _report(args, args.report, dataset, scores | baseline, measured, separated)
         notes.print(f"look at {page}", soft_wrap=True)
     return 0
 

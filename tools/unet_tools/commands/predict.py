@@ -31,7 +31,6 @@ Example: unet predict runs/em/best slide.ome.tif -o labels.tif --memory 2GiB
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -63,7 +62,7 @@ from ..prediction.overlay import overlay_path, write_overlay
 from ..prediction.records import image_record
 from ..prediction.runtimes.choice import Choice
 from ..prediction.runtimes.command import chosen_network, predict_as_begun
-from ..prediction.slurm import command_line, write_jobs
+from ..prediction.slurm import command_line, parse_shard, write_jobs
 from ..prediction.targets import targets
 from ..progress import ImagesProgress, OneOfProgress, PixelProgress
 
@@ -318,7 +317,7 @@ def _settings(args: Args) -> PredictSettings:
         strips=args.strips,
         augment=args.augment,
         blend=args.blend,
-        shard=_shard(args.shard),
+        shard=None if args.shard is None else parse_shard(args.shard),
         samples=args.samples,
         seed=args.seed,
         overwrite=args.overwrite,
@@ -383,11 +382,3 @@ def _all_lines(args: Args, records: list[dict[str, Any]], runtime: str, seconds:
 
 def _percent(shares: dict[str, float]) -> str:
     return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-
-
-def _shard(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    if not (found := re.fullmatch(r"(\d+)/(\d+)", text)):
-        raise InputError(f"--shard {text} is not a part; give i/n with i from 1 to n")
-    return int(found[1]), int(found[2])

@@ -1,4 +1,4 @@
-"""Prediction on a Dask cluster. A task is one of several images, or one shard of a single image.
+"""Work on a Dask cluster. For predictions, a task is one of several images, or one shard of a single image.
 
 If a worker is lost, Dask reassigns its task to another worker, which reuses the finished tiles on disk or in the store.
 Workers use the same paths as the client for the checkpoint, the images and the results.
@@ -121,13 +121,21 @@ def cluster(where: str) -> Iterator[Any]:
         yield client
 
 
-def on_cluster(client: Any, tasks: Sequence[Task], finished: Callable[[int], None]) -> list[Outcome]:
+def on_cluster(
+    client: Any,
+    tasks: Sequence[Any],
+    finished: Callable[[int], None],
+    work: Callable[[Any], Outcome] = work,
+    name: Callable[[Any], str] = lambda task: shown(task.source),
+) -> list[Outcome]:
     """Runs all tasks.
 
     Args:
         client: client of `cluster`.
         tasks: the tasks.
         finished: called with the number of finished tasks.
+        work: runs a task on a worker.
+        name: name of a task, for messages.
 
     Returns:
         Outcomes in the order of the tasks. A task has an error if too many of its workers were lost or all retries
@@ -141,11 +149,11 @@ def on_cluster(client: Any, tasks: Sequence[Task], finished: Callable[[int], Non
     for future in as_completed(futures):
         error = future.exception() if future.status == "error" else None
         if error is not None:
-            outcomes[future.key] = Outcome(None, f"{shown(places[future.key].source)}: {first_line(error)}")
+            outcomes[future.key] = Outcome(None, f"{name(places[future.key])}: {first_line(error)}")
         elif future.status == "finished":
             outcomes[future.key] = future.result()
         else:
-            outcomes[future.key] = Outcome(None, f"{shown(places[future.key].source)}: was {future.status}")
+            outcomes[future.key] = Outcome(None, f"{name(places[future.key])}: was {future.status}")
         finished(len(outcomes))
     return [outcomes[future.key] for future in futures]
 

@@ -140,14 +140,12 @@ def images_at_a_time(files: Sequence[Path], memory: int | None, runtime: str) ->
     return 1 if not small else 2 * BATCH if runtime in BATCHED else 2
 
 
-def refuse(key: str, records: list[Record]) -> None:
+def refuse(key: str, records: list[Record], again: str = "run the same command with --skip-existing") -> None:
     """Raises InputError if any job failed: with its message if it was the only job, otherwise with the names of the
-    failed jobs."""
+    failed jobs and what to do next."""
     names = [record[key] for record in records if "error" in record]
     if len(records) == 1 and names:
         raise InputError(records[0]["error"])
     if names:
         some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise InputError(
-            f"{len(names)} of {len(records)} failed: {some}; fix them and run the same command with --skip-existing"
-        )
+        raise InputError(f"{len(names)} of {len(records)} failed: {some}; fix them and {again}")

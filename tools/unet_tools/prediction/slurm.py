@@ -1,8 +1,8 @@
-"""Prediction as a SLURM job array: scripts that run the same command with --shard, and a script that joins the
-shards."""
+"""A command as a SLURM job array: scripts that run the same command with --shard, and one that joins the shards."""
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -58,6 +58,19 @@ def _flags(args: Any, left_out: set[str]) -> Iterator[str]:
         else:
             yield f"--{flag}"
             yield from map(str, value) if isinstance(value, tuple) else [str(value)]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Part and number of parts. Raises InputError.
+
+    Example:
+        >>> parse_shard("2/8")
+        (2, 8)
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise InputError(f"--shard {text} is not a part; give i/n with i from 1 to n")
+    return int(found[1]), int(found[2])
 
 
 def write_jobs(path: Path, command: list[str], parts: int, joined: bool) -> list[str]:

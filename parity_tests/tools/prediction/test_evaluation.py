@@ -1,0 +1,128 @@
+"""`unet evaluate` on several machines: the scores of one, failures once, a worker that is killed."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+
+from unet_data import membranes
+from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_tools.cli import main
+from unet_tools.prediction.cluster import cluster
+from unet_tools.prediction.evaluation import Recorded, report
+
+from ...data.io.helpers import refused
+from .test_slurm import executed
+
+IMAGES = 5
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """A network and images, as the words of the command."""
+    folder, drawn = tmp_path_factory.mktemp("evaluation"), membranes(IMAGES, 40, seed=0)
+    config = preset("paper", widths=(2, 4), dropout=0.0)
+    Checkpoint(config, random_tensors(config.graph, 3, np.float32), DataSpec()).save(folder / "ck")
+    for kind, arrays in (("images", drawn.images), ("labels", drawn.labels)):
+        (folder / "data" / kind).mkdir(parents=True)
+        for number, array in enumerate(arrays):
+            np.save(folder / "data" / kind / f"{number}.npy", np.asarray(array).astype(np.uint8))
+    return ["evaluate", str(folder / "ck"), str(folder / "data"), "--runtime", "onnx", "--json"]
+
+
+def scores(capsys, words):
+    capsys.readouterr()
+    assert main(words) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_shards_join_to_the_scores_of_one_machine(command, tmp_path, capsys):
+    alone = scores(capsys, command)
+    parts = ["--parts", str(tmp_path / "parts")]
+    shares = [scores(capsys, [*command, *parts, "--shard", f"{part}/2"])["images"] for part in (1, 2)]
+    assert [len(share) for share in shares] == [3, 2]
+    files = len(list((tmp_path / "parts").iterdir()))
+    assert files == IMAGES
+    (tmp_path / "parts" / "notes.txt").write_text("not ours")
+    assert scores(capsys, [*command, *parts]) == alone
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["notes.txt"]
+
+
+def test_what_is_joined_is_what_the_parts_computed(command, tmp_path, capsys):
+    """Otherwise the scores would be those of one machine even if no part were found."""
+    parts = ["--parts", str(tmp_path / "parts")]
+    scores(capsys, [*command, *parts, "--shard", "1/1"])
+    for path in (tmp_path / "parts").iterdir():
+        np.save(path, -np.load(path))
+    assert scores(capsys, [*command, *parts])["pixel_accuracy"] != scores(capsys, command)["pixel_accuracy"]
+
+
+def test_a_job_array_computes_the_parts_and_a_second_job_joins_them(command, tmp_path, capsys):
+    assert main([*command, "--slurm", str(tmp_path / "job.sh"), "--jobs", "2", "--subset", "train"]) == 0
+    assert capsys.readouterr().out.startswith("sbatch --dependency=afterok:$(sbatch --parsable ")
+    ran = executed(tmp_path / "job.sh", 2, tmp_path)
+    assert ran[-2:] == ["--shard", "2/2"]
+    assert executed(tmp_path / "job-join.sh", 2, tmp_path) == ran[:-2]
+    assert ran[ran.index("--parts") + 1] == str(tmp_path / "job.parts")
+    assert ran[ran.index("--subset") + 1] == "train"
+    assert "--slurm" not in ran
+
+
+def test_what_cannot_be_shared_out_is_one_line(command, tmp_path, capsys):
+    for words, message in (
+        (["--shard", "1/2"], "--shard needs --parts"),
+        (["--shard", "3/2", "--parts", str(tmp_path)], "--shard 3/2 is not a part; give i/n with i from 1 to n"),
+        (["--shard", "1/2", "--parts", str(tmp_path), "--dask", "local:1"], "--shard and --dask: give only one"),
+        (["--slurm", "job.sh", "--dask", "local:1"], "give only one of --slurm, --shard and --dask"),
+    ):
+        assert main([*command, *words]) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+
+
+def test_a_damaged_output_is_one_line(tmp_path):
+    network = Recorded(lambda images: 2 * images, "a", tmp_path)
+    image = np.ones((1, 2, 2, 1), np.float32)
+    network(image)
+    [path] = tmp_path.iterdir()
+    path.write_bytes(b"\x93NUMPY")
+    assert "delete it and repeat the command" in refused(network, image)
+    assert Recorded(lambda images: 3 * images, "b", tmp_path)(image).max() == 3  # another network: another file
+
+
+def test_each_failure_is_reported_once(capsys):
+    records = [{"image": "a"}, {"image": "b", "error": "b: is damaged"}, {"image": "c", "error": "c: is damaged"}]
+    assert refused(report, records) == "2 of 3 failed: b, c; fix them and repeat the command"
+    said = capsys.readouterr().err
+    assert (said.count("b: is damaged"), said.count("c: is damaged")) == (1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_worker_changes_no_digit(command, tmp_path, capsys):
+    pytest.importorskip("distributed", reason="distributed is not installed; pip install 'unet-twins[dask]'")
+    alone, killed = scores(capsys, command), []
+    with cluster("local:2") as client:
+
+        def kill():
+            pids = list(client.run(os.getpid).values())
+            for _ in range(6000):
+                if (tmp_path / "parts").exists() and any((tmp_path / "parts").iterdir()):
+                    os.kill(pids[0], signal.SIGKILL)
+                    killed.append(pids[0])
+                    return
+                time.sleep(0.01)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        words = ["--dask", client.scheduler.address, "--parts", str(tmp_path / "parts")]
+        assert scores(capsys, [*command, *words]) == alone
+        killer.join()
+    assert killed
