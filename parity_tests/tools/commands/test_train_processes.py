@@ -1,12 +1,10 @@
-"""`unet train` in two processes, as SLURM and Kubernetes start them; killed, and resumed by another number."""
+"""`unet train` in two processes, as SLURM and Kubernetes start them."""
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ import pytest
 pytest.importorskip("jax", reason="jax is not installed; pip install 'unet-twins[jax]'")
 
 from unet_data import membranes
-from unet_jax.training.run.train_state_folder import latest_step
 
 # Sums over the batch are taken in another order: as in parity_tests/jax/training/devices/test_processes.py.
 BOUND = 2e-5
@@ -128,22 +125,3 @@ def test_two_processes_train_to_the_losses_of_one(launcher, name, data, alone, t
     assert [name in " ".join(each.split()) for each in said] == [True, False]
     assert "on 2 x " in said[0]
     assert losses(tmp_path / "run") == pytest.approx(alone, rel=BOUND)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_a_killed_run_is_resumed_by_another_number_of_processes(before, after, data, alone, tmp_path):
-    out = tmp_path / "run"
-    launcher = {1: None, 2: slurm}
-    processes = started(data, out, launcher[before], before)
-    while not latest_step(out / "state") and all(process.poll() is None for process in processes):
-        time.sleep(0.01)
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-    [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [-signal.SIGKILL] * before
-    reached = len(losses(out))
-    said = finished(started(data, out, launcher[after], after, ["--resume"]))
-    assert "continuing from step " in said[0]
-    assert 4 <= reached < STEPS, reached
-    assert losses(out) == pytest.approx(alone, rel=BOUND)
