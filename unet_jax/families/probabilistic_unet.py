@@ -112,8 +112,7 @@ def join(features: Float[Array, "n_or_1 *spatial c"], z: Float[Array, "n latent"
 
 
 def class_numbers(labels: Shaped[Array, "*shape"], classes: int) -> Shaped[Array, "*shape"]:
-    """The labels, with −1 for every number that is not a class, such as that of ignored pixels. Labels must be
-    signed."""
+    """The labels, with −1 for every number that is not a class, such as the ignore label. Labels must be signed."""
     return jnp.where((labels >= 0) & (labels < classes), labels, -1)
 
 

@@ -108,8 +108,7 @@ def join(features: Float[Tensor, "n_or_1 c *spatial"], z: Float[Tensor, "n laten
 
 
 def class_numbers(labels: Shaped[Tensor, "*shape"], classes: int) -> Shaped[Tensor, "*shape"]:
-    """The labels, with −1 for every number that is not a class, such as that of ignored pixels. Labels must be
-    signed."""
+    """The labels, with −1 for every number that is not a class, such as the ignore label. Labels must be signed."""
     return torch.where((labels >= 0) & (labels < classes), labels, -1)
 
 

@@ -10,7 +10,7 @@ bundle/
   parity.json        how far each runtime and precision is from that reference, and which were not run, and why
   triton/            a model repository for NVIDIA Triton
   sbom.cdx.json      a software bill of materials (CycloneDX): files with hashes, packages, licence
-  README.md          the same for people
+  README.md          a description for readers
   model.sig          a signature over all other files, if it was signed: the only file that is not in the manifest
 
 Every manifest is validated against the JSON schema manifest.schema.json, in the folder of this file.

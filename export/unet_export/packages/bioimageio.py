@@ -2,12 +2,12 @@
 
 model.zip
   rdf.yaml              the description, specification 0.5 (written as JSON, which is YAML)
-  model.onnx            the network with the mirror inside (`onnx.mirrored`)
-  test_input.npy        an image as users have it, and
-  test_output.npy       what the float64 reference makes of it
-  cover.png             that image beside its prediction
-  README.md             for people
-  config.json, model.safetensors: the checkpoint. The unzipped folder is a checkpoint of ours.
+  model.onnx            the network with mirroring (`onnx.mirrored`)
+  test_input.npy        an image as read
+  test_output.npy       output of the float64 reference for it
+  cover.png             the image and its prediction
+  README.md             description
+  config.json, model.safetensors: the checkpoint. The unzipped folder is a checkpoint.
 
 Programs process an image in blocks of the sizes in the description and drop their halo; the result equals that of the
 whole image. The preprocessing in the description normalises; its postprocessing computes probabilities.

@@ -163,7 +163,7 @@ def _choose(
 
 
 def _probe(image: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """The middle of an input, about half as large along each axis; as large where the network takes nothing smaller."""
+    """The middle of an input, about half the size along each axis, or the full size if the network needs it."""
     size = image.shape[1:-1]
     half = tuple(map(min, tile_below(geometry, max(size) // 2), size))
     middle = (slice((n - h) // 2, (n - h) // 2 + h) for n, h in zip(size, half, strict=True))

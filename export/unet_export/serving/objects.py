@@ -6,8 +6,8 @@ separation. The server's Python needs `pip install unet-twins`, which installs N
     logits          float32 (N, K, *out), perhaps with a distance after them, as the network gives them
     image           uint8 (N, *spatial, C): its size is that of the result
     objects         uint32 (N, *spatial): 0 outside of objects, 1 … n in the order of their first pixels
-    object_classes  int64 (N, most): class of each object, then 0 where an image has fewer objects than another of the
-                    request; of length 1 at least
+    object_classes  int64 (N, most): class of each object, padded with 0 to the largest number of objects in an image of
+                    the request, at least to length 1
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 triton/
   unet/                    the ensemble: preprocess → network → postprocess; `unet` is the network's name here and below
   unet_preprocess/         ONNX Runtime: normalised, mirrored, up to a size that fits
-  unet_network/            ONNX Runtime: the network, float32; TensorRT's provider for ONNX Runtime is one line away
-  unet_network_tensorrt/   TensorRT: only where the bundle holds an engine of `tensorrt`, which Triton runs (an engine
-                           of TensorRT for RTX it does not); then unet_tensorrt/ is the ensemble with it
-  unet_postprocess/        ONNX Runtime: cut to the image; labels and probabilities
-  unet_objects/            Python backend: objects; only of networks that were trained to separate them, or on request
+  unet_network/            ONNX Runtime: the network, float32; the TensorRT provider is one line of its configuration
+  unet_network_tensorrt/   TensorRT: only if the bundle has an engine of `tensorrt` (Triton does not run engines of
+                           TensorRT for RTX); then unet_tensorrt/ is the ensemble with it
+  unet_postprocess/        ONNX Runtime: cropped to the image; labels and probabilities
+  unet_objects/            Python backend: objects; only if the network was trained to separate them, or on request
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def write_repository(
 def object_step(config: NetworkConfig, data: DataSpec, asked: bool | None = None) -> ObjectStep | None:
     """The step that separates objects. asked: None: if the network was trained to separate them.
 
-    Raises InputError where the classes overlap, or the stored object settings do not fit the network.
+    Raises InputError if the classes overlap, or the stored object settings do not fit the network.
     """
     if not (is_for_objects(data, config) if asked is None else asked):
         return None
@@ -161,7 +161,7 @@ def _write_ensemble(
         steps.append(_step(f"{name}_objects", {OUTPUT: OUTPUT, INPUT: INPUT}, {OBJECTS: OBJECTS, CLASSES: CLASSES}))
     body = {"platform": "ensemble", "max_batch_size": batch, "input": inputs, "output": outputs}
     version = write_model(folder, own, {**body, "ensemble_scheduling": {"step": steps}})
-    (version / "ensemble").write_text("Triton wants a folder per version.\n", encoding="utf-8")
+    (version / "ensemble").write_text("Triton needs a folder per version.\n", encoding="utf-8")
 
 
 def _step(model: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> dict[str, Any]:

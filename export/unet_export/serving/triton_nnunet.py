@@ -3,7 +3,7 @@
 triton/
   nnunet/           Python backend (`unet_data.nnunet.serve`): normalisation, resampling, sliding window, mirroring,
                     the mean of the folds, labels; here and below, `nnunet` is the name of the model
-  nnunet_fold_0/    the network of a fold: its TensorRT engine where the bundle has one that Triton runs, else its ONNX
+  nnunet_fold_0/    the network of a fold: a TensorRT engine, if the bundle has one that Triton runs, otherwise ONNX
   …
 """
 

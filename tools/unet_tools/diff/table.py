@@ -24,7 +24,7 @@ def print_comparison(comparison: Comparison) -> None:
     for side, keys in comparison.unmatched.items():
         if keys:
             more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
-            text = f"only in {side}: {', '.join(keys[:8])}{more} (part of the code of what calls them)"
+            text = f"only in {side}: {', '.join(keys[:8])}{more} (counted as code of the module that calls them)"
             console.print(text, style="yellow")
     for note in comparison.notes:
         console.print(note, style="yellow")

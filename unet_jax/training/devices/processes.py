@@ -14,7 +14,7 @@ def run_on_process_zero(work: Callable[[], None]) -> None:
     """Runs `work` in process 0; the others block until it has finished. All must call it.
 
     In process 0, exceptions of `work` are raised again. The other processes then raise InputError; otherwise they would
-    wait for ever.
+    wait forever.
     """
     if jax.process_count() == 1:
         return work()

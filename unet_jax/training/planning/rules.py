@@ -155,7 +155,7 @@ def network_rules(figures: Fingerprint, together: int) -> Iterator[Choice]:
             "group",
             "batch norm sees one tile at a time in training, so its statistics differ from those in prediction",
         )
-    yield Choice("dropout", AUTO.network["dropout"], "costs a narrow network more than it gives")
+    yield Choice("dropout", AUTO.network["dropout"], "lowers the scores of narrow networks")
 
 
 def fixed_rules(settings: TrainSettings) -> Iterator[Choice]:

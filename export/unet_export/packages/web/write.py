@@ -7,7 +7,7 @@ site/
   objects.js, outlines.js         numbered objects, as unet_data.objects makes them; their table and outlines
   site.json                       the network: sizes, tiles, normalisation, classes, how objects are made
   model.onnx                      float32
-  golden_image.npy, golden_logits.npy   an example, and what the float64 reference makes of it
+  golden_image.npy, golden_logits.npy   an example, and the output of the float64 reference
   vendor/                         onnxruntime-web and geotiff, with their licences
 """
 

@@ -15,7 +15,7 @@ from .module import Layout, ModuleSide
 
 
 class TorchSide(ModuleSide):
-    """Leaves buffers, hooks, the random state and `.grad` as they were."""
+    """A PyTorch module as one side. Buffers, hooks, the random state and `.grad` are restored."""
 
     channels_first = True
 

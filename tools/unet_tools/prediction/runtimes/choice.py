@@ -98,7 +98,7 @@ class Work:
         tile: pixels per axis of the plan's tiles.
         macs: multiply-adds of all work.
         window: an input (1, *spatial, C) float32 of a size on the grid, from the first image.
-        samples: whether the network is given noise.
+        samples: whether the network receives noise.
     """
 
     tile: tuple[int, ...]
@@ -159,7 +159,7 @@ def candidates(reference: OpenNetwork, checkpoint: bool, samples: bool) -> tuple
     Args:
         reference: the network.
         checkpoint: whether it is a checkpoint, not a bundle.
-        samples: whether the network is given noise.
+        samples: whether the network receives noise.
     """
     # "mnn-fast" is excluded, since its errors are larger.
     known: tuple[RuntimeName, ...] = ("onnx", "openvino", "mnn", "torch", "jax")
