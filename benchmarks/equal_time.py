@@ -82,7 +82,7 @@ class Args:
     """Number of runs at the same time, each on its own core."""
 
 
-def wanted(args: Args) -> Iterator[dict[str, Any]]:
+def run_keys(args: Args) -> Iterator[dict[str, Any]]:
     """The keys of the runs, ordered by seed so that an unfinished table has complete comparisons."""
     if unknown := set(args.programs) - set(PROGRAMS):
         raise InputError(f"no program {', '.join(sorted(unknown))}; there are: {', '.join(PROGRAMS)}")
@@ -208,15 +208,15 @@ def main(args: Args) -> int:
     if document["runs"] and document["data"] != about:
         raise InputError(f"{args.out} is of {document['data']}, not of {about}; give another --out")
     document = record_of("equal_time", data=about) | {"runs": document["runs"]}
-    keys = [key for key in wanted(args) if not any(key.items() <= run.items() for run in document["runs"])]
+    keys = [key for key in run_keys(args) if not any(key.items() <= run.items() for run in document["runs"])]
     for key, found in run_each(run_one, args, keys, args.jobs):
         document["runs"].append(key | found)
         write_record(args.out, document)
         with writing(args.out.with_suffix(".md")) as temporary:
             temporary.write_text(page(document))
         line = "  ".join(f"{m} {found[m]:.4f}" for m in MEASURES if m in found)
-        said = f"{key['program']}, seed {key['seed']}: {line}; {found['steps']} steps, {found['spent']:.1f} minutes"
-        notes.print(said, soft_wrap=True)
+        text = f"{key['program']}, seed {key['seed']}: {line}; {found['steps']} steps, {found['spent']:.1f} minutes"
+        notes.print(text, soft_wrap=True)
     print_table("mean ± standard deviation over the seeds", columns(document["runs"]), table(document["runs"]))
     return 0
 

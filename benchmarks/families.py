@@ -45,7 +45,7 @@ from .record import command_of, start, write_record
 NETWORKS = ("same", *(next(iter(family.presets)) for name, family in FAMILIES.items() if name != "unet"))
 """One preset of each architecture. The first is the reference: the plain U-Net with same padding and batch norm."""
 COLUMNS = ("network", "IoU", "V_Rand", "parameters", "multiply-adds", "seconds a step", "of U-Net's")
-NOTHING = "(commonest class)"
+BASELINE = "(commonest class)"
 SHOWN = 256  # pixels per axis of the shown corner of an image
 
 
@@ -74,21 +74,21 @@ class Args:
 def main(args: Args) -> int:
     for network in args.networks:
         narrow(network)  # raises for an unknown name before anything is trained
-    document = begun(args.out)
+    document = open_record(args.out)
     budget = {name: getattr(args, name) for name in ("steps", "batch", "tile", "learning_rate", "seed")}
     held_out: dict[str, Dataset] = {}
     for name in args.sets:
         dataset = open_data(str(args.data / name))
         training, held_out[name] = split(dataset, "last")
-        for network in (NOTHING, *args.networks):
+        for network in (BASELINE, *args.networks):
             key = {"data": name, "network": network, **budget}
             if any(key.items() <= run.items() for run in document["runs"]):
                 continue
             notes.print(f"{name}, {network}")
-            if network == NOTHING:
-                found = run_nothing(training, held_out[name])
+            if network == BASELINE:
+                found = run_baseline(training, held_out[name])
             else:
-                found = run_one(suited(narrow(network), dataset), budget, training, held_out[name])
+                found = run_one(with_channels(narrow(network), dataset), budget, training, held_out[name])
             document["runs"].append(key | found)
             write_record(args.out, document)
     runs = [run for run in document["runs"] if budget.items() <= run.items()]
@@ -99,7 +99,7 @@ def main(args: Args) -> int:
     return 0
 
 
-def begun(out: Path) -> dict[str, Any]:
+def open_record(out: Path) -> dict[str, Any]:
     """The content of `out`, or an empty document, with the facts of this machine.
     Raises InputError if the file's runs were made on other hardware or versions: their times are not comparable.
     """
@@ -118,7 +118,7 @@ def begun(out: Path) -> dict[str, Any]:
     return document | here
 
 
-def suited(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
+def with_channels(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
     """The network with the data's channels and one output channel per class, also for two classes."""
     return config.replace(in_channels=dataset.channels, out_channels=max(dataset.class_count, 2))
 
@@ -146,9 +146,9 @@ def run_one(config: NetworkConfig, budget: dict[str, int], training: Dataset, va
     }
 
 
-def run_nothing(training: Dataset, validation: Dataset) -> dict[str, Any]:
+def run_baseline(training: Dataset, validation: Dataset) -> dict[str, Any]:
     """The scores of predicting the most frequent class of the training data for every pixel."""
-    config = suited(narrow("same"), training)
+    config = with_channels(narrow("same"), training)
     assert training.labels is not None
     counts = sum(np.bincount(label.ravel(), minlength=config.classes) for label in map(np.asarray, training.labels))
     answer = np.eye(config.classes, dtype=np.float32)[np.argmax(counts)]
@@ -183,8 +183,8 @@ def lines(runs: Iterable[dict[str, Any]], data: str) -> list[tuple[str, ...]]:
     table: list[tuple[str, ...]] = []
     for run in here:
         scores = (f"{run['iou']:.3f}", f"{run['v_rand']:.3f}")
-        if run["network"] == NOTHING:
-            table.append((NOTHING, *scores, *[""] * 4))
+        if run["network"] == BASELINE:
+            table.append((BASELINE, *scores, *[""] * 4))
             continue
         name = run["network"] + (" (U-Net)" if run["network"] == NETWORKS[0] else "")
         seconds = run["seconds_per_step"]
@@ -212,16 +212,15 @@ def write_page(args: Args, document: dict[str, Any], runs: list[dict[str, Any]],
         f"{'; '.join(made)}.",
         "",
         f"A small, equal budget: {args.steps} steps of {args.batch} tiles of {args.tile}x{args.tile} pixels, learning"
-        f" rate {args.learning_rate:g}, one seed, networks far narrower than their papers'"
-        " (`unet_spec.narrow`), each"
+        f" rate {args.learning_rate:g}, one seed, networks far narrower than their papers' (`unet_spec.narrow`), each"
         " with its own loss and otherwise the same settings, which suit none in particular. It shows that every one of"
         " them trains and what a step of it costs here. It is no ranking: with so few steps, one seed and these widths,"
         " the order says little.",
         "",
         "Scored on the last sixth of each set, which no run trained on: mean IoU of the classes over all pixels; V_Rand"
         " after border thinning, at the best threshold; of the Probabilistic U-Net, the hypothesis of its"
-        f" prior's mean. {NOTHING}: the same answer for every pixel. Multiply-adds are of one tile. Seconds a step: the"
-        " fastest ten steps of the run, compilation not among them.",
+        f" prior's mean. {BASELINE}: the same answer for every pixel. Multiply-adds are of one tile. Seconds a step:"
+        " the fastest ten steps of the run, compilation not among them.",
     ]
     for name in args.sets:
         text += ["", f"## {name}", "", f"| {' | '.join(COLUMNS)} |", "|---|" + "---:|" * (len(COLUMNS) - 1)]

@@ -90,7 +90,7 @@ def drawn(pool: Dataset, images: int, seed: int) -> Dataset:
     return pool.subset(sorted(np.random.default_rng(seed).permutation(len(pool))[:images].tolist()))
 
 
-def wanted(args: Args) -> Iterator[dict[str, Any]]:
+def run_keys(args: Args) -> Iterator[dict[str, Any]]:
     """The keys of the runs, ordered by seed so that an unfinished table has complete comparisons."""
     budget = {"recipe": args.recipe, "widths": list(args.widths), "tile": args.tile, "images": args.images}
     budget |= {"ground": args.ground, "before": args.before}
@@ -143,7 +143,7 @@ def main(args: Args) -> int:
         raise InputError(f"{args.out} is of {document['data']}, not of {about}; give another --out")
     document = record_of("fine_tune", data=about) | {"runs": document["runs"]}
     with tempfile.TemporaryDirectory() as temporary, compilation_cache(Path(temporary) / "xla"), warnings_as_notes():
-        for number, key in enumerate(wanted(args)):
+        for number, key in enumerate(run_keys(args)):
             if any(key.items() <= run.items() for run in document["runs"]):
                 continue
             weights = Path(temporary) / f"bright{key['seed']}"
@@ -156,8 +156,8 @@ def main(args: Args) -> int:
             with writing(args.out.with_suffix(".md")) as page_file:
                 page_file.write_text(page(document))
             line = "  ".join(f"{m} {found[m]:.4f}" for m in MEASURES)
-            said = f"{key['variant']}, {key['steps']} steps, seed {key['seed']}: {line}"
-            notes.print(said, soft_wrap=True)
+            text = f"{key['variant']}, {key['steps']} steps, seed {key['seed']}: {line}"
+            notes.print(text, soft_wrap=True)
     print_table("mean ± standard deviation over the seeds", COLUMNS, table(document["runs"]))
     return 0
 

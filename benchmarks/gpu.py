@@ -49,7 +49,7 @@ class Args:
     rounds: int = 10
     """Number of timed runs per candidate."""
     quick: bool = False
-    """A narrow network on a small tile, two rounds: whether everything runs, not how fast."""
+    """A narrow network on a small tile, two rounds: a test that everything runs, not a measurement."""
     out: Path | None = None
     """A JSON file for the results."""
 

@@ -79,8 +79,8 @@ def import_seconds(python: Path, statement: str, rounds: int) -> tuple[float, fl
     for _ in range(rounds + 1):
         processor, clock = run(python, "-I", "-c", code).split()
         found.append((float(processor), float(clock)))
-    least = [min(column) for column in zip(*found[1:], strict=True)]
-    return least[0], least[1]
+    fastest = [min(column) for column in zip(*found[1:], strict=True)]
+    return fastest[0], fastest[1]
 
 
 def measured(folder: Path, wheel: Path, extra: str, rounds: int) -> dict[str, Any]:

@@ -82,25 +82,25 @@ def training(folder: Path, loader: Loader, args: Args) -> Callable[[], dict[str,
             steps=args.steps, tile=args.tile, loader=loader, workers=args.workers, border_weight=10.0,
             log_every=every, validate_every=args.steps,
         )  # fmt: skip
-        start, began, held = time.perf_counter(), 0.0, {}
+        start, began, memory = time.perf_counter(), 0.0, {}
 
         def report(record: dict[str, Any]) -> None:
             nonlocal began
             if "loss" in record:
                 began = began or time.perf_counter() - start
-                held[record["step"]] = resident()
+                memory[record["step"]] = resident()
 
         with tempfile.TemporaryDirectory() as out:
             data = open_data(str(folder), 2, 0, loader == "grain")
             result = train(config, settings, data, None, Path(out) / "run", report=report)
         seconds = [1 / r["steps_per_second"] for r in result.log[2:] if "steps_per_second" in r]
-        early = min((step for step in held if step >= args.steps / 10), default=args.steps)
+        early = min((step for step in memory if step >= args.steps / 10), default=args.steps)
         return {
             "seconds_per_step": float(np.median(seconds)),
             "seconds_to_first_line": began,
             "early_step": early,
-            "mib_early": held[early] / 2**20,
-            "mib_end": held[max(held)] / 2**20,
+            "mib_early": memory[early] / 2**20,
+            "mib_end": memory[max(memory)] / 2**20,
         }
 
     return run

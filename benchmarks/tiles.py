@@ -52,7 +52,7 @@ class Args:
     repeats: int = 1
     """Only for `speed`: measurements of each row; the fastest counts."""
     runtimes: tuple[str, ...] = ("onnx", "mnn", "mnn-fast", "torch", "jax")
-    """Only for `memory`: runtimes to measure. Rows of others that the file has are kept."""
+    """Only for `memory`: runtimes to measure. The rows of other runtimes in the file stay."""
     images: int = 500
     """Only for `small`: number of images of 256 x 256 pixels."""
     kills: int = 3
@@ -259,7 +259,7 @@ def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
     rates += [predict(small, folder / "small-out.npy", "--overwrite")["megapixels_per_second"] for _ in range(3)]
     notes.print(f"left alone: {total:.0f} s, {calm['megapixels_per_second']:.2f} MP/s, {calm['resident_bytes']} bytes")
     killed = folder / "killed.npy"
-    kept = []
+    counts = []
     for kill in range(args.kills):
         process = subprocess.Popen(
             [*unet, str(image), *flags, "-o", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -270,8 +270,8 @@ def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
         process.kill()
         process.wait()
         assert not killed.exists(), "a killed run left a result"
-        kept.append(len(list(part.glob("[0-9]*.npy"))))
-        notes.print(f"killed with {kept[-1]} of {calm['tiles']} tiles")
+        counts.append(len(list(part.glob("[0-9]*.npy"))))
+        notes.print(f"killed with {counts[-1]} of {calm['tiles']} tiles")
     resumed = predict(image, killed)
     same = subprocess.run(["cmp", str(folder / "calm.npy"), str(killed)]).returncode == 0
     shutil.rmtree(folder / "calm.npy.part", ignore_errors=True)
@@ -286,7 +286,7 @@ def _huge(args: Args, folder: Path) -> Iterator[dict[str, Any]]:
         **{key: calm[key] for key in copied},
         "total_seconds": total,
         "megapixels_per_second_of_2048": sorted(rates),  # three runs before and three after
-        "tiles_kept_at_each_kill": kept,
+        "tiles_kept_at_each_kill": counts,
         "tiles_computed_after_the_last_kill": resumed["computed"],
         "identical": same,
     }

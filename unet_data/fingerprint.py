@@ -14,7 +14,7 @@ from .datasets.dataset import Dataset
 from .datasets.label_rule import IGNORED
 from .windows import middle
 
-LOOKED_AT = 24
+SAMPLED_IMAGES = 24
 """Number of images, evenly spaced in the data set, whose pixels are read."""
 
 SIDE = {2: 1024, 3: 160}
@@ -104,7 +104,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     smallest, median, largest = (
         tuple(int(n) for n in rows) for rows in (sizes.min(0), np.median(sizes, axis=0), sizes.max(0))
     )
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(SAMPLED_IMAGES, len(dataset))).round().astype(int))
     means, stds = _brightness(dataset, chosen)
     objects, diameters, touching = _objects(dataset, chosen)
     std = float(np.mean(stds))

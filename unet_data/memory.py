@@ -24,8 +24,8 @@ def available() -> int:
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     try:
         limit, used, stat = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current", "stat"))
-        kept = re.search(r"^inactive_file (\d+)$", stat, re.MULTILINE)
-        return free if limit == "max" else min(free, int(limit) - int(used) + (int(kept[1]) if kept else 0))
+        cached = re.search(r"^inactive_file (\d+)$", stat, re.MULTILINE)
+        return free if limit == "max" else min(free, int(limit) - int(used) + (int(cached[1]) if cached else 0))
     except (OSError, ValueError):
         return free
 

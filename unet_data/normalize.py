@@ -207,14 +207,14 @@ def _moments(
     images: Iterable[Windowed], channels: int, nodata: float | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel; see `Normalization.from_dataset`."""
-    count, mean, spread = np.zeros(channels), np.zeros(channels), np.zeros(channels)
+    count, mean, squares = np.zeros(channels), np.zeros(channels), np.zeros(channels)
     for here, around, number in _band_moments(images, channels, nodata):
         delta, total = here - mean, count + number
         safe = np.maximum(total, 1)
-        spread += around + delta**2 * (count * number / safe)
+        squares += around + delta**2 * (count * number / safe)
         mean += delta * (number / safe)
         count = total
-    std = np.sqrt(spread / np.maximum(count, 1))
+    std = np.sqrt(squares / np.maximum(count, 1))
     std = np.where(std <= CONSTANT * np.abs(mean), 1.0, std)
     return tuple(float(value) for value in mean), tuple(float(value) for value in std)
 

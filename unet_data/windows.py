@@ -65,18 +65,18 @@ def bands(shape: Sequence[int], pixels: int | None = None) -> Iterator[tuple[sli
         yield (slice(first, min(first + rows, shape[0])), *(slice(0, n) for n in shape[1:]))
 
 
-def middle(shape: Sequence[int], most: int = 1024) -> tuple[slice, ...]:
+def middle(shape: Sequence[int], maximum: int = 1024) -> tuple[slice, ...]:
     """The window at the centre of an image.
 
     Args:
         shape: spatial size of the image.
-        most: maximum number of pixels per axis.
+        maximum: maximum number of pixels per axis.
 
     Example:
         >>> middle((100, 8), 10)
         (slice(45, 55, None), slice(0, 8, None))
     """
-    return tuple(slice((n - min(n, most)) // 2, (n - min(n, most)) // 2 + min(n, most)) for n in shape)
+    return tuple(slice((n - min(n, maximum)) // 2, (n - min(n, maximum)) // 2 + min(n, maximum)) for n in shape)
 
 
 def mirror_index(start: int, stop: int, size: int) -> Int64[np.ndarray, " positions"]:

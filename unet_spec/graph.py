@@ -84,11 +84,11 @@ class Graph:
 
     def ancestors(self, *names: str) -> tuple[Node, ...]:
         """The named nodes and all nodes that they depend on, in order."""
-        wanted = set(names)
+        needed = set(names)
         for node in reversed(self.nodes):
-            if node.name in wanted:
-                wanted.update(node.inputs)
-        return tuple(node for node in self.nodes if node.name in wanted)
+            if node.name in needed:
+                needed.update(node.inputs)
+        return tuple(node for node in self.nodes if node.name in needed)
 
     @cached_property
     def channels(self) -> dict[str, int]:
@@ -225,16 +225,16 @@ class Graph:
             InputError: as `forward`.
         """
         self.check_image(image.shape)
-        fed = self._fed(image, inputs or {})
-        nodes = self._computable(fed) if keep is None else self.ancestors(*keep)
-        if missing := [n.name for n in nodes if n.is_input and n.name not in fed]:
+        feeds = self._feeds(image, inputs or {})
+        nodes = self._computable(feeds) if keep is None else self.ancestors(*keep)
+        if missing := [n.name for n in nodes if n.is_input and n.name not in feeds]:
             raise InputError(f"{', '.join(keep or ())} cannot be computed without the input {', '.join(missing)}")
 
         def compute(node: Node, given: list[np.ndarray]) -> np.ndarray:
             mask = {"mask": tensors[name]} if (name := f"{node.name}.mask") in tensors else {}
             return node.op.compute(node.select(tensors) | mask, *given, training=training)
 
-        return evaluate(nodes, fed, compute, keep)
+        return evaluate(nodes, feeds, compute, keep)
 
     def default_inputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """The inputs for an image (N, *spatial, C): the image itself, and zero noise for a latent variable."""
@@ -243,24 +243,24 @@ class Graph:
         noise = np.zeros((len(image), *[1] * self.spatial_dims, node.op.channels()), image.dtype)
         return {self.input.name: image, node.name: noise}
 
-    def _fed(self, image: np.ndarray, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _feeds(self, image: np.ndarray, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The array for each input node. Raises InputError for an unknown input or a wrong shape."""
         known = {node.name: node.op for node in self.nodes if node.is_input}
-        fed = self.default_inputs(image)
-        latent = set(fed) - {self.input.name}
+        feeds = self.default_inputs(image)
+        latent = set(feeds) - {self.input.name}
         for name, array in inputs.items():
             if name not in known:
                 raise InputError(f"the network has no input {name!r}; it has {', '.join(known)}")
-            like = fed.get(name, image[..., :1]).shape[:-1]
+            like = feeds.get(name, image[..., :1]).shape[:-1]
             if name in latent and len(image) == 1 <= len(array):
                 like = (len(array), *like[1:])  # several hypotheses for one image
             if array.shape != (expected := (*like, known[name].channels())):
                 raise InputError(f"the input {name!r} has shape {array.shape}; expected {expected}")
-            fed[name] = array
-        return fed
+            feeds[name] = array
+        return feeds
 
-    def _computable(self, fed: Mapping[str, np.ndarray]) -> tuple[Node, ...]:
-        known = set(fed)
+    def _computable(self, feeds: Mapping[str, np.ndarray]) -> tuple[Node, ...]:
+        known = set(feeds)
         for node in self.nodes:
             if node.inputs and known.issuperset(node.inputs):
                 known.add(node.name)

@@ -56,7 +56,7 @@ class Args:
     shape: tuple[int, int, int] = (20, 128, 128)
     """Voxels (z, y, x) of the volume, at 4 x 0.9 x 0.7 mm."""
     small: bool = False
-    """Narrow networks, two folds in 3-D: the same comparison, but the seconds say little."""
+    """Narrow networks, two folds in 3-D: the same comparison, but its times mean little."""
     threads: int = 1
     repeats: int = 2
     out: Path | None = None
@@ -130,8 +130,8 @@ def _compare(
             f"{found['peak_bytes'] / 2**20:.0f}",
         )
 
-    spread = f"{np.abs(references[0] - references[1]).max():.1e}"
-    rows = [(configuration, "nnU-Net", *costs("nnU-Net"), "", "", "", "", "", spread)]
+    difference = f"{np.abs(references[0] - references[1]).max():.1e}"
+    rows = [(configuration, "nnU-Net", *costs("nnU-Net"), "", "", "", "", "", difference)]
     again = np.abs(np.load(other / "case.npz")["probabilities"] - references[0])
     relabelled = int((_read(other / "case.nii.gz") != labels).sum())
     rows.append((configuration, "nnU-Net, channels_last", *[""] * 5, str(relabelled), *_apart(again), "", "", ""))

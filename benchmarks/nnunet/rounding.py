@@ -39,14 +39,14 @@ def probabilities_and_bounds(
     """
     assert plans.regions is None
     case = prepare_case(image, spacing, plans)
-    kept = [_Kept(run) for run in runs]
+    recorded = [_Recorded(run) for run in runs]
 
     def logits(of: Sequence[Run]) -> np.ndarray:
         found = predict_volume(of, case.volume, plans.window())
         return restore_logits(found, case, plans)
 
-    own = probabilities_of(logits(kept), case, plans)
-    low, high = (logits([network.shifted(sign * noise) for network in kept]) for sign in (-1, 1))
+    own = probabilities_of(logits(recorded), case, plans)
+    low, high = (logits([network.shifted(sign * noise) for network in recorded]) for sign in (-1, 1))
 
     def chances(of: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Probability of each class with its logit from `of` and those of the other classes from `others`."""
@@ -60,7 +60,7 @@ def probabilities_and_bounds(
     return own, chances(low, high) - np.float32(SOFTMAX), chances(high, low) + np.float32(SOFTMAX)
 
 
-class _Kept:
+class _Recorded:
     """A network whose logits are recorded, to be replayed with a shift."""
 
     def __init__(self, run: Run):

@@ -89,7 +89,7 @@ class Args:
     """Number of runs at the same time, each on its own core."""
 
 
-def wanted(args: Args) -> Iterator[dict[str, Any]]:
+def run_keys(args: Args) -> Iterator[dict[str, Any]]:
     """The keys of the runs, fold by fold."""
     if unknown := set(args.methods) - set(METHODS):
         raise InputError(f"no method {', '.join(sorted(unknown))}; there are: {', '.join(METHODS)}")
@@ -170,7 +170,7 @@ def main(args: Args) -> int:
     if document["runs"] and document["data"] != about:
         raise InputError(f"{args.out} is of {document['data']}, not of {about}; give another --out")
     document = record_of("objects.methods", data=about) | {"runs": document["runs"]}
-    keys = [key for key in wanted(args) if not any(key.items() <= run.items() for run in document["runs"])]
+    keys = [key for key in run_keys(args) if not any(key.items() <= run.items() for run in document["runs"])]
     for key, found in run_each(run_one, args, keys, args.jobs):
         document["runs"].append(key | found)
         write_record(args.out, document)
@@ -195,8 +195,8 @@ def table(runs: list[dict[str, Any]], suffix: str) -> list[tuple[str, ...]]:
         cells = []
         for name in MEASURES:
             values = [run[name + suffix] for run in own]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(own) > 1 else ""
-            cells.append(f"{sum(values):.0f}" if name in COUNTS else f"{np.mean(values):.3f}{spread}")
+            deviation = f" ± {np.std(values, ddof=1):.3f}" if len(own) > 1 else ""
+            cells.append(f"{sum(values):.0f}" if name in COUNTS else f"{np.mean(values):.3f}{deviation}")
         widths = " or ".join(dict.fromkeys(f"{run['widths'][0]} … {run['widths'][-1]}" for run in own))
         steps = f"{np.mean([run['steps'] for run in own]):.0f}"
         lines.append((list(METHODS)[method], f"{minutes:g}", str(len(own)), *cells, widths, steps))

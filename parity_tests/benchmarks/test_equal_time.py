@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import equal_time
-from benchmarks.equal_time import CROP, NO_SETTINGS, PLAIN, Args, columns, page, scores_of, table, wanted
+from benchmarks.equal_time import CROP, NO_SETTINGS, PLAIN, Args, columns, page, run_keys, scores_of, table
 from unet_data import membranes
 from unet_jax import TrainSettings
 from unet_spec import InputError
@@ -12,10 +12,10 @@ from unet_spec import InputError
 
 def test_runs_are_made_seed_by_seed(tmp_path):
     args = Args("d", tmp_path / "x.json", minutes=2, seeds=(3, 1), programs=(PLAIN, NO_SETTINGS))
-    runs = [(run["seed"], run["program"], run["minutes"]) for run in wanted(args)]
+    runs = [(run["seed"], run["program"], run["minutes"]) for run in run_keys(args)]
     assert runs == [(3, PLAIN, 2), (3, NO_SETTINGS, 2), (1, PLAIN, 2), (1, NO_SETTINGS, 2)]
     with pytest.raises(InputError, match="no program unknown; there are: no settings, modern, paper-2015, plain"):
-        list(wanted(Args("d", tmp_path / "x.json", programs=("unknown",))))
+        list(run_keys(Args("d", tmp_path / "x.json", programs=("unknown",))))
 
 
 def test_a_tile_of_the_plain_loop_and_its_label_are_turned_alike():

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import fine_tune
-from benchmarks.fine_tune import ANEW, AS_IS, FROZEN, TUNED, Args, drawn, parts_of, table, wanted
+from benchmarks.fine_tune import ANEW, AS_IS, FROZEN, TUNED, Args, drawn, parts_of, run_keys, table
 from unet_data import Dataset, membranes
 from unet_spec import Checkpoint, InputError
 
@@ -91,4 +91,4 @@ def test_the_table_gives_means_deviations_and_each_seed():
     assert [row[0] for row in found] == [AS_IS, ANEW, TUNED]
     assert found[2] == (TUNED, "4, 100", "2", "0.750 ± 0.071", "0.500 ± 0.000", "0.100 ± 0.000", "0.700, 0.800")
     assert found[0][1] == "none"
-    assert [key["variant"] for key in wanted(Args(None, None, seeds=(3,)))] == [AS_IS, ANEW, TUNED, FROZEN]
+    assert [key["variant"] for key in run_keys(Args(None, None, seeds=(3,)))] == [AS_IS, ANEW, TUNED, FROZEN]

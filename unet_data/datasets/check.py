@@ -31,7 +31,7 @@ ALIKE = 0.98
 BLOCKS = 64 * 64
 """Number of blocks of an image that are compared before the pixels are."""
 
-SEEN = 8
+TESTED_IMAGES = 8
 """Number of images in which to test whether labels number objects."""
 
 ROUNDING = 1e-3
@@ -61,13 +61,13 @@ class Problem:
 
 
 def check_dataset(
-    dataset: Dataset, least: int = 0, validate: str | float = "auto", group: str | None = None
+    dataset: Dataset, smallest_tile: int = 0, validate: str | float = "auto", group: str | None = None
 ) -> list[Problem]:
     """Finds common mistakes in a labelled data set.
 
     Args:
         dataset: in memory, or in files.
-        least: size of the network's smallest tile in pixels per axis; 0: unknown.
+        smallest_tile: size of the network's smallest tile in pixels per axis; 0: unknown.
         validate, group: choice of the validation images, as in `split`.
 
     Returns:
@@ -83,7 +83,7 @@ def check_dataset(
         parts = list(split(dataset, validate, group))
     except InputError as e:
         found.append(Problem("error", dataset.source, str(e).removeprefix(f"{dataset.source}: ")))
-    found += [*_images(dataset, least), *_labels(dataset, parts), *_leaks(dataset, parts)]
+    found += [*_images(dataset, smallest_tile), *_labels(dataset, parts), *_leaks(dataset, parts)]
     found += [Problem("warning", where, what) for where, what in implausible(dataset)]
     return sorted(found, key=lambda problem: problem.level)
 
@@ -103,7 +103,7 @@ def class_shares(dataset: Dataset) -> tuple[dict[str, float], float]:
     return shares, float(1 - counted / sum(label.size for label in dataset.labels))
 
 
-def _images(dataset: Dataset, least: int) -> Iterator[Problem]:
+def _images(dataset: Dataset, smallest_tile: int) -> Iterator[Problem]:
     sizes = {image.shape[:-1] for image in dataset.images}
     if len(sizes) > 1:
         some = ", ".join("x".join(map(str, s)) for s in sorted(sizes)[:4])
@@ -119,8 +119,10 @@ def _images(dataset: Dataset, least: int) -> Iterator[Problem]:
             yield Problem("error", name, f"every pixel is {lows[0]}: the image is empty")
         elif image.dtype == np.uint8 and max(highs) <= 8:
             yield Problem("warning", name, f"8-bit, but no value above {max(highs)}: is it a mask?")
-        if least and min(image.shape[:-1]) < least:
-            yield Problem("warning", name, f"smaller than the {least} pixels of a tile: most of each tile is mirrored")
+        if smallest_tile and min(image.shape[:-1]) < smallest_tile:
+            yield Problem(
+                "warning", name, f"smaller than the {smallest_tile} pixels of a tile: most of each tile is mirrored"
+            )
     if equal:
         yield Problem(
             "warning",
@@ -170,14 +172,14 @@ def _seem_numbered(dataset: Dataset) -> bool:
     That is so if, in the first images, every class but 0 is one region (neighbours share an edge or a face), and some
     image has three or more. Labels that stay in their files are not tested, since a region must be read as a whole.
     """
-    most = 0
+    largest = 0
     looked_at = dataset.class_count > 3 and not dataset.stored and not dataset.overlapping
-    for label in (dataset.labels or ())[:SEEN] if looked_at else ():
+    for label in (dataset.labels or ())[:TESTED_IMAGES] if looked_at else ():
         found = [c for c in range(1, dataset.class_count) if (label == c).any()]
         if any(regions(label == c).max() > 1 for c in found):
             return False
-        most = max(most, len(found))
-    return most >= 3
+        largest = max(largest, len(found))
+    return largest >= 3
 
 
 def absence(dataset: Dataset, index: int, part: Literal["training", "validation"]) -> str:
@@ -247,11 +249,13 @@ def _candidates(training: Dataset, validation: Dataset) -> list[list[int]]:
     """For each validation image, in order, the training images whose correlation with it may be above ALIKE."""
     found: list[list[int]] = [[] for _ in validation.images]
     for shape in {image.shape for image in validation.images}:
-        held, known = ([i for i, image in enumerate(d.images) if image.shape == shape] for d in (validation, training))
+        validating, known = (
+            [i for i, image in enumerate(d.images) if image.shape == shape] for d in (validation, training)
+        )
         if known:
-            one = np.stack([_sketch(validation.images[i]) for i in held])
+            one = np.stack([_sketch(validation.images[i]) for i in validating])
             other = np.stack([_sketch(training.images[i]) for i in known])
-            for index, row in zip(held, one @ other.T > ALIKE - ROUNDING, strict=True):
+            for index, row in zip(validating, one @ other.T > ALIKE - ROUNDING, strict=True):
                 found[index] = [known[i] for i in np.flatnonzero(row)]
     return found
 

@@ -108,11 +108,11 @@ class Dataset:
                 )
             if isinstance(label, Stored):
                 continue  # it was checked when it was opened
-            least = 0 if self.ignore is None and self.nodata is None else IGNORED
-            if label.dtype != np.int32 or label.min() < least or label.max() >= self._codes:
+            lowest = 0 if self.ignore is None and self.nodata is None else IGNORED
+            if label.dtype != np.int32 or label.min() < lowest or label.max() >= self._codes:
                 raise InputError(
                     f"{self.source}: the label of {name} is {label.dtype} with values {label.min()}..{label.max()}; "
-                    f"expected int32 within {least}..{self._codes - 1} for {self.class_count} classes"
+                    f"expected int32 within {lowest}..{self._codes - 1} for {self.class_count} classes"
                     f"{' (-1, ignored pixels, only where `ignore` is given)' if label.min() == IGNORED else ''}"
                 )
 

@@ -36,8 +36,8 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
-from ..labels.advice import MAX_CLASSES, advice, some, to_ignore, without_gaps
-from ..labels.numbers import LARGEST, MOST_CLASSES, as_numbers, parse_numbers, whole_numbers
+from ..labels.advice import MAX_CLASSES_WITH_GAPS, advice, some, to_ignore, without_gaps
+from ..labels.numbers import LARGEST, MAX_CLASSES, as_numbers, parse_numbers, whole_numbers
 from ..windows import Windowed, bands
 
 if TYPE_CHECKING:
@@ -183,9 +183,9 @@ def label_rule(
         )
     odd = next(path for values, path in zip(found, paths, strict=True) if len(values) and values[-1] > 1)
     if kind == "semantic":
-        if len(union) == union[-1] + 1 <= MOST_CLASSES:
+        if len(union) == union[-1] + 1 <= MAX_CLASSES:
             return LabelRule("semantic", len(union), ignore)
-        if union[-1] >= MAX_CLASSES:
+        if union[-1] >= MAX_CLASSES_WITH_GAPS:
             worst = next(path for values, path in zip(found, paths, strict=True) if union[-1] in values)
             raise InputError(
                 f"{worst}: label value {union[-1]} is too large for a class index (found {some(union)}); "

@@ -19,7 +19,7 @@ from .label_rule import IGNORED
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int, Shaped
 
-LOOKED_AT = 24
+SAMPLED_IMAGES = 24
 """Number of images, evenly spaced in the data set, that are compared with their masks."""
 
 SIDE = 384
@@ -31,7 +31,7 @@ DOMINANT = 0.85
 OUTLYING = 20
 """Minimum distance of outliers from the other values, in units of the range from the 1st to the 99th percentile."""
 
-FEWEST = 4
+MIN_IMAGES = 4
 """Minimum number of images with an edge for a statement about all images."""
 
 SAMPLES = 2**18
@@ -50,7 +50,7 @@ _TURNS = {
 
 def implausible(dataset: Dataset) -> Iterator[tuple[str, str]]:
     """Findings, each as (image or data set, description)."""
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(SAMPLED_IMAGES, len(dataset))).round().astype(int))
     for index in chosen:
         if what := _outliers(dataset.images[index], dataset.nodata):
             yield dataset.names[index], what
@@ -105,8 +105,8 @@ def _outliers(image: np.ndarray, nodata: float | None) -> str | None:
         if alike.sum() < max(3, values.size / 10000) or not len(others):
             continue
         low, high = np.percentile(others, (1, 99))
-        apart = min(abs(extreme - low), abs(extreme - high))
-        if apart > OUTLYING * max(high - low, 1e-6 * max(abs(low), abs(high))):
+        gap = min(abs(extreme - low), abs(extreme - high))
+        if gap > OUTLYING * max(high - low, 1e-6 * max(abs(low), abs(high))):
             return (
                 f"{alike.mean():.1%} of the pixels are {extreme:g}, the others {low:.3g} to {high:.3g}: if it "
                 "means nodata, declare it in the files (GDAL_NODATA); otherwise it distorts the normalisation"
@@ -153,12 +153,12 @@ def _edge(label: Int[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 def _edges_elsewhere(found: list[dict[str, float] | None]) -> str | None:
     """A finding if the similarities of all images suggest that the masks are turned or of other images."""
     known = [each for each in found if each is not None]
-    if len(known) < FEWEST:
+    if len(known) < MIN_IMAGES:
         return None
     gain = np.array([each[""] - each["moved"] for each in known])
     for name in _TURNS:
         differences = np.array([each[name] - each[""] for each in known if name in each])
-        if len(differences) < max(FEWEST, len(known) / 2):
+        if len(differences) < max(MIN_IMAGES, len(known) / 2):
             continue
         error = differences.std(ddof=1) / np.sqrt(len(differences))
         if differences.mean() > max(0.05, 4 * error) and differences.mean() > 2 * abs(gain.mean()):

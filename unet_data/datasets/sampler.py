@@ -141,7 +141,7 @@ class Sampler:
         return (images, labels) if self.weights is None else (images, labels, windows(self.weights))
 
 
-KEPT = 1000
+MAX_PIXELS = 1000
 """Maximum number of stored pixels per image and class, from which oversampling draws."""
 
 
@@ -166,8 +166,8 @@ def _pixels_of_classes(dataset: Dataset, seed: int) -> list[list[tuple[int, Int6
                     continue
                 has = (values >= 0) & ((values >> number) & 1 > 0) if dataset.overlapping else values == number
                 pixels = np.argwhere(has)
-                parts[number].append(rng.permutation(pixels)[:KEPT] + np.asarray(corner))
+                parts[number].append(rng.permutation(pixels)[:MAX_PIXELS] + np.asarray(corner))
         for number, own in enumerate(parts):
             if own and len(pixels := np.concatenate(own)):
-                found[number].append((index, rng.permutation(pixels)[:KEPT]))
+                found[number].append((index, rng.permutation(pixels)[:MAX_PIXELS]))
     return [images for images in found if images]

@@ -84,7 +84,7 @@ def divide(
     """
     text = str(validate).strip()
     if Path(text).is_dir():
-        return _beside(dataset, Path(text), reading, class_numbers)
+        return _from_folder(dataset, Path(text), reading, class_numbers)
     if len(dataset) == 1 and dataset.spatial_dims == 3:
         return _divide_depth(dataset, text)
     if len(dataset) < 2:
@@ -102,14 +102,14 @@ def divide(
             f"{dataset.source}: --group {group} finds only one group, {(by or [''])[0]!r}; give two or more"
         )
     kind = f"groups by {group!r}" if group is not None else "groups by name"
-    kept = f", {len(units)} {kind} kept together" if by and len(units) < len(dataset) else ""
+    grouping = f", {len(units)} {kind} kept together" if by and len(units) < len(dataset) else ""
     if text == "auto" and len(set(dataset.parts)) == 2:
         chosen = {index for index, part in enumerate(dataset.parts) if part == "validation"}
-        how, by, kept = "by their folders", None, ""
+        how, by, grouping = "by their folders", None, ""
     elif text == "auto":
         chosen, how = _automatic(dataset, units)
         if group is None and by and 3 * len(chosen) > len(dataset) > len(units):  # the names do not show groups
-            units, by, kept = [[index] for index in range(len(dataset))], None, ""
+            units, by, grouping = [[index] for index in range(len(dataset))], None, ""
             chosen, how = _automatic(dataset, units)
     elif text == "last":
         chosen, how = _last(units, SHARE), "the last sixth"
@@ -121,16 +121,16 @@ def divide(
         chosen, how = _last(units, share), f"the last {share:.0%}"
     else:
         chosen, how = _listed(dataset, Path(text)), f"as listed in {text}"
-    held = sorted(chosen)
+    validating = sorted(chosen)
     others = [index for index in range(len(dataset)) if index not in chosen]
     if not others:
         raise InputError(f"{dataset.source}: --validate {text} leaves no image for training")
-    if by and (shared := {by[i] for i in held} & {by[i] for i in others}):
+    if by and (shared := {by[i] for i in validating} & {by[i] for i in others}):
         raise InputError(f"{dataset.source}: --validate {text} splits the group {min(shared)!r}: leave out --group")
-    names = [dataset.names[i] for i in held]
+    names = [dataset.names[i] for i in validating]
     listed = ", ".join(names) if len(names) <= 4 else f"{names[0]} … {names[-1]}"
-    how = f"validation: {len(held)} of {len(dataset)} images, {how} ({listed}){kept}"
-    return Parts(dataset.subset(others), dataset.subset(held), how)
+    how = f"validation: {len(validating)} of {len(dataset)} images, {how} ({listed}){grouping}"
+    return Parts(dataset.subset(others), dataset.subset(validating), how)
 
 
 def check_validate(text: str, group: str | None) -> None:
@@ -214,8 +214,8 @@ def _listed(dataset: Dataset, path: Path) -> set[int]:
     for line in (line.strip() for line in lines):
         if not line or line.startswith("#"):
             continue
-        wanted = {line, Path(line).name, Path(line).stem}
-        own = {i for i, name in enumerate(dataset.names) if name in wanted or re.sub(r"-\d+$", "", name) in wanted}
+        keys = {line, Path(line).name, Path(line).stem}
+        own = {i for i, name in enumerate(dataset.names) if name in keys or re.sub(r"-\d+$", "", name) in keys}
         if not own:
             raise InputError(
                 f"{path}: {line!r} is not an image of {dataset.source} (the first is {dataset.names[0]!r})"
@@ -226,30 +226,32 @@ def _listed(dataset: Dataset, path: Path) -> set[int]:
     return chosen
 
 
-def _beside(dataset: Dataset, path: Path, reading: ReadSettings | None, class_numbers: str) -> Parts:
+def _from_folder(dataset: Dataset, path: Path, reading: ReadSettings | None, class_numbers: str) -> Parts:
     """The validation part from another folder, whose labels are read like those of the data set."""
     kind = "instance" if dataset.instances is not None else "semantic" if dataset.class_count > 2 else "auto"
     kind = "overlapping" if dataset.overlapping else kind
     opened = open_stored if dataset.stored else open_dataset
-    held = opened(path, dataset.spatial_dims, kind, dataset.ignore, reading, class_numbers)
+    validation = opened(path, dataset.spatial_dims, kind, dataset.ignore, reading, class_numbers)
     if dataset.instances is not None and dataset.class_names == BORDER_CLASSES:
-        held = with_border(held)
-    if held.labels is None or held.class_count > dataset.class_count:
+        validation = with_border(validation)
+    if validation.labels is None or validation.class_count > dataset.class_count:
         raise InputError(
-            f"--validate {path}: has {held.class_count} classes, the training data have {dataset.class_count}"
+            f"--validate {path}: has {validation.class_count} classes, the training data have {dataset.class_count}"
         )
-    if dataset.overlapping and held.class_names != dataset.class_names:
+    if dataset.overlapping and validation.class_names != dataset.class_names:
         raise InputError(
-            f"--validate {path}: has masks of the classes {', '.join(held.class_names)}, the training "
+            f"--validate {path}: has masks of the classes {', '.join(validation.class_names)}, the training "
             f"data of {', '.join(dataset.class_names)}"
         )
-    if (held.channels, held.images[0].dtype) != (dataset.channels, dataset.images[0].dtype):
+    if (validation.channels, validation.images[0].dtype) != (dataset.channels, dataset.images[0].dtype):
         raise InputError(
-            f"--validate {path}: its images have {held.channels} channel(s) of {held.images[0].dtype}, "
+            f"--validate {path}: its images have {validation.channels} channel(s) of {validation.images[0].dtype}, "
             f"the training images {dataset.channels} of {dataset.images[0].dtype}"
         )
     return Parts(
-        dataset, replace(held, class_names=dataset.class_names), f"validation: {len(held)} images of the folder {path}"
+        dataset,
+        replace(validation, class_names=dataset.class_names),
+        f"validation: {len(validation)} images of the folder {path}",
     )
 
 
@@ -263,11 +265,14 @@ def _automatic(dataset: Dataset, units: Sequence[Sequence[int]]) -> tuple[set[in
     present = counts.sum(0) > 0
     if _complete(counts, chosen, present):
         return chosen, block
-    spread = _spread(np.stack([counts[list(unit)].sum(0) for unit in units]), units, len(dataset))
-    if _complete(counts, spread, present):
-        return spread, "chosen so that training and validation both have every class (the last sixth lacks one)"
-    rare = [dataset.class_names[c] for c in np.flatnonzero(present) if not _complete(counts, spread, [int(c)])]
-    return spread, f"spread by class; too few images or groups have {', '.join(rare)} for both training and validation"
+    stratified = _stratified(np.stack([counts[list(unit)].sum(0) for unit in units]), units, len(dataset))
+    if _complete(counts, stratified, present):
+        return stratified, "chosen so that training and validation both have every class (the last sixth lacks one)"
+    rare = [dataset.class_names[c] for c in np.flatnonzero(present) if not _complete(counts, stratified, [int(c)])]
+    return (
+        stratified,
+        f"spread by class; too few images or groups have {', '.join(rare)} for both training and validation",
+    )
 
 
 def _complete(counts: np.ndarray, chosen: set[int], classes: Sequence[int] | np.ndarray) -> bool:
@@ -277,7 +282,7 @@ def _complete(counts: np.ndarray, chosen: set[int], classes: Sequence[int] | np.
     return all(bool((counts[part].sum(0)[classes] > 0).all()) for part in (inside, ~inside))
 
 
-def _spread(counts: Int64[np.ndarray, "units k"], units: Sequence[Sequence[int]], images: int) -> set[int]:
+def _stratified(counts: Int64[np.ndarray, "units k"], units: Sequence[Sequence[int]], images: int) -> set[int]:
     """About a sixth of the images, in whole units, with class shares near those of all images.
 
     The rarest classes are assigned first, as in the iterative stratification of Sechidis, Tsoumakas and Vlahavas 2011.
@@ -291,9 +296,13 @@ def _spread(counts: Int64[np.ndarray, "units k"], units: Sequence[Sequence[int]]
 
         A candidate that would leave a class without training images is not used.
         """
-        left = np.setdiff1d(np.arange(len(units)), chosen)
-        free = [u for u in candidates if u not in chosen and (has[left[left != u]].any(0) | ~has[left].any(0)).all()]
-        if not free or len(left) < 2:
+        remaining = np.setdiff1d(np.arange(len(units)), chosen)
+        free = [
+            u
+            for u in candidates
+            if u not in chosen and (has[remaining[remaining != u]].any(0) | ~has[remaining].any(0)).all()
+        ]
+        if not free or len(remaining) < 2:
             return False
         sums = counts[chosen].sum(0) + counts[free]
         distance = np.abs(sums / np.maximum(sums.sum(1, keepdims=True), 1) - whole).sum(1)
@@ -320,7 +329,7 @@ def _divide_depth(dataset: Dataset, text: str) -> Parts:
         raise InputError(f"{dataset.source}: a single volume is split along its depth: give a share to --validate")
     if share is not None and not 0 < share < 1:
         raise InputError(f"the validation fraction must lie between 0 and 1, not {share}")
-    held = min(max(1, round(depth * (share or SHARE))), depth - 1)
+    count = min(max(1, round(depth * (share or SHARE))), depth - 1)
 
     def planes(first: int, stop: int, name: str) -> Dataset:
         part = slice(first, stop)
@@ -328,13 +337,13 @@ def _divide_depth(dataset: Dataset, text: str) -> Parts:
         name = f"{dataset.names[0]}-{name}"
         return replace(dataset, images=(dataset.images[0][part],), labels=labels, names=(name,), instances=instances)
 
-    ends = [("last", planes(0, depth - held, "train"), planes(depth - held, depth, "validation"))]
+    ends = [("last", planes(0, depth - count, "train"), planes(depth - count, depth, "validation"))]
     if text == "auto" and dataset.labels is not None:
-        ends.append(("first", planes(held, depth, "train"), planes(0, held, "validation")))
+        ends.append(("first", planes(count, depth, "train"), planes(0, count, "validation")))
     which, training, validation = ends[0]
     for end in ends if len(ends) > 1 else ():
         counts = [part.label_counts()[0] for part in end[1:]]
         if ((np.stack(counts) > 0).all(0) == (sum(counts) > 0)).all():
             which, training, validation = end
             break
-    return Parts(training, validation, f"validation: the {which} {held} of {depth} planes of {dataset.names[0]}")
+    return Parts(training, validation, f"validation: the {which} {count} of {depth} planes of {dataset.names[0]}")

@@ -40,7 +40,7 @@ def find_layout(path: Path, masks: bool = False) -> Layout:
     if not path.is_dir():
         return made_layout([Pair(path, (), title(path))])
     folders = {entry.name: entry for entry in sorted(path.iterdir()) if entry.is_dir() and entry.name[0] != "."}
-    for recognise in (_stacks, _images_and_labels, _parts, _beside, _objects):
+    for recognise in (_stacks, _images_and_labels, _parts, _suffixed_folders, _objects):
         if (layout := recognise(path, folders, masks)) is not None:
             return layout
     return _flat(path, masks)
@@ -118,7 +118,7 @@ def _parts(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
     return made_layout(pairs, left)
 
 
-def _beside(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
+def _suffixed_folders(path: Path, folders: dict[str, Path], masks: bool) -> Layout | None:
     """NAME with NAME_masks, or the Cell Tracking Challenge's 01 with 01_GT/SEG."""
     pairs: list[Pair] = []
     left, used = [], []

@@ -40,7 +40,7 @@ class ImagePlan:
 
 
 def plan_file(
-    network: OpenNetwork, image: tuple[int, ...], settings: PredictSettings, folder: Path, asked: dict[str, Any]
+    network: OpenNetwork, image: tuple[int, ...], settings: PredictSettings, folder: Path, request: dict[str, Any]
 ) -> ImagePlan:
     """Plans a new run in `folder`, or continues the run in it, with the same tiles whatever the memory limit.
 
@@ -49,20 +49,20 @@ def plan_file(
         image: pixels per axis.
         settings: settings of the prediction.
         folder: folder of the tiles, see `TileStore`.
-        asked: everything that the result depends on.
+        request: everything that the result depends on.
 
     Raises:
         InputError: no tile fits into the memory, or the folder holds another run.
     """
     if settings.strips:
         plan = _by_strips(network, image, settings.memory)
-        begin(folder, asked, {})
+        begin(folder, request, {})
         return plan
     tile = None if settings.tile is None else (settings.tile,) * len(image)
     work = plan_tiled(network, image, Limits(settings.memory, tile=tile, halo=settings.halo))
-    begun = begin(folder, asked, {"tile": work.tiles.tile, "memory": settings.memory})
-    if (tile := tuple(begun["tile"])) != work.tiles.tile:
-        less = settings.memory is not None and settings.memory < (begun["memory"] or math.inf)
+    record = begin(folder, request, {"tile": work.tiles.tile, "memory": settings.memory})
+    if (tile := tuple(record["tile"])) != work.tiles.tile:
+        less = settings.memory is not None and settings.memory < (record["memory"] or math.inf)
         try:
             work = plan_tiled(network, image, Limits(settings.memory if less else None, tile=tile, halo=settings.halo))
         except InputError as e:

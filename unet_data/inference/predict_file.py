@@ -169,7 +169,7 @@ def predict_file(
     if without := lost(pictures[0].facts, ".ome.zarr" if is_ome_target(target) else ending(target)):
         progress.warn(f"{where}: {without}")
 
-    plan = plan_file(network, size, settings, folder, _asked(network, source, pictures, settings, output, objects))
+    plan = plan_file(network, size, settings, folder, _request(network, source, pictures, settings, output, objects))
     store = TileStore(folder, plan.work.tiles, pages, values, dtype)
     numbers = range(len(store)) if settings.shard is None else shard(len(store), *settings.shard)
     missing = sorted(set(numbers) - store.done())
@@ -286,7 +286,7 @@ def _removed_if_refused(store: TileStore, settings: PredictSettings) -> Iterator
         raise
 
 
-def _asked(
+def _request(
     network: OpenNetwork,
     source: Path,
     pictures: Sequence[Picture],

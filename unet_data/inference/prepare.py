@@ -50,8 +50,8 @@ def looks_foreign(image: Windowed, data: DataSpec) -> str | None:
         if not known.any():
             return None
         seen = seen[known]
-    means, spreads = seen.mean(0), seen.std(0)
-    odd = (np.abs(means) > 5) | (spreads > 5) | ((spreads > 0) & (spreads < 0.1))
+    means, stds = seen.mean(0), seen.std(0)
+    odd = (np.abs(means) > 5) | (stds > 5) | ((stds > 0) & (stds < 0.1))
     if not odd.any():
         return None
     c = int(np.argmax(odd))
@@ -59,7 +59,7 @@ def looks_foreign(image: Windowed, data: DataSpec) -> str | None:
     return (
         f"values differ from those of the training images: channel {c} ({window.dtype}, {unit}) has "
         f"mean {means[c]:.3g} and standard "
-        f"deviation {spreads[c]:.3g} where the training images have 0 and 1; is the unit the same?"
+        f"deviation {stds[c]:.3g} where the training images have 0 and 1; is the unit the same?"
     )
 
 

@@ -22,9 +22,9 @@ class PredictSettings:
     Attributes:
         output: "labels" (class numbers), "probabilities", "logits" or "objects" (numbers of objects), see `Output`.
         dtype: dtype of probabilities (uint8: 0 to 255, and always in a PNG) and logits.
-        memory: memory limit of the process in bytes; the tile size with the least work within it is chosen. None: 2 GiB
-            for tiles, or half of the available memory if that is less; no limit with `tile` and for a network that
-            cannot be tiled exactly.
+        memory: memory limit of the process in bytes, within which the tile size with the least work is chosen. None:
+            2 GiB for tiles, or half of the available memory if that is less; no limit with `tile` and for a network
+            that cannot be tiled exactly.
         tile: size of the tiles in pixels per axis, instead of a choice by memory.
         halo: output pixels discarded at inner tile edges. None: as many as an exact result needs; fewer give an
             approximation.

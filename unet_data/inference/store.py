@@ -44,12 +44,12 @@ _OWN = re.compile(r"objects|run\.json|\.run\.json\.[0-9a-f]{12}|\.?\d+-\d+(\.[0-
 """Names of the files of a prediction in its folder of tiles."""
 
 
-def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
+def begin(folder: Path, request: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
     """Begins a run in a folder, or joins the run that it contains.
 
     Args:
         folder: folder of the tiles.
-        asked: everything that the result depends on, as JSON. It must equal that of the run in the folder.
+        request: everything that the result depends on, as JSON. It must equal that of the run in the folder.
         planned: this process's plan, as JSON. If several processes start at the same time, the first plan holds for
             all.
 
@@ -59,7 +59,7 @@ def begin(folder: Path, asked: dict[str, Any], planned: dict[str, Any]) -> dict[
     Raises:
         InputError: the folder holds another run (the message names the differences), or cannot be written.
     """
-    record = json.loads(json.dumps({"asked": asked, "planned": planned}))
+    record = json.loads(json.dumps({"asked": request, "planned": planned}))
     path = folder / RUN
     _check_own(folder)
     if url_of(folder) is not None:
@@ -206,12 +206,12 @@ class TileStore:
 
     def put(self, number: int, pixels: np.ndarray) -> None:
         """Writes a finished tile and synchronises it to the disk. Raises InputError."""
-        kept = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
+        note = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
         path = self.path(number)
         if not self._local:
             _remote_tile.cache_clear()
             return remote.write(path, _packed(np.ascontiguousarray(pixels, self.dtype)))
-        with write_errors_as_input_error(path, kept), replacing(path) as temporary, temporary.open("wb") as file:
+        with write_errors_as_input_error(path, note), replacing(path) as temporary, temporary.open("wb") as file:
             pixels = np.ascontiguousarray(pixels, self.dtype)
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(pixels))
             file.write(pixels.tobytes())  # np.save bypasses `file`, so that a full disk would not be noticed
@@ -238,8 +238,8 @@ class TileStore:
 
         `facts` are those of the file from which they were computed. `labels` states whether they are class numbers.
         """
-        kept = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
-        write_windows(path, [Mosaic(self, image) for image in range(self.images)], kept, facts, labels)
+        note = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
+        write_windows(path, [Mosaic(self, image) for image in range(self.images)], note, facts, labels)
 
     def shares(self, classes: int) -> tuple[float, ...]:
         """The share of each class in the pixels of all finished tiles of class numbers, or of masks, one per class."""

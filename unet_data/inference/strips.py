@@ -66,16 +66,16 @@ def _stretch(
 
     inside = tuple(slice(0, a.image) for a in others)
     parts: list[np.ndarray] = []
-    held = top  # the first row of `parts`
+    start_row = top  # the first row of `parts`
     with ThreadPoolExecutor(1, "read") as reader:
         for _, logits in stream_of(network)(_ahead(read, height, reader), height, rows):
             check_logits(logits)
             parts.append(logits[(slice(None), *inside)])
-            while band <= last and held + sum(map(len, parts)) >= axis.edges[band + 1]:
+            while band <= last and start_row + sum(map(len, parts)) >= axis.edges[band + 1]:
                 joined = np.concatenate(parts)
-                low, high = axis.edges[band] - held, axis.edges[band + 1] - held
+                low, high = axis.edges[band] - start_row, axis.edges[band + 1] - start_row
                 yield band, joined[low:high].copy()
-                parts, held, band = [joined[high:].copy()], held + high, band + 1
+                parts, start_row, band = [joined[high:].copy()], start_row + high, band + 1
             if band > last:
                 return
 

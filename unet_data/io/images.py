@@ -159,9 +159,9 @@ def as_image(
     """
     if nodata is not None and raw.dtype.kind == "f" and (missing := void(raw, nodata)).any():
         limits = np.finfo(np.float32)
-        kept = as_image(np.where(missing, raw.dtype.type(0), raw), path)
-        kept[missing] = np.clip(nodata, limits.min, limits.max)
-        return kept
+        result = as_image(np.where(missing, raw.dtype.type(0), raw), path)
+        result[missing] = np.clip(nodata, limits.min, limits.max)
+        return result
     kind, bits = raw.dtype.kind, raw.dtype.itemsize * 8
     if kind == "b":
         return raw.astype(np.uint8) * np.uint8(255)

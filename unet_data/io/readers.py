@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 WHOLE_BELOW = 2**28
 """Bytes of pixels up to which a TIFF is read in one piece, with all checks of `read_stack`."""
 
-MOST_CHANNELS = 4
+MAX_CHANNELS = 4
 """In an array without named axes, a last axis of at most this length is that of channels, a longer one spatial."""
 
 COLOUR = 3
 """A last axis of this length is that of red, green and blue, for every network."""
 
-MOST_PICTURES = 100_000
+MAX_PICTURES = 100_000
 """Maximum number of pictures in a file."""
 
 
@@ -208,8 +208,8 @@ def _of_pages(pages: Pages, spatial_dims: int, where: str) -> list[Picture]:
 
 
 def _check_count(where: object, count: int) -> None:
-    if count > MOST_PICTURES:
-        raise InputError(f"{where}: holds {count} images; at most {MOST_PICTURES} per file can be read: split it")
+    if count > MAX_PICTURES:
+        raise InputError(f"{where}: holds {count} images; at most {MAX_PICTURES} per file can be read: split it")
 
 
 def _open_npy(path: Path, spatial_dims: int, channels: int | None, role: Role, settings: ReadSettings) -> list[Picture]:
@@ -292,7 +292,7 @@ def _guess(shape: tuple[int, ...], dims: int, channels: int | None, path: Path) 
     """Names for the axes of an array without names."""
     spatial = ("z", "y", "x")[-dims:]
     if channels is None:
-        last = len(shape) == dims + 2 or (len(shape) == dims + 1 and shape[-1] <= MOST_CHANNELS)
+        last = len(shape) == dims + 2 or (len(shape) == dims + 1 and shape[-1] <= MAX_CHANNELS)
         channels = shape[-1] if last else 1
     if len(shape) == dims:
         return spatial

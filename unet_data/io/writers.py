@@ -38,7 +38,7 @@ from .stores.remote import shown, url_of
 SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".zarr", *encode_nifti.ENDINGS)
 WHOLE_BELOW = 2**26
 """Bytes up to which a result is written in one piece."""
-_PNG_MOST = 2**31
+_PNG_MAX = 2**31
 _TILE = 512
 
 
@@ -138,14 +138,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def write_windows(
-    path: Path, images: Sequence[Windows], kept: str = "", facts: FileFacts = PLAIN, labels: bool = False
+    path: Path, images: Sequence[Windows], note: str = "", facts: FileFacts = PLAIN, labels: bool = False
 ) -> None:
     """Writes images of one shape and dtype, window by window.
 
     Args:
         path: the file; its suffix states the format.
         images: one or several.
-        kept: end of the message for a full disk, about the finished work.
+        note: end of the message for a full disk, about the finished work.
         facts: facts of the file from which the images were computed, see `write_stack`.
         labels: whether they are class numbers, see `write_stack`.
 
@@ -167,7 +167,7 @@ def write_windows(
         replaced = replacing(path)
     else:
         write, replaced = _write_npy if suffix == ".npy" else partial(_write_tiff, facts=facts), replacing(path)
-    reported = partial(write_errors_as_input_error, path, kept)
+    reported = partial(write_errors_as_input_error, path, note)
     with reported(), replaced as temporary, reported():  # writing can fail, and renaming
         write(temporary, images)
     if labelled_image(path) is not None:
@@ -191,7 +191,7 @@ def _shape(images: Sequence[Windows]) -> tuple[int, ...]:
 
 
 def _write_whole(path: Path, images: Sequence[Windows], facts: FileFacts, labels: bool) -> None:
-    if _bytes(images) > _PNG_MOST:
+    if _bytes(images) > _PNG_MAX:
         raise InputError(f"{path}: a PNG of {images[0].shape} would have to fit into memory; use .tif or .zarr")
     size = images[0].shape[: images[0].spatial_dims]
     stack = np.stack([image.window((0,) * len(size), size) for image in images])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 MAX_AUTO_CLASSES = 32
-MAX_CLASSES = 255
+MAX_CLASSES_WITH_GAPS = 255
 """Maximum number of classes if numbers have gaps: 255 more often marks ignored pixels than a class."""
 
 
@@ -41,7 +41,7 @@ def advice(values: np.ndarray) -> str:
             "0; put the background first), or --labels instance (they number objects)"
         )
     numbers = ",".join(map(str, values)) if len(values) <= MAX_AUTO_CLASSES else f"0-{values[-1]}"
-    classes = "--labels semantic" if values[-1] < MAX_CLASSES or void else f"--class-numbers {numbers}"
+    classes = "--labels semantic" if values[-1] < MAX_CLASSES_WITH_GAPS or void else f"--class-numbers {numbers}"
     return (
         f"{void}write class indices 0, 1, 2, ... without gaps, or 0/255, or pass {classes} (they are class indices) or "
         "--labels instance (they number objects); in Python kind='semantic', class_numbers=... or kind='instance'"

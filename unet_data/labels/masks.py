@@ -19,7 +19,7 @@ from .numbers import parse_numbers, whole_numbers
 if TYPE_CHECKING:
     from jaxtyping import Int8, Int32, Shaped
 
-MOST_MASKS = 24
+MAX_MASKS = 24
 """Maximum number of overlapping classes: 24 bits stay exact if labels are converted to float32."""
 
 _REGION = re.compile(r"\s*(?:([^=;]+)=)?([^=;]+)")
@@ -35,7 +35,7 @@ def pack_masks(masks: Shaped[np.ndarray, "*spatial k"]) -> Int32[np.ndarray, "*s
         The sum of 2**k over the classes k of a pixel; −1 (`IGNORED`) for ignored pixels.
 
     Raises:
-        InputError: more than MOST_MASKS classes.
+        InputError: more than MAX_MASKS classes.
 
     Example:
         >>> from unet_data import pack_masks
@@ -76,8 +76,8 @@ def topmost(packed: Shaped[np.ndarray, "*spatial"]) -> Int32[np.ndarray, "*spati
 
 def check_count(count: int, where: object) -> None:
     """Raises InputError for more overlapping classes than fit in one number."""
-    if count > MOST_MASKS:
-        raise InputError(f"{where}: {count} overlapping classes; at most {MOST_MASKS} are supported")
+    if count > MAX_MASKS:
+        raise InputError(f"{where}: {count} overlapping classes; at most {MAX_MASKS} are supported")
 
 
 def one_mask(raw: Shaped[np.ndarray, "*n"], where: object, ignore: int | None) -> Int8[np.ndarray, "*n"]:

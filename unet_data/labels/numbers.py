@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1
 """The largest object number, since they are stored as int32."""
 
-MOST_CLASSES = 2**16
+MAX_CLASSES = 2**16
 """Maximum number of classes with numbers without gaps, or listed ones: results have 16 bits."""
 
 
@@ -98,11 +98,11 @@ def parse_numbers(text: str) -> tuple[int, ...]:
                 f"class numbers {text!r}: {part!r} is neither a number nor a range; write, for example, 0,255 or 1-3"
             )
         first, last = int(ends[1]), int(ends[2] or ends[1])
-        if not 0 <= last - first < MOST_CLASSES or last > LARGEST:
+        if not 0 <= last - first < MAX_CLASSES or last > LARGEST:
             raise InputError(f"class numbers {text!r}: the range {part} is empty or too large")
         numbers += range(first, last + 1)
-    if len(set(numbers)) < len(numbers) or len(numbers) > MOST_CLASSES:
-        raise InputError(f"class numbers {text!r}: list each number only once, and at most {MOST_CLASSES}")
+    if len(set(numbers)) < len(numbers) or len(numbers) > MAX_CLASSES:
+        raise InputError(f"class numbers {text!r}: list each number only once, and at most {MAX_CLASSES}")
     return tuple(numbers)
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 BINS = 15
 """Number of equally wide bins of the confidence in 0..1, as in Guo et al. 2017."""
-KEPT = 1_000_000
+MAX_DECISIONS = 1_000_000
 """Maximum number of decisions to which a temperature is fitted."""
-COLDEST, HOTTEST = 0.01, 100.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 
 
 def decisions(
@@ -185,7 +185,7 @@ def fit_temperature(rows: Float[np.ndarray, "m c"], truth: Int[np.ndarray, " m"]
     """
     x = rows.astype(np.float64)
     true = x[np.arange(len(truth)), truth].mean()
-    low, high = math.log(1 / HOTTEST), math.log(1 / COLDEST)
+    low, high = math.log(1 / MAX_TEMPERATURE), math.log(1 / MIN_TEMPERATURE)
     for _ in range(40):
         middle = (low + high) / 2
         slope = (np.exp(_log_softmax(math.exp(middle) * x)) * x).sum(-1).mean() - true

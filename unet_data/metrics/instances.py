@@ -115,6 +115,6 @@ def _changes(settings: ObjectSettings, sizes: np.ndarray) -> Iterator[dict[str, 
         yield from ({"grow": grow} for grow in (0, 1, 2, 3, 4))
         yield from ({"foreground": foreground} for foreground in (0.3, 0.4, 0.5, 0.6))
     yield from ({"smoothing": passes} for passes in (0, 1, 2))
-    least = int(sizes.min())
-    yield from ({"minimum_size": max(1, size)} for size in (1, least // 2, least, int(np.median(sizes)) // 10))
+    smallest = int(sizes.min())
+    yield from ({"minimum_size": max(1, size)} for size in (1, smallest // 2, smallest, int(np.median(sizes)) // 10))
     yield from ({"fill_holes": size} for size in (0, int(np.median(sizes)) // 8))

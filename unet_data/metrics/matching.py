@@ -67,11 +67,11 @@ def overlaps(truth: Integer[np.ndarray, "*spatial"], guess: Integer[np.ndarray, 
     drop = [int(len(n) > 0 and (n == 0).any()) for n in (true_numbers, guess_numbers)]
     if any((n < 0).any() for n in (true_numbers, guess_numbers)):
         raise InputError("labels of objects must not be negative")
-    kept = (true_numbers[rows] != 0) & (guess_numbers[columns] != 0)
+    inside = (true_numbers[rows] != 0) & (guess_numbers[columns] != 0)
     return Overlaps(
-        rows[kept] - drop[0],
-        columns[kept] - drop[1],
-        common[kept],
+        rows[inside] - drop[0],
+        columns[inside] - drop[1],
+        common[inside],
         sizes[0][drop[0] :],
         sizes[1][drop[1] :],
         true_numbers[drop[0] :].astype(np.int64),

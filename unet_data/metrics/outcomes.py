@@ -89,11 +89,11 @@ def object_outcomes(
 
 
 def _several(
-    holder: np.ndarray, held: np.ndarray, common: np.ndarray, holders: np.ndarray, sizes: np.ndarray
+    outer: np.ndarray, inner: np.ndarray, common: np.ndarray, holders: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two masks: objects that contain more than half of two or more others, and the others in them."""
-    most = 2 * common > sizes[held]
-    many = np.bincount(holder[most], minlength=len(holders)) > 1
+    majority = 2 * common > sizes[inner]
+    many = np.bincount(outer[majority], minlength=len(holders)) > 1
     inside = np.zeros(len(sizes), bool)
-    inside[held[most & many[holder]]] = True
+    inside[inner[majority & many[outer]]] = True
     return many, inside

@@ -104,10 +104,10 @@ def tracking_scores(
 
     true_links, links = _links(true_nodes, true_tracks), _links(nodes, tracks)
     one = {node: own[0] for node, own in matches.items() if len(own) == 1}
-    kept = {(one[a], one[b]): kind for (a, b), kind in links.items() if a in one and b in one}
-    deleted = sum(link not in true_links for link in kept)
-    added = sum(link not in kept for link in true_links)
-    changed = sum(true_links.get(link, kind) != kind for link, kind in kept.items())
+    mapped = {(one[a], one[b]): kind for (a, b), kind in links.items() if a in one and b in one}
+    deleted = sum(link not in true_links for link in mapped)
+    added = sum(link not in mapped for link in true_links)
+    changed = sum(true_links.get(link, kind) != kind for link, kind in mapped.items())
 
     objects = SPLIT * split + MISSED * missed + FALSE * false
     every = objects + DELETE_LINK * deleted + ADD_LINK * added + CHANGE_LINK * changed

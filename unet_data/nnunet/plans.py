@@ -39,7 +39,7 @@ _FACTS = (
     "file_ending",
 )
 _ENDING = re.compile(r"(\.[A-Za-z0-9]+)+")
-_LEAST, _MOST = 1e-6, 2**20  # millimetres per voxel (and, as its inverse, the maximum), voxels of a patch
+_MIN_SPACING, _MAX_PATCH = 1e-6, 2**20  # millimetres per voxel (and, as its inverse, the maximum), voxels of a patch
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class NnunetPlans:
     def spacing(self) -> tuple[float, ...]:
         """Millimetres per voxel in training, per axis of the patch."""
         found = tuple(float(s) for s in self._of("spacing"))
-        if not all(_LEAST <= s <= 1 / _LEAST for s in found):
+        if not all(_MIN_SPACING <= s <= 1 / _MIN_SPACING for s in found):
             raise InputError(f"plans: spacing is {found}; it must be millimetres per voxel, each above 0")
         return found
 
@@ -175,7 +175,7 @@ class NnunetPlans:
     def patch(self) -> tuple[int, ...]:
         """Voxels per axis of a tile. In 2-D, tiles are parts of the slices along the first axis."""
         found = self._of("patch_size")
-        if not isinstance(found, list | tuple) or not all(type(n) is int and 1 <= n <= _MOST for n in found):
+        if not isinstance(found, list | tuple) or not all(type(n) is int and 1 <= n <= _MAX_PATCH for n in found):
             raise InputError(f"plans: patch_size is {found}; it must be whole numbers of voxels, each above 0")
         return tuple(found)
 
@@ -283,8 +283,8 @@ class NnunetPlans:
         """Number of channels of the logits."""
         if self.regions is not None:
             return len(self.regions)
-        kept = [v if isinstance(v, tuple) else (v,) for k, v in self.labels.items() if k != "ignore"]
-        return len({label for group in kept for label in group})
+        groups = [v if isinstance(v, tuple) else (v,) for k, v in self.labels.items() if k != "ignore"]
+        return len({label for group in groups for label in group})
 
 
 def find_plans(folder: str | os.PathLike[str]) -> NnunetPlans | None:

@@ -17,7 +17,7 @@ from unet_spec.errors import InputError
 
 from .plans import Resampling
 
-_MOST = 2**31
+_MAX_LENGTH = 2**31
 ANISOTROPY = 3.0
 """Ratio of the largest to the smallest spacing above which the axis of low resolution is resampled separately."""
 
@@ -28,7 +28,7 @@ def new_shape(shape: tuple[int, ...], spacing: tuple[float, ...], target: tuple[
     Raises InputError if there is no valid number.
     """
     lengths = [old / new * n if new > 0 else np.inf for old, new, n in zip(spacing, target, shape, strict=True)]
-    if not all(length < _MOST for length in lengths):  # also catches NaN
+    if not all(length < _MAX_LENGTH for length in lengths):  # also catches NaN
         raise InputError(f"an image of {shape} voxels at {spacing} mm cannot be resampled to {target} mm")
     return tuple(map(round, lengths))
 
@@ -54,37 +54,37 @@ def separate_axis(spacing: tuple[float, ...], target: tuple[float, ...], forced:
     """The axis of low resolution if it is resampled separately: in anisotropic volumes with a single such axis."""
     if forced is False:
         return None
-    judged = spacing
+    compared = spacing
     if forced is None and max(spacing) / min(spacing) <= ANISOTROPY:
-        judged = target
+        compared = target
         if max(target) / min(target) <= ANISOTROPY:
             return None
-    coarse = [a for a, s in enumerate(judged) if max(judged) / s == 1]
+    coarse = [a for a, s in enumerate(compared) if max(compared) / s == 1]
     return coarse[0] if len(coarse) == 1 else None
 
 
-def _resample_channel(values: np.ndarray, shape: tuple[int, ...], apart: int | None, how: Resampling) -> np.ndarray:
+def _resample_channel(values: np.ndarray, shape: tuple[int, ...], separate: int | None, how: Resampling) -> np.ndarray:
     """Resamples (z, y, x) float64."""
-    within = tuple(a for a in range(values.ndim) if a != apart)
+    within = tuple(a for a in range(values.ndim) if a != separate)
     low, high = values.min(within, keepdims=True), values.max(within, keepdims=True)
     if how.order < 2:
-        values = _zoom(values, tuple(shape[a] for a in within), apart, how.order)
+        values = _zoom(values, tuple(shape[a] for a in within), separate, how.order)
     else:
         for axis in within:
             values = _along(axis, _matrix(values.shape[axis], shape[axis], how.order), values)
     np.clip(values, low, high, out=values)
-    if apart is None or values.shape[apart] == shape[apart]:
+    if separate is None or values.shape[separate] == shape[separate]:
         return values
-    return _along(apart, _sampling(values.shape[apart], shape[apart], how.order_z), values)
+    return _along(separate, _sampling(values.shape[separate], shape[separate], how.order_z), values)
 
 
-def _zoom(values: np.ndarray, shape: tuple[int, ...], apart: int | None, order: int) -> np.ndarray:
-    """Resamples the volume, or its slices along the axis `apart`, to `shape` with `zoom`."""
+def _zoom(values: np.ndarray, shape: tuple[int, ...], separate: int | None, order: int) -> np.ndarray:
+    """Resamples the volume, or its slices along the axis `separate`, to `shape` with `zoom`."""
     from scipy import ndimage
 
-    if apart is not None:
-        slices = [_zoom(part, shape, None, order) for part in np.moveaxis(values, apart, 0)]
-        return np.stack(slices, apart)
+    if separate is not None:
+        slices = [_zoom(part, shape, None, order) for part in np.moveaxis(values, separate, 0)]
+        return np.stack(slices, separate)
     factors = [_factor(n, m) for n, m in zip(values.shape, shape, strict=True)]
     return np.asarray(ndimage.zoom(values, factors, order=order, mode="nearest", grid_mode=True))
 

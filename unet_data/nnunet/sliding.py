@@ -126,8 +126,8 @@ def _predict_one(run: Run, volume: np.ndarray, window: SlidingWindow) -> np.ndar
         raise InputError(
             "the logits exceed the range of float16, in which nnU-Net sums them; accumulate in float32 instead"
         )
-    kept = tuple(slice(low, low + n) for (low, _), n in zip(pads, size, strict=True))
-    return np.ascontiguousarray(np.moveaxis(sums[kept], -1, 0))
+    inside = tuple(slice(low, low + n) for (low, _), n in zip(pads, size, strict=True))
+    return np.ascontiguousarray(np.moveaxis(sums[inside], -1, 0))
 
 
 def _mean_of_views(run: Run, tiles: np.ndarray, window: SlidingWindow) -> np.ndarray:
@@ -154,8 +154,8 @@ def _mean_of_views(run: Run, tiles: np.ndarray, window: SlidingWindow) -> np.nda
 def tile_starts(size: int, tile: int, step: float) -> list[int]:
     """First voxels of the tiles along an axis: evenly spaced, at most `step` tiles apart, the last one at the end."""
     count = int(np.ceil((size - tile) / (tile * step))) + 1
-    apart = (size - tile) / (count - 1) if count > 1 else 0.0
-    return [int(np.round(apart * i)) for i in range(count)]
+    distance = (size - tile) / (count - 1) if count > 1 else 0.0
+    return [int(np.round(distance * i)) for i in range(count)]
 
 
 @lru_cache(maxsize=4)

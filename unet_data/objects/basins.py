@@ -100,13 +100,13 @@ def _steps(height: np.ndarray, core: Slices) -> np.ndarray:
     upper = [(axis, 1) for axis in reversed(range(dims))]
     for number, (axis, way) in enumerate([*lower, *upper], start=1):
         target, there = _shifted(height, core, axis, way)
-        mine = best[target]
+        current = best[target]
         # Of equal heights the lower index wins, against the pixel itself and against neighbours with a higher index.
-        better = there >= mine if way < 0 else there > mine
+        better = there >= current if way < 0 else there > current
         if way < 0:
-            better &= (there > mine) | (step[target] == 0)
+            better &= (there > current) | (step[target] == 0)
         better &= own[target] != OUT
-        mine[better] = there[better]
+        current[better] = there[better]
         step[target][better] = number
     return step
 

@@ -44,34 +44,34 @@ class _Typed:
         return self.labels.window(start, stop, step).astype(self.dtype)
 
 
-def write_labels(path: Path, pages: Sequence[LabelImage], kept: str = "", facts: FileFacts = PLAIN) -> np.dtype:
+def write_labels(path: Path, pages: Sequence[LabelImage], note: str = "", facts: FileFacts = PLAIN) -> np.dtype:
     """Writes the labels of one or more images of one size: uint16 up to 65535 objects, else uint32.
 
     Args:
         path: .tif, .png, .npy, .zarr, .nii or .nii.gz.
         pages: the images.
-        kept: end of the message for a full disk.
+        note: end of the message for a full disk.
         facts: facts of the file of the images. The labels get its georeference and pixel size.
 
     Raises:
         InputError: the disk is full, or a PNG cannot store the numbers.
     """
-    most = max(page.count for page in pages)
-    dtype = np.dtype(np.uint16 if most <= 65535 else np.uint32)
+    count = max(page.count for page in pages)
+    dtype = np.dtype(np.uint16 if count <= 65535 else np.uint32)
     if path.suffix.lower() == ".png" and dtype != np.uint16:
-        raise InputError(f"{path}: a PNG can number at most 65535 objects, but there are {most}; use .tif")
+        raise InputError(f"{path}: a PNG can number at most 65535 objects, but there are {count}; use .tif")
     images: list[Windows] = [_Typed(page, dtype) for page in pages]
     small = len(pages) * math.prod(pages[0].shape) * dtype.itemsize <= WHOLE_BELOW
     if path.suffix.lower() in (".tif", ".tiff") and small:
-        reported = partial(write_errors_as_input_error, path, kept)
+        reported = partial(write_errors_as_input_error, path, note)
         with reported(), replacing(path) as temporary, reported():
-            _write_tiff(temporary, images, most, facts)
+            _write_tiff(temporary, images, count, facts)
     else:
-        write_windows(path, images, kept, facts)
+        write_windows(path, images, note, facts)
     return dtype
 
 
-def _write_tiff(path: Path, images: Sequence[Windows], most: int, facts: FileFacts) -> None:
+def _write_tiff(path: Path, images: Sequence[Windows], count: int, facts: FileFacts) -> None:
     import tifffile
 
     stack = np.stack([image.window((0,) * image.spatial_dims, image.shape) for image in images])
@@ -81,7 +81,7 @@ def _write_tiff(path: Path, images: Sequence[Windows], most: int, facts: FileFac
     kind, metadata = tiff_metadata(facts, axes)
     if stack.dtype == np.uint16 and "ome" not in kind and "geotiff" not in dict(facts.extra):
         kind = {"imagej": True}  # ImageJ's integers have at most 16 bits
-        metadata |= {"LUTs": [colours()], "min": 0.0, "max": float(max(most, 1)), "mode": "color"}
+        metadata |= {"LUTs": [colours()], "min": 0.0, "max": float(max(count, 1)), "mode": "color"}
     elif stack.dtype != np.uint16:
         kind.pop("imagej", None)
     tifffile.imwrite(path, stack, compression="zlib", metadata=metadata, **kind, **tiff_tags(facts))

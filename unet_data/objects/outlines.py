@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Int64
 
 SUFFIXES = (".geojson", ".zip", ".json")
-_ROI_MOST = 60535
+_ROI_MAX = 60535
 """Maximum of ImageJ's integer coordinates, in pixels."""
 
 
@@ -102,9 +102,9 @@ def check_outlines(path: Path, shape: Sequence[int], overwrite: bool) -> None:
         raise InputError(f"{path}: outlines are for images, not for volumes")
     if path.suffix.lower() == ".zip":
         _roifile()
-        if max(shape) > _ROI_MOST:
+        if max(shape) > _ROI_MAX:
             raise InputError(
-                f"{path}: ImageJ ROIs are limited to {_ROI_MOST} pixels, the image has {max(shape)}; use .geojson"
+                f"{path}: ImageJ ROIs are limited to {_ROI_MAX} pixels, the image has {max(shape)}; use .geojson"
             )
 
 

@@ -178,8 +178,8 @@ def _numbered(numbers: np.ndarray, parts: Sequence[Parts], settings: ObjectSetti
     np.minimum.at(first, numbers, np.concatenate([p.first for p in parts]))
     np.add.at(votes, numbers, np.concatenate([p.votes for p in parts]))
     large = np.inf if settings.maximum_size is None else settings.maximum_size
-    kept = np.flatnonzero((sizes >= settings.minimum_size) & (sizes <= large))
-    kept = kept[np.argsort(first[kept])]
+    selected = np.flatnonzero((sizes >= settings.minimum_size) & (sizes <= large))
+    selected = selected[np.argsort(first[selected])]
     final = np.zeros(count, np.int64)
-    final[kept] = np.arange(1, len(kept) + 1)
-    return Objects(final[numbers], sizes[kept], votes[kept, 1:].argmax(1) + 1)
+    final[selected] = np.arange(1, len(selected) + 1)
+    return Objects(final[numbers], sizes[selected], votes[selected, 1:].argmax(1) + 1)

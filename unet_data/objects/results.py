@@ -109,8 +109,8 @@ def write_objects(
     for page in pages:
         page.budget //= len(pages)  # all pages cache blocks at the same time
     remarks: list[str] = []
-    kept = f"; finished parts are kept in {folder}: free disk space and run the same command again"
-    write_labels(files.labels, pages, kept, pictures[0].facts)
+    note = f"; finished parts are kept in {folder}: free disk space and run the same command again"
+    write_labels(files.labels, pages, note, pictures[0].facts)
     if files.table is not None or files.outlines is not None:
         each = len(pages) // len(pictures)
         tables = [_table(page, pictures[i // each], names) for i, page in enumerate(pages)]

@@ -69,11 +69,11 @@ class ObjectSettings:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 1):
                 raise InputError(f"object setting {name} is {value!r}; it must lie in 0..1")
-        least = {"smoothing": 0, "fill_holes": 0, "grow": 0, "minimum_size": 1, "reach": 1}
-        least |= {} if self.maximum_size is None else {"maximum_size": self.minimum_size}
-        least |= {} if self.border is None else {"border": 1}
-        least |= {} if self.distance is None else {"distance": 2}
-        for name, low in least.items():
+        minimums = {"smoothing": 0, "fill_holes": 0, "grow": 0, "minimum_size": 1, "reach": 1}
+        minimums |= {} if self.maximum_size is None else {"maximum_size": self.minimum_size}
+        minimums |= {} if self.border is None else {"border": 1}
+        minimums |= {} if self.distance is None else {"distance": 2}
+        for name, low in minimums.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise InputError(f"object setting {name} is {value!r}; it must be a whole number of at least {low}")

@@ -187,8 +187,8 @@ def _save(folder: Path, number: int, labels: np.ndarray, parts: Parts) -> None:
         arrays |= {f"{axis}-{side}-labels": at_face, f"{axis}-{side}-height": face.height}
         arrays |= {f"{axis}-{side}-leaves": face.leaves}
     path = _path(folder, number)
-    kept = "; finished blocks are kept: free disk space and run the same command again"
-    with write_errors_as_input_error(path, kept), replacing(path) as temporary, temporary.open("wb") as file:
+    note = "; finished blocks are kept: free disk space and run the same command again"
+    with write_errors_as_input_error(path, note), replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, labels=labels, **arrays)
 
 

@@ -60,7 +60,7 @@ def measure_objects(
     crossings = np.zeros(count, np.int64)
     whole = image is None or np.asarray(image[(slice(0, 1),) * dims]).dtype.kind != "f"
     total = np.zeros((channels, count), np.int64 if whole else np.float64)
-    least, most = np.full((channels, count), np.inf), np.full((channels, count), -np.inf)
+    lowest, highest = np.full((channels, count), np.inf), np.full((channels, count), -np.inf)
     for span in bands(labels.shape) if spans is None else spans:
         window = np.asarray(labels[span])
         at = np.nonzero(window)
@@ -85,14 +85,14 @@ def measure_objects(
             for c in range(channels):
                 values = pixels[:, c]
                 total[c][here] += _sum(rank, values, n) if whole else np.bincount(rank, values, n)
-                least[c][here] = np.minimum(least[c][here], _extreme(np.minimum, rank, values, n))
-                most[c][here] = np.maximum(most[c][here], _extreme(np.maximum, rank, values, n))
+                lowest[c][here] = np.minimum(lowest[c][here], _extreme(np.minimum, rank, values, n))
+                highest[c][here] = np.maximum(highest[c][here], _extreme(np.maximum, rank, values, n))
     columns: Columns = {"object": np.arange(1, count + 1), "area": area}
     columns |= {name: sums[i] / area for i, name in enumerate(names)}
     for i, name in enumerate(names):
         columns |= {f"{name}_min": low[i], f"{name}_max": high[i] + 1}
     for c in range(channels):
-        columns |= {f"mean_{c}": total[c] / area, f"min_{c}": least[c], f"max_{c}": most[c]}
+        columns |= {f"mean_{c}": total[c] / area, f"min_{c}": lowest[c], f"max_{c}": highest[c]}
     columns |= _shape(area, sums, seconds)
     return columns | ({"perimeter": np.pi / 4 * crossings} if dims == 2 else {})
 

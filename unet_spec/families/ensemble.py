@@ -30,7 +30,7 @@ from ..ops import Input, LatentInput, MeanProbability, ScaleShift
 from .builder import Builder
 from .unet import PRESETS
 
-MOST_MEMBERS = 64
+MAX_MEMBERS = 64
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class EnsembleConfig(NetworkConfig, architecture="ensemble"):
         return cls(member.in_channels, member.out_channels, member.spatial_dims, members, member, overlapping)
 
     def validate(self) -> None:
-        require(1 <= self.members <= MOST_MEMBERS, "members", self.members, f"1 to {MOST_MEMBERS}")
+        require(1 <= self.members <= MAX_MEMBERS, "members", self.members, f"1 to {MAX_MEMBERS}")
         for name in ("in_channels", "out_channels", "spatial_dims"):
             own = getattr(self.member, name)
             require(getattr(self, name) == own, name, getattr(self, name), f"the member's, {own}")

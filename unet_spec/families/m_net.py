@@ -61,8 +61,8 @@ def build(config: MNetConfig) -> Graph:
             x = b.max_pool(f"{name}.pool", x)
         if 0 < i < last:
             image = b.avg_pool(f"{name}.image_pool", image)
-            fed = b.relu(f"{name}.image_act", b.conv(f"{name}.image_conv", image, width))
-            x = b.concat(f"{name}.concat", fed, x)
+            features = b.relu(f"{name}.image_act", b.conv(f"{name}.image_conv", image, width))
+            x = b.concat(f"{name}.concat", features, x)
         x = block(name, x, width)
         skips.append(x)
     skips.pop()

@@ -49,8 +49,10 @@ class MultiResUNetConfig(NetworkConfig, architecture="multiresunet"):
     def validate(self) -> None:
         require_widths(self.widths)
         require_norm(self.norm_eps, self.norm_momentum)
-        least = min(self.widths)
-        require(block_widths(least, self.alpha)[0] >= 1, "alpha", self.alpha, f"above 6 / {least}, the smallest width")
+        smallest = min(self.widths)
+        require(
+            block_widths(smallest, self.alpha)[0] >= 1, "alpha", self.alpha, f"above 6 / {smallest}, the smallest width"
+        )
 
     def build(self) -> Graph:
         return build(self)

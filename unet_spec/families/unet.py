@@ -85,8 +85,13 @@ class UNetConfig(NetworkConfig, architecture="unet"):
         require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
         require_norm(self.norm_eps, self.norm_momentum)
         if self.norm == "group":
-            odd = [w for w in self.widths if w % self.norm_groups]
-            require(not odd, "norm_groups", self.norm_groups, f"a divisor of every width; {odd} are not divisible")
+            indivisible = [w for w in self.widths if w % self.norm_groups]
+            require(
+                not indivisible,
+                "norm_groups",
+                self.norm_groups,
+                f"a divisor of every width; {indivisible} are not divisible",
+            )
 
     def check_classes(self, overlapping: bool) -> None:
         if overlapping and self.distance_head:

@@ -84,7 +84,7 @@ def check_noise(graph: Iterable[Node], images: int, noise: np.ndarray) -> str:
     return node.name
 
 
-MOST_SAMPLES = 10_000
+MAX_SAMPLES = 10_000
 """Maximum number of samples. Each one is a segmentation; a larger number is a mistake and could exhaust memory."""
 
 
@@ -106,8 +106,8 @@ def draw_noise(graph: Iterable[Node], samples: int, *seed: int) -> np.ndarray:
     """
     if samples < 1 or min(seed) < 0:
         raise InputError(f"samples is {samples} and seed {min(seed)}; they must be at least 1 and 0")
-    if samples > MOST_SAMPLES:
-        raise InputError(f"samples is {samples}; at most {MOST_SAMPLES} can be drawn")
+    if samples > MAX_SAMPLES:
+        raise InputError(f"samples is {samples}; at most {MAX_SAMPLES} can be drawn")
     node = noise_input(graph)
     noise = np.random.default_rng(seed).standard_normal((samples, node.op.channels() if node else 0), np.float32)
     check_noise(graph, 1, noise)

@@ -23,9 +23,9 @@ from ..graph import Graph
 from .peak_memory import FLOAT32, MODELS, ActivationMemory, MemoryModel, Sizes
 from .tiles import TilePlan, canvas_size, full_halo, minimum_tile, plan_tiles, tile_stride, used_halo
 
-MOST_PIXELS = 2**24
+MAX_PIXELS = 2**24
 """Maximum pixels along an axis of an image. For more, lists of tiles would fill the memory."""
-_MOST_TILE, _MOST_SHAPES = 2**16, 2**20  # maximum tile of a very large image; maximum number of shapes
+_MAX_TILE, _MAX_SHAPES = 2**16, 2**20  # maximum tile of a very large image; maximum number of shapes
 WINDOWS, RESULTS = 3, 4
 """Number of copies in memory of a tile's input (being read, waiting, prepared) and of its logits (the runtime's, in
 channels-last order, probabilities, being written)."""
@@ -104,7 +104,7 @@ def plan_image(geometry: Geometry, image: tuple[int, ...], runtime: str = "onnx"
 
     Raises:
         InputError: no tile fits into the budget or the allowed sizes (the message names the minimum that works), or the
-            image has more than `MOST_PIXELS` along an axis.
+            image has more than `MAX_PIXELS` along an axis.
 
     Example:
         >>> from unet_spec import preset
@@ -112,8 +112,8 @@ def plan_image(geometry: Geometry, image: tuple[int, ...], runtime: str = "onnx"
         >>> plan.tiles.exact, plan.memory < 2**31
         (True, True)
     """
-    if max(image) > MOST_PIXELS:
-        raise InputError(f"an image of {_shape(image)} pixels; each axis may have at most {MOST_PIXELS:,}")
+    if max(image) > MAX_PIXELS:
+        raise InputError(f"an image of {_shape(image)} pixels; each axis may have at most {MAX_PIXELS:,}")
     shape = limits.tile or _cheapest(geometry, image, runtime, limits)
     tiles = plan_tiles(geometry, image, shape, halo=limits.halo, minimum=limits.minimum)
     memory = tile_memory(geometry.graph, runtime, tiles.tile)
@@ -207,8 +207,8 @@ def _choices(geometry: Geometry, axis: int, image: int, limits: Limits) -> dict[
     tiles: dict[int, int] = {1: canvas} if canvas <= high else {}
     if geometry.shift_invariant or limits.halo is not None:  # otherwise only the whole image is exact
         grid, margin, (_, halo) = geometry.grid(axis), geometry.margin(axis), used_halo(geometry, axis, limits.halo)
-        most = high if canvas <= MOST_PIXELS // 16 else min(high, _MOST_TILE)
-        largest = min(canvas - grid.step, grid.below(most) or 0)
+        limit = high if canvas <= MAX_PIXELS // 16 else min(high, _MAX_TILE)
+        largest = min(canvas - grid.step, grid.below(limit) or 0)
         for size in range(largest, max(smallest, grid.above(low)) - 1, -grid.step):
             stride = tile_stride(geometry, size, axis, limits.halo)
             # The last tile reaches the end of the canvas, or its used part reaches the end of the image.
@@ -224,7 +224,7 @@ def _choices(geometry: Geometry, axis: int, image: int, limits: Limits) -> dict[
 
 def _thinned(choices: dict[int, int], dims: int) -> dict[int, int]:
     """The choices along an axis or, if there are too many for all axes together, an evenly spaced subset."""
-    step = math.ceil(len(choices) / _MOST_SHAPES ** (1 / dims))
+    step = math.ceil(len(choices) / _MAX_SHAPES ** (1 / dims))
     items = list(choices.items())
     return dict([*items[::step], items[-1]])
 

@@ -101,7 +101,7 @@ def plan_strips(graph: Graph, height: int, rows: int) -> Iterator[Strip]:
         for place, name in enumerate(node.inputs):
             users[name].append((node, place))
     done = dict.fromkeys(users, 0)
-    kept = dict.fromkeys(users, 0)  # the first row of each map that has not been freed
+    freed = dict.fromkeys(users, 0)  # the first row of each map that has not been freed
     while done[graph.output.name] < sizes[graph.output.name]:
         first = done[graph.input.name]
         done[graph.input.name] = min(first + rows, height)
@@ -118,7 +118,7 @@ def plan_strips(graph: Graph, height: int, rows: int) -> Iterator[Strip]:
             pad = (max(-top, 0), max(bottom - sizes[source], 0)) if node.op.zero_padded else (0, 0)
             if isinstance(node.op, Upsample):
                 matrices[node.name] = node.op.matrix(sizes[source])[low:high, slice(*clipped[0])]
-            takes = tuple((a - kept[i], b - kept[i]) for (a, b), i in zip(clipped, node.inputs, strict=True))
+            takes = tuple((a - freed[i], b - freed[i]) for (a, b), i in zip(clipped, node.inputs, strict=True))
             drop = node.op.leading_outputs(0, low, clipped[0][0])
             steps.append(Step(node.name, takes, pad, drop, high - low))
             done[node.name] = high
@@ -128,8 +128,8 @@ def plan_strips(graph: Graph, height: int, rows: int) -> Iterator[Strip]:
             for node, place in consumers:
                 if (after := done[node.name]) < sizes[node.name]:
                     keep = min(keep, max(_needed(node, sizes, after, after + 1)[place][0], 0))
-            free.append((name, max(keep - kept[name], 0)))
-            kept[name] = max(keep, kept[name])
+            free.append((name, max(keep - freed[name], 0)))
+            freed[name] = max(keep, freed[name])
         yield Strip((first, done[graph.input.name]), tuple(steps), tuple(free), out, matrices)
 
 
@@ -181,15 +181,15 @@ def strip_memory(graph: Graph, size: tuple[int, ...], rows: int) -> int:
     """
     shapes = graph.shapes(size)
     row = {name: FLOAT32 * math.prod(shape[1:]) for name, shape in shapes.items()}
-    held = dict.fromkeys(row, 0)
+    stored = dict.fromkeys(row, 0)
     peak = 0
     for strip in plan_strips(graph, size[0], rows):
-        held[graph.input.name] += strip.image[1] - strip.image[0]
+        stored[graph.input.name] += strip.image[1] - strip.image[0]
         for step in strip.steps:
-            held[step.name] += step.rows
-            peak = max(peak, sum(held[name] * row[name] for name in held))
+            stored[step.name] += step.rows
+            peak = max(peak, sum(stored[name] * row[name] for name in stored))
         for name, count in strip.free:
-            held[name] -= count
+            stored[name] -= count
     return peak
 
 

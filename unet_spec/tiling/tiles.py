@@ -165,11 +165,11 @@ def _plan_axis(
     starts = [*range(0, canvas - tile, stride), canvas - tile]
     # The part that a tile writes begins where the previous one ends: after the last output before the halo.
     ends = [min(start + tile - 2 * margin - high, image) for start in starts[:-1]]
-    kept = [(s, e) for s, e in zip(starts, [*ends, image], strict=True)]
-    while len(kept) > 1 and kept[-2][1] >= image:
-        kept.pop()  # the image ends before the canvas
-    edges = (0, *(end for _, end in kept[:-1]), image)
-    return AxisPlan(image, canvas, margin, tile, tuple(start for start, _ in kept), edges)
+    used = [(s, e) for s, e in zip(starts, [*ends, image], strict=True)]
+    while len(used) > 1 and used[-2][1] >= image:
+        used.pop()  # the image ends before the canvas
+    edges = (0, *(end for _, end in used[:-1]), image)
+    return AxisPlan(image, canvas, margin, tile, tuple(start for start, _ in used), edges)
 
 
 def full_halo(geometry: Geometry, axis: int = 0) -> tuple[int, int]:

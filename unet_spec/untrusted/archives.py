@@ -24,15 +24,17 @@ MAX_NODES = 2_000_000
 MAX_DEPTH = 100
 
 
-def check_members(archive: zipfile.ZipFile, where: object, most: int) -> None:
-    """Raises InputError if a zip has more than MAX_MEMBERS members, or they unpack to more than `most` bytes."""
+def check_members(archive: zipfile.ZipFile, where: object, limit: int) -> None:
+    """Raises InputError if a zip has more than MAX_MEMBERS members, or they unpack to more than `limit` bytes."""
     entries = archive.infolist()
     if len(entries) > MAX_MEMBERS or len({e.filename for e in entries}) < len(entries):
         raise InputError(
             f"{where}: a zip with {len(entries)} members, or two with the same name; it is not a normal file"
         )
-    if (total := sum(e.file_size for e in entries)) > most:
-        raise InputError(f"{where}: a zip that unpacks to {format_bytes(total)}; at most {format_bytes(most)} are read")
+    if (total := sum(e.file_size for e in entries)) > limit:
+        raise InputError(
+            f"{where}: a zip that unpacks to {format_bytes(total)}; at most {format_bytes(limit)} are read"
+        )
 
 
 def read_npz(path: str | os.PathLike[str], names: Iterable[str], most: int = 2**32) -> dict[str, np.ndarray]:

@@ -76,8 +76,8 @@ def adapt(
     if class_names is not None and out_channels is None:
         fits = len(class_names) == data.class_count(old)
         out_channels = old.out_channels if fits else len(class_names)
-    wanted = {"in_channels": in_channels, "out_channels": out_channels}
-    config = old.replace(**{name: value for name, value in wanted.items() if value is not None})
+    changes = {"in_channels": in_channels, "out_channels": out_channels}
+    config = old.replace(**{name: value for name, value in changes.items() if value is not None})
     other_classes = class_names is not None and data.class_names != tuple(class_names)
     head = _head(old) if other_classes else frozenset()
     return _taken(checkpoint, config, class_names, head, seed)
@@ -131,29 +131,29 @@ def _taken(
     checkpoint: Checkpoint,
     config: NetworkConfig,
     class_names: Sequence[str] | None,
-    left: frozenset[str],
+    reset: frozenset[str],
     seed: int,
 ) -> Adapted:
     old, data = checkpoint.config, checkpoint.data
     dtype = next(iter(checkpoint.tensors.values())).dtype
     tensors = initial_tensors(config.graph, seed, dtype)
-    fresh = tuple(n for n, t in tensors.items() if n in left or not _same_shape(checkpoint.tensors.get(n), t))
+    fresh = tuple(n for n, t in tensors.items() if n in reset or not _same_shape(checkpoint.tensors.get(n), t))
     if len(fresh) == len(tensors):
         raise InputError("no layer of the weights has the shape that the network has; the widths must be equal")
     tensors |= {name: checkpoint.tensors[name] for name in tensors if name not in fresh}
-    lost = []
+    dropped = []
     if config.in_channels != old.in_channels and data.mean:
         kind = "none" if data.normalization == "ct" else data.normalization
         data = replace(data, mean=(), std=(), low=(), high=(), normalization=kind)
-        lost = ["the normalisation"]
+        dropped = ["the normalisation"]
     if class_names is not None:
         data = replace(data, class_names=tuple(class_names))
     elif len(data.class_names) != data.class_count(config) and data.class_names:
-        data, lost = replace(data, class_names=()), [*lost, "the class names"]
+        data, dropped = replace(data, class_names=()), [*dropped, "the class names"]
     data.check(config, "the new network")
     layers = _layers(fresh)
     new = [f"{_count(layers)} ({first_few(layers)})"] if fresh else []
-    new += [f"not used: {' and '.join(lost)}"] if lost else []
+    new += [f"not used: {' and '.join(dropped)}"] if dropped else []
     note = f"{len(tensors) - len(fresh)} of {len(tensors)} tensors used; {'; '.join(new)}" if new else None
     return Adapted(Checkpoint(config, tensors, data), fresh, note)
 

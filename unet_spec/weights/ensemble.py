@@ -88,8 +88,8 @@ def _check_data(one: DataSpec, other: DataSpec, name: str, where: str) -> None:
         mine, theirs = getattr(one, each.name), getattr(other, each.name)
         if each.name not in _OWN and mine != theirs and not (mine != mine and theirs != theirs):  # NaN equals NaN
             raise InputError(
-                f"{where}: its {each.name.replace('_', ' ')} is {_said(theirs)}, that of {name} "
-                f"{_said(mine)}; all members must prepare images alike and have the same classes"
+                f"{where}: its {each.name.replace('_', ' ')} is {_text(theirs)}, that of {name} "
+                f"{_text(mine)}; all members must prepare images alike and have the same classes"
             )
     if one.nodata is not None and (one.mean, one.std) != (other.mean, other.std):
         raise InputError(
@@ -98,7 +98,7 @@ def _check_data(one: DataSpec, other: DataSpec, name: str, where: str) -> None:
         )
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(map(str, value)) or "empty" if isinstance(value, tuple) else str(value)
 
 
@@ -112,8 +112,8 @@ def _renormalised(one: DataSpec, other: DataSpec, channels: int) -> tuple[np.nda
 
 def _joined_data(specs: Sequence[DataSpec]) -> tuple[DataSpec, tuple[str, ...]]:
     first, notes = specs[0], []
-    spread = len({(spec.mean, spec.std) for spec in specs}) > 1
-    if spread:
+    differ = len({(spec.mean, spec.std) for spec in specs}) > 1
+    if differ:
         notes.append("members differ in mean and standard deviation; each member normalises images by its own")
     objects = first.objects
     if any(spec.objects != objects for spec in specs):

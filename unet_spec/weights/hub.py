@@ -41,8 +41,10 @@ def find_folder(source: str | os.PathLike[str], revision: str | None = None) -> 
     try:
         return Path(hub.snapshot_download(source, revision=revision, allow_patterns=list(PATTERNS)))
     except Exception as e:  # many kinds: no such repository, no access, no network
-        wanted = source if revision is None else f"{source} at {revision}"
-        raise InputError(f"there is no folder {source}, and the hub did not send {wanted} ({first_line(e)})") from None
+        requested = source if revision is None else f"{source} at {revision}"
+        raise InputError(
+            f"there is no folder {source}, and the hub did not send {requested} ({first_line(e)})"
+        ) from None
 
 
 def push(

@@ -11,9 +11,9 @@ from benchmarks.objects.methods import (
     VIEWS,
     Args,
     page,
+    run_keys,
     scores_of,
     table,
-    wanted,
 )
 from unet_data import Dataset
 from unet_jax import TrainSettings
@@ -22,11 +22,11 @@ from unet_spec import DataSpec, InputError, preset
 
 def test_runs_are_made_fold_by_fold(tmp_path):
     args = Args("d", tmp_path / "x.json", minutes=2, folds=2, methods=("border class", "two classes"))
-    runs = [(run["fold"], run["method"], run["minutes"]) for run in wanted(args)]
+    runs = [(run["fold"], run["method"], run["minutes"]) for run in run_keys(args)]
     assert runs == [(1, "border class", 2), (1, "two classes", 2), (2, "border class", 2), (2, "two classes", 2)]
-    assert [run["fold"] for run in wanted(Args("d", tmp_path / "x", only=(3,), methods=("border class",)))] == [3]
+    assert [run["fold"] for run in run_keys(Args("d", tmp_path / "x", only=(3,), methods=("border class",)))] == [3]
     with pytest.raises(InputError, match="no method x; there are: two classes, border weights"):
-        list(wanted(Args("d", tmp_path / "x.json", methods=("x",))))
+        list(run_keys(Args("d", tmp_path / "x.json", methods=("x",))))
 
 
 def test_only_one_method_has_border_weights():

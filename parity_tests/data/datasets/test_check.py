@@ -157,8 +157,8 @@ def test_nearly_the_same_pictures_are_those_of_high_correlation_and_few_are_comp
     assert len(compared) <= len(validation) + 2  # of 20 times as many
 
 
-def printed(data, least=0):
-    return [p.what for p in check_dataset(data, least)]
+def printed(data, smallest_tile=0):
+    return [p.what for p in check_dataset(data, smallest_tile)]
 
 
 @pytest.mark.parametrize(("share", "rare"), [(0.9 * RARE, True), (1.2 * RARE, False)])

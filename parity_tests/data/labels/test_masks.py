@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from unet_data import pack_masks, unpack_masks
-from unet_data.labels.masks import MOST_MASKS, one_mask, parse_regions, regions_of, topmost
+from unet_data.labels.masks import MAX_MASKS, one_mask, parse_regions, regions_of, topmost
 
 from ..io.helpers import refused
 
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("classes", [1, 3, MOST_MASKS])
+@pytest.mark.parametrize("classes", [1, 3, MAX_MASKS])
 def test_masks_come_back(classes):
     masks = RNG.integers(0, 2, (5, 6, classes)).astype(np.int8)
     masks[2, 3] = -1
@@ -22,7 +22,7 @@ def test_masks_come_back(classes):
 
 
 def test_more_classes_than_a_number_holds_are_refused():
-    assert "at most 24" in refused(pack_masks, np.zeros((2, MOST_MASKS + 1)))
+    assert "at most 24" in refused(pack_masks, np.zeros((2, MAX_MASKS + 1)))
 
 
 def test_the_last_class_of_a_pixel_is_shown():

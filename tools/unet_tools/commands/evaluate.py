@@ -55,7 +55,7 @@ from unet_data.inference.prepare import looks_foreign
 from unet_data.inference.stitch import Run
 from unet_data.inference.views import Symmetry, augmented
 from unet_data.io.facts import ReadSettings
-from unet_data.metrics.calibration import KEPT
+from unet_data.metrics.calibration import MAX_DECISIONS
 from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
 from unet_data.metrics.surfaces import pixel_sizes
 from unet_data.objects.challenge import is_result
@@ -242,7 +242,7 @@ def _scores(args: Args, found: _Opened, computed: Opened) -> int:
     """Computes and prints the scores."""
     network, dataset, views = computed.network, computed.dataset, computed.views
     files = accounted(found.whole) | {"reading": asdict(found.reading)}
-    counted = Calibration(network.data.overlapping, len(dataset), KEPT if args.calibrate else 0)
+    counted = Calibration(network.data.overlapping, len(dataset), MAX_DECISIONS if args.calibrate else 0)
     surfaces, unit = None, {}
     if args.surface is not None:
         surfaces = SurfaceScores(dataset.class_names, args.surface)

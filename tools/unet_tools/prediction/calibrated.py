@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_data import Calibration, Dataset
-from unet_data.metrics.calibration import COLDEST, HOTTEST
+from unet_data.metrics.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE
 from unet_spec import Checkpoint, InputError, is_checkpoint
 from unet_spec.weights.model_card import CARD, model_card
 from unet_spec.weights.temperature import scaled_tensors, with_temperature
@@ -78,7 +78,7 @@ def calibration_lines(out: Path, found: dict[str, Any]) -> list[str]:
         f"{before['nll']:.4f} → {after['nll']:.4f} on {record['decisions']:,} pixels of {record['images']} images",
         f"{out}: the checkpoint with calibrated probabilities",
     ]
-    if not 1.01 * COLDEST < temperature < HOTTEST / 1.01:
+    if not 1.01 * MIN_TEMPERATURE < temperature < MAX_TEMPERATURE / 1.01:
         lines.append(
             f"warning: {temperature:.3g} is at the end of the search range: there are too few images, or "
             "they are too similar"

@@ -36,7 +36,7 @@ _ACROSS: dict[Style, float] = {"phase-contrast": 7.0, "dic": 5.5}
 """Default number of cells along the shorter side of a picture."""
 
 _MARGIN = 1.0  # width of the margin around the field in which cells also live, in diameters
-_SEEN = 12  # minimum number of visible pixels of a cell for a label
+_MIN_PIXELS = 12  # minimum number of visible pixels of a cell for a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,9 @@ def cell_sequence(
         >>> sequence.images[0].shape, sequence.labels[0].dtype, sequence.tracks[0].tolist()
         ((96, 96, 1), dtype('uint16'), [1, 0, 2, 0])
     """
-    return _drawn([seed], frames, _Wishes.checked(size, seed, style, count, diameter, contrast, cycle, speed, dtype))
+    return _draw_sequence(
+        [seed], frames, _Parameters.checked(size, seed, style, count, diameter, contrast, cycle, speed, dtype)
+    )
 
 
 def cells(
@@ -143,14 +145,16 @@ def cells(
     """
     if count < 1:
         raise InputError(f"count must be 1 or more, not {count}")
-    wishes = _Wishes.checked(size, seed, style, None, diameter, contrast, 40.0, None, "uint8")
-    drawn = [_drawn([seed, index], 1, wishes) for index in range(count)]
-    images, labels = ([part[0] for part in parts] for parts in zip(*((d.images, d.labels) for d in drawn), strict=True))
+    parameters = _Parameters.checked(size, seed, style, None, diameter, contrast, 40.0, None, "uint8")
+    sequences = [_draw_sequence([seed, index], 1, parameters) for index in range(count)]
+    images, labels = (
+        [part[0] for part in parts] for parts in zip(*((d.images, d.labels) for d in sequences), strict=True)
+    )
     return _dataset(images, labels, [f"{style}-{i:03d}" for i in range(count)], f"synthetic {style} cells, seed {seed}")
 
 
 @dataclass(frozen=True)
-class _Wishes:
+class _Parameters:
     """The arguments of `cell_sequence`, checked, with defaults filled in."""
 
     shape: tuple[int, int]
@@ -174,7 +178,7 @@ class _Wishes:
         cycle: float,
         speed: float | None,
         dtype: Dtype,
-    ) -> _Wishes:
+    ) -> _Parameters:
         shape = (size, size) if isinstance(size, int) else tuple(size)
         if len(shape) != 2 or min(shape) < 32:
             raise InputError(f"size {size}: give one or two lengths of 32 pixels or more")
@@ -200,14 +204,21 @@ class _Wishes:
         return cls(shape, style, number, width, contrast, cycle, pace, dtype)
 
 
-def _drawn(entropy: list[int], frames: int, wishes: _Wishes) -> CellSequence:
+def _draw_sequence(entropy: list[int], frames: int, parameters: _Parameters) -> CellSequence:
     if frames < 1:
         raise InputError(f"frames must be 1 or more, not {frames}")
-    style, shape, kind = wishes.style, wishes.shape, STYLES.index(wishes.style)
+    style, shape, kind = parameters.style, parameters.shape, STYLES.index(parameters.style)
     rng = np.random.default_rng([*entropy, kind])
-    optics = optics_of(rng, shape, style, wishes.diameter)
+    optics = optics_of(rng, shape, style, parameters.diameter)
     population = Population(
-        rng, shape, wishes.count, wishes.diameter, wishes.cycle, wishes.speed, _HABITS[style], margin=_MARGIN
+        rng,
+        shape,
+        parameters.count,
+        parameters.diameter,
+        parameters.cycle,
+        parameters.speed,
+        _HABITS[style],
+        margin=_MARGIN,
     )
     images, labels = [], []
     tracks: dict[int, list[int]] = {}
@@ -216,8 +227,10 @@ def _drawn(entropy: list[int], frames: int, wishes: _Wishes) -> CellSequence:
             population.step()
         field = field_of(population, shape, optics.coarse)
         labels.append(_numbered(population, field.owner, tracks, frame))
-        picture = picture_of(np.random.default_rng([*entropy, kind, frame]), population, field, optics, wishes.contrast)
-        images.append(np.rint(picture * np.iinfo(wishes.dtype).max).astype(wishes.dtype)[..., None])
+        picture = picture_of(
+            np.random.default_rng([*entropy, kind, frame]), population, field, optics, parameters.contrast
+        )
+        images.append(np.rint(picture * np.iinfo(parameters.dtype).max).astype(parameters.dtype)[..., None])
         number = population.cells.number
         population.keep((number == 0) | np.isin(number, labels[-1]))  # a cell that leaves does not return
     source = f"synthetic {style} cells, seed {entropy[0]}"
@@ -229,7 +242,7 @@ def _numbered(population: Population, owner: np.ndarray, tracks: dict[int, list[
     cells = population.cells
     sizes = np.bincount(owner.ravel() + 1, minlength=len(cells.age) + 1)[1:]
     names = np.zeros(len(cells.age) + 1, np.int64)
-    for i in np.flatnonzero(sizes >= _SEEN).tolist():
+    for i in np.flatnonzero(sizes >= _MIN_PIXELS).tolist():
         if not cells.number[i]:
             parent = int(cells.parent[i])
             cells.number[i] = len(tracks) + 1

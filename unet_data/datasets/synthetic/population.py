@@ -117,8 +117,8 @@ class Population:
         golden = 1.32471795724474602596
         steps = np.outer(np.arange(1, total + 1), [1 / golden, 1 / golden**2])
         even = (steps + self._rng.random(2)) % 1
-        spread = np.sqrt(world.prod() / total)
-        return self._low + even * world + self._rng.normal(0, 0.15 * spread, (total, 2))
+        spacing = np.sqrt(world.prod() / total)
+        return self._low + even * world + self._rng.normal(0, 0.15 * spacing, (total, 2))
 
     def _born(self, centre: np.ndarray) -> Cells:
         """New cells at these positions, each with random properties."""
@@ -148,8 +148,8 @@ class Population:
         cells, rng = self.cells, self._rng
         cells.parent[:] = 0
         cells.age += cells.rate
-        kept = 0.94  # with the outline of the last frame; the variance stays constant
-        cells.waves = kept * cells.waves + np.sqrt(1 - kept**2) * self._waves(len(cells.age))
+        correlation = 0.94  # with the outline of the last frame; the variance stays constant
+        cells.waves = correlation * cells.waves + np.sqrt(1 - correlation**2) * self._waves(len(cells.age))
         cells.stretch += 0.06 * (self._habit.stretch - cells.stretch) + rng.normal(0, 0.04, len(cells.age))
         cells.angle += rng.normal(0, 0.05, len(cells.age))
         cells.nucleus = 0.95 * cells.nucleus + rng.normal(0, 0.02, cells.nucleus.shape)
@@ -172,11 +172,11 @@ class Population:
             return
         parents = cells.take(ripe)
         axis = np.stack([np.sin(parents.angle), np.cos(parents.angle)], axis=1)
-        apart = 0.3 * self._diameter * axis
+        offset = 0.3 * self._diameter * axis
         self.keep(~ripe)
         for sign in (-1, 1):
-            born = self._born(parents.centre + sign * apart)
-            born = replace(born, parent=parents.number.copy(), velocity=sign * apart * 0.1)
+            born = self._born(parents.centre + sign * offset)
+            born = replace(born, parent=parents.number.copy(), velocity=sign * offset * 0.1)
             self.cells = self.cells.joined(born)
 
     def rounded(self) -> np.ndarray:

@@ -29,12 +29,12 @@ def check_axes(axes: str) -> None:
 
 
 def named_axes(
-    wanted: str, shape: Sequence[int], label: bool, where: object, own: str = ""
+    named: str, shape: Sequence[int], label: bool, where: object, own: str = ""
 ) -> tuple[str, tuple[int, ...]]:
     """The axes given by the user, and their lengths.
 
     Args:
-        wanted: letters in the order of the file.
+        named: letters in the order of the file.
         shape: shape of the file.
         label: whether it is a label, which may lack the channel axis of its image.
         where: the file, for messages.
@@ -48,10 +48,10 @@ def named_axes(
         ('TZYX', (4, 3, 8, 8))
     """
     longer = tuple(n for n in shape if n > 1)
-    letters = [wanted, *(wanted.translate({ord("C"): None, ord("S"): None}) for _ in range(label))]
+    letters = [named, *(named.translate({ord("C"): None, ord("S"): None}) for _ in range(label))]
     for axes in letters:
         for lengths in (tuple(shape), longer):
             if len(axes) == len(lengths):
                 return axes, lengths
-    said = f" ({own})" if own else ""
-    raise InputError(f"{where}: --axes {wanted} names {len(wanted)} axes, but the file has shape {tuple(shape)}{said}")
+    stated = f" ({own})" if own else ""
+    raise InputError(f"{where}: --axes {named} names {len(named)} axes, but the file has shape {tuple(shape)}{stated}")

@@ -69,7 +69,7 @@ def open_tifffile(path: Path) -> Any:
 def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> TiffSeries:
     """Chooses, from headers, the series to read. Raises InputError for pictures of several kinds or unknown colours."""
     every = tiff_series(tiff)
-    series = [each for each in every if not _beside(each)] or every
+    series = [each for each in every if not _is_auxiliary(each)] or every
     if any(getattr(tiff, f"is_{name}", False) for name in _SLIDES):
         series = [max(series, key=lambda each: each.size)]
     kinds = sorted({_kind(each) for each in series})
@@ -98,12 +98,12 @@ def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> 
         **decided,
     )
     if (own := full_axes(series[0])[0]) != axes and settings.axes:
-        said = f"axes read as {axes}, although the file states {own}"
-        facts = replace(facts, read_as=(*facts.read_as, said))
+        note = f"axes read as {axes}, although the file states {own}"
+        facts = replace(facts, read_as=(*facts.read_as, note))
     return TiffSeries(series, facts, finish)
 
 
-def _beside(series: Any) -> bool:
+def _is_auxiliary(series: Any) -> bool:
     """Whether a series is a small picture that a scanner or a program added to the image."""
     page = series.keyframe
     return bool(_BESIDE.search(str(series.name))) or bool(page.is_reduced and not page.is_mask)

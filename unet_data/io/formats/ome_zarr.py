@@ -41,11 +41,11 @@ def level_facts(scales: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], 
     scale, translation = found
     size = dict(zip(names, scale, strict=True))
     units = {str(a.get("unit", "")) for a in axes if a.get("name") in SPATIAL}
-    kept = {"name": scales.get("name"), "axes": axes, "scale": scale, "translation": translation}
+    metadata = {"name": scales.get("name"), "axes": axes, "scale": scale, "translation": translation}
     return names, {
         "spacing": tuple(size[name] for name in SPATIAL if name in size),
         "unit": units.pop() if len(units) == 1 else "",
-        "extra": ((KEY, json.dumps(kept)), ("ome", True)),
+        "extra": ((KEY, json.dumps(metadata)), ("ome", True)),
     }
 
 
@@ -100,8 +100,8 @@ def as_ome(facts: FileFacts, pages: int, dims: int) -> FileFacts:
         kind = {"type": "space"} if name in SPATIAL else {"type": "time"}
         axes.append({"name": name, **kind, **({"unit": unit} if unit and name in SPATIAL else {})})
     scale = [float(size.get(name, 1.0)) for name in names]
-    kept = {"name": None, "axes": axes, "scale": scale, "translation": [0.0] * len(names)}
-    extra = (*facts.extra, (KEY, json.dumps(kept)))
+    metadata = {"name": None, "axes": axes, "scale": scale, "translation": [0.0] * len(names)}
+    extra = (*facts.extra, (KEY, json.dumps(metadata)))
     return replace(facts, sizes=(*lengths, *(1,) * dims), extra=extra)
 
 

@@ -23,7 +23,7 @@ from ..budget import check_memory
 from .remote import shown, url_of, zarr_store
 
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
-_MOST_METADATA = 2**24
+_MAX_METADATA = 2**24
 _SLACK = 2**20
 _STEP = 2**20
 _DEFLATE = 1040
@@ -118,11 +118,11 @@ def guarded(folder: Path) -> Any:
             path = folder / key
             if self.chunks is None or path.name in METADATA:
                 if remote:
-                    found = await super().get(key, prototype, byte_range or RangeByteRequest(0, _MOST_METADATA + 1))
-                    if found is not None and len(found) > _MOST_METADATA:
+                    found = await super().get(key, prototype, byte_range or RangeByteRequest(0, _MAX_METADATA + 1))
+                    if found is not None and len(found) > _MAX_METADATA:
                         raise InputError(f"{shown(path)}: holds too many bytes for metadata")
                     return found
-                _check_regular(path, _MOST_METADATA)
+                _check_regular(path, _MAX_METADATA)
                 return await super().get(key, prototype, byte_range)
             try:  # an error raised here would leave the tasks of other chunks, about which asyncio complains
                 return await self._chunk(path, key, prototype, byte_range)
@@ -132,12 +132,12 @@ def guarded(folder: Path) -> Any:
 
         async def _chunk(self, path: Path, key: str, prototype: Any, byte_range: Any) -> Any:
             assert self.chunks is not None
-            wanted = byte_range
+            requested = byte_range
             if remote and byte_range is None:
-                wanted = RangeByteRequest(0, self.chunks.most + 1)
+                requested = RangeByteRequest(0, self.chunks.most + 1)
             elif not remote and (size := _check_regular(path)) is not None:
                 self.chunks.check(path, size)
-            found = await super().get(key, prototype, wanted)
+            found = await super().get(key, prototype, requested)
             if found is not None:
                 if remote:
                     self.chunks.check(path, len(found))
