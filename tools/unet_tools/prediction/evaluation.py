@@ -49,7 +49,7 @@ class Recorded:
         digest = hashlib.sha256(self.identity.encode())
         for array in inputs:
             digest.update(f"{array.shape} {array.dtype}".encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         path = self.folder / f"{digest.hexdigest()}.npy"
         self._used.add(path)
         try:
