@@ -77,10 +77,10 @@ def read_file(path: str | os.PathLike[str], choose: Choose) -> File:
     values = _load(where)
     if isinstance(values, torch.nn.Module) or not isinstance(values, dict):
         raise InputError(f"{where}: expected a state_dict, a dictionary of tensors; found a {type(values).__name__}")
-    tensors, beside = choose(values)
+    tensors, metadata = choose(values)
     if not all(isinstance(t, torch.Tensor) for t in tensors.values()):
         raise InputError(f"{where}: expected a state_dict, names to tensors; it has other values")
-    return File(_arrays(tensors, where), _plain_items(beside))
+    return File(_arrays(tensors, where), _plain_items(metadata))
 
 
 def _load(path: Path) -> Any:

@@ -112,7 +112,7 @@ add(
     "α weighs the missed pixels, β the invented ones",
     "paper",
     LOSSES,
-    Edit(torch_tversky.tversky_loss, "alpha * extra + beta * missed", "beta * extra + alpha * missed"),
+    Edit(torch_tversky.tversky_loss, "alpha * fp + beta * fn", "beta * fp + alpha * fn"),
 )
 add(
     "loss-dice-of-batch",

@@ -96,9 +96,9 @@ def print_table(title: str | None, columns: Sequence[str], lines: Iterable[Seque
 def print_classes(measured: Measurement) -> None:
     """A table of the scores of each class."""
     rows = []
-    for found in measured.classes:
-        numbers = [f"{found[name]:.4f}" for name in ("iou", "dice", "share", "predicted")]
-        rows.append((found["name"], *("" if number == "nan" else number for number in numbers)))
+    for scores in measured.classes:
+        numbers = [f"{scores[name]:.4f}" for name in ("iou", "dice", "share", "predicted")]
+        rows.append((scores["name"], *("" if number == "nan" else number for number in numbers)))
     print_table(None, ("class", "IoU", "Dice", "share of pixels", "predicted"), rows, right="1 2 3 4")
 
 

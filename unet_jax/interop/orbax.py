@@ -100,10 +100,10 @@ def load_orbax(folder: str | os.PathLike[str], config: NetworkConfig | None = No
     path = _newest_step(path)
     data = DataSpec()
     if (path / CONFIG).is_dir():
-        found, data = _read_config(path / CONFIG)
-        if config is not None and config != found:
+        stored, data = _read_config(path / CONFIG)
+        if config is not None and config != stored:
             raise InputError(f"{folder} contains another network than the given config")
-        config = found
+        config = stored
     if config is None:
         raise InputError(f"{folder} has no config of its network; give its config")
     tree = _restore(path / STATE if (path / STATE).is_dir() else path, folder)

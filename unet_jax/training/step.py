@@ -246,8 +246,8 @@ def make_step(
         finite = jnp.stack([jnp.isfinite(x).all() for x in (loss, *jax.tree.leaves((new["params"], stats)))]).all()
         failed = jnp.where((state["failed"] < 0) & ~finite, number, state["failed"])
         old = {name: state[name] for name in new}
-        kept = jax.tree.map(lambda a, b: jnp.where(failed < 0, a, b), new, old)
-        return kept | {"failed": failed}, loss
+        selected = jax.tree.map(lambda a, b: jnp.where(failed < 0, a, b), new, old)
+        return selected | {"failed": failed}, loss
 
     if mesh is None:
         return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(platform, len(tile) == 2))

@@ -42,7 +42,7 @@ def tversky_loss(
     References:
         Salehi et al. 2017, arXiv 1706.05721, equation 4.
     """
-    hit, extra, missed = overlaps(*pixel_targets(logits, labels, weights, ignore))
-    size = hit + alpha * extra + beta * missed
-    labelled = hit + missed
-    return present_mean(1 - hit / torch.where(labelled > 0, size, 1.0), labelled)
+    tp, fp, fn = overlaps(*pixel_targets(logits, labels, weights, ignore))
+    size = tp + alpha * fp + beta * fn
+    labelled = tp + fn
+    return present_mean(1 - tp / torch.where(labelled > 0, size, 1.0), labelled)

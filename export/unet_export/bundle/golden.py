@@ -40,17 +40,17 @@ class Golden:
         """Reads the golden data of a bundle. Raises InputError if the file is damaged or its arrays do not fit the
         network."""
         path, config = bundle.folder / GOLDEN, bundle.config
-        found = read_npz(path, ("image", "input", "logits"))
-        image, given, logits = found["image"], found["input"], found["logits"]
+        arrays = read_npz(path, ("image", "input", "logits"))
+        image, given, logits = arrays["image"], arrays["input"], arrays["logits"]
         dims, channels = config.spatial_dims, config.in_channels
         expected = {
             "image": image.ndim == dims + 1 and image.shape[-1] == channels,
             "input": given.ndim == dims + 2 and (len(given), given.shape[-1]) == (1, channels),
         }
-        if wrong := next((name for name, fits in expected.items() if not fits or not found[name].size), None):
-            raise InputError(f"{path}: {wrong} has the shape {found[wrong].shape}, which does not match the network")
+        if wrong := next((name for name, fits in expected.items() if not fits or not arrays[name].size), None):
+            raise InputError(f"{path}: {wrong} has the shape {arrays[wrong].shape}, which does not match the network")
         config.geometry.check(given.shape[1:-1])
         out = (1, *config.geometry.output_shape(given.shape[1:-1]), config.output_channels)
-        if logits.shape != out or not all(map(all_finite, found.values())):
+        if logits.shape != out or not all(map(all_finite, arrays.values())):
             raise InputError(f"{path}: logits of {logits.shape}, expected {out}, or it has values that are not finite")
         return cls(image, given, logits)

@@ -69,8 +69,8 @@ def _network(config: dict[str, Any]) -> str:
     if config["architecture"] == "unet":
         widths = " ".join(map(str, config["widths"]))
         return f"A {dims} U-Net with widths {widths}, {config['padding']} convolutions, norm: {config['norm']}."
-    said = {"architecture", "in_channels", "out_channels", "spatial_dims"}
-    values = {key: value for key, value in config.items() if key not in said}
+    described = {"architecture", "in_channels", "out_channels", "spatial_dims"}
+    values = {key: value for key, value in config.items() if key not in described}
     text = ", ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in values.items())
     return f"A {dims} {config['architecture']}: {text}."
 
@@ -120,8 +120,8 @@ def _tiling(tiling: dict[str, Any]) -> str:
 
 def _files(manifest: dict[str, Any], objects: bool) -> Iterator[str]:
     for entry in manifest["precisions"]:
-        kept = [*entry["kept_float32"], *entry["kept_for_builder"]]
-        exempt = f"; in float32: {', '.join(kept)}." if kept else "."
+        float32_layers = [*entry["kept_float32"], *entry["kept_for_builder"]]
+        exempt = f"; in float32: {', '.join(float32_layers)}." if float32_layers else "."
         yield f"- {code(entry['file'])}: {entry['precision']}, for any ONNX runtime that has the type{exempt}"
     fused = manifest["baked"]
     if fused:

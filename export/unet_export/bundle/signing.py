@@ -83,8 +83,8 @@ def sign_bundle(folder: str | os.PathLike[str], key: str | os.PathLike[str]) -> 
     except OSError as e:
         raise InputError(f"{key}: cannot be read: {e.strerror or first_line(e)}") from None
     except Exception as e:  # the library passes on all exceptions of its parts
-        how = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem generates a key"
-        raise InputError(f"{path}: cannot be signed with {key}: {first_line(e)}; {how}") from None
+        hint = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem generates a key"
+        raise InputError(f"{path}: cannot be signed with {key}: {first_line(e)}; {hint}") from None
     with write_errors_as_input_error(path / SIGNATURE), writing(path / SIGNATURE) as temporary:
         temporary.write_bytes(content)
     return path / SIGNATURE

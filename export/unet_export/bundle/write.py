@@ -176,14 +176,14 @@ def _parity(
     reference: np.ndarray,
 ) -> dict[str, Any]:
     runtime = OnnxRuntime(folder / ONNX)
-    found = compare([runtime.run(network_input)], [reference], checkpoint.config.out_channels)
-    if found.distance.worst_relative > FLOAT32_BOUND:
+    comparison = compare([runtime.run(network_input)], [reference], checkpoint.config.out_channels)
+    if comparison.distance.worst_relative > FLOAT32_BOUND:
         raise InputError(
-            f"the error of ONNX Runtime {runtime.version} is {found.distance.worst_relative:.1e} of the reference's "
-            f"largest logit; the bound is {FLOAT32_BOUND:.0e}; no bundle was written"
+            f"the error of ONNX Runtime {runtime.version} is {comparison.distance.worst_relative:.1e} of the "
+            f"reference's largest logit; the bound is {FLOAT32_BOUND:.0e}; no bundle was written"
         )
     entry: dict[str, Any] = {"runtime": "onnxruntime", "version": runtime.version, "precision": "fp32", "file": ONNX}
-    entry |= {"provider": runtime.provider, **found.to_dict()}
+    entry |= {"provider": runtime.provider, **comparison.to_dict()}
     results = [entry, *(values for v in variants if (values := v.parity()) is not None)]
     not_run = list(built.not_built)
     for record in built.engines:
@@ -193,8 +193,8 @@ def _parity(
         entry["file"] = f"{ENGINES}/{record.file}"
         try:
             engine = load_engine(folder / ENGINES / record.file, record, checkpoint.config)
-            found = compare([engine.run(network_input)], [reference], checkpoint.config.out_channels)
-            results.append(entry | found.to_dict())
+            comparison = compare([engine.run(network_input)], [reference], checkpoint.config.out_channels)
+            results.append(entry | comparison.to_dict())
         except InputError as e:
             not_run.append(entry | {"reason": str(e)})
     return {

@@ -66,9 +66,9 @@ def read_onnx(source: bytes | str | os.PathLike[str], fused: bool = False) -> tu
     names = ([v.name for v in model.graph.input if v.name not in defaults], [v.name for v in model.graph.output])
     outputs = (OUTPUT, *FUSED_OUTPUTS) if fused else (OUTPUT,)
     if names[0] != [INPUT] or len(names[1]) != 1 or names[1][0] not in outputs:
-        found = " and ".join(f"{len(n)} {what}" for n, what in zip(names, ("inputs", "outputs"), strict=True))
+        actual = " and ".join(f"{len(n)} {what}" for n, what in zip(names, ("inputs", "outputs"), strict=True))
         raise InputError(
-            f"{where} is not an ONNX model of this project: expected input 'image', output 'logits'; it has {found}"
+            f"{where} is not an ONNX model of this project: expected input 'image', output 'logits'; it has {actual}"
         )
     if not fused and model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8:
         raise InputError(
@@ -121,17 +121,17 @@ def weights_of(model: onnx.ModelProto, where: str) -> dict[str, np.ndarray]:
     every = {t.name: _array(t, where) for t in model.graph.initializer if t.name in own}
     if wrong := [name for name, array in every.items() if array.size != math.prod(own[name].shape)]:
         raise InputError(f"{where}: {wrong[0]} has shape {every[wrong[0]].shape}; {own[wrong[0]].shape} expected")
-    found = {name: array.reshape(own[name].shape) for name, array in every.items()}
-    if missing := [name for name in own if name not in found]:
+    weights = {name: array.reshape(own[name].shape) for name, array in every.items()}
+    if missing := [name for name in own if name not in weights]:
         raise InputError(f"{where} lacks the tensor {missing[0]}; the float32 model of a bundle has all tensors")
-    return found
+    return weights
 
 
 def value_types(model: onnx.ModelProto) -> dict[str, str]:
     """The dtype of every node's output, with TensorRT's type names, from ONNX's type inference."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    known = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
-    return {name: _TENSORRT[kind] for name, kind in known.items() if kind in _TENSORRT}
+    types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
+    return {name: _TENSORRT[kind] for name, kind in types.items() if kind in _TENSORRT}
 
 
 def border_types(model: onnx.ModelProto) -> tuple[str, str]:

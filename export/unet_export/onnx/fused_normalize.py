@@ -68,8 +68,8 @@ def normalize(parts: Parts, source: str, out: str, config: NetworkConfig, data: 
         parts.add("Where", out, [missing, zero, parts.add("Div", f"{out}.divided", [x, std])])
 
 
-def _where(parts: Parts, condition: str, then: str, otherwise: str, out: str) -> str:
-    return parts.add("Where", f"{out}.scale", [condition, then, otherwise])
+def _where(parts: Parts, condition: str, if_true: str, if_false: str, out: str) -> str:
+    return parts.add("Where", f"{out}.scale", [condition, if_true, if_false])
 
 
 def _moments(parts: Parts, x: str, valid: str | None, out: str, dims: int) -> tuple[str, str]:
@@ -86,8 +86,8 @@ def _moments(parts: Parts, x: str, valid: str | None, out: str, dims: int) -> tu
     power = parts.add("ReduceSum", f"{out}.power", [parts.add("Mul", f"{out}.square", [around, around]), axes])
     std = parts.add("Sqrt", f"{out}.spread", [parts.add("Div", f"{out}.variance", [power, count])])
     size = parts.add("Abs", f"{out}.size", [mean])
-    least = parts.add("Mul", f"{out}.rounding", [size, parts.constant(f"{out}.constant", CONSTANT, np.float32)])
-    varies = parts.add("Greater", f"{out}.varies", [std, least])
+    threshold = parts.add("Mul", f"{out}.rounding", [size, parts.constant(f"{out}.constant", CONSTANT, np.float32)])
+    varies = parts.add("Greater", f"{out}.varies", [std, threshold])
     return mean, _where(parts, varies, std, parts.constant(f"{out}.unit", _FULL_SCALE, np.float32), out)
 
 
@@ -112,7 +112,7 @@ def _percentiles(parts: Parts, x: str, missing: str | None, out: str, dims: int)
     # One rank per image and channel: (N, C, 1).
     shape = parts.add("Shape", f"{out}.rank_shape", [x], end=2)
     shape = parts.add("Concat", f"{out}.ranks", [shape, parts.constant(f"{out}.single", [1])], axis=0)
-    found = []
+    percentiles = []
     for number, percent in enumerate(PERCENTILES):
         name = f"{out}.p{number}"
         share = parts.constant(f"{name}.share", percent / 100, np.float32)
@@ -126,5 +126,5 @@ def _percentiles(parts: Parts, x: str, missing: str | None, out: str, dims: int)
         rise = parts.add("Mul", f"{name}.rise", [parts.add("Sub", f"{name}.gap", [values[1], values[0]]), part])
         value = parts.add("Add", f"{name}.value", [values[0], rise])
         wide = parts.constant(f"{name}.wide", [0, 0] + [1] * dims)
-        found.append(parts.add("Reshape", name, [value, wide]))
-    return found
+        percentiles.append(parts.add("Reshape", name, [value, wide]))
+    return percentiles

@@ -93,9 +93,9 @@ class _Rewriter:
         self._emit("Transpose", [self._name(output)], "planes.output.transposed", perm=[1, 0, 2, 3])
         self._emit("Unsqueeze", ["planes.output.transposed", "planes.axis"], OUTPUT)
         used = {name for node in self.nodes for name in node.input}
-        kept = [t for t in old.initializer if t.name in used]
+        initializers = [t for t in old.initializer if t.name in used]
         added = [numpy_helper.from_array(array, name) for name, array in self.constants.items()]
-        graph = helper.make_graph(self.nodes, old.name, list(old.input), list(old.output), [*kept, *added])
+        graph = helper.make_graph(self.nodes, old.name, list(old.input), list(old.output), [*initializers, *added])
         new = helper.make_model(graph, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version)
         new.metadata_props.extend(self.model.metadata_props)
         return new

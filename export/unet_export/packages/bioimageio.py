@@ -170,7 +170,7 @@ def _fitted(image: np.ndarray, axes: tuple[BlockAxis, ...]) -> np.ndarray:
     if image.ndim != len(axes) + 1:
         raise InputError(f"a test image of shape {image.shape}; expected {len(axes)} axes and the channels")
     size = [axis.minimum + (i * axis.step if len(axes) == 2 else 0) for i, axis in enumerate(axes)]
-    start = [(n - wanted) // 2 for n, wanted in zip(image.shape, size, strict=False)]
+    start = [(n - target) // 2 for n, target in zip(image.shape, size, strict=False)]
     return np.ascontiguousarray(mirror_window(image, start, size))
 
 
@@ -184,8 +184,8 @@ def _probabilities(logits: np.ndarray, overlapping: bool) -> np.ndarray:
 def _distance(model: bytes, prepared: np.ndarray, logits: np.ndarray) -> Distance:
     from ..runtimes.onnx_runtime import open_session, run_session
 
-    (found,) = run_session(open_session(model, "fp32", ONNX), ["logits"], {INPUT: _channels_first(prepared[0])})
-    distance = Distance.between(np.moveaxis(found[0], 0, -1), logits)
+    (actual,) = run_session(open_session(model, "fp32", ONNX), ["logits"], {INPUT: _channels_first(prepared[0])})
+    distance = Distance.between(np.moveaxis(actual[0], 0, -1), logits)
     if distance.worst_relative > FLOAT32_BOUND:
         raise InputError(
             f"the error of ONNX Runtime is {distance.worst_relative:.1e} of the reference's largest logit; the bound "

@@ -111,8 +111,8 @@ def fake_quantized(x: np.ndarray, ranges: Range, precision: str) -> np.ndarray:
 def tf32(x: np.ndarray) -> np.ndarray:
     """float32 rounded to ten bits of mantissa, to nearest even."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    kept = (bits + np.uint32(0x0FFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)
-    return np.where(np.isfinite(x), kept.view(np.float32), x)
+    rounded_bits = (bits + np.uint32(0x0FFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)
+    return np.where(np.isfinite(x), rounded_bits.view(np.float32), x)
 
 
 def narrow_dtype(name: str) -> np.dtype:

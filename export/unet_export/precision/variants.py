@@ -140,8 +140,8 @@ def _choose(
         if precision != "tf32":  # tf32 applies to the whole engine, so there is nothing to search
             kept = smallest_kept(search, 1 - share * (1 - AGREEMENT[precision]))
             recipe = PrecisionRecipe(precision, kept, {name: r for name, r in ranges.items() if name not in kept})
-        found = [simulate(network, recipe, image) for image in inputs[held_out]]
-        compared = compare(found, references[held_out], classes)
+        simulated = [simulate(network, recipe, image) for image in inputs[held_out]]
+        compared = compare(simulated, references[held_out], classes)
         on_golden = compare([simulate(network, recipe, golden[0])], [golden[1]], classes)
         agreement = min(compared.label_agreement, on_golden.label_agreement)
         if agreement >= AGREEMENT[precision]:

@@ -73,13 +73,13 @@ def chosen_providers(provider: str | None) -> list[Any]:
         provider = "cuda" if "cuda" in present else "cpu"
     if provider not in PROVIDERS:
         raise InputError(f"unknown provider {provider!r}; allowed: {', '.join(PROVIDERS)}")
-    asked = PROVIDERS[provider]
+    requested = PROVIDERS[provider]
     if provider not in present:
         raise InputError(
             f"the installed onnxruntime {ort.__version__} has no provider {provider}, only {', '.join(present)}; "
-            f"in a separate environment, pip install {asked.package}"
+            f"in a separate environment, pip install {requested.package}"
         )
-    first = (asked.name, asked.options) if asked.options else asked.name
+    first = (requested.name, requested.options) if requested.options else requested.name
     return [first] if provider == "cpu" else [first, PROVIDERS["cpu"].name]
 
 

@@ -147,5 +147,7 @@ def _check_types(built: dict[str, Any], model: onnx.ModelProto, precision: str, 
         if (actual := built["tensor_types"].get(name, expected)) != expected:
             raise InputError(f"{backend} built {name} in {actual}, the model has {expected}; no engine was written")
     if built["tf32"] != (precision == "tf32"):
-        asked = precision == "tf32"
-        raise InputError(f"{backend} built with TF32 {built['tf32']}, but {asked} was requested; no engine was written")
+        expects_tf32 = precision == "tf32"
+        raise InputError(
+            f"{backend} built with TF32 {built['tf32']}, but {expects_tf32} was requested; no engine was written"
+        )

@@ -43,10 +43,10 @@ def fix_addresses() -> bool:
         return False
     personality = ctypes.CDLL(None).personality
     personality.argtypes, personality.restype = [ctypes.c_ulong], ctypes.c_int
-    now = personality(0xFFFFFFFF)  # queries the current value
-    if now == -1 or now & _ADDR_NO_RANDOMIZE:
-        return now != -1
-    if personality(now | _ADDR_NO_RANDOMIZE) == -1:
+    current = personality(0xFFFFFFFF)  # queries the current value
+    if current == -1 or current & _ADDR_NO_RANDOMIZE:
+        return current != -1
+    if personality(current | _ADDR_NO_RANDOMIZE) == -1:
         return False
     os.execv(sys.executable, sys.orig_argv)
 

@@ -52,8 +52,8 @@ class Profile:
             raise InputError(f"unknown profile {name!r}; allowed: {', '.join(get_args(ProfileName))}")
         dims = geometry.graph.spatial_dims
         tile, smallest = tile_below(geometry, TILE[dims]), tuple(geometry.grid(axis).minimum for axis in range(dims))
-        low, usual, high = _BATCHES[name]
-        return cls((low, *smallest), (usual, *tile), (high, *tile))
+        low, optimal, high = _BATCHES[name]
+        return cls((low, *smallest), (optimal, *tile), (high, *tile))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence[int]]) -> Profile:
@@ -79,9 +79,9 @@ class Profile:
                 config.geometry.check(tuple(shape[1:]))
             except InputError as e:
                 raise InputError(f"profile {name}: {e}") from None
-        for axis, low, usual, high in zip(axes, self.min, self.opt, self.max, strict=True):
-            if not low <= usual <= high:
-                raise InputError(f"profile {axis} is {low}, {usual}, {high}; it must be min ≤ opt ≤ max")
+        for axis, low, optimal, high in zip(axes, self.min, self.opt, self.max, strict=True):
+            if not low <= optimal <= high:
+                raise InputError(f"profile {axis} is {low}, {optimal}, {high}; it must be min ≤ opt ≤ max")
 
     def __contains__(self, shape: tuple[int, ...]) -> bool:
         """Whether an input (batch, *spatial) lies between min and max."""

@@ -114,25 +114,25 @@ class EngineSettings:
                 self._check_compatibility(backend)
 
     def _capabilities(self, backend: str, precision: str) -> tuple[str, ...]:
-        asked = self.compute_capabilities
+        requested = self.compute_capabilities
         if backend != "tensorrt_rtx":
-            if asked:
+            if requested:
                 raise InputError(
                     f"{backend} builds for the GPU of this machine; compute capabilities are for tensorrt_rtx"
                 )
             return ()
-        if asked is None:
+        if requested is None:
             return capabilities_for(precision, DEFAULT_CAPABILITIES)
-        unknown = [c for c in asked if c not in RTX_CAPABILITIES]
-        if not asked or unknown:
-            what = f"unknown compute capabilities {unknown}" if asked else "no compute capability given"
+        unknown = [c for c in requested if c not in RTX_CAPABILITIES]
+        if not requested or unknown:
+            what = f"unknown compute capabilities {unknown}" if requested else "no compute capability given"
             raise InputError(f"{what}; TensorRT for RTX builds for {', '.join(RTX_CAPABILITIES)}")
-        if lacking := [c for c in asked if c not in capabilities_for(precision, asked)]:
+        if lacking := [c for c in requested if c not in capabilities_for(precision, requested)]:
             raise InputError(
                 f"compute capability {', '.join(lacking)} has no {precision}: its hardware begins with"
                 f" {MINIMUM_CAPABILITY[precision]}"
             )
-        return tuple(sorted(set(asked), key=int))
+        return tuple(sorted(set(requested), key=int))
 
     def _check_compatibility(self, backend: str) -> None:
         if backend == "tensorrt_rtx" and self.version_compatible:

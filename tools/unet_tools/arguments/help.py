@@ -163,7 +163,7 @@ def _entry(flag: Flag, width: int) -> list[str]:
 def _paragraphs(text: str, width: int) -> list[str]:
     lines: list[str] = []
     for paragraph in text.strip().split("\n\n"):
-        kept = [line for line in paragraph.splitlines() if line.startswith(("Example:", "  "))]
-        prose = " ".join(line for line in paragraph.splitlines() if line not in kept)
-        lines += [*textwrap.wrap(prose, width, break_on_hyphens=False), *kept, ""]
+        examples = [line for line in paragraph.splitlines() if line.startswith(("Example:", "  "))]
+        prose = " ".join(line for line in paragraph.splitlines() if line not in examples)
+        lines += [*textwrap.wrap(prose, width, break_on_hyphens=False), *examples, ""]
     return lines[:-1]

@@ -17,8 +17,8 @@ def fold_folders(runs: Path) -> list[Path]:
     Args:
         runs: their parent folder, which need not exist.
     """
-    found = [(int(m[1]), p) for p in (runs.iterdir() if runs.is_dir() else ()) if (m := _FOLD.fullmatch(p.name))]
-    return [path for _, path in sorted(found)]
+    folds = [(int(m[1]), p) for p in (runs.iterdir() if runs.is_dir() else ()) if (m := _FOLD.fullmatch(p.name))]
+    return [path for _, path in sorted(folds)]
 
 
 def find_members(paths: Sequence[Path]) -> list[Path]:
@@ -30,23 +30,23 @@ def find_members(paths: Sequence[Path]) -> list[Path]:
     Raises:
         InputError: a path is none of these, a fold has no checkpoint yet, or a checkpoint is listed twice.
     """
-    found: list[Path] = []
+    checkpoints: list[Path] = []
     for path in paths:
         if is_checkpoint(path):
-            found.append(path)
+            checkpoints.append(path)
         elif is_checkpoint(path / "best"):
-            found.append(path / "best")
+            checkpoints.append(path / "best")
         elif folds := fold_folders(path):
             if missing := [fold for fold in folds if not is_checkpoint(fold / "best")]:
                 raise InputError(f"{missing[0]} has no best/: finish its training first, or list the runs to combine")
-            found += [fold / "best" for fold in folds]
+            checkpoints += [fold / "best" for fold in folds]
         else:
             raise InputError(
                 f"{path} is neither a checkpoint, nor a run with a best/, nor a folder with the runs fold-1, fold-2, …"
             )
-    known: set[Path] = set()
-    for path in found:
-        if path.resolve() in known:
+    seen: set[Path] = set()
+    for path in checkpoints:
+        if path.resolve() in seen:
             raise InputError(f"{path} is listed twice; list each member of an ensemble once")
-        known.add(path.resolve())
-    return found
+        seen.add(path.resolve())
+    return checkpoints

@@ -51,8 +51,8 @@ def chosen_reading(flags: ReadFlags, data: DataSpec) -> tuple[ReadSettings, list
         had = ", ".join(f"{_flag(name)} {before[name]}" for name in changed)
         lines.append(f"{_listed(chosen, changed)}: unlike training, which had {had}")
     plain = asdict(ReadSettings())
-    if kept := [name for name, value in before.items() if value != plain[name] and name not in given]:
-        lines.append(f"{_listed(chosen, kept)}: as in training")
+    if stored_names := [name for name, value in before.items() if value != plain[name] and name not in given]:
+        lines.append(f"{_listed(chosen, stored_names)}: as in training")
     return chosen, lines
 
 

@@ -48,11 +48,21 @@ def fused_finding(bundle: Bundle) -> Finding | None:
     else:
         output, expected, chosen = _as_reference(output, reference, entry["steps"])
         agreement = float(np.mean(chosen == most_probable(reference)))
-    least = next(p["least_label_agreement"] for p in bundle.manifest["precisions"] if p["precision"] == precision)
+    minimum_agreement = next(
+        p["least_label_agreement"] for p in bundle.manifest["precisions"] if p["precision"] == precision
+    )
     if "argmax" in entry["steps"]:
-        return Finding(name, precision, label_agreement=agreement, least_agreement=least, ok=agreement >= least)
+        return Finding(
+            name,
+            precision,
+            label_agreement=agreement,
+            least_agreement=minimum_agreement,
+            ok=agreement >= minimum_agreement,
+        )
     bound = FLOAT32_BOUND if precision == "fp32" else None
-    return Finding.of(name, precision, Comparison(Distance.between(output, expected), agreement), bound, least)
+    return Finding.of(
+        name, precision, Comparison(Distance.between(output, expected), agreement), bound, minimum_agreement
+    )
 
 
 def _as_reference(

@@ -65,19 +65,19 @@ def check_checkpoint(checkpoint: Checkpoint, images: list[np.ndarray]) -> list[F
     single = in_float32(checkpoint)
     noise = Distance.between(checkpoint.config.graph.forward(single.tensors, x), reference).worst_relative
     bound = max(BOUNDS["float32"], NOISE * noise)
-    found = [_round_trip(checkpoint)]
+    findings = [_round_trip(checkpoint)]
     for name in ("jax", "torch", "onnx"):
         if not installed(name):
-            found.append(Finding(name, "float32", note="not installed"))
+            findings.append(Finding(name, "float32", note="not installed"))
             continue
         if name != "onnx":  # its CPU kernels support float64 only for some operations
             with _float64(name):
                 logits = open_checkpoint(precise, name).run(x.astype(np.float64))
-            found.append(Finding.of(name, "float64", compare([logits], [reference], classes), BOUNDS["float64"]))
+            findings.append(Finding.of(name, "float64", compare([logits], [reference], classes), BOUNDS["float64"]))
         logits = open_checkpoint(single, name).run(x)
-        found.append(Finding.of(name, "float32", compare([logits], [reference], classes), bound))
-    found.append(Finding("tensorrt", "float32", note="runs engines: unet check BUNDLE"))
-    return found
+        findings.append(Finding.of(name, "float32", compare([logits], [reference], classes), bound))
+    findings.append(Finding("tensorrt", "float32", note="runs engines: unet check BUNDLE"))
+    return findings
 
 
 @dataclass(frozen=True)
@@ -117,23 +117,30 @@ def check_bundle(
     _, model, where = read_onnx(bundle.onnx)
     tensors = weights_of(model, where)
     inputs = _bundle_inputs(bundle, tensors, images, truths)
-    found = [_golden_pair(bundle)]
+    findings = [_golden_pair(bundle)]
     for entry in bundle.manifest["precisions"]:
-        precision, least = entry["precision"], entry["least_label_agreement"]
+        precision, minimum_agreement = entry["precision"], entry["least_label_agreement"]
         _, model, where = read_onnx(bundle.folder / entry["file"])
         recipe = PrecisionRecipe("tf32") if precision == "tf32" else recipe_of(model, where)
         for name, open_candidate in _candidates(bundle, recipe, tensors):
             try:
                 run = open_candidate()
-                found.append(_found(bundle.config, name, precision, [run(x) for x in inputs.images], inputs, least))
+                findings.append(
+                    _found(bundle.config, name, precision, [run(x) for x in inputs.images], inputs, minimum_agreement)
+                )
             except InputError as e:
-                found.append(Finding(name, precision, note=str(e)))
+                findings.append(Finding(name, precision, note=str(e)))
     fused = fused_finding(bundle)
-    return found if fused is None else [*found, fused]
+    return findings if fused is None else [*findings, fused]
 
 
 def _found(
-    config: NetworkConfig, name: str, precision: str, logits: list[np.ndarray], inputs: BundleInputs, least: float
+    config: NetworkConfig,
+    name: str,
+    precision: str,
+    logits: list[np.ndarray],
+    inputs: BundleInputs,
+    minimum_agreement: float,
 ) -> Finding:
     score = None
     if inputs.truths is not None:
@@ -141,7 +148,7 @@ def _found(
         score = dice(np.sum([confusion(a, t, config.classes, IGNORED) for a, t in pairs], axis=0)).mean
     bound = FLOAT32_BOUND if precision == "fp32" else None
     compared = compare(logits, inputs.references, config.out_channels)
-    return Finding.of(name, precision, compared, bound, least, inputs.what, score)
+    return Finding.of(name, precision, compared, bound, minimum_agreement, inputs.what, score)
 
 
 def _candidates(

@@ -50,9 +50,9 @@ def run(args: Args) -> int:
         _check_out(args.out, args.overwrite)
     bundle = open_bundle(args.bundle)
     report = (lambda line: None) if args.json else notes.print
-    found = bench_bundle(bundle, args.runtimes, args.batch, args.size, args.rounds, report)
-    timings: list[Timing] = found["timings"]
-    values = plain(found | {"timings": [asdict(t) for t in timings], "hardware": hardware(), "versions": versions()})
+    result = bench_bundle(bundle, args.runtimes, args.batch, args.size, args.rounds, report)
+    timings: list[Timing] = result["timings"]
+    values = plain(result | {"timings": [asdict(t) for t in timings], "hardware": hardware(), "versions": versions()})
     if args.out is not None:
         write(args.out, values, timings)
     if args.json:

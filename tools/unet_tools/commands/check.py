@@ -104,24 +104,29 @@ def _preflight(args: Args) -> int:
 
     if args.images or args.labels:
         raise InputError("--preflight measures on the bundle's golden image; leave out --images and --labels")
-    found = preflight(args.checkpoint, provider=args.provider)
+    result = preflight(args.checkpoint, provider=args.provider)
     if args.json:
-        print_json(found.to_dict())
-        return 0 if found.ok else 1
-    bound = "" if found.bound is None else f" (bound {found.bound:.0e})"
+        print_json(result.to_dict())
+        return 0 if result.ok else 1
+    bound = "" if result.bound is None else f" (bound {result.bound:.0e})"
     lines = [
-        ("runs in", " ".join(filter(None, (found.runtime, found.provider, found.precision)))),
-        *((f"not in {name}", reason) for name, reason in found.passed_over.items()),
-        ("opened in", f"{found.load_seconds:.2f} s"),
-        (f"first tile of {' x '.join(map(str, found.tile))}", f"{found.first_seconds:.3f} s"),
-        ("further tiles", f"{found.tile_seconds:.3f} s each, {found.megapixels_per_second:.2f} megapixels per second"),
-        ("memory", format_bytes(found.memory)),
-        ("largest error, relative", f"{found.worst_relative:.1e}{bound}"),
-        ("same labels as the reference", f"{found.label_agreement:.4%} (at least {found.least_agreement:.2%})"),
+        ("runs in", " ".join(filter(None, (result.runtime, result.provider, result.precision)))),
+        *((f"not in {name}", reason) for name, reason in result.passed_over.items()),
+        ("opened in", f"{result.load_seconds:.2f} s"),
+        (f"first tile of {' x '.join(map(str, result.tile))}", f"{result.first_seconds:.3f} s"),
+        (
+            "further tiles",
+            f"{result.tile_seconds:.3f} s each, {result.megapixels_per_second:.2f} megapixels per second",
+        ),
+        ("memory", format_bytes(result.memory)),
+        ("largest error, relative", f"{result.worst_relative:.1e}{bound}"),
+        ("same labels as the reference", f"{result.label_agreement:.4%} (at least {result.least_agreement:.2%})"),
     ]
     print_table(None, ("", str(args.checkpoint)), lines)
-    console.print("runs on this machine" if found.ok else "NOT the same network", style="green" if found.ok else "red")
-    return 0 if found.ok else 1
+    console.print(
+        "runs on this machine" if result.ok else "NOT the same network", style="green" if result.ok else "red"
+    )
+    return 0 if result.ok else 1
 
 
 def _pages(stack: np.ndarray, dims: int) -> list[np.ndarray]:

@@ -107,7 +107,7 @@ def _check(args: Args) -> int:
     shares, ignored = class_shares(dataset)
     sizes = sorted({"x".join(map(str, image.shape[:-1])) for image in dataset.images})
     if args.json:
-        found = {
+        result = {
             "images": len(dataset),
             "channels": dataset.channels,
             "sizes": sizes,
@@ -115,7 +115,7 @@ def _check(args: Args) -> int:
             "ignored": ignored,
             **accounted(dataset),
         }
-        print_json(found | {"ok": not failed, "problems": [asdict(p) for p in problems]})
+        print_json(result | {"ok": not failed, "problems": [asdict(p) for p in problems]})
         return int(failed)
     dtype = dataset.images[0].dtype
     classes = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())

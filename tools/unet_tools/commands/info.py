@@ -59,13 +59,13 @@ def run(args: Args) -> int:
 
 def mermaid(graph: Graph) -> str:
     """A flow chart of the blocks with their channels and parameters, and an arrow for every map between them."""
-    found = blocks(graph)
-    key = {block.name: f"b{i}" for i, block in enumerate(found)}
+    network_blocks = blocks(graph)
+    key = {block.name: f"b{i}" for i, block in enumerate(network_blocks)}
     lines = ["flowchart LR"]
-    for block in found:
+    for block in network_blocks:
         own = f"<br/>{block.parameters:,} parameters" if block.parameters else ""
         lines.append(f'  {key[block.name]}["{block.name}<br/>{graph.channels[block.last]} channels{own}"]')
-    return "\n".join([*lines, *(f"  {key[a]} --> {key[block.name]}" for block in found for a in block.inputs)])
+    return "\n".join([*lines, *(f"  {key[a]} --> {key[block.name]}" for block in network_blocks for a in block.inputs)])
 
 
 def _torchinfo_json(config: NetworkConfig, size: tuple[int, ...]) -> dict:

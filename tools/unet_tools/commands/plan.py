@@ -133,11 +133,11 @@ def _plan_training(args: Args) -> int:
     values |= {name: getattr(flags if name == "steps" else args, name) for name in given}
     settings = AUTO.settings.replace(**values, reading=flags.reading)
     network = NetworkFlags(args.preset, None, args.widths, flags.spatial_dims)
-    wanted = TrainArgs(str(source), None, "auto", flags.minutes, given, network=network, settings=settings)
-    check_time(wanted)
-    config, _, training, validation, _ = open_parts(wanted, None)
+    arguments = TrainArgs(str(source), None, "auto", flags.minutes, given, network=network, settings=settings)
+    check_time(arguments)
+    config, _, training, validation, _ = open_parts(arguments, None)
     with warnings_as_notes(), alarm_filtered(), cached_programs(None, quiet=True):
-        plan = plan_run(wanted, config, training, validation)
+        plan = plan_run(arguments, config, training, validation)
     if args.json:
         print_json(plan.to_dict())
     else:

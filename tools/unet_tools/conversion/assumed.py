@@ -68,7 +68,7 @@ def stated(
     Raises:
         InputError: Invalid values for the network.
     """
-    said, data, config = set(), checkpoint.data, checkpoint.config
+    statements, data, config = set(), checkpoint.data, checkpoint.config
     if mean or std:
         if not (mean and std):
             raise InputError("give --mean and --std together")
@@ -77,13 +77,13 @@ def stated(
             raise InputError(f"--mean has {len(means)} numbers, --std {len(stds)}; they must have the same count")
         plain = {"normalization": "dataset", "low": [], "high": []}
         data = DataSpec.from_dict(data.to_dict() | plain | {"mean": list(means), "std": list(stds)}, "--mean, --std")
-        said.add("normalisation")
+        statements.add("normalisation")
     if classes is not None:
         data = replace(data, overlapping=classes == "overlapping")
-        said.add("classes")
+        statements.add("classes")
     if class_names:
         data = replace(data, class_names=tuple(class_names))
-        said.add("class names")
+        statements.add("class names")
     for field in fields:
         name, equals, text = field.partition("=")
         if not equals:
@@ -93,10 +93,10 @@ def stated(
         except InputError:
             value = text
         config = config.replace(**{name: value})
-        said.add("network")
+        statements.add("network")
     if fields:
         check_tensors(config.graph, checkpoint.tensors, "--set")
-    data = replace(data, assumed=tuple(line for line in data.assumed if line.partition(":")[0] not in said))
+    data = replace(data, assumed=tuple(line for line in data.assumed if line.partition(":")[0] not in statements))
     data.check(config, "convert")
     return replace(checkpoint, config=config, data=data)
 

@@ -91,12 +91,12 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
 
 def _folders(names: dict[int, str], annotations: Path) -> dict[int, str]:
     """Folder names of the categories. Raises InputError if two are equal or one is empty."""
-    found = {key: re.sub(r"[^\w .+-]+", "_", name).strip(" .") for key, name in names.items()}
-    if not all(found.values()) or len(set(found.values())) < len(found):
+    folders = {key: re.sub(r"[^\w .+-]+", "_", name).strip(" .") for key, name in names.items()}
+    if not all(folders.values()) or len(set(folders.values())) < len(folders):
         raise InputError(
-            f"{annotations}: categories need distinct names that can be folder names; found {list(found.values())}"
+            f"{annotations}: categories need distinct names that can be folder names; found {list(folders.values())}"
         )
-    return found
+    return folders
 
 
 def _write(folder: Path, name: str, images: Path, labels: dict[str, np.ndarray]) -> None:

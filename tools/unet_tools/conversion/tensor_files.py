@@ -64,8 +64,8 @@ def read_files(path: Path, known: Known = lambda names: False, key: str | None =
             return Read(*read_keras(file), notes)
     if "config" in metadata and key is None:
         return Read(contents, metadata, notes)
-    found = find_weights(contents, known, key, str(path))
-    return Read(found.tensors, metadata, notes + found.notes())
+    selected = find_weights(contents, known, key, str(path))
+    return Read(selected.tensors, metadata, notes + selected.notes())
 
 
 def _read_pytorch(path: Path, known: Known, key: str | None, notes: list[str]) -> Read:
@@ -74,14 +74,14 @@ def _read_pytorch(path: Path, known: Known, key: str | None, notes: list[str]) -
     decided: list[str] = []
 
     def choose(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        found = find_weights(values, known, key, str(path))
-        decided.extend(found.notes())
-        beside, entry = dict(values), ".".join(found.entry)
-        for name in found.entry:
+        selected = find_weights(values, known, key, str(path))
+        decided.extend(selected.notes())
+        beside, entry = dict(values), ".".join(selected.entry)
+        for name in selected.entry:
             outer, beside = beside, dict(beside[name])
             beside |= {k: v for k, v in outer.items() if k != name}
         beside = {k: v for k, v in beside.items() if not hasattr(v, "shape")}
-        return found.tensors, beside | ({"weights_key": entry} if len(found.entry) == 1 else {})
+        return selected.tensors, beside | ({"weights_key": entry} if len(selected.entry) == 1 else {})
 
     file = read_file(path, choose)
     return Read(file.tensors, file.metadata, notes + decided)

@@ -70,13 +70,15 @@ def find_weights(values: Mapping[str, Any], known: Known, key: str | None, where
         InputError: There are no tensors, or no such key.
     """
     entries = dict(_entries(values))
-    found = [hit for entry, tensors in entries.items() for hit in _recognised(entry, tensors, known)]
-    if not found:  # not recognised: choose the likeliest set; the caller reports the error
-        found = [_stripped(entry, tensors) for entry, tensors in entries.items()]
-    if not found:
+    candidates = [candidate for entry, tensors in entries.items() for candidate in _recognised(entry, tensors, known)]
+    if not candidates:  # not recognised: choose the likeliest set; the caller reports the error
+        candidates = [_stripped(entry, tensors) for entry, tensors in entries.items()]
+    if not candidates:
         raise InputError(f"{where}: expected a state_dict, a dictionary of tensors; it has {first_few(values, 5)}")
-    chosen = min(found, key=_preference) if key is None else _by_key(found, key, where)
-    rest = tuple(hit.label for hit in found if hit is not chosen and hit.label != chosen.label)
+    chosen = min(candidates, key=_preference) if key is None else _by_key(candidates, key, where)
+    rest = tuple(
+        candidate.label for candidate in candidates if candidate is not chosen and candidate.label != chosen.label
+    )
     return Found(chosen.tensors, chosen.entry, chosen.prefix, rest, chosen.left_out)
 
 
@@ -147,20 +149,22 @@ def _stripped(entry: tuple[str, ...], tensors: Mapping[str, Any]) -> Found:
     return Found({name.removeprefix(prefix): t for name, t in tensors.items()}, entry, prefix)
 
 
-def _preference(hit: Found) -> tuple:
-    words = hit.label.lower().replace("_", ".").replace("-", ".").split(".")
-    first = hit.entry[0] if hit.entry else ""
+def _preference(candidate: Found) -> tuple:
+    words = candidate.label.lower().replace("_", ".").replace("-", ".").split(".")
+    first = candidate.entry[0] if candidate.entry else ""
     order = ENTRIES.index(first) if first in ENTRIES else len(ENTRIES)
-    return any(word in _AVERAGES for word in words), order, -len(hit.tensors)
+    return any(word in _AVERAGES for word in words), order, -len(candidate.tensors)
 
 
-def _by_key(found: list[Found], key: str, where: str) -> Found:
+def _by_key(candidates: list[Found], key: str, where: str) -> Found:
     key = key.rstrip(".") or "."
     for fits in (
-        lambda hit: hit.label == key,
-        lambda hit: key in (".".join(hit.entry), hit.prefix.rstrip(".")),
-        lambda hit: key in hit.label.split("."),
+        lambda candidate: candidate.label == key,
+        lambda candidate: key in (".".join(candidate.entry), candidate.prefix.rstrip(".")),
+        lambda candidate: key in candidate.label.split("."),
     ):
-        if hits := [hit for hit in found if fits(hit)]:
-            return min(hits, key=_preference)
-    raise InputError(f"{where}: no weights under {key!r}; choices for --key: {', '.join(hit.label for hit in found)}")
+        if matches := [candidate for candidate in candidates if fits(candidate)]:
+            return min(matches, key=_preference)
+    raise InputError(
+        f"{where}: no weights under {key!r}; choices for --key: {', '.join(each.label for each in candidates)}"
+    )

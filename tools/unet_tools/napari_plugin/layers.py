@@ -113,14 +113,14 @@ class LayerImages:
 
     def placed(self) -> dict[str, Any]:
         """Attributes for a layer of results: pixel size, units, position and names of the axes."""
-        layer, found = self.layers[0], {}
+        layer, attributes = self.layers[0], {}
         for name in ("scale", "translate", "units", "axis_labels"):
             if (value := getattr(layer, name, None)) is not None:
-                found[name] = tuple(v for axis, v in enumerate(value) if axis != self.channel_axis)
+                attributes[name] = tuple(v for axis, v in enumerate(value) if axis != self.channel_axis)
         if self.channel_axis is None:
             turned = {name: getattr(layer, name, None) for name in ("rotate", "shear", "affine")}
-            found |= {name: value for name, value in turned.items() if value is not None}
-        return found
+            attributes |= {name: value for name, value in turned.items() if value is not None}
+        return attributes
 
 
 def images_for(layers: Sequence[Any], network: OpenNetwork) -> LayerImages:
@@ -152,13 +152,13 @@ def channel_axis(layer: Any, dims: int, count: int) -> int:
     fitting = [axis for axis, n in enumerate(shape) if n == count and len(shape) > dims]
     named = [axis for axis in fitting if axis < len(labels) and labels[axis] in CHANNEL]
     outer = [axis for axis in fitting if axis < len(shape) - dims or axis == len(shape) - 1]
-    found = named or outer
-    if len(found) == 1:
-        return found[0]
-    if found:
+    candidates = named or outer
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
         raise InputError(
-            f"the layer {layer.name} {shape} has {len(found)} axes of {count}, the network's channels: label the right "
-            "one 'channel' (layer.axis_labels)"
+            f"the layer {layer.name} {shape} has {len(candidates)} axes of {count}, the network's channels: label the "
+            "right one 'channel' (layer.axis_labels)"
         )
     raise InputError(
         f"the network takes {count} channels; the layer {layer.name} {shape} has no axis of that length: select "

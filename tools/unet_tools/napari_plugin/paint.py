@@ -61,9 +61,9 @@ def painted_dataset(image: Any, labels: Any, dims: int = 2) -> Dataset:
     paint = np.asarray(labels.data[0] if getattr(labels, "multiscale", False) else labels.data)
     numbers = [int(n) for n in np.unique(paint) if n > 0]
     if len(numbers) < 2:
-        found = f"only {numbers[0]}" if numbers else "nothing"
+        painted = f"only {numbers[0]}" if numbers else "nothing"
         raise InputError(
-            f"the layer {labels.name} has {found} painted: paint some pixels of each class, such as 1 on the "
+            f"the layer {labels.name} has {painted} painted: paint some pixels of each class, such as 1 on the "
             "background and 2 on the cells"
         )
     if len(numbers) > MOST:

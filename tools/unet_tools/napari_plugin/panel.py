@@ -148,16 +148,16 @@ class Panel(QWidget):
             show_warning(one_line(line))
 
 
-def legend(found: Prediction, painted: dict[int | None, Any] | None = None) -> str:
+def legend(prediction: Prediction, painted: dict[int | None, Any] | None = None) -> str:
     """The summary of a prediction as rich text, with a line and a colour per class; see `Panel.add`."""
     classes = {
-        n: c for _, arguments, _ in found.layers for n, c in arguments.get("metadata", {}).get(CLASSES, {}).items()
+        n: c for _, arguments, _ in prediction.layers for n, c in arguments.get("metadata", {}).get(CLASSES, {}).items()
     }
     if not classes:
-        return escape(found.summary)
+        return escape(prediction.summary)
     shown, lines = colours(list(classes)) | (painted or {}), []
     for number, name in classes.items():
         red, green, blue = (round(255 * value) for value in shown[number][:3])
         square = f'<span style="color: rgb({red}, {green}, {blue})">&#9632;</span>' if number else "&#9633;"
-        lines.append(f"{square} {escape(name)} {found.shares.get(name, '')}".rstrip())
+        lines.append(f"{square} {escape(name)} {prediction.shares.get(name, '')}".rstrip())
     return "<br>".join(lines)

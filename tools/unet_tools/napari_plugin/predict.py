@@ -77,7 +77,7 @@ def predict_layer(
     plan = plan_tiled(network, images.spatial)
     total, done = len(images) * len(plan.tiles), 0
     yield Step(0, total, f"{len(images)} x {'x'.join(map(str, images.spatial))}: {plan.describe()}")
-    found = np.zeros((*images.leading, *images.spatial, *(() if making else pixel)), np.uint32 if making else dtype)
+    result = np.zeros((*images.leading, *images.spatial, *(() if making else pixel)), np.uint32 if making else dtype)
     odd: list[str] = []
     pages: list[Columns] = []
     count = 0
@@ -97,21 +97,21 @@ def predict_layer(
             page, columns = _objects(page, image, making, config.spatial_dims, data.names(config), count)
             count += len(columns["object"])
             pages.append(columns)
-        found[images.place(index)] = page
+        result[images.place(index)] = page
     place, name = images.placed(), f"{images.name} {kind}"
     names = data.names(config)
     if making is not None:
         columns = {key: np.concatenate([each[key] for each in pages]) for key in pages[0]}
-        return Prediction([objects_layer(found, columns, name, place)], f"{count} objects", odd)
+        return Prediction([objects_layer(result, columns, name, place)], f"{count} objects", odd)
     if kind == "probabilities":
         single = not pixel
-        return Prediction(probabilities_layers(found, names, name, place, single), "probabilities of the classes", odd)
+        return Prediction(probabilities_layers(result, names, name, place, single), "probabilities of the classes", odd)
     if data.overlapping:
-        return Prediction(masks_layers(found, names, name, place), f"masks of {', '.join(names)}", odd)
-    counts = np.bincount(found.ravel(), minlength=len(names))
-    shares = {own: f"{count / found.size:.1%}" for own, count in zip(names, counts, strict=True)}
+        return Prediction(masks_layers(result, names, name, place), f"masks of {', '.join(names)}", odd)
+    counts = np.bincount(result.ravel(), minlength=len(names))
+    shares = {own: f"{count / result.size:.1%}" for own, count in zip(names, counts, strict=True)}
     summary = ", ".join(f"{own} {share}" for own, share in shares.items())
-    return Prediction([classes_layer(found, names, name, place)], summary, odd, shares)
+    return Prediction([classes_layer(result, names, name, place)], summary, odd, shares)
 
 
 def _tiles(network: OpenNetwork, image: np.ndarray, plan: Plan) -> Generator[tuple[Any, np.ndarray], None, None]:

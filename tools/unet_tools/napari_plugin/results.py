@@ -32,9 +32,9 @@ def class_numbers(names: Sequence[str]) -> list[int]:
         >>> class_numbers(["label 1", "label 3"]), class_numbers(["background", "nucleus"])
         ([1, 3], [0, 1])
     """
-    found = [_PAINTED.fullmatch(name) for name in names]
-    if all(found):
-        return [int(match[1]) for match in found if match]
+    matches = [_PAINTED.fullmatch(name) for name in names]
+    if all(matches):
+        return [int(match[1]) for match in matches if match]
     return list(range(len(names)))
 
 

@@ -70,21 +70,21 @@ class TrainWidget(Panel):
             try:
                 trained = yield from train_painted(dataset, minutes, folder, cancel, widths)
             except Cancelled:
-                kept = (folder / "last").is_dir()
+                has_checkpoint = (folder / "last").is_dir()
                 raise Cancelled(
-                    f"cancelled; the network so far is in {folder / 'last'}" * kept or "cancelled"
+                    f"cancelled; the network so far is in {folder / 'last'}" * has_checkpoint or "cancelled"
                 ) from None
             network = open_network(trained.folder)
-            found = yield from predict_layer(network, images_for([image], network), cancel=cancel)
-            return trained, found
+            prediction = yield from predict_layer(network, images_for([image], network), cancel=cancel)
+            return trained, prediction
 
         return run
 
     def finished(self, result: tuple[Trained, Prediction]) -> str:
-        trained, found = result
-        for _, arguments, _ in found.layers:
+        trained, prediction = result
+        for _, arguments, _ in prediction.layers:
             arguments["metadata"] = {**arguments.get("metadata", {}), NETWORK: str(trained.folder)}
-        self.add(found.layers, self._painted)
-        self.warn(found.warnings)
+        self.add(prediction.layers, self._painted)
+        self.warn(prediction.warnings)
         what = f"{trained.steps} steps in {trained.seconds:.0f} s. The network, for Segment and unet predict:"
-        return f"{legend(found, self._painted)}<br>{what}<br>{escape(str(trained.folder))}"
+        return f"{legend(prediction, self._painted)}<br>{what}<br>{escape(str(trained.folder))}"

@@ -46,11 +46,11 @@ def reported(
         >>> next(steps)
         Step(done=1, total=1, text='counted')
     """
-    found: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+    steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
     outcome: dict[str, Any] = {}
 
     def report(step: Step) -> None:
-        found.put(step)
+        steps.put(step)
         if cancel.is_set():
             raise Cancelled
 
@@ -60,12 +60,12 @@ def reported(
         except BaseException as e:  # raised again in the caller's thread
             outcome["error"] = e
         finally:
-            found.put(None)
+            steps.put(None)
 
     thread = threading.Thread(target=run, name="unet", daemon=True)
     thread.start()
     try:
-        while (step := found.get()) is not None:
+        while (step := steps.get()) is not None:
             yield step
     finally:
         if thread.is_alive() and "error" not in outcome and "result" not in outcome:

@@ -255,9 +255,9 @@ def folded(blocks: list[Block]) -> list[Block]:
 def _operations(facts: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Legend of a U-Net: text, colour and line of each kind of arrow that occurs."""
     kinds = {row["kind"]: row["detail"] for row in reversed(facts["layers"])}  # the first layer of each kind
-    then = [kinds["activation"].replace("relu", "ReLU")] if "activation" in kinds else []
+    suffix = [kinds["activation"].replace("relu", "ReLU")] if "activation" in kinds else []
     norms = [k.replace("_", " ") for k in kinds if k.endswith("_norm")]
-    yield " + ".join([f"conv {times(kinds.get('conv', ''))}", *norms, *then]), BLUE, _SOLID
+    yield " + ".join([f"conv {times(kinds.get('conv', ''))}", *norms, *suffix]), BLUE, _SOLID
     if "concat" in kinds:
         fitted = {"crop": "copy and crop (pixels per side)", "pad": "copy, zero-pad the other (pixels per side)"}
         yield next((text for kind, text in fitted.items() if kind in kinds), "copy"), MUTED, _DASHED

@@ -24,8 +24,8 @@ LARGEST = 1024  # maximum pixels per side on the page; larger pictures are subsa
 
 def binary(example: Example) -> bool:
     """Whether there are only classes 0 and 1, so that errors are false positives or false negatives of class 1."""
-    most = int(example.prediction.max())
-    return max(most, -1 if example.label is None else int(example.label.max())) <= 1
+    largest = int(example.prediction.max())
+    return max(largest, -1 if example.label is None else int(example.label.max())) <= 1
 
 
 def to_8_bit(image: np.ndarray) -> np.ndarray:

@@ -143,6 +143,6 @@ def _draw_nothing(axes: Axes, reason: str) -> None:
 
 def series(log: list[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
     """(steps, values) of the records with a finite value of `key`, float64."""
-    found = [(r["step"], r[key]) for r in log if isinstance(r.get(key), int | float) and math.isfinite(r[key])]
-    table = np.array(found, np.float64).reshape(-1, 2)
+    points = [(r["step"], r[key]) for r in log if isinstance(r.get(key), int | float) and math.isfinite(r[key])]
+    table = np.array(points, np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]

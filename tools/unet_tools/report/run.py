@@ -106,7 +106,7 @@ def ranked(scores: Mapping[str, float], names: Sequence[str]) -> dict[str, str]:
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     """Flattens the settings; those of the augmentation are named like augmentation.elastic."""
-    found = {}
+    flat = {}
     for name, value in settings.items():
-        found |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
-    return found
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat

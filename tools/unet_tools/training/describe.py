@@ -65,8 +65,8 @@ def changed_schedule(now: TrainSettings, before: TrainSettings, step: int) -> st
     schedules = [rate for rate in rates if callable(rate)]
     if steps == before.optimisation.steps or not step or len(schedules) < 2:
         return None
-    was, is_ = (float(np.asarray(schedule(step))) for schedule in schedules)
+    rate_before, rate_now = (float(np.asarray(schedule(step))) for schedule in schedules)
     return (
         f"the cosine schedule now spans {steps} steps instead of {before.optimisation.steps}: the learning rate "
-        f"changes from {was:.2g} to {is_:.2g}, and the result differs from a single run of {steps} steps"
+        f"changes from {rate_before:.2g} to {rate_now:.2g}, and the result differs from a single run of {steps} steps"
     )

@@ -52,8 +52,8 @@ def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
         if finished(out):
             notes.print(f"fold {number} of {count}: {out} is finished", soft_wrap=True)
             continue
-        one, how = _fold(args, runs, number, count)
-        notes.print(f"fold {number} of {count}: {how}", soft_wrap=True)
+        one, line = _fold(args, runs, number, count)
+        notes.print(f"fold {number} of {count}: {line}", soft_wrap=True)
         with contextlib.redirect_stdout(io.StringIO()) if args.json else contextlib.nullcontext():
             if code := train(one):
                 return code
@@ -70,9 +70,9 @@ def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
         print_json(record)
         return 0
     rows = []
-    for name, found in record["scores"].items():
-        each = [f"{value:.4f}" for value in found["folds"]]
-        rows.append((name, f"{found['mean']:.4f} ± {found['spread']:.4f}", *each))
+    for name, summary in record["scores"].items():
+        each = [f"{value:.4f}" for value in summary["folds"]]
+        rows.append((name, f"{summary['mean']:.4f} ± {summary['spread']:.4f}", *each))
     columns = ("measure", "mean ± spread", *(f"fold {n}" for n in range(1, count + 1)))
     title = f"{count} folds of {args.data}, each measured on its validation images"
     print_table(title, columns, rows, right=" ".join(map(str, range(1, count + 2))))

@@ -22,16 +22,16 @@ def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) ->
     prints scores. Returns the objects of these images."""
     best = from_pretrained(result.out / "best")
     network = OpenNetwork(JaxRuntime(best), best.data, result.out / "best")
-    found = score_objects(network, network.run, validation, choose=True)
+    objects = score_objects(network, network.run, validation, choose=True)
     for name in ("best", "last"):
-        store_objects(result.out / name, found.settings)
+        store_objects(result.out / name, objects.settings)
     if not args.json:
         notes.print(
-            f"settings of the object separation, chosen on the validation images: {found.settings.described()}",
+            f"settings of the object separation, chosen on the validation images: {objects.settings.described()}",
             soft_wrap=True,
         )
-        print_table("objects", ("measure", "value"), object_lines(found.scores), right="1")
-    return found
+        print_table("objects", ("measure", "value"), object_lines(objects.scores), right="1")
+    return objects
 
 
 def print_stopped(args: TrainArgs, config: NetworkConfig, result: TrainResult, training: Dataset) -> None:

@@ -119,8 +119,8 @@ def _coordinates(
     if how.elastic:
         moved = how.elastic * jax.random.normal(elastic, (dims, *(3,) * dims), jnp.float32)
         for axis, n in enumerate(tile):
-            spread = jnp.asarray(bicubic_matrix(n, 3))
-            moved = jnp.moveaxis(jnp.tensordot(spread, moved, (1, axis + 1)), 0, axis + 1)
+            interpolation = jnp.asarray(bicubic_matrix(n, 3))
+            moved = jnp.moveaxis(jnp.tensordot(interpolation, moved, (1, axis + 1)), 0, axis + 1)
         grid = grid + moved * happens(key, how.share, 0)
     if how.scale:
         grid = grid * jnp.exp(log_factor(jax.random.fold_in(key, 1), how.scale) * happens(key, how.share, 2))

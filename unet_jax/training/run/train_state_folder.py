@@ -111,5 +111,5 @@ class TrainStateFolder:
             yield
         except (OSError, ValueError, RuntimeError) as e:
             reason = getattr(e, "strerror", None) or first_line(e, limit=1000)
-            kept = "; the states saved before are kept" if latest_step(self.folder) is not None else ""
-            raise OutputError(f"cannot write the training state to {self.folder}: {reason}{kept}") from None
+            note = "; the states saved before are kept" if latest_step(self.folder) is not None else ""
+            raise OutputError(f"cannot write the training state to {self.folder}: {reason}{note}") from None

@@ -58,8 +58,8 @@ def trend(log: Sequence[dict[str, Any]]) -> Trend:
 
 def _series(log: Sequence[dict[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of a series, without values that are not finite."""
-    found = [(r["step"], r[key]) for r in log if isinstance(r.get(key), int | float) and math.isfinite(r[key])]
-    table = np.array(found, np.float64).reshape(-1, 2)
+    points = [(r["step"], r[key]) for r in log if isinstance(r.get(key), int | float) and math.isfinite(r[key])]
+    table = np.array(points, np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
 

@@ -107,9 +107,9 @@ def write_plan(out: Path, plan: TrainingPlan) -> None:
 def given_flags(arguments: Collection[str]) -> tuple[str, ...]:
     """The flags of a command line as names of settings; `--no-mirror` and `--mirror` are both "mirror"."""
     names = [a.split("=")[0].removeprefix("--").replace("-", "_") for a in arguments if a.startswith("--")]
-    known = set(TrainSettings().to_dict()) | {field.name for field in dataclasses.fields(NetworkFlags)}
-    known |= set(TrainSettings().to_dict()["augmentation"])
-    return tuple(name if name in known else name.removeprefix("no_") for name in names)
+    settings_names = set(TrainSettings().to_dict()) | {field.name for field in dataclasses.fields(NetworkFlags)}
+    settings_names |= set(TrainSettings().to_dict()["augmentation"])
+    return tuple(name if name in settings_names else name.removeprefix("no_") for name in names)
 
 
 def _minutes(minutes: float) -> str:
