@@ -1,7 +1,7 @@
-"""Several processes that train together: flags, what SLURM or Kubernetes says, and joining.
+"""Training with several processes: their flags, detection of SLURM and Kubernetes, and joining.
 
-SLURM sets variables for each task of a job step (`srun`), Kubernetes for each pod of an indexed job. What they leave
-out, such as the address of process 0, `jax.distributed` finds: from SLURM's list of nodes, or from the Kubernetes API.
+SLURM sets variables for each task of a job step (`srun`), Kubernetes for each pod of an indexed job. `jax.distributed`
+finds everything else, such as the address of process 0, from SLURM's list of nodes or from the Kubernetes API.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unet_spec.files import first_line
 
 FLAGS = "--coordinator host:port --processes N --process I"
 _OF_A_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
-"""With all of them, jax.distributed finds the step."""
+"""If all of them are set, jax.distributed detects the step."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class ProcessFlags:
 
 @dataclass(frozen=True)
 class Launched:
-    """One of several processes that were started together.
+    """A process that was started together with others.
 
     Attributes:
-        by: what started them.
+        by: the system that started the processes.
         index: rank of this process.
-        count: their number; None: the Kubernetes API knows it.
+        count: number of processes; None: to be queried from the Kubernetes API.
     """
 
     by: str
@@ -46,9 +46,10 @@ class Launched:
 
 
 def launched(environment: Mapping[str, str]) -> Launched | None:
-    """The processes that this one was started with; None where it was started alone.
+    """The group of processes that this process was started in; None if it was started alone.
 
-    A SLURM step of one task is alone, also in a job of several: such is the shell of an interactive job.
+    A SLURM step with one task counts as alone, even in a job with several tasks, such as the shell of an interactive
+    job.
 
     Raises:
         InputError: a variable of SLURM or Kubernetes is not a number.
@@ -71,8 +72,8 @@ def join_processes(flags: ProcessFlags, say: Callable[[str], None] = lambda line
     """Joins the other processes, if any. Must precede the first use of a device.
 
     Args:
-        flags: what they say has precedence over what is found.
-        say: receives a line on what was found, before this process waits for the others; only in process 0.
+        flags: the flags, which take precedence over detected values.
+        say: called in process 0 with a line about the detected processes, before waiting for them.
 
     Returns:
         The flags with number and rank of this process.
@@ -114,24 +115,24 @@ def _connect(coordinator: str, count: int | None, index: int, found: Launched | 
         )
     try:
         jax.distributed.initialize(coordinator or None, count, index)
-    except Exception as e:  # those of the package kubernetes share no base class with JAX's
+    except Exception as e:  # errors of kubernetes and JAX have no common base class
         what = (f"{count} processes" if count else "the processes") + (f" of {found.by}" if found else "")
         advice = f"{FLAGS}; --processes 1 trains alone" if found else FLAGS
         raise InputError(f"cannot join {what}: {first_line(e)} ({advice})") from None
     if found and "SLURM_LOCALID" in os.environ and _owns_its_devices(os.environ):
-        for platform in ("cuda", "rocm"):  # JAX takes the GPU with the number of the task in its node
+        for platform in ("cuda", "rocm"):  # by default, JAX uses only the GPU with the task's number in its node
             jax.config.update(f"jax_{platform}_visible_devices", "all")
 
 
 def _owns_its_devices(environment: Mapping[str, str]) -> bool:
-    """Whether all GPUs that a SLURM task sees are its own: it is the only task of its node, or SLURM binds GPUs."""
+    """Whether all GPUs that a SLURM task sees belong to it: it is the only task of its node, or SLURM binds GPUs."""
     alone = environment.get("SLURM_STEP_NUM_NODES") == environment.get("SLURM_STEP_NUM_TASKS", "")
     bound = "SLURM_GPUS_PER_TASK" in environment or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
     return alone or bound
 
 
 def _not_by_srun(environment: Mapping[str, str]) -> str:
-    """A line where a SLURM job has several tasks, of which this process is none; else ""."""
+    """A line if a SLURM job has several tasks but this process is not one of them; otherwise ""."""
     tasks = environment.get("SLURM_NTASKS", "")
     if "SLURM_JOB_ID" not in environment or not tasks.isdecimal() or int(tasks) < 2:
         return ""

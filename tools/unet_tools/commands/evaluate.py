@@ -156,7 +156,7 @@ def _open(args: Args) -> _Opened:
 
 
 def _computed(args: Args, found: _Opened, folder: Path | None) -> Opened:
-    """What is computed; outputs are kept in a folder, if one is given."""
+    """The computation; outputs are stored in the folder, if given."""
     network, run = found.network, found.network.run
     if folder is not None:
         run = Recorded(run, f"{network.identity} {network.name}", folder)

@@ -1,7 +1,7 @@
-"""`unet evaluate` on several machines: they write what the network says into a folder, from which the scores are made.
+"""`unet evaluate` on several machines: they write the network's outputs into a folder, from which scores are computed.
 
-A machine computes some of the images. Every output is a file whose name is a hash of network and input, so that the
-command that joins them finds it where the network would be run, and its scores are those of one machine, to the bit.
+Each machine computes some of the images. The name of an output file is a hash of network and input, so that the joining
+command finds it instead of running the network. Its scores equal those of one machine, bit for bit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .slurm import command_line, write_jobs
 
 
 class Recorded:
-    """A network whose outputs are kept in a folder: computed once, by whichever machine comes first.
+    """A network whose outputs are stored in a folder, so that each is computed once, by the first machine.
 
     Example:
         >>> twice = Recorded(lambda images: 2 * images, "network", Path("outputs"))
@@ -45,7 +45,7 @@ class Recorded:
         self._used: set[Path] = set()
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """As `run`. Raises InputError where a file of the folder is damaged."""
+        """Same as `run`. Raises InputError if a file of the folder is damaged."""
         digest = hashlib.sha256(self.identity.encode())
         for array in inputs:
             digest.update(f"{array.shape} {array.dtype}".encode())
@@ -64,7 +64,7 @@ class Recorded:
         return found
 
     def remove(self) -> None:
-        """Deletes the outputs that were used, and the folder if nothing else is in it."""
+        """Deletes the used outputs, and the folder if it is then empty."""
         for path in self._used:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Opened:
-    """What an evaluation computes: the network, by `run` and by its views, on the images of a data set."""
+    """The computation of an evaluation: a network, with `run` and views, on the images of a data set."""
 
     network: OpenNetwork
     run: Callable[..., np.ndarray]
@@ -82,8 +82,8 @@ class Opened:
 
 
 def compute(opened: Opened, numbers: Iterable[int], samples: int, seed: int) -> list[dict[str, Any]]:
-    """Runs the network on some images, so that its outputs are recorded. Returns a record of each image: {"image":
-    name}, with "error" if it failed."""
+    """Runs the network on some images to record its outputs. Returns a record per image: {"image": name}, with "error"
+    if it failed."""
     records = []
     config, data = opened.network.config, opened.network.data
     for number in numbers:
@@ -101,7 +101,8 @@ def compute(opened: Opened, numbers: Iterable[int], samples: int, seed: int) -> 
 
 @dataclass(frozen=True)
 class Share:
-    """A task for a worker: an image of an evaluation. `args`: those of `unet evaluate`, with a folder in `parts`."""
+    """A task for a worker: an image of an evaluation. `args`: arguments of `unet evaluate`, with a folder in
+    `parts`."""
 
     args: Any
     number: int
@@ -119,7 +120,7 @@ def work(share: Share) -> Outcome:
 
 @lru_cache(maxsize=1)
 def _opened(args: Any) -> Opened:
-    """Network and data set, once for all tasks of a worker."""
+    """Opens network and data set once for all tasks of a worker."""
     from ..commands.evaluate import opened
 
     return opened(args)
@@ -133,7 +134,7 @@ def on_dask(args: Any, names: list[str]) -> None:
         names: names of the images.
 
     Raises:
-        InputError: no cluster, or images failed; each was reported once.
+        InputError: the cluster is not available, or images failed; each error is reported once.
     """
     own = replace(args, dask=None, checkpoint=args.checkpoint.absolute(), data=_absolute(args.data))
     with cluster(args.dask) as client, ImagesProgress(len(names), args.json) as bar:
@@ -156,11 +157,11 @@ def _absolute(data: str) -> str:
 
 @contextlib.contextmanager
 def outputs(args: Any) -> Iterator[Path | None]:
-    """The folder of the outputs: that of --parts, or a temporary one in the working directory for --dask; None where
-    one machine computes all.
+    """The folder of the outputs: --parts, or a temporary folder in the working directory for --dask; None if one
+    machine computes everything.
 
     Raises:
-        InputError: the flags do not go together.
+        InputError: the flags cannot be combined.
     """
     if args.shard is not None and (args.parts is None or args.dask is not None):
         missing = "needs --parts, a folder for what is computed" if args.parts is None else "and --dask: give only one"
@@ -179,7 +180,7 @@ def outputs(args: Any) -> Iterator[Path | None]:
 
 
 def write_slurm(args: Any) -> int:
-    """Writes the scripts of a SLURM job array, and prints what to type. Raises InputError."""
+    """Writes the scripts of a SLURM job array, and prints the commands to submit them. Raises InputError."""
     if args.shard is not None or args.dask is not None:
         raise InputError("give only one of --slurm, --shard and --dask; --slurm divides the work itself")
     again = replace(args, parts=(args.parts or args.slurm.with_suffix(".parts")).absolute())

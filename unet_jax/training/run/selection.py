@@ -17,7 +17,7 @@ OBJECTS = ("v_rand", "v_info")
 AP = "ap_mean"
 """The score of separated objects, which `measure` computes if it is given object settings."""
 LOSS = "validation_loss"
-"""The score that `select` calls loss: the lower, the better."""
+"""The score for `select` loss; lower is better."""
 
 
 def measure_for(settings: TrainSettings, config: NetworkConfig, dataset: Dataset) -> str:
@@ -58,7 +58,7 @@ def is_for_objects(config: NetworkConfig, dataset: Dataset) -> bool:
 
 
 def logged_measure(select: str, record: Mapping[str, float]) -> str:
-    """The measure that `select` stood for in a run, from a record of its log."""
+    """The score that the setting `select` meant in a run, from a record of its log."""
     if select == "auto":
         return next((name for name in (AP, "v_rand") if name in record), "iou")
     return LOSS if select == "loss" else select
