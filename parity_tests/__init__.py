@@ -1,4 +1,4 @@
-"""The proof: the parity battery, its planted bugs, and one folder of tests for each room."""
+"""Tests: the parity battery, its planted bugs, and one folder of tests per package."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""JAX for all tests: float64 allowed, compilation cheap, and no more memory than one module needs."""
+"""Settings of JAX for all tests: float64, fast compilation, limited memory."""
 
 import ctypes
 import gc
@@ -15,11 +15,11 @@ from packaging.version import Version
 from unet_data.memory import resident
 
 ENOUGH = 1600 * 2**20
-"""Resident bytes above which a process drops its compiled programs after a test; the disk still has them."""
+"""Resident bytes above which a process drops its compiled programs after a test; they stay in the cache on disk."""
 
 
 def knows_fusion_emitters() -> bool:
-    """Whether XLA has the flag: it ends the process at one that it lacks."""
+    """Whether XLA supports the flag; an unknown flag ends the process."""
     try:
         return Version("0.7") <= Version(version("jaxlib")) < Version("0.11")
     except PackageNotFoundError:
@@ -27,33 +27,33 @@ def knows_fusion_emitters() -> bool:
 
 
 def flags_of_xla(tests: str) -> str:
-    """The flags for tests that are chosen by this expression of markers.
+    """XLA's flags for the tests that this marker expression selects.
 
-    Compiling takes most of the time of tests this small, so LLVM does not optimise. Default tests take XLA's older
-    emitters of loops, too, which compile 2.5 times as fast. With them one training (probabilistic-unet, float64) is
-    1e-8 off after 20 steps, so that slow tests, which hold trainings to 1e-10, take those of today.
+    Compilation takes most of the time of small tests, so LLVM's optimisation is off. Default tests also use XLA's older
+    loop emitters, which compile 2.5 times as fast. With them one training (probabilistic-unet, float64) differs by 1e-8
+    after 20 steps, so slow tests, whose bound is 1e-10, use the current emitters.
     """
     flags = ["--xla_backend_optimization_level=0"]
     without_slow = tests.count("slow") == tests.count("not slow") > 0
     if without_slow and knows_fusion_emitters():
         flags.append("--xla_cpu_use_fusion_emitters=false")
-    if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: threads of its own would wait for the others'
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core; more threads would wait for each other
         flags.append("--xla_cpu_multi_thread_eigen=false")
     return " ".join(flags)
 
 
 COMPILED = "UNET_TESTS_COMPILED"
-"""The environment variable with the folder of compiled programs, which all processes of a run of the tests share."""
+"""Environment variable with the folder of compiled programs, which all processes of a test run share."""
 
 SHARE = "UNET_TESTS_SHARE"
-"""The environment variable with I/N: slow tests that are repeated for every network run only for the I-th of N parts of
-the networks, chosen by their names. Without it, for all; tests of any other kind always run."""
+"""Environment variable I/N: slow tests that are repeated for every network run only for the I-th of N parts of the
+networks, chosen by name. Without it, they run for all networks. Other tests always run."""
 
 SINGLY = ("test_every_family.py", "test_kills.py", "test_fuzz.py")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out what is not in the share."""
+    """Deselects tests that are not in this share."""
     share = os.environ.get(SHARE)
     if not share:
         return
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def network_of(item) -> str:
-    """The network that a slow test is run on, where it is one of its parameters; else ""."""
+    """The network of a slow test, if it is one of its parameters; otherwise ""."""
     from unet_spec import FAMILIES
 
     from .battery.cases import CASES
@@ -81,7 +81,7 @@ def network_of(item) -> str:
 def pytest_configure(config):
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # Set XLA_FLAGS, even to nothing, to compile as users do; CI does so with the battery of one network.
+    # Set XLA_FLAGS, even to "", to compile as users do; CI does so for the battery of one network.
     os.environ.setdefault("XLA_FLAGS", flags_of_xla(config.option.markexpr))
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ[COMPILED] = tempfile.mkdtemp(prefix="unet-tests-")
@@ -92,10 +92,10 @@ def pytest_unconfigure():
         shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True)
 
 
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+@pytest.hookimpl(optionalhook=True)  # a hook of pytest-xdist
 def pytest_xdist_make_scheduler(config, log):
-    """The tests of a file go to one process: its fixtures are set up once. Those of the battery go by network, and
-    those of SINGLY each for itself, since they take longest and share nothing."""
+    """The tests of a file run in one process, so that its fixtures are set up once. Tests of the battery are grouped by
+    network. Those of SINGLY are distributed one by one, since they take longest and share nothing."""
     if config.getvalue("dist") != "load":
         return None
     from xdist.scheduler import LoadScopeScheduling
@@ -107,14 +107,14 @@ def pytest_xdist_make_scheduler(config, log):
                 return nodeid
             return nodeid.rpartition("-")[0] if file.endswith("test_battery.py") else file
 
-    config.option.loadscopereorder = False  # else files of few tests, the longest among them, come last
+    config.option.loadscopereorder = False  # otherwise files with few tests, including the longest, would run last
     return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def jax_for_tests():
-    """Twins are compared in float64 first. Compiled programs are kept for the session by their content, never by the
-    function that they came from: a program changed by a planted bug is compiled anew."""
+    """Twins are compared in float64 first. Compiled programs are cached by their content, not by their function, so
+    that a program with a planted bug is compiled again."""
     jax = pytest.importorskip("jax")
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
@@ -129,4 +129,4 @@ def pytest_runtest_teardown():
         sys.modules["jax"].clear_caches()
         gc.collect()
         if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)  # which glibc keeps otherwise: the next test would clear again
+            ctypes.CDLL(None).malloc_trim(0)  # otherwise glibc keeps the memory, and the next test would clear again

@@ -1,6 +1,7 @@
-"""`python -m parity_tests.coverage_by_room coverage.json`: lines and branches that the tests ran, by room.
+"""`python -m parity_tests.coverage_by_room coverage.json`: coverage of lines and branches, by package.
 
-The JSON file is that of `pytest --cov --cov-report=json:coverage.json`. Exit code 1 where a room is below its floor.
+The JSON file comes from `pytest --cov --cov-report=json:coverage.json`. The exit code is 1 if a package is below its
+minimum.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 ROOMS = ("unet_spec", "unet_data", "unet_jax", "unet_torch", "unet_export", "unet_tools")
 FLOORS: dict[str, float] = {}
-"""Percent of lines and branches together that a room must reach."""
+"""Minimum coverage of a package, in percent of lines and branches together."""
 
 
 def main(arguments: list[str]) -> int:
@@ -28,8 +29,8 @@ def main(arguments: list[str]) -> int:
 
 
 def by_room(files: dict[str, dict]) -> dict[str, tuple[float, float, float]]:
-    """Percentages of lines, of branches and of both, of each room that has files. `files`: as coverage's JSON has
-    them, by path: in the tree, or where the package is installed."""
+    """Percentages of lines, of branches and of both for each package with files. `files`: files in coverage's JSON, by
+    path in the tree or in the installed package."""
     names = ("covered_lines", "num_statements", "covered_branches", "num_branches")
     sums: dict[str, list[int]] = {}
     for path, found in files.items():

@@ -1,13 +1,13 @@
-"""Writes PARITY.md and its details: what was measured, what was allowed, and what was not run and why.
+"""Writes PARITY.md and its details: measured errors, their bounds, and comparisons that were not run, with reasons.
 
-    python -m parity_tests.parity_md                       run what the default tests compare, write both files
-    python -m parity_tests.parity_md --from RECORD         the same from what a test run measured (PARITY_RECORD=RECORD)
-    python -m parity_tests.parity_md --from RECORD --check compare with both files: exit code 1 where one is stale
+    python -m parity_tests.parity_md                       run the comparisons of the default tests, write both files
+    python -m parity_tests.parity_md --from RECORD         the same, from a test run with PARITY_RECORD=RECORD
+    python -m parity_tests.parity_md --from RECORD --check compare with both files: exit code 1 if one is stale
 
-PARITY.md is for readers: a row for each check and dtype, and the reasons why comparisons were left out. The details, in
-`parity_tests/fixtures/parity.json`, are every comparison of every network. A file is stale where a case, check,
-runtime or dtype came or went, or a reason changed. Measured numbers differ from machine to machine and are not
-compared; each must keep its bound.
+PARITY.md is a summary: a row for each check and dtype, and the reasons why comparisons were left out.
+`parity_tests/fixtures/parity.json` has every comparison of every network. A file is stale if a case, check, runtime or
+dtype was added or removed, or if a reason changed. Measured numbers differ between machines and are not compared; each
+must be within its bound.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ ELSEWHERE = (
     ("no GPU was present", "engines of TensorRT and TensorRT-RTX", "all"),
     ("no GPU was present", "JAX and PyTorch on a GPU, with TF32 off and on, in bfloat16", "all"),
 )
-"""Why, what and on which networks: comparisons that the battery does not have."""
+"""Comparisons that the battery lacks: reason, comparison, networks."""
 SLOW = "runs with `-m slow`: CI runs it for a quarter of the networks in turn, a release for all; not recorded here"
 _NUMBER = re.compile(r"\b\d(\.\d+)?e[-+]\d+\b|(?<= )0(?= )")
 
 
 def record(measurements: list[Measurement]) -> None:
-    """Appends measurements to the file that PARITY_RECORD names, if it does."""
+    """Appends measurements to the file PARITY_RECORD, if it is set."""
     if path := os.environ.get("PARITY_RECORD"):
         lines = "".join(json.dumps(dataclasses.asdict(m)) + "\n" for m in measurements)
-        with Path(path).open("ab", buffering=0) as file:  # one write: several test processes share the file
+        with Path(path).open("ab", buffering=0) as file:  # one write, since several test processes share the file
             file.write(lines.encode())
 
 
 def read_record(path: Path) -> list[Measurement]:
-    """What `record` wrote; of the comparisons of a check between the same runtimes, the one nearest its bound."""
+    """Reads what `record` wrote. For each check and pair of runtimes, the comparison nearest to its bound."""
     nearest: dict[tuple[str, ...], Measurement] = {}
     for line in path.read_text().splitlines():
         m = Measurement(**json.loads(line))
@@ -71,7 +71,7 @@ def read_record(path: Path) -> list[Measurement]:
 
 
 def _share(m: Measurement) -> float:
-    """Of its bound; infinite where the bound is 0 and the error is not, or the check crashed."""
+    """The error relative to its bound; infinite if the bound is 0 and the error is not, or if the check crashed."""
     if m.crash or not m.worst <= m.bound:
         return float("inf") if m.crash or not m.bound else m.worst / m.bound
     return m.worst / m.bound if m.bound else 0.0
@@ -92,7 +92,7 @@ def _machine() -> str:
 
 
 def _table(measurements: list[Measurement]) -> list[str]:
-    """A row for each check and dtype: the comparison nearest to its bound, and how many networks there are."""
+    """A row for each check and dtype: the comparison nearest to its bound, and the number of networks."""
     rows: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for m in measurements:
         rows[m.check, m.dtype].append(m)
@@ -119,7 +119,7 @@ def _number(value: float) -> str:
 
 
 def left_out(measurements: list[Measurement]) -> dict[str, dict[str, list[str]]]:
-    """Reason to check to the names of the networks on which it was not run for that reason."""
+    """For each reason and check, the names of the networks on which it was not run."""
     ran = {(m.case, m.check) for m in measurements}
     reasons: dict[str, dict[str, list[str]]] = {}
     for (case, name, reason), (_, _, slow) in zip(plan(slow=True), plan(), strict=True):
@@ -140,7 +140,7 @@ def _not_run(measurements: list[Measurement]) -> list[str]:
 
 
 def _joined(names: Any) -> str:
-    """Names of checks; a group that is whole is named once, as `group.*`."""
+    """Names of checks; a complete group is written as `group.*`."""
     groups: dict[str, set[str]] = defaultdict(set)
     for name in CHECKS:
         groups[name.split(".")[0]].add(name)
@@ -149,8 +149,8 @@ def _joined(names: Any) -> str:
 
 
 def details(measurements: list[Measurement]) -> dict[str, Any]:
-    """Every comparison: network to check to a list of [runtime, dtype, worst error, bound, where]; and what was not
-    run: reason to check to networks."""
+    """Every comparison, by network and check, as a list of [runtime, dtype, worst error, bound, where]; and comparisons
+    that were not run, by reason and check, with their networks."""
     networks: dict[str, dict[str, list[list[Any]]]] = {}
     order = {name: i for i, name in enumerate(CASES)}
     for m in sorted(measurements, key=lambda m: (order[m.case], m.check, m.runtime, m.dtype, m.where)):
@@ -161,7 +161,7 @@ def details(measurements: list[Measurement]) -> dict[str, Any]:
 
 
 def write_details(values: dict[str, Any]) -> str:
-    """JSON with a line for each comparison."""
+    """JSON with one line per comparison."""
     text = json.dumps(values, indent=1, ensure_ascii=False)
     return re.sub(
         r"\[\s+((?:[^\[\]\"]|\"(?:[^\"\\]|\\.)*\")*?)\s+\]", lambda m: "[" + re.sub(r"\n\s+", " ", m[1]) + "]", text
@@ -169,13 +169,13 @@ def write_details(values: dict[str, Any]) -> str:
 
 
 def shape_of(page: str) -> set[str]:
-    """The lines of a page without what differs from run to run: measured numbers, machine and versions."""
+    """The lines of a page without measured numbers, machine and versions, which differ between runs."""
     lines = [line for line in page.splitlines() if not line.startswith("Measured on ")]
     return {_NUMBER.sub("#", line) for line in lines}
 
 
 def shape_of_details(values: dict[str, Any]) -> set[str]:
-    """What was compared, and what was not run and why, as lines."""
+    """Lines about the comparisons, and about those that were not run with the reason."""
     compared = {
         f"{case} {check} [{runtime}, {dtype}]"
         for case, checks in values.get("comparisons", {}).items()
@@ -187,7 +187,7 @@ def shape_of_details(values: dict[str, Any]) -> set[str]:
 
 
 def stale(page: str, values: dict[str, Any]) -> list[str]:
-    """What differs between the files and a page and details made anew."""
+    """The differences between the files and a new page and details."""
     old_page = PAGE.read_text() if PAGE.exists() else ""
     old_values = json.loads(DETAILS.read_text()) if DETAILS.exists() else {}
     lines = [f"{PAGE.name} is stale: {line}" for line in sorted(shape_of(page) ^ shape_of(old_page))]

@@ -1,4 +1,4 @@
-"""The rooms: imports point one way, and nobody pays for a framework that he does not use."""
+"""Imports between packages point one way, and a framework is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FOREIGN = {
 
 
 def imported(path: Path) -> set[str]:
-    """The top packages that a file imports anywhere, inside of functions too."""
+    """The top-level packages that a file imports, including imports inside functions."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -71,7 +71,7 @@ def test_an_import_pulls_in_no_framework_of_others(module, absent):
 
 
 def test_every_file_of_a_package_is_in_the_wheel():
-    """A file that setuptools does not take works in a clone and is missing from an installation."""
+    """A file that setuptools does not include works in a clone but is missing from an installation."""
     from setuptools import Distribution
     from setuptools.config.pyprojecttoml import apply_configuration
 
@@ -88,7 +88,7 @@ def test_every_file_of_a_package_is_in_the_wheel():
 
 
 def test_imports_are_relative_inside_a_package():
-    """And absolute between packages: what a file needs of its own package is seen at once."""
+    """Imports are relative inside a package and absolute between packages."""
     for name, folder in ROOMS.items():
         for path in (ROOT / folder).rglob("*.py"):
             assert name not in imported(path), path
@@ -103,7 +103,7 @@ FLOORS = (
     {"inference"},
     {"metrics", "nnunet"},
 )
-"""The parts of unet_data; each imports those of the floors before it, and its own."""
+"""The layers of unet_data; each part imports only from earlier layers and from itself."""
 
 
 def test_imports_inside_unet_data_point_one_way():

@@ -1,4 +1,4 @@
-"""Where things lie: a test file for each module under its name, a dozen entries in a folder, and paths that exist."""
+"""The layout: a test file of the same name for each module, at most a dozen entries per folder, and existing paths."""
 
 import ast
 import re
@@ -68,7 +68,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "tools/unet_tools/report/*": ("tools/report/test_page.py", "parts of the page"),
     "benchmarks/*": ("benchmarks/test_record.py", "programs that take hours; each is imported and listed"),
 }
-"""Modules without a test file of their name: the file that tests them, and why. `*` matches below folders, too."""
+"""Modules without a test file of the same name: the file that tests them, and the reason. `*` also matches
+subfolders."""
 
 LARGE = {
     "unet_spec": "small modules that others begin with",
@@ -79,11 +80,11 @@ LARGE = {
     "tools/unet_tools/commands": "one file a command",
     "unet_data/metrics": "one file a measure",
 }
-"""Folders with more than a dozen entries, and why."""
+"""Folders with more than a dozen entries, and the reason."""
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """Files under version control, relative to the root; also new ones that are not ignored."""
+    """Files under version control and new files that are not ignored, relative to the root."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return [Path(line) for line in lines if (ROOT / line).is_file()]

@@ -1,4 +1,4 @@
-"""PARITY.md and its details: short enough to be read, complete, and stale where what was compared has changed."""
+"""PARITY.md and its details: short, complete, and stale if the comparisons have changed."""
 
 import json
 import math
@@ -16,7 +16,7 @@ def measured(case, check, runtime="jax", dtype="float64", worst=1e-14, bound=1e-
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """A record of two checks on two networks; the page and the details lie beside it."""
+    """A record of two checks on two networks, with page and details in the same folder."""
     monkeypatch.setattr(parity_md, "PAGE", tmp_path / "PARITY.md")
     monkeypatch.setattr(parity_md, "DETAILS", tmp_path / "parity.json")
     monkeypatch.setenv("PARITY_RECORD", str(tmp_path / "record"))
@@ -26,7 +26,7 @@ def files(tmp_path, monkeypatch):
 
 
 def test_the_page_of_the_whole_battery_is_short():
-    """Every check on every network that it is planned for, in three runtimes and three dtypes."""
+    """Every check on each of its networks, in three runtimes and three dtypes."""
     runtimes = [(r, d) for r in ("jax", "jax, torch", "torch") for d in ("float64", "float32", "bfloat16")]
     everything = [measured(c.name, n, r, d) for c, n, reason in plan(slow=True) if not reason for r, d in runtimes]
     page = render(everything)

@@ -1,4 +1,4 @@
-"""The numbers that documents and help promise, each written down once more, by hand."""
+"""The numbers that documentation and help state, each repeated here by hand."""
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_a_halo_larger_than_needed_risks_no_pixel(more):
 
 @pytest.mark.parametrize("held", [1, 2**22, 3 * 2**23])
 def test_what_the_process_holds_leaves_less_for_tiles(held):
-    """A budget with the weights and all else that is loaded is that budget less these bytes."""
+    """A budget that includes the weights and everything loaded equals the budget minus these bytes."""
     limits = {"budget": 2**25, "batch": 16}
     plan = plan_image(SAME, (900, 700), limits=Limits(**limits, held=held))
     assert plan == plan_image(SAME, (900, 700), limits=Limits(**limits | {"budget": 2**25 - held}))

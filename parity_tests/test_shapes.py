@@ -1,6 +1,7 @@
-"""The shapes in the signatures of layers, blocks, networks and losses hold: beartype checks them while networks run.
+"""The shapes in the signatures of layers, blocks, networks and losses are right: beartype checks them while networks
+run.
 
-jaxtyping's import hook wraps every function of a package, so each twin runs in a process of its own.
+jaxtyping's import hook wraps every function of a package, so each twin runs in a separate process.
 """
 
 from __future__ import annotations

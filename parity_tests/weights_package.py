@@ -1,4 +1,4 @@
-"""A package with networks as pip leaves it in a folder: the files, and a dist-info with entry points and checksums."""
+"""An installed package with networks, as pip writes it: the files, and a dist-info with entry points and checksums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unet_spec import Checkpoint
 
 
 def install(site: Path, networks: Mapping[str, Checkpoint], name: str = "tiny-weights", version: str = "1.2") -> Path:
-    """Puts the package into `site`, to be added to sys.path; returns its folder, which has a checkpoint a network."""
+    """Writes the package into `site`, for sys.path. Returns its folder, which has one checkpoint per network."""
     package, info = site / name.replace("-", "_"), site / f"{name.replace('-', '_')}-{version}.dist-info"
     package.mkdir(parents=True)
     info.mkdir()

@@ -14,7 +14,7 @@ from unet_jax.compiling import Compiling
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the option is for CPUs")
 def test_no_slow_convolutions_are_compiled():
-    """XLA would choose YNNPACK for this one. Where a version of XLA has another name for the option, this fails."""
+    """Without the option, XLA would choose YNNPACK for this program. Fails if XLA renames the option."""
     x, w = jnp.ones((1, 40, 40, 8), jnp.float32), jnp.ones((3, 3, 8, 8), jnp.float32)
 
     def conv(x, w):
@@ -43,7 +43,7 @@ def test_an_option_that_xla_does_not_know_is_left_out_alone(monkeypatch):
 
 @pytest.fixture
 def fresh_cache(tmp_path):
-    """Programs are looked for on the disk, not in memory, and small ones are kept, too."""
+    """Programs are cached on disk only, also small ones."""
     jax.clear_caches()
     with compilation_cache(tmp_path / "programs"):
         yield tmp_path / "programs"
@@ -51,7 +51,7 @@ def fresh_cache(tmp_path):
 
 
 def compiled(number):
-    """A program of its own for each number, and what is reported of it."""
+    """Compiles a separate program for each number, and returns the reports."""
     found = []
     compiling = Compiling("a sum", 3, found.append)
     assert jax.jit(lambda x: x + number).lower(jnp.ones(7)).compile()(jnp.ones(7))[0] == number + 1

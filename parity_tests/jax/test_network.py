@@ -1,4 +1,4 @@
-"""The loss of a network with several outputs is one number in both twins."""
+"""The loss of a network with several outputs is the same scalar in both twins."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""Weights that do not fit the model in JAX."""
+"""Weights that do not fit the model, in JAX."""
 
 import jax.numpy as jnp
 import pytest

@@ -1,7 +1,7 @@
-"""Planted bugs: each a change of one line in one twin, the weight map, the emitter or the trainer.
+"""Planted bugs: each changes one line in one twin, the weight map, the emitter or the trainer.
 
-The parity battery must catch every one by an error that it measures, not by a crash. `python -m parity_tests.mutants`
-runs them and says which check caught which; `pytest -m mutants` does so as tests.
+The parity battery must catch every bug by a measured error, not by a crash. `python -m parity_tests.mutants` runs them
+and reports which check caught which bug; `pytest -m mutants` runs them as tests.
 """
 
 from . import emitter, families_jax, families_spec, families_torch, losses, trainer, twin_jax, twin_torch, weight_map  # noqa: F401

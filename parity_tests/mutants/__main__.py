@@ -10,7 +10,7 @@ import tempfile
 import time
 from typing import Any
 
-# Compiling for speed would take most of the time, as in the tests (conftest.py); threads would wait for each other.
+# As in conftest.py: optimisation would take most of the time, and threads would wait for each other.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,7 +23,7 @@ from . import MUTANTS, Verdict, judge
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 where all are caught, 1 where one is not, 2 for a name that there is not."""
+    """Exit code 0 if all are caught, 1 if one is not, 2 for an unknown name."""
     parser = argparse.ArgumentParser(prog="python -m parity_tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="mutants to run; none: all")
     parser.add_argument("--json", action="store_true", help="print JSON rather than a table")

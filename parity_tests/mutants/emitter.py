@@ -1,4 +1,4 @@
-"""Bugs in the ONNX emitter and in the lowering before it."""
+"""Bugs in the ONNX emitter and in the lowering."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .registry import ONNX, add
 
 
 def _emit(op: type, old: str, new: str) -> Plant:
-    """A line of the function that emits one operation."""
+    """An edit of a line in the emitter of one operation."""
     return Edit(onnx_ops.emit.dispatch(op), old, new, f"unet_export.onnx.ops.emit({op.__name__})")
 
 

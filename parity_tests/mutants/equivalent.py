@@ -1,6 +1,6 @@
-"""Changes that look like bugs and change nothing: no check can catch them, and a test sees that none does.
+"""Changes that look like bugs but change nothing. No check can catch them, and a test confirms that none does.
 
-The day that one is caught, a case has come for which it is a bug: it then moves to the mutants.
+If one is caught, a new case exists for which it is a bug, and it moves to the mutants.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bugs in the reference of the other architectures' operations, and in how they are said in ONNX."""
+"""Bugs in the reference of the other architectures' operations, and in their ONNX emitters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the battery catches a mutant, and with which check."""
+"""Tests whether the battery catches a mutant, and with which check."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .registry import Mutant
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one mutant.
+    """The result for one mutant.
 
     Attributes:
         mutant: the mutant.
-        caught: the first measurement over its bound, if there is one; nothing is run after it.
-        crashed: of the checks before it that ended in an error, that error; they catch nothing.
-        unfit: what fails in the check that caught it without the mutant, too; if anything does, nothing is proven.
+        caught: the first measurement over its bound, if any; later checks are not run.
+        crashed: errors of earlier checks that crashed; a crash does not count as caught.
+        unfit: failures of the same check without the mutant; if there are any, nothing is proven.
     """
 
     mutant: Mutant
@@ -40,7 +40,7 @@ class Verdict:
 
 
 def judge(mutant: Mutant) -> Verdict:
-    """Runs the mutant's checks in turn until one measures an error; and that one without the mutant."""
+    """Runs the mutant's checks in order until one measures an error, then runs that check without the mutant."""
     crashed = []
     with mutant.plant.planted():
         for check in checks_of(mutant):
@@ -54,18 +54,18 @@ def judge(mutant: Mutant) -> Verdict:
 
 
 def checks_of(mutant: Mutant) -> list[str]:
-    """Its checks without those that have nothing to say about its case."""
+    """Its checks that apply to its case."""
     return [name for name in mutant.checks if not CHECKS[name].unless(CASES[mutant.case].config)]
 
 
 def first_failure(case: str, check: str) -> Measurement | None:
-    """The first measurement over its bound, or the error that the check ends in before there is one."""
+    """The first measurement over its bound, or the error with which the check crashed before."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # which the tests take for errors: a mutant that only warns is not caught
+        warnings.simplefilter("ignore")  # tests treat warnings as errors, but a mutant that only warns is not caught
         return next((m for m in run_check(case, check) if not m.passed), None)
 
 
 @cache
 def clean(case: str, check: str) -> tuple[Measurement, ...]:
-    """What fails without any mutant."""
+    """Failures without any mutant."""
     return tuple(m for m in run_check(case, check) if not m.passed)

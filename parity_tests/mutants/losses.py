@@ -1,4 +1,4 @@
-"""Bugs in the losses, of either twin."""
+"""Bugs in the losses of either twin."""
 
 from __future__ import annotations
 

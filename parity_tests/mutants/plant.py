@@ -1,4 +1,4 @@
-"""How a bug is planted for as long as a block lasts: a line of a function, an attribute, or an entry of a table."""
+"""Plants a bug within a block: an edit of a function, an attribute, or an entry of a table."""
 
 from __future__ import annotations
 import __future__
@@ -15,7 +15,7 @@ from unittest import mock
 
 
 class Plant(Protocol):
-    """A change that can be made and taken back. `where` names the place, `change` says what is done there."""
+    """A reversible change. `where`: its place. `change`: its description."""
 
     @property
     def where(self) -> str: ...
@@ -30,15 +30,15 @@ class Plant(Protocol):
 
 @dataclass(frozen=True)
 class Edit:
-    """`old` in the source of a function reads `new`.
+    """Replaces `old` by `new` in the source of a function.
 
-    The function object stays and is given other code, so that whoever imported it under whatever name runs the change.
+    The function object stays and receives new code, so that the change has effect wherever the function was imported.
 
     Attributes:
-        function: as it is defined: a module's or, for a method, a class's. Its decorators are left as they are.
-        old: text that its source holds exactly once.
-        new: what stands there instead.
-        label: the place, where the function's own name says too little.
+        function: attribute of its module or, for a method, of its class. Its decorators do not change.
+        old: text that its source contains exactly once.
+        new: the replacement.
+        label: name of the place, if the function's name is not enough.
     """
 
     function: Any
@@ -81,12 +81,12 @@ class Edit:
 
 @dataclass(frozen=True)
 class Attributes:
-    """Attributes of a module or class are other objects.
+    """Replaces attributes of a module or class.
 
     Attributes:
         owner: the module or class.
-        change: in words.
-        values: the new objects by the attributes' names.
+        change: description of the change.
+        values: new objects by attribute name.
     """
 
     owner: Any
@@ -110,7 +110,7 @@ class Attributes:
 
 @dataclass(frozen=True)
 class Entries:
-    """Entries of a table are others; `table` gives it, `where` and `change` are in words."""
+    """Replaces entries of a table. `table` returns it; `where` and `change` are descriptions."""
 
     where: str
     change: str

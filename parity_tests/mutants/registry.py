@@ -1,4 +1,4 @@
-"""What a mutant is, and the list of all."""
+"""The class of mutants, and the list of all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NETWORK = (
     "statistics.network",
     "statistics.layer",
 )
-"""For a change in a twin: the general checks of a network. Those that have nothing to say of the case are left out."""
+"""Checks for a change in a twin: the general checks of a network. Checks that do not apply to the case are left out."""
 MAPPING = (
     "mapping.bijection",
     "mapping.round_trip",
@@ -32,11 +32,11 @@ class Mutant:
     """One planted bug.
 
     Attributes:
-        name: short, starting with the part that it is planted in.
+        name: short name that starts with the changed part.
         what: the bug in one line.
-        case: of the battery, that it is looked for on.
-        checks: of the battery, that it is looked for with.
-        plant: how it is made and taken back.
+        case: case of the battery to run.
+        checks: checks of the battery to run.
+        plant: the reversible change.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Every planted bug is caught by an error that the parity battery measures."""
+"""The parity battery catches every planted bug by a measured error."""
 
 import jax.numpy as jnp
 import pytest
@@ -16,7 +16,7 @@ ALL = MUTANTS | EQUIVALENT
 @pytest.mark.parametrize("name", MUTANTS)
 def test_caught(name):
     verdict = judge(MUTANTS[name])
-    print(verdict)  # which check it was, under pytest -rP
+    print(verdict)  # shows the check with pytest -rP
     assert verdict.killed, str(verdict)
 
 
@@ -28,7 +28,7 @@ def test_equivalent_changes_nothing(name):
 
 
 def test_every_plant_fits_the_code():
-    """In the default run: a line that was rewritten takes its mutants along, or this says so."""
+    """Part of the default run: fails if the line of a mutant was rewritten."""
     assert len(MUTANTS) >= 40
     for mutant in ALL.values():
         with mutant.plant.planted():

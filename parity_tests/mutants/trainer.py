@@ -1,4 +1,4 @@
-"""Bugs in the trainer: its optimizer, and its step."""
+"""Bugs in the trainer: optimizer and step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _optimizer(old: str, new: str) -> Plant:
 
 
 def _clip(formula: str) -> Plant:
-    """Another clipping: `formula` is the factor of a gradient `g` out of all gradients `gs`, `c` the largest norm."""
+    """Another clipping. `formula`: factor of a gradient `g`, from all gradients `gs` and the maximum norm `c`."""
     scaled = f"jax.tree.map(lambda g: g * ({formula}), gs)"
     return _optimizer(_CLIP_LINE, f"optax.stateless(lambda gs, _, c=settings.clip: {scaled})")
 

@@ -1,4 +1,4 @@
-"""Bugs in the way of the weights: the map, the loading and the storing."""
+"""Bugs in the conversion of weights: map, loading and storing."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .registry import MAPPING, add
 
 
 def _line(kind: str, name: str, **values: str) -> Plant:
-    """Another text in one line of the map. The map is symmetric, so a round trip through it stays perfect."""
+    """Changes one line of the map. The map is symmetric, so a round trip stays exact."""
     change = ", ".join(f"{key} = {value!r}" for key, value in values.items())
     return Entries(f"weight_map.toml [{kind}] {name}", change, lambda: table()[kind][name], values)
 
 
 def _loading(change: str, changed: Callable[[FlaxTensors], FlaxTensors]) -> Plant:
-    """The Flax twin is loaded with changed tensors."""
+    """Loads the Flax twin with changed tensors."""
     return Attributes(unet_jax.weights, change, {"to_flax": lambda graph, tensors: changed(to_flax(graph, tensors))})
 
 
 def _both_ways(change: str, changed: Callable[[FlaxTensors], FlaxTensors]) -> Plant:
-    """The same change on the way in and on the way out: it takes itself back in a round trip."""
+    """The same change in both directions, so that it cancels in a round trip."""
     values: dict[str, Any] = {
         "to_flax": lambda graph, tensors: changed(to_flax(graph, tensors)),
         "to_pytorch": lambda graph, tensors: to_pytorch(graph, changed(tensors)),
@@ -46,7 +46,7 @@ def _exchanged_channels(tensors: FlaxTensors) -> FlaxTensors:
 
 
 def _exchanged_biases(tensors: FlaxTensors) -> FlaxTensors:
-    """conv1's for conv2's and the other way, where they are of one length."""
+    """Exchanges the tensors of conv1 and conv2, if they have the same length."""
     result = dict(tensors)
     for path in tensors:
         other = (*path[:-2], "conv2", "bias")

@@ -1,4 +1,4 @@
-"""PyTorch files of others: what is read without running code, and damage of every kind."""
+"""Untrusted PyTorch files: reading without running code, and damage of every kind."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_tensor_larger_than_its_storage_is_refused_before_it_is_copied(tmp_pat
 
 
 def test_a_storage_larger_than_the_file_is_refused_before_it_is_allocated(tmp_path):
-    """The older format allocates what its pickle declares: here, 2^40 values in place of 48."""
+    """The older format allocates the size in its pickle: here 2^40 values instead of 48."""
     torch.save({"w": torch.zeros(48)}, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
     content = (tmp_path / "w.pth").read_bytes()
     lie = pickle.LONG1 + b"\x06" + (1 << 40).to_bytes(6, "little")

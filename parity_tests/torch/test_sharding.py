@@ -1,4 +1,4 @@
-"""Fully sharded training: every parameter belongs to one unit, and the gradients are those of one device."""
+"""Fully sharded training: every parameter belongs to one unit, and the gradients equal those of one device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT = ("paper", "same")
 
 
 def cases(default: tuple[str, ...] = DEFAULT) -> list:
-    """Every preset of the U-Net and one of each architecture; those that are not in `default` only in CI."""
+    """Every preset of the U-Net and one of each architecture; networks that are not in `default` run only in CI."""
     return [pytest.param(n, marks=() if n in default else pytest.mark.slow) for n in one_of_each()]
 
 

@@ -1,4 +1,4 @@
-"""The probabilistic U-Net's loss, and labels that its posterior must not see."""
+"""The loss of the probabilistic U-Net, and labels that its posterior must ignore."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def labelled(config):
 
 
 def test_divergence_of_gaussians():
-    """Against PyTorch's own."""
+    """Compared with PyTorch's function."""
     rng = np.random.default_rng(9)
     p, q = (tuple(rng.normal(size=(2, 4, 3))) for _ in range(2))
     normal = [torch.distributions.Normal(torch.from_numpy(m), torch.from_numpy(s).exp()) for m, s in (p, q)]
@@ -35,7 +35,7 @@ def test_divergence_of_gaussians():
 
 
 def test_elbo():
-    """Cross entropy of a posterior sample, plus beta a pixel times the divergence; beta counts."""
+    """Cross entropy of a posterior sample, plus beta per pixel times the divergence; beta has an effect."""
     config = FAMILIES["probabilistic-unet"].replace(beta=7.0)
     flax, _, _ = twins(config)
     x, y = (jnp.asarray(a) for a in labelled(config))
@@ -49,7 +49,7 @@ def test_elbo():
 
 
 def posterior_means(labels):
-    """What the posterior makes of an image with these labels: (N, latent) in the reference and in both twins."""
+    """Output of the posterior for an image with these labels: (N, latent) in the reference and in both twins."""
     config = FAMILIES["probabilistic-unet"]
     flax, pytorch, tensors = twins(config)
     x = image(config)
@@ -62,8 +62,7 @@ def posterior_means(labels):
 
 
 def check_that_ignored_labels_are_no_class():
-    """To the posterior, a label that is no class is neither of the classes, and it does not matter which number it is;
-    the same in all three."""
+    """For the posterior, a label that is not a class belongs to no class, whatever its number, in all three."""
     _, y = labelled(FAMILIES["probabilistic-unet"])
     ignored = np.random.default_rng(2).random(y.shape) < 0.3
     wanted, *others = posterior_means(np.where(ignored, 250, y))
@@ -81,7 +80,7 @@ WRONG = {
     "their number": lambda labels, classes: labels,
     "class 0": lambda labels, classes: labels * ((labels >= 0) & (labels < classes)),
 }
-"""How an ignored label might enter by mistake."""
+"""Ways in which an ignored label could be used by mistake."""
 
 
 @pytest.mark.parametrize("owner", [ClassNumbers, probabilistic_unet, torch_probabilistic_unet])

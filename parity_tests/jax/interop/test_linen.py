@@ -63,7 +63,7 @@ def test_training_changes_the_statistics_as_the_module_does(model, image):
 
 
 def test_a_linen_training_loop_runs_as_it_is(image):
-    """Jitted init, gradient with auxiliary statistics, optax: as in Flax's own Linen examples."""
+    """Jitted init, gradient with auxiliary statistics, and optax, as in Flax's Linen examples."""
     view = linen_view(CONFIG)
     variables = jax.jit(view.init)(jax.random.key(0), image)
     labels = (image[..., 0] > 0).astype(jnp.int32)

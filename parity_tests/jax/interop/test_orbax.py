@@ -1,4 +1,4 @@
-"""Orbax checkpoints, our own and those of others."""
+"""Orbax checkpoints of this project and of other programs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_orbax_to_safetensors_and_back(model, tmp_path):
 
 
 def test_others_orbax_checkpoints_are_read_with_a_config(model, tmp_path):
-    """An NNX state and a Linen variables dictionary, as their owners save them."""
+    """An NNX state and a Linen variables dictionary, as their programs save them."""
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as writer:

@@ -1,4 +1,4 @@
-"""A layer in a CPU step, and the up-convolution against PyTorch."""
+"""A layer in a CPU step, and the up-convolution compared with PyTorch."""
 
 from __future__ import annotations
 

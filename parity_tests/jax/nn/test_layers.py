@@ -1,4 +1,4 @@
-"""`nn.layers` of both twins: one call of either factory makes the layer that an operation of the spec computes."""
+"""`nn.layers` of both twins: the factories make layers that compute the operations of the spec."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def per_axis(size: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
 
 
 def layers(dims: int) -> list[tuple[ops.Op, int, Make]]:
-    """An operation, the size of its input on every axis, and the call that makes its layer."""
+    """An operation, the size of its input on every axis, and the factory call for its layer."""
 
     def each(size: int | tuple[int, ...]) -> tuple[int, ...]:
         return per_axis(size, dims)
@@ -135,7 +135,7 @@ def test_both_factories_have_the_same_methods_in_the_same_order():
 
 @pytest.mark.parametrize("name", ["blocks", "spatial", "pointwise"])
 def test_both_twins_have_the_same_classes_and_functions_in_the_same_order(name):
-    """But for those that PyTorch has itself, and what XLA needs."""
+    """Except for layers that PyTorch has, and those that XLA needs."""
     from importlib import import_module
 
     one, other = (

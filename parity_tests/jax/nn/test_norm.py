@@ -1,4 +1,4 @@
-"""What recipes for NNX expect of the networks: norms that they find, filters, frozen parts, many seeds at once."""
+"""Common NNX recipes work with the networks: searching norms, filters, frozen parts, many seeds at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_batch_norms_are_flaxs():
 
 
 def test_a_frozen_encoder_stays_with_its_norms():
-    """No gradient by a filter on the path, and the encoder's norms in evaluation mode."""
+    """A filter on the path removes gradients, and the encoder's norms are in evaluation mode."""
     model = unet_jax.create(CONFIG)
     model.train()
     model.encoder.eval()
@@ -54,7 +54,7 @@ def test_vmap_over_seeds_makes_the_networks_of_these_seeds():
 
 
 def test_groups_without_weight_decay():
-    """By the number of axes, as optax recipes do: norms and biases."""
+    """Norms and biases are selected by the number of axes, as in optax recipes."""
     params = nnx.to_flat_state(nnx.state(unet_jax.create(CONFIG), nnx.Param))
     assert {path[-1] for path, v in params if v.ndim > 1} == {"kernel"}
     assert {path[-1] for path, v in params if v.ndim <= 1} == {"scale", "bias"}

@@ -1,4 +1,4 @@
-"""Rematerialisation keeps less memory and changes nothing."""
+"""Rematerialisation stores fewer values and does not change results."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from ..training.steps import PLAIN, arrays, batch, started
 
 
 def residuals(settings, config):
-    """The loss, its gradients, and the bytes that the forward pass keeps for the backward one."""
+    """The loss, its gradients, and the bytes that the forward pass stores for the backward pass."""
     graphdef, state, _ = started(settings, config)
     images, labels = batch()
     run = make_objective(graphdef, settings)
@@ -41,7 +41,7 @@ def test_rematerialisation_keeps_less_and_changes_nothing():
 
 
 def residual_bytes(config, policy=None):
-    """Of the arrays that the forward pass keeps for the backward one; nothing is computed."""
+    """Bytes of the arrays that the forward pass stores for the backward pass; nothing is computed."""
     settings = TrainSettings().replace(augmentation=NONE, remat=policy == "blocks")
     graphdef, state = initial_state(create(config, 0), settings)
     size = tuple(grid.above(20) for grid in config.geometry.grids)

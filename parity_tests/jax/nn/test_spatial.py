@@ -1,4 +1,4 @@
-"""Max pooling against PyTorch."""
+"""Max pooling compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from unet_torch.nn.spatial import DropBlock as TorchDropBlock
 
 @pytest.mark.parametrize("window", [(2, 2), (1, 2), (3, 2), (2, 2, 2), (4, 3), (3, 1, 4), (2, 3, 4)], ids=str)
 def test_max_pool_is_pytorchs(window: tuple[int, ...]):
-    """Values and gradient, on few different values (ties everywhere), NaN among them, and sizes that leave a rest."""
+    """Values and gradient, with few different values (many ties), NaN, and sizes that are not multiples of the
+    window."""
     rng = np.random.default_rng(0)
     size = (2, *(7 for _ in window), 3)
     x = rng.integers(0, 3, size).astype(np.float64)
@@ -32,7 +33,8 @@ def test_max_pool_is_pytorchs(window: tuple[int, ...]):
 
 @pytest.mark.parametrize("framework", ["jax", "torch"])
 def test_drop_block(framework):
-    """Squares of the block's size, about 1 − keep of the pixels, and a mask whose sum is kept."""
+    """The dropped squares have the block's size and cover about 1 − keep of the pixels, and the scaled mask keeps its
+    sum."""
     keep, block, shape = 0.8, 5, (4, 60, 50, 8)
     if framework == "jax":
         layer = DropBlock(keep, block)
@@ -48,11 +50,11 @@ def test_drop_block(framework):
     dropped = out == 0
     assert 0.15 < dropped.mean() < 0.21  # squares overlap, so a little less than 1 − keep
     assert abs(out.mean() - 1) < 1e-5
-    for n, c in ((0, 0), (3, 7)):  # every zero lies in a square of zeros
+    for n, c in ((0, 0), (3, 7)):  # every zero is part of a square of zeros
         zero = dropped[n, :, :, c]
         windows = np.lib.stride_tricks.sliding_window_view(zero, (block, block)).all((2, 3))
         covered = np.zeros_like(zero)
         for i, j in np.argwhere(windows):
             covered[i : i + block, j : j + block] = True
         assert (covered == zero).all()
-    assert (dropped[0, :, :, 0] != dropped[0, :, :, 1]).any()  # each channel by itself
+    assert (dropped[0, :, :, 0] != dropped[0, :, :, 1]).any()  # channels are independent

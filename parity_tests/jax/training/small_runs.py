@@ -4,7 +4,7 @@ from unet_data import membranes, split
 from unet_jax.training.settings import TrainSettings
 from unet_spec import preset
 
-# A cosine would write the number of steps into the compiled step: each number would be compiled anew.
+# A cosine would compile the number of steps into the step, so that each number would be compiled again.
 SMALL = TrainSettings().replace(tile=28, schedule="constant")
 
 PAPER = preset("paper", widths=(2, 4))

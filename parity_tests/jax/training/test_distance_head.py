@@ -1,4 +1,4 @@
-"""A distance head learns from touching objects, and parts them where two classes do not."""
+"""A distance head learns from touching objects, and separates them where two classes cannot."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from unet_spec import InputError
 
 
 def domes(count, seed, size=64):
-    """Bright domes, two by two, which touch along more than their radius: too wide a neck to be one."""
+    """Pairs of bright domes that touch along more than their radius, too wide for separation at a neck."""
     rng, grid = np.random.default_rng(seed), np.indices((size, size))
     images, cells = [], []
     for _ in range(count):

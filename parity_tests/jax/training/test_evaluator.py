@@ -1,4 +1,4 @@
-"""A measurement that fails loses no step, and a finished run is not measured again."""
+"""A failed validation loses no step, and a finished run is not validated again."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
     ids=["memory", "a damaged file", "anything"],
 )
 def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, problem, message):
-    """It is made when the run goes on, which then is the run that nothing befell."""
+    """The validation is repeated when the run is resumed, which then equals an uninterrupted run."""
     calls = []
 
     def failing(*arguments):

@@ -1,4 +1,5 @@
-"""Pixels to ignore, from the number in the mask files to the loss, the weights and the commands: they count nowhere."""
+"""Ignored pixels are not counted anywhere: from the number in the mask files to the loss, the weights and the
+commands."""
 
 import json
 import pickle
@@ -45,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
-    """A run of two steps by the command, without augmentation."""
+    """A run of two steps with the command, without augmentation."""
     out = tmp_path_factory.mktemp("runs") / "run"
     config = out.with_name("network.json")
     config.write_text(json.dumps(CONFIG.to_dict()))
@@ -135,7 +136,8 @@ def test_without_the_option_the_program_is_the_one_it_was():
 
 
 def test_a_run_has_the_loss_computed_by_hand(folder, run):
-    """The first step's: weighted cross entropy and soft Dice of the initial network, over the pixels that count."""
+    """The expected loss of the first step: weighted cross entropy and soft Dice of the initial network over the counted
+    pixels."""
     settings = TrainSettings.from_dict(json.loads((run / "run.json").read_text())["settings"], "run.json")
     data = open_dataset(folder, ignore=255).subset(range(5))
     weights = [class_weights(data.labels, 2)[y] for y in data.labels]
@@ -173,14 +175,14 @@ def test_a_run_remembers_the_number(folder, run, tmp_path, capsys):
 
 
 def test_files_give_the_batches_of_memory(folder):
-    """Labels, weights and all, also where the labels number objects, and the ignored number is no object."""
+    """Labels and weights, also if the labels number objects; the ignored number is not an object."""
     for kind in ("auto", "instance"):
         memory, stored = (opened(folder, 2, kind, 255) for opened in (open_dataset, open_stored))
         maps = [of(d, 10.0, 5.0, True) for of, d in ((weight_maps, memory), (window_weights, stored))]
         one, other = (
             Sampler(d, (30, 30), (12, 12), 9, 3, m).batch(0) for d, m in zip((memory, stored), maps, strict=True)
         )
-        travelled = pickle.loads(pickle.dumps(stored.labels[0]))  # to the processes of a loader
+        travelled = pickle.loads(pickle.dumps(stored.labels[0]))  # for the processes of a loader
         np.testing.assert_array_equal(travelled, memory.labels[0])
         for a, b in zip(one, other, strict=True):
             assert a.dtype == b.dtype
@@ -191,7 +193,7 @@ def test_files_give_the_batches_of_memory(folder):
 
 
 def test_no_warp_invents_or_loses_an_ignored_pixel():
-    """A warp of labels with ignored pixels is that of labels in which they are a class of their own."""
+    """Warped labels with ignored pixels equal warped labels in which these pixels are a separate class."""
     images = np.stack(MADE.images[:2]).astype(np.float32)
     labels = np.where(HOLES[:2], IGNORED, np.stack(MADE.labels[:2])).astype(np.int32)
     warp = jax.jit(lambda y: augment(jax.random.key(0), images, y, (24, 24), Augmentation(elastic=2.0))[1])

@@ -47,7 +47,7 @@ def same(one, other):
     for a, b in zip(one, other, strict=True):
         for x, y in zip(a, b, strict=True):
             assert x.dtype == y.dtype
-            assert type(y) is np.ndarray  # not grain's, which lies in shared memory
+            assert type(y) is np.ndarray  # not grain's array in shared memory
             np.testing.assert_array_equal(x, y)
 
 
@@ -60,7 +60,7 @@ def test_the_batches_are_those_from_memory(folder, first, rows):
 
 @pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one_from_memory(folder, tmp_path, monkeypatch):
-    """Weights, averages, statistics and losses, to the bit, from files or from memory."""
+    """Weights, averages, statistics and losses are equal bit for bit, from files and from memory."""
     pytest.importorskip("grain")
     monkeypatch.setenv("UNET_CACHE", str(tmp_path / "cache"))
     memory, stored = open_dataset(folder), open_stored(folder)
@@ -70,7 +70,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_from_memory(folder, tmp_path, mo
     one, other = (load_file(tmp_path / name / "last" / "model.safetensors") for name in ("whole", "parts"))
     assert {k: a.tobytes() for k, a in one.items()} == {k: a.tobytes() for k, a in other.items()}
     data = [json.loads((tmp_path / name / "last" / "config.json").read_text()) for name in ("whole", "parts")]
-    assert data[0] == data[1]  # the statistics of the images too
+    assert data[0] == data[1]  # also the statistics of the images
     losses = [{r["step"]: r["loss"] for r in result.log if "loss" in r} for result in (whole, parts)]
     assert losses[0][6] == losses[1][6]
     assert json.loads((tmp_path / "parts" / "run.json").read_text())["settings"]["loader"] == "grain"
@@ -127,7 +127,7 @@ if __name__ == "__main__":
 
 
 def workers_of(pid):
-    """Processes whose parent is, or was, `pid`: still there after it has gone, under another parent."""
+    """Processes whose parent is or was `pid`, including those that still run under another parent."""
     found = set()
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -154,7 +154,9 @@ def test_a_killed_training_leaves_no_process_behind(folder, tmp_path):
     workers = workers_of(process.pid)
     assert len(workers) >= 2
     for worker in workers:
-        os.kill(worker, signal.SIGTERM)  # as a job that is told to end: the training answers, not they
+        os.kill(
+            worker, signal.SIGTERM
+        )  # as when a job is stopped: the training process handles the signal, not its workers
     assert process.stdout.readline()
     process.kill()
     process.communicate()  # closes the pipe
@@ -213,7 +215,7 @@ print(peak_resident() - before)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["npy", "tif"])
 def test_memory_does_not_grow_with_the_data(tmp_path, kind):
-    """Ten times the data, 200 MB more of it, in at most 40 MB more of memory: what the budget of open files takes."""
+    """Ten times the data, 200 MB more, needs at most 40 MB more memory, the budget of open files."""
     import tifffile
 
     tile = membranes(1, 250, 0)

@@ -58,7 +58,7 @@ def test_a_line_of_the_log_is_the_mean_since_the_last_one(tmp_path):
 
 
 def test_steps_are_counted_over_the_time_that_they_took(tmp_path, monkeypatch):
-    """A clock that each step moves by a second, and each measurement by a hundred."""
+    """A clock that advances by one second per step and by a hundred per validation."""
     clock = [0.0]
     make, look = unet_jax.training.trainer.make_step, measure
 
@@ -87,7 +87,7 @@ def test_steps_are_counted_over_the_time_that_they_took(tmp_path, monkeypatch):
 
 
 def test_the_log_has_the_learning_rate_and_ten_measurements_or_more(tmp_path):
-    """Of the step that was taken last: at a rate of 0 the warm-up begins."""
+    """The learning rate of the last step; the warm-up starts at 0."""
     settings = SMALL.replace(steps=12, schedule="cosine", warmup=0.25, learning_rate=0.03, log_every=1)
     events = []
     result = train(WITHOUT_DROPOUT, settings, *data(), tmp_path / "run", report=events.append)
@@ -103,7 +103,7 @@ def test_the_log_has_the_learning_rate_and_ten_measurements_or_more(tmp_path):
 
 @pytest.mark.slow
 def test_a_resumed_run_takes_its_step_from_the_disk(tmp_path):
-    """Also one with another number of steps: the schedule's length is an argument of the program."""
+    """Also for another number of steps, since the schedule's length is an argument of the program."""
     settings, events = SMALL.replace(steps=2, learning_rate=0.0123, schedule="cosine"), []
     for steps in (2, 4):
         jax.clear_caches()  # as another process

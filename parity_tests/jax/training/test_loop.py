@@ -1,5 +1,5 @@
-"""What `unet train` and `unet evaluate` tell: how the labels were read, what cannot come of a run, what a run that went
-on is, and which score is whose."""
+"""Messages of `unet train` and `unet evaluate`: interpretation of labels, warnings, resumed runs, and the origin of
+each score."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
 
 
 def interrupting(after):
-    """A report that sends SIGTERM to this process once a step has been told."""
+    """A report function that sends SIGTERM to this process after the first reported step."""
 
     def report(record):
         if record["step"] == after:
@@ -63,7 +63,7 @@ def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
         train(PAPER, wild, *data(), tmp_path / "run")
     with pytest.raises(InputError, match="its weights are already too large"):
         train(PAPER, wild.replace(learning_rate=1e-3, clip=1.0), *data(), tmp_path / "run", resume=True)
-    # What huge steps have left is finite, yet nothing to learn from; a run that only just failed is.
+    # After huge steps the weights are finite but useless; a run that has only just failed can be resumed.
     train(PAPER, wild.replace(steps=1, learning_rate=1e-3), *data(), tmp_path / "mild")
     for changes in ({"learning_rate": 1e-4}, {"clip": 1.0}):
         gone_on = train(

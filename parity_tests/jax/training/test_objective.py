@@ -1,4 +1,4 @@
-"""What a step minimises: each part of a batch with its own dropout, statistics and weights."""
+"""The objective of a step: each part of a batch has its own dropout, statistics and weights."""
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ def test_the_trainers_objective_falls(name):
         params = jax.tree.map(lambda p, g: p - 0.05 * g, params, grads)
         values.append(float(value))
     assert values[-1] < values[0]
-    if name == "fcn-8s":  # the fixed interpolation is where the running statistics are, and stays
+    if name == "fcn-8s":  # the fixed interpolation is stored with the running statistics and does not change
         same = jax.tree.map(lambda a, b: bool((a == b).all()), before, stats)
         assert jax.tree.leaves(same) == [True] * 3
 
@@ -98,7 +98,7 @@ def test_the_statistics_go_from_part_to_part():
     state, step, prepare, objective = objective_of(settings, WITHOUT_DROPOUT.replace(norm="batch"))
     images, labels = some_images(4)
     key, stats = prepare(jnp.int32(0), (images, labels))[3], state["stats"]
-    for part in range(2):  # of interleaved images
+    for part in range(2):  # parts are interleaved images
         own = slice(part, None, 2)
         _, stats = objective(state["params"], stats, images[own], labels[own], None, jax.random.fold_in(key, part))
     wanted = [np.array(x) for x in jax.tree.leaves(stats)]
@@ -107,7 +107,7 @@ def test_the_statistics_go_from_part_to_part():
 
 
 def test_the_weights_of_a_part_are_those_of_its_images():
-    """A loss is divided by the sum of its weights: parts of images and of weights that are not the same ones differ."""
+    """A loss is divided by the sum of its weights, so mismatched parts of images and weights change it."""
     settings = SGD.replace(batch=4, accumulate=2)
     state, step, _, objective = objective_of(settings, WITHOUT_DROPOUT)
     images, labels = some_images(4)

@@ -1,4 +1,4 @@
-"""Settings: their names, what zero stands for, and values that are refused."""
+"""Settings: names, the meaning of zero, and refused values."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""A training step against formulas, in parts, in bfloat16, and after a failure."""
+"""A training step compared with formulas, in parts, in bfloat16, and after a failure."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -47,7 +47,7 @@ def test_a_step_is_gradient_descent_and_the_averages_are_by_formula():
         averages = arrays(state["ema"]["params"]) + arrays(state["ema"]["stats"])
         for one, other in zip(averages, mean, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
-        # the sum of the losses since the last line of the log, which came after every second step
+        # the sum of the losses since the last line of the log, which is written every second step
         assert float(state["loss"]) == pytest.approx(sum(losses[number - number % 2 :]), rel=1e-5)
     assert step._cache_size() == 1
 
@@ -61,7 +61,8 @@ def test_the_state_is_donated():
 
 
 def test_parts_of_a_batch_add_up_to_the_whole():
-    """Without a norm, and with as many counted pixels in each part, the gradient is that of the whole batch."""
+    """Without a norm, and with equally many counted pixels in each part, the gradient equals that of the whole
+    batch."""
     found = []
     for accumulate in (1, 2):
         _, state, step = started(PLAIN.replace(batch=4, accumulate=accumulate))
@@ -83,7 +84,7 @@ def test_bfloat16_keeps_float32_weights_and_follows_float32():
             state, loss = step(state, *batch(seed=number))
         assert {a.dtype for a in arrays((state["params"], state["stats"]))} == {np.dtype("float32")}
         losses[precision] = float(loss)
-    assert losses["bfloat16"] != losses["float32"]  # else nothing was rounded
+    assert losses["bfloat16"] != losses["float32"]  # otherwise nothing was rounded
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
 
 
@@ -102,7 +103,7 @@ def test_after_a_bad_step_the_state_stays_the_last_good_one():
 
 
 def test_a_variance_that_overflows_fails_the_step_though_its_loss_does_not():
-    """The normalised map is then 0, and so is the gradient: only the running statistics would be lost."""
+    """The normalised map and its gradient are then 0; only the running statistics would be damaged."""
     graphdef, state, step = started(PLAIN, WITHOUT_DROPOUT.replace(norm="batch"))
     images, labels = batch()
     given = images * np.float32(1e20), labels
@@ -116,7 +117,7 @@ def test_a_variance_that_overflows_fails_the_step_though_its_loss_does_not():
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_two_thousand_steps():
-    """In a process of its own, where nothing else takes or frees memory."""
+    """In a separate process, where nothing else allocates or frees memory."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         seen, programs = pool.submit(two_thousand_steps).result()
     assert seen[-1] - seen[1] < 8 * 2**20, [s / 2**20 for s in seen]
@@ -124,7 +125,7 @@ def test_memory_stays_flat_over_two_thousand_steps():
 
 
 def two_thousand_steps() -> tuple[list[int], int]:
-    """Resident bytes after every 200 steps, and the number of programs that were compiled for them."""
+    """Resident bytes after every 200 steps, and the number of compiled programs."""
     _, state, step = started(PLAIN.replace(steps=2000))
     sampler = Sampler(membranes(4, 64, 0), (28, 28), (12, 12), 2, 0)
     seen = []
@@ -140,7 +141,7 @@ SHORT = TrainSettings().replace(steps=3, tile=28, log_every=1, validate_every=9,
 
 
 def one_step(settings, size=3.0):
-    """What the optimizer makes of a gradient of ones."""
+    """The optimizer's update for a gradient of ones."""
     update = optimizer(settings.optimisation)
     params = {"w": jnp.full((2, 2), size)}
     return np.asarray(update.update({"w": jnp.ones((2, 2))}, update.init(params), params)[0]["w"])
@@ -155,7 +156,7 @@ def test_the_rate_that_is_taken_where_none_is_given(kind):
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0.0, 10), (0.3, 10), (0.02, 1000)])
 def test_the_schedule_is_the_cosine_with_a_linear_warm_up(warmup, steps):
-    """Against the formula in float64; with the length as an argument, too."""
+    """Compared with the formula in float64, also with the length as an argument."""
     chosen = SHORT.replace(schedule="cosine", learning_rate=0.3, warmup=warmup, steps=steps).optimisation
     other = SHORT.replace(schedule="cosine", learning_rate=0.3, warmup=0.5, steps=7).optimisation
     rising, taken = round(warmup * steps), np.arange(steps + 1)

@@ -1,4 +1,4 @@
-"""A step on one CPU: the same loss, gradients and statistics, and which layers take part."""
+"""A step on one CPU: equal loss, gradients and statistics, and the layers that use CPU operations."""
 
 import jax
 import jax.numpy as jnp

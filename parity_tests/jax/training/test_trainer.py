@@ -1,4 +1,4 @@
-"""What reaches the training step: averages, statistics, sampler, seeds."""
+"""Inputs of the training step: averages, statistics, sampler, seeds."""
 
 from dataclasses import replace
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The recipes that training programs apply to any nn.Module find what they look for in the networks here."""
+"""Recipes that training programs apply to any nn.Module work with the networks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_counter_is_in_no_state_dict_and_a_stock_one_is_taken(model):
 
 
 def test_frozen_norms_stay(model):
-    """The usual recipe: no gradient for the encoder, and its norms in evaluation mode."""
+    """The usual recipe for a frozen encoder: no gradient, and norms in evaluation mode."""
     model.train()
     for parameter in model.encoder.parameters():
         parameter.requires_grad_(False)
@@ -62,7 +62,7 @@ def test_frozen_norms_stay(model):
 
 
 def test_update_bn_gives_the_mean_over_the_batches(model):
-    """As an independent average of each batch's statistics at the first norm."""
+    """Compared with an independent average of each batch's statistics at the first norm."""
     norm, data = norms(model)[0], batches()
     with torch.no_grad():
         expected = torch.stack([model.encoder[0].conv1(x).mean((0, 2, 3)) for x in data]).mean(0)
@@ -119,7 +119,7 @@ def test_every_layer_with_weights_can_be_reset(config):
 
 
 def test_groups_without_weight_decay(model):
-    """By the type of the layer and by the number of axes: the same groups."""
+    """Groups by layer type and by number of axes are the same."""
     by_type = {id(p) for m in norms(model) for p in m.parameters()}
     by_type |= {
         id(m.bias) for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d) if m.bias is not None
@@ -128,7 +128,7 @@ def test_groups_without_weight_decay(model):
 
 
 def test_a_copy_on_no_device_gets_its_counter(model, tmp_path):
-    """from_checkpoint builds without memory; the counter is no tensor of the file."""
+    """from_checkpoint builds the model without memory; the counter is not a tensor of the file."""
     model.data = unet_torch.network.DataSpec((0.5,), (0.2,))
     model.save_pretrained(tmp_path)
     loaded = unet_torch.from_pretrained(tmp_path).train()

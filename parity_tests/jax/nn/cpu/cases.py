@@ -1,4 +1,4 @@
-"""Convolutions to compare."""
+"""Convolutions for comparisons."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def case(shape=(2, 12, 18, 5), features=7, window=(3, 3), dtype=np.float64):
 
 
 def everywhere(monkeypatch):
-    """Winograd's products wherever they can be computed, however small."""
+    """Uses Winograd's algorithm wherever it is possible, for any size."""
     monkeypatch.setattr(winograd, "_SAVED", 0)
     monkeypatch.setattr(winograd, "_SMALLEST", 0)
 

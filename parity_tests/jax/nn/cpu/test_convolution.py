@@ -1,4 +1,4 @@
-"""Convolutions on a CPU against XLA's own, values and gradients."""
+"""Convolutions on a CPU compared with XLA's own: values and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +13,15 @@ from .cases import case, direct, everywhere, far, value_and_gradients
 @pytest.mark.parametrize(
     ("shape", "window", "features", "convolutions", "products"),
     [
-        ((2, 12, 18, 5), (3, 3), 7, 0, 16),  # Winograd's
+        ((2, 12, 18, 5), (3, 3), 7, 0, 16),  # Winograd
         ((1, 4, 4, 2), (3, 3), 1, 0, 16),
         ((2, 13, 18, 5), (3, 3), 7, 1, 0),  # an odd size
         ((2, 12, 18, 5), (5, 2), 7, 1, 0),  # another window
         ((2, 12, 18, 5), (1, 1), 7, 1, 0),
         ((2, 12, 18, 1), (3, 3), 7, 0, 0),  # shifted images
         ((2, 13, 9, 1), (2, 4), 1, 0, 0),
-        ((2, 13, 9, 1), (2, 5), 1, 1, 0),  # too many of them
-        ((2, 5, 12, 8, 3), (3, 3, 3), 4, 0, 48),  # a volume by planes
+        ((2, 13, 9, 1), (2, 5), 1, 1, 0),  # too many shifted images
+        ((2, 5, 12, 8, 3), (3, 3, 3), 4, 0, 48),  # a volume, plane by plane
         ((2, 5, 7, 8, 3), (2, 1, 3), 4, 2, 0),
         ((1, 4, 6, 8, 1), (3, 3, 3), 4, 0, 0),
     ],

@@ -1,4 +1,4 @@
-"""Sums over pixels in two steps."""
+"""Sums over pixels in two stages."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Where Winograd's algorithm is faster."""
+"""Conditions under which Winograd's algorithm is used."""
 
 import pytest
 
@@ -9,10 +9,10 @@ from unet_jax.nn.cpu import winograd
     ("shape", "features", "wanted"),
     [
         ((1, 138, 138, 64), 64, True),
-        ((4, 58, 58, 64), 64, True),  # the images count together
-        ((1, 46, 46, 64), 64, False),  # sixteen small products
+        ((4, 58, 58, 64), 64, True),  # the products of all images are counted
+        ((1, 46, 46, 64), 64, False),  # the sixteen products are too small
         ((1, 282, 282, 32), 32, False),  # too few channels
-        ((1, 282, 282, 64), 64, False),  # too few channels for tiles that are not in the cache
+        ((1, 282, 282, 64), 64, False),  # too few channels for tiles that exceed the cache
         ((1, 282, 282, 128), 128, True),
         ((1, 137, 138, 64), 64, False),
         ((1, 138, 137, 64), 64, False),

@@ -14,7 +14,7 @@ from unet_jax.training.settings import TrainSettings
 from unet_jax.training.step import make_prepare
 from unet_spec import InputError
 
-TILES = [(13, 17), (5, 7, 9)]  # odd, so that pixels lie on all 3 control points of an axis
+TILES = [(13, 17), (5, 7, 9)]  # odd, so that pixels coincide with all 3 control points of an axis
 COUNT = 400
 
 
@@ -23,7 +23,7 @@ def alone(elastic=0.0, rotation=0.0, mirror=False, contrast=0.0, brightness=0.0)
 
 
 def sources(how, tile, window, count=COUNT):
-    """(count, axes, *tile): where each pixel was taken from, from the middle of the window."""
+    """(count, axes, *tile): source position of each pixel, relative to the middle of the window."""
     image = np.moveaxis(np.indices(window, np.float32), 0, -1)
     labels = np.zeros((count, *window), np.int32)
     images = np.broadcast_to(image, (count, *image.shape))
@@ -36,8 +36,8 @@ def at_rest(tile):
 
 
 def cubic(values, size):
-    """Spreads the first axis over `size` pixels: through each interval the cubic that has the control values at its
-    ends, with the slope half the difference of the two neighbours (Keys 1981, a = −1/2, in Hermite's form)."""
+    """Interpolates the first axis to `size` pixels: each interval is a cubic with the control values at its ends, whose
+    slope is half the difference of the two neighbours (Keys 1981, a = −1/2, in Hermite form)."""
     padded = np.concatenate([values[:1], values, values[-1:]])
     found = []
     for place in np.arange(size) * (len(values) - 1) / (size - 1):
@@ -78,10 +78,10 @@ def test_elastic_displacements_are_normal_at_the_control_points_and_cubic_betwee
     control = moved[points]
     assert control.shape[1:] == (len(tile), *(3,) * len(tile))
     values = control.reshape(COUNT, -1)
-    assert abs(values.std() / sigma - 1) < 0.03  # of 7,200 numbers or more: 3.6 standard errors or more
+    assert abs(values.std() / sigma - 1) < 0.03  # at least 7,200 numbers: at least 3.6 standard errors
     assert kstest(values.ravel(), "norm", (0, sigma)).pvalue > 0.001
     between = np.corrcoef(values.T) - np.eye(values.shape[1])
-    assert np.abs(between).max() < 6 / np.sqrt(COUNT)  # each axis of each point is drawn by itself
+    assert np.abs(between).max() < 6 / np.sqrt(COUNT)  # each axis of each point is drawn independently
     wanted = control
     for axis, n in enumerate(tile, start=2):
         wanted = np.moveaxis(cubic(np.moveaxis(wanted, axis, 0), n), 0, axis)
@@ -96,7 +96,7 @@ def test_rotation_is_rigid_in_the_plane_and_uniform(tile, limit):
     found, rest = sources(how, tile, window), at_rest(tile)
     assert (np.abs(found).max((0, *range(2, found.ndim))) <= (np.array(window) - 1) / 2 + 1e-4).all()
     y, x = rest[-2:]
-    turned = found[:, -2] + 1j * found[:, -1]  # the plane as complex numbers: a rotation is one factor
+    turned = found[:, -2] + 1j * found[:, -1]  # the plane as complex numbers, so that a rotation is a factor
     factor = (turned * (y - 1j * x)).sum(tuple(range(1, turned.ndim))) / (y**2 + x**2).sum()
     np.testing.assert_allclose(np.abs(factor), 1, atol=1e-5)
     np.testing.assert_allclose(turned, factor.reshape(-1, *(1,) * y.ndim) * (y + 1j * x), atol=1e-4)
@@ -160,7 +160,7 @@ def test_scale_is_one_factor_and_stays_in_the_window(tile):
 
 
 def test_a_share_of_the_tiles_is_warped_and_the_others_keep_their_pixels():
-    """Elastic deformation, rotation and scale, each by a draw of its own."""
+    """Elastic deformation, rotation and scale are drawn independently."""
     tile, changed = (13, 13), []
     for change in ({"elastic": 2.0}, {"rotation": 90.0}, {"scale": 0.3}):
         how = Augmentation(
@@ -241,7 +241,7 @@ def test_each_seed_and_each_step_draws_its_own_variation(how):
 
 
 def test_the_angle_says_nothing_of_the_mirror_images():
-    """Each is drawn by a key of its own."""
+    """Each change is drawn with a separate key."""
     how = Augmentation(elastic=0.0, rotation=90.0, mirror=True, contrast=0.0, brightness=0.0)
     size = how.window((9, 9))
     image = np.moveaxis(np.indices(size, np.float32), 0, -1) - (np.array(size) - 1) / 2
@@ -250,7 +250,10 @@ def test_the_angle_says_nothing_of_the_mirror_images():
         many, np.zeros(many.shape[:-1], int)
     )
     found = np.asarray(found, np.float64) / 4
-    down, right = found[:, 8, 4], found[:, 4, 8]  # of the centre: (± cos, ± sin), (∓ sin, ± cos), cos is not negative
+    down, right = (
+        found[:, 8, 4],
+        found[:, 4, 8],
+    )  # relative to the centre: (± cos, ± sin), (∓ sin, ± cos), cos is not negative
     signs = np.sign([down[:, 0], right[:, 1]])
     angle = np.arcsin(np.clip(signs[1] * down[:, 1], -1, 1))
     for sign in signs:
@@ -259,14 +262,14 @@ def test_the_angle_says_nothing_of_the_mirror_images():
 
 
 def test_what_a_warp_needs_lies_in_the_window():
-    """Three standard deviations: hardly a pixel comes from beyond the window's edge."""
+    """Three standard deviations: very few pixels come from beyond the window's edge."""
     how = Augmentation(elastic=10.0, rotation=0.0, mirror=False, contrast=0.0, brightness=0.0)
     tile, window = (33, 65), how.window((33, 65))
     keys = jax.random.split(jax.random.key(0), 100)
     found = np.asarray(jax.jit(jax.vmap(lambda key: _coordinates(key, how, tile, window)))(keys))
     last = np.array(window).reshape(2, 1, 1) - 1
     assert ((found < 0) | (found > last)).mean() < 0.001
-    assert found.max() > max(tile)  # and more than the tile is needed
+    assert found.max() > max(tile)  # and the window is larger than the tile
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -274,7 +277,7 @@ def test_image_label_and_weight_share_one_warp(dims):
     how = Augmentation(elastic=2.0, rotation=180.0, mirror=True, contrast=0.0, brightness=0.0)
     tile = (20, 24) if dims == 2 else (8, 12, 16)
     window = how.window(tile)
-    ramp = np.indices(window).sum(0).astype(np.float32)  # one step of a pixel changes it by at most one an axis
+    ramp = np.indices(window).sum(0).astype(np.float32)  # neighbouring pixels differ by at most one per axis
     images = np.stack([ramp, ramp])[..., None]
     warp = jax.jit(lambda k: augment(k, images, images[..., 0].astype(np.int32), tile, how, images[..., 0]))
     for seed in range(3):
@@ -282,11 +285,11 @@ def test_image_label_and_weight_share_one_warp(dims):
         assert image.shape == (2, *tile, 1)
         np.testing.assert_array_equal(image[..., 0], weight)
         assert np.abs(np.asarray(label) - np.asarray(weight)).max() <= dims / 2 + 1e-3
-        assert np.abs(np.asarray(image[0]) - np.asarray(image[1])).max() > 1  # each image has its own
+        assert np.abs(np.asarray(image[0]) - np.asarray(image[1])).max() > 1  # each image has a different warp
 
 
 def test_augmentation_keeps_the_dtypes():
-    """The tests allow float64, as users may, and JAX then draws in it where nothing else is said."""
+    """The tests enable float64, as users may; JAX then draws float64 by default."""
     how = Augmentation()
     window = how.window((28, 28))
     given = (

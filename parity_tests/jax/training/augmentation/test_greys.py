@@ -1,4 +1,4 @@
-"""Blur, low resolution, gamma and noise against other means; each as often as it should be."""
+"""Blur, low resolution, gamma and noise compared with independent implementations, and their frequencies."""
 
 import math
 
@@ -17,7 +17,7 @@ COUNT = 400
 
 
 def many(**changes):
-    """IMAGE changed in COUNT ways."""
+    """COUNT random changes of IMAGE."""
     keys = jax.random.split(jax.random.key(0), COUNT)
     return np.asarray(jax.jit(jax.vmap(lambda key: change_greys(key, jnp.asarray(IMAGE), **changes)))(keys))
 
@@ -75,7 +75,7 @@ CHANGES = {"blur": 3.0, "low_resolution": 0.7, "gamma": 0.7, "noise": 0.7}
 
 
 def test_a_share_of_the_images_is_changed_by_each_independently():
-    """A blur by less than 0.2 pixels does not show in float32."""
+    """A blur of less than 0.2 pixels has no effect in float32."""
     found = [changed(**{name: most}, share=0.5) for name, most in CHANGES.items()]
     assert np.abs(np.mean(found, 1) - 0.5).max() < 4 * math.sqrt(0.25 / COUNT)
     assert np.abs(np.corrcoef(found) - np.eye(len(CHANGES))).max() < 4 / math.sqrt(COUNT)

@@ -10,13 +10,13 @@ from unet_jax.training.devices.mesh import make_mesh, state_shardings
 from unet_jax.training.settings import TrainSettings
 from unet_spec import InputError
 
-# Sums over the batch are taken in another order: 3.4e-7 was measured after two steps (python -m benchmarks.scaling).
+# Sums over the batch have another order: 3.4e-7 was measured after two steps (python -m benchmarks.scaling).
 BOUND = 2e-5
 
 
 def compare(found):
     first = found[0]["losses"]
-    assert len({round(loss, 6) for loss in first}) == len(first)  # the losses move
+    assert len({round(loss, 6) for loss in first}) == len(first)  # the losses change
     for line in found[1:]:
         assert line["losses"] == pytest.approx(first, rel=BOUND), line["mesh"]
     return {line["mesh"]: line for line in found}
@@ -28,7 +28,7 @@ def test_data_parallel_fsdp_and_shared_images_equal_one_device():
         run_child(Args(meshes=("1 device", "2 data x 4 space, FSDP"), widths=(2, 4), tile=28, batch=2, steps=2))
     )
     assert found["2 data x 4 space, FSDP"]["largest_weight_share"] == 0.5
-    assert found["2 data x 4 space, FSDP"]["collectives"].get("collective-permute")  # the halo
+    assert found["2 data x 4 space, FSDP"]["collectives"].get("collective-permute")  # halo exchange
 
 
 @pytest.mark.slow
@@ -36,7 +36,7 @@ def test_every_mesh_equals_one_device():
     found = compare(run_child(Args()))
     assert found["8 data, FSDP"]["largest_weight_share"] == 1 / 8
     whole = found["1 device"]["temporary_bytes"]
-    for space in (2, 4, 8):  # what the split is for: a device holds a part of the activations only
+    for space in (2, 4, 8):  # the purpose of the split: each device stores only a part of the activations
         assert found[f"{space} space"]["temporary_bytes"] < whole / space * 1.6
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-# Sums over the batch are taken in another order: 3.4e-7 was measured after two steps (python -m benchmarks.scaling).
+# Sums over the batch have another order: 3.4e-7 was measured after two steps (python -m benchmarks.scaling).
 BOUND = 2e-5
 
 
@@ -33,7 +33,7 @@ except InputError as e:
 
 
 def in_processes(count, out):
-    """Exit code and standard error of each."""
+    """Exit code and standard error of each process."""
     with socket.socket() as s:
         s.bind(("localhost", 0))
         port = s.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What the compiler says of a training step, and that a CPU's own operations reach no other device."""
+"""The compiler's estimates of a training step; operations for one CPU are not used on other devices."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def cost():
 
 def test_operations_are_those_of_the_network_and_its_gradients(cost):
     forward = 2 * 2 * sum(CONFIG.graph.macs((28, 28)).values())
-    assert 2.2 * forward < cost.flops < 4.5 * forward  # about three times; what is not a product comes on top
+    assert 2.2 * forward < cost.flops < 4.5 * forward  # about three times, plus operations other than products
     assert cost.compute_seconds == cost.flops / 1e9
 
 
@@ -37,7 +37,7 @@ def test_memory_holds_the_state_and_the_temporaries(cost):
     assert cost.arguments > state
     assert cost.memory == cost.arguments + cost.temporaries + cost.code
     assert cost.fits
-    assert cost.memory_seconds == cost.arguments / 1e10  # not of all bytes: caches hide them
+    assert cost.memory_seconds == cost.arguments / 1e10  # not all bytes, since many stay in caches
     assert cost.bytes_accessed > cost.arguments
 
 
@@ -87,8 +87,8 @@ def convolutions(text):
 
 
 def test_operations_for_one_cpu_reach_no_other_device():
-    """A step for another device has each convolution once, once for its kernel, and but for the first once for its
-    input; one for a CPU computes some of them by other means."""
+    """A step for another device has each convolution once, once for the gradient of its kernel and, except for the
+    first, once for that of its input. A step for a CPU computes some of them by other algorithms."""
     count = sum(node.op.kind == "conv" for node in CONFIG.graph)
     here = convolutions(lower_step(CONFIG, SETTINGS, target()).as_text())
     tpu = convolutions(lower_step(CONFIG, SETTINGS, target(platform="tpu")).as_text())

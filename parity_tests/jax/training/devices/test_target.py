@@ -1,4 +1,4 @@
-"""Devices that a step is compiled for."""
+"""Target devices of a step."""
 
 import jax
 import pytest

@@ -1,4 +1,4 @@
-"""Both ways to sample a warped image give the same numbers."""
+"""Both algorithms for sampling a warped image give the same numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def positions(size, tile, outside, seed=1):
         ((9, 23), 3, True, 5),
         ((7, 11, 13), 1, False, 4),
         ((2, 5), 1, True, 6),
-        ((6, 7), 40, False, 1),  # too many for a block: read one by one
+        ((6, 7), 40, False, 1),  # too many for a block, so they are read one by one
     ],
 )
 def test_blocks_give_the_numbers_of_single_reads(size, channels, weighted, edge):

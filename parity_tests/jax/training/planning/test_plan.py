@@ -1,4 +1,4 @@
-"""A plan: what was given stays, what the machine cannot hold shrinks, and the steps follow from the time."""
+"""A plan keeps given values, shrinks what does not fit into memory, and derives the steps from the time."""
 
 import json
 
@@ -14,8 +14,8 @@ PAPER = preset("paper")
 
 
 def plan(step=0.5, **arguments):
-    """With steps that take so many seconds where the network begins with 16 feature maps, and in proportion to the
-    square of that."""
+    """Steps take this many seconds for a network that starts with 16 feature maps, and scale with the square of that
+    number."""
 
     def timed(network, settings, training):
         timed.asked.append((network.widths[0], settings.optimisation.batch))
@@ -50,7 +50,7 @@ def test_the_steps_follow_from_the_time():
     planned, _ = plan(step=0.25, seconds=600.0)
     steps = planned.settings.optimisation.steps
     measured = (600 - 0.25 * steps) / 10
-    assert 0 < measured < 1  # of one image of 64 x 64, V_Rand included
+    assert 0 < measured < 1  # for one image of 64 x 64, including V_Rand
     assert planned.settings.validation.validate_every == steps // 10
     assert (planned.step, planned.minutes) == (0.25, pytest.approx(10, abs=0.01))
 

@@ -1,4 +1,4 @@
-"""The recipes hold what they say."""
+"""The settings of the recipes."""
 
 from unet_jax.training.planning.recipes import RECIPES
 from unet_jax.training.settings import TrainSettings
@@ -15,6 +15,6 @@ def test_recipes_hold_what_they_say():
     assert modern.settings.optimisation.ema
     assert modern.settings.loss.smoothing
     assert modern.network["norm"] == "batch"
-    assert modern.settings.optimisation.batch > 1  # of one tile, its statistics are not those in use
+    assert modern.settings.optimisation.batch > 1  # with one tile, its statistics differ from those in prediction
     for recipe in RECIPES.values():
         assert TrainSettings.from_dict(recipe.settings.to_dict(), "here") == recipe.settings

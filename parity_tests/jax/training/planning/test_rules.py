@@ -1,4 +1,4 @@
-"""The rules of a plan: each at the figure where its choice changes."""
+"""The rules of a plan, each at the figure where its choice changes."""
 
 from dataclasses import replace
 

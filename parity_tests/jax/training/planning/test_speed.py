@@ -1,4 +1,4 @@
-"""The time of a step, and the steps that a time holds."""
+"""The time per step, and the number of steps within a time."""
 
 import pytest
 
@@ -13,7 +13,7 @@ NETWORK = preset("paper", widths=(2, 4))
 
 
 def test_the_first_step_is_not_timed_and_the_median_counts(monkeypatch):
-    """Steps that take what a clock says: the first, with its compilation, a hundred times as long."""
+    """Steps with simulated times; the first, with compilation, takes a hundred times as long."""
     clock, lengths = [0.0], iter((100.0, 0.2, 0.3, 0.2, 0.9, 0.4, 50.0))
     make = unet_jax.training.trainer.make_step
 

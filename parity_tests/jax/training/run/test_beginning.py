@@ -1,4 +1,4 @@
-"""A run that begins with a checkpoint's weights, and one whose encoder is frozen."""
+"""A run that starts with the weights of a checkpoint, and a run with a frozen encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layer where a number overflows, forward or backward, is named."""
+"""The message names the layer in which a number overflows, forward or backward."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ OTHERS = [name for name in one_of_each() if CASES[name].config.architecture != "
 
 @jax.custom_vjp
 def bad_backwards(x):
-    """Changes nothing; its gradient is NaN."""
+    """The identity, with a gradient of NaN."""
     return x
 
 
@@ -27,7 +27,7 @@ bad_backwards.defvjp(lambda x: (x, None), lambda _, g: (jnp.full_like(g, jnp.nan
 
 
 def spoil(model, layer):
-    """Puts `bad_backwards` behind one layer, by a class of its own: that is what nnx.split and nnx.merge keep."""
+    """Adds `bad_backwards` after one layer through a subclass, since nnx.split and nnx.merge keep the class."""
     module = model
     for part in layer.split("."):
         module = module[int(part)] if part.isdigit() else getattr(module, part)
@@ -40,7 +40,7 @@ def spoil(model, layer):
 
 
 def named(config, layer):
-    """The layer that is named if the gradient turns into NaN at the output of `layer`."""
+    """The layer in the message if the gradient becomes NaN at the output of `layer`."""
     model, settings = zoo.create(config, 0), TrainSettings()
     spoil(model, layer)
     graphdef, state = initial_state(model, settings)
@@ -66,20 +66,20 @@ def named(config, layer):
     ],
 )
 def test_the_layer_where_the_backward_pass_goes_wrong(layer):
-    """All before it in the order of the calls go wrong too, whatever their names."""
+    """All layers before it in the order of the calls also fail."""
     assert named(preset("paper", widths=(2, 4, 8), norm="batch"), layer) == layer
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in OTHERS])
 def test_in_every_architecture(name):
-    """The last but one convolution of those that the output depends on."""
+    """The second-to-last convolution that the output depends on."""
     config = CASES[name].config
     layer = [node.name for node in config.graph.inference if node.op.kind == "conv"][-2]
     assert named(config, layer) == layer
 
 
 def test_it_is_looked_for_in_the_parts_of_the_step(monkeypatch):
-    """As a step with `accumulate` has them: the same images and random numbers, and no more memory."""
+    """The same parts as in a step with `accumulate`: same images, same random numbers, no more memory."""
     import unet_jax.training.run.diagnose
 
     seen = []
@@ -112,7 +112,7 @@ EIGHT_STEPS = SMALL.replace(steps=8, log_every=2, validate_every=4)
 
 
 def test_the_layer_that_is_named_is_the_one_that_overflows():
-    """Planted: one huge kernel. Everything before it is finite."""
+    """Plants one huge kernel. Everything before it is finite."""
     import jax
     import jax.numpy as jnp
     from flax import nnx

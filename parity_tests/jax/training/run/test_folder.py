@@ -1,4 +1,4 @@
-"""The folder of a run: resumed with its own data and recipe, never overwritten."""
+"""The folder of a run: it is resumed only with its own data and recipe, and never overwritten."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def test_a_refused_run_leaves_its_folder_free(tmp_path, monkeypatch):
 
 
 def test_settings_with_several_values_are_those_of_the_file(tmp_path):
-    """run.json has a list where the settings have a tuple."""
+    """run.json has lists instead of tuples."""
     out, several = tmp_path / "run", SMALL.replace(freeze=("encoder",))
     for settings in (SMALL, several):
         shutil.rmtree(out, ignore_errors=True)
@@ -79,7 +79,7 @@ def test_a_run_is_repeated_from_within_its_folder(home, monkeypatch):
     monkeypatch.chdir(home / "run")
     assert main(["train", "--config", "run.json", "--no-report", "--json"]) == 0
     lines = [(home / name / "log.jsonl").read_text().count("\n") for name in ("run", "run-2")]
-    assert lines == [3, 3]  # a loss, and a measurement after each step
+    assert lines == [3, 3]  # a loss and a validation after each step
 
 
 def test_a_run_made_in_python_is_resumed_and_repeated_by_the_command(home, capsys):
@@ -108,7 +108,7 @@ def test_a_run_goes_on_with_its_own_recipe_or_not_at_all(home, capsys):
 
 
 def test_a_run_of_an_earlier_version_goes_on(home):
-    """Whose run.json has 0 for "automatic" and "off", and lacks settings that came later."""
+    """A run whose run.json has 0 for "automatic" and "off", and lacks later settings."""
     assert main(["train", "data", "--out", "run", "--no-report", *FLAGS, "--clip", "0", "--learning-rate", "0"]) == 0
     record = stored(home / "run")
     automatic = {"clip": None, "learning_rate": None, "ema": None}
@@ -119,7 +119,7 @@ def test_a_run_of_an_earlier_version_goes_on(home):
     assert main(["train", "--out", "run", "--resume", "--steps", "3", "--no-report", "--json"]) == 0
     assert stored(home / "run")["settings"].items() >= automatic.items()
     assert stored(home / "run")["changed"] == [{"after": 2, "steps": [2, 3]}]
-    assert stored(home / "run")["settings"]["validate"] == "last"  # as every run of an earlier version was split
+    assert stored(home / "run")["settings"]["validate"] == "last"  # the split of every run of an earlier version
 
 
 def test_the_images_that_validate_stay_the_same(home, capsys):
@@ -137,7 +137,7 @@ def test_the_images_that_validate_stay_the_same(home, capsys):
 
 
 def test_a_run_that_has_its_data_by_a_relative_path_goes_on(home):
-    """As run.json had it before."""
+    """The earlier format of run.json."""
     assert main(["train", "data", "--out", "run", "--no-report", *FLAGS]) == 0
     (home / "run" / "run.json").write_text(json.dumps(stored(home / "run") | {"path": "data"}))
     assert main(["train", "--out", "run", "--resume", "--steps", "3", "--no-report", "--json"]) == 0
@@ -153,7 +153,7 @@ def test_a_run_without_its_state_does_not_begin_anew_over_its_checkpoints(home, 
     assert main([*command, "--resume", "--steps", "3"]) == 2
     assert "run has checkpoints but no state/, so it cannot be resumed" in capsys.readouterr().err
     assert kept == [(home / "run" / name / "model.safetensors").read_bytes() for name in ("best", "last")]
-    (home / "run" / "state").mkdir()  # as where it was killed before its first state was whole
+    (home / "run" / "state").mkdir()  # as if the run was killed before its first state was complete
     assert main([*command, "--resume", "--steps", "3"]) == 0
 
 

@@ -1,4 +1,4 @@
-"""A loss, an augmentation and callbacks of one's own."""
+"""User-defined loss, augmentation and callbacks."""
 
 import functools
 import signal
@@ -50,7 +50,7 @@ def test_an_augmentation_follows_on_that_of_the_settings_with_a_key_for_each_ste
         before, after = plain(jnp.int32(step), (images, labels)), own(jnp.int32(step), (images, labels))
         np.testing.assert_allclose(after[0], before[0] + jax.random.uniform(seen[-1]), rtol=1e-6)
         np.testing.assert_array_equal(after[1], 1 - np.asarray(before[1]))
-        assert (after[3] == before[3]).all()  # dropout draws as without
+        assert (after[3] == before[3]).all()  # dropout draws the same numbers as without it
     assert (seen[0] == seen[2]).all()
     assert not (seen[0] == seen[1]).all()
 

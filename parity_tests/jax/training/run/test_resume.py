@@ -1,4 +1,4 @@
-"""Killed and resumed, a run is bit for bit the uninterrupted one."""
+"""A run that was killed and resumed equals the uninterrupted run, bit for bit."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from unet_jax.training.run.folder import read_run
 from unet_jax.training.run.train_state_folder import TrainStateFolder, latest_step
 from unet_spec import Checkpoint, InputError
 
-# The run of the tests below, as a script too: everything that a step can carry is in it.
+# The run of the tests below as a script, with every kind of state that a step has.
 SCRIPT = """
 import os, sys, json, signal, resource
 if "NO_LARGE_FILES" in os.environ:  # writing beyond this fails as on a full disk
@@ -44,7 +44,7 @@ sys.exit(0 if result.stop_signal is None else 128 + result.stop_signal)
 
 
 def start(cache, out, **more):
-    """A child that runs SCRIPT; what one child has compiled, the next ones load."""
+    """A child process that runs SCRIPT; children share compiled programs."""
     environment = os.environ | {"UNET_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(cache / "jax")}
     environment |= {"JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"} | more
     command = [sys.executable, "-c", SCRIPT, str(out)]
@@ -52,7 +52,7 @@ def start(cache, out, **more):
 
 
 def finish(process):
-    """Waits; returns standard error."""
+    """Waits for the end; returns standard error."""
     return process.communicate(timeout=600)[1]
 
 
@@ -80,13 +80,13 @@ def whole(tmp_path_factory, cache):
 
 
 def wait_for(process, records):
-    """Reads so many records of the log."""
+    """Reads this number of records of the log."""
     for _ in range(records):
         assert process.stdout.readline(), process.stderr.read()
 
 
 def resumed(cache, out, whole):
-    """To the end; then everything is as in the uninterrupted run."""
+    """Resumes until the end; then everything equals the uninterrupted run."""
     process = start(cache, out)
     printed = finish(process)
     assert process.returncode == 0, printed
@@ -96,7 +96,7 @@ def resumed(cache, out, whole):
 
 
 def killed(cache, out, after, pause):
-    """SIGKILL so many records of the log and seconds after the start; what it leaves can be read."""
+    """SIGKILL after this number of records and seconds; the remaining files can be read."""
     process = start(cache, out)
     wait_for(process, after)
     time.sleep(pause)
@@ -111,7 +111,7 @@ def killed(cache, out, after, pause):
 
 @pytest.mark.gpu
 def test_on_a_gpu_a_run_is_repeated_to_the_bit_by_deterministic_kernels(tmp_path, cache):
-    """Compiled anew each time: XLA times kernels to choose among them, and may choose others the next time."""
+    """Compiled again each time, since XLA chooses kernels by timing them and may choose others."""
     try:
         find_device()
     except InputError as e:

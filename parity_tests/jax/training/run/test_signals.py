@@ -1,4 +1,4 @@
-"""The second Ctrl-C ends at once."""
+"""The second Ctrl-C ends the process immediately."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ def test_the_second_ctrl_c_ends_at_once(first):
     with StopSignals() as stop:
         os.kill(os.getpid(), first)
         assert stop.signal == first
-        os.kill(os.getpid(), signal.SIGTERM)  # asked for twice, it is not hurried
+        os.kill(os.getpid(), signal.SIGTERM)  # a second SIGTERM changes nothing
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before

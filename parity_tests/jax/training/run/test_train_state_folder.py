@@ -1,4 +1,4 @@
-"""The state on disk: damaged, or on a full disk."""
+"""The saved state: damaged, or on a full disk."""
 
 import os
 import signal

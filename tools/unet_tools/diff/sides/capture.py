@@ -1,7 +1,9 @@
 """Wraps every call of every module of a network, in either framework, without changes to the network's code.
 
-    def handler(path, function, args, kwargs): # `function` is the module's own method output = function(*args,
-        **kwargs) ... # inspect, count, store, replace return output
+    def handler(path, function, args, kwargs):     # `function` is the module's own method
+        output = function(*args, **kwargs)
+        ...                                        # inspect, count, store, replace
+        return output
 
     with around_torch(model, handler) as modules: model(x)      # modules: path to module
     with around_nnx(model, handler) as modules: model(x)
