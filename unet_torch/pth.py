@@ -5,8 +5,8 @@ A .pth file is a pickle, and a pickle is a program. Three checks protect against
 1. The pickle's instructions are read, not run. The objects that they would make are counted
    (`unet_spec.untrusted.archives.check_pickle`), and integers larger than the file are refused, since they cannot be
    sizes in it. The entries of a zip must be uncompressed, as torch.save writes them.
-2. `torch.load(weights_only=True)`: torch's unpickler builds tensors and plain containers, and refuses every name that is
-   not on its list or in ALLOWED. ALLOWED holds NumPy's numbers, which nnU-Net logs.
+2. `torch.load(weights_only=True)`: torch's unpickler builds tensors and plain containers, and refuses every name that
+   is not on its list or in ALLOWED. ALLOWED holds NumPy's numbers, which nnU-Net logs.
 3. Sizes are checked before tensors are copied: a tensor with more values than its storage is refused.
 """
 
