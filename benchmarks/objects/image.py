@@ -105,7 +105,8 @@ def predict(run: Path, image: Path, out: Path, args: Args, *flags: str) -> dict[
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise InputError(f"unet predict ended with exit code {process.returncode}: {lines.strip()[-300:]}")
-    notes.print(lines.strip(), soft_wrap=True)
+    for line in lines.splitlines():
+        notes.print(line, soft_wrap=True, markup=False)
     return {
         "seconds": time.perf_counter() - began,
         "processor_seconds": usage.ru_utime + usage.ru_stime,
