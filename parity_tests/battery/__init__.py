@@ -1,8 +1,7 @@
 """The parity battery: every check on every network.
 
-`CASES` are the networks, `CHECKS` the checks, `run_battery` runs checks on a case and records what it measured.
-A new architecture or preset joins by one line in `cases.py`; a new check by a decorated function and a row of
-`run.PLAN`.
+`CASES` are the networks and `CHECKS` the checks; `run_battery` runs checks on a case and records their measurements. A
+new architecture or preset needs one line in `cases.py`; a new check needs a decorated function and a row in `run.PLAN`.
 """
 
 from . import forward, gradients, losses, mapping, modes, onnx_graphs, statistics, training  # noqa: F401

@@ -1,6 +1,6 @@
-"""What every module of a network was given and handed on, by the module's path, in either framework.
+"""Records inputs and outputs of every module of a network by the module's path, in either framework.
 
-Works on any nnx.Module and any torch.nn.Module, without a change to either.
+Works on any nnx.Module and any torch.nn.Module, without changing it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Call:
 
 
 class _Log:
-    """Calls in the order in which they end. A module that reaches itself again, by way of `super()`, counts once."""
+    """Calls in the order in which they end. A call through `super()` does not count again."""
 
     def __init__(self) -> None:
         self.calls: dict[str, Call] = {}
@@ -46,8 +46,8 @@ def nnx_modules(model: nnx.Module) -> dict[str, nnx.Module]:
 def nnx_calls(model: nnx.Module) -> Iterator[dict[str, Call]]:
     """Within the block, the calls of the modules of `model`, which may itself be traced (jit, grad).
 
-    Python looks `__call__` up in the class, so it is there that it is wrapped, for as long as the block lasts. Under a
-    transformation, what is recorded are tracers: return them from the transformed function.
+    Python looks up `__call__` in the class, so the method of the class is wrapped within the block. Under a
+    transformation, the recorded values are tracers; return them from the transformed function.
     """
     log = _Log()
     names = {id(module): path for path, module in nnx_modules(model).items()}

@@ -1,4 +1,4 @@
-"""The networks that the battery runs on: the tests of every family, and more U-Nets."""
+"""The networks of the battery: the test configs of every family, and more U-Nets."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from unet_spec.families.unet import PRESETS
 
 @dataclass(frozen=True)
 class Case:
-    """A network and how much is asked of it.
+    """A network, and the checks that it must pass.
 
     Attributes:
-        name: of the case.
-        config: of the network. Narrow, except in the tier "full": a fault does not depend on the width.
+        name: name of the case.
+        config: config of the network. It is narrow, except in the tier "full", since bugs do not depend on the width.
         tier: which checks run on it, by default and with `-m slow`; a column of `run.PLAN`:
             "core": everything but training by default.
             "trained": everything by default, including training.
-            "narrow": another U-Net; what is slow runs with `-m slow`.
-            "family": the one network that stands for its architecture; all checks, most of them with `-m slow`.
+            "narrow": another U-Net; slow checks run with `-m slow`.
+            "family": the first network of its architecture; all checks, most of them with `-m slow`.
             "variant": another network of an architecture; the comparison of its ONNX graph by default.
             "full": a preset at full width; a few checks, with `-m slow`.
             "converted": the first network of an architecture of other projects, whose weights are converted: as a
                 family, but nothing is trained.
-        extra: the first axis of its image has this many grid steps more than the minimum; each next axis one more.
+        extra: number of grid steps that the first axis of its image has above the minimum; each further axis has one
+            more.
     """
 
     name: str
@@ -41,7 +42,7 @@ _SAME = PRESETS["same"].replace(widths=(4, 6), norm="none", conv_bias=True)
 
 
 def _cases(family: Family) -> Iterator[Case]:
-    """The networks of `Family.tests`. The first one stands for its architecture."""
+    """The networks of `Family.tests`. The first one represents its architecture."""
     first, others = ("core", "narrow") if family.config.architecture == "unet" else ("family", "variant")
     if family.config.architecture in CONVERTED:
         first = "converted"
@@ -55,9 +56,10 @@ CASES: dict[str, Case] = {
     case.name: case
     for case in (
         *(case for family in FAMILIES.values() for case in _cases(family)),
-        # As many channels in as out in every layer: no shape betrays axes that were swapped.
+        # Equal numbers of input and output channels in every layer, so that shapes do not reveal swapped axes.
         Case("equal-widths", _PAPER.replace(widths=(5, 5), in_channels=5, out_channels=5)),
-        # The up-convolution's bias has no effect here: it passes crop and valid convolution into the batch norm.
+        # The up-convolution's bias has no effect here, since it reaches a batch norm through crop and valid
+        # convolution.
         Case("crop-batch", _PAPER.replace(norm="batch", norm_momentum=0.3, norm_eps=1e-3), "trained"),
         Case("pad-none", _PAPER.replace(merge="pad")),
         Case("group-elu", _SAME.replace(norm="group", norm_groups=2, activation="elu")),
@@ -90,11 +92,11 @@ CASES: dict[str, Case] = {
         Case("3d-same-full", PRESETS["same"].replace(spatial_dims=3, widths=(32, 64, 128, 256)), "full"),
     )
 }
-"""By name."""
+"""All cases by name."""
 
 
 def one_of_each() -> list[str]:
-    """Narrow cases of the presets of the U-Net, one with crop and batch norm, and one of every other architecture."""
+    """Narrow cases of the U-Net's presets, one case with crop and batch norm, and one of every other architecture."""
     return [
         name for name, case in CASES.items() if case.tier in ("family", "converted") or name in (*PRESETS, "crop-batch")
     ]

@@ -1,8 +1,8 @@
-"""One draw of every random number for both twins and the reference.
+"""The same random numbers for both twins and the reference.
 
-PyTorch draws, unobserved by the network; JAX is given the same in place of its own random numbers; the reference takes
-masks as tensors. No arithmetic is replaced: each side masks and scales as it always does. Of DropBlock, it is the
-centres of the squares that are handed over: each side grows its own squares around them.
+PyTorch draws them; JAX receives them instead of its own random numbers, and the reference as tensors. No arithmetic is
+replaced: each side masks and scales as usual. For DropBlock, the centres of the squares are passed on, and each side
+computes its own squares from them.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Draws = dict[str, np.ndarray]
 
 @contextmanager
 def torch_draws(model: Network, seed: int = 5) -> Iterator[Draws]:
-    """Within the block, what a PyTorch model in training mode draws.
+    """Within the block, records the random numbers of a PyTorch model in training mode.
 
-    A layer's mask is first drawn beside it, then the generator is put back, and the layer draws the same again.
+    A layer's mask is drawn first; then the generator is reset, and the layer draws the same mask again.
     """
     draws: Draws = {}
     last = features_last(model.config.graph)
@@ -71,7 +71,7 @@ def torch_draws(model: Network, seed: int = 5) -> Iterator[Draws]:
 
 
 def _draw_centres(path: str, op: DropBlockOp, x: torch.Tensor, draws: Draws) -> None:
-    """The centres that DropBlock draws for `x`, where it draws any, and the mask that follows from them."""
+    """The centres that DropBlock draws for `x`, if any, and the mask that follows from them."""
     size = tuple(x.shape[2:])
     if not op.gamma(size):
         return
@@ -89,15 +89,15 @@ def squares(centres: np.ndarray, block: int) -> np.ndarray:
 
 
 def reference_masks(graph: Graph, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The mask of every dropout layer, as the reference needs it. A layer that drew nothing kept everything: a
-    difference to be measured, if it is one, and no reason to crash."""
+    """The mask of every dropout layer for the reference. A layer that drew nothing kept all values; this is measured as
+    a difference and is not an error."""
     return {name: draws.get(name, np.ones(1)) for name in dropout_nodes(graph)}
 
 
 @contextmanager
 def jax_draws(config: NetworkConfig, draws: Mapping[str, np.ndarray]) -> Iterator[None]:
-    """Within the block, JAX draws the same, masks in the order of the graph. A layer that the graph does not know keeps
-    all: a difference, and no crash."""
+    """Within the block, JAX draws the same numbers, masks in the order of the graph. A layer that is not in the graph
+    keeps all values, which is measured as a difference."""
     names = [name for name in dropout_nodes(config.graph) if name in draws]
     waiting = [draws.get(f"{name}.centres", draws[name]) for name in names]
 

@@ -1,4 +1,5 @@
-"""One forward pass: the twins against the reference, as a whole and layer by layer, in evaluation and in training."""
+"""One forward pass of the twins compared with the reference, as a whole and layer by layer, in evaluation and in
+training."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from .measure import FORWARD_BOUND, Reading, check, distance, farthest
 def evaluation(case: Case) -> Iterator[Reading]:
     """Every output in evaluation, on a non-square image in an odd batch and on one with a large mean."""
     kinds = ("oblong", "offset")
-    if case.tier == "full":  # one image, as small as it may be
+    if case.tier == "full":  # one image of the minimum size
         kinds = ("oblong",) if case.extra else ("smallest",)
     for dtype in ("float64", "float32"):
         yield from _forward(case, dtype, kinds, 1 if case.tier == "full" else 3)
@@ -80,7 +81,7 @@ def layers(case: Case) -> Iterator[Reading]:
         given, _ = outputs.posterior_inputs(twins.graph, twins.tensors, image, further)
     wanted = twins.graph.activations(twins.tensors, image, inputs=given)
     graphdef, state = nnx.split(twins.jax)
-    modules = nnx_modules(twins.jax).keys() | dict(twins.torch.named_modules()).keys()  # others are but functions
+    modules = nnx_modules(twins.jax).keys() | dict(twins.torch.named_modules()).keys()  # other operations are functions
     nodes = {n.name: wanted[n.name] for n in twins.graph if n.name in modules or n.op.parameters()}
 
     def traced(state: nnx.State, x: jax.Array, further: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -112,7 +113,7 @@ def _same_in_both_modes(config: NetworkConfig) -> str:
 
 
 def masked_training_pass(twins: pair.Pair, image: np.ndarray) -> tuple[dict[str, dict[str, np.ndarray]], dict]:
-    """The outputs of one pass of both twins in training mode with what PyTorch drew, and these draws."""
+    """The outputs of one pass of both twins in training mode with PyTorch's random numbers, and these numbers."""
     twins.train()
     with torch_draws(twins.torch) as draws, torch.no_grad():
         theirs = outputs.one_pass(twins.torch, pair.to_torch(image), {})
@@ -138,7 +139,7 @@ def training(case: Case) -> Iterator[Reading]:
         image = pair.image(case, kind)
         found, draws = masked_training_pass(twins, image)
         wanted = twins.references(image, training=True, masks=reference_masks(twins.graph, draws))
-        # The mean is subtracted again by batch norm: what cancels was rounded at the size of the mean.
+        # Batch norm subtracts the mean again, so the rounding errors have the size of the mean.
         large = kind == "offset" and has(twins.graph, BatchNorm)
         for runtime, values in found.items():
             for name, value in values.items():
@@ -174,7 +175,7 @@ def dropout(case: Case) -> Iterator[Reading]:
         for runtime, mask in shares.items():
             deviation = abs(mask.mean() - keep) / np.sqrt(keep * (1 - keep) / mask.size)
             yield Reading(runtime, "float64", float(deviation), 5.0, name)
-    for name, op in list(nodes.items())[:1]:  # they are all alike
+    for name, op in list(nodes.items())[:1]:  # they are all equal
         if isinstance(op, DropBlock):
             yield from _squares(name, op, twins)
 

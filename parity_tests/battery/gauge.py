@@ -1,10 +1,10 @@
-"""Gauge parameters: those that the loss does not depend on, because a normalisation takes their effect away again.
+"""Gauge parameters: parameters without effect on the loss, because a normalisation removes their effect.
 
-A bias straight before batch norm shifts a channel by a constant, and batch norm subtracts the channel's mean. The same
-holds at a distance, where every operation in between hands a constant shift on as a constant shift. Attention takes a
-shift of its keys away: it adds the same to a query's scores of all keys, and softmax does not see it. In exact
-arithmetic the gradient of such a parameter is zero; what a framework computes is rounding noise, which has no relative
-error. It is held against the gradient of the layer's weight instead.
+A bias directly before batch norm shifts a channel by a constant, and batch norm subtracts the channel's mean. The same
+holds if all operations in between map a constant shift to a constant shift. Attention removes a shift of its keys: the
+shift adds the same value to a query's scores of all keys, which softmax ignores. In exact arithmetic the gradient of
+such a parameter is zero. A framework computes rounding noise, for which a relative error has no meaning, so it is
+compared with the gradient of the layer's weight.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unet_spec.ops import Attention, BatchNorm, Concat, Conv, Crop, GroupNorm, I
 def gauge_parameters(graph: Graph, training: bool = True) -> dict[str, tuple[str, ...]]:
     """Full name of each gauge parameter to the names of the normalisations that absorb it.
 
-    `training`: whether batch norms use the statistics of the batch; the running ones absorb nothing.
+    `training`: whether batch norms use the statistics of the batch; with running statistics they absorb nothing.
     """
     consumers: dict[str, list[Node]] = {node.name: [] for node in graph}
     for node in graph:
@@ -32,7 +32,7 @@ def gauge_parameters(graph: Graph, training: bool = True) -> dict[str, tuple[str
 
 
 def _absorbing(name: str, consumers: dict[str, list[Node]], training: bool) -> set[str] | None:
-    """The normalisations that take a shift of this node's output away; None where some of it gets past them."""
+    """The normalisations that remove a shift of this node's output; None if part of it has an effect."""
     absorbed: set[str] = set()
     for node in consumers[name]:
         if _absorbs(node, training) or (isinstance(node.op, Attention) and node.inputs[1] == name):
@@ -44,21 +44,21 @@ def _absorbing(name: str, consumers: dict[str, list[Node]], training: bool) -> s
             absorbed |= further
         else:
             return None
-    return absorbed or None  # nobody took it: it is in the output
+    return absorbed or None  # not removed: it is part of the output
 
 
 def _absorbs(node: Node, training: bool) -> bool:
     op = node.op
-    if isinstance(op, GroupNorm):  # a group of several channels keeps their differences
+    if isinstance(op, GroupNorm):  # a group of several channels keeps differences between them
         return op.groups == op.features
     return isinstance(op, InstanceNorm) or (isinstance(op, BatchNorm) and training)
 
 
 def _hands_on(node: Node) -> bool:
-    """Whether a shift by a constant a channel comes out as a shift by a constant a channel.
+    """Whether a constant shift per channel stays a constant shift per channel.
 
-    Not through zeros added at the border, which are not shifted; not through a transposed convolution, whose taps
-    differ; not through an activation or a dropout mask. The rows of an interpolation sum to one.
+    This is false for zero padding, whose zeros are not shifted, for a transposed convolution, whose taps differ, for an
+    activation, and for a dropout mask. It holds for an interpolation, whose rows sum to one.
     """
     op = node.op
     if isinstance(op, Conv):

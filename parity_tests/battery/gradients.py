@@ -31,13 +31,13 @@ from .measure import FORWARD_BOUND, Reading, check, distance
 from .slots import from_flax
 
 IGNORED, SHARE = 250, 0.5
-"""The label of pixels that do not count (−1 beside distances); the weight of the distance in the loss."""
+"""The label of ignored pixels (−1 with distances); the weight of the distance in the loss."""
 Gradients = dict[str, np.ndarray]
 
 
 def targets(image: np.ndarray, config: NetworkConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (N, *spatial) at the image's size and weights of the pixels. Some labels are to be ignored; not where
-    they are an input of the network, too."""
+    """Labels (N, *spatial) at the image's size and pixel weights. Some labels are ignored, unless labels are also an
+    input of the network."""
     rng = np.random.default_rng(7)
     labels = rng.integers(0, config.classes, image.shape[:-1])
     if not has(config.graph, LatentInput):
@@ -58,7 +58,7 @@ def unpacked(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def loss_of_twin(losses: Any, config: NetworkConfig) -> Callable[..., Any]:
-    """The cross entropy of `unet_jax.losses` or `unet_torch.losses`, and that of the distance, where there is one."""
+    """The cross entropy of `unet_jax.losses` or `unet_torch.losses`, and the loss of the distance, if any."""
 
     def of(z: Any, y: Any, w: Any) -> Any:
         return losses.cross_entropy(z, y, w, ignored(config), smoothing=0.1)
@@ -69,7 +69,8 @@ def loss_of_twin(losses: Any, config: NetworkConfig) -> Callable[..., Any]:
 def torch_gradients(
     model: unet_torch.network.Network, image: np.ndarray, layout=lambda t: t
 ) -> tuple[float, Gradients, dict]:
-    """The network's own loss, gradients by PyTorch name (the image's as "image", channels last), and what it drew."""
+    """The network's own loss, gradients by PyTorch name (the image's as "image", channels last), and its random
+    numbers."""
     labels, weights = map(torch.from_numpy, targets(image, model.config))
     of = loss_of_twin(unet_torch.losses, model.config)
     x = layout(pair.to_torch(image)).requires_grad_(True)
@@ -84,7 +85,7 @@ def torch_gradients(
 
 
 def jax_gradients(model: unet_jax.network.Network, image: np.ndarray, draws: dict) -> tuple[float, Gradients]:
-    """The same from the Flax twin, under PyTorch's names and axes, with what it draws given."""
+    """The same from the Flax twin, with PyTorch's names and axes and the given random numbers."""
     labels, weights = (jnp.array(t) for t in targets(image, model.config))
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
     of = loss_of_twin(unet_jax.losses, model.config)
@@ -174,7 +175,7 @@ def reference(case: Case) -> Iterator[Reading]:
     slopes = [(loss_at(h) - loss_at(-h)) / (2 * h) for h in (2e-7, 1e-7)]
     along = sum(float((theirs[name] * d).sum()) for name, d in way.items())
     size = float(np.sqrt(sum((theirs[name] ** 2).sum() * (d**2).mean() for name, d in way.items())))
-    # Rounding of the two losses, divided by the step, and what halving the step changes.
+    # Rounding of the two losses, divided by the step, and the change from halving the step.
     own = abs(slopes[0] - slopes[1]) + 64 * np.finfo(np.float64).eps * abs(loss) / 1e-7
     yield Reading("torch", "float64", abs(slopes[1] - along) / size, 4 * own / size, "direction")
     yield Reading("torch", "float64", abs(loss_at(0.0) - loss) / abs(loss), FORWARD_BOUND, "loss")

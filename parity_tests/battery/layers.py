@@ -1,4 +1,4 @@
-"""What the checks ask of a network instead of its config: the operations of its graph."""
+"""Properties of a network for the checks, from the operations of its graph instead of its config."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def dropout_nodes(graph: Graph) -> list[str]:
 
 
 def without_batch_norm(config: NetworkConfig) -> str:
-    """The reason why a check of running statistics has nothing to say, or ""."""
+    """The reason why a check of running statistics does not apply, or ""."""
     return "" if has(config.graph, BatchNorm) else "no running statistics"
 
 
 def without_dropout(config: NetworkConfig) -> NetworkConfig:
-    """The same network with all values kept in training."""
+    """The same network without dropped values in training."""
     fields = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     return config.replace(**{k: v for k, v in {"dropout": 0.0, "keep": 1.0}.items() if k in fields})
 
 
 def features_last(graph: Graph) -> set[str]:
-    """The nodes whose PyTorch module, too, has its features last, (N, *spatial, C): those inside of a transformer."""
+    """The nodes inside a transformer, whose PyTorch modules also have features last, (N, *spatial, C)."""
     found: set[str] = set()
     for node in graph:
         inside = isinstance(node.op, Activation | Dropout) and node.inputs[0] in found
@@ -42,8 +42,8 @@ def features_last(graph: Graph) -> set[str]:
 
 
 def with_float32_attributes(graph: Graph) -> Graph:
-    """The same graph with every norm's epsilon and every slope as float32 holds it: so ONNX has them, in a float64
-    model too. (Kernels are standardised before they are written.)"""
+    """The same graph with every norm's epsilon and every slope rounded to float32, as in ONNX, also in a float64 model.
+    (Kernels are standardised before they are written.)"""
 
     def rounded(op: Op) -> Op:
         fields = {field.name for field in dataclasses.fields(op)} & {"eps", "slope"}

@@ -57,7 +57,7 @@ def cross_entropy(case: Case) -> Iterator[Reading]:
                 wanted = oracle.cross_entropy(logits, labels, weights, **rest)
                 ours, grad = _jax(logits, labels, weights, rest)
                 theirs, other = _torch(logits, labels, weights, rest)
-                # Some hundred terms are added up; each framework in an order of its own.
+                # About a hundred terms are added, in a different order in each framework.
                 bound = FORWARD_BOUND if dtype == "float64" else noise.FACTOR * 2 * noise.ULP
                 where = f"{name}, {channels} channels"
                 yield Reading("jax", dtype, abs(ours - wanted) / abs(wanted), bound, where)
@@ -75,7 +75,7 @@ def others(case: Case) -> Iterator[Reading]:
     for channels in (1, 3):
         for name, data in (("plain", {}), ("all", {"weights": True, "ignore": 250, "margin": 3})):
             logits, labels, weights = _data(channels, case.config.spatial_dims, "float64", **data)
-            labels[1][labels[1] == 1] = 0  # a class that this image lacks
+            labels[1][labels[1] == 1] = 0  # a class that is absent from this image
             rest = {k: v for k, v in data.items() if k == "ignore"}
             for loss in ("focal_loss", "dice_loss", "tversky_loss"):
                 ours, grad = _jax(logits, labels, weights, rest, loss)

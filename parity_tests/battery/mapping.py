@@ -1,4 +1,4 @@
-"""Weights on their way between the twins: nothing lost, nothing left over, not a bit changed, no memory shared."""
+"""Conversion of weights between the twins: all tensors, bit for bit, without shared memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def random_bits(graph: Graph, dtype: str, seed: int = 0) -> dict[str, np.ndarray
         array = np.frombuffer(rng.bytes(size), dtype).reshape(param.shape).copy()
         array.flat[0] = -0.0
         whole = array.view(f"u{array.itemsize}")
-        whole.flat[-1] = np.array(np.inf, dtype).view(whole.dtype) | 1  # NaN with the least payload, signalling
+        whole.flat[-1] = np.array(np.inf, dtype).view(whole.dtype) | 1  # signalling NaN with the smallest payload
         found[name] = array
     return found
 

@@ -1,4 +1,4 @@
-"""What a check is and what it hands back: measured errors beside the bounds that they must keep."""
+"""Checks and their results: measured errors with their bounds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from unet_spec import NetworkConfig
 from .cases import Case
 
 FORWARD_BOUND = 1e-12
-"""Float64: relative to the largest magnitude of the tensor. Some 4500 roundings; measured values are below 5e-15."""
+"""Float64 bound, relative to the largest magnitude of the tensor: about 4500 roundings. Measured values are below
+5e-15."""
 TRAJECTORY_BOUND = 1e-10
-"""Float64 after 100 steps: training amplifies what one step differs by."""
+"""Float64 bound after 100 steps, since training amplifies the difference of one step."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class Reading:
 
     Attributes:
         runtime: what was compared, such as "jax" (with the reference, where nothing else is said) or "jax, torch".
-        dtype: of the computation.
-        worst: the largest error, relative to the largest magnitude of the tensor it was found in; a count for checks
-            of identity, whose bound is 0.
-        bound: what `worst` must not exceed.
+        dtype: dtype of the computation.
+        worst: the largest error, relative to the largest magnitude of its tensor; a count for checks of identity, whose
+            bound is 0.
+        bound: maximum of `worst`.
         where: the input, tensor or layer of the worst error.
     """
 
@@ -39,8 +40,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Measurement(Reading):
-    """A reading with the case and the check that it comes from. `crash` says which error ended the check, if one did:
-    a check that crashes has proven nothing, neither sameness nor difference."""
+    """A reading with its case and check. `crash`: the error that ended the check, if any. A check that crashes proves
+    neither equality nor difference."""
 
     case: str = ""
     check: str = ""
@@ -64,9 +65,10 @@ class Check:
 
     Attributes:
         name: "group.what".
-        function: case to readings. Builds its twins anew, so that a change to any of their parts is seen.
-        unless: config to the reason why the check has nothing to say about it, or "".
-        only: names of the only cases that it runs on; empty: all. Where it runs by default is in `run.PLAN`.
+        function: function from a case to readings. It builds new twins, so that changes to any of their parts have an
+            effect.
+        unless: function from a config to the reason why the check does not apply, or "".
+        only: names of the cases that it is restricted to; empty: all. `run.PLAN` defines where it runs by default.
     """
 
     name: str
@@ -75,7 +77,7 @@ class Check:
     only: tuple[str, ...] = ()
 
     def __call__(self, case: Case) -> list[Measurement]:
-        """The measurements; nothing is asserted. Errors of the networks under test are raised."""
+        """The measurements, without assertions. Errors of the networks under test are raised."""
         return list(self.measurements(case))
 
     def measurements(self, case: Case) -> Iterator[Measurement]:
@@ -86,7 +88,7 @@ class Check:
 
 CHECKS: dict[str, Check] = {}
 ONCE = ("paper", "3d-valid")
-"""Cases of a check in which nothing depends on the network."""
+"""Cases for checks that do not depend on the network."""
 
 
 def check(
@@ -102,7 +104,7 @@ def check(
 
 
 def require(measurements: Iterable[Measurement]) -> None:
-    """Raises AssertionError naming every measurement above its bound, and where there is none at all."""
+    """Raises AssertionError, which names every measurement above its bound, or if there is no measurement."""
     measurements = list(measurements)
     assert measurements, "the check measured nothing"
     failed = [str(m) for m in measurements if not m.passed]
@@ -125,7 +127,7 @@ def distance(found: np.ndarray, wanted: np.ndarray, scale: float | None = None) 
 
 
 def farthest(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> tuple[float, str]:
-    """The largest distance between tensors of one name, and that name; a name on one side only is infinitely far."""
+    """The largest distance between tensors of the same name, and that name; infinite for a name on one side only."""
     apart = {name: distance(found[name], wanted[name]) for name in wanted if name in found}
     apart |= {name: float("inf") for name in set(found) ^ set(wanted)}
     name = max(apart, key=apart.__getitem__)
@@ -133,7 +135,7 @@ def farthest(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) 
 
 
 def differing(found: Mapping, wanted: Mapping) -> int:
-    """Tensors that are not the same bytes, dtype and shape; those on one side only count."""
+    """Number of tensors that differ in bytes, dtype or shape, or exist on one side only."""
     same = [
         name
         for name in wanted

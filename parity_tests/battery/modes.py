@@ -1,4 +1,4 @@
-"""One network in every mode of execution: eager and jitted, compiled, in another memory layout, in bfloat16."""
+"""A network in every mode of execution: eager, jitted, compiled, in another memory layout, in bfloat16."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def compiled(case: Case) -> Iterator[Reading]:
         image = pair.image(case, dtype=dtype)
         bound = FORWARD_BOUND if dtype == "float64" else noise.rounding_bound(twins, image)
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch's own, when it first imports its compiler
+            warnings.simplefilter("ignore")  # PyTorch's, at the first import of its compiler
             logits = torch.compile(twins.torch, fullgraph=True)(pair.to_torch(image))
         yield Reading("torch.compile", dtype, distance(pair.from_torch(logits), twins.reference(image)), bound)
 
@@ -111,13 +111,13 @@ EXACT = (
     Dropout,
     DropBlock,
 )
-"""Operations that round nothing (outside of training). AvgPool, a subclass of MaxPool, does."""
+"""Operations without rounding (in evaluation). AvgPool, a subclass of MaxPool, rounds."""
 BRIEF_UNIT = 2.0**-8
 """Relative rounding error of bfloat16, which has 8 significant bits."""
 
 
 def longest_path(graph: Graph) -> int:
-    """Operations that round, along the longest way from the image to the logits."""
+    """Number of operations with rounding on the longest path from the image to the logits."""
     depth: dict[str, int] = {}
     for node in graph:
         rounds = not isinstance(node.op, EXACT) or isinstance(node.op, AvgPool)
@@ -126,8 +126,8 @@ def longest_path(graph: Graph) -> int:
 
 
 def rounded_forward(graph: Graph, tensors: dict[str, np.ndarray], image: np.ndarray) -> np.ndarray:
-    """The reference with image, weights and the output of every operation rounded to bfloat16: what storing them so
-    costs, whoever computes in between."""
+    """The reference with image, weights and the output of every operation rounded to bfloat16: the error of storing
+    values in bfloat16, for any implementation."""
 
     def brief(array: np.ndarray) -> np.ndarray:
         return array.astype(ml_dtypes.bfloat16).astype(np.float64)

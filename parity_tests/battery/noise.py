@@ -1,15 +1,16 @@
-"""What float32 itself costs, measured: the bound of a comparison in float32 is a small multiple of it.
+"""The measured rounding error of float32. The bound of a float32 comparison is a small multiple of it.
 
 A correct implementation differs from the exact result by its own roundings, whose size depends on the network, the
-weights and the image. Three ways to see that size, none of which compares one implementation with another:
+weights and the image. This size is measured in three ways, none of which compares two implementations:
 
 - the NumPy reference in float32 against itself in float64;
 - PyTorch, contiguous against channels_last (other kernels, another order of summation);
 - JAX, operation by operation against jitted (other fusions).
 
-Two correct implementations differ by at most the sum of their errors; each error is one more draw of what was measured
-three times. FACTOR = 4 leaves each of the two twice the largest measured. A twin that contradicts itself (random
-numbers in evaluation) must not widen its own bound: what twins measure counts up to CAP times the reference's.
+Two correct implementations differ by at most the sum of their errors, and each error is another sample of the measured
+quantity. FACTOR = 4 allows each of the two twice the largest measurement. A twin that is not deterministic (random
+numbers in evaluation) must not widen its own bound, so the twins' measurements are limited to CAP times that of the
+reference.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ FACTOR = 4.0
 CAP = 4.0
 ULP = float(np.finfo(np.float32).eps)
 OUTER = 1e-5
-"""What no forward pass in float32 may differ by, whatever the noise."""
+"""Maximum difference of any forward pass in float32, whatever the noise."""
 
 
 def reference_noise(pair: Pair, image: np.ndarray) -> dict[str, float]:
-    """Of every output, the reference in the dtype of the pair against itself in float64; at least two units in the last
-    place."""
+    """For every output, the difference between the reference in the pair's dtype and in float64; at least two units in
+    the last place."""
     dtype = next(iter(pair.tensors.values())).dtype
     given = image.astype(dtype)
     own = outputs.of_reference(pair.graph, pair.tensors, given, outputs.further_inputs(pair.config, given))
@@ -55,43 +56,43 @@ def forward_floors(pair: Pair, image: np.ndarray, eager: bool) -> dict[str, floa
 
 
 def outer(image: np.ndarray) -> float:
-    """OUTER, times the condition number of x − mean(x) for this image where that is above one: the digits that centring
-    an image far from zero loses are lost to every implementation, the reference included."""
+    """OUTER, times the condition number of x − mean(x) for this image if that is above one: every implementation,
+    including the reference, loses digits when it centres an image far from zero."""
     mean, spread = abs(float(image.mean())), float(image.std())
-    return OUTER * max(1.0, mean / spread if spread else 1.0)  # of one value, nothing is left to centre
+    return OUTER * max(1.0, mean / spread if spread else 1.0)  # a single value has no deviation from its mean
 
 
 def forward_bounds(pair: Pair, image: np.ndarray, eager: bool = False) -> dict[str, float]:
-    """What each output in float32 may differ by."""
+    """The bound of each output in float32."""
     return {name: min(FACTOR * f, outer(image)) for name, f in forward_floors(pair, image, eager).items()}
 
 
 def rounding_bound(pair: Pair, image: np.ndarray) -> float:
-    """The same for the logits, from the reference alone: for comparing the modes of a twin, which must not set their
+    """The same for the logits, from the reference alone, for comparing the modes of a twin, which must not define their
     own bound."""
     return min(FACTOR * reference_noise(pair, image)["logits"], outer(image))
 
 
 def rounded_inputs(tensors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Float64 tensors with every value moved at random by at most half a float32 unit in the last place: what rounding
-    each of them once more would do. The change in the result is the least that any float32 run has to be allowed."""
+    """Float64 tensors with every value changed at random by at most half a float32 unit in the last place, like one
+    more rounding. Any float32 run must be allowed at least the resulting change."""
     rng = np.random.default_rng(seed)
     return {name: t * (1 + ULP / 2 * rng.uniform(-1, 1, t.shape)) for name, t in double(tensors).items()}
 
 
 def summation(count: int) -> float:
-    """The relative error (root mean square of 16 draws) of float32's sum of so many positive values added one after
-    the other, as XLA adds on a CPU; PyTorch and NumPy add in blocks, which loses less."""
+    """The relative error (root mean square of 16 draws) of a sequential float32 sum of this many positive values, as in
+    XLA on a CPU. PyTorch and NumPy add in blocks, with smaller errors."""
     values = np.random.default_rng(2).random((16, count), np.float32)
     errors = np.cumsum(values, 1)[:, -1] / values.sum(1, dtype=np.float64) - 1
     return float(np.sqrt((errors**2).mean()))
 
 
 def stored_in_float32(given: Any) -> Any:
-    """A float64 tensor through float32, its gradient too on the way back; or a float64 network whose weights, before
-    every pass, and whose layers' outputs go that way. Exact arithmetic between values that are kept in float32: what
-    every float32 run loses, however it computes. A sum that cancels loses most of itself so, and moving the weights
-    alone does not show it."""
+    """Rounds a float64 tensor to float32, and its gradient in the backward pass; or a float64 network whose weights,
+    before every pass, and whose layer outputs are rounded in this way. This is exact arithmetic between float32 values:
+    the error of every float32 run. A sum with cancellation loses most of its digits in this way, which a change of the
+    weights alone does not show."""
     if isinstance(given, torch.Tensor):
         return given.float().double()
 

@@ -1,6 +1,6 @@
 """Three ONNX graphs, one function: ours, PyTorch's exporter's, and jax2onnx's, on the same weights.
 
-The other two are independent witnesses: each traces its own twin and shares no line with our emitter.
+The other two are independent: each traces its own twin and shares no code with our emitter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .measure import FORWARD_BOUND, Reading, check, distance
 
 
 def run_onnx(content: bytes, image: np.ndarray, **further: np.ndarray) -> np.ndarray:
-    """The only output for the only input that must be given, in ONNX Runtime on the CPU."""
+    """The only output for the only required input, in ONNX Runtime on the CPU."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -70,7 +70,7 @@ def ours(case: Case) -> Iterator[Reading]:
 
 
 def _inputs(case: Case, image: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """The further inputs with which the graph gives an output, by its name; what only training needs is not emitted."""
+    """The further inputs for each output of the graph, by name; inputs for training only are not emitted."""
     further = outputs.further_inputs(case.config, image)
     if not further:
         return {"logits": {}}
@@ -101,7 +101,7 @@ IN_FLOAT32 = {
     "leaky_relu": lambda x: np.where(x >= 0, x, float(np.float32(0.01)) * x),
     "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float32])(x / math.sqrt(2)).astype(x.dtype)),
 }
-"""Activations with their constants, and the values of erf, as float32 holds them."""
+"""Activations with their constants, and the values of erf, rounded to float32."""
 
 
 @check("onnx.lowered", unless=missing("onnx"))
@@ -121,7 +121,7 @@ def from_torch(case: Case) -> Iterator[Reading]:
     """The ONNX file that torch.onnx.export writes of the PyTorch twin."""
     twins, image = pair.build(case.config, "float32"), pair.image(case, dtype="float32")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(twins.torch, (pair.to_torch(image),), dynamo=True, verbose=False)
     content = program.model_proto.SerializeToString()
     logits = np.moveaxis(run_onnx(content, channels_first(image)), 1, -1)
@@ -137,7 +137,7 @@ class _NoDropout(nnx.Module):
 
 
 class _Pool(nnx.Module):
-    """Ours, with all arguments by keyword, the only way in which jax2onnx's replacement of nnx's pooling takes them."""
+    """Our pooling with all arguments by keyword, as jax2onnx's replacement of nnx's pooling requires."""
 
     def __init__(self, ours: spatial.MaxPool | spatial.AvgPool | spatial.WindowMaxPool):
         self.ours = ours

@@ -1,5 +1,4 @@
-"""The losses once more, in NumPy, pixel by pixel as their formulas say; written from the formulas, not from the
-twins."""
+"""The losses in NumPy, pixel by pixel, written from their formulas and not from the twins."""
 
 from __future__ import annotations
 
@@ -22,7 +21,8 @@ def cross_entropy(
 
     Args:
         logits: (N, *spatial, K); K = 1: the logit of class 1 against class 0.
-        labels: (N, *spatial), weights: alike; larger than the logits by an even number on each axis, or equal.
+        labels: (N, *spatial), weights: the same shape; equal to the logits' size, or larger by an even number on each
+            axis.
     """
     logits = logits.astype(np.float64)
     if logits.shape[-1] == 1:
@@ -47,7 +47,8 @@ def cross_entropy(
 
 
 def distance_loss(predicted: np.ndarray, target: np.ndarray, weights: np.ndarray) -> float:
-    """Σ w · (d − t)² / Σ w over the pixels with t ≥ 0. predicted: (N, *spatial); the others alike or larger."""
+    """Σ w · (d − t)² / Σ w over the pixels with t ≥ 0. predicted: (N, *spatial); the others have the same size or are
+    larger."""
     inner = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(target.shape, predicted.shape, strict=True))
     rows = zip(predicted.ravel(), target[inner].ravel(), weights[inner].astype(np.float64).ravel(), strict=True)
     kept = [(w * (d - t) ** 2, w) for d, t, w in rows if t >= 0]
@@ -66,12 +67,12 @@ def network_loss(
     of: Callable[[np.ndarray, tuple[int, ...]], float],
     pixels: int,
 ) -> float:
-    """What a network is trained with, from all its outputs in training mode, by name (`outputs.of_reference`).
+    """The training loss of a network, from all its outputs in training mode, by name (`outputs.of_reference`).
 
-    `of` (logits, stride): the loss against every n-th label on each axis. All in all, it is the mean of `of` the logits
-    and those of all side heads; where these are coarser, each weighs half as much as the next finer one, nnU-Net's
-    deep supervision. Of a latent variable, the negative ELBO a pixel: `of` the reconstruction plus
-    beta / pixels · KL(posterior ‖ prior).
+    `of` (logits, stride): the loss against every n-th label on each axis. The result is the mean of `of` over the
+    logits and all side heads; if side heads are coarser, each has half the weight of the next finer one (nnU-Net's deep
+    supervision). With a latent variable, it is the negative ELBO per pixel: `of` the reconstruction plus beta / pixels
+    · KL(posterior ‖ prior).
     """
     one = (1,) * config.spatial_dims
     if "reconstruction" in outputs:

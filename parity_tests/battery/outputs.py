@@ -1,7 +1,7 @@
-"""Everything that a network gives, by name: its logits, those of its side heads, and of a latent variable the
-distributions and the hypotheses drawn from them.
+"""All outputs of a network by name: its logits, those of its side heads, and, with a latent variable, the distributions
+and sampled hypotheses.
 
-`of_reference` computes them from the graph; `of_model` and `one_pass` ask a twin of either framework for the same.
+`of_reference` computes them from the graph; `of_model` and `one_pass` compute them with a twin of either framework.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def further_inputs(config: NetworkConfig, image: np.ndarray) -> dict[str, np.ndarray]:
-    """What a network with a latent variable takes besides `image` (N, *spatial, C): "noise" (2, N, latent), for two
-    hypotheses, in the image's dtype, and "segmentation" (N, *spatial), class numbers. Nothing for all others."""
+    """Further inputs of a network with a latent variable: "noise" (2, N, latent), for two hypotheses, in the image's
+    dtype, and "segmentation" (N, *spatial), class numbers. Empty for all others."""
     latent = [node.op for node in config.graph if isinstance(node.op, LatentInput)]
     if not latent:
         return {}
@@ -30,7 +30,7 @@ def further_inputs(config: NetworkConfig, image: np.ndarray) -> dict[str, np.nda
 
 
 def heads(graph: Graph) -> tuple[str, ...]:
-    """The nodes that `outputs()` of a network with side heads gives: all heads, not their average."""
+    """The nodes of `outputs()` of a network with side heads: all heads, without their average."""
     return graph.auxiliary if isinstance(graph.output.op, Average) else (*graph.auxiliary, graph.output.name)
 
 
@@ -46,7 +46,8 @@ def of_model(model: Any, image: Any, inputs: Mapping[str, Any]) -> dict[str, Any
 
 
 def one_pass(model: Any, image: Any, inputs: Mapping[str, Any], *rngs: Any) -> dict[str, Any]:
-    """What one call gives that runs every layer once, as in training: the heads, the reconstruction, or the logits."""
+    """The outputs of one call that runs every layer once, as in training: the heads, the reconstruction, or the
+    logits."""
     graph = model.config.graph
     if inputs:
         logits, posterior, prior = model.reconstruct(image, inputs[SEGMENTATION], inputs[NOISE][0])
@@ -63,7 +64,7 @@ def _distribution(of: str, parameters: Any) -> dict[str, Any]:
 def of_reference(
     graph: Graph, tensors: Arrays, image: np.ndarray, inputs: Arrays, training: bool = False
 ) -> dict[str, np.ndarray]:
-    """The same in NumPy, channels last, in the dtype of the tensors; masks of dropout are among these."""
+    """The same in NumPy, channels last, in the dtype of the tensors, which include dropout masks."""
     if not inputs:
         keep = (*graph.auxiliary, graph.output.name)
         values = graph.activations(tensors, image, training, keep)
@@ -82,8 +83,8 @@ def of_reference(
 def posterior_inputs(
     graph: Graph, tensors: Arrays, image: np.ndarray, inputs: Arrays, training: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The further inputs with which the graph, which samples from the prior, gives the reconstruction: the noise that
-    leads from the prior to the posterior's sample. And both distributions."""
+    """The further inputs with which the graph, which samples from the prior, computes the reconstruction: the noise
+    that maps the prior to the posterior's sample; and both distributions."""
     given = {SEGMENTATION: inputs[SEGMENTATION][..., None].astype(image.dtype)}
     values = graph.activations(tensors, image, training, ("posterior.head", "prior.head"), given)
     found = {}
@@ -95,5 +96,5 @@ def posterior_inputs(
 
 
 def _as_map(vectors: np.ndarray, graph: Graph) -> np.ndarray:
-    """(N, latent) to a map of one pixel, (N, 1, …, latent)."""
+    """Reshapes (N, latent) to a map of one pixel, (N, 1, …, latent)."""
     return vectors.reshape(len(vectors), *[1] * graph.spatial_dims, -1)

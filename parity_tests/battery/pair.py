@@ -1,7 +1,7 @@
-"""A network three times, with the same numbers in each: the Flax twin, the PyTorch twin, the NumPy reference.
+"""A network in three implementations with the same weights: the Flax twin, the PyTorch twin, the NumPy reference.
 
-Twins are reached through the modules that define them, at the time of the call, so that a test may replace any part of
-them. Nothing is kept between calls, and every jitted function is a new one, for the same reason.
+Twins are looked up in their modules at the time of the call, so that a test may replace any part of them. For the same
+reason, nothing is cached between calls, and every jitted function is new.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from . import outputs
 from .cases import Case
 
 LARGE_MEAN = 30.0
-"""Of an image with unit variance. E[x²] − E[x]² in float32 loses ten bits at this mean; two passes lose five."""
+"""Mean of an image with unit variance. At this mean, E[x²] − E[x]² in float32 loses ten bits; two passes lose five."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Pair:
     """The twins of one config.
 
     Attributes:
-        tensors: every parameter and buffer, by PyTorch name; what the twins were loaded with.
+        tensors: every parameter and buffer of the twins, by PyTorch name.
     """
 
     config: NetworkConfig
@@ -58,7 +58,7 @@ class Pair:
     def reference(
         self, image: np.ndarray, training: bool = False, masks: Mapping[str, np.ndarray] | None = None
     ) -> np.ndarray:
-        """The logits in float64, whatever the dtype of the weights. `masks`: of the dropout layers, by name."""
+        """The logits in float64, whatever the dtype of the weights. `masks`: dropout masks by layer."""
         tensors = double(self.tensors) | {f"{name}.mask": mask for name, mask in (masks or {}).items()}
         return self.graph.forward(tensors, image.astype(np.float64), training)
 
@@ -83,7 +83,7 @@ def build(config: NetworkConfig, dtype: str = "float64", seed: int = 0) -> Pair:
 
 def jax_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet_jax.network.Network:
     """The Flax twin with these tensors, in evaluation mode."""
-    # Shapes only, and no arrays to be replaced: building them one by one takes most of the time.
+    # Shapes only: building arrays one by one, only to replace them, would take most of the time.
     model = nnx.eval_shape(lambda: unet_jax.registry.create(config, None))
     unet_jax.weights.load_tensors(model, tensors)
     model.eval()
@@ -98,10 +98,10 @@ def torch_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet
 
 
 def image(case: Case, kind: str = "oblong", dtype: str = "float64", batch: int = 3) -> np.ndarray:
-    """A batch (N, *spatial, C) with values that float32 holds exactly, so that every dtype is given the same image.
+    """A batch (N, *spatial, C) with values that are exact in float32, so that every dtype has the same image.
 
     "oblong": another size on each axis, an odd batch. "offset": the same with a mean of LARGE_MEAN. "smallest": one
-    image of the least size that fits; in a network with "same" padding its deepest map is one pixel.
+    image of the minimum size that fits; with "same" padding its deepest map is one pixel.
     """
     config, rng = case.config, np.random.default_rng(11)
     size = [g.minimum + (case.extra + axis) * g.step for axis, g in enumerate(config.geometry.grids)]
@@ -136,7 +136,7 @@ def torch_forward(model: unet_torch.network.Network, image: np.ndarray) -> np.nd
 
 
 def jax_runner(model: unet_jax.network.Network, jit: bool = True) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """From an image to all outputs of a model in evaluation mode; traced once for each size and dtype."""
+    """A function from an image to all outputs of a model in evaluation mode; traced once for each size and dtype."""
     graphdef, state = nnx.split(model)
 
     def run(state: nnx.State, x: jax.Array, further: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -162,7 +162,7 @@ def torch_outputs(
 
 
 def channels_last(tensor_or_model):
-    """In the memory layout (N, *spatial, C), under unchanged shapes."""
+    """Changes the memory layout to (N, *spatial, C); shapes stay."""
     dims = (
         tensor_or_model.dim() if isinstance(tensor_or_model, torch.Tensor) else tensor_or_model.config.spatial_dims + 2
     )

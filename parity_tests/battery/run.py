@@ -1,4 +1,5 @@
-"""What the battery runs on which case, and the whole battery on a case, with failures recorded and not raised."""
+"""The plan of the battery (which checks run on which case), and runs of a case that record failures instead of raising
+them."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from .measure import CHECKS, Measurement
 
 TIERS = ("core", "trained", "narrow", "family", "variant", "full", "converted")
 PLAN: dict[str, str] = {
-    # A column for each tier of `Case.tier`, in the order of TIERS: + by default, s with `-m slow` only, - never.
+    # One column per tier of `Case.tier`, in the order of TIERS: + by default, s only with `-m slow`, - never.
     "mapping.bijection":    "+++++s+",
     "mapping.round_trip":   "+++ss-s",
     "mapping.checkpoint":   "++s+sss",
@@ -52,11 +53,11 @@ _NEVER = {
     "full": "full width: only the checks that its memory and time allow",
     "converted": "too slow for every network; training is compared on the other architectures",
 }
-"""By tier: why a check never runs on it."""
+"""The reason why a check never runs on a tier."""
 
 
 def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
-    """Why a check is not run on a case, or ""; `slow`: whether to include what runs with `-m slow`."""
+    """The reason why a check is not run on a case, or "". `slow`: whether to include checks that need `-m slow`."""
     check, runs = CHECKS[name], PLAN[name][TIERS.index(case.tier)]
     if case.tier == "full" and runs == "-":
         return _NEVER["full"]
@@ -70,14 +71,14 @@ def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
 
 
 def plan(slow: bool = False) -> list[tuple[Case, str, str]]:
-    """Every case and check of the battery with the reason why it is not run ("" where it is)."""
+    """Every case and check of the battery with the reason why it is not run ("" if it is run)."""
     return [(case, name, reason_not_to_run(case, name, slow)) for case in CASES.values() for name in CHECKS]
 
 
 def run_battery(case: Case | str, checks: Iterable[str] | None = None, *, slow: bool = False) -> list[Measurement]:
-    """The measurements of the checks named, or of all that are due; a check that has nothing to say about the case is
-    left out. What is over its bound is in the list, not raised; a check that ends in an error leaves one measurement
-    that says which (`crash`)."""
+    """The measurements of the named checks, or of all planned ones. Checks that do not apply are left out. Measurements
+    over their bound are returned, not raised; a check that fails with an error returns one measurement with that error
+    (`crash`)."""
     case = CASES[case] if isinstance(case, str) else case
     if checks is None:
         checks = [name for name in CHECKS if not reason_not_to_run(case, name, slow)]
@@ -85,10 +86,10 @@ def run_battery(case: Case | str, checks: Iterable[str] | None = None, *, slow: 
 
 
 def run_check(case: Case | str, name: str) -> Iterator[Measurement]:
-    """The measurements of one check as they are made; an error ends them with one that says which (`crash`)."""
+    """Yields the measurements of one check; after an error, the last one has that error (`crash`)."""
     case = CASES[case] if isinstance(case, str) else case
     try:
         yield from CHECKS[name].measurements(case)
-    except Exception as e:  # whatever it is, it is a result
+    except Exception as e:  # any error is a result
         crash = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
         yield Measurement("", "", float("nan"), 0.0, case=case.name, check=name, crash=crash)

@@ -1,7 +1,7 @@
-"""The optimizer's memory, carried between torch.optim and optax by way of the weight map.
+"""Converts optimizer state between torch.optim and optax through the weight map.
 
-A slot (momentum, first and second moment) is shaped like the parameter that it belongs to, so it takes the way of the
-weights. PyTorch counts the steps of every parameter by itself, optax once.
+A slot (momentum, first and second moment) has the shape of its parameter, so it is converted like a weight. PyTorch
+counts the steps of every parameter separately, optax once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from unet_spec import Graph
 from unet_spec.weights import weight_map
 
 SLOTS = {"momentum_buffer": "trace", "exp_avg": "mu", "exp_avg_sq": "nu"}
-"""PyTorch's name of a slot to optax's."""
+"""Maps PyTorch's names of slots to optax's."""
 
 
 def from_flax(graph: Graph, state: nnx.State) -> dict[str, np.ndarray]:
-    """An nnx state over the parameters only (no buffers) as NumPy arrays under PyTorch's names and axes."""
+    """An nnx state of the parameters (no buffers) as NumPy arrays with PyTorch's names and axes."""
     flat = {tuple(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(state)}
     lines = [e for e in weight_map.entries(graph) if e.role == "parameter"]
     assert {e.flax for e in lines} == set(flat), "not the parameters of this network"
@@ -32,7 +32,7 @@ def from_flax(graph: Graph, state: nnx.State) -> dict[str, np.ndarray]:
 
 
 def to_flax(graph: Graph, tensors: Mapping[str, np.ndarray], like: nnx.State) -> nnx.State:
-    """The inverse: a state of the structure of `like`."""
+    """The inverse: a state with the structure of `like`."""
     lines = {e.flax: e for e in weight_map.entries(graph) if e.role == "parameter"}
     flat = []
     for path, leaf in nnx.to_flat_state(like):
@@ -58,18 +58,18 @@ def torch_slots(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tup
 def load_torch_slots(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, slots: Mapping[str, Mapping], steps: int
 ) -> None:
-    """Puts slots into an optimizer that has taken no step yet."""
+    """Sets the slots of an optimizer that has taken no step yet."""
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         state = {slot: torch.from_numpy(np.array(values[name])) for slot, values in slots.items()}
-        if "exp_avg" in slots:  # only the Adams count, in a float32 scalar
+        if "exp_avg" in slots:  # only Adam variants count steps, in a float32 scalar
             state["step"] = torch.tensor(float(steps))
         optimizer.state[parameter] = state
 
 
 def optax_slots(graph: Graph, state: Any) -> tuple[dict[str, dict], int]:
-    """The same from optax's state; a slot that this optimizer does not have is left out."""
+    """The same from optax's state; slots that the optimizer lacks are left out."""
     found = {}
     for slot, theirs in SLOTS.items():
         value = optax.tree_utils.tree_get(state, theirs)
@@ -80,10 +80,10 @@ def optax_slots(graph: Graph, state: Any) -> tuple[dict[str, dict], int]:
 
 
 def load_optax_slots(graph: Graph, state: Any, slots: Mapping[str, Mapping], steps: int) -> Any:
-    """`state` (as `init` makes it) with these slots and, in every part that counts, this number of steps."""
+    """`state` (from `init`) with these slots and, in every counter, this number of steps."""
     for slot, values in slots.items():
         like = optax.tree_utils.tree_get(state, SLOTS[slot])
         state = optax.tree_utils.tree_set(state, **{SLOTS[slot]: to_flax(graph, values, like)})
     if optax.tree_utils.tree_get_all_with_path(state, "count"):
         state = optax.tree_utils.tree_set(state, count=jnp.asarray(steps, jnp.int32))
-    return jax.tree.map(jnp.copy, state)  # two counters must not be one array: the trainer donates its state
+    return jax.tree.map(jnp.copy, state)  # counters must not share an array, since the trainer donates its state

@@ -1,4 +1,4 @@
-"""The running statistics of batch norm: what training leaves behind for evaluation."""
+"""The running statistics of batch norm, from training for evaluation."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ SIZES = {2: ((2, 1, 1), (1, 2, 2), (2, 8, 16), (1, 64, 64), (4, 96, 64)), 3: ((2
 
 
 FLAX = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
-"""What the Flax layer calls its tensors."""
+"""The Flax layer's names of its tensors."""
 
 
 @check("statistics.layer", unless=without_batch_norm)
@@ -106,7 +106,7 @@ def _five_steps(twins: pair.Pair, node: Node, shape: tuple[int, ...], dtype: str
         "jax": {"running_mean": np.asarray(ours.mean[...]), "running_var": np.asarray(ours.var[...])},
         "torch": {"running_mean": theirs.running_mean.numpy(), "running_var": theirs.running_var.numpy()},
     }
-    for key in ("running_mean", "running_var"):  # each by its own size: the mean is much the larger
+    for key in ("running_mean", "running_var"):  # each relative to its own size, since the mean is much larger
         floor = max(distance(rounded[key], exact[key]), 2 * noise.ULP)
         bound = FORWARD_BOUND if dtype == "float64" else noise.FACTOR * floor
         for runtime, stats in found.items():

@@ -1,4 +1,4 @@
-"""Which biases have no effect: derived from the graph, and against what is known of each kind of network."""
+"""Biases without effect, derived from the graph and compared with the known ones of each kind of network."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Each loss: against its formula in NumPy, against its twin, against a hand-computed case, value and gradient."""
+"""Value and gradient of each loss, compared with its formula in NumPy, with its twin, and with a case computed by
+hand."""
 
 import math
 
@@ -43,7 +44,7 @@ def case(classes=3, ignored=True):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(2, 5, 6, classes))
     labels = rng.integers(0, max(classes, 2), (2, 5, 6))
-    labels[1][labels[1] == 1] = 0  # a class that the second image lacks
+    labels[1][labels[1] == 1] = 0  # a class that is absent from the second image
     if ignored:
         labels[rng.random(labels.shape) < 0.2] = IGNORED
     return logits, labels, rng.uniform(0, 3, labels.shape)
@@ -147,7 +148,7 @@ OVERLAPPING = ["overlapping_cross_entropy", "overlapping_dice_loss"]
 def test_overlapping_losses_agree_with_their_formula_and_twin(name, weighted):
     rng = np.random.default_rng(0)
     logits, masks = rng.normal(size=(2, 5, 6, 3)), rng.integers(0, 2, (2, 7, 8, 3))
-    masks[1, ..., 2] = 0  # a class that the second image lacks
+    masks[1, ..., 2] = 0  # a class that is absent from the second image
     weights = rng.uniform(0, 3, (2, 7, 8)) if weighted else np.ones((2, 7, 8))
     t, w = masks[:, 1:-1, 1:-1].astype(float), weights[:, 1:-1, 1:-1, None]
     p = 1 / (1 + np.exp(-logits))

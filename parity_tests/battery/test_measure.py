@@ -1,4 +1,4 @@
-"""The battery itself: it records what it measures, fails where it must, and sees inside of any module."""
+"""The battery itself: it records its measurements, fails when it must, and captures any module."""
 
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,7 @@
-"""The same stretch of training in either framework.
+"""The same training steps in either framework.
 
-On the side of JAX it is the trainer's own step (`unet_jax.training.step.make_step`), with the augmentation off; on the
-side of PyTorch the loop that a reader would write with torch.optim.
+In JAX these are the trainer's own steps (`unet_jax.training.step.make_step`) without augmentation; in PyTorch, a usual
+loop with torch.optim.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .cases import Case
 
 _BASE = TrainSettings().replace(steps=100, smoothing=0.1, augmentation=NONE)
 SETTINGS: dict[str, TrainSettings] = {
-    # The clip is below the norm of most gradients here, and above that of some.
+    # The clip is below the norm of most gradients here and above that of some.
     "sgd": _BASE.replace(
         optimizer="sgd", learning_rate=0.02, momentum=0.9, weight_decay=1e-2, clip=0.5, schedule="constant"
     ),
@@ -56,7 +56,7 @@ MEAN, STD = 0.25, 2.0
 
 
 def rate(settings: OptimisationSettings, step: int) -> float:
-    """The learning rate of step 0, 1, …: a straight line up from 0, then half a cosine down to 0 at the last step."""
+    """The learning rate of step 0, 1, …: linear from 0, then half a cosine down to 0 at the last step."""
     if settings.schedule == "constant":
         return settings.learning_rate
     warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
@@ -66,9 +66,9 @@ def rate(settings: OptimisationSettings, step: int) -> float:
 
 
 def batches(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Four batches that take turns: images in float32, which the trainer takes, and labels at the image's size.
+    """Four alternating batches: images in float32, as the trainer requires, and labels at the image's size.
 
-    Multiples of 1/16: whatever averages images (M-Net does) is exact in float32, too, before it meets the weights.
+    Values are multiples of 1/16, so that averages of images (in M-Net) are exact in float32.
     """
     rng = np.random.default_rng(9)
     image = pair.image(dataclasses.replace(case, extra=min(case.extra, 1)), batch=2, dtype="float32")
@@ -84,7 +84,7 @@ def batches(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @dataclass
 class Run:
-    """What a stretch of training leaves: losses, weights and statistics, the optimizer's slots, the steps taken."""
+    """The result of training steps: losses, weights and statistics, the optimizer's slots, the number of steps."""
 
     losses: list[float] = field(default_factory=list)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
@@ -121,7 +121,8 @@ class JaxTrainer:
 
 
 def torch_optimizer(model: torch.nn.Module, settings: OptimisationSettings) -> torch.optim.Optimizer:
-    """torch.optim's, as a run of the trainer with `settings` needs it: decay for kernels, none for biases and norms."""
+    """The torch.optim optimizer for the trainer's `settings`: weight decay for kernels only, not for biases and
+    norms."""
     kernels = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -131,10 +132,10 @@ def torch_optimizer(model: torch.nn.Module, settings: OptimisationSettings) -> t
 
 
 def clip_gradients(model: torch.nn.Module, largest: float) -> float:
-    """Scales all gradients down to a joint norm of `largest` where theirs is greater; returns theirs.
+    """Scales all gradients down to a joint norm of `largest` if it is larger; returns the original norm.
 
-    torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6 instead; `training.clip` measures that this is all that
-    sets it apart.
+    torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6 instead; `training.clip` measures that this is the only
+    difference.
     """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     norm = torch.sqrt(sum((g**2).sum() for g in gradients))
@@ -145,7 +146,8 @@ def clip_gradients(model: torch.nn.Module, largest: float) -> float:
 
 
 def step_noise(settings: TrainSettings, step: int, *shape: int, dtype: torch.dtype, device: Any) -> torch.Tensor:
-    """What the trainer draws in a step for a latent variable, (N, latent), in float32; in place of torch.randn."""
+    """The trainer's random numbers in a step for a latent variable, (N, latent), in float32; they replace
+    torch.randn."""
     key = jax.random.split(jax.random.fold_in(jax.random.key(settings.optimisation.seed), step))[1]
     noise = jax.random.normal(nnx.Rngs(dropout=key).dropout(), shape, jnp.float32)
     return torch.from_numpy(np.array(noise)).to(device, dtype)

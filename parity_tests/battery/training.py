@@ -1,4 +1,4 @@
-"""Training: optimizer steps, slots, whole trajectories, and a hand-over from one framework to the other in mid-run."""
+"""Training: optimizer steps, slots, whole trajectories, and a hand-over between the frameworks during a run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .trainers import SETTINGS, JaxTrainer, Run, batches, clip_gradients, start_
 
 
 def undetermined(graph: Graph, settings: TrainSettings) -> set[str]:
-    """Tensors that rounding noise decides, and nothing else depends on.
+    """Tensors that depend only on rounding noise, and have no effect.
 
-    Adam divides a gradient by its own size, so a gauge bias, whose gradient is noise, walks at full speed in a random
-    direction. Batch norm takes the walk out of the logits; the running mean that follows it keeps it. SGD moves such a
-    bias by the noise itself, so there all tensors are compared.
+    Adam divides a gradient by its own size, so a gauge bias, whose gradient is noise, moves at full speed in a random
+    direction. Batch norm removes this from the logits, but not from its running mean. SGD moves such a bias only by the
+    noise itself, so with SGD all tensors are compared.
     """
     if settings.optimisation.optimizer != "adamw":
         return set()
@@ -43,7 +43,7 @@ def compare(case: Case, settings: TrainSettings, found: Run, wanted: Run) -> dic
     losses = {f"step {i + wanted.steps - len(wanted.losses)}": np.array(v) for i, v in enumerate(wanted.losses)}
     theirs = {f"step {i + found.steps - len(found.losses)}": np.array(v) for i, v in enumerate(found.losses)}
     result = {"loss": farthest(theirs, losses), "weights": farthest(kept(found.tensors), kept(wanted.tensors))}
-    gauge = set(gauge_parameters(graph))  # their slots are sums of noise under any optimizer
+    gauge = set(gauge_parameters(graph))  # their slots are sums of noise with any optimizer
     flat = [
         {
             f"{slot} of {name}": t
@@ -82,8 +82,8 @@ def _optimizer(case: Case, name: str, long: int, handed_at: int) -> Iterator[Rea
 
 
 def _chaotic(config: NetworkConfig) -> str:
-    """Why trajectories of this network prove nothing. Of the ResNet U-Net: initial weights moved by half a unit in the
-    last place of float64 change the weights after 100 steps of AdamW by 1.3 %, in one twin alone."""
+    """The reason why trajectories of this network prove nothing. ResNet U-Net: a change of the initial weights by half
+    a float64 unit in the last place changes the weights after 100 steps of AdamW by 1.3 %, within one twin."""
     if config.architecture == "resnet-unet":
         return "chaotic: half a unit in the last place of the initial weights changes as much as the other twin does"
     return ""

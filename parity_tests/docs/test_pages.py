@@ -135,6 +135,10 @@ def test_links_of_the_site_lead_to_copies_of_files_outside_docs():
 
 THEIRS = {
     "--backend-store-uri": "mlflow",
+    "--gpus-per-task": "SLURM",
+    "--nodes": "SLURM",
+    "--ntasks-per-node": "SLURM",
+    "--requeue": "SLURM",
     "--logdir": "tensorboard",
     "--membranes": "tools.weights",
     "--no-index": "pip",

@@ -1,4 +1,4 @@
-"""The bundle that the tests read: its network, its data, and its logits by other means."""
+"""The bundle for the tests: its network, its data, and independently computed logits."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def checkpoint(config=CONFIG, data=DATA) -> Checkpoint:
 
 
 def expected(config, data, image, tensors) -> np.ndarray:
-    """Logits of one image by other means: scaled here, in one piece, the float64 reference."""
+    """Independent logits of one image: normalised here, computed as a whole by the float64 reference."""
     top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
     x = image.astype(np.float64) / top
     x = (x - np.array(data.mean)) / np.array(data.std) if data.mean else x

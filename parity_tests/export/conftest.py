@@ -1,4 +1,4 @@
-"""Bundles that several tests read, written once."""
+"""Bundles for several tests, written once."""
 
 import shutil
 
@@ -31,5 +31,5 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def copy(written, tmp_path):
-    """The same folder, to be changed."""
+    """A copy of the same folder, which tests may change."""
     return shutil.copytree(written, tmp_path / "copy")

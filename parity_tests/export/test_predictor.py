@@ -1,4 +1,4 @@
-"""A bundle that is loaded: its logits, what it refuses, threads, and where neither JAX nor PyTorch is."""
+"""A loaded bundle: logits, refusals, threads, and use without JAX and PyTorch."""
 
 import asyncio
 import copy
@@ -81,7 +81,7 @@ def test_runtimes_that_do_not_run_here_say_why(written):
 
 
 def test_a_bundle_runs_where_neither_jax_nor_pytorch_is(bundle, tmp_path):
-    """In a process in which importing either fails."""
+    """In a process in which importing JAX or PyTorch fails."""
     code = (
         "import sys\n"
         "class Missing:\n"
@@ -102,7 +102,7 @@ def image(seed: int, *size: int) -> np.ndarray:
 
 
 def test_threads_share_a_predictor(bundle):
-    """Of images of different sizes; a mix-up of memory would show."""
+    """For images of different sizes, which would reveal a mix-up of memory."""
     with load(bundle, "onnx", threads=1) as predictor:
         images = [image(seed, 30 + 4 * seed, 41) for seed in range(4)]
         wanted = [predictor(x) for x in images]
@@ -198,7 +198,7 @@ def test_coroutines_share_a_predictor(bundle):
 
 
 def test_floats_of_bytes_are_warned_of(written, recwarn):
-    """255 times as large as in the training: all pixels would be of one class."""
+    """255 times as large as in training: all pixels would have one class."""
     image = np.random.default_rng(0).integers(0, 256, (1, 50, 60, 2), np.uint8)
     predictor = load(written)
     predictor(image)
@@ -219,7 +219,7 @@ def test_a_predictor_can_be_pickled_and_copied(how, written, monkeypatch):
 
 
 def test_a_predicted_distance_parts_objects_and_is_no_class(tmp_path):
-    """The head is chosen: class 1 everywhere, and a distance that is the image."""
+    """A constructed head: class 1 everywhere, and the image as distance."""
     config = PRESETS["same"].replace(widths=(2, 3), norm="none", distance_head=True)
     tensors = {name: np.zeros_like(t) for name, t in random_tensors(config.graph, 0).items()}
     for name in ("encoder.0.conv1", "encoder.0.conv2", "decoder.0.block.conv1", "decoder.0.block.conv2"):

@@ -1,4 +1,4 @@
-"""What a bundle is measured by before it is used on a machine."""
+"""The preflight measurements of a bundle on a machine."""
 
 import dataclasses
 import json

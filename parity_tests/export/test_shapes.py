@@ -1,4 +1,5 @@
-"""The shapes in the signatures of unet_export hold: its runtimes in a process where beartype checks every call."""
+"""The shapes in the signatures of unet_export are right: its runtimes run in a process where beartype checks every
+call."""
 
 import subprocess
 import sys

@@ -33,5 +33,5 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_synthetic(monkeypatch):
-    """The data set "synthetic" has fewer and smaller images; its own size is stated in arguments/test_data.py."""
+    """Makes the data set "synthetic" smaller; arguments/test_data.py tests its real size."""
     monkeypatch.setattr("unet_tools.arguments.data.SYNTHETIC", SMALL)

@@ -39,7 +39,7 @@ def test_every_command_has_help_with_an_example(name, capsys):
     ],
 )
 def test_training_takes_its_memory_in_large_pages(command, given, starts, tmp_path):
-    """Each start of the interpreter writes a line: the setting that it found."""
+    """Each start of the interpreter writes a line with its setting."""
     found = "import os; print(os.environ.get('GLIBC_TUNABLES', ''), file=open(os.environ['STARTS'], 'a'))"
     (tmp_path / "sitecustomize.py").write_text(found)
     environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}

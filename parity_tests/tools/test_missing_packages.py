@@ -1,4 +1,4 @@
-"""A missing optional package is named before any work is done, with the line that installs it."""
+"""A missing optional package is reported before any work, with the install command."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""One bar over several images: the number of the image, and the time left."""
+"""One bar for several images: the number of the image, and the time left."""
 
 from unet_tools import progress
 from unet_tools.progress import ImagesProgress, OneOfProgress, TrainingProgress
@@ -26,7 +26,7 @@ def test_tiles_of_an_earlier_run_count(monkeypatch):
 
 
 def training(monkeypatch, *records, quiet=False):
-    """What is printed of these reports, one a second, without a terminal."""
+    """The printed text of these reports, one per second, without a terminal."""
     lines, now = [], [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)

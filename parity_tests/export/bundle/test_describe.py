@@ -1,4 +1,4 @@
-"""What the manifest says of the network."""
+"""The manifest's description of the network."""
 
 import pytest
 

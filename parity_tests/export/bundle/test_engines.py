@@ -74,5 +74,5 @@ def test_engines_of_the_fused_model_are_in_the_bundle(tmp_path):
     assert fused.file.endswith("-sm89-fp16-baked.plan")
     assert f"engines/{fused.file}" in bundle.manifest["files"]
     assert fused.file in (bundle.folder / "README.md").read_text(encoding="utf-8")
-    predictor = load(bundle)  # wants logits, so it does not even try the other
+    predictor = load(bundle)  # needs logits, so it does not try the other
     assert fused.file not in predictor.passed_over

@@ -1,4 +1,4 @@
-"""golden.npz of a bundle: read as numbers of the network's kind, or refused in one line."""
+"""golden.npz of a bundle: read, or refused in one line if its arrays do not fit the network."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The manifest: files that were changed, values that are wrong, names that lead out of the bundle."""
+"""The manifest: changed files, wrong values, names outside the bundle."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A bundle of a network with a latent variable says what its noise is."""
+"""A bundle of a network with a latent variable describes its noise."""
 
 import numpy as np
 

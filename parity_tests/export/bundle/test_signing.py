@@ -1,4 +1,4 @@
-"""Signatures of bundles: what they cover, and what is refused."""
+"""Signatures of bundles: covered files and refusals."""
 
 import shutil
 
@@ -36,7 +36,7 @@ def signed(tmp_path_factory):
 
 @pytest.fixture
 def copy(signed, tmp_path):
-    """The bundle under another name and place, as a receiver has it."""
+    """The bundle under another name and path, as for a receiver."""
     return shutil.copytree(signed[0], tmp_path / "received")
 
 

@@ -1,4 +1,4 @@
-"""Writing a bundle: equal bytes, what is replaced, and what a failure leaves."""
+"""Writing a bundle: equal bytes, replacement, and files after a failure."""
 
 import shutil
 
@@ -23,7 +23,7 @@ def contents(folder) -> dict[str, bytes]:
 
 
 def test_bundles_of_format_version_1_stay_readable(tmp_path):
-    """The fixture was written at 89c3605, with an engine of each model, whose files are replaced by a few bytes."""
+    """The fixture was written at 89c3605, with an engine per model; their files are replaced by a few bytes."""
     folder = tmp_path / "bundle"
     shutil.unpack_archive(FIXTURES / "bundle_v1.zip", folder)
     bundle = open_bundle(folder)

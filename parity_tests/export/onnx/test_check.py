@@ -1,4 +1,4 @@
-"""The full checker: every architecture passes, unsound models do not."""
+"""The full checker: every architecture passes, invalid models fail."""
 
 import numpy as np
 import pytest
@@ -43,5 +43,5 @@ def test_models_that_are_not_sound_are_refused():
 @pytest.mark.parametrize("config", FAMILIES.values(), ids=FAMILIES)
 def test_the_onnx_file_passes_the_full_checker_and_names_its_network(config):
     content = onnx_bytes(emit_onnx(config, random_tensors(config.graph, 3)))
-    read_onnx(content)  # the full checker, and exactly one input that must be given
+    read_onnx(content)  # the full checker, and exactly one required input
     assert OnnxRuntime(content).config == config

@@ -1,4 +1,4 @@
-"""What goes into an ONNX file, and what does not."""
+"""The content of an ONNX file."""
 
 import getpass
 import json

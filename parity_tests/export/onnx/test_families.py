@@ -1,4 +1,4 @@
-"""The float32 model of every architecture holds the checkpoint."""
+"""The float32 model of every architecture contains the checkpoint."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from ...fixtures.family_cases import FAMILIES
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_float32_model_holds_the_checkpoint(name):
-    """Bit for bit, in the checkpoint's own shapes, however the nodes want them."""
+    """Bit for bit, in the checkpoint's shapes, whatever shapes the nodes need."""
     config = FAMILIES[name]
     tensors = random_tensors(config.graph, 0, np.float32)
     _, model, where = read_onnx(onnx_bytes(emit_onnx(config, tensors)))

@@ -1,4 +1,4 @@
-"""What surrounds the network, as ONNX: fused into the model, or as models of their own before and after it."""
+"""Pre- and post-processing as ONNX: fused into the model, or as separate models."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_a_border_of_another_dtype_than_the_model_has_is_refused(tmp_path, monke
     ids=["valid", "same, one channel", "3-D"],
 )
 def test_the_models_around_the_network_are_the_whole_of_prediction(config, size):
-    """preprocess → network → postprocess in ONNX, against preparation, mirroring and cutting in Python."""
+    """preprocess → network → postprocess in ONNX, compared with preparation, mirroring and cropping in Python."""
     import onnxruntime as ort
 
     from unet_data import most_probable, predict_image, probabilities
@@ -112,7 +112,7 @@ def test_the_models_around_the_network_are_the_whole_of_prediction(config, size)
 
 
 def test_classes_that_overlap_have_a_sigmoid_each():
-    """The fused model and the two models of Triton's ensemble against NumPy."""
+    """The fused model and the two models of Triton's ensemble compared with NumPy."""
     import onnxruntime as ort
 
     from unet_data import predict_image, present_classes, probabilities

@@ -1,4 +1,5 @@
-"""Every normalisation as ONNX against NumPy's, for whole images; what a tile cannot know is refused."""
+"""Every normalisation as ONNX compared with NumPy's, for whole images; normalisations that need the whole image are
+refused for tiles."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""With the mirror inside, an image's blocks, cut as halo and sizes say, give the result of the whole image."""
+"""With mirroring in the model, the blocks of an image, cut by halo and sizes, give the result of the whole image."""
 
 import itertools
 
@@ -29,7 +29,8 @@ def session_of(config, tensors):
 
 
 def in_blocks(session, image, axes, steps, halo=None):
-    """(C, *size) to (K, *size): the image mirrored by the halo, blocks of minimum + k step, their halos dropped."""
+    """(C, *size) to (K, *size): mirrors the image by the halo, computes blocks of minimum + k step, and drops their
+    halos."""
     size = image.shape[1:]
     halos = [axis.halo if halo is None else halo for axis in axes]
     blocks = [axis.minimum + steps * axis.step for axis in axes]
@@ -58,7 +59,7 @@ def test_blocks_give_the_result_of_the_whole_image(name):
     config = NETWORKS[name]
     session, axes = session_of(config, random_tensors(config.graph, 1)), block_axes(config.geometry)
     image = image_for(config, axes)
-    several = (0, 1) if len(axes) == 2 else (4, 6)  # volumes of few blocks
+    several = (0, 1) if len(axes) == 2 else (4, 6)  # volumes with few blocks
     small, large = (in_blocks(session, image, axes, steps) for steps in several)
     large_enough = max(image.shape[1:]) // min(axis.step for axis in axes)
     whole = in_blocks(session, image, axes, large_enough)

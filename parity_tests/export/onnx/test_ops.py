@@ -1,4 +1,4 @@
-"""Every operation in ONNX, evaluated exactly, with planted bugs."""
+"""Every operation in ONNX, evaluated exactly, and planted bugs."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ from ...fixtures.onnx_cases import CASES, PAPER, distance, reference, sample
 
 
 def exact_bound(config: UNetConfig) -> float:
-    """ONNX keeps the slope of leaky_relu, and its evaluator the sqrt(2) of gelu, in float32, whatever the dtype."""
+    """ONNX stores the slope of leaky_relu, and its evaluator the sqrt(2) of gelu, in float32 for any dtype."""
     return {"leaky_relu": 1e-8, "gelu": 1e-6}.get(config.activation, 1e-12)
 
 
@@ -28,7 +28,7 @@ def exact_bound(config: UNetConfig) -> float:
 def test_the_onnx_evaluator_in_float64_agrees_exactly(name):
     from onnx.reference import ReferenceEvaluator
 
-    # 2⁻¹⁷ is about 1e-5 and the same number in float32, in which ONNX holds epsilon.
+    # 2⁻¹⁷ is about 1e-5 and exact in float32, in which ONNX stores epsilon.
     config = CASES[name].replace(norm_eps=2.0**-17)
     tensors = random_tensors(config.graph, 1, np.float64)
     images = sample(config, 1, 0).astype(np.float64)
@@ -50,7 +50,7 @@ def test_a_large_mean_does_not_spoil_the_group_norm():
 
 @pytest.mark.parametrize("bug", ["half-pixel", "epsilon", "order", "crop", "statistics", "leaky"])
 def test_a_planted_bug_is_caught(bug, monkeypatch):
-    """The bound of 1e-5 sees each of these."""
+    """The bound of 1e-5 detects each of these."""
     config = {
         "half-pixel": CASES["same-bilinear"],
         "epsilon": CASES["norm-instance"],

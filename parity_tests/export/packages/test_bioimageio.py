@@ -1,5 +1,5 @@
-"""A model of the BioImage Model Zoo, read as others read it. `UNET_BIOIMAGEIO_PYTHON` names a Python with
-bioimageio.core, which needs another pydantic than this environment has; `.ci/run` makes it."""
+"""A model of the BioImage Model Zoo, read by bioimageio.core. `UNET_BIOIMAGEIO_PYTHON` names a Python with that
+package, which needs another pydantic than this environment; `.ci/run` creates it."""
 
 import io
 import json
@@ -157,11 +157,11 @@ def test_bioimageio_core_accepts_it_and_its_blocks_equal_the_whole_image(name, t
     found = np.load(tmp_path / "out.npz")
     for n in (1, 2):
         assert np.abs(found[f"blocks{n}"] - found["whole"]).max() <= 1e-6
-    if config.geometry.halo() == (0, 0):  # no zeros at the border: as `unet predict` has it
+    if config.geometry.halo() == (0, 0):  # no zeros at the border, as in `unet predict`
         prepared = prepare(np.moveaxis(image, 1, -1), config, data)
         runtime = OnnxRuntime(onnx_bytes(emit_onnx(config, point.tensors, data)))
         ours = runtime.run(whole_input(config.geometry, prepared[0]))[(slice(None), *map(slice, size))]
-        # A probability moves by at most half as much as the logits.
+        # A probability changes by at most half as much as the logits.
         bound = FLOAT32_BOUND * np.abs(ours).max() / 2
         assert np.abs(np.moveaxis(probabilities(ours), -1, 1) - found["whole"]).max() <= bound
 

@@ -1,5 +1,5 @@
 """Run by the Python of `UNET_BIOIMAGEIO_PYTHON`, where this project is not installed: zoo_blocks.py MODEL.zip IMAGE.npy
-OUT.npz [SIZE ...]. bioimageio.core predicts the image in one piece and, for each block size parameter, in blocks."""
+OUT.npz [SIZE ...]. bioimageio.core predicts the image as a whole and, for each block size parameter, in blocks."""
 
 import sys
 

@@ -14,7 +14,7 @@ ONE_OF_EACH = [name for name in FAMILIES if name in PRESETS]
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_the_lowered_network_is_the_same_and_halves_are_near(name):
-    """Standardised kernels and folded norms in float64; then what a float16 file computes."""
+    """Standardised kernels and folded norms in float64; then the computation of a float16 file."""
     config = FAMILIES[name]
     tensors = random_tensors(config.graph, 0, np.float64)
     size = tuple(g.minimum + g.step for g in config.geometry.grids)

@@ -1,4 +1,4 @@
-"""Which values have which dtype, and recipes that are refused."""
+"""The dtypes of values, and refused recipes."""
 
 import dataclasses
 

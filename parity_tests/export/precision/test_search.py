@@ -16,7 +16,7 @@ from ...fixtures.export_cases import images_for, reference
 
 
 def overflowing(precision: str = "fp16") -> tuple[UNetConfig, dict]:
-    """The logits are those of an ordinary network, but one layer's output is beyond the range of float16."""
+    """The logits are those of an ordinary network, but the output of one layer exceeds the range of float16."""
     config = PRESETS["paper"].replace(widths=(4, 8))
     tensors = random_tensors(config.graph, 1)
     for key in ("encoder.1.conv1.weight", "encoder.1.conv1.bias"):
@@ -42,7 +42,7 @@ def test_a_black_mask_is_seen_and_the_layers_that_cause_it_stay_in_float32():
 
 
 class Puzzle(Search):
-    """Labels agree if, and only if, the secret convolutions are kept. The ranking knows the secret, or misleads."""
+    """Labels agree if and only if the secret convolutions are kept. The ranking is either right or misleading."""
 
     def __init__(self, names: tuple[str, ...], secret: set[str], misleading: str = ""):
         self.candidates, self.secret, self.recipe = names, secret, PrecisionRecipe("int8")

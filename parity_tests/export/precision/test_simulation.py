@@ -1,4 +1,4 @@
-"""Simulated precisions against the files and against PyTorch."""
+"""Simulated precisions compared with the files and with PyTorch."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,9 @@ def evaluate(model, images: np.ndarray) -> np.ndarray:
 
 
 BOUND = {"fp32": 1e-5, "tf32": 1e-2, "fp16": 5e-3, "bf16": 5e-2, "int8": 1e-6, "fp8": 1e-6}
-"""Between ONNX's evaluator and the simulation, relative. The quantised ones agree but for the last bit of float32 sums;
-half types round sums that were added in another order (fp16 in the evaluator: 11 bits), tf32 is not in the file."""
+"""Relative bounds between ONNX's evaluator and the simulation. Quantised precisions agree except for the last bit of
+float32 sums. Half types round sums with another order of addition (fp16 in the evaluator: 11 bits). tf32 is not part of
+the file."""
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

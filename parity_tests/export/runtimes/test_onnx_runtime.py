@@ -1,4 +1,4 @@
-"""ONNX Runtime against the reference, and models and images that it refuses."""
+"""ONNX Runtime compared with the reference, and models and images that it refuses."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""OpenVINO against ONNX Runtime."""
+"""OpenVINO compared with ONNX Runtime."""
 
 import sys
 

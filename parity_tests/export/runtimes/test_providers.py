@@ -1,4 +1,4 @@
-"""ONNX Runtime runs on the provider that was asked for, or says why not."""
+"""ONNX Runtime runs on the requested provider, or the error states the reason."""
 
 from types import SimpleNamespace
 
@@ -39,7 +39,7 @@ def test_what_is_not_installed_says_what_to_install(written, monkeypatch):
 
 
 def test_a_fall_back_to_the_cpu_is_refused(written, monkeypatch, everything):
-    """As ONNX Runtime does where a provider's libraries are missing."""
+    """The behaviour of ONNX Runtime if a provider's libraries are missing."""
     asked = []
 
     def session(content, options, providers):
@@ -50,7 +50,7 @@ def test_a_fall_back_to_the_cpu_is_refused(written, monkeypatch, everything):
     with pytest.raises(InputError, match="the provider tensorrt does not run here: ONNX Runtime chose CPUExecutionP"):
         load(written, provider="tensorrt")
     assert asked == [["TensorrtExecutionProvider", "CPUExecutionProvider"]]
-    assert load(written, "onnx").runtime.provider == "CPUExecutionProvider"  # nothing was asked for
+    assert load(written, "onnx").runtime.provider == "CPUExecutionProvider"  # no provider was requested
 
 
 def test_the_cpu_can_be_asked_for(written, capsys):

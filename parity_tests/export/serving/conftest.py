@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def protobuf():
-    """tritonclient's model_config_pb2, without the rest of its gRPC client, which wants an older protobuf."""
+    """tritonclient's model_config_pb2 without its gRPC client, which needs an older protobuf."""
     spec = importlib.util.find_spec("tritonclient")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("tritonclient is not installed; pip install tritonclient")

@@ -1,7 +1,7 @@
-"""The Triton repository: its configurations by Triton's own protobufs, and the whole of it served and queried.
+"""The Triton repository: its configurations parsed by Triton's protobufs, and the repository served and queried.
 
-Served where nvidia-pytriton is at hand: in this environment, or in the one whose interpreter UNET_TRITON_PYTHON names
-(pytriton wants NumPy 1, so it rarely shares an environment with anything else).
+It is served if nvidia-pytriton is installed in this environment or in that of the interpreter UNET_TRITON_PYTHON
+(pytriton needs NumPy 1, so it usually needs a separate environment).
 """
 
 import importlib.util
@@ -80,7 +80,7 @@ def test_a_field_that_triton_does_not_know_is_caught(protobuf):
 
 
 def test_an_engine_of_tensorrt_is_served_by_its_backend(bundle, protobuf, tmp_path):
-    """The file's bytes do not matter here; that one of TensorRT for RTX is not offered to Triton does."""
+    """The engine's bytes do not matter here. Engines of TensorRT for RTX are not added for Triton."""
     (tmp_path / "e.plan").write_bytes(b"plan")
     profile = Profile((1, 20, 20), (4, 32, 32), (8, 64, 64))
     rest = ("11.0", (), "fp16", True, profile, {}, 4, 0.0, "0" * 64)

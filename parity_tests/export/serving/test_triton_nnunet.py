@@ -25,7 +25,7 @@ from .python_backend import Error, Response, Tensor, load_model, stand_in
 
 
 class Request:
-    """Of a model of the repository, which ONNX Runtime computes here as there."""
+    """The output of a model of the repository, computed by ONNX Runtime as in Triton."""
 
     repository: ClassVar[Path]
 
@@ -43,7 +43,7 @@ class Request:
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """Triton's module for Python models, as far as it is used; the repository; what was stored of nnU-Net."""
+    """A stand-in for Triton's Python module, the repository, and stored results of nnU-Net."""
     stored = Stored("2d")
     bundles = []
     for name, checkpoint in zip(stored.folds, stored.checkpoints(), strict=True):
@@ -74,7 +74,7 @@ def test_the_model_gives_predict_cases_labels(served):
     assert np.mean(labels == stored.labels) > 0.999
     assert len(stored.folds) > 1
     other = ask(repository, stored.image, SPACING[::-1]).outputs["labels"].values
-    assert np.mean(other == labels) < 0.99  # the preparation is done there
+    assert np.mean(other == labels) < 0.99  # the Python model does the preparation
 
 
 def test_two_models_under_their_own_names_share_a_server(served, monkeypatch):
@@ -89,7 +89,7 @@ def test_two_models_under_their_own_names_share_a_server(served, monkeypatch):
         *nnunet_model_names("nnunet", stored.plans),
         *nnunet_model_names("spleen", stored.plans),
     }
-    (both / "nnunet_fold_0" / "1" / "model.onnx").unlink()  # spleen does not ask the networks of nnunet
+    (both / "nnunet_fold_0" / "1" / "model.onnx").unlink()  # spleen does not use the networks of nnunet
     monkeypatch.setattr(Request, "repository", both)
     assert "labels" in ask(both, stored.image, name="spleen").outputs
     with pytest.raises(InputError, match=r"has a model nnunet_fold_0 already; give another --name"):
@@ -115,7 +115,7 @@ def test_configurations_are_tritons_own(served, protobuf):
     network = models["nnunet_fold_0"]
     assert ([t.name for t in network.input], [t.name for t in network.output]) == (["image"], ["logits"])
     own = repository.parent / "fold_0" / "triton" / "unet_network" / "config.pbtxt"
-    assert parse(protobuf, own).name == "unet_network"  # the bundle's own is as it was
+    assert parse(protobuf, own).name == "unet_network"  # the bundle's file is unchanged
 
 
 def test_an_old_repository_is_replaced_and_nothing_else(served, tmp_path):

@@ -1,5 +1,5 @@
-"""A simulated GPU. Memory is host memory, and a stream does nothing before it is waited for: a result that is read
-too early, or from memory that has moved, is wrong."""
+"""A simulated GPU. Its memory is host memory, and a stream runs only when it is synchronised, so that results that are
+read too early or from replaced memory are wrong."""
 
 import ctypes
 import itertools
@@ -14,13 +14,13 @@ from unet_export.tensorrt.engine_record import EngineRecord
 from unet_export.tensorrt.profile import Profile
 from unet_spec import preset, random_tensors
 
-CONFIG = preset("paper", widths=(2, 3), dropout=0.0, out_channels=1)  # with one channel, any layout is the same
+CONFIG = preset("paper", widths=(2, 3), dropout=0.0, out_channels=1)  # with one channel, all layouts are the same
 TENSORS = random_tensors(CONFIG.graph, 0, np.float32)
 PROFILE = Profile((1, 20, 20), (1, 32, 32), (4, 64, 64))
 
 
 class Simulator:
-    """CUDA's runtime interface, as far as it is used, and a backend whose engines compute CONFIG in NumPy."""
+    """The used part of CUDA's runtime API, and a backend whose engines compute CONFIG in NumPy."""
 
     cudaError_t = SimpleNamespace(cudaSuccess=0)
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
@@ -56,7 +56,7 @@ class Simulator:
 
     def cudaFree(self, pointer):
         buffer = self.memory.pop(pointer)
-        self.freed.append(buffer)  # kept and poisoned: whoever still reads it reads NaN
+        self.freed.append(buffer)  # not freed but filled with NaN, so that later reads are detected
         ctypes.memset(pointer, 0xFF, len(buffer))
         return (0,)
 

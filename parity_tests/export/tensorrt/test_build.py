@@ -1,4 +1,4 @@
-"""Building engines for TensorRT-RTX: built, recorded, refused in advance, interrupted."""
+"""Building engines for TensorRT-RTX: building, records, early refusals, interruption."""
 
 import dataclasses
 import hashlib
@@ -37,7 +37,7 @@ def test_every_precision_builds_in_its_own_dtypes(name, precision, tmp_path):
     layers = set(record.layer_types) - {"INT64", "INT32"}
     assert layers == ({"FLOAT", narrow} if narrow else {"FLOAT"})
     if narrow in ("INT8", "FP8"):
-        count = 2  # what enters each unit, and its weight
+        count = 2  # inputs of each unit, and its weight
         assert record.layer_types[narrow] == count * len(convolutions(config.graph))
 
 
@@ -187,7 +187,7 @@ def test_unknown_backends_capabilities_and_places_are_refused(tmp_path):
 
 @RTX
 def test_an_error_of_the_builder_is_one_line(tmp_path, monkeypatch):
-    """With the check switched off, the builder itself meets a size off the grid."""
+    """With the check off, the builder itself receives a size off the grid."""
     config = VARIANTS["article"].replace(padding="same", merge="crop")
     monkeypatch.setattr(Profile, "check", lambda *_: None)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""The dtypes of an engine are read from the network that was built."""
+"""The dtypes of an engine are read from the built network."""
 
 import json
 
@@ -26,7 +26,7 @@ from .tiny import PROFILE, TINY, model_bytes
 
 @RTX
 def test_an_engine_that_is_float32_in_name_of_int8_is_refused(tmp_path):
-    """The recipe says int8, the file has no quantisation in it: what others shipped without a word."""
+    """The recipe is int8, but the file has no quantisation."""
     config = CASES["paper"]
     tensors, images = random_tensors(config.graph, 1), images_for(config)
     model = emit_onnx(config, tensors)
@@ -57,7 +57,7 @@ def test_a_tensor_of_another_dtype_is_named(tmp_path, monkeypatch):
 
 @RTX
 def test_all_values_of_the_model_are_found_in_the_network_that_was_built(tmp_path, monkeypatch):
-    """Otherwise reading dtypes back by name would prove nothing."""
+    """Without this, reading dtypes by name would prove nothing."""
     config = CASES["article"]
     tensors, images = random_tensors(config.graph, 1), images_for(config)
     model = emit_onnx(config, tensors, recipe=PrecisionRecipe("bf16"))
@@ -92,7 +92,7 @@ def test_an_engine_of_another_precision_is_not_kept(lie, message, tmp_path, monk
 
 @RTX
 def test_dtypes_are_read_from_the_network_itself(tmp_path):
-    """A float16 model, smuggled past the emitter, is seen in what the builder was given."""
+    """A float16 model that bypasses the emitter is detected in the builder's network."""
     import onnx
     from onnx import TensorProto, numpy_helper
 

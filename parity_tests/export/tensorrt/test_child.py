@@ -1,4 +1,4 @@
-"""The process that builds an engine crashes."""
+"""Crashes of the process that builds an engine."""
 
 import sys
 

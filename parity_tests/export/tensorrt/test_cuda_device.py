@@ -1,4 +1,4 @@
-"""The GPUs that the driver names, and one line for each way in which it cannot."""
+"""The GPUs reported by the driver, and one line for each kind of failure."""
 
 import ctypes
 
@@ -9,7 +9,7 @@ from unet_spec import InputError
 
 
 class Driver:
-    """As much of the CUDA driver as is asked; `fails` is the function that returns an error."""
+    """The used part of the CUDA driver. `fails`: the function that returns an error."""
 
     def __init__(self, count=2, fails=""):
         self.count, self.fails = count, fails

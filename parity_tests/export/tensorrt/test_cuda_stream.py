@@ -14,8 +14,10 @@ from .simulated_gpu import CONFIG, TENSORS, Simulator, images, loaded, right
 
 def test_batches_are_right_whatever_came_before_and_a_closed_engine_says_so(gpu, monkeypatch, tmp_path):
     runtime = loaded(gpu, monkeypatch, tmp_path)
-    given = [images(seed, 1 + seed % 3, 20 + 2 * (seed % 3), 24) for seed in range(10)]  # memory moves as they grow
-    for x, found in zip(given, [runtime.run(x) for x in given], strict=True):  # none is written to by a later batch
+    given = [
+        images(seed, 1 + seed % 3, 20 + 2 * (seed % 3), 24) for seed in range(10)
+    ]  # memory is replaced when they grow
+    for x, found in zip(given, [runtime.run(x) for x in given], strict=True):  # later batches write to none of them
         np.testing.assert_array_equal(found, CONFIG.graph.forward(TENSORS, x))
     assert gpu.executions == 10
     runtime.close()
@@ -61,7 +63,7 @@ def test_what_fails_or_is_given_up_leaves_the_engine_free_for_other_threads(gpu,
     gpu.fails = False
     tiles = compute_tiles(runtime.run, images(3, 57, 41), plan_tiles(CONFIG.geometry, (57, 41), 28), 1, range(4))
     next(tiles)
-    tiles.close()  # and so does somebody who wants no more of them
+    tiles.close()  # also if the caller stops early
     wrong = []
 
     def work(seed):

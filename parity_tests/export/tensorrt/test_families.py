@@ -1,6 +1,6 @@
-"""That TensorRT for RTX builds every family, in float32 and float16, and that noise is an input of the engine.
+"""TensorRT for RTX builds every family in float32 and float16, and noise is an input of the engine.
 
-What an engine computes, only a GPU can show.
+The results of an engine can only be tested on a GPU.
 """
 
 import importlib
@@ -54,7 +54,7 @@ def test_an_engine_is_built(name, precision, tmp_path):
 
 
 def test_noise_is_an_input_of_the_engine_and_has_a_profile(monkeypatch, tmp_path):
-    """The model's default must be gone: a builder would take it for a constant, and every sample would be the mean."""
+    """The model's default must be removed: a builder would use it as a constant, and every sample would be the mean."""
     backend = importlib.import_module("unet_export.tensorrt.build")
     seen = {}
 

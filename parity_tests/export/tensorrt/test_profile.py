@@ -1,4 +1,4 @@
-"""Profiles: named ones, and ones that no network can meet."""
+"""Profiles: named ones, and invalid ones."""
 
 import pytest
 
@@ -22,8 +22,8 @@ def test_named_profiles():
 
 @RTX
 def test_a_profile_that_no_network_can_meet_is_no_mere_warning(tmp_path, monkeypatch):
-    """TensorRT builds an engine for it, and only says that its least size is not self-consistent. Here, the check that
-    stops such a profile beforehand is off."""
+    """TensorRT builds an engine for it, and only reports that its minimum size is not self-consistent. Here the check
+    that refuses such a profile is off."""
     config = PRESETS["paper"].replace(widths=(4, 8))
     model = onnx_bytes(emit_onnx(config, random_tensors(config.graph, 0)))
     profile = Profile((1, 4, 4), (1, 32, 32), (1, 64, 64))

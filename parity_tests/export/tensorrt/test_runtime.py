@@ -1,4 +1,4 @@
-"""An engine is compared with the machine before it is loaded; on a GPU it agrees with the reference."""
+"""An engine is checked against the machine before it is loaded; on a GPU it agrees with the reference."""
 
 import hashlib
 
@@ -121,7 +121,7 @@ def test_engines_that_do_not_run_here(changes, message, tmp_path):
 
 
 def test_a_gpu_without_memory_is_one_line(tmp_path, monkeypatch):
-    """The runtime against stand-ins for driver and backend: what cudaMalloc answers when there is no more."""
+    """The runtime with stand-ins for driver and backend: cudaMalloc reports that memory is exhausted."""
 
     class Cuda:
         class cudaError_t:

@@ -1,4 +1,4 @@
-"""What is opened by windows, and what is taken into memory."""
+"""Which data sets are opened by windows, and which are loaded into memory."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SYNTHETIC = unet_tools.arguments.data.SYNTHETIC  # before a fixture makes it sma
 
 def test_what_is_opened_by_windows(tmp_path, monkeypatch, capsys):
     plain = write(tmp_path / "png", "png", GREY, LABELS)
-    np.save(plain / "images" / "0_seg.npy", GREY[0])  # of another program: left out, and said
+    np.save(plain / "images" / "0_seg.npy", GREY[0])  # of another program: left out and reported
     assert not open_data(str(plain), stored=None).stored
     monkeypatch.setattr(unet_tools.arguments.data, "LARGE", 1000)
     assert open_data(str(plain), stored=None).stored

@@ -1,4 +1,4 @@
-"""The help of commands: every flag once, in its group, with its default said once; what only --help-all shows."""
+"""The help of commands: every flag once, in its group, with its default once; flags that only --help-all shows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Args:
 
 
 def entries(text):
-    """Of a help text: what is said of each flag, by its usage; continued lines are joined."""
+    """The descriptions in a help text by usage; continued lines are joined."""
     found, last = {}, ""
     for line in text.splitlines():
         if re.match(r"  \S", line):

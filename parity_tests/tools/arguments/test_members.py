@@ -1,4 +1,4 @@
-"""What the paths of an ensemble's members stand for; the refusals are in commands/test_ensemble.py."""
+"""The paths of an ensemble's members; the refusals are in commands/test_ensemble.py."""
 
 from unet_tools.arguments.members import fold_folders
 

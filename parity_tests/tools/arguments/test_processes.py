@@ -24,7 +24,7 @@ POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}
 
 @pytest.fixture
 def joined(monkeypatch):
-    """What arrives at jax.distributed.initialize; the environment knows no cluster."""
+    """The arguments of jax.distributed.initialize, in an environment without a cluster."""
     for name in [*STEP, *POD, "SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK"]:
         monkeypatch.delenv(name, raising=False)
     arrived, devices = [], {}

@@ -1,4 +1,4 @@
-"""Files are read as in training, unless a flag says otherwise; both are said in one line."""
+"""Files are read as in training, unless a flag overrides it; both are reported in one line."""
 
 import json
 from dataclasses import fields
@@ -57,7 +57,7 @@ def test_a_flag_goes_before_it_and_is_said():
         ReadSettings(palette="index"),
         ["--channels auto, --palette index: unlike training, which had --channels all, --palette auto"],
     )
-    assert chosen_reading(flags, DataSpec()) == (ReadSettings(palette="index"), [])  # nothing to be unlike
+    assert chosen_reading(flags, DataSpec()) == (ReadSettings(palette="index"), [])  # no stored setting to differ from
 
 
 def test_where_nothing_is_stored_the_defaults_are_said_once_they_decide():

@@ -17,7 +17,7 @@ def checkpoint_of(config, dtype=np.float32):
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch", "jax"])
 def test_one_image_many_hypotheses_in_one_call(runtime):
-    """Against the graph, sample by sample."""
+    """Compared with the graph, sample by sample."""
     from unet_tools.arguments.runtimes import open_checkpoint
 
     checkpoint, graph = checkpoint_of(PROBABILISTIC), PROBABILISTIC.graph

@@ -1,4 +1,4 @@
-"""A finding holds both of its bounds, or says that it does not."""
+"""Findings report whether both bounds hold."""
 
 import pytest
 

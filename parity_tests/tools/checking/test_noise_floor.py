@@ -12,8 +12,8 @@ def checkpoint_of(config, dtype=np.float32):
 
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_the_bound_of_float32_is_the_noise_floor_where_that_is_higher(cancelled, monkeypatch):
-    """Where the head's bias cancels large features, float32 loses digits in NumPy and in every runtime alike; a wrong
-    weight is still far outside."""
+    """If the head's bias cancels large features, float32 loses the same digits in NumPy and in every runtime; a wrong
+    weight still exceeds the bound by far."""
     import dataclasses
 
     from unet_tools.checking import runtimes as checking

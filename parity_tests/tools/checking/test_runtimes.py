@@ -1,4 +1,4 @@
-"""A bundle of every precision, and the check that holds it against the reference."""
+"""A bundle with every precision, and its check against the reference."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_a_bundle_is_checked_in_every_precision(bundle):
 
 
 def test_a_check_fails_where_a_file_is_not_as_good_as_the_manifest_says(bundle, tmp_path, monkeypatch):
-    """A scale is wrong in the int8 file (and its checksum is right): simulation and runtime part from the bound."""
+    """A scale in the int8 file is wrong (with a correct checksum): simulation and runtime exceed the bound."""
     import shutil
 
     from unet_export.bundle.manifest import file_sha256

@@ -1,4 +1,4 @@
-"""A checkpoint and its bundle, written once, and copies to be changed."""
+"""A checkpoint and its bundle, written once, and copies that tests may change."""
 
 import shutil
 

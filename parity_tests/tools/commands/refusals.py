@@ -1,4 +1,4 @@
-"""A checkpoint for the refusals, and the line that the command prints."""
+"""A checkpoint for tests of refusals, and the printed line."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def point(**changes) -> Checkpoint:
 
 
 def refused(capsys, *arguments, code: int = 2) -> str:
-    """Runs the command line, which ends with this exit code; its only line on standard error."""
+    """Runs the command line and checks its exit code; returns its only line on standard error."""
     capsys.readouterr()
     actual = main([str(a) for a in arguments])
     printed = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""`unet bench`: each runtime is measured or says why not."""
+"""`unet bench`: each runtime is measured, or the reason is reported."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Bundles that were changed, and images and arrays that a network cannot take: one line each."""
+"""Changed bundles, and images and arrays that do not fit the network: one line each."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from .refusals import CONFIG, refused
 
 
 def replace_file(bundle: Path, name: str, content: bytes) -> None:
-    """Another file under that name, its checksum made right: as an attacker or an eager colleague would."""
+    """Replaces a file and corrects its checksum, as an attacker would."""
     (bundle / name).write_bytes(content)
     edit(bundle, lambda m: m["files"][name].update(sha256=file_sha256(bundle / name)))
 

@@ -11,7 +11,7 @@ from unet_tools.cli import main
 
 
 def test_a_wrong_network_fails_the_check(checkpoint, tmp_path, monkeypatch, capsys):
-    """A twin with a bug: exit code 1, and the table says which."""
+    """A twin with a bug: exit code 1, and the table shows it."""
     from unet_torch.nn import pointwise
 
     monkeypatch.setitem(pointwise.ACTIVATIONS, "relu", lambda x: x.clamp(min=-1e-3))

@@ -26,7 +26,7 @@ def script(tmp_path_factory):
 
 
 def completed(script, line, folder="."):
-    """What bash offers for the last word of a command line."""
+    """Bash's completions for the last word of a command line."""
     words = line.split(" ")
     program = f"""source {script}; COMP_WORDS=({" ".join(f"'{w}'" for w in words)}); COMP_CWORD={len(words) - 1}; _unet
     printf '%s\\n' "${{COMPREPLY[@]}}" """

@@ -1,4 +1,4 @@
-"""`unet convert`: there and back, a pruned UNet++, and Orbax checkpoints."""
+"""`unet convert`: round trips, a pruned UNet++, and Orbax checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_convert_there_and_back_is_bit_for_bit(checkpoint, tmp_path, suffix, cap
     assert main(["convert", str(there), str(flax), "--to", "flax"]) == 0
     assert main(["convert", str(flax), str(back), "--from", "flax", "--to", "checkpoint"]) == 0
     assert (back / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
-    if suffix == ".safetensors":  # a .pth holds tensors and nothing else
+    if suffix == ".safetensors":  # a .pth contains only tensors
         assert (back / "config.json").read_text() == (checkpoint / "config.json").read_text()
 
 
@@ -73,7 +73,7 @@ def test_a_folder_of_another_program_is_not_written_over(checkpoint, tmp_path, c
 
 
 def test_what_another_project_said_goes_with_its_weights(checkpoint, tmp_path):
-    """source.json of weights that were there before does not describe those that replace them."""
+    """The source.json of replaced weights is not kept for the new ones."""
     Checkpoint.load(checkpoint).save(tmp_path / "w", {"source.json": '{"source": "nnunet"}'})
     assert main(["convert", str(checkpoint), str(tmp_path / "w")]) == 0
     assert not (tmp_path / "w" / "source.json").exists()
@@ -111,7 +111,7 @@ def unet(*arguments):
 
 
 def test_convert_prunes_a_supervised_unetpp(tmp_path, capsys):
-    """The cut checkpoint gives what the head gave that it keeps, and holds nothing of the others."""
+    """The pruned checkpoint gives the output of the remaining head, and contains no tensors of the others."""
     whole = checkpoint_of(FAMILIES["unet++-deep"])
     whole.save(tmp_path / "whole")
     assert unet("convert", tmp_path / "whole", tmp_path / "cut", "--prune", 2) == 0

@@ -1,4 +1,4 @@
-"""`unet diff`: runtimes that agree, the layer where checkpoints part, and a wrong node in ONNX."""
+"""`unet diff`: runtimes that agree, the layer where checkpoints diverge, and a wrong node in ONNX."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from ..diff.twins import CONFIG, VALID
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two checkpoints, of which the second has one kernel flipped; one that crops; one with other channels."""
+    """Two checkpoints, the second with one flipped kernel; one that crops; one with other channels."""
     root = tmp_path_factory.mktemp("diff")
     tensors = random_tensors(CONFIG.graph, 3)
     Checkpoint(CONFIG, tensors).save(root / "a")
@@ -145,7 +145,7 @@ def test_a_plot_is_not_replaced_unasked(folders, tmp_path, capsys):
 
 
 def test_weights_that_are_not_finite_differ_from_themselves(tmp_path, capsys):
-    """NaN beside NaN is not "the same": such a network gives no result."""
+    """Two NaN are not "the same", since such a network gives no result."""
     config = preset("same", widths=(2, 4))
     checkpoint = checkpoint_of(config)
     name = "encoder.0.conv2.weight"

@@ -1,4 +1,4 @@
-"""unet ensemble: from runs or checkpoints to a folder that every command takes."""
+"""unet ensemble: from runs or checkpoints to a folder that every command accepts."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_folds_become_one_checkpoint(folds, tmp_path, capsys):
     assert "the mean of these 3 networks (U-Net, " in printed.out
     assert "each member normalises images by its own" in printed.err
     found = Checkpoint.load(tmp_path / "e")
-    for number, fold in enumerate((1, 2, 10)):  # by number, not by letter
+    for number, fold in enumerate((1, 2, 10)):  # in numerical order, not alphabetical
         own = Checkpoint.load(folds / f"fold-{fold}/best")
         np.testing.assert_array_equal(found.tensors[f"members.{number}.head.weight"], own.tensors["head.weight"])
     assert "license: cc0-1.0" in (tmp_path / "e/README.md").read_text()

@@ -21,7 +21,7 @@ PAPER = preset("paper", widths=(2, 3, 4), dropout=0.0)
 
 
 def test_evaluate_augmented_is_of_the_views_mean(data, tmp_path, capsys):
-    checkpoint = tmp_path / "mixed"  # weights that find half of all pixels to be of either class
+    checkpoint = tmp_path / "mixed"  # weights that predict each class for half of the pixels
     Checkpoint(PAPER, random_tensors(PAPER.graph, 5), DataSpec((0.5,), (0.2,))).save(checkpoint)
     network, dataset = open_network(checkpoint), open_data(str(data))
     plain = measure(network.runtime.run, network.config, network.data, dataset)
@@ -52,7 +52,7 @@ NARROW = preset("paper", widths=(2, 4), dropout=0.0)
 
 
 def test_samples_are_of_their_own_seed(tmp_path, capsys, monkeypatch):
-    """What --seed reaches, without a network that has a latent variable."""
+    """The use of --seed, without a network with a latent variable."""
     asked = []
     monkeypatch.setattr("unet_tools.commands.evaluate.measure_samples", lambda *a: asked.append(a[-2:]) or {})
     Checkpoint(NARROW, random_tensors(NARROW.graph, 0, np.float32), DataSpec((0.5,), (0.2,))).save(tmp_path / "ck")

@@ -1,4 +1,4 @@
-"""Every command takes every architecture."""
+"""Every command works with every architecture."""
 
 import json
 
@@ -17,7 +17,7 @@ ONE_OF_EACH = [name for name in FAMILIES if name in PRESETS]
 
 @pytest.fixture(autouse=True)
 def six_images(small_synthetic, monkeypatch):
-    """As large as those of "synthetic", so that tiles lie inside of them; fewer are enough."""
+    """As large as those of "synthetic", so that tiles fit inside; fewer images suffice."""
     monkeypatch.setattr("unet_tools.arguments.data.SYNTHETIC", {2: (6, 384)})
 
 
@@ -56,7 +56,7 @@ def test_every_command_takes_every_family(name, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_demo(name, tmp_path, capsys):
-    """Two steps prove nothing of the training, but everything else must hold."""
+    """After two steps the network is not useful, but everything else must work."""
     unet("demo", "--preset", name, "--steps", 2, "--out", tmp_path / "demo", "--json")
     printed = json.loads(capsys.readouterr().out)
     assert [f for f in printed["findings"] if f["ok"] is False] == []

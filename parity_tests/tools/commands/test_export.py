@@ -1,4 +1,4 @@
-"""`unet export` refuses in one line and leaves nothing."""
+"""`unet export` refuses in one line and leaves no files."""
 
 import errno
 import sys

@@ -1,4 +1,4 @@
-"""`unet info`: the numbers of the paper, a checkpoint, and every preset, narrow."""
+"""`unet info`: the numbers of the paper, a checkpoint, and narrow versions of every preset."""
 
 from __future__ import annotations
 

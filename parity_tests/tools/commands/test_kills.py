@@ -1,6 +1,6 @@
-"""SIGKILL in the middle of a write: of `unet train`, `unet export` and `unet convert`.
+"""SIGKILL during a write of `unet train`, `unet export` and `unet convert`.
 
-Three times each; `UNET_KILLS=20` makes it twenty, for which an hour is short.
+Three times each; with `UNET_KILLS=20` twenty times, which takes more than an hour.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def test_a_killed_writer_leaves_the_old_result_or_the_new_one(form, tmp_path):
 
 
 def test_a_killed_training_goes_on_from_a_whole_state(tmp_path):
-    """Killed while a file or a state was being written, and resumed each time."""
+    """Killed while a file or a state is written, and resumed each time."""
     out = tmp_path / "run"
     command = [sys.executable, "-m", "unet_tools.cli", "train", "synthetic", "--out", str(out), "--no-report"]
     command += ["--widths", "4", "8", "--steps", "100000", "--validate-every", "1", "--tile", "28"]
@@ -147,8 +147,8 @@ def newest(out: Path) -> int:
 
 
 def unfinished(out: Path) -> list[Path]:
-    """Temporary files of checkpoints and states; some of them vanish while one looks."""
+    """Temporary files of checkpoints and states; some disappear during the search."""
     try:
         return [*out.glob(".*"), *out.glob("*/.*"), *out.glob("state/*tmp*")]
-    except FileNotFoundError:  # a folder was renamed to its place between its being listed and its being opened
+    except FileNotFoundError:  # the folder was renamed between listing and opening
         return []

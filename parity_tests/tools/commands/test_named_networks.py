@@ -1,4 +1,4 @@
-"""A network by name, at every door that takes a checkpoint: the same as its folder."""
+"""A network by name works like its folder in every function that accepts a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAID = "cells: the network of tiny-weights 1.2, in "
 
 @pytest.fixture
 def site(tmp_path):
-    """A folder with the installed package, and beside it an image."""
+    """A folder with the installed package and an image."""
     data = DataSpec((0.5,), (0.2,), ("membrane", "cell"))
     install(tmp_path / "site", {"cells": Checkpoint(CONFIG, random_tensors(CONFIG.graph, 0), data)})
     image = np.random.default_rng(0).integers(0, 255, (1, 61, 47, 1), dtype=np.uint8)
@@ -31,7 +31,7 @@ def site(tmp_path):
 
 @pytest.fixture
 def folder(site, monkeypatch):
-    """The folder of the network cells, which this process sees installed; the working folder is empty."""
+    """The folder of the network cells, installed for this process; the working directory is empty."""
     monkeypatch.syspath_prepend(str(site))
     (site.parent / "here").mkdir()
     monkeypatch.chdir(site.parent / "here")

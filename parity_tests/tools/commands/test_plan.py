@@ -1,4 +1,4 @@
-"""`unet plan`: the plan of an image that is not there."""
+"""`unet plan`: the plan for an image size, without an image."""
 
 import json
 

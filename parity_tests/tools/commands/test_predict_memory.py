@@ -1,4 +1,4 @@
-"""`unet predict` within a budget of memory, and what it reports."""
+"""`unet predict` within a memory budget, and its report."""
 
 import json
 import re

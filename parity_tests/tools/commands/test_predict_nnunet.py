@@ -31,7 +31,9 @@ def test_the_command_goes_from_nifti_to_nifti(tmp_path, capsys):
     chances = np.asarray(nibabel.load(tmp_path / "p.nii").dataobj).T
     runs = [open_checkpoint(c, "torch").run for c in stored.checkpoints()]
     direct = predict_case(runs, stored.image, SPACING, stored.plans, "probabilities")
-    assert np.abs(chances - direct).max() <= 1e-6  # how near nnU-Net's are depends on the threads: see above
+    assert (
+        np.abs(chances - direct).max() <= 1e-6
+    )  # the distance from nnU-Net's labels depends on the threads: see above
     done = json.loads(capsys.readouterr().out)["images"][0]
     assert (done["case"], done["runtime"]) == ("case", "torch")
     assert main([*command[:3], "-o", str(tmp_path / "planes.nii.gz"), "--runtime", "onnx"]) == 0

@@ -1,4 +1,5 @@
-"""`unet predict --output objects`: the same objects in one piece, in tiles, strips, shards, killed and resumed."""
+"""`unet predict --output objects`: the same objects from the whole image, tiles, strips and shards, and after a kill
+and resumption."""
 
 import csv
 import json
@@ -23,7 +24,7 @@ def image_of(size):
 
 
 def exact_network(folder, out_channels=2, names=()):
-    """A checkpoint whose sums are whole numbers below 2^24: float32 rounds nothing, in whatever order it adds."""
+    """A checkpoint whose sums are integers below 2^24, so that float32 rounds nothing in any order of addition."""
     config = PRESETS["paper"].replace(widths=(2, 4), dropout=0.0, out_channels=out_channels)
     rng = np.random.default_rng(3)
     tensors = {}

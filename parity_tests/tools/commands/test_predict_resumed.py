@@ -26,7 +26,7 @@ def checkpoint_of(config, folder):
 
 @pytest.fixture
 def case(tmp_path, request):
-    """Of a network without a halo, or with the padding that is asked for: "same" has one."""
+    """A checkpoint without a halo, or with the given padding; "same" has a halo."""
     config = PRESETS["paper"].replace(widths=(2, 4, 6), dropout=0.0, padding=getattr(request, "param", "valid"))
     checkpoint = checkpoint_of(config, tmp_path / "ck")
     image = np.random.default_rng(0).integers(0, 255, SIZE).astype(np.uint8)
@@ -54,7 +54,7 @@ def test_shards_and_resuming_give_the_same_bytes(case, flags, tmp_path, monkeypa
     assert main([*command, "-o", str(parts)]) == 0
     printed = json.loads(capsys.readouterr().out)["images"][0]
     assert 0 < printed["computed"] < printed["tiles"]
-    if flags == ["--strips"]:  # a later start sees other blocks of a convolution, which may round otherwise
+    if flags == ["--strips"]:  # after a restart a convolution has other blocks, which may round differently
         assert np.abs(np.load(parts) - np.load(calm)).max() <= 1e-6 * np.abs(np.load(calm)).max()
     else:
         assert parts.read_bytes() == calm.read_bytes()
@@ -62,7 +62,7 @@ def test_shards_and_resuming_give_the_same_bytes(case, flags, tmp_path, monkeypa
 
 @pytest.mark.parametrize("part", [["--shard", "2/3"], []], ids=["shard", "killed"])
 def test_less_memory_later_does_not_move_the_tiles(case, part, tmp_path, monkeypatch, capsys):
-    """The plan of the first process holds, where the same command finds less memory, or a shard another machine."""
+    """The plan of the first process is kept, also with less memory or on another machine."""
     _, _, command = case
     command = [*command, "--runtime", "torch", "--json", "-o", str(tmp_path / "o.npy")]
     monkeypatch.setattr("unet_data.inference.plan._default_budget", lambda: 2**27)
@@ -82,7 +82,7 @@ def test_less_memory_later_does_not_move_the_tiles(case, part, tmp_path, monkeyp
 
 @pytest.mark.parametrize("case", ["valid", "same"], indirect=True)
 def test_strips_of_another_height_go_on(case, tmp_path, monkeypatch):
-    """Bands lie where they lay, whatever the strips."""
+    """The positions of bands do not depend on the strips."""
     _, _, command = case
     command = [*command, "--runtime", "torch", "--strips"]
     monkeypatch.setattr("unet_data.inference.plan.BAND_ROWS", 48)
@@ -116,7 +116,7 @@ def test_killed_and_resumed_is_identical(tmp_path):
 
 
 def test_an_image_that_is_mended_is_predicted(case, tmp_path, capsys):
-    """The folder of the tiles would hold another run's otherwise; one that holds a tile is kept."""
+    """Otherwise the folder could contain tiles of another run; a folder with a tile is kept."""
     image = case[1].astype(np.float32)
     command = [*case[2], "-o", str(tmp_path / "o.npy"), "--tile", "76"]
     for y, kept in ((0, False), (-1, True)):

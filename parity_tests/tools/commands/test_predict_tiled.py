@@ -28,7 +28,7 @@ def checkpoint_of(config, folder):
 
 
 def whole_image(checkpoint, image):
-    """The NumPy reference, float64, of the mirrored canvas in one piece."""
+    """The float64 NumPy reference of the whole mirrored canvas."""
     plan = plan_tiles(checkpoint.config.geometry, image.shape[: checkpoint.config.spatial_dims])
     pixels = image if image.ndim > checkpoint.config.spatial_dims else image[..., None]
     canvas = mirror_window(pixels / 255.0, [-axis.margin for axis in plan.axes], plan.canvas)
@@ -65,7 +65,7 @@ def test_tiles_equal_the_whole_image_in_every_runtime(name, runtime, tmp_path):
 @pytest.mark.parametrize("runtime", ["onnx", *(pytest.param(r, marks=SLOW) for r in ("torch", "jax", "mnn"))])
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_architecture_in_every_runtime(name, runtime, tmp_path):
-    """The U-Nets that cannot be tiled and one network of every other architecture: by tiles where that is exact."""
+    """The U-Nets that cannot be tiled, and one network of every other architecture, in tiles if that is exact."""
     if runtime == "mnn":
         pytest.importorskip("MNN")
     config = CASES[name].config
@@ -85,7 +85,7 @@ def test_every_architecture_in_every_runtime(name, runtime, tmp_path):
 
 
 def test_mnn_installs_nothing(case, tmp_path, monkeypatch):
-    """Its package's own converter script has pip install another package, which reports to its maker."""
+    """The converter script of MNN's package installs another package with pip, which contacts its vendor."""
     pytest.importorskip("MNN")
     pip = tmp_path / "bin" / "pip"
     pip.parent.mkdir()

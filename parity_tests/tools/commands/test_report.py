@@ -1,4 +1,4 @@
-"""`unet report`: report and verdict of a run, written again; data that moved; runs that have nothing to show."""
+"""`unet report`: report and verdict of a run, written again; moved data; runs without results."""
 
 import json
 import shutil

@@ -26,7 +26,7 @@ def stored(run):
 
 
 def test_a_command_repeated_with_resume_goes_on(tmp_path, asked, capsys):
-    """As a queue that starts a killed job again does it: the very same flags."""
+    """The same flags, as when a queue restarts a killed job."""
     out = tmp_path / "run"
     command = ["train", "synthetic", "--out", str(out), "--recipe", "modern", "--preset", "paper", *NARROW, *FLAGS]
     assert main([*command, "--steps", "1", "--resume"]) == STOPPED
@@ -80,7 +80,7 @@ def test_a_resumed_run_takes_no_other_network(tmp_path, asked, capsys):
     net.write_text(json.dumps(CONFIG.to_dict()))
     command = ["train", "synthetic", "--out", str(out), "--config", str(net), *FLAGS]
     assert main([*command, "--steps", "1"]) == STOPPED
-    assert main([*command, "--resume"]) == STOPPED, capsys.readouterr().err  # the very same flags
+    assert main([*command, "--resume"]) == STOPPED, capsys.readouterr().err  # the same flags
     assert main(["train", "synthetic", "--out", str(other), "--widths", "3", "5", *FLAGS]) == STOPPED
     again = ["train", "--out", str(out), "--resume", *FLAGS, "--config"]
     net.write_text(json.dumps(CONFIG.replace(widths=(3, 6)).to_dict()))
@@ -196,7 +196,9 @@ def test_what_a_run_takes_of_weights_is_printed_and_resume_takes_no_others(tmp_p
     assert "weights: 1 layer is initialised at random: head" in printed
     assert "frozen: encoder" in printed
     assert asked[-1].config.widths == (2, 4)
-    assert main([*run, str(tmp_path / "other"), "--freeze", "encoder", "--resume"]) == STOPPED  # as a queue repeats it
+    assert (
+        main([*run, str(tmp_path / "other"), "--freeze", "encoder", "--resume"]) == STOPPED
+    )  # as when a queue restarts it
     assert "tensors used" not in capsys.readouterr().err
     assert main([*run, str(tmp_path / "same"), "--freeze", "encoder", "--resume"]) == 2
     printed = capsys.readouterr().err

@@ -63,7 +63,7 @@ def test_a_run_keeps_it_for_the_next_time(loader, data, monkeypatch):
 
 @pytest.fixture
 def masks(tmp_path):
-    """Images with a disc in a disc, and a mask file for each of the two."""
+    """Images with a disc inside a disc, and a mask file for each."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:32, :32]
     for i in range(6):

@@ -1,4 +1,4 @@
-"""`unet train --objects`: a border class, and how objects are made, chosen on the validation images."""
+"""`unet train --objects`: a border class, and object settings chosen on the validation images."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_the_border_is_a_class_and_the_choice_is_stored(tmp_path, capsys):
     assert "best/ is chosen by ap_mean: mean AP of objects" in said.err
     assert "chosen on the validation images" in said.err
     assert "ap_mean" in said.out
-    if (tmp_path / "run" / "report.json").exists():  # where matplotlib and jinja2 are installed
+    if (tmp_path / "run" / "report.json").exists():  # if matplotlib and jinja2 are installed
         shown = json.loads((tmp_path / "run" / "report.json").read_text())["objects"]
         assert shown["total_images"] == 1
         assert sum(shown["counts"].values()) > 0

@@ -1,4 +1,4 @@
-"""What `unet train` reports at the end, and its exit code."""
+"""The final report of `unet train`, and its exit code."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ def test_a_run_that_went_on_otherwise_says_so(tmp_path, monkeypatch, capsys):
     assert main(["train", "synthetic", "--out", str(run), *FLAGS, "--json"]) == STOPPED
     first = (run / "run.json").read_bytes()
     assert json.loads(first)["changed"] == []
-    assert main([*again, "--learning-rate", "0.5"]) == STOPPED  # no step is left to be done with it
+    assert main([*again, "--learning-rate", "0.5"]) == STOPPED  # no step remains
     assert (run / "run.json").read_bytes() == first
     assert main([*again, "--steps", "3", "--learning-rate", "0.5"]) == STOPPED
     assert "now spans 3 steps instead of 2" in capsys.readouterr().err

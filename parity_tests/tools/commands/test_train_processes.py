@@ -13,7 +13,7 @@ pytest.importorskip("jax", reason="jax is not installed; pip install 'unet-twins
 
 from unet_data import membranes
 
-# Sums over the batch are taken in another order: as in parity_tests/jax/training/devices/test_processes.py.
+# Sums over the batch have another order, as in parity_tests/jax/training/devices/test_processes.py.
 BOUND = 2e-5
 STEPS = 12
 TRAIN = f"""--recipe none --widths 2 4 --norm batch --dropout 0.2 --tile 28 --batch 4 --steps {STEPS}
@@ -67,7 +67,7 @@ def kubernetes(index, port, folder):
     stub.write_text(KUBERNETES)
     path = os.pathsep.join([str(stub.parent), os.environ.get("PYTHONPATH", "")])
     names = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": str(index), "HOSTNAME": f"train-{index}"}
-    # train-0.pods is a name that only the cluster's DNS knows
+    # train-0.pods can only be resolved by the cluster's DNS
     return names | {"PYTHONPATH": path}, ["--coordinator", f"localhost:{port}"]
 
 

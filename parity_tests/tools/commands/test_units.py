@@ -1,4 +1,4 @@
-"""`unet predict` and `unet evaluate` warn of images of other units."""
+"""`unet predict` and `unet evaluate` warn about images in other units."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def spoil(name):
 
 
 def pixels(scale, dtype, size=(700, 90)):
-    """As the training images, but in units of `scale`, and dark at the borders, which nobody looks at."""
+    """Like the training images, but in units of `scale`, and dark at the borders, which are not checked."""
     image = np.random.default_rng(1).normal(0.5, 0.18, (*size, 1)).clip(0, 1)
     image[:50] = 0
     return (image * scale).astype(dtype)

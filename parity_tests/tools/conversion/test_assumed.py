@@ -1,4 +1,4 @@
-"""What a file of tensors does not say: assumed once, said by convert and by predict, until an option states it."""
+"""Facts that a file of tensors lacks: assumed once, reported by convert and by predict, until an option states them."""
 
 from __future__ import annotations
 

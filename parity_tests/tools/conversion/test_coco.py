@@ -1,4 +1,4 @@
-"""COCO annotations become a folder that training reads: polygons, run lengths, classes and objects."""
+"""COCO annotations are converted to a folder for training: polygons, run lengths, classes and objects."""
 
 import json
 

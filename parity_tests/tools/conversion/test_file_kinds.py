@@ -1,4 +1,4 @@
-"""A file is what its content says; what cannot be read is named, with what to do."""
+"""Files are recognised by their content; for other files the message states their kind and what to do."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_ending_does_not_decide(tmp_path):
 
 
 def test_a_zip_whose_table_cannot_be_read_is_left_to_its_reader(tmp_path):
-    """A name that is said to be UTF-8 and is not: Python's zipfile raises UnicodeDecodeError for it."""
+    """A name that is marked as UTF-8 but is not: Python's zipfile raises UnicodeDecodeError."""
     path = tmp_path / "w.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("naïve.pkl", b"")

@@ -1,4 +1,4 @@
-"""Checkpoints in layouts that other projects document, converted and run in every runtime."""
+"""Checkpoints in documented layouts of other projects, converted and run in every runtime."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ NETWORKS = {
 
 
 def randomised(name):
-    """The network, in evaluation mode, and its state_dict, every tensor of it random."""
+    """The network in evaluation mode, and its state_dict with random tensors."""
     network = NETWORKS[name]().eval()
     drawn = draw.tensors([(key, tuple(t.shape)) for key, t in network.state_dict().items()])
     state = {key: torch.from_numpy(np.asarray(t)) for key, t in drawn.items()}

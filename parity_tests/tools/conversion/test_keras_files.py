@@ -1,4 +1,4 @@
-"""Files of Keras, there and back, and ones that lie."""
+"""Keras files: round trips, and files with false declarations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...fixtures.sources.recorded import arrays
 
 
 def keras_h5(path, name="keras_h5"):
-    """A file of the older format, as Keras 2 writes it."""
+    """A file in the older format of Keras 2."""
     tensors = arrays(name)
     layers = [f"conv2d_{i}" if i else "conv2d" for i in range(len(tensors) // 2)]
     with h5py.File(path, "w") as file:

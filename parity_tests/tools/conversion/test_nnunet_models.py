@@ -1,4 +1,4 @@
-"""nnU-Net's folder of a trained model, there and back."""
+"""Round trip of nnU-Net's trained-model folder."""
 
 from __future__ import annotations
 

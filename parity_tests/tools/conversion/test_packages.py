@@ -1,6 +1,7 @@
-"""Each source's own package builds its network; NumPy, JAX, PyTorch and ONNX give its output with the weights imported.
+"""The package of each source builds its network; NumPy, JAX, PyTorch and ONNX give the same output with the imported
+weights.
 
-Needs an interpreter that has the packages, in UNET_SOURCES_PYTHON; docs/sources.md says how to make one.
+Needs an interpreter with the packages, in UNET_SOURCES_PYTHON; docs/sources.md describes how to create it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ...fixtures.sources.recorded import RECORDED
 INTERPRETER = os.environ.get("UNET_SOURCES_PYTHON")
 BUILD = FIXTURES / "sources" / "build.py"
 SINGLE, DOUBLE = 1e-5, 1e-12
-LARGE = {"smp_resnet50"}  # ONNX's evaluator, in Python, takes minutes for it
+LARGE = {"smp_resnet50"}  # takes minutes in ONNX's Python evaluator
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not INTERPRETER, reason="UNET_SOURCES_PYTHON names no interpreter that has the packages"),
@@ -53,7 +54,7 @@ def run(script, *arguments):
 
 
 def original(folder):
-    """The file or folder that the package wrote, and the file with the tensors of whose network the outputs are."""
+    """The file or folder that the package wrote, and the file with the tensors of the network of the outputs."""
     if (folder / "model").is_dir():
         return folder / "model", folder / "model" / "fold_0" / "checkpoint_final.pth"
     found = next(folder.glob("checkpoint.*"))
@@ -96,7 +97,7 @@ def test_a_package_and_ours(name, built, tmp_path):
             finished(OnnxRuntime(onnx_bytes(emit_onnx(ours.config, ours.tensors))).run(x.astype(np.float32))), single
         ),
     }
-    if name not in LARGE:  # ONNX Runtime has no convolution in float64 on a CPU; ONNX's own evaluator has
+    if name not in LARGE:  # ONNX Runtime has no float64 convolution on a CPU, but ONNX's evaluator has
         model = emit_onnx(ours.config, wide.tensors, dtype=np.float64)
         logits = ReferenceEvaluator(model).run(None, {"image": np.moveaxis(x, -1, 1).copy()})[0]
         wanted = in_float32(ours.config).graph.forward(wide.tensors, x)
@@ -113,7 +114,7 @@ def test_a_package_and_ours(name, built, tmp_path):
     again = read_files(back / "fold_0" / file.name if whole.is_dir() else back).tensors
     assert set(again) == set(theirs)
     assert all(t.dtype == again[key].dtype and t.tobytes() == again[key].tobytes() for key, t in theirs.items())
-    run(BUILD, "--load", name, back, built / name)  # the package takes it, and gives its own output, bit for bit
+    run(BUILD, "--load", name, back, built / name)  # the package loads it and gives its own output, bit for bit
 
 
 def test_what_is_recorded_is_what_the_packages_give(built):

@@ -1,4 +1,5 @@
-"""Files that lie, are cut short, or would run a command: refused in one line, and nothing of them is run."""
+"""Files with false declarations, truncated files and files that would run a command: refused in one line, without
+running anything."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def state():
 
 
 class Command:
-    """Unpickled, it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path

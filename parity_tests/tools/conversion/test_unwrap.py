@@ -1,4 +1,4 @@
-"""Files as training programs save them: the same weights, whatever lies around them; and that is said."""
+"""Files of training programs: the same weights, whatever surrounds them, and the report of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another loss of precision is distinguished from rounding."""
+"""Other losses of precision are distinguished from rounding."""
 
 import pytest
 
@@ -10,7 +10,8 @@ from .twins import diff, twins
 
 
 def test_another_loss_of_precision_is_distinguished_from_rounding():
-    """A layer that computes in float32 within a float64 network: 1e-8, which a test at 1e-3 never sees."""
+    """A layer that computes in float32 within a float64 network: an error of 1e-8, which a test at 1e-3 would not
+    detect."""
     torch_model, jax_model = twins()
 
     class Single(torch_pointwise.Activation):

@@ -1,4 +1,4 @@
-"""A checkpoint against the reference."""
+"""A checkpoint compared with the reference."""
 
 import pytest
 
@@ -13,7 +13,8 @@ from .twins import VALID, OffCentre, assert_blamed, image, twins
 
 
 def test_a_wrong_crop_is_found_against_the_reference():
-    """The graph knows no blocks: the error lies in what the network's code hands to the block's first layer."""
+    """The graph has no blocks, so the error is in the value that the network's code passes to the block's first
+    layer."""
     torch_model = twins(config=VALID)[0]
     torch_model.decoder[1].__class__ = OffCentre
     checkpoint = Checkpoint(VALID, random_tensors(VALID.graph, 3, "float64"))

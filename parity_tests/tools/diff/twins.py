@@ -1,4 +1,4 @@
-"""Twins to compare, and what a comparison must blame."""
+"""Twins for comparisons, and the expected result."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import unet_torch.nn.blocks as torch_blocks
 from unet_spec import Checkpoint, preset, random_tensors
 from unet_tools.diff import Comparison, compare_modules
 
-# Equal widths and sizes: JAX compiles every operation once a shape, which takes most of the time of these tests.
+# Equal widths and sizes: JAX compiles every operation once per shape, which takes most of the time of these tests.
 CONFIG = preset("same", widths=(4, 4, 4), conv_bias=True)
 VALID = preset("paper", widths=(2, 4, 4), norm="batch", dropout=0.0)
 
@@ -32,7 +32,7 @@ def diff(torch_model, jax_model, backward=False) -> Comparison:
 
 
 def assert_blamed(report: Comparison, name: str, place: str = "", direction="forward") -> None:
-    """This step is the only one with an error of its own; before it nothing is wrong, after it errors are inherited."""
+    """Only this step differs; earlier steps are the same, and later ones inherit the error."""
     steps = [step for step in report.steps if step.direction == direction]
     assert [(s.name, s.place) for s in steps if s.verdict == "differs"] == [(name, place)]
     at = next(i for i, s in enumerate(steps) if s.verdict == "differs")

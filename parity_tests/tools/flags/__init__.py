@@ -1,1 +1,1 @@
-"""Every flag of every command reaches what it is for: a table a command, with the work replaced by stubs."""
+"""Every flag of every command has its effect: one table per command, with stubs for the work."""

@@ -1,4 +1,4 @@
-"""What a command hands to the functions that do its work, which are replaced for the test."""
+"""Records the arguments that a command passes to its working functions, which are replaced by stubs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import pytest
 from unet_tools.cli import main
 
 GONE = "GONE"
-"""Stands for an argument of a call that is not made with the flag, or not without it."""
+"""Placeholder for an argument of a call that is made only with or only without the flag."""
 
 
 class Watch:
-    """Replaces functions and keeps the arguments that they are called with, as flat names: "callee.argument.field"."""
+    """Replaces functions and records their arguments under flat names: "callee.argument.field"."""
 
     def __init__(self, patch: pytest.MonkeyPatch):
         self.patch = patch
         self.arrived: dict[str, Any] = {}
 
     def stub(self, where: str, answer: Any = None, only: str | None = None) -> None:
-        """`where`: as of monkeypatch.setattr. `answer`: what the stub returns, or computes from the same arguments.
-        `only`: the arguments to keep, separated by spaces; "" keeps that it was called."""
+        """`where`: as for monkeypatch.setattr. `answer`: the stub's return value, or a function of the same arguments.
+        `only`: the arguments to record, separated by spaces; "" records only the call."""
         module, _, name = where.rpartition(".")
         target = pytest.importorskip(module)
         signature = inspect.signature(getattr(target, name))
@@ -45,7 +45,7 @@ class Watch:
 
 
 def flat(name: str, value: Any) -> dict[str, Any]:
-    """Fields of dataclasses have names of their own; functions are left out."""
+    """Fields of dataclasses are recorded by name; functions are left out."""
     if is_dataclass(value):
         found: dict[str, Any] = {}
         for each in fields(value):
@@ -58,16 +58,16 @@ def flat(name: str, value: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Command:
-    """A command and what each of its flags does.
+    """A command and the effect of each of its flags.
 
     Attributes:
         words: the shortest command line, after "unet".
-        stubs: replaces the functions that do the work; takes the Watch.
-        base: what arrives of the words alone; not all of it.
-        rows: by flag: its values on the command line, and all that arrives otherwise than without it. The flag may be
-            followed by others that it needs, which are also in the command line that it is compared with.
-        needs: by flag: those others.
-        elsewhere: by flag: the test file that shows what it does.
+        stubs: function that replaces the working functions; its argument is the Watch.
+        base: some arguments that are passed for the words alone.
+        rows: by flag: its values on the command line, and all arguments that differ from those without it. The flag may
+            be followed by flags that it needs, which are also part of the compared command line.
+        needs: by flag: the flags that it needs.
+        elsewhere: by flag: the test file that tests its effect.
     """
 
     words: str
@@ -79,7 +79,7 @@ class Command:
 
 
 def arrivals(command: Command, more: str) -> dict[str, Any]:
-    """What arrives of a command line; `more` follows the words of the command."""
+    """The recorded arguments of a command line; `more` follows the words of the command."""
     with pytest.MonkeyPatch.context() as patch:
         watch = Watch(patch)
         command.stubs(watch)
@@ -88,7 +88,7 @@ def arrivals(command: Command, more: str) -> dict[str, Any]:
 
 
 def difference(command: Command, flag: str) -> dict[str, Any]:
-    """What arrives with the flag and not without it."""
+    """The arguments that differ with the flag."""
     needed = command.needs.get(flag, "")
     before = arrivals(command, needed)
     after = arrivals(command, f"{needed} {flag} {command.rows[flag][0]}")
@@ -100,7 +100,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def flags_in_help(name: str, capsys: pytest.CaptureFixture) -> set[str]:
-    """The long names of a command's flags; of those that can be negated, the one that is not."""
+    """The long names of a command's flags, without negated forms."""
     capsys.readouterr()
     assert main([name, "--help-all"]) == 0
     return {f"--{flag}" for flag in re.findall(r"^  --(?:\[no-\])?([\w-]+)", capsys.readouterr().out, re.MULTILINE)}

@@ -19,12 +19,12 @@ POINT = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 0), DataSpec((0.5,), (0.
 DATA = membranes(3, 24, 0)
 FINDING = Finding("JAX", "float32", "reference", ok=True)
 MODERN = {"batch": 4, "learning_rate": 2e-3, "warmup": 0.05, "weight_decay": 1e-2, "ema": 0.99}
-"""What the recipe "modern" changes in the optimisation."""
+"""The changes of the recipe "modern" in the optimisation."""
 NETWORK = SimpleNamespace(config=CONFIG, data=POINT.data, run="run", name="onnx")
 
 
 def loading(watch: Watch, command: str) -> None:
-    """`Checkpoint.load` gives POINT whatever it is asked for, and keeps the paths."""
+    """`Checkpoint.load` returns POINT for any path, and the paths are recorded."""
 
     def load(path):
         watch.arrived["load"] = (*watch.arrived.get("load", ()), str(path))
@@ -39,7 +39,7 @@ def in_command(watch: Watch, command: str, **answers) -> None:
 
 
 def printed(watch: Watch, command: str, table: str = "print_table") -> None:
-    """Keeps whether a table was printed, or JSON."""
+    """Records whether a table or JSON was printed."""
     watch.stub(f"unet_tools.commands.{command}.{table}", only="")
     watch.stub(f"unet_tools.commands.{command}.print_json", only="")
 
@@ -93,7 +93,7 @@ PLAN = Command(
 
 
 def reading(*callees: str) -> dict[str, tuple[str, dict]]:
-    """How files are read: flags that arrive with the callees, in an argument or field `reading`."""
+    """Flags of reading, which callees receive in an argument or field `reading`."""
     values = {"channels": "all", "orientation": "ignore", "white_is_zero": "stored", "palette": "index"}
     values |= {"class_colors": "#000000,#800000", "axes": "TZYX"}
     return {
@@ -182,7 +182,7 @@ CHECK_DATA = Command(
     "data check PATH", data, {"open_data.name": "PATH", "open_data.stored": None, "exit code": 0},
     {
         "--spatial-dims": ("3", {"open_data.spatial_dims": 3}),
-        "--tile": ("44", {"check_dataset.least": 44}),
+        "--tile": ("44", {"check_dataset.smallest_tile": 44}),
         "--ignore": ("255", {"open_data.ignore": 255}),
         "--labels": ("instance", {"open_data.kind": "instance"}),
         "--class-numbers": ("1-3", {"open_data.class_numbers": "1-3"}),

@@ -1,4 +1,4 @@
-"""Every flag arrives, and nothing else changes with it."""
+"""Every flag has its effect, and nothing else changes."""
 
 import pytest
 
@@ -19,7 +19,8 @@ ROWS = [pytest.param(name, flag, id=f"{name} {flag}") for name, command in TABLE
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
-    """Networks that the commands name, as empty folders: a name without a folder is looked up among the installed."""
+    """Empty folders for the networks in the command lines; a name without a folder would be searched among installed
+    networks."""
     monkeypatch.chdir(tmp_path)
     for name in ("FOLDER", "A", "B", "MODEL", "OTHER"):
         (tmp_path / name).mkdir()

@@ -44,7 +44,8 @@ def train(watch: Watch) -> None:
 
 
 def settings(of: str, /, **values) -> dict[str, tuple[str, dict]]:
-    """Rows of settings that go to `train` alone: the words on the command line and the value, or both as one text."""
+    """Rows of settings that are passed only to `train`: the words on the command line and the value, or both as one
+    text."""
     rows = {}
     for name, value in values.items():
         words = "" if value is True else str(value)
@@ -53,7 +54,7 @@ def settings(of: str, /, **values) -> dict[str, tuple[str, dict]]:
 
 
 def also(rows: dict[str, tuple[str, dict]], **more: dict) -> dict[str, tuple[str, dict]]:
-    """With what arrives elsewhere, too; by flag."""
+    """Rows with further effects, by flag."""
     return {flag: (words, found | more.get(flag[2:], {})) for flag, (words, found) in rows.items()}
 
 

@@ -26,7 +26,7 @@ def predict(watch: Watch) -> None:
 
 
 def _settings(**changes) -> dict:
-    """What reaches the check before anything is computed, and the work itself."""
+    """The arguments of the check before the computation, and of the computation."""
     callees = ("predict_file", "check_prediction")
     return {f"{callee}.settings.{name}": value for callee in callees for name, value in changes.items()}
 

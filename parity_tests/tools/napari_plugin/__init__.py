@@ -1,1 +1,1 @@
-"""The plugin for napari. What needs napari and Qt skips where these are not installed."""
+"""The plugin for napari. Tests that need napari and Qt are skipped if these are not installed."""

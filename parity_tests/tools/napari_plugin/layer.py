@@ -1,4 +1,4 @@
-"""Layers of napari without napari, networks that need no weights, and what a task comes to."""
+"""Layers without napari, networks without weights, and the result of a task."""
 
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ def brightness(data=None, **config):
 
 
 def ran(task):
-    """What a task yields, and what it returns."""
+    """The yielded steps and the return value of a task."""
     steps = []
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Layers as images: planes, volumes, channels, and what a result takes over."""
+"""Layers as images: planes, volumes, channels, and attributes of results."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_colours_without_alpha_and_the_full_resolution_of_a_pyramid():
 
 @pytest.mark.parametrize("axis", [0, 1, 3])
 def test_an_axis_of_channels_goes_last(axis):
-    """Also where it lies among the leading axes, or after the spatial ones."""
+    """Also among the leading axes or after the spatial ones."""
     data = np.moveaxis(NUMBERS, 1, axis)  # 2 planes, 3 channels of 5 x 7
     images = images_for([layer(data)], brightness(in_channels=3))
     assert images.channel_axis == axis

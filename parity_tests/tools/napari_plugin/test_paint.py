@@ -1,4 +1,4 @@
-"""Painted labels as a data set, and a network that learns from them alone."""
+"""Painted labels as a data set, and a network that is trained on them only."""
 
 import threading
 
@@ -64,7 +64,7 @@ def test_every_run_has_a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 def test_training_tiles_hold_painted_pixels():
-    """Few strokes in a large image: a tile drawn anywhere would mostly hold none."""
+    """Few strokes in a large image: most tiles at random positions would contain none."""
     painted = np.zeros((1, 400, 400), np.int64)
     painted[0, 50, 50:60], painted[0, 380:, 390:] = 1, 2
     data = painted_dataset(layer(painted.astype(np.uint8)), layer(painted, "paint"))

@@ -1,4 +1,4 @@
-"""A bundle as layers: its golden image and what the reference makes of it."""
+"""A bundle as layers: its golden image and the reference's result."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Sample data are the same for everybody."""
+"""Sample data are reproducible."""
 
 import numpy as np
 

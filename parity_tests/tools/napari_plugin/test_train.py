@@ -51,7 +51,7 @@ def test_strokes_train_a_network_that_labels_the_layer(viewer, qtbot, tmp_path, 
     train.toggle()
     finished(train, qtbot)
     assert "run" in train.status.text()
-    assert len(viewer.layers) == 3  # a folder that holds a run is refused
+    assert len(viewer.layers) == 3  # a folder with a run is refused
 
 
 def test_what_cannot_train_is_one_line(viewer, qtbot):

@@ -1,4 +1,4 @@
-"""unet evaluate --calibrate: a folder with the same classes and better probabilities, which every runtime has."""
+"""unet evaluate --calibrate: a folder with the same classes and better probabilities in every runtime."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,9 @@ def few(monkeypatch):
     monkeypatch.setattr("unet_tools.arguments.data.SYNTHETIC", {2: (4, 48)})
 
 
-def save(folder, config=CONFIG, seed=4):  # some seeds draw networks that are mostly wrong, which no temperature helps
+def save(
+    folder, config=CONFIG, seed=4
+):  # some seeds give networks that are mostly wrong, which no temperature improves
     checkpoint = Checkpoint(config, random_tensors(config.graph, seed), DataSpec((0.5,), (0.2,), ("a", "b")))
     with_temperature(checkpoint, 0.2).save(folder)  # far too certain
     return folder

@@ -1,4 +1,4 @@
-"""A Dask cluster of two workers: the bytes of a local run, a worker that is killed, and each failure once."""
+"""A Dask cluster of two workers: the same bytes as a local run, a killed worker, and each failure reported once."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`unet evaluate` on several machines: the scores of one, failures once, a worker that is killed."""
+"""`unet evaluate` on several machines: the scores of one machine, failures reported once, a killed worker."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def test_shards_join_to_the_scores_of_one_machine(command, tmp_path, capsys):
 
 
 def test_what_is_joined_is_what_the_parts_computed(command, tmp_path, capsys):
-    """Otherwise the scores would be those of one machine even if no part were found."""
+    """Otherwise the scores would be those of one machine even if no recorded output were used."""
     parts = ["--parts", str(tmp_path / "parts")]
     scores(capsys, [*command, *parts, "--shard", "1/1"])
     for path in (tmp_path / "parts").iterdir():

@@ -1,4 +1,4 @@
-"""Several images in one command: one that is refused keeps no other from its result."""
+"""Several images in one command: a refused image does not affect the others."""
 
 import json
 import threading
@@ -107,7 +107,7 @@ def test_after_an_interrupt_no_further_job_begins():
 
 
 class Counting:
-    """Doubles its images; keeps how many it was given at a time, and how often it was called twice at once."""
+    """Doubles its images; records the batch sizes, and the number of concurrent calls."""
 
     config, record = CONFIG, None
 

@@ -1,4 +1,4 @@
-"""The picture of a result: lines at the edges of classes, in their colours; palettes that keep the numbers."""
+"""The picture of a result: lines at the edges of classes, in their colours; palettes that preserve the numbers."""
 
 import numpy as np
 import pytest

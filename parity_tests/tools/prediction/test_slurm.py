@@ -1,4 +1,4 @@
-"""Scripts for SLURM: bash reads them, and what they run is the same command, part by part."""
+"""Scripts for SLURM: bash accepts them, and they run the same command, part by part."""
 
 import itertools
 import os
@@ -27,7 +27,7 @@ def options(script: Path) -> list[str]:
 
 
 def executed(script: Path, task: int, tmp_path: Path) -> list[str]:
-    """The arguments that the script gives to `unet`."""
+    """The arguments that the script passes to `unet`."""
     stand_in = tmp_path / "bin" / "unet"
     stand_in.parent.mkdir(exist_ok=True)
     stand_in.write_text("#!/bin/bash\nprintf '%s\\n' \"$@\"\n")

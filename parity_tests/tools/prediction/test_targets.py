@@ -1,4 +1,4 @@
-"""Which images a prediction takes, and the names of their results."""
+"""The images of a prediction, and the names of their results."""
 
 from pathlib import Path
 

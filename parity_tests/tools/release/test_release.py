@@ -1,4 +1,4 @@
-"""The command: what it refuses before it builds, what it writes, and that its commands are the README's."""
+"""The release command: refusals before the build, its output, and commands equal to those in the README."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def git(root, *arguments: str) -> None:
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A small repository with one commit; building and environments are replaced by what they would leave."""
+    """A small repository with one commit; stubs replace building and environments."""
     root = tmp_path / "repository"
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

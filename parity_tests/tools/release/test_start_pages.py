@@ -1,4 +1,4 @@
-"""Following the start pages: their blocks, in order, each with what the ones before it have made."""
+"""Following the start pages: their blocks run in order, each with the results of the previous ones."""
 
 import sys
 
@@ -37,7 +37,7 @@ print(value + 1)
 
 @pytest.fixture
 def followed(tmp_path, monkeypatch):
-    """What runs, with a page of our own and without making an environment."""
+    """The executed blocks of a test page, without creating an environment."""
     (tmp_path / "docs" / "start").mkdir(parents=True)
     (tmp_path / "docs" / "start" / "train.md").write_text(PAGE)
     monkeypatch.setattr(start_pages, "ROOT", tmp_path)

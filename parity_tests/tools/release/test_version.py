@@ -1,4 +1,4 @@
-"""One version, in pyproject.toml; what other files say is compared with it."""
+"""The version in pyproject.toml; other files are compared with it."""
 
 from __future__ import annotations
 

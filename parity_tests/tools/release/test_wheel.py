@@ -1,4 +1,4 @@
-"""The wheel holds the repository's files and no others, and is small."""
+"""The wheel contains only the repository's files, and is small."""
 
 from __future__ import annotations
 

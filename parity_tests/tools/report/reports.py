@@ -1,4 +1,4 @@
-"""Reports for the tests, and what their pages say."""
+"""Reports for the tests, and the texts of their pages."""
 
 import io
 from xml.etree import ElementTree
@@ -47,7 +47,7 @@ def bare(**changes) -> Report:
 
 
 def drawn(figure) -> list[str]:
-    """The texts of a figure, once it has been drawn without overlap of any two of them or any beyond its edge."""
+    """The texts of a drawn figure; checks that they do not overlap or extend beyond the edge."""
     figure.savefig(io.BytesIO(), format="png")
     legend = figure.axes[0].get_legend()
     texts = [t for t in (*figure.axes[0].texts, *(legend.get_texts() if legend else ())) if t.get_text()]

@@ -13,7 +13,7 @@ from .reports import drawn
 
 @pytest.mark.parametrize("name", ["transunet", "probabilistic-unet", "fcn-8s"])
 def test_the_picture_of_a_network_that_is_no_u(name):
-    """Every block has a place of its own, and repetitions are told."""
+    """Every block has a separate place, and repetitions are shown."""
     from matplotlib.patches import Rectangle
 
     from unet_tools.report.network import folded, plot_network

@@ -1,4 +1,4 @@
-"""Outlines of objects on the page: which, how they are drawn, and which images are shown."""
+"""Outlines of objects on the page: kinds, drawing, and shown images."""
 
 import re
 

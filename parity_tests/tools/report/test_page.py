@@ -1,4 +1,4 @@
-"""The report's page: well-formed, self-contained, the same bytes again; hostile and missing parts."""
+"""The report's page: well-formed, self-contained, reproducible; hostile and missing parts."""
 
 import dataclasses
 import json

@@ -18,7 +18,7 @@ def test_numbers():
 
 
 def test_a_loss_that_falls_by_decades_has_plain_numbers():
-    """Matplotlib's own labels of a log axis are TeX, which a report does not parse."""
+    """Matplotlib's default labels of a log axis are TeX, which a report does not render."""
     from unet_tools.report.plots import draw_loss
     from unet_tools.report.style import drawing, new_figure
 

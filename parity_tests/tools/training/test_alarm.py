@@ -1,4 +1,4 @@
-"""XLA's alarm does not arrive; all else does, also of a process that crashes."""
+"""XLA's alarm is removed; all other output arrives, also from a process that crashes."""
 
 import subprocess
 import sys

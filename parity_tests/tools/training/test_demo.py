@@ -1,4 +1,4 @@
-"""The page that segments, as the demo leaves it. The whole demo is run by `tools/commands/test_every_family.py`."""
+"""The web page that the demo writes. The whole demo is run by `tools/commands/test_every_family.py`."""
 
 from pathlib import Path
 

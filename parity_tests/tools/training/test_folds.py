@@ -1,4 +1,4 @@
-"""Folds: which runs are made, skipped and resumed, and their scores together."""
+"""Folds: which runs are trained, skipped and resumed, and the summary of their scores."""
 
 import json
 
@@ -16,7 +16,7 @@ STEPS = 6
 
 
 class Runs:
-    """Stands for the training of a run: writes what one leaves behind. The fold `stop` ends in its third step."""
+    """Stub for the training of a run: writes its files. The fold `stop` ends in its third step."""
 
     def __init__(self, stop=None):
         self.stop, self.calls = stop, []

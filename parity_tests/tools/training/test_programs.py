@@ -1,4 +1,4 @@
-"""Where compiled programs are kept."""
+"""The folder of compiled programs."""
 
 import jax
 import pytest
@@ -8,7 +8,7 @@ from unet_tools.training.programs import cached_programs
 
 @pytest.fixture(params=[False, True])
 def own(request, tmp_path, monkeypatch):
-    """A folder of the user's own, if any."""
+    """The user's folder, if any."""
     monkeypatch.setenv("UNET_CACHE", str(tmp_path / "cache"))
     before = jax.config.jax_compilation_cache_dir
     folder = str(tmp_path / "own") if request.param else None

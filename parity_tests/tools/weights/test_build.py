@@ -1,4 +1,4 @@
-"""The program that builds unet-weights, on a few small images: what it packs, what its cards say, what it refuses."""
+"""The program that builds unet-weights, on a few small images: content, model cards, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images train, choose and are scored; and a run that is given must have left the last ones alone."""
+"""The images for training, selection and scores; a given run must not have used the images for scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel and the source distribution: the same bytes each time, and what pip and setuptools make of them."""
+"""The wheel and the source distribution: reproducible bytes, and their use by pip and setuptools."""
 
 from __future__ import annotations
 

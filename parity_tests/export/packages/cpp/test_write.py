@@ -1,7 +1,7 @@
-"""The C++ folder: what it holds, and, compiled with warnings as errors and sanitizers, that it gives Python's labels.
+"""The C++ folder: its content, and, compiled with warnings as errors and sanitizers, the same labels as Python.
 
 `UNET_OPENVINO` names the folder of the Python package openvino, `UNET_ONNXRUNTIME_ROOT` a folder with ONNX Runtime's
-include/ and lib/. Leaks inside of ONNX Runtime's own library are not counted.
+include/ and lib/. Leaks inside ONNX Runtime's library are not counted.
 """
 
 import os
@@ -84,7 +84,7 @@ def segment(request, tmp_path_factory):
     environment = {
         "LD_LIBRARY_PATH": f"{root}/{'libs' if name == 'openvino' else 'lib'}",
         "LSAN_OPTIONS": f"suppressions={folder / 'leaks'}:print_suppressions=0",
-        "TBB_ENABLE_SANITIZERS": "1",  # without it, TBB loads a library in a way that they refuse
+        "TBB_ENABLE_SANITIZERS": "1",  # otherwise TBB loads a library in a way that sanitizers refuse
     }
 
     def run(*arguments):

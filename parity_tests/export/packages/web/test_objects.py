@@ -1,4 +1,4 @@
-"""The page's objects, run by Node.js: number by number those of Python; its outlines and table likewise."""
+"""The page's objects, run by Node.js, equal those of Python; so do its outlines and table."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ console.log(JSON.stringify(all));
 
 
 def page_objects(cases):
-    """What the page's modules make of (values, settings, dims), one after the other."""
+    """The results of the page's modules for each of (values, settings, dims)."""
     given = []
     for values, settings, dims in cases:
         size, flat = values.shape[:dims], dims == 2
@@ -58,7 +58,7 @@ def page_objects(cases):
 
 
 def edges_of_the_rules():
-    """Values at which a rule only just holds: holes and sizes at their limit, no distance, more border than class."""
+    """Values at the limits of the rules: holes and sizes at their limit, no distance, more border than class."""
     square = np.pad(np.full((9, 9), 255, np.uint8), 3)
     square[6:9, 6:9] = 0
     yield square, ObjectSettings(fill_holes=9, minimum_size=81, maximum_size=81), 2
@@ -70,7 +70,7 @@ def edges_of_the_rules():
     flat = np.stack([noise * 0, noise * 0 + 255, noise], -1)  # a distance near 0, where smoothing must round
     yield flat, ObjectSettings("predicted", distance=2, neck=1.0), 2
     yield flat, ObjectSettings("predicted", distance=2, neck=1.0, smoothing=4), 2
-    valley = np.zeros((8, 9, 3), np.uint8)  # two tops of one object, both without a distance
+    valley = np.zeros((8, 9, 3), np.uint8)  # two maxima of one object, both without a distance
     valley[..., 0], valley[2:6, 2:7] = 255, (0, 255, 0)
     valley[2:5, 4] = (255, 0, 0)
     yield valley, ObjectSettings("predicted", distance=2), 2

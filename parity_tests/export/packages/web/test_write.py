@@ -1,4 +1,4 @@
-"""The page: what lies in its folder, and, in Chromium, that it computes what ONNX Runtime computes.
+"""The page: content of its folder, and, in Chromium, the same results as ONNX Runtime.
 
 `UNET_NODE_MODULES` names the folder into which npm installed onnxruntime-web and geotiff, `UNET_CHROMIUM` the browser.
 """
@@ -39,7 +39,7 @@ def checkpoint(config):
 
 @pytest.fixture
 def modules(tmp_path):
-    """What the page takes from node_modules, empty."""
+    """The page's files in node_modules, empty."""
     folder = tmp_path / "node_modules"
     while True:
         try:
@@ -93,7 +93,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 class Page:
-    """A page in Chromium, as a user has it."""
+    """A page in Chromium, as for a user."""
 
     def __init__(self, page, url):
         self.page, self.url, self.requests, self.problems, self.done = page, url, [], [], 0

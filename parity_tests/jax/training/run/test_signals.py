@@ -14,7 +14,7 @@ def test_the_second_ctrl_c_ends_at_once(first):
     with StopSignals() as stop:
         os.kill(os.getpid(), first)
         assert stop.signal == first
-        os.kill(os.getpid(), signal.SIGTERM)  # a second SIGTERM changes nothing
+        os.kill(os.getpid(), signal.SIGTERM)  # SIGTERM does not end it, also as the second signal
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before

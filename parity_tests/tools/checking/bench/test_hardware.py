@@ -1,4 +1,4 @@
-"""The hardware report that results are written with."""
+"""The hardware description in results."""
 
 import platform
 

@@ -1,4 +1,4 @@
-"""`compare_modules` on modules that are not ours: a small network written in both frameworks by their own means."""
+"""`compare_modules` on other modules: a small network written idiomatically in both frameworks."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def pair(flax_class=FlaxNet):
     for name, conv in (("features.0", two.conv), ("mix", two.mix)):
         conv.kernel[...] = jnp.array(weights[f"{name}.weight"].transpose(2, 3, 1, 0))
         conv.bias[...] = jnp.array(weights[f"{name}.bias"])
-    # Without transpose_kernel, Flax keeps the axes of a convolution and runs over the window backwards.
+    # Without transpose_kernel, Flax keeps the axes of a convolution and reverses the window.
     two.up.kernel[...] = jnp.array(weights["tail.proj.weight"].transpose(2, 3, 0, 1)[::-1, ::-1])
     two.up.bias[...] = jnp.array(weights["tail.proj.bias"])
     two.fc.kernel[...] = jnp.array(weights["tail.fc.weight"].T)
@@ -198,7 +198,7 @@ def test_paths_that_do_not_match_are_explained():
 
 
 def test_layout_by_path():
-    """Four axes that are no channels: attention maps (N, heads, L, L) lie alike in both frameworks."""
+    """Four axes without channels: attention maps (N, heads, L, L) have the same layout in both frameworks."""
 
     class TorchMap(nn.Module):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""Measurements on the disk: the whole ones come back, others do not."""
+"""Measurements on disk: complete ones are read, damaged ones are not."""
 
 import json
 

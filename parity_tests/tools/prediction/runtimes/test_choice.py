@@ -1,4 +1,4 @@
-"""Which runtime is chosen, with stubs in place of measurements."""
+"""The choice of a runtime, with stubs for measurements."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ class Onnx:
 
 
 class Trials:
-    """Stands for measurements: seconds of a run, error and preparation of each runtime; an exception is raised."""
+    """Stub for measurements: seconds per run, error and preparation time of each runtime; exceptions are raised."""
 
     def __init__(self, **runtimes):
         self.runtimes = {"onnx": (1.0, 0.0, 1.0)} | runtimes
@@ -45,7 +45,7 @@ class Trials:
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A machine on which onnx, openvino, mnn and jax are installed, one core of which does a tile in a second."""
+    """A machine with onnx, openvino, mnn and jax, on which one core computes a tile in a second."""
     monkeypatch.setenv("UNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(choice, "is_checkpoint", lambda path: True)
     monkeypatch.setattr(choice, "installed", lambda name: name != "torch")
@@ -131,7 +131,10 @@ def test_a_runtime_that_compiles_longer_than_it_saves_is_not_chosen(here):
     assert found.name == "onnx"  # mnn and openvino gain less than GAIN; jax was not ready in a quarter of 90 s
     assert found.passed_over["jax"] == "not ready after 22 s, too late for this work"
     more = here(trials, tiles=500.0)
-    assert trials.asked[4:] == ["onnx", "jax"]  # tried again: now it pays; onnx gives the logits to compare
+    assert trials.asked[4:] == [
+        "onnx",
+        "jax",
+    ]  # measured again, since it may now be faster; onnx computes the logits for comparison
     assert more.name == "jax"
     assert here(Trials(), tiles=30.0).name == "onnx"  # 15 s of work, and 30 of compiling
 

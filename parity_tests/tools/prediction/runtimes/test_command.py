@@ -1,4 +1,4 @@
-"""`unet predict --runtime auto`, with measurements in place of a machine's."""
+"""`unet predict --runtime auto`, with given measurements."""
 
 import json
 
@@ -77,7 +77,7 @@ def test_an_unfinished_result_keeps_its_runtime(home, capsys, monkeypatch):
 
 
 def test_two_processes_that_choose_at_the_same_time_use_one_runtime(home, capsys):
-    """The other one began between the choice and the work."""
+    """The other process started between the choice and the work."""
     flags = ("--tile", "48", "--output", "logits")
     assert predict(capsys, "--runtime", "torch", "--shard", "1/2", *flags)[0] == 0
     network = open_network(home / "ck", "onnx")

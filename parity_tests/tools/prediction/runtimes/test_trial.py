@@ -1,4 +1,4 @@
-"""A runtime in a process of its own."""
+"""A runtime in a separate process."""
 
 import numpy as np
 import pytest

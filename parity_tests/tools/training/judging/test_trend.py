@@ -11,7 +11,7 @@ FALLING = [1.0, 0.8, 0.66, 0.56, 0.49, 0.44, 0.4, 0.37, 0.345, 0.33]
 
 
 def log(validation, training=()):
-    """A measurement every ten steps; training losses every five."""
+    """A validation every ten steps, and training losses every five steps."""
     records = [{"step": 10 * (n + 1), "iou": 0.5, "validation_loss": v} for n, v in enumerate(validation)]
     records += [{"step": 5 * (n + 1), "loss": v} for n, v in enumerate(training)]
     return sorted(records, key=lambda record: (record["step"], "iou" in record))

@@ -77,7 +77,7 @@ def test_the_words_of_a_network_that_is_worse_than_one_class():
 
 
 def test_classes_that_are_never_predicted_are_named():
-    """Not one that occurs nowhere."""
+    """Classes without a pixel are not listed."""
     assert judge([], measured([[0, 20], [0, 80]]), RUN).never_predicted == ("membrane",)
     assert judge([], measured([[0, 20, 0], [0, 70, 0], [0, 10, 0]]), RUN).never_predicted == ("membrane", "gap")
     assert judge([], measured([[20, 0, 0], [0, 80, 0], [0, 0, 0]]), RUN).never_predicted == ()

@@ -1,4 +1,4 @@
-"""Overlays without a network, no server, and time enough for a busy machine."""
+"""Overlays without a network, no server, and a long timeout for busy machines."""
 
 import numpy as np
 import pytest

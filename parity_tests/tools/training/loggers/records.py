@@ -1,4 +1,4 @@
-"""The records of a short run, and a logger that gets them."""
+"""The records of a short run, and a logger that receives them."""
 
 from unet_data import membranes
 from unet_tools.training.loggers import open_logger

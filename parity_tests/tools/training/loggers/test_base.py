@@ -1,4 +1,4 @@
-"""A logger that fails or hangs stops no training."""
+"""A logger that fails or hangs does not stop the training."""
 
 import time
 

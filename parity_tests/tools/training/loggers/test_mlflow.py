@@ -1,4 +1,4 @@
-"""MLflow itself, with a database in a folder: what was reported is read back."""
+"""MLflow with a database in a folder: the reported records are read back."""
 
 import pytest
 
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("drawn")
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of MLflow's own imports
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.slow  # MLflow takes ten seconds to make its tables
+@pytest.mark.slow  # MLflow takes ten seconds to create its tables
 def test_mlflow_has_settings_curves_and_overlay_and_a_resumed_run_goes_on(tmp_path, capsys):
     mlflow = pytest.importorskip("mlflow")
     assert not log("mlflow", tmp_path).failed

@@ -1,4 +1,4 @@
-"""The overlay of a validation image: compiled once; of a volume, the middle plane."""
+"""The overlay of a validation image: compiled once; for a volume, the middle plane."""
 
 import numpy as np
 

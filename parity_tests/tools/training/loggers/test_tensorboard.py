@@ -1,4 +1,4 @@
-"""The event file of TensorBoard, read back record by record: losses, scores, and the picture of what is wrong."""
+"""The event file of TensorBoard, read back record by record: losses, scores, and the picture of the errors."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Weights & Biases itself, offline: what was reported is read back from its file."""
+"""Weights & Biases offline: the reported records are read back from its file."""
 
 import time
 

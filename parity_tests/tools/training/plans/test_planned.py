@@ -1,4 +1,4 @@
-"""`unet train` without settings, and `unet plan DATA`: the same plan, kept in the run's folder."""
+"""`unet train` without settings, and `unet plan DATA`: the same plan, stored in the run's folder."""
 
 import json
 
@@ -12,7 +12,7 @@ from unet_tools.training.plans.planned import given_flags
 
 @pytest.fixture
 def planned(monkeypatch, tmp_path):
-    """What `train` is asked for, where a step takes half a second and none is computed."""
+    """The arguments of `train`, with a simulated step of half a second."""
     asked = []
 
     def train(config, settings, training, validation, out, resume, report):

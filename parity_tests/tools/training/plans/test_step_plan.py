@@ -1,4 +1,4 @@
-"""The plan of a training step: kept, searched, printed; and, with libtpu, compiled for a TPU."""
+"""The plan of a training step: cached, searched, printed; and, with libtpu, compiled for a TPU."""
 
 import json
 import os
@@ -137,7 +137,7 @@ def test_an_image_or_a_training_step_is_planned(capsys):
 
 @pytest.mark.slow
 def test_a_step_compiles_for_a_tpu_that_is_not_here(tmp_path):
-    """The whole way, in a process of its own: operations that only a CPU has would not compile."""
+    """The whole computation in a separate process; operations that only a CPU has would not compile."""
     library = os.environ.get("UNET_LIBTPU")
     if not library:
         pytest.skip("set UNET_LIBTPU to libtpu.so, as the package libtpu has it")
