@@ -17,7 +17,6 @@ but their processor time is not counted.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -46,14 +45,13 @@ from unet_jax import (
 from unet_jax.training.planning.rules import AUTO
 from unet_jax.training.planning.speed import seconds_per_step
 from unet_spec import DataSpec, InputError, NetworkConfig
-from unet_spec.files import writing
 from unet_tools.arguments.data import open_data
 from unet_tools.cli import use_large_pages
 from unet_tools.console import notes, print_table, warnings_as_notes
 
 from .ablation import MEASURES, VIEWS
 from .process import check_jobs, run_each
-from .record import record_of, start, write_record
+from .record import open_record, start, write_with_page
 
 NO_SETTINGS, PLAIN = "no settings", "plain"
 PROGRAMS = (NO_SETTINGS, "modern", "paper-2015", PLAIN)
@@ -202,18 +200,13 @@ def _crop(
 def main(args: Args) -> int:
     check_jobs(args.jobs)
     training, validation = split(open_data(args.data), args.validate)
-    document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
     name = Path(args.data).name
     about = f"{name}: {len(training)} images to train, {len(validation)} to score ({args.validate})"
-    if document["runs"] and document["data"] != about:
-        raise InputError(f"{args.out} is of {document['data']}, not of {about}; give another --out")
-    document = record_of("equal_time", data=about) | {"runs": document["runs"]}
+    document = open_record("equal_time", args.out, about)
     keys = [key for key in run_keys(args) if not any(key.items() <= run.items() for run in document["runs"])]
     for key, found in run_each(run_one, args, keys, args.jobs):
         document["runs"].append(key | found)
-        write_record(args.out, document)
-        with writing(args.out.with_suffix(".md")) as temporary:
-            temporary.write_text(page(document))
+        write_with_page(args.out, document, page(document))
         line = "  ".join(f"{m} {found[m]:.4f}" for m in MEASURES if m in found)
         text = f"{key['program']}, seed {key['seed']}: {line}; {found['steps']} steps, {found['spent']:.1f} minutes"
         notes.print(text, soft_wrap=True)

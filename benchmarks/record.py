@@ -55,3 +55,30 @@ def write_record(path: Path, record: Any) -> None:
     """Writes JSON atomically and creates its folder. Raises InputError."""
     with writing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def open_record(name: str, path: Path, data: str) -> dict[str, Any]:
+    """The record of the module `benchmarks.name`, with the runs that the file at `path` already holds.
+
+    Args:
+        name: as of `record_of`.
+        path: the JSON file, which need not exist.
+        data: description of the data and of their division.
+
+    Raises:
+        InputError: the file's runs were made on other data.
+    """
+    runs: list[Any] = []
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        runs = stored["runs"]
+        if runs and stored["data"] != data:
+            raise InputError(f"{path} is of {stored['data']}, not of {data}; give another --out")
+    return record_of(name, data=data, runs=runs)
+
+
+def write_with_page(path: Path, record: dict[str, Any], page: str) -> None:
+    """Writes the record, and beside it a Markdown page of the same name. Raises InputError."""
+    write_record(path, record)
+    with writing(path.with_suffix(".md")) as temporary:
+        temporary.write_text(page, encoding="utf-8")

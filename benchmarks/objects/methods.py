@@ -19,7 +19,6 @@ beside it.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -47,14 +46,13 @@ from unet_jax import JaxRuntime, TrainSettings, compilation_cache, from_pretrain
 from unet_jax.training.planning.rules import AUTO
 from unet_jax.training.planning.speed import seconds_per_step
 from unet_spec import DataSpec, InputError, NetworkConfig
-from unet_spec.files import writing
 from unet_tools.arguments.data import open_data
 from unet_tools.cli import use_large_pages
 from unet_tools.console import notes, print_table, warnings_as_notes
 
 from ..ablation import VIEWS
 from ..process import check_jobs, run_each
-from ..record import record_of, start, write_record
+from ..record import open_record, start, write_with_page
 
 METHODS: dict[str, dict[str, Any]] = {
     "two classes": {"border_weight": 0.0},
@@ -165,17 +163,12 @@ def main(args: Args) -> int:
     dataset = open_data(args.data)
     if dataset.instances is None:
         raise InputError(f"{args.data}: this benchmark needs labels that number objects")
-    document: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {"runs": []}
     about = f"{Path(args.data).name}: {len(dataset)} images in {args.folds} folds"
-    if document["runs"] and document["data"] != about:
-        raise InputError(f"{args.out} is of {document['data']}, not of {about}; give another --out")
-    document = record_of("objects.methods", data=about) | {"runs": document["runs"]}
+    document = open_record("objects.methods", args.out, about)
     keys = [key for key in run_keys(args) if not any(key.items() <= run.items() for run in document["runs"])]
     for key, found in run_each(run_one, args, keys, args.jobs):
         document["runs"].append(key | found)
-        write_record(args.out, document)
-        with writing(args.out.with_suffix(".md")) as temporary:
-            temporary.write_text(page(document))
+        write_with_page(args.out, document, page(document))
         shown = "  ".join(f"{name} {found[name]:.3f}" for name in MEASURES)
         notes.print(f"{key['method']}, fold {key['fold']}: {shown}; {found['steps']} steps", soft_wrap=True)
     print_table("mean ± standard deviation over the folds", HEAD, table(document["runs"], ""))

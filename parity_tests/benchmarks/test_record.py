@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import benchmarks
-from benchmarks.record import record_of, start, write_record
+from benchmarks.record import open_record, record_of, start, write_record, write_with_page
 from unet_spec import InputError
 
 FOLDER = Path(benchmarks.__file__).parent
@@ -48,6 +48,18 @@ def test_a_record_says_how_it_was_made(tmp_path):
     write_record(tmp_path / "new" / "a.json", record)
     assert json.loads((tmp_path / "new" / "a.json").read_text()) == record
     assert set(record) == {"command", "hardware", "versions", "date", "lines"}
+
+
+def test_a_table_continues_where_it_was_stopped(tmp_path):
+    path = tmp_path / "a.json"
+    record = open_record("train", path, "12 images")
+    assert record["runs"] == []
+    record["runs"].append({"seed": 1})
+    write_with_page(path, record, "# Page\n")
+    assert open_record("train", path, "12 images")["runs"] == [{"seed": 1}]
+    assert path.with_suffix(".md").read_text() == "# Page\n"
+    with pytest.raises(InputError, match=r"a\.json is of 12 images, not of 13 images; give another --out"):
+        open_record("train", path, "13 images")
 
 
 def test_the_readme_lists_every_program():

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -27,7 +27,7 @@ from unet_tools.console import notes, print_table
 from .environments import run_in
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("train", "pytorch", "deploy")
+PAGES: tuple[Literal["train", "pytorch", "deploy"], ...] = ("train", "pytorch", "deploy")
 _BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INSTALL = re.compile(r"^pip install 'unet-twins(\[[\w,-]+\])'")
 
@@ -42,7 +42,7 @@ class Args:
     """The wheel to install; default: the sources of this checkout."""
     minutes: float = 5
     """Minutes of the training."""
-    pages: tuple[str, ...] = PAGES
+    pages: tuple[Literal["train", "pytorch", "deploy"], ...] = PAGES
     """Pages to follow; pytorch and deploy need train before them."""
 
 
@@ -101,6 +101,8 @@ def main(args: Args) -> int:
         raise InputError(f"{args.data}/images holds no .png files")
     if args.out.exists():
         raise InputError(f"{args.out} exists; give a new folder")
+    if args.pages[:1] != ("train",):
+        raise InputError("the pages pytorch and deploy need the checkpoint of the page train; give train first")
     trained = args.out / "train" / "work" / "runs" / "mine" / "best"
     for page in args.pages:
         work = args.out / page / "work"

@@ -70,6 +70,9 @@ def test_a_folder_that_exists_is_left_alone(tmp_path):
     (tmp_path / "images" / "a.png").touch()
     with pytest.raises(InputError, match="exists; give a new folder"):
         main(Args(tmp_path, tmp_path))
+    with pytest.raises(InputError, match="need the checkpoint of the page train; give train first"):
+        main(Args(tmp_path, tmp_path / "o", pages=("deploy",)))
+    assert not (tmp_path / "o").exists()
 
 
 def test_other_blocks_are_no_steps():
