@@ -4,14 +4,15 @@
     python -m benchmarks.pods --out pods.json
 
 Each row is one network, one way to divide a step and one topology. The batch grows with the number of chips (weak
-scaling): with ideal scaling the time of a step is constant. A compiled step is cached in UNET_CACHE, and the record is
-written after each row, so the same command continues where it was stopped.
+scaling): with ideal scaling the time of a step is constant. The record is written after each row. Rows that it already
+holds are not compiled again, so a stopped command continues, and other `--jobs`, `--ways` and `--chips` add rows.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -65,12 +66,19 @@ def settings_of(job: Job, way: str, chips: int) -> Any:
     return TrainSettings().replace(batch=job.batch * chips, tile=job.tile, space=space, fsdp=fsdp, precision="bfloat16")
 
 
-def lines_of(args: Args, plan: Callable[..., tuple[dict[str, Any], bool]] = plan_step) -> Iterator[dict[str, Any]]:
-    """A row for each job, way and number of chips. If it cannot be compiled, "refused" holds the reason."""
+def lines_of(
+    args: Args,
+    done: Sequence[dict[str, Any]] = (),
+    plan: Callable[..., tuple[dict[str, Any], bool]] = plan_step,
+) -> Iterator[dict[str, Any]]:
+    """A row for each job, way and number of chips that is not `done`. If it cannot be compiled, "refused" holds the
+    reason."""
     for name, way, chips in product(args.jobs, args.ways, args.chips):
         job = JOBS[name]
         device = f"tpu-{args.generation}:{TOPOLOGIES[chips]}"
         line: dict[str, Any] = {"job": name, "way": way, "chips": chips, "device": device}
+        if any(line.items() <= other.items() for other in done):
+            continue
         try:
             cost, _ = plan(job.config, settings_of(job, way, chips), device)
         except InputError as e:
@@ -108,6 +116,11 @@ TITLES = (
 )
 
 
+def stored_lines(out: Path | None) -> list[dict[str, Any]]:
+    """The rows of the record at `out`, if there is one."""
+    return json.loads(out.read_text(encoding="utf-8"))["lines"] if out and out.exists() else []
+
+
 def main(args: Args) -> int:
     unknown = [*(set(args.jobs) - set(JOBS)), *(set(args.ways) - set(WAYS))]
     unknown += [str(n) for n in args.chips if n not in TOPOLOGIES]
@@ -115,11 +128,12 @@ def main(args: Args) -> int:
         known = ", ".join([*JOBS, *WAYS, *map(str, TOPOLOGIES)])
         raise InputError(f"unknown: {', '.join(unknown)}; there are {known}")
     prepare_compiler("tpu-")
-    lines = []
-    for line in lines_of(args):
+    lines = stored_lines(args.out)
+    for line in lines_of(args, tuple(lines)):
         lines.append(line)
         print("  ".join(row(line)), flush=True)
         if args.out:
+            lines.sort(key=lambda line: (line["job"], list(WAYS).index(line["way"]), line["chips"]))
             write_record(args.out, record_of("pods", lines=lines))
     print_table(None, TITLES, [row(line) for line in lines], right="2 3 5 7")
     return 0
