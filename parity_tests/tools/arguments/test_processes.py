@@ -1,5 +1,11 @@
 """Processes that SLURM or Kubernetes started: found by their variables; flags have precedence."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+
 import pytest
 
 pytest.importorskip("jax", reason="jax is not installed; pip install 'unet-twins[jax]'")
@@ -126,3 +132,22 @@ def test_what_is_wrong_is_one_line(joined, monkeypatch):
     assert "the package kubernetes, by which JAX finds the others, is not installed" in refused(
         join_processes, ProcessFlags()
     )
+
+
+JOINED = """
+import os, signal, sys, time
+from unet_tools.arguments.processes import ProcessFlags, join_processes
+join_processes(ProcessFlags(sys.argv[1], 2, int(sys.argv[2])))
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(20)
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_process_that_does_not_train_yet():
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        address = f"localhost:{s.getsockname()[1]}"
+    words = [sys.executable, "-c", JOINED, address]
+    started = [subprocess.Popen([*words, str(i)], env=os.environ | {"JAX_PLATFORMS": "cpu"}) for i in range(2)]
+    assert [process.wait(timeout=120) for process in started] == [-signal.SIGTERM] * 2

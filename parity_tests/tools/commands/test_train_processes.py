@@ -1,10 +1,12 @@
-"""`unet train` in two processes, as SLURM and Kubernetes start them."""
+"""`unet train` in two processes, as SLURM and Kubernetes start them; killed, and resumed by another number."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 pytest.importorskip("jax", reason="jax is not installed; pip install 'unet-twins[jax]'")
 
 from unet_data import membranes
+from unet_jax.training.run.train_state_folder import latest_step
 
 # Sums over the batch have another order, as in parity_tests/jax/training/devices/test_processes.py.
 BOUND = 2e-5
@@ -103,9 +106,12 @@ def finished(processes):
     return said
 
 
+def log(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
 def losses(out):
-    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [record["loss"] for record in records if "loss" in record]
+    return [record["loss"] for record in log(out) if "loss" in record]
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +131,24 @@ def test_two_processes_train_to_the_losses_of_one(launcher, name, data, alone, t
     assert [name in " ".join(each.split()) for each in said] == [True, False]
     assert "on 2 x " in said[0]
     assert losses(tmp_path / "run") == pytest.approx(alone, rel=BOUND)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_killed_run_is_resumed_by_another_number_of_processes(before, after, data, alone, tmp_path):
+    out = tmp_path / "run"
+    launcher = {1: None, 2: slurm}
+    processes = started(data, out, launcher[before], before)
+    while not latest_step(out / "state") and all(process.poll() is None for process in processes):
+        time.sleep(0.01)
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [-signal.SIGKILL] * before
+    saved, before_kill = latest_step(out / "state"), log(out)
+    said = finished(started(data, out, launcher[after], after, ["--resume"]))
+    assert f"continuing from step {saved}" in " ".join(said[0].split())
+    assert saved in (4, 8)
+    kept = [record for record in before_kill if record["step"] <= saved and "loss" in record]
+    assert [record for record in log(out) if "loss" in record][: len(kept)] == kept, "no step is repeated"
+    assert losses(out) == pytest.approx(alone, rel=BOUND)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -113,12 +115,15 @@ def _connect(coordinator: str, count: int | None, index: int, found: Launched | 
             "not installed: pip install 'unet-twins[kubernetes]', or give --processes N and --coordinator "
             "JOB-0.SUBDOMAIN:PORT, or --processes 1 to train alone"
         )
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         jax.distributed.initialize(coordinator or None, count, index)
     except Exception as e:  # errors of kubernetes and JAX have no common base class
         what = (f"{count} processes" if count else "the processes") + (f" of {found.by}" if found else "")
         advice = f"{FLAGS}; --processes 1 trains alone" if found else FLAGS
         raise InputError(f"cannot join {what}: {first_line(e)} ({advice})") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # JAX's own handler ignores SIGTERM, also before training begins
     if found and "SLURM_LOCALID" in os.environ and _owns_its_devices(os.environ):
         for platform in ("cuda", "rocm"):  # by default, JAX uses only the GPU with the task's number in its node
             jax.config.update(f"jax_{platform}_visible_devices", "all")

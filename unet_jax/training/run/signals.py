@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 import jax
 
 _STOPPING = b"\nstopping: the step at hand is finished and the state saved; Ctrl-C once more ends at once, unsaved\n"
+
+BETWEEN = 5.0
+"""Seconds between two exchanges of several processes, unless a step takes longer. SLURM and Kubernetes kill a process
+30 s after SIGTERM; the state must be saved by then."""
 
 
 class StopSignals:
@@ -23,6 +28,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.signal: int | None = None
         self._before: dict[int, Any] = {}
+        self._steps, self._next, self._exchanged = 0, 1, time.monotonic()
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -42,15 +48,22 @@ class StopSignals:
         self.signal = number
 
     def agreed(self, at_log_point: bool) -> bool:
-        """Whether to stop now. All processes must call it, since they must stop after the same step. They communicate
-        only at log points, where they wait for the step anyway."""
+        """Whether to stop now. All processes must call it after each step, since they must stop after the same one.
+
+        They communicate at log points, where they wait for the step anyway, and about every `BETWEEN` seconds.
+        """
         if jax.process_count() == 1:
             return self.signal is not None
-        if not at_log_point:
+        self._steps += 1
+        if not at_log_point and self._steps < self._next:
             return False
         import numpy as np
         from jax.experimental import multihost_utils
 
-        largest = int(np.max(multihost_utils.process_allgather(np.int32(self.signal or 0))))
+        seconds = (time.monotonic() - self._exchanged) / self._steps
+        found = multihost_utils.process_allgather(np.array([self.signal or 0, seconds], np.float32)).reshape(-1, 2)
+        largest, slowest = int(found[:, 0].max()), float(found[:, 1].max())
+        # Computed from values that are the same in all processes, so that they exchange after the same step.
+        self._steps, self._next, self._exchanged = 0, max(1, int(BETWEEN / max(slowest, 1e-6))), time.monotonic()
         self.signal = self.signal or largest or None
         return bool(largest)
