@@ -41,6 +41,7 @@ class Fingerprint:
             the units of the images.
         spread: standard deviation of the images' means, in units of `std`.
         spacing: pixel size per axis of the first image whose file states it; None if no file does.
+        spacing_ratio: largest ratio of the pixel sizes of two images along an axis, of the files that state them.
 
     Example:
         >>> from unet_data import fingerprint, membranes
@@ -65,6 +66,7 @@ class Fingerprint:
     std: float
     spread: float
     spacing: tuple[float, ...] | None = None
+    spacing_ratio: float = 1.0
 
     @property
     def rarest(self) -> float:
@@ -108,6 +110,8 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     means, stds = _brightness(dataset, chosen)
     objects, diameters, touching = _objects(dataset, chosen)
     std = float(np.mean(stds))
+    stated = (_spacing(f.spacing, len(median)) for f in dataset.facts if f.spacing)
+    spacings = [spacing for spacing in stated if spacing]
     return Fingerprint(
         images=len(dataset),
         smallest=smallest,
@@ -124,7 +128,8 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
         mean=float(np.mean(means)),
         std=std,
         spread=float(np.std(means) / std) if std else 0.0,
-        spacing=next((_spacing(f.spacing, len(median)) for f in dataset.facts if f.spacing), None),
+        spacing=next(iter(spacings), None),
+        spacing_ratio=float((np.max(spacings, axis=0) / np.min(spacings, axis=0)).max()) if spacings else 1.0,
     )
 
 

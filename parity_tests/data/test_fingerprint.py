@@ -64,6 +64,14 @@ def test_volumes_have_the_spacing_of_their_file():
     assert (fingerprint(data).spacing, fingerprint(data).coarseness) == ((5.0, 1.0, 1.0), 5.0)
 
 
+def test_the_ratio_of_the_pixel_sizes_of_two_images():
+    volume, label = np.zeros((4, 6, 6, 1), np.uint8), np.zeros((4, 6, 6), np.int32)
+    facts = (FileFacts(spacing=(5.0, 1.0, 1.0)), FileFacts(), FileFacts(spacing=(4.0, 0.5, 1.0)))
+    data = Dataset((volume,) * 3, (label,) * 3, ("a", "b", "c"), ("x",), "here", facts=facts)
+    assert (fingerprint(data).spacing, fingerprint(data).spacing_ratio) == ((5.0, 1.0, 1.0), 2.0)
+    assert fingerprint(replace(data, facts=())).spacing_ratio == 1.0
+
+
 def test_it_is_json():
     assert json.loads(json.dumps(fingerprint(membranes(2, 40, seed=0)).to_dict()))["median"] == [40, 40]
 

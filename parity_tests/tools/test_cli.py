@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unet_data import write_stack
-from unet_tools.cli import COMMANDS, main
+from unet_tools.cli import COMMANDS, main, one_line
 
 
 def test_usage_names_every_command(capsys):
@@ -84,6 +84,31 @@ BAD = {
     "over a foreign folder": (["export", "{checkpoint}", "-o", "{tmp}"], "{tmp}"),
     "check of nothing": (["check", "{tmp}/nowhere"], "no checkpoint at"),
 }
+
+
+BOX = """╭─ Value error ──────────────────────────╮
+│ Error parsing --tile: '2x' is no size; │
+│ give one number                        │
+│ ────────────────────────────────────── │
+│ Perhaps you meant:                     │
+│     --tile N                           │
+╰────────────────────────────────────────╯
+"""
+ASCII_BOX = """ Value error
+ --------------------------------------
+  Error parsing --tile: '2x' is no size;
+  give one number
+  -------------------------------------
+  Perhaps you meant:
+      --tile N
+
+"""
+
+
+@pytest.mark.parametrize("box", [BOX, ASCII_BOX])
+def test_a_box_of_an_error_becomes_one_line(box):
+    assert one_line(box) == "Error parsing --tile: '2x' is no size; give one number; did you mean --tile?"
+    assert one_line("a plain line\n") == "a plain line"
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -105,6 +105,8 @@ def _run(name: str, arguments: list[str]) -> int:
     from unet_spec.errors import InputError, OutputError
     from unet_spec.untrusted import text
 
+    from .arguments.sizes import registry
+
     try:
         command = import_module(f"unet_tools.commands.{name}")
         # One flag, such as a recipe, may change the defaults of many others.
@@ -126,6 +128,7 @@ def _run(name: str, arguments: list[str]) -> int:
                     description=command.__doc__,
                     args=arguments,
                     config=(tyro.conf.OmitArgPrefixes,),
+                    registry=registry(),
                 )
         except SystemExit as e:
             if e.code == 0:
@@ -153,18 +156,17 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def one_line(box: str) -> str:
-    """Shortens tyro's error message, a box of several lines, to one line: the text before the first rule, and the
-    suggested flag."""
+    """Shortens tyro's error message, a box of several lines, to one line: the text between the first two rules, and the
+    suggested flag. On a terminal that has only ASCII, the title stands above the first rule."""
     import re
 
-    lines: list[str] = []
-    for line in box.splitlines():
-        text = line.strip("│ ")
-        if text.startswith(("Got errors", "──")) and lines:
-            break
-        if text and not text.startswith(("╭", "╰", "──")):
-            lines.append(text)
-    meant = re.search(r"Perhaps you meant:[│\s]*(--[\w.-]+)", box)
+    lines = [line.strip("│ ") for line in box.splitlines()]
+    lines = [line for line in lines if line]
+    rules = [i for i, line in enumerate(lines) if line[0] in "╭╰" or not line.strip("─-")]
+    lines = lines[rules[0] + 1 :] if rules else lines
+    ends = (i for i, line in enumerate(lines) if i and (line[0] in "╰─" or not line.strip("-") or "Got errors" in line))
+    lines = lines[: next(ends, None)]
+    meant = re.search(r"Perhaps you meant:[│|\s]*(--[\w.-]+)", box)
     hint = f"; did you mean {meant[1]}?" if meant else ""
     return re.sub(r"^Error parsing [a-z]\w*: ", "", " ".join(lines)) + hint
 

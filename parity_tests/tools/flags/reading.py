@@ -129,7 +129,7 @@ PLAN_DATA = Command(
     {
         "--minutes": ("7.5", _planned(minutes=7.5)),
         "--steps": ("50", _planned(settings__optimisation__steps=50, given=("steps",))),
-        "--tile": ("92", _planned(settings__data__tile=92, given=("tile",))),
+        "--tile": ("20x92x92", _planned(settings__data__tile=(20, 92, 92), given=("tile",))),
         "--widths": ("5 6", _planned(network__widths=(5, 6))),
         "--preset": ("same", _planned(network__preset="same")),
         "--spatial-dims": ("3", _planned(network__spatial_dims=3)),

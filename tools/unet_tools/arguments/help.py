@@ -57,10 +57,14 @@ def parser_of(arguments: type, default: Any) -> Any:
     """
     import tyro
 
+    from .sizes import registry
+
     given = {} if default is None else {"default": default}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # tyro has no other interface to its flags
-        return tyro.extras.get_parser(arguments, **given, config=(tyro.conf.OmitArgPrefixes,))  # type: ignore[call-overload]
+        return tyro.extras.get_parser(  # type: ignore[call-overload]
+            arguments, **given, config=(tyro.conf.OmitArgPrefixes,), registry=registry()
+        )
 
 
 def groups_of(parser: Any) -> dict[str, list[Flag]]:

@@ -90,9 +90,9 @@ class Args:
     """Runtime whose memory is predicted, with --image."""
     memory: str = "2GiB"
     """Memory limit for the tiles, with --image; weights and runtime need more on top."""
-    tile: int | None = None
-    """Size of the input tile in pixels per axis. Default: chosen by the plan with --image; as in unet train with
-    --train."""
+    tile: int | tuple[int, ...] | None = None
+    """Size of the input tile in pixels, one number for all axes or one per axis. Default: chosen by the plan with
+    --image; as in unet train with --train."""
     halo: int | None = None
     """Output pixels discarded at inner tile edges, with --image. Default: as many as an exact result needs."""
     training: DataFlags = field(default_factory=DataFlags)
@@ -151,7 +151,9 @@ def _plan_image(args: Args, config: NetworkConfig) -> int:
     if len(args.image) not in (1, dims):
         raise InputError(f"--image has {len(args.image)} numbers; give one, or one for each of the {dims} axes")
     size = args.image * dims if len(args.image) == 1 else args.image
-    tile = None if args.tile is None else (args.tile,) * dims
+    tile = (args.tile,) * dims if isinstance(args.tile, int) else args.tile
+    if tile is not None and len(tile) != dims:
+        raise InputError(f"--tile has {len(tile)} numbers; give one, or one for each of the {dims} axes")
     plan = plan_image(config.geometry, size, args.runtime, Limits(parse_bytes(args.memory), tile=tile, halo=args.halo))
     if args.json:
         values = {k: v for k, v in asdict(plan).items() if k != "tiles"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ..run.selection import measure_for
 from ..settings import TrainSettings
 from .rules import AUTO, Choice, data_rules, fixed_rules, levels, network_rules, padding, tile
 from .speed import VALIDATIONS, seconds_per_step, seconds_per_validation, steps_within
+from .volumes import Stages, staged_network, stages, volume_norm, volume_tile
 
 MINUTES = 30.0
 """Minutes of a run without a given time or number of steps."""
@@ -25,7 +27,13 @@ FIRST_WIDTHS = (16, 32, 64)
 MINIMUM_STEPS = 2000
 """Minimum number of steps, in the given time, for which a wider network is chosen."""
 
+SIMILAR_PIXELS = 1.25
+"""If the pixel sizes of two images differ by more than this factor, a warning says so."""
+
 NETWORK_SETTINGS = ("widths", "padding", "norm", "norm_groups", "dropout")
+
+STAGED = ("kernels", "strides")
+"""Choices of a network with kernels and strides per axis; no flag sets them."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +110,16 @@ def plan_training(
     given = dict(given or {})
     settings = settings.replace(**{name: value for name, value in given.items() if name not in NETWORK_SETTINGS})
     draft = _Draft(network, settings, given, fingerprint(training))
+    if draft.figures.spacing_ratio > SIMILAR_PIXELS:
+        warnings.warn(
+            f"pixel sizes of the images differ by a factor of up to {draft.figures.spacing_ratio:.3g} along an axis, "
+            "and images are not resampled: the network sees the same object in several sizes",
+            stacklevel=2,
+        )
     if choose_network:
         draft.choose_network()
     for choice in (
-        tile(draft.figures, draft.network),
+        (volume_tile if draft.stages else tile)(draft.figures, draft.network),
         *data_rules(draft.figures, settings),
         *fixed_rules(draft.settings),
     ):
@@ -138,20 +152,21 @@ def plan_training(
 class _Draft:
     """An unfinished plan."""
 
-    network: Any  # a UNetConfig if it is chosen
+    network: Any  # a UNetConfig or a StagedUNetConfig if it is chosen
     settings: TrainSettings
     given: dict[str, Any]
     figures: Fingerprint
 
     def __post_init__(self) -> None:
         self.choices: list[Choice] = []
+        self.stages: Stages | None = None
 
     def take(self, choice: Choice) -> None:
         """Applies a choice, or records that its value was given. A later choice of the same name replaces it."""
         if choice.name in self.given:
             choice = Choice(choice.name, self.given[choice.name], "given", given=True)
         change = {choice.name: choice.value}
-        if choice.name in NETWORK_SETTINGS:
+        if choice.name in (*NETWORK_SETTINGS, *STAGED):
             self.network = self.network.replace(**change)
         else:
             self.settings = self.settings.replace(**change)
@@ -162,18 +177,41 @@ class _Draft:
             self.choices.append(choice)
 
     def choose_network(self) -> None:
-        """Chooses depth, padding and norm, with the smallest width."""
-        count, reason = levels(self.figures)
-        self.take(Choice("widths", _widths(FIRST_WIDTHS[0], count), f"{reason}; {FIRST_WIDTHS[0]} is the narrowest"))
-        if (groups := math.gcd(8, *self.network.widths)) != self.network.norm_groups:
-            self.take(Choice("norm_groups", groups, "a divisor of every width, for group norm"))
-        self.take(padding(self.figures))
+        """Chooses depth, padding, kernels and norm, with the smallest width."""
+        if self._may_be_staged():
+            given = self.given.get("widths")
+            self.stages = stages(self.figures, given and len(given))
+        count, reason = self._depth()
+        first = Choice("widths", _widths(FIRST_WIDTHS[0], count), f"{reason}; {FIRST_WIDTHS[0]} is the narrowest")
+        if self.stages:
+            self.network = staged_network(self.network, self.stages, first.value)
+            self.take(first)
+            self.take(Choice("kernels", self.stages.kernels, f"{self.stages.reason}: no kernel along a coarse axis"))
+            self.take(Choice("strides", self.stages.strides, f"{self.stages.reason}: each axis is halved on its own"))
+        else:
+            self.take(first)
+            groups = math.gcd(8, *self.network.widths)
+            if groups != self.network.norm_groups or "norm_groups" in self.given:
+                self.take(Choice("norm_groups", groups, "a divisor of every width, for group norm"))
+            self.take(padding(self.figures))
         self.choose_norm()
+
+    def _may_be_staged(self) -> bool:
+        """Whether nothing is asked for that a network with kernels and strides per axis does not have."""
+        unknown = {"padding", "norm_groups", "dropout"}.intersection(self.given) or self.given.get("norm") == "group"
+        return not unknown and not getattr(self.network, "distance_head", False)
+
+    def _depth(self) -> tuple[int, str]:
+        """Number of levels, and the reason."""
+        if self.stages:
+            return len(self.stages.strides), self.stages.reason
+        return levels(self.figures)
 
     def choose_norm(self) -> None:
         """Chooses norm and dropout for the current batch."""
         chosen = self.settings.optimisation
-        for choice in network_rules(self.figures, chosen.batch // chosen.accumulate):
+        together = chosen.batch // chosen.accumulate
+        for choice in [volume_norm(together)] if self.stages else network_rules(self.figures, together):
             self.take(choice)
 
     def fit_the_machine(
@@ -188,7 +226,7 @@ class _Draft:
         step = self._time(training, timed, choose_network)
         if not choose_network or "widths" in self.given:
             return step
-        count, reason = levels(self.figures)
+        count, reason = self._depth()
         narrow = _macs(self.network, self.settings)
         for first in reversed(FIRST_WIDTHS[1:]):
             wide = self.network.replace(widths=_widths(first, count))

@@ -20,8 +20,8 @@ class DataSettings:
     """Tiles and labels, and how they are read.
 
     Attributes:
-        tile: Size of the input tile in pixels per axis, rounded down to a size that fits the network. None (or 0):
-            252 for images, 68 for volumes, or the network's minimum if that is larger.
+        tile: Size of the input tile in pixels, one number for all axes or one per axis, rounded down to a size that
+            fits the network. None (or 0): 252 for images, 68 for volumes, or the network's minimum if that is larger.
         ignore: Number in the mask files, often 255, of pixels that no loss and no score counts.
         labels: Meaning of the numbers in the mask files: classes ("semantic"), objects ("instance"), or one mask per
             class ("overlapping"), where a pixel may have several classes. "auto": decided from the masks.
@@ -45,9 +45,11 @@ class DataSettings:
         >>> from unet_spec import preset
         >>> DataSettings(tile=100).tile_shape(preset("paper", widths=(2, 4, 8)))
         (100, 100)
+        >>> DataSettings(tile=(100, 140)).tile_shape(preset("paper", widths=(2, 4, 8)))
+        (100, 140)
     """
 
-    tile: int | None = None
+    tile: int | tuple[int, ...] | None = None
     ignore: int | None = None
     labels: LabelKind = "auto"
     objects: bool = False
@@ -58,19 +60,27 @@ class DataSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
+        if isinstance(self.tile, list | tuple):  # JSON has lists
+            object.__setattr__(self, "tile", self.tile[0] if len(self.tile) == 1 else tuple(self.tile))
         zero_is_none(self, "tile")
         require_choices(self)
-        require_each(self, "tile ignore", optional(not_negative), "a number, and not negative")
+        require_each(self, "ignore", optional(not_negative), "a number, and not negative")
+        sizes = self.tile if isinstance(self.tile, tuple) else (self.tile or 1,)
+        require(bool(sizes) and min(sizes) > 0, "tile", self.tile, "one number or one per axis, each above 0")
         require_each(self, "oversample", lambda v: 0 <= v <= 1, "in 0 … 1")
         require_each(self, "workers", not_negative, "a number, and not negative")
         (parse_regions if self.labels == "overlapping" else parse_numbers)(self.class_numbers)
         require(not self.objects or self.labels != "overlapping", "objects", True, "left out with labels overlapping")
 
     def tile_shape(self, config: NetworkConfig) -> tuple[int, ...]:
-        """Input tile (pixels per axis) of a network. Raises InputError if `tile` is below the network's minimum."""
-        size = self.tile or (252 if config.spatial_dims == 2 else 68)
+        """Input tile (pixels per axis) of a network. Raises InputError if `tile` is below the network's minimum, or has
+        another number of axes."""
+        dims = config.spatial_dims
+        asked = self.tile if isinstance(self.tile, tuple) else (self.tile or (252 if dims == 2 else 68),) * dims
+        if len(asked) != dims:
+            raise InputError(f"tile is {asked}; this network has {dims} axes: give one number, or one per axis")
         sizes = []
-        for grid in config.geometry.grids:
+        for grid, size in zip(config.geometry.grids, asked, strict=True):
             fitting = grid.below(size)
             if fitting is None and self.tile:
                 raise InputError(f"tile is {self.tile}; the minimum of this network is {grid.minimum}")

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import unet_tools.commands.train as command
+from unet_data import membranes
 from unet_jax import TrainResult
 from unet_tools.cli import main
 from unet_tools.training.plans.planned import given_flags
@@ -116,3 +118,20 @@ def test_a_network_is_no_data_set(tmp_path, capsys):
 def test_flags_by_the_names_of_settings():
     words = ["data", "--no-mirror", "--learning-rate=3", "--norm", "none", "--norm-groups", "2", "--no-such"]
     assert given_flags(words) == ("mirror", "learning_rate", "norm", "norm_groups", "such")
+
+
+def test_the_pixel_sizes_of_volumes_reach_the_plan(tmp_path, capsys):
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed; pip install 'unet-twins[nifti]'")
+    dataset = membranes(3, 32, seed=0, spatial_dims=3)
+    for folder, arrays in (("images", dataset.images), ("labels", dataset.labels)):
+        (tmp_path / folder).mkdir()
+        for number, array in enumerate(arrays or ()):
+            planes = np.asarray(array, np.uint8).reshape(32, 32, 32)[:16].T  # (x, y, z), as NIfTI
+            volume = nibabel.Nifti1Image(planes, np.diag([1, 1, 5, 1]))
+            nibabel.save(volume, tmp_path / folder / f"v{number}.nii.gz")
+    flags = ["--spatial-dims", "3", "--steps", "4"]
+    assert main(["plan", str(tmp_path), *flags]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "kernels 1x3x3 1x3x3 3x3x3 3x3x3 volumes with a median size of 16x32x32; pixels of 5x1x1" in printed
+    assert "strides 1x1x1 1x2x2 1x2x2 2x1x1" in printed
+    assert "--tile 16x32x32 covers" in printed

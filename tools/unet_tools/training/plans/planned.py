@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from unet_data import Dataset
 from unet_jax import TrainingPlan, TrainSettings, plan_training
-from unet_jax.training.planning.plan import MINUTES, NETWORK_SETTINGS
+from unet_jax.training.planning.plan import MINUTES, NETWORK_SETTINGS, STAGED
+from unet_jax.training.planning.rules import Choice
 from unet_spec import InputError, NetworkConfig
 from unet_spec.files import writing
 
+from ...arguments.sizes import text_of
 from ...console import console, notes, print_table, to_json
 from ..flags import NetworkFlags, TrainArgs
 
@@ -78,7 +79,7 @@ def describe(plan: TrainingPlan, minutes_given: bool) -> str:
     defaults = TrainSettings().to_dict()
     defaults |= defaults["augmentation"] | {"validate_every": plan.settings.validation.validate_every, "dropout": 0.0}
     own = [choice for choice in plan.choices if not choice.given and choice.value != defaults.get(choice.name)]
-    chosen = ", ".join(f"{_flag(choice.name)} {_text(choice.value)}" for choice in own)
+    chosen = ", ".join(f"{_flag(choice.name)} {_text(choice)}" for choice in own)
     time = "" if plan.minutes is None else f"; about {_minutes(plan.minutes)}"
     time += "" if minutes_given or plan.minutes is None else ", since neither --minutes nor --steps is given"
     return f"planned{time}: {chosen} (unet plan DATA prints the reasons; flags override the plan)"
@@ -86,7 +87,7 @@ def describe(plan: TrainingPlan, minutes_given: bool) -> str:
 
 def print_plan(plan: TrainingPlan) -> None:
     """Prints a table of the choices with their reasons."""
-    rows = [(_flag(choice.name), _text(choice.value), choice.reason) for choice in plan.choices]
+    rows = [(_flag(choice.name), _text(choice), choice.reason) for choice in plan.choices]
     print_table("the training that unet train would start", ("flag", "value", "why"), rows)
     figures = plan.figures
     size = "x".join(map(str, figures.median))
@@ -117,12 +118,16 @@ def _minutes(minutes: float) -> str:
 
 
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return name if name in STAGED else f"--{name.replace('_', '-')}"
 
 
-def _text(value: Any) -> str:
+def _text(choice: Choice) -> str:
+    """The value as the flag takes it."""
+    value = choice.value
+    if choice.name == "tile":
+        return text_of(value)
     if isinstance(value, tuple):
-        return " ".join(map(str, value))
+        return " ".join(map(text_of, value))
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
