@@ -6,7 +6,7 @@ Each program trains in its own process, on one core, for `--minutes` of processo
 compilation. Its last weights are scored on held-out images (`--validate`), which are used for no choice.
 
 - "no settings": `unet train DATA --minutes …`, which also plans the network;
-- "modern", "paper-2015": the recipe with `--widths`, and as many steps as the time allows;
+- "modern", "paper-2015": the recipe with `--widths`, and as many steps as the time allows; in 3-D with same padding;
 - "plain": a padded U-Net of five levels from 16 in PyTorch, batch norm, Adam at 1e-3 falling to 0, crops of 256 in
   batches of four, quarter turns and mirror images, cross entropy.
 
@@ -117,9 +117,14 @@ def train_planned(
 ) -> tuple[Run, NetworkConfig, DataSpec, int]:
     """Trains as `unet train --minutes` does, with `--recipe` if the program is a recipe."""
     began = time.process_time()
-    program, shape = key["program"], {"in_channels": training.channels, "out_channels": training.class_count}
+    program = key["program"]
     recipe = AUTO if program == NO_SETTINGS else RECIPES[program]
-    config = preset("paper", **shape, **({} if program == NO_SETTINGS else {"widths": widths} | recipe.network))
+    dims = training.images[0].ndim - 1
+    shape = {"in_channels": training.channels, "out_channels": training.class_count, "spatial_dims": dims}
+    padding = {"padding": "same"} if dims == 3 else {}  # a valid network of four levels is larger than most volumes
+    config = preset(
+        "paper", **shape, **({} if program == NO_SETTINGS else {"widths": widths} | recipe.network | padding)
+    )
     settings = recipe.settings.replace(seed=key["seed"])
     given = {} if program == NO_SETTINGS else _values(settings)
     plan = plan_training(

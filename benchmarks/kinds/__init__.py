@@ -1,0 +1,1 @@
+"""Training without settings on kinds of images that chose no rule."""
