@@ -115,9 +115,9 @@ def page(document: dict[str, Any]) -> str:
     lines = "\n".join(f"| {' | '.join(row)} |" for row in (HEAD, ("---",) * len(HEAD), *table(document["runs"])))
     return (
         f"# Training without settings, on six kinds of images\n\n```\n{document['command']}\n```\n\n"
-        f"{document['data']}. {document['date']}; {document['hardware']}; versions in the JSON file beside this page.\n\n"
-        "One core, the minutes of processor time in the table. The last weights, on images that no run trained on; "
-        f"mean IoU of the classes.\n\n{lines}\n"
+        f"{document['data']}. {document['date']}; {document['hardware']}; versions in the JSON file beside this "
+        "page.\n\nOne core, the minutes of processor time in the table. The last weights, on images that no run "
+        f"trained on; mean IoU of the classes.\n\n{lines}\n"
     )
 
 
