@@ -54,7 +54,8 @@ def _forward(case: Case, dtype: str, kinds: tuple[str, ...], batch: int) -> Iter
         if dtype == "float64":
             bounds = dict.fromkeys(wanted, FORWARD_BOUND)
         else:
-            bounds = noise.forward_bounds(twins, image, eager=case.tier in ("core", "trained") and kind != "smallest")
+            eager = case.tier in ("core", "trained") and kind != "smallest"
+            bounds = noise.forward_bounds(twins, image, found["jax"] if eager else None)
         for runtime, values in found.items():
             missing = set(wanted) ^ set(values)
             yield Reading(runtime, dtype, len(missing), 0, f"outputs that one side lacks: {sorted(missing)}")

@@ -59,14 +59,15 @@ def bijection(case: Case) -> Iterator[Reading]:
     named |= {(n, tuple(p.shape), "buffer") for n, p in twins.torch.named_buffers() if n in kept}
     yield Reading("torch", "any", len(wanted ^ named), 0, str(sorted(wanted ^ named)[:2]))
     roles = {nnx.Param: "parameter", nnx.BatchStat: "buffer", Fixed: "fixed"}
-    made = nnx.eval_shape(lambda: unet_jax.registry.create(case.config, None))  # as built: loading replaces shapes
-    flat = nnx.to_flat_state(nnx.state(made))
+    built = pair.jax_shapes(case.config)
+    flat = nnx.to_flat_state(nnx.state(built))  # before weights are loaded, which replaces shapes
     leaves = {(tuple(map(str, path)), tuple(v.shape), roles.get(type(v), str(type(v)))) for path, v in flat}
     ours = {(e.flax, e.flax_shape, e.role) for e in lines}
     yield Reading("jax", "any", len(ours ^ leaves), 0, str(sorted(ours ^ leaves)[:2]))
+    unet_jax.weights.load_tensors(built, twins.tensors)
     for runtime, load in (
         ("torch", lambda t: unet_torch.weights.load_tensors(twins.torch, t)),
-        ("jax", lambda t: unet_jax.weights.load_tensors(twins.jax, t)),
+        ("jax", lambda t: unet_jax.weights.load_tensors(built, t)),
     ):
         yield Reading(
             runtime, "any", _unrefused(load, twins.tensors), 0, "missing, left over or misshapen, not refused"

@@ -41,16 +41,16 @@ def reference_noise(pair: Pair, image: np.ndarray) -> dict[str, float]:
     return {name: max(distance(own[name], wanted), 2 * ULP) for name, wanted in pair.references(image).items()}
 
 
-def forward_floors(pair: Pair, image: np.ndarray, eager: bool) -> dict[str, float]:
-    """The noise floor of every output of a float32 forward pass in evaluation mode. `eager`: also run JAX without jit
-    (slow)."""
+def forward_floors(pair: Pair, image: np.ndarray, jitted: Mapping[str, np.ndarray] | None = None) -> dict[str, float]:
+    """The noise floor of every output of a float32 forward pass in evaluation mode. `jitted`: the outputs of jitted
+    JAX; if given, JAX is also run operation by operation (slow)."""
     base = reference_noise(pair, image)
     plain = torch_outputs(pair.torch, image)
     with_layout = torch_outputs(channels_last(pair.torch), image, channels_last)
     pair.torch.to(memory_format=torch.contiguous_format)
     twins = {name: distance(with_layout[name], value) for name, value in plain.items()}
-    if eager:
-        by_step, jitted = jax_runner(pair.jax, jit=False)(image), jax_runner(pair.jax)(image)
+    if jitted is not None:
+        by_step = jax_runner(pair.jax, jit=False)(image)
         twins = {name: max(error, distance(by_step[name], jitted[name])) for name, error in twins.items()}
     return {name: max(floor, min(twins[name], CAP * floor)) for name, floor in base.items()}
 
@@ -62,9 +62,9 @@ def outer(image: np.ndarray) -> float:
     return OUTER * max(1.0, mean / spread if spread else 1.0)  # a single value has no deviation from its mean
 
 
-def forward_bounds(pair: Pair, image: np.ndarray, eager: bool = False) -> dict[str, float]:
-    """The bound of each output in float32."""
-    return {name: min(FACTOR * f, outer(image)) for name, f in forward_floors(pair, image, eager).items()}
+def forward_bounds(pair: Pair, image: np.ndarray, jitted: Mapping[str, np.ndarray] | None = None) -> dict[str, float]:
+    """The bound of each output in float32; arguments as for `forward_floors`."""
+    return {name: min(FACTOR * f, outer(image)) for name, f in forward_floors(pair, image, jitted).items()}
 
 
 def rounding_bound(pair: Pair, image: np.ndarray) -> float:

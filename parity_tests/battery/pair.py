@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -35,24 +36,39 @@ LARGE_MEAN = 30.0
 
 @dataclass
 class Pair:
-    """The twins of one config.
+    """The twins of one config, in evaluation mode until `train`. Each twin is built at its first use, since several
+    checks need only one.
 
     Attributes:
         tensors: every parameter and buffer of the twins, by PyTorch name.
+        training: whether the twins are in training mode when they are built.
     """
 
     config: NetworkConfig
     tensors: dict[str, np.ndarray]
-    jax: unet_jax.network.Network
-    torch: unet_torch.network.Network
+    training: bool = False
+
+    @cached_property
+    def jax(self) -> unet_jax.network.Network:
+        model = jax_twin(self.config, self.tensors)
+        if self.training:
+            model.train()
+        return model
+
+    @cached_property
+    def torch(self) -> unet_torch.network.Network:
+        return torch_twin(self.config, self.tensors).train(self.training)
 
     @property
     def graph(self) -> Graph:
         return self.config.graph
 
     def train(self) -> Pair:
-        self.jax.train()
-        self.torch.train()
+        """Puts the twins into training mode."""
+        self.training = True
+        for built in ("jax", "torch"):
+            if built in vars(self):
+                getattr(self, built).train()
         return self
 
     def reference(
@@ -78,16 +94,20 @@ def double(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def build(config: NetworkConfig, dtype: str = "float64", seed: int = 0) -> Pair:
     """Twins in evaluation mode with every parameter and buffer random, of `dtype`."""
     tensors = random_tensors(config.graph, seed, dtype)
-    return Pair(config, tensors, jax_twin(config, tensors), torch_twin(config, tensors))
+    return Pair(config, tensors)
 
 
 def jax_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet_jax.network.Network:
     """The Flax twin with these tensors, in evaluation mode."""
-    # Shapes only: building arrays one by one, only to replace them, would take most of the time.
-    model = nnx.eval_shape(lambda: unet_jax.registry.create(config, None))
+    model = jax_shapes(config)
     unet_jax.weights.load_tensors(model, tensors)
     model.eval()
     return model
+
+
+def jax_shapes(config: NetworkConfig) -> unet_jax.network.Network:
+    """The Flax twin with shapes in place of arrays. Making arrays, only to replace them, takes most of the time."""
+    return nnx.eval_shape(lambda: unet_jax.registry.create(config, None))
 
 
 def torch_twin(config: NetworkConfig, tensors: Mapping[str, np.ndarray]) -> unet_torch.network.Network:

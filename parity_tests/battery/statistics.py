@@ -56,8 +56,7 @@ def network(case: Case) -> Iterator[Reading]:
     }
     twins.jax.eval()
     twins.torch.eval()
-    after = pair.Pair(twins.config, expected, twins.jax, twins.torch)
-    wanted, image = after.reference(images[0]), images[0]
+    wanted, image = pair.Pair(twins.config, expected).reference(images[0]), images[0]
     logits = {"jax": pair.jax_forward(twins.jax, image), "torch": pair.torch_forward(twins.torch, image)}
     for runtime, tensors in found.items():
         worst, where = farthest(tensors, expected)

@@ -54,9 +54,8 @@ def both(name, logits, labels, weights, **options):
     """Value and gradient of either twin, in float64, channels last."""
     with jax.enable_x64(True):
         loss = getattr(unet_jax.losses, name)
-        value, grad = jax.value_and_grad(lambda z: loss(z, jnp.array(labels), jnp.array(weights), **options))(
-            jnp.array(logits)
-        )
+        run = jax.jit(jax.value_and_grad(lambda z, y, w: loss(z, y, w, **options)))
+        value, grad = run(*map(jnp.array, (logits, labels, weights)))
         ours = float(value), np.asarray(grad)
     z = torch.from_numpy(np.moveaxis(logits, -1, 1).copy()).requires_grad_(True)
     value = getattr(unet_torch.losses, name)(z, torch.from_numpy(labels), torch.from_numpy(weights), **options)

@@ -18,6 +18,14 @@ from .spatial import Sizes, per_axis
 NORMS = ("none", "batch", "shift", "group", "instance", "plain", "layer")
 
 
+class _NoKeys:
+    """The random keys of Flax's layers, which require some. Initial weights are 0 or 1, which use none, and making a
+    key for each takes most of the time of building a network."""
+
+    def params(self) -> None:
+        return None
+
+
 class Layers:
     """Makes the layers of one network according to its config. Weights are 0 until they are loaded.
 
@@ -51,7 +59,7 @@ class Layers:
         self.groups: int = field("norm_groups", 8)
         self.activation: str = field("activation", "relu")
         self.slope: float = field("slope", 0.01)
-        self.rngs = nnx.Rngs(0)  # the layers require one; no number is drawn from it
+        self.rngs: Any = _NoKeys()
 
     def conv(
         self,

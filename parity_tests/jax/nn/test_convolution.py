@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,11 @@ def layer(channels, features, kernel, strides, pad, bias=True):
     rngs = nnx.Rngs(1)
     padding = [(pad, pad)] * len(kernel)
     return Conv(channels, features, kernel, strides, padding=padding, use_bias=bias, param_dtype=jnp.float64, rngs=rngs)
+
+
+def gradients(run, conv, x):
+    """Value and gradients of `run(conv, x)`. Without jit, each operation would be compiled by itself."""
+    return nnx.jit(nnx.value_and_grad(run, argnums=(0, 1)))(conv, x)
 
 
 @pytest.mark.parametrize(
@@ -53,10 +60,10 @@ def test_a_layer_is_the_same_in_a_cpu_step(monkeypatch, kernel, strides, pad, si
         def run(conv, x):
             return (conv(x) * weight).sum()
 
-        wanted = nnx.value_and_grad(run, argnums=(0, 1))(conv, x)
+        wanted = gradients(run, conv, x)
         assert not used
         conv.set_attributes(cpu_step=True)
-        found = nnx.value_and_grad(run, argnums=(0, 1))(conv, x)
+        found = gradients(run, conv, x)
     assert bool(used) is ours
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
@@ -86,8 +93,13 @@ def test_up_conv_is_the_transposed_convolution(window: tuple[int, ...], bias: bo
     def general(params, x):
         return nnx.ConvTranspose.__call__(nnx.merge(graphdef, params), x)
 
-    (found, back), (wanted, back_of_wanted) = jax.vjp(ours, params, x), jax.vjp(general, params, x)
+    @functools.partial(jax.jit, static_argnums=0)
+    def with_gradients(function, params, x, way):
+        y, back = jax.vjp(function, params, x)
+        return y, back(way)
+
+    way = jnp.array(rng.normal(size=jax.eval_shape(general, params, x).shape))
+    (found, back), (wanted, back_of_wanted) = (with_gradients(f, params, x, way) for f in (ours, general))
     np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-13)
-    way = jnp.array(rng.normal(size=found.shape))
-    for a, b in zip(jax.tree.leaves(back(way)), jax.tree.leaves(back_of_wanted(way)), strict=True):
+    for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(back_of_wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)

@@ -24,7 +24,7 @@ def objective(config, tile, cpu_step, settings):
     images = jnp.asarray(rng.normal(size=(2, tile, tile, 1)))
     labels = jnp.asarray(rng.integers(0, 2, (2, tile, tile)))
     run = make_objective(graphdef, settings, cpu_step)
-    return jax.value_and_grad(run, has_aux=True)(
+    return jax.jit(jax.value_and_grad(run, has_aux=True))(
         state["params"], state["stats"], images, labels, None, jax.random.key(0)
     )
 
