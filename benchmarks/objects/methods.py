@@ -31,6 +31,7 @@ import numpy as np
 
 from unet_data import (
     Dataset,
+    ObjectCounts,
     ObjectSettings,
     augmented,
     choose_object_settings,
@@ -41,6 +42,7 @@ from unet_data import (
 )
 from unet_data.inference.stitch import Run
 from unet_data.metrics.instances import object_maps
+from unet_data.metrics.matching import counted, matches, overlaps
 from unet_data.objects.settings import settings_for
 from unet_jax import JaxRuntime, TrainSettings, compilation_cache, from_pretrained, plan_training, preset, train
 from unet_jax.training.planning.rules import AUTO
@@ -65,6 +67,8 @@ METHODS: dict[str, dict[str, Any]] = {
 
 MEASURES = ("ap@0.50", "ap_mean", "dsb2018", "f1@0.50", "pq@0.50", "split", "merged")
 COUNTS = ("split", "merged")
+FURTHER = ("ap@0.50 of images", "ap@0.50 from 50 pixels")
+"""The mean over the images of each image's AP, and the AP of objects with 50 pixels (a diameter of 8) or more."""
 CONNECTED = ", connected components"
 """Suffix of the scores of connected components, which most programs use as objects."""
 
@@ -145,9 +149,25 @@ def scores_of(
     maps, truths = _maps(run, config, spec, scored)
     scores: dict[str, float] = {}
     for suffix, settings in (("", own), (CONNECTED, unsplit)):
-        found = instance_scores(truths, [objects_of(m, settings)[0] for m in maps])
-        scores |= {name + suffix: found[name] for name in MEASURES}
+        labels = [objects_of(m, settings)[0] for m in maps]
+        found = instance_scores(truths, labels) | further_scores(truths, labels)
+        scores |= {name + suffix: found[name] for name in (*MEASURES, *FURTHER)}
     return scores, own
+
+
+def further_scores(truths: list[np.ndarray], labels: list[np.ndarray], smallest: int = 50) -> dict[str, float]:
+    """AP at an IoU of 0.5: the mean over the images with objects, and that of objects from `smallest` pixels. For a
+    match, the size of the true object counts."""
+    images, large = [], ObjectCounts(0, 0, 0, 0.0)
+    for truth, guess in zip(truths, labels, strict=True):
+        found = overlaps(truth, guess)
+        images.append(counted(found, 0.5).ap)
+        pairs = matches(found, 0.5)
+        true, own = found.truth_sizes >= smallest, found.guess_sizes >= smallest
+        matched = int(true[found.truth[pairs]].sum())
+        own[found.guess[pairs]] = False
+        large += ObjectCounts(matched, int(own.sum()), int(true.sum()) - matched, 0.0)
+    return dict(zip(FURTHER, (float(np.nanmean(images)), large.ap), strict=True))
 
 
 def _maps(
@@ -175,7 +195,8 @@ def main(args: Args) -> int:
     return 0
 
 
-HEAD = ("method", "minutes", "folds", *(f"{m}, all folds" if m in COUNTS else m for m in MEASURES), "widths", "steps")
+SHOWN = (*MEASURES, *FURTHER)
+HEAD = ("method", "minutes", "folds", *(f"{m}, all folds" if m in COUNTS else m for m in SHOWN), "widths", "steps")
 
 
 def table(runs: list[dict[str, Any]], suffix: str) -> list[tuple[str, ...]]:
@@ -186,8 +207,11 @@ def table(runs: list[dict[str, Any]], suffix: str) -> list[tuple[str, ...]]:
     lines = []
     for (minutes, method), own in sorted(groups.items()):
         cells = []
-        for name in MEASURES:
-            values = [run[name + suffix] for run in own]
+        for name in SHOWN:
+            values = [run[name + suffix] for run in own if name + suffix in run]
+            if len(values) < len(own):  # runs of earlier versions do not have all of them
+                cells.append("")
+                continue
             deviation = f" ± {np.std(values, ddof=1):.3f}" if len(own) > 1 else ""
             cells.append(f"{sum(values):.0f}" if name in COUNTS else f"{np.mean(values):.3f}{deviation}")
         widths = " or ".join(dict.fromkeys(f"{run['widths'][0]} … {run['widths'][-1]}" for run in own))

@@ -10,6 +10,7 @@ from benchmarks.objects.methods import (
     METHODS,
     VIEWS,
     Args,
+    further_scores,
     page,
     run_keys,
     scores_of,
@@ -51,6 +52,19 @@ def test_scores_are_of_the_chosen_settings_and_of_connected_components():
     assert (scores["ap@0.50" + CONNECTED], scores["merged" + CONNECTED]) == (0.5, 1.0)
 
 
+def test_further_scores():
+    """A large object found, a large one missed, a small one missed, a small one that is none; an image of one found."""
+    truth, guess = np.zeros((20, 60), int), np.zeros((20, 60), int)
+    truth[:10, :10], guess[:10, :9] = 1, 4
+    truth[:10, 20:30] = 2
+    truth[15:, :5] = 3
+    guess[15:, 30:35] = 5
+    found = further_scores([truth, truth == 1], [guess, guess == 4])
+    assert found == {"ap@0.50 of images": (1 / 4 + 1) / 2, "ap@0.50 from 50 pixels": 2 / 3}
+    assert further_scores([truth], [guess], smallest=1)["ap@0.50 from 50 pixels"] == 1 / 4
+    assert further_scores([truth, 0 * truth], [guess, 0 * guess])["ap@0.50 of images"] == 1 / 4
+
+
 def run(method, fold, value):
     scores = {name: 7.0 if name in COUNTS else value for name in MEASURES}
     scores |= {name + suffix: value for name in MEASURES for suffix in (CONNECTED, f", {VIEWS}")}
@@ -62,6 +76,8 @@ def test_the_table_has_means_of_scores_and_sums_of_counts():
     first, second = table(runs, "")
     assert first[:4] == ("two classes", "5", "1", "0.500")
     assert second[:4] == ("border class", "5", "2", "0.500 ± 0.354")
-    assert second[-4:] == ("14", "14", "16 … 128", "100")
+    assert second[-6:] == ("14", "14", "", "", "16 … 128", "100")  # without the further scores
+    runs = [one | {"ap@0.50 of images": 0.5, "ap@0.50 from 50 pixels": 1.0} for one in runs]
+    assert table(runs, "")[1][-4:-2] == ("0.500 ± 0.000", "1.000 ± 0.000")
     text = page({"runs": runs, "command": "C", "data": "D", "date": "T", "hardware": "H"})
     assert text.count("| border class | 5 | 2 | 0.500 ± 0.354 |") == 3
