@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from unet_spec.weights.data_spec import NormalizationName
 
 from .datasets.dataset import Dataset
 from .io.facts import void
-from .windows import Windowed, bands
+from .windows import Slices, Windowed, bands
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Shaped
@@ -27,6 +28,13 @@ SAMPLES = 2**22
 
 PERCENTILES = (1.0, 99.0)
 """Percentiles of an image that become 0 and 1 in the normalisation "percentile"."""
+
+STATISTICS = 2**28
+"""Pixels of a data set from which mean and standard deviation are computed: all of a smaller data set, otherwise about
+as many, in blocks."""
+
+BLOCK = {2: 1024, 3: 128}
+"""By number of dimensions: side of these blocks, in pixels."""
 
 CT_PERCENTILES = (0.5, 99.5)
 """Percentiles, of the pixels of all classes except the first, to which "ct" clips (Isensee et al. 2021)."""
@@ -103,10 +111,14 @@ class Normalization:
     def from_dataset(cls, dataset: Dataset) -> Normalization:
         """Mean and (population) standard deviation of every channel over all pixels with data of all images.
 
+        Of more than `STATISTICS` pixels, only blocks are read (`statistics_windows`), from memory as from files.
+
         They are computed in float64 for bands of rows, and combined by the pairwise update of Chan, Golub and LeVeque
         1979, which is accurate for large means. A constant channel gets std 1, so that it becomes 0 and not noise.
         """
-        return cls(*_moments(dataset.images, dataset.channels, dataset.nodata), nodata=dataset.nodata)
+        windows = statistics_windows([image.shape[:-1] for image in dataset.images])
+        parts = ((image, window) for image, own in zip(dataset.images, windows, strict=True) for window in own)
+        return cls(*_moments(parts, dataset.channels, dataset.nodata), nodata=dataset.nodata)
 
     @classmethod
     def of(cls, data: DataSpec, image: Windowed) -> Normalization:
@@ -114,7 +126,8 @@ class Normalization:
         it is computed from the image."""
         channels = image.shape[-1]
         if data.normalization == "image":
-            return cls(*_moments([image], channels, data.nodata), nodata=data.nodata)
+            whole = ((image, band) for band in bands(image.shape[:-1]))
+            return cls(*_moments(whole, channels, data.nodata), nodata=data.nodata)
         if data.normalization == "percentile":
             low, high = _percentiles(sample(image, data.nodata), PERCENTILES)
             return cls(low, tuple(b - a if b > a else 1.0 for a, b in zip(low, high, strict=True)), nodata=data.nodata)
@@ -203,12 +216,51 @@ def _percentiles(values: Iterable[np.ndarray], which: tuple[float, float]) -> tu
     return tuple(tuple(float(v) for v in side) for side in zip(*pairs, strict=True))
 
 
+def statistics_windows(sizes: Sequence[Sequence[int]]) -> list[list[Slices]]:
+    """The windows of each image from which mean and standard deviation are computed.
+
+    Args:
+        sizes: spatial sizes of the images.
+
+    Returns:
+        Bands that cover the images if they have at most `STATISTICS` pixels. Otherwise, aligned blocks at random
+        places, with the same share of each image; they are always the same for the same sizes.
+
+    Example:
+        >>> statistics_windows([(600, 500)])
+        [[(slice(0, 600, None), slice(0, 500, None))]]
+    """
+    total = sum(math.prod(size) for size in sizes)
+    if total <= STATISTICS:
+        return [list(bands(size)) for size in sizes]
+    found = []
+    for number, size in enumerate(sizes):
+        side = BLOCK[len(size)]
+        grid = [-(-n // side) for n in size]
+        count = math.prod(grid)
+        places = np.random.default_rng(number).permutation(count)[: max(1, round(count * STATISTICS / total))]
+        starts = (np.asarray(np.unravel_index(np.sort(places), grid)) * side).T.tolist()
+        found.append([tuple(slice(a, min(a + side, n)) for a, n in zip(at, size, strict=True)) for at in starts])
+    return found
+
+
+def statistics_note(dataset: Dataset, name: NormalizationName) -> str:
+    """A line for the user if mean and standard deviation are computed from a part of the pixels, otherwise ""."""
+    sizes = [image.shape[:-1] for image in dataset.images]
+    total = sum(math.prod(size) for size in sizes)
+    if name != "dataset" or total <= STATISTICS:
+        return ""
+    blocks = sum(map(len, statistics_windows(sizes)))
+    side = "x".join([str(BLOCK[dataset.spatial_dims])] * dataset.spatial_dims)
+    return f"mean and standard deviation: from {blocks} blocks of {side} pixels, as the images have {total:.1e} pixels"
+
+
 def _moments(
-    images: Iterable[Windowed], channels: int, nodata: float | None
+    parts: Iterable[tuple[Windowed, Slices]], channels: int, nodata: float | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel; see `Normalization.from_dataset`."""
     count, mean, squares = np.zeros(channels), np.zeros(channels), np.zeros(channels)
-    for here, around, number in _band_moments(images, channels, nodata):
+    for here, around, number in _band_moments(parts, channels, nodata):
         delta, total = here - mean, count + number
         safe = np.maximum(total, 1)
         squares += around + delta**2 * (count * number / safe)
@@ -220,11 +272,11 @@ def _moments(
 
 
 def _band_moments(
-    images: Iterable[Windowed], channels: int, nodata: float | None
+    parts: Iterable[tuple[Windowed, Slices]], channels: int, nodata: float | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each band: the mean of each channel, the sum of squares around it, and the number of pixels with data."""
-    for image, band in ((i, band) for i in images for band in bands(i.shape[:-1])):
-        window = image[band]
+    """For each window: the mean of each channel, the sum of squares around it, and the number of pixels with data."""
+    for image, place in parts:
+        window = image[place]
         pixels = window.reshape(-1, channels)
         known = None if nodata is None else ~void(pixels, nodata)
         pixels = pixels.astype(np.float64) / full_scale(window.dtype)

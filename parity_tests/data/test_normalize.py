@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+import unet_data.normalize
 import unet_data.windows
 from unet_data import Dataset, Normalization
 from unet_data.io.facts import FileFacts
-from unet_data.normalize import normalization_of, resolved, sample
+from unet_data.normalize import normalization_of, resolved, sample, statistics_note, statistics_windows
 from unet_spec import DataSpec, InputError
 
 
@@ -111,3 +112,31 @@ def test_no_normalisation_leaves_floats_and_divides_integers():
     data = normalization_of(Dataset((np.zeros((2, 2, 1), np.uint8),), None, ("a",), (), "here"), "none")
     assert data == DataSpec(normalization="none")
     assert Normalization.of(data, np.zeros((1, 1, 1))).apply(np.full((1, 1, 1), 255, np.uint8)).item() == 1
+
+
+@pytest.mark.parametrize(("size", "side"), [((300, 400), 32), ((40, 50, 60), 8)])
+def test_statistics_of_many_pixels_are_those_of_some_blocks(size, side, monkeypatch):
+    monkeypatch.setattr(unet_data.normalize, "STATISTICS", 30_000)
+    monkeypatch.setitem(unet_data.normalize.BLOCK, len(size), side)
+    rng = np.random.default_rng(0)
+    read = np.zeros(size, int)
+    small, large = statistics_windows([(16,) * len(size), size])
+    assert 1 <= len(small) <= 2
+    for window in large:
+        assert all(s.start % side == 0 for s in window)
+        read[window] += 1
+    assert read.max() == 1
+    assert 20_000 < read.sum() < 40_000
+    assert statistics_windows([(16,) * len(size), size])[1] == large
+    image = rng.integers(0, 200, (*size, 1), np.uint8)
+    image[read == 0] = 255
+    one = dataset_of(image[..., :1])
+    windows = statistics_windows([size])[0]
+    expected = np.concatenate([image[w].reshape(-1) for w in windows]) / 255
+    found = Normalization.from_dataset(one)
+    np.testing.assert_allclose([found.mean[0], found.std[0]], [expected.mean(), expected.std()], rtol=1e-9)
+    blocks = "x".join([str(side)] * len(size))
+    assert f"from {len(windows)} blocks of {blocks} pixels, as the images have 1.2e+05 pixels" in statistics_note(
+        one, "dataset"
+    )
+    assert statistics_note(one, "image") == ""

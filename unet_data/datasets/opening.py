@@ -19,7 +19,7 @@ from ..io.decode import decode
 from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
 from ..io.images import as_image
 from ..io.readers import check_depth, is_zarr
-from ..io.stores.remote import url_of
+from ..io.stores.remote import shown, url_of
 from ..labels.agreement import check_agreement
 from ..labels.joined import join_objects
 from ..labels.mask_files import MaskReader
@@ -170,8 +170,8 @@ def _open(
     layout.for_each(add)
     if spatial_dims == 3 and {len(image) for image in images} == {1}:
         raise InputError(
-            f"{path}: every file holds one plane, but the network is 3-D and needs volumes: TIFF files of several "
-            "pages, .npy or .zarr"
+            f"{shown(path)}: every file holds one plane, but the network is 3-D and needs volumes: TIFF files of "
+            "several pages, .npy or .zarr"
         )
     if not labels:
         return Dataset(
@@ -179,7 +179,7 @@ def _open(
             None,
             tuple(names),
             (),
-            str(path),
+            shown(path),
             path=_absolute(path),
             facts=tuple(facts),
             entries=layout.entries,
@@ -198,9 +198,9 @@ def _open(
     }
     if masks is not None:
         masks.check()
-        shown = tuple(_without_void(*each) for each in zip(labels, images, facts, strict=True))
-        source = f"{path} ({masks.note})"
-        return Dataset(labels=shown, class_names=masks.names, source=source, overlapping=True, **common)
+        known = tuple(_without_void(*each) for each in zip(labels, images, facts, strict=True))
+        source = f"{shown(path)} ({masks.note})"
+        return Dataset(labels=known, class_names=masks.names, source=source, overlapping=True, **common)
     check_agreement(label_paths, label_facts, numbers, settings)
     by_colour = parse_class_colors(settings.class_colors)
     if by_colour and not class_numbers:
@@ -218,7 +218,7 @@ def _open(
     return Dataset(
         labels=tuple(_without_void(*each) for each in zip(classes, images, facts, strict=True)),
         class_names=class_names,
-        source=str(path) + note,
+        source=shown(path) + note,
         instances=tuple(_converted(label, rule, rule.numbers) for label in labels) if instance else None,
         **common,
     )
@@ -279,7 +279,7 @@ def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) ->
     if path.suffix == ".npy" or is_zarr(path):
         found = stored_pictures(path, spatial_dims, role, settings)
         if spatial_dims == 3 and len(found) > 1:
-            raise InputError(f"{path}: contains {len(found)} volumes; write each to its own file")
+            raise InputError(f"{shown(path)}: contains {len(found)} volumes; write each to its own file")
         arrays = [np.asarray(each) for each in found]
         return arrays[0] if spatial_dims == 3 else np.stack(arrays), found[0].facts
     pixels, facts = decode(path, role, settings)

@@ -3,6 +3,7 @@ together."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,12 +15,16 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from ..io.facts import ReadSettings
+from ..io.stores.remote import url_of
 from .border_class import BORDER_CLASSES, with_border
 from .dataset import Dataset
 from .opening import open_dataset, open_stored
 
 if TYPE_CHECKING:
     from jaxtyping import Int64
+
+LARGE_IMAGE, MOST_VALIDATED = 2**20, 2**24
+"""Pixels: a single image of at least so many is split by rows; at most so many of them validate, in memory at once."""
 
 SHARE = 1 / 6
 """Default share of the validation images: slices 20-23 of the 24 ISBI slices."""
@@ -49,7 +54,8 @@ def split(dataset: Dataset, validate: str | float = "auto", group: str | None = 
     groups are chosen instead, so that both parts have every class.
 
     Args:
-        dataset: data set to split; a single volume is split along its depth.
+        dataset: data set to split. A single volume is split along its depth, a single image of at least 1024² pixels
+            along its height; there, at most 4096² pixels validate.
         validate: "auto"; a share in 0..1, rounded to whole images; "last", the last sixth without any checks; "i/n",
             fold i of n, each of which is a block; a text file with one image name per line; or another folder of
             labelled images.
@@ -83,10 +89,10 @@ def divide(
     If `validate` is a folder, it is opened with `reading` and `class_numbers`, like the data set itself.
     """
     text = str(validate).strip()
-    if Path(text).is_dir():
+    if Path(text).is_dir() or url_of(text) is not None:
         return _from_folder(dataset, Path(text), reading, class_numbers)
-    if len(dataset) == 1 and dataset.spatial_dims == 3:
-        return _divide_depth(dataset, text)
+    if len(dataset) == 1 and (dataset.spatial_dims == 3 or math.prod(dataset.images[0].shape[:-1]) >= LARGE_IMAGE):
+        return _divide_one(dataset, text)
     if len(dataset) < 2:
         raise InputError(f"{dataset.source}: has 1 image; a split into training and validation needs 2 or more")
     if text == "last" and group is not None:
@@ -251,7 +257,7 @@ def _from_folder(dataset: Dataset, path: Path, reading: ReadSettings | None, cla
     return Parts(
         dataset,
         replace(validation, class_names=dataset.class_names),
-        f"validation: {len(validation)} images of the folder {path}",
+        f"validation: {len(validation)} images of the folder {url_of(path) or path}",
     )
 
 
@@ -319,17 +325,20 @@ def _stratified(counts: Int64[np.ndarray, "units k"], units: Sequence[Sequence[i
     return {index for u in chosen for index in units[u]} or _last(units, SHARE)
 
 
-def _divide_depth(dataset: Dataset, text: str) -> Parts:
-    """Splits one volume: its last planes validate, or the first ones if only these have every class."""
+def _divide_one(dataset: Dataset, text: str) -> Parts:
+    """Splits one volume, or one image: its last planes or rows validate, or the first if only they have all classes."""
     depth = len(dataset.images[0])
+    flat = dataset.spatial_dims == 2
+    most = max(1, MOST_VALIDATED // dataset.images[0].shape[1]) if flat else depth
     if depth < 2:
         raise InputError(f"{dataset.source}: has 1 volume of 1 plane; a split into training and validation needs 2")
     share, fold = _number(text), _FOLD.fullmatch(text)
     if share is None and (fold or text not in ("auto", "last")):
-        raise InputError(f"{dataset.source}: a single volume is split along its depth: give a share to --validate")
+        what = "image is split along its height" if flat else "volume is split along its depth"
+        raise InputError(f"{dataset.source}: a single {what}: give a share to --validate")
     if share is not None and not 0 < share < 1:
         raise InputError(f"the validation fraction must lie between 0 and 1, not {share}")
-    count = min(max(1, round(depth * (share or SHARE))), depth - 1)
+    count = min(max(1, round(depth * (share or SHARE))), depth - 1, most if share is None else depth)
 
     def planes(first: int, stop: int, name: str) -> Dataset:
         part = slice(first, stop)
@@ -346,4 +355,8 @@ def _divide_depth(dataset: Dataset, text: str) -> Parts:
         if ((np.stack(counts) > 0).all(0) == (sum(counts) > 0)).all():
             which, training, validation = end
             break
-    return Parts(training, validation, f"validation: the {which} {count} of {depth} planes of {dataset.names[0]}")
+    return Parts(
+        training,
+        validation,
+        f"validation: the {which} {count} of {depth} {'rows' if flat else 'planes'} of {dataset.names[0]}",
+    )

@@ -20,7 +20,7 @@ from unet_spec.errors import InputError
 
 from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
 from ..io.readers import Picture, open_pictures
-from ..io.stores.remote import identity
+from ..io.stores.remote import identity, url_of
 from ..labels.numbers import one_number
 from ..windows import Slices
 from .label_rule import IGNORED
@@ -125,6 +125,8 @@ def stored_pictures(path: Path, spatial_dims: int, role: Role, settings: ReadSet
         InputError: as `open_pictures`.
     """
     found, settings = [], settings or DEFAULTS
+    if url_of(path) is not None:
+        _files.forget(path)
     for number, picture in enumerate(_files.pictures(path, spatial_dims, role, settings)):
         *spatial, channels = picture.shape
         dtype = picture[tuple(slice(0, 1) for _ in spatial)].dtype if role == "image" else np.dtype(np.int32)
@@ -154,11 +156,12 @@ class _Files:
 
     def __init__(self) -> None:
         self._open: OrderedDict[tuple, list[Picture]] = OrderedDict()
+        self._remote: dict[Path, list[Any]] = {}
         self._lock = threading.Lock()
 
     def pictures(self, path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> list[Picture]:
         try:
-            key = (path, *identity(path), spatial_dims, role, settings)
+            key = (path, *self._identity(path), spatial_dims, role, settings)
         except OSError:
             raise InputError(f"{path}: no such file") from None
         with self._lock:
@@ -171,6 +174,21 @@ class _Files:
             while sum(opened[0].held for opened in self._open.values()) > BUDGET and len(self._open) > 1:
                 self._open.popitem(last=False)
         return pictures
+
+    def forget(self, path: Path) -> None:
+        """Opens a file again when it is used next."""
+        with self._lock:
+            self._remote.pop(path, None)
+            for key in [key for key in self._open if key[0] == path]:
+                del self._open[key]
+
+    def _identity(self, path: Path) -> list[Any]:
+        """`identity`; that of a URL is requested once, since it takes several requests."""
+        if url_of(path) is None:
+            return identity(path)
+        if path not in self._remote:
+            self._remote[path] = identity(path)
+        return self._remote[path]
 
 
 _files = _Files()

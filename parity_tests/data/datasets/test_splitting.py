@@ -1,9 +1,12 @@
 """Which images validate: the last block, unless it lacks a class; groups stay together; shares, folds and lists."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from unet_data import Dataset, open_dataset, read_labels, split, with_border, write_stack
+from unet_data.datasets import splitting
 from unet_data.datasets.splitting import divide
 
 from .folders import noise, refused
@@ -180,3 +183,18 @@ def test_another_folder_validates_with_the_border_class(tmp_path):
     assert validation.class_names == training.class_names
     np.testing.assert_array_equal(validation.labels[0], training.labels[0])
     assert (validation.labels[0] == 2).any()
+
+
+def test_a_single_large_image_is_split_by_rows(monkeypatch):
+    label = np.ones((1200, 1000), np.int32)
+    label[0] = 0
+    image = Dataset((noise(1200, 1000, 1),), (label,), ("i",), ("x", "y"), "here")
+    parts = divide(image, "last")
+    assert "the last 200 of 1200 rows of i" in parts.how
+    assert [d.images[0].shape[0] for d in parts[:2]] == [1000, 200]
+    assert "the last 480 of 1200 rows" in divide(image, "0.4").how
+    monkeypatch.setattr(splitting, "MOST_VALIDATED", 50_000)
+    assert "the last 50 of 1200 rows" in divide(image).how
+    assert "the last 480 of 1200 rows" in divide(image, "0.4").how
+    assert "split along its height: give a share" in refused(split, image, "1/5")
+    assert "has 1 image" in refused(split, replace(image, images=(image.images[0][:999],), labels=(label[:999],)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,8 @@ from unet_data.datasets.splitting import divide
 from unet_data.datasets.synthetic.microscope import Style
 from unet_data.folders.layout import find_layout
 from unet_data.folders.listing import account
+from unet_data.io.stores.open_zarr import open_array
+from unet_data.io.stores.remote import url_of
 from unet_spec import InputError
 
 Subset = Literal["all", "train", "validation"]
@@ -82,6 +85,9 @@ def _by_windows(path: Path, masks: bool) -> bool:
 
 
 def _bytes(path: Path) -> int:
+    if url_of(path) is not None:
+        found = open_array(path)
+        return math.prod(found.shape) * found.dtype.itemsize
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return path.stat().st_size

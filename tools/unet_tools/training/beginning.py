@@ -7,6 +7,8 @@ from pathlib import Path
 
 from unet_data import Dataset, with_border
 from unet_data.datasets.splitting import divide
+from unet_data.io.stores.remote import absolute, exists, shown
+from unet_data.normalize import statistics_note
 from unet_jax import RECIPES, TrainSettings
 from unet_jax.training.loader import check_loader
 from unet_jax.training.loop import class_names
@@ -119,7 +121,7 @@ def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
     path = Path(settings.validation.validate)
     if (weights := settings.optimisation.weights) is not None:
         settings = settings.replace(weights=str(Path(weights).absolute()))
-    return settings.replace(validate=str(path.absolute())) if path.exists() else settings
+    return settings.replace(validate=shown(absolute(path))) if exists(path) else settings
 
 
 def _chosen_by(args: TrainArgs, config: NetworkConfig, training: Dataset) -> list[str]:
@@ -161,6 +163,7 @@ def announce(
         for line in [
             how,
             *account_for(whole),
+            *filter(None, [statistics_note(training, args.settings.data.normalization)]),
             *_chosen_by(args, config, training),
             *_beginning(args, config, training),
         ]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_data.io.stores.remote import absolute
 from unet_jax.training.log import read_log
 from unet_jax.training.run.selection import is_best, logged_measure
 from unet_jax.training.run.train_state_folder import latest_step
@@ -115,7 +116,7 @@ def _checked(args: TrainArgs) -> tuple[Path, int]:
                 f"{out} was validated on {settings.validation.validate}, not on {number}/{args.folds}; give "
                 "another folder, or the same number of folds"
             )
-        if data and Path(data).absolute() != Path(args.data).absolute():
+        if data and absolute(Path(data)) != absolute(Path(args.data)):
             raise InputError(f"{out} was trained on {data}, not on {args.data}; give another folder")
     return args.out, args.folds
 

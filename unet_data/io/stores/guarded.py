@@ -10,7 +10,9 @@ from __future__ import annotations
 import bz2
 import lzma
 import struct
+import threading
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -27,6 +29,35 @@ _MAX_METADATA = 2**24
 _SLACK = 2**20
 _STEP = 2**20
 _DEFLATE = 1040
+
+CACHE = 2**26
+"""Maximum bytes of remote chunks, compressed, that a process keeps: windows side by side share chunks."""
+
+
+class RecentChunks:
+    """The remote chunks that were read last, of all open stores."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self.size, self._lock = 0, threading.Lock()
+
+    def get(self, key: tuple[Any, ...]) -> Any:
+        with self._lock:
+            if key in self._found:
+                self._found.move_to_end(key)
+            return self._found.get(key)
+
+    def add(self, key: tuple[Any, ...], chunk: Any) -> None:
+        with self._lock:
+            if key in self._found or len(chunk) > CACHE:
+                return
+            self._found[key] = chunk
+            self.size += len(chunk)
+            while self.size > CACHE:
+                self.size -= len(self._found.popitem(last=False)[1])
+
+
+recent = RecentChunks()
 
 
 @dataclass(frozen=True)
@@ -108,7 +139,7 @@ def guarded(folder: Path) -> Any:
     from zarr.abc.store import RangeByteRequest
     from zarr.storage import LocalStore, WrapperStore
 
-    remote = url_of(folder) is not None
+    remote, opened = url_of(folder) is not None, object()  # a store that is opened again finds changed chunks
 
     class Guarded(WrapperStore):
         chunks: Chunks | None = None
@@ -132,6 +163,9 @@ def guarded(folder: Path) -> Any:
 
         async def _chunk(self, path: Path, key: str, prototype: Any, byte_range: Any) -> Any:
             assert self.chunks is not None
+            place = (opened, key, byte_range)
+            if remote and (kept := recent.get(place)) is not None:
+                return kept
             requested = byte_range
             if remote and byte_range is None:
                 requested = RangeByteRequest(0, self.chunks.most + 1)
@@ -143,6 +177,8 @@ def guarded(folder: Path) -> Any:
                     self.chunks.check(path, len(found))
                 if type(byte_range).__name__ != "SuffixByteRequest":
                     self.chunks.check_content(path, found.to_bytes(), byte_range is None)
+                if remote:
+                    recent.add(place, found)
             return found
 
         def reader(self, array: Any) -> Callable[[Any], Any]:

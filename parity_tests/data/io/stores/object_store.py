@@ -18,6 +18,7 @@ from ome_zarr_models import v04, v05
 from parity_tests.data.io.formats.bright import predicted
 from parity_tests.data.io.formats.test_encode_zarr import ome_zarr
 from parity_tests.data.io.helpers import noise
+from unet_data import Sampler, open_stored
 from unet_data.io.stores import remote
 
 
@@ -56,6 +57,9 @@ def main(folder: Path) -> None:
         predicted(far, bucket / f"o{version}.zarr", tile=300)
         predicted(far, far / "labels/cells")
         predicted(near, near / "labels/cells")
+        for name in ("zarr.json", ".zgroup", ".zattrs"):  # as the store lists the label image
+            if (near / "labels" / name).exists():
+                remote.write(far / "labels" / name, (near / "labels" / name).read_bytes())
         predicted(near, folder / f"o{version}.zarr")
         v05.Image.from_zarr(zarr.open_group(folder / f"o{version}.zarr", mode="r"))
         same = []
@@ -68,6 +72,8 @@ def main(folder: Path) -> None:
             )
         left = [name for name in remote.names(bucket) if name.endswith(".part")]
         facts[str(version)] = {"same": same, "left": left} | judged(near, "cells")
+    pairs = [Sampler(open_stored(place / "a2.zarr"), (60, 60), (60, 60), 2, 0).batch(0) for place in (bucket, folder)]
+    facts["batches"] = all(bool((far == near).all()) for far, near in zip(*pairs, strict=True))
     plain = np.asarray(zarr.open_group(folder / "o3.zarr", mode="r")["0"])
     facts["right"] = bool((plain == (array > 127)).all())
     server.stop()
