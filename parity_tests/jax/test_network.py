@@ -23,13 +23,16 @@ def test_the_loss_is_one_number_in_both(name):
     config = FAMILIES[name]
     flax, pytorch, _ = twins(config)
     x, y = labelled(config)
-    found = flax.loss(jax_losses.cross_entropy, jnp.asarray(x), jnp.asarray(y), None, nnx.Rngs(dropout=0))
+    run = nnx.jit(lambda model, x, y: model.loss(jax_losses.cross_entropy, x, y, None, nnx.Rngs(dropout=0)))
+    found = run(flax, jnp.asarray(x), jnp.asarray(y))
     other = pytorch.loss(torch_losses.cross_entropy, to_torch(x), torch.from_numpy(y))
     assert abs(float(found) - other.item()) < 1e-12
     if name == "attention-unet":
-        parts = [flax(jnp.asarray(x))]
+        parts = [nnx.jit(lambda model, x: model(x))(flax, jnp.asarray(x))]
     else:
-        parts = [*flax.outputs(jnp.asarray(x)), *([flax(jnp.asarray(x))] if name == "m-net" else [])]
+        parts = nnx.jit(lambda model, x: model.outputs(x))(flax, jnp.asarray(x))
+        if name == "m-net":
+            parts = [*parts, nnx.jit(lambda model, x: model(x))(flax, jnp.asarray(x))]
     assert len(parts) == {"unet++-deep": 3, "m-net": 4, "attention-unet": 1}[name]
     mean = np.mean([float(jax_losses.cross_entropy(logits, jnp.asarray(y))) for logits in parts])
     assert abs(float(found) - mean) < 1e-12

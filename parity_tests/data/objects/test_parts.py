@@ -14,8 +14,8 @@ from unet_data.objects.whole import label_in_blocks
 
 from .maps import VARIANTS, blobs, variant
 
-SIDES = {2: [(7, 11), (13, 200), (200, 17), (41, 41), (1, 50), (59, 3)], 3: [(5, 7, 9), (23, 4, 31), (40, 40, 2)]}
-SHAPE = {2: (61, 83), 3: (13, 17, 19)}
+SIDES = {2: [(9, 14), (13, 200), (200, 17), (41, 41), (1, 59), (50, 3)], 3: [(5, 7, 9), (23, 4, 31), (40, 40, 2)]}
+SHAPE = {2: (47, 61), 3: (13, 17, 19)}
 
 
 @pytest.mark.parametrize("dims", [2, 3])

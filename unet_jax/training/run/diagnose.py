@@ -44,8 +44,8 @@ def first_not_finite(
 ) -> NotFinite:
     """Finds the first values that are not finite in the forward and the backward pass of this batch.
 
-    Arguments as for `objective.make_objective`. Computed layer by layer, without jit, and in the same parts
-    (`accumulate`) as the step.
+    Arguments as for `objective.make_objective`. Computed in the same parts (`accumulate`) as the step, the forward pass
+    layer by layer, without jit.
     """
     if not np.isfinite(images).all():
         return NotFinite("the images themselves", weights_too_large=False)
@@ -53,6 +53,7 @@ def first_not_finite(
         if not np.isfinite(value[...]).all():
             return NotFinite(f"the weights {'.'.join(map(str, path))}", weights_too_large=True)
     parts = settings.optimisation.accumulate
+    gradient = jax.jit(jax.grad(make_objective(graphdef, settings, own=own), has_aux=True))
     for index in range(parts):
         batch = tuple(x if x is None else x[index::parts] for x in (images, labels, weights))
         batch += (jax.random.fold_in(key, index) if parts > 1 else key,)
@@ -63,7 +64,7 @@ def first_not_finite(
             return NotFinite(f"the output of {bad[0]}", weights_too_large=True)
         if not np.isfinite(loss):
             return NotFinite(f"the loss ({settings.loss.loss}), after a finite forward pass", weights_too_large=True)
-        grads, stats = jax.grad(make_objective(graphdef, settings, own=own), has_aux=True)(params, stats, *batch)
+        grads, stats = gradient(params, stats, *batch)
         gradients = {tuple(map(str, path)): value[...] for path, value in nnx.to_flat_state(grads)}
         for entry in reversed(entries(model.config.graph)):  # the backward pass runs from the end of the graph
             if entry.flax in gradients and not np.isfinite(gradients[entry.flax]).all():

@@ -180,7 +180,8 @@ def test_greys_change_by_one_factor_and_one_offset_an_image(contrast, brightness
     label = np.arange(30, dtype=np.int32).reshape(5, 6)
     many = [jnp.broadcast_to(a, (COUNT, *a.shape)) for a in (image, label, image[..., 0])]
     how = alone(contrast=contrast, brightness=brightness)
-    images, labels, weights = augment(jax.random.key(0), many[0], many[1], (5, 6), how, many[2])
+    run = jax.jit(lambda i, n, w: augment(jax.random.key(0), i, n, (5, 6), how, w))
+    images, labels, weights = run(*many)
     np.testing.assert_array_equal(labels, many[1])
     np.testing.assert_array_equal(weights, many[2])
     terms = np.stack([image.ravel(), np.ones(image.size)], 1)
