@@ -1,5 +1,6 @@
 """A failed validation loses no step, and a finished run is not validated again."""
 
+import shutil
 from dataclasses import replace
 
 import jax
@@ -20,6 +21,13 @@ from .small_runs import PAPER, SMALL, data
 SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run and its folder. Tests that continue it copy the folder."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return train(PAPER, SIX_STEPS, *data(), folder), folder
+
+
 @pytest.mark.parametrize("step", [3, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("problem", "message"),
@@ -30,7 +38,7 @@ SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
     ],
     ids=["memory", "a damaged file", "anything"],
 )
-def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, problem, message):
+def test_a_measurement_that_fails_loses_no_step(whole, tmp_path, monkeypatch, step, problem, message):
     """The validation is repeated when the run is resumed, which then equals an uninterrupted run."""
     calls = []
 
@@ -40,7 +48,7 @@ def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, pro
             raise problem
         return measure(*arguments)
 
-    whole = train(PAPER, SIX_STEPS, *data(), tmp_path / "whole")
+    result, folder = whole
     with monkeypatch.context() as patch:
         patch.setattr("unet_jax.training.evaluator.measure", failing)
         with pytest.raises((InputError, RuntimeError), match=message):
@@ -48,14 +56,14 @@ def test_a_measurement_that_fails_loses_no_step(tmp_path, monkeypatch, step, pro
     assert latest_step(tmp_path / "run" / "state") == step
     for _ in range(2):
         resumed = train(PAPER, SIX_STEPS, *data(), tmp_path / "run", resume=True)
-        assert (resumed.scores, resumed.best) == (whole.scores, whole.best)
-        assert without_speed(resumed.log) == without_speed(whole.log)
-        weights = [(tmp_path / name / "best" / WEIGHTS).read_bytes() for name in ("run", "whole")]
-        assert weights[0] == weights[1]
+        assert (resumed.scores, resumed.best) == (result.scores, result.best)
+        assert without_speed(resumed.log) == without_speed(result.log)
+        assert (tmp_path / "run" / "best" / WEIGHTS).read_bytes() == (folder / "best" / WEIGHTS).read_bytes()
 
 
-def test_a_finished_run_is_not_measured_again(tmp_path, monkeypatch):
-    done = train(PAPER, SIX_STEPS, *data(), tmp_path / "run")
+def test_a_finished_run_is_not_measured_again(whole, tmp_path, monkeypatch):
+    done, folder = whole
+    shutil.copytree(folder, tmp_path / "run")
     monkeypatch.setattr("unet_jax.training.evaluator.measure", None)
     assert train(PAPER, SIX_STEPS, *data(), tmp_path / "run", resume=True).scores == done.scores
 

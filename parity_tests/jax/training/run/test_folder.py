@@ -44,13 +44,13 @@ def test_settings_with_several_values_are_those_of_the_file(tmp_path):
         check_folder(out, PAPER, SMALL, *data(), True)
 
 
-@pytest.mark.parametrize("other", [data(6), data(seed=1)], ids=["more images", "other labels"])
-def test_a_run_goes_on_with_its_own_data_only(tmp_path, other):
+def test_a_run_goes_on_with_its_own_data_only(tmp_path):
     train(PAPER, SIX_STEPS.replace(steps=3), *data(), tmp_path / "run")
-    with pytest.raises(InputError, match=r"was trained on 3 images of .* resume it with the same data"):
-        train(PAPER, SIX_STEPS, *other, tmp_path / "run", resume=True)
-    with pytest.raises(InputError, match=r"was measured on 1 images of .* resume it with the same data"):
-        train(PAPER, SIX_STEPS, data()[0], other[1], tmp_path / "run", resume=True)
+    for other in (data(6), data(seed=1)):  # more images, other labels
+        with pytest.raises(InputError, match=r"was trained on 3 images of .* resume it with the same data"):
+            train(PAPER, SIX_STEPS, *other, tmp_path / "run", resume=True)
+        with pytest.raises(InputError, match=r"was measured on 1 images of .* resume it with the same data"):
+            train(PAPER, SIX_STEPS, data()[0], other[1], tmp_path / "run", resume=True)
     assert train(PAPER, SIX_STEPS, *data(), tmp_path / "run", resume=True).log[-1]["step"] == 6
 
 
@@ -263,9 +263,17 @@ def test_whatever_else_changes_the_numbers_is_refused_when_a_run_goes_on(tmp_pat
             train(PAPER, start.replace(**{name: value}), *parts, tmp_path / "run", resume=True)
 
 
-def test_a_damaged_log_is_refused_before_anything_is_written(tmp_path):
-    run, settings = tmp_path / "run", SHORT.replace(steps=1)
+@pytest.fixture(scope="module")
+def one_step(tmp_path_factory):
+    """The folder and the settings of a run of one step."""
+    run, settings = tmp_path_factory.mktemp("one") / "run", SHORT.replace(steps=1)
     train(PAPER, settings, *data(), run)
+    return run, settings
+
+
+def test_a_damaged_log_is_refused_before_anything_is_written(one_step, tmp_path):
+    run, settings = tmp_path / "run", one_step[1]
+    shutil.copytree(one_step[0], run)
     (run / "log.jsonl").write_text('{"step": "x"}\n')
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=r"log\.jsonl, line 1: expected a record of numbers"):
@@ -273,10 +281,9 @@ def test_a_damaged_log_is_refused_before_anything_is_written(tmp_path):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_renamed_images_are_other_images(tmp_path):
-    settings = SHORT.replace(steps=1)
+def test_renamed_images_are_other_images(one_step):
+    run, settings = one_step
     training, validation = data()
-    train(PAPER, settings, training, validation, tmp_path / "run")
     for parts in (replace(training, names=("x", "y", "z")), validation), (training, replace(validation, names=("v",))):
         with pytest.raises(InputError, match="differ in names, sizes or labels"):
-            train(PAPER, settings, *parts, tmp_path / "run", resume=True)
+            train(PAPER, settings, *parts, run, resume=True)
