@@ -59,7 +59,12 @@ def check_file(path: str | Path) -> Path:
 def is_tiff(path: Path) -> bool:
     """Whether a file begins like a TIFF or BigTIFF."""
     with path.open("rb") as file:
-        return file.read(4) in _TIFF_MAGIC
+        return begins_tiff(file.read(4))
+
+
+def begins_tiff(head: bytes) -> bool:
+    """Whether these are the first four bytes of a TIFF or BigTIFF."""
+    return head in _TIFF_MAGIC
 
 
 def decode(
@@ -131,13 +136,12 @@ def one_line(error: Exception) -> str:
 def check_claim(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
     """Refuses, before memory is allocated, a size that the file cannot contain (see `check_ratio`) or that needs too
     much memory. `itemsize` is the number of bytes of a stored element of that shape."""
-    check_ratio(path, shape)
+    check_ratio(path, shape, path.stat().st_size)
     needed = math.prod(shape) * (itemsize + min(itemsize, 4))  # the stored and the returned values
     check_memory(path, needed, path.stat().st_size)
 
 
-def check_ratio(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuses a size that the file cannot contain, since a damaged field can claim terabytes."""
-    stored = path.stat().st_size
+def check_ratio(path: Path, shape: tuple[int, ...], stored: int) -> None:
+    """Refuses a size that a file of `stored` bytes cannot contain, since a damaged field can claim terabytes."""
     if math.prod(shape) > _LARGEST_RATIO * stored:
         raise InputError(f"{path}: is damaged: {stored} bytes cannot contain an image of shape {shape}")

@@ -30,8 +30,9 @@ from .formats.channels import AVERAGED, EQUAL, REPEATED, adapted, advice
 from .formats.decode_nifti import as_times
 from .formats.encode_nifti import KEY as NIFTI
 from .images import as_image
-from .readers_tiff import CACHE, Pages, open_tiff
+from .readers_tiff import CACHE, Pages, open_remote_tiff, open_tiff
 from .stores.open_zarr import is_zarr, open_array
+from .stores.remote import shown, url_of
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -107,7 +108,7 @@ def open_pictures(
     states its axes.
 
     Args:
-        path: a PNG, JPEG, TIFF or .npy file, or a .zarr folder.
+        path: a PNG, JPEG, TIFF or .npy file, or a .zarr folder; or the URL of a TIFF or .zarr.
         spatial_dims: 2 for images (H, W, C), 3 for volumes (D, H, W, C).
         channels: C. None: any; the last axis of an array is then that of channels if its length is at most 4.
         whole_below: bytes of pixels up to which a TIFF is read in one piece.
@@ -126,10 +127,25 @@ def open_pictures(
     """
     path, settings = Path(path), settings or DEFAULTS
     check_depth(settings, spatial_dims)
+    if (url := url_of(path)) is None:
+        return _opened(path, spatial_dims, channels, whole_below, role, settings)
+    try:
+        return _opened(path, spatial_dims, channels, whole_below, role, settings)
+    except InputError as e:  # the readers' messages begin with the path
+        raise InputError(str(e).replace(str(path), url)) from None
+
+
+def _opened(
+    path: Path, spatial_dims: int, channels: int | None, whole_below: int, role: Role, settings: ReadSettings
+) -> list[Picture]:
+    """See `open_pictures`."""
     changes = role == "image" and settings.channels in ("repeat", "grey")
     stored = None if changes else channels
     if is_zarr(path):
         pictures = _open_zarr(path, spatial_dims, stored, role, settings)
+    elif url_of(path) is not None:
+        pages = open_remote_tiff(path, role, settings)
+        pictures = [replace(each, facts=pages.facts) for each in _of_pages(pages, spatial_dims, shown(path))]
     elif path.suffix == ".npy":
         pictures = _open_npy(path, spatial_dims, stored, role, settings)
     else:

@@ -1,7 +1,8 @@
 """Reads TIFF files by windows: only the tiles or strips that overlap a window are read and decoded.
 
 tifffile parses the file and decodes segments. This module finds the segments of a window, so that zarr, which tifffile
-needs to read windows, is not required.
+needs to read windows, is not required. A file behind a URL is read likewise: its headers in blocks, then the bytes of
+segments.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 
 from unet_spec.errors import InputError
 
 from .budget import check_memory
-from .decode import check_ratio, one_line
+from .decode import begins_tiff, check_ratio, one_line
 from .facts import ReadSettings, Role
 from .formats.decode_tiff import TiffSeries, choose_series, full_axes, open_tifffile, tiff_series, tifffile_complaints
 from .orientation import stored_window, swaps, turned
+from .stores.ranges import RemoteFile
+from .stores.remote import shown, url_of
 
 CACHE = 2**26
 """Bytes of decoded segments in the cache: neighbouring windows share the segments at their common edge."""
+
+_SLACK = 2**20
 
 
 def open_tiff(path: Path, whole_below: int, role: Role, settings: ReadSettings) -> Pages | None:
@@ -34,10 +40,10 @@ def open_tiff(path: Path, whole_below: int, role: Role, settings: ReadSettings) 
     Raises:
         InputError: the file is damaged or incomplete.
     """
-    tiff = None
+    tiff, far = None, RemoteFile(path) if url_of(path) is not None else None
     try:
         with tifffile_complaints() as complaints:
-            tiff = open_tifffile(path)
+            tiff = open_tifffile(path if far is None else cast(IO[bytes], far))
             chosen = choose_series(path, tiff, role, settings) if tiff_series(tiff) else None
         if complaints:
             raise InputError(f"{path}: cannot be read, the file is damaged or incomplete ({complaints[0]})")
@@ -47,7 +53,7 @@ def open_tiff(path: Path, whole_below: int, role: Role, settings: ReadSettings) 
         if chosen.series[0].nbytes < whole_below or not _plain(chosen):
             tiff.close()
             return None
-        pages = Pages(path, tiff, chosen)
+        pages = Pages(path, tiff, chosen, far or _LocalFile(path, tiff))
         weakref.finalize(pages, tiff.close)
     except Exception as e:  # struct.error, KeyError, ...: damaged bytes raise nearly everything
         if tiff is not None:
@@ -56,6 +62,39 @@ def open_tiff(path: Path, whole_below: int, role: Role, settings: ReadSettings) 
             raise
         raise InputError(f"{path}: cannot be read, the file is damaged or incomplete ({one_line(e)})") from None
     return pages
+
+
+def open_remote_tiff(path: Path, role: Role, settings: ReadSettings) -> Pages:
+    """The pages of a TIFF at a URL.
+
+    Raises:
+        InputError: as `open_tiff`; the file is no TIFF, or has pictures that cannot be read by windows.
+    """
+    if not begins_tiff(RemoteFile(path).read(4)):
+        raise InputError(f"{shown(path)}: is not a TIFF; other files than TIFF and zarr must be downloaded first")
+    pages = open_tiff(path, 0, role, settings)
+    if pages is None:
+        raise InputError(
+            f"{shown(path)}: holds several images, or axes that cannot be read by windows; download the file first"
+        )
+    return pages
+
+
+class _Source(Protocol):
+    """The bytes of a file."""
+
+    size: int
+
+    def ranges(self, wanted: Sequence[tuple[int, int]], /) -> list[bytes]: ...
+
+
+class _LocalFile:
+    def __init__(self, path: Path, tiff: Any):
+        self.size, self._tiff = path.stat().st_size, tiff
+
+    def ranges(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        descriptor = self._tiff.filehandle.fileno()
+        return [os.pread(descriptor, count, offset) for offset, count in wanted]
 
 
 def _plain(chosen: TiffSeries) -> bool:
@@ -70,8 +109,9 @@ def _plain(chosen: TiffSeries) -> bool:
 class Pages:
     """The pages of one series, (N, H, W, C), read by windows. Thread-safe."""
 
-    def __init__(self, path: Path, tiff: Any, chosen: TiffSeries):
+    def __init__(self, path: Path, tiff: Any, chosen: TiffSeries, source: _Source):
         series, self.facts, self._finish = chosen.series[0], chosen.facts, chosen.finish
+        self._source, self._together = source, 1
         self._path, self._tiff, self._series = path, tiff, series  # `tiff` stays open as long as this does
         self._page, self._orientation = series.keyframe, self.facts.orientation if self.facts.turned else 1
         axes, shape = self.facts.axes, self.facts.sizes
@@ -88,13 +128,16 @@ class Pages:
         channels = self._finish(np.zeros((1, planes * samples), series.dtype)).shape[-1]
         self.shape = (count, *size, channels)
         self._raw = series.dataoffset if not self._separate else None
-        end = path.stat().st_size
-        check_ratio(path, self.shape)
+        end = source.size
+        check_ratio(path, self.shape, end)
         if self._raw is None:
             page = self._page
             rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, self._width)
             segment = min(rows, self._height + rows * page.is_tiled) * columns * samples * series.dtype.itemsize
             check_memory(path, 2 * segment, end, "a tile or strip needs")
+            self._check_counts(2 * segment + _SLACK)
+            if isinstance(source, RemoteFile):
+                self._together = max(1, CACHE // max(1, segment))
         last = self._raw + series.nbytes if self._raw is not None else self._last_byte()
         if last > end:
             raise InputError(
@@ -107,6 +150,14 @@ class Pages:
     def _separate(self) -> bool:
         """Whether colours are stored in separate planes of a page."""
         return self._samples > 1 and int(self._page.planarconfig) == 2
+
+    def _check_counts(self, most: int) -> None:
+        """Refuses tiles or strips that are stored in more bytes than they can have."""
+        stored = max((int(np.max(page.databytecounts, initial=0)) for page in self._series.pages if page), default=0)
+        if stored > most:
+            raise InputError(
+                f"{self._path}: is damaged: a tile or strip has {stored} bytes; at most {most} are plausible"
+            )
 
     def _last_byte(self) -> int:
         last = 0
@@ -137,6 +188,8 @@ class Pages:
             stored = np.dtype(self._series.dtype).newbyteorder(self._tiff.byteorder)
             count = self._series.size // (height * width * self._samples)
             shape = (count, height, width, self._samples)
+            if isinstance(self._source, RemoteFile):
+                return self._mapped_rows(stored, index, rows, columns)
             mapped = np.memmap(self._path, stored, "r", self._raw, shape)
             return np.array(mapped[index, rows, columns])
         page = self._page
@@ -145,9 +198,15 @@ class Pages:
         out = np.zeros((rows.stop - rows.start, columns.stop - columns.start, self._samples), self._series.dtype)
         for plane in range(self._samples if self._separate else 1):
             target = out[..., plane : plane + 1] if self._separate else out
-            for i in range(rows.start // tile[0], -(-rows.stop // tile[0])):
-                for j in range(columns.start // tile[1], -(-columns.stop // tile[1])):
-                    segment = self._segment(index, (plane * down + i) * across + j)
+            places = [
+                (i, j)
+                for i in range(rows.start // tile[0], -(-rows.stop // tile[0]))
+                for j in range(columns.start // tile[1], -(-columns.stop // tile[1]))
+            ]
+            for first in range(0, len(places), self._together):
+                now = places[first : first + self._together]
+                segments = self._segments(index, [(plane * down + i) * across + j for i, j in now])
+                for (i, j), segment in zip(now, segments, strict=True):
                     top, left = i * tile[0], j * tile[1]
                     a, b = max(rows.start, top), min(rows.stop, top + segment.shape[0])
                     c, d = max(columns.start, left), min(columns.stop, left + segment.shape[1])
@@ -156,22 +215,35 @@ class Pages:
                     ]
         return out
 
-    def _segment(self, index: int, segment: int) -> np.ndarray:
-        """A decoded tile or strip (H, W, samples)."""
+    def _mapped_rows(self, stored: np.dtype, index: int, rows: slice, columns: slice) -> np.ndarray:
+        """A window (H, W, samples) of contiguous uncompressed pixels at a URL: whole rows, unless they are much longer
+        than the window."""
+        assert self._raw is not None
+        pixel = self._samples * stored.itemsize
+        width = columns.stop - columns.start
+        first, count = (0, self._width) if 4 * width >= self._width else (columns.start, width)
+        starts = ((index * self._height + row) * self._width + first for row in range(rows.start, rows.stop))
+        parts = self._source.ranges([(self._raw + start * pixel, count * pixel) for start in starts])
+        pixels = np.frombuffer(b"".join(parts), stored).reshape(-1, count, self._samples)
+        return np.array(pixels[:, columns.start - first : columns.stop - first])
+
+    def _segments(self, index: int, numbers: Sequence[int]) -> list[np.ndarray]:
+        """Decoded tiles or strips (H, W, samples), of which those that are not in the cache are read together."""
+        page = self._series.pages[index]
+        keyframe = page.keyframe if page.keyframe is not None else page
         with self._lock:
-            if (index, segment) in self._cache:
-                self._cache.move_to_end((index, segment))
-                return self._cache[index, segment]
-            page = self._series.pages[index]
-            offset, count = page.dataoffsets[segment], page.databytecounts[segment]
-            data = os.pread(self._tiff.filehandle.fileno(), count, offset) if count else None
-            keyframe = page.keyframe if page.keyframe is not None else page
-            decoded, _, shape = keyframe.decode(data, segment, jpegtables=keyframe.jpegtables)
-            if decoded is None:  # a segment that was never written
-                pixels = np.full(shape[1:], page.nodata, self._series.dtype)
-            else:
-                pixels = decoded[0]
-            self._cache[index, segment] = pixels
+            found = {number: self._cache[index, number] for number in numbers if (index, number) in self._cache}
+            missing = [number for number in numbers if number not in found]
+            written = [number for number in missing if page.databytecounts[number]]
+            read = self._source.ranges([(page.dataoffsets[n], page.databytecounts[n]) for n in written])
+            data = dict(zip(written, read, strict=True))
+            for number in missing:
+                decoded, _, shape = keyframe.decode(data.get(number), number, jpegtables=keyframe.jpegtables)
+                unwritten = decoded is None
+                found[number] = np.full(shape[1:], page.nodata, self._series.dtype) if unwritten else decoded[0]
+            for number in numbers:
+                self._cache[index, number] = found[number]
+                self._cache.move_to_end((index, number))
             while sum(p.nbytes for p in self._cache.values()) > CACHE and len(self._cache) > 1:
                 self._cache.popitem(last=False)
-            return pixels
+            return [found[number] for number in numbers]

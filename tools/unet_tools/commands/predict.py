@@ -4,7 +4,7 @@ Images are cut into tiles. For most networks the result is identical to that of 
 which). OUT is a file for one image, or a folder for several images; results have the names of their images.
 
 Images: PNG, JPEG, TIFF, BigTIFF, OME-TIFF, NIfTI, .npy or .zarr, or folders of them. An OME-Zarr plate counts as a
-folder. Zarr images and results may be URLs: s3://, gs://, https://.
+folder. Zarr and TIFF images, and zarr results, may be URLs: s3://, gs://, https://.
 
 Results: TIFF (large ones tiled, with a pyramid), .zarr, .npy, PNG or NIfTI. A PNG of labels shows each class in a
 colour. A TIFF keeps the image's georeference, pixel size and axes; a NIfTI keeps the affine, units and time axis of a
@@ -73,7 +73,7 @@ class Args:
     """A checkpoint or a bundle, or the name of an installed network, such as nuclei (pip install unet-weights)."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Images to segment: PNG, JPEG, TIFF, NIfTI, .npy or .zarr files, folders of them, OME-Zarr plates, or URLs of
-    .zarr."""
+    .zarr or TIFF."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The file or folder to write."""
     runtime: Literal[RuntimeName, "auto"] | None = None

@@ -16,6 +16,7 @@ from unet_spec import InputError
 
 from ..console import notes
 
+_TIFF = (".tif", ".tiff", ".btf", ".svs", ".ndpi", ".scn", ".bif")
 _PICTURES = (".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx")
 
 
@@ -23,7 +24,7 @@ def targets(images: Sequence[Path], out: Path) -> dict[Path, Path]:
     """The result path of each image, determined before anything is computed.
 
     Args:
-        images: files, OME-Zarr plates, folders, and URLs of zarr.
+        images: files, OME-Zarr plates, folders, and URLs of zarr and TIFF.
         out: file for one image; folder for several, created if missing.
 
     Raises:
@@ -62,6 +63,8 @@ def _files(path: Path) -> list[tuple[Path, str]]:
         if wells := fields(path):
             return [(field, f"{title(path)}-{'-'.join(field.relative_to(path).parts)}.zarr") for field in wells]
         return [(path, result_name(path) if path.suffix else f"{'-'.join(_inside(path))}.zarr")]
+    if url_of(path) is not None and path.suffix.lower() in _TIFF:
+        return [(path, result_name(path))]
     if url_of(path) is not None:
         return [each for image in zarrs_in(path) for each in _files(image)]
     if not path.is_dir():

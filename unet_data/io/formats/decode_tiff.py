@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def decode_tiff(path: Path, role: Role, settings: ReadSettings) -> tuple[np.ndar
     return turned(pixels, chosen.facts.orientation) if chosen.facts.turned else pixels, chosen.facts
 
 
-def open_tifffile(path: Path) -> Any:
+def open_tifffile(path: Path | IO[bytes]) -> Any:
     """A TiffFile with only the pages in this file: other files that an OME-TIFF refers to are not read."""
     import tifffile
 

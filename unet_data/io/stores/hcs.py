@@ -45,7 +45,9 @@ def fields(path: Path) -> list[Path]:
 def zarrs_in(path: Path) -> list[Path]:
     """The .zarr entries of a folder behind a URL, sorted by name. Raises InputError if there is none."""
     if not (found := sorted(name for name in names(path) if name.endswith(".zarr"))):
-        raise InputError(f"{shown(path)}: contains no .zarr; other files cannot be read from a URL: copy them first")
+        raise InputError(
+            f"{shown(path)}: contains no .zarr; copy other files first (unet predict also reads a TIFF by its URL)"
+        )
     return [path / name for name in found]
 
 

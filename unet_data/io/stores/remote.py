@@ -18,6 +18,9 @@ from unet_spec.errors import InputError, OutputError
 from unet_spec.files import first_line
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+]+:")
+_IDENTIFYING = ("size", "ETag", "etag", "Last-Modified", "LastModified", "mtime", "updated")
+"""Names under which file systems state what changes with a file's content."""
+
 _LISTABLE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 """Schemes of stores to which results can be written."""
 
@@ -148,13 +151,16 @@ def names(path: Path) -> set[str]:
 
 
 def identity(path: Path) -> list[Any]:
-    """Values that change if an image is replaced: size and time of a local file or folder; for a URL, a hash of its
-    zarr metadata."""
+    """Values that change if an image is replaced: size and time of a local file or folder; at a URL, a hash of the
+    metadata of a zarr, and the size, time and checksum of a file as far as the store states them."""
     if url_of(path) is None:
         stat = path.stat()
         return [stat.st_size, stat.st_mtime_ns]
     with reported(path):
         fs, root = filesystem(path)
+        if not any(part.endswith(".zarr") for part in path.parts):
+            found = fs.info(root)
+            return [url_of(path), *(str(found.get(name)) for name in _IDENTIFYING)]
         digest = hashlib.sha256()
         for name in ("zarr.json", ".zattrs", ".zarray"):
             try:
