@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import tifffile
 import zarr
 from moto.server import ThreadedMotoServer
 from ome_zarr.io import parse_url
@@ -57,9 +58,6 @@ def main(folder: Path) -> None:
         predicted(far, bucket / f"o{version}.zarr", tile=300)
         predicted(far, far / "labels/cells")
         predicted(near, near / "labels/cells")
-        for name in ("zarr.json", ".zgroup", ".zattrs"):  # as the store lists the label image
-            if (near / "labels" / name).exists():
-                remote.write(far / "labels" / name, (near / "labels" / name).read_bytes())
         predicted(near, folder / f"o{version}.zarr")
         v05.Image.from_zarr(zarr.open_group(folder / f"o{version}.zarr", mode="r"))
         same = []
@@ -74,6 +72,11 @@ def main(folder: Path) -> None:
         facts[str(version)] = {"same": same, "left": left} | judged(near, "cells")
     pairs = [Sampler(open_stored(place / "a2.zarr"), (60, 60), (60, 60), 2, 0).batch(0) for place in (bucket, folder)]
     facts["batches"] = all(bool((far == near).all()) for far, near in zip(*pairs, strict=True))
+    tifffile.imwrite(folder / "tiled.tif", array, tile=(128, 128), compression="zlib")
+    remote.write(bucket / "tiled.tif", (folder / "tiled.tif").read_bytes())
+    predicted(bucket / "tiled.tif", folder / "far.tif", tile=300)
+    predicted(folder / "tiled.tif", folder / "near.tif", tile=300)
+    facts["tiff"] = (folder / "far.tif").read_bytes() == (folder / "near.tif").read_bytes()
     plain = np.asarray(zarr.open_group(folder / "o3.zarr", mode="r")["0"])
     facts["right"] = bool((plain == (array > 127)).all())
     server.stop()

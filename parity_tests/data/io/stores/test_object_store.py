@@ -30,6 +30,7 @@ def test_results_in_an_object_store_are_whole_and_valid(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     facts = json.loads(done.stdout.splitlines()[-1])
     assert facts["right"]
+    assert facts["tiff"], "the result of a TIFF in the store is that of a local one"
     assert facts["batches"], "training batches of the store are those of a folder"
     for version, models in (("2", "v04"), ("3", "v05")):
         found = facts[version]
