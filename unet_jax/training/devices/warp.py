@@ -54,28 +54,32 @@ def sample_by_blocks(
     if edge < 2 or min(window) < 2:
         return sample(image, label, weight, where)
     rows, counts = _blocks(stack, edge)
+    lane = np.arange(LANES)
+    map_of, pixel = np.divmod(lane, edge**axes)
+    local = np.unravel_index(pixel, (edge,) * axes)
+    # Coordinates in one row per pixel: the gathered blocks keep the layout that the memory of a TPU has.
+    flat = where.reshape(axes, -1, 1)
     number: Array | int = 0
-    linear, nearest = [], []
+    linear = nearest = jnp.ones((), jnp.float32)
     for axis, n in enumerate(window):
-        position = _mirrored(where[axis], n)
+        position = _mirrored(flat[axis], n)
         first = jnp.clip(jnp.floor(position), 0, n - 2)
         share, block = position - first, first.astype(jnp.int32) // (edge - 1)
         number = number * counts[axis] + block
-        place = (first.astype(jnp.int32) - block * (edge - 1))[..., None]
-        local = np.arange(edge)
-        lower, upper = local == place, local == place + 1
-        linear.append(jnp.where(lower, 1 - share[..., None], 0) + jnp.where(upper, share[..., None], 0))
-        nearest.append(jnp.where(share[..., None] < 0.5, lower, upper).astype(jnp.float32))
-    values = rows.at[number].get(mode="promise_in_bounds")
-    pixels, channels, product = edge**axes, image.shape[-1], _outer(linear)
+        place = first.astype(jnp.int32) - block * (edge - 1)
+        lower, upper = local[axis] == place, local[axis] == place + 1
+        linear = linear * jnp.where(lower, 1 - share, jnp.where(upper, share, 0))
+        nearest = nearest * jnp.where(share < 0.5, lower, upper)
+    values = rows.at[jnp.squeeze(jnp.asarray(number), -1)].get(mode="promise_in_bounds")
+    tile, channels = where.shape[1:], image.shape[-1]
 
     def total(factors: Array, k: int) -> Array:
-        return (factors * values[..., k * pixels : (k + 1) * pixels]).sum(-1)
+        return jnp.where(map_of == k, factors * values, 0).sum(-1).reshape(tile)
 
     return (
-        jnp.stack([total(product, k) for k in range(channels)], -1).astype(image.dtype),
-        total(_outer(nearest), channels).astype(label.dtype),
-        None if weight is None else total(product, channels + 1),
+        jnp.stack([total(linear, k) for k in range(channels)], -1).astype(image.dtype),
+        total(nearest, channels).astype(label.dtype),
+        None if weight is None else total(linear, channels + 1),
     )
 
 
@@ -103,11 +107,3 @@ def _mirrored(position: Float[Array, " *tile"], n: int) -> Float[Array, " *tile"
     """The position mirrored at both ends into 0 … n − 1."""
     folded = jnp.abs(position) % (2 * (n - 1))
     return jnp.minimum(folded, 2 * (n - 1) - folded)
-
-
-def _outer(factors: list[Array]) -> Array:
-    """The outer product of one (..., edge) per axis: (..., edge^axes)."""
-    product = factors[0]
-    for factor in factors[1:]:
-        product = (product[..., :, None] * factor[..., None, :]).reshape(*factor.shape[:-1], -1)
-    return product
