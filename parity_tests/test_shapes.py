@@ -6,12 +6,13 @@ jaxtyping's import hook wraps every function of a package, so each twin runs in 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from . import ROOT
+from . import NO_BYTECODE, ROOT
 
 PROGRAM = """
 from unittest import mock
@@ -121,7 +122,9 @@ for target, wrong in {
 
 @pytest.mark.slow
 def test_training_runs_as_its_signatures_say_and_a_wrong_shape_is_noticed():
-    result = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", TRAINING], capture_output=True, text=True, cwd=ROOT, env=os.environ | NO_BYTECODE
+    )
     assert not result.returncode, result.stderr[-3000:]
 
 
@@ -129,6 +132,8 @@ def test_training_runs_as_its_signatures_say_and_a_wrong_shape_is_noticed():
 @pytest.mark.parametrize(("package", "run"), [("unet_jax", JAX), ("unet_torch", TORCH)], ids=["jax", "torch"])
 def test_every_narrow_network_runs_as_its_signatures_say_and_a_wrong_shape_is_noticed(package, run):
     code = PROGRAM.format(package=package, run=run)
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=os.environ | NO_BYTECODE
+    )
     assert not result.returncode, result.stderr[-3000:]
     assert int(result.stdout) >= 12

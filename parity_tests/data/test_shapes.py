@@ -1,9 +1,12 @@
 """The shapes in the signatures of unet_data hold: its functions in a process where beartype checks every call."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+
+from .. import NO_BYTECODE
 
 for needed in ("jaxtyping", "beartype"):
     pytest.importorskip(needed, reason=f"{needed} is not installed; pip install 'unet-twins[test]'")
@@ -71,5 +74,7 @@ for number, call in enumerate(wrong):
 
 @pytest.mark.slow
 def test_data_functions_keep_the_shapes_of_their_signatures(tmp_path):
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], capture_output=True, text=True, cwd=tmp_path, env=os.environ | NO_BYTECODE
+    )
     assert done.returncode == 0, done.stderr[-3000:]

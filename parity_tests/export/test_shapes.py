@@ -1,11 +1,14 @@
 """The shapes in the signatures of unet_export are right: its runtimes run in a process where beartype checks every
 call."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
 
 import pytest
+
+from .. import NO_BYTECODE
 
 for needed in ("onnxruntime", "jaxtyping", "beartype"):
     pytest.importorskip(needed, reason=f"{needed} is not installed; pip install 'unet-twins[onnx,test]'")
@@ -55,5 +58,7 @@ for call in wrong:
 @pytest.mark.slow
 def test_runtimes_keep_the_shapes_of_their_signatures(tmp_path):
     code = CODE.format(mnn=find_spec("MNN") is not None)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=os.environ | NO_BYTECODE
+    )
     assert done.returncode == 0, done.stderr[-3000:]

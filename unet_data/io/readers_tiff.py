@@ -13,7 +13,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -80,6 +80,7 @@ def open_remote_tiff(path: Path, role: Role, settings: ReadSettings) -> Pages:
     return pages
 
 
+@runtime_checkable
 class _Source(Protocol):
     """The bytes of a file."""
 
