@@ -52,7 +52,7 @@ SHARE = "UNET_TESTS_SHARE"
 """Environment variable I/N: slow tests that are repeated for every network run only for the I-th of N parts of the
 networks, chosen by name. Without it, they run for all networks. Other tests always run."""
 
-SINGLY = ("test_every_family.py", "test_kills.py", "test_fuzz.py")
+SINGLY = ("test_every_family.py", "test_kills.py", "test_fuzz.py", "test_mutants.py")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -98,7 +98,7 @@ def pytest_unconfigure():
 @pytest.hookimpl(optionalhook=True)  # a hook of pytest-xdist
 def pytest_xdist_make_scheduler(config, log):
     """The tests of a file run in one process, so that its fixtures are set up once. Tests of the battery are grouped by
-    network. Those of SINGLY are distributed one by one, since they take longest and share nothing."""
+    network. Those of SINGLY are distributed one by one: they take longest, and share nothing or what is soon made."""
     if config.getvalue("dist") != "load":
         return None
     from xdist.scheduler import LoadScopeScheduling
