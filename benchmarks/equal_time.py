@@ -51,7 +51,7 @@ from unet_tools.console import notes, print_table, warnings_as_notes
 
 from .ablation import MEASURES, VIEWS
 from .process import check_jobs, run_each
-from .record import open_record, start, write_with_page
+from .record import markdown_table, open_record, start, write_with_page
 
 NO_SETTINGS, PLAIN = "no settings", "plain"
 PROGRAMS = (NO_SETTINGS, "modern", "paper-2015", PLAIN)
@@ -246,9 +246,7 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 def page(document: dict[str, Any]) -> str:
     """The table in Markdown, with its command, data and hardware."""
-    head = columns(document["runs"])
-    rows = [head, ("---",) * len(head), *table(document["runs"])]
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    lines = markdown_table(columns(document["runs"]), table(document["runs"]))
     return (
         f"# Training without settings, at equal time\n\n```\n{document['command']}\n```\n\n{document['data']}. "
         f"{document['date']}; {document['hardware']}; versions in the JSON file beside this page.\n\n"

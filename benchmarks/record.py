@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,3 +82,13 @@ def write_with_page(path: Path, record: dict[str, Any], page: str) -> None:
     write_record(path, record)
     with writing(path.with_suffix(".md")) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown.
+
+    Example:
+        >>> markdown_table(("kind", "IoU"), [("cells", "0.9")])
+        '| kind | IoU |\\n| --- | --- |\\n| cells | 0.9 |'
+    """
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))

@@ -29,7 +29,7 @@ from unet_tools.console import notes, print_table, warnings_as_notes
 
 from ..equal_time import NO_SETTINGS, PROGRAMS, train_planned
 from ..process import check_jobs, run_each
-from ..record import open_record, start, write_with_page
+from ..record import markdown_table, open_record, start, write_with_page
 from .data import KINDS
 
 RECIPES = PROGRAMS[1:3]
@@ -112,7 +112,7 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 def page(document: dict[str, Any]) -> str:
     """The table in Markdown, with its command, data and hardware."""
-    lines = "\n".join(f"| {' | '.join(row)} |" for row in (HEAD, ("---",) * len(HEAD), *table(document["runs"])))
+    lines = markdown_table(HEAD, table(document["runs"]))
     return (
         f"# Training without settings, on six kinds of images\n\n```\n{document['command']}\n```\n\n"
         f"{document['data']}. {document['date']}; {document['hardware']}; versions in the JSON file beside this "

@@ -54,7 +54,7 @@ from unet_tools.console import notes, print_table, warnings_as_notes
 
 from ..ablation import VIEWS
 from ..process import check_jobs, run_each
-from ..record import open_record, start, write_with_page
+from ..record import markdown_table, open_record, start, write_with_page
 
 METHODS: dict[str, dict[str, Any]] = {
     "two classes": {"border_weight": 0.0},
@@ -229,8 +229,7 @@ def page(document: dict[str, Any]) -> str:
         CONNECTED: "Connected components of the pixels with a probability of 0.5 or more; nothing is split",
     }
     for suffix, title in titles.items():
-        rows = [HEAD, ("---",) * len(HEAD), *table(document["runs"], suffix)]
-        parts.append(f"## {title}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows))
+        parts.append(f"## {title}\n\n{markdown_table(HEAD, table(document['runs'], suffix))}")
     tables = "\n\n".join(parts)
     return (
         f"# Objects by four trainings\n\n```\n{document['command']}\n```\n\n{document['data']}. {document['date']}; "

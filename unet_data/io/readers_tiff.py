@@ -41,6 +41,10 @@ def open_tiff(path: Path, whole_below: int, role: Role, settings: ReadSettings) 
         InputError: the file is damaged or incomplete.
     """
     tiff, far = None, RemoteFile(path) if url_of(path) is not None else None
+    if far is not None:
+        if not begins_tiff(far.read(4)):
+            raise InputError(f"{shown(path)}: is not a TIFF; other files than TIFF and zarr must be downloaded first")
+        far.seek(0)
     try:
         with tifffile_complaints() as complaints:
             tiff = open_tifffile(path if far is None else cast(IO[bytes], far))
@@ -70,8 +74,6 @@ def open_remote_tiff(path: Path, role: Role, settings: ReadSettings) -> Pages:
     Raises:
         InputError: as `open_tiff`; the file is no TIFF, or has pictures that cannot be read by windows.
     """
-    if not begins_tiff(RemoteFile(path).read(4)):
-        raise InputError(f"{shown(path)}: is not a TIFF; other files than TIFF and zarr must be downloaded first")
     pages = open_tiff(path, 0, role, settings)
     if pages is None:
         raise InputError(
