@@ -62,7 +62,8 @@ def _three(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Background, bodies, and bodies with a dark rim: the class is not seen in one pixel."""
     plain = _discs(rng, 14, (8.0, 16.0), np.zeros((SIZE, SIZE), bool))
     rimmed = _discs(rng, 14, (8.0, 16.0), plain)
-    rim = rimmed & ~ndimage.binary_erosion(rimmed, iterations=2)
+    inner = np.asarray(ndimage.binary_erosion(rimmed, iterations=2), bool)
+    rim = rimmed & ~inner
     signal = 0.4 + 0.05 * _noise(rng, plain.shape, 18) + 0.22 * (plain | rimmed) - 0.25 * rim
     return _exposed(rng, signal, 0.07), plain + 2 * rimmed.astype(np.int32)
 
