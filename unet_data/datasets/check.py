@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from unet_spec.errors import InputError
+from unet_spec.tiling.tiles import per_axis
 
 from ..labels.regions import regions
 from ..windows import bands
@@ -61,13 +62,16 @@ class Problem:
 
 
 def check_dataset(
-    dataset: Dataset, smallest_tile: int = 0, validate: str | float = "auto", group: str | None = None
+    dataset: Dataset,
+    tile: int | tuple[int, ...] | None = None,
+    validate: str | float = "auto",
+    group: str | None = None,
 ) -> list[Problem]:
     """Finds common mistakes in a labelled data set.
 
     Args:
         dataset: in memory, or in files.
-        smallest_tile: size of the network's smallest tile in pixels per axis; 0: unknown.
+        tile: size of the training tile in pixels, one number for all axes or one per axis. None or 0: unknown.
         validate, group: choice of the validation images, as in `split`.
 
     Returns:
@@ -83,7 +87,7 @@ def check_dataset(
         parts = list(split(dataset, validate, group))
     except InputError as e:
         found.append(Problem("error", dataset.source, str(e).removeprefix(f"{dataset.source}: ")))
-    found += [*_images(dataset, smallest_tile), *_labels(dataset, parts), *_leaks(dataset, parts)]
+    found += [*_images(dataset, tile), *_labels(dataset, parts), *_leaks(dataset, parts)]
     found += [Problem("warning", where, what) for where, what in implausible(dataset)]
     return sorted(found, key=lambda problem: problem.level)
 
@@ -103,11 +107,12 @@ def class_shares(dataset: Dataset) -> tuple[dict[str, float], float]:
     return shares, float(1 - counted / sum(label.size for label in dataset.labels))
 
 
-def _images(dataset: Dataset, smallest_tile: int) -> Iterator[Problem]:
+def _images(dataset: Dataset, tile: int | tuple[int, ...] | None) -> Iterator[Problem]:
     sizes = {image.shape[:-1] for image in dataset.images}
     if len(sizes) > 1:
         some = ", ".join("x".join(map(str, s)) for s in sorted(sizes)[:4])
         yield Problem("warning", dataset.source, f"images of {len(sizes)} sizes ({some}, …)")
+    smallest = per_axis(tile or 0, len(dataset.images[0].shape) - 1, "--tile")
     equal = dataset.channels == 3
     for name, image in zip(dataset.names, dataset.images, strict=True):
         lows, highs = [], []
@@ -119,10 +124,9 @@ def _images(dataset: Dataset, smallest_tile: int) -> Iterator[Problem]:
             yield Problem("error", name, f"every pixel is {lows[0]}: the image is empty")
         elif image.dtype == np.uint8 and max(highs) <= 8:
             yield Problem("warning", name, f"8-bit, but no value above {max(highs)}: is it a mask?")
-        if smallest_tile and min(image.shape[:-1]) < smallest_tile:
-            yield Problem(
-                "warning", name, f"smaller than the {smallest_tile} pixels of a tile: most of each tile is mirrored"
-            )
+        if any(n < least for n, least in zip(image.shape[:-1], smallest, strict=True)):
+            of = "x".join(map(str, smallest if isinstance(tile, tuple) else smallest[:1]))
+            yield Problem("warning", name, f"smaller than the {of} pixels of a tile: most of each tile is mirrored")
     if equal:
         yield Problem(
             "warning",

@@ -10,7 +10,7 @@ from typing import Any
 
 from unet_spec import Geometry, InputError
 from unet_spec.files import format_bytes
-from unet_spec.tiling.planner import Limits, Plan, plan_image
+from unet_spec.tiling.planner import Limits, Plan, advised_tile, plan_image
 from unet_spec.tiling.strips import check_strips, plan_bands, strip_memory
 from unet_spec.tiling.tiles import plan_tiles
 
@@ -58,7 +58,7 @@ def plan_file(
         plan = _by_strips(network, image, settings.memory)
         begin(folder, request, {})
         return plan
-    tile = None if settings.tile is None else (settings.tile,) * len(image)
+    tile = settings.tile_shape(len(image))
     work = plan_tiled(network, image, Limits(settings.memory, tile=tile, halo=settings.halo))
     record = begin(folder, request, {"tile": work.tiles.tile, "memory": settings.memory})
     if (tile := tuple(record["tile"])) != work.tiles.tile:
@@ -81,7 +81,8 @@ def plan_tiled(network: OpenNetwork, image: tuple[int, ...], limits: Limits | No
         limits: the requested budget, tile and halo; the limits of an engine's profile are added. None: no request.
 
     Raises:
-        InputError: no tile fits into the memory or the engine's profile.
+        InputError: no tile fits into the memory or the engine's profile; or the network needs the whole image at once,
+            which does not fit into the available memory, and no tile or budget is requested.
     """
     geometry, limits = network.config.geometry, limits or Limits()
     if limits.budget is not None:
@@ -91,7 +92,15 @@ def plan_tiled(network: OpenNetwork, image: tuple[int, ...], limits: Limits | No
     if network.sizes is not None:
         (_, *minimum), (batch, *maximum) = network.sizes
         limits = replace(limits, minimum=tuple(minimum), maximum=tuple(maximum), batch=batch)
-    return _planned(geometry, image, network.name, limits)
+    plan = _planned(geometry, image, network.name, limits)
+    if limits.budget is None and limits.tile is None and network.sizes is None and plan.memory > (free := available()):
+        advice = advised_tile(geometry, image, network.name, replace(limits, budget=free))
+        more = math.ceil((plan.memory + resident()) / 2**30)
+        raise InputError(
+            f"this network needs the whole image at once, which takes {format_bytes(plan.memory)}, but "
+            f"{format_bytes(free)} are available{advice}; --memory {more}GiB tries the whole image"
+        )
+    return plan
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unet_spec import DataSpec, NetworkConfig
-from unet_spec.tiling.tiles import TilePlan, plan_tiles, tile_below
+from unet_spec.tiling.tiles import TilePlan, balanced_tile, plan_tiles
 
 from .prepare import prepare
 from .stitch import Run, predict_tiled
@@ -21,10 +21,10 @@ TILE_PIXELS = {2: 1024, 3: 128}
 
 
 def default_plan(config: NetworkConfig, image: tuple[int, ...]) -> TilePlan:
-    """Tiles of about 1024² or 128³ input pixels, or the minimum size; one tile if tiling cannot be exact."""
+    """Tiles of about 1024² or 128³ input pixels, see `balanced_tile`; one tile if tiling cannot be exact."""
     if not config.geometry.shift_invariant:
         return plan_tiles(config.geometry, image)
-    return plan_tiles(config.geometry, image, tile_below(config.geometry, TILE_PIXELS[config.spatial_dims]))
+    return plan_tiles(config.geometry, image, balanced_tile(config.geometry, TILE_PIXELS[config.spatial_dims]))
 
 
 def predict_output(

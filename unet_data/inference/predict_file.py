@@ -227,6 +227,7 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
         if network.data.overlapping:
             raise InputError("objects need one class per pixel; the classes of this network may overlap")
         settings_for(network.data, config, settings.objects)
+    settings.tile_shape(config.spatial_dims)  # raises if it is for another number of axes
     if settings.strips:
         stream_of(network)
     if settings.samples:

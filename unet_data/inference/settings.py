@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from unet_spec import InputError
+from unet_spec.tiling.tiles import per_axis
 
 from ..io.facts import ReadSettings
 from ..objects.settings import ObjectSettings
@@ -23,9 +24,9 @@ class PredictSettings:
         output: "labels" (class numbers), "probabilities", "logits" or "objects" (numbers of objects), see `Output`.
         dtype: dtype of probabilities (uint8: 0 to 255, and always in a PNG) and logits.
         memory: memory limit of the process in bytes, within which the tile size with the least work is chosen. None:
-            2 GiB for tiles, or half of the available memory if that is less; no limit with `tile` and for a network
-            that cannot be tiled exactly.
-        tile: size of the tiles in pixels per axis, instead of a choice by memory.
+            2 GiB for tiles, or half of the available memory if that is less; no limit with `tile`; the available
+            memory for a network that cannot be tiled exactly.
+        tile: size of the tiles in pixels, one number for all axes or one per axis, instead of a choice by memory.
         halo: output pixels discarded at inner tile edges. None: as many as an exact result needs; fewer give an
             approximation.
         strips: process the image row by row (in PyTorch or JAX); no pixel is computed twice.
@@ -53,7 +54,7 @@ class PredictSettings:
     output: OutputKind = "labels"
     dtype: OutputType = "float32"
     memory: int | None = None
-    tile: int | None = None
+    tile: int | tuple[int, ...] | None = None
     halo: int | None = None
     strips: bool = False
     augment: Symmetry | Literal["rotations"] | None = None
@@ -90,6 +91,10 @@ class PredictSettings:
             return Output("objects", "uint8")
         png = target.suffix.lower() == ".png" and self.output == "probabilities"
         return Output(self.output, "uint8" if png else self.dtype)
+
+    def tile_shape(self, dims: int) -> tuple[int, ...] | None:
+        """`tile` for each of `dims` axes. Raises InputError if it is for another number of axes."""
+        return None if self.tile is None else per_axis(self.tile, dims, "--tile")
 
     @property
     def whole(self) -> bool:

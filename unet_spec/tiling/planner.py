@@ -153,6 +153,26 @@ def tile_memory(graph: Graph, runtime: str, tile: tuple[int, ...]) -> int:
     return int(_memory(graph, runtime, [graph.sizes(axis, n) for axis, n in enumerate(tile)]))
 
 
+def advised_tile(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: Limits) -> str:
+    """The end of a message to a user whose memory is too small for a network that needs the whole image at once: the
+    tile that fits, for an approximate result. It is shortened along the axis that has the most strides of the network,
+    so a network that halves a coarse axis less often gets a flat tile.
+
+    Args:
+        geometry, image, runtime, limits: as in `plan_image`.
+    """
+    axes = range(len(image))
+    size = [canvas_size(geometry, a, image[a]) for a in axes]
+    while tile_memory(geometry.graph, runtime, tuple(size)) > limits.free:
+        shorter = {a: below for a in axes if (below := geometry.grid(a).below(size[a] * 7 // 8))}
+        shorter = {a: below for a, below in shorter.items() if below >= minimum_tile(geometry, a)}
+        if not shorter:
+            return "; with --tile the result is approximate"
+        axis = max(shorter, key=lambda a: size[a] / geometry.grid(a).step)
+        size[axis] = shorter[axis]
+    return f"; --tile {_shape(tuple(size))} fits, and its result is approximate"
+
+
 def _model(runtime: str) -> MemoryModel:
     return MODELS.get(runtime, MODELS["onnx"])
 
@@ -188,7 +208,7 @@ def _cheapest(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: 
         why = (
             ""
             if geometry.shift_invariant
-            else "; it needs the whole image at once, with --tile the result is approximate"
+            else f"; it needs the whole image at once{advised_tile(geometry, image, runtime, limits)}"
         )
         already = f", of which the process already uses {format_bytes(limits.held)}" if limits.held else ""
         slack = 2**20 + limits.held // 16  # a process's memory varies a little between runs

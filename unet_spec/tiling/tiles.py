@@ -12,11 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from ..errors import InputError
 from ..geometry import Geometry
+
+_LONGEST = 4
+"""How many times as long as the requested size an axis of `balanced_tile` may be."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,28 @@ class TilePlan:
             source.append(slice(low - axis.starts[k], high - axis.starts[k]))
             target.append(slice(low, high))
         return Tile(tuple(start), self.tile, tuple(source), tuple(target))
+
+
+def per_axis(size: int | tuple[int, ...], dims: int, name: str) -> tuple[int, ...]:
+    """A size for each axis, from one number for all axes or one per axis.
+
+    Args:
+        size: pixels.
+        dims: number of axes.
+        name: what the size is of, for the message.
+
+    Raises:
+        InputError: there are sizes for another number of axes.
+
+    Example:
+        >>> per_axis(64, 3, "--tile"), per_axis((20, 128, 128), 3, "--tile")
+        ((64, 64, 64), (20, 128, 128))
+    """
+    sizes = (size,) * dims if isinstance(size, int) else tuple(size)
+    if len(sizes) != dims:
+        given = "x".join(map(str, sizes))
+        raise InputError(f"{name} is {given}, but there are {dims} axes: give one number, or one per axis")
+    return sizes
 
 
 def plan_tiles(
@@ -219,6 +245,39 @@ def minimum_tile(geometry: Geometry, axis: int = 0, halo: int | None = None) -> 
     """
     grid = geometry.grid(axis)
     return grid.above(2 * geometry.margin(axis) + sum(used_halo(geometry, axis, halo)) + grid.step)
+
+
+@lru_cache(maxsize=64)
+def balanced_tile(geometry: Geometry, size: int) -> tuple[int, ...]:
+    """Pixels per axis of the default tile: that of `tile_below` or, if the axes have different strides or halos, a tile
+    with no more pixels of which the largest share is used.
+
+    Args:
+        geometry: geometry of the network.
+        size: as in `tile_below`.
+
+    Example:
+        >>> from unet_spec import preset
+        >>> flat = {"kernels": ((1, 3, 3), (3, 3, 3)), "strides": ((1, 1, 1), (1, 2, 2))}
+        >>> network = preset("nnunet", spatial_dims=3, widths=(8, 16), sides=0, norm="batch", **flat)
+        >>> tile_below(network.geometry, 64), balanced_tile(network.geometry, 64)
+        ((64, 64, 64), (29, 94, 96))
+    """
+    tile, dims = tile_below(geometry, size), geometry.graph.spatial_dims
+    facts = {(geometry.grid(a), geometry.margin(a), full_halo(geometry, a)) for a in range(dims)}
+    if len(facts) == 1 or not geometry.shift_invariant:
+        return tile
+    choices, used, pixels = [], np.ones(()), np.ones(())
+    for axis in range(dims):
+        longest = max(_LONGEST * size, tile[axis])
+        sizes = range(minimum_tile(geometry, axis), longest + 1, geometry.grid(axis).step)
+        choices.append(sizes)
+        along = [-1 if a == axis else 1 for a in range(dims)]
+        used = used * np.reshape([tile_stride(geometry, n, axis) for n in sizes], along)
+        pixels = pixels * np.reshape(sizes, along)
+    share = np.where(pixels <= math.prod(tile), used / pixels, 0)
+    best = np.unravel_index(int(np.argmax(share)), share.shape)
+    return tuple(sizes[i] for sizes, i in zip(choices, best, strict=True))
 
 
 def tile_below(geometry: Geometry, size: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from unet_data.io.colours import colour
 from unet_spec import Checkpoint, Geometry
 from unet_spec.ops import noise_input
-from unet_spec.tiling.tiles import tile_below, tile_stride
+from unet_spec.tiling.tiles import balanced_tile, tile_stride
 
 from ..onnx.emitter import OPSET
 from ..onnx.fused import LABELS, PROBABILITIES
@@ -37,7 +37,7 @@ def default_tile(geometry: Geometry) -> tuple[int, ...] | None:
         >>> default_tile(preset("paper").geometry)
         (572, 572)
     """
-    return tile_below(geometry, TILE[geometry.graph.spatial_dims]) if geometry.shift_invariant else None
+    return balanced_tile(geometry, TILE[geometry.graph.spatial_dims]) if geometry.shift_invariant else None
 
 
 def describe(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unet_spec import Geometry, InputError, NetworkConfig
-from unet_spec.tiling.tiles import tile_below
+from unet_spec.tiling.tiles import balanced_tile
 
 ProfileName = Literal["general", "latency", "throughput"]
 TILE = {
@@ -51,7 +51,7 @@ class Profile:
         if name not in get_args(ProfileName):
             raise InputError(f"unknown profile {name!r}; allowed: {', '.join(get_args(ProfileName))}")
         dims = geometry.graph.spatial_dims
-        tile, smallest = tile_below(geometry, TILE[dims]), tuple(geometry.grid(axis).minimum for axis in range(dims))
+        tile, smallest = balanced_tile(geometry, TILE[dims]), tuple(geometry.grid(axis).minimum for axis in range(dims))
         low, optimal, high = _BATCHES[name]
         return cls((low, *smallest), (optimal, *tile), (high, *tile))
 

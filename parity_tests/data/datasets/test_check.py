@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 import unet_data.datasets.check
 from unet_data import Dataset, membrane_instances, membranes, split
 from unet_data.datasets.check import ALIKE, RARE, check_dataset
+from unet_spec import InputError
 
 CLEAN = membranes(8, 40, 0)
 
@@ -157,8 +158,8 @@ def test_nearly_the_same_pictures_are_those_of_high_correlation_and_few_are_comp
     assert len(compared) <= len(validation) + 2  # of 20 times as many
 
 
-def printed(data, smallest_tile=0):
-    return [p.what for p in check_dataset(data, smallest_tile)]
+def printed(data, tile=None):
+    return [p.what for p in check_dataset(data, tile)]
 
 
 @pytest.mark.parametrize(("share", "rare"), [(0.9 * RARE, True), (1.2 * RARE, False)])
@@ -176,3 +177,7 @@ def test_an_image_is_small_where_one_side_is(size):
     made = membranes(4, size, 0)
     assert any("smaller than the 64 pixels" in what for what in printed(made, 64))
     assert not any("smaller than" in what for what in printed(made, 40))
+    assert any(f"smaller than the {size[0]}x{size[1] + 8} pixels" in w for w in printed(made, (size[0], size[1] + 8)))
+    assert not any("smaller than" in what for what in printed(made, size))
+    with pytest.raises(InputError, match="--tile is 8x8x8, but there are 2 axes"):
+        check_dataset(made, (8, 8, 8))

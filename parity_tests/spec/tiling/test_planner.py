@@ -13,6 +13,8 @@ from unet_spec.tiling.peak_memory import MODELS
 from unet_spec.tiling.planner import Limits, plan_image, tile_memory
 from unet_spec.tiling.tiles import minimum_tile, plan_tiles
 
+from .test_tiles import flat
+
 NARROW = {name: config.replace(widths=(2, 4, 6)) for name, config in PRESETS.items()}
 EXACT = {n: c for n, c in NARROW.items() if c.geometry.shift_invariant}
 
@@ -83,6 +85,18 @@ def test_a_budget_that_is_too_small_names_one_that_is_not():
     assert plan_image(config.geometry, (300, 300), limits=Limits(budget=least * 2**20)).memory <= least * 2**20
     with pytest.raises(InputError, match="the whole image at once"):
         plan_image(NARROW["same-bilinear"].geometry, (300, 300), limits=Limits(budget=1000))
+
+
+@pytest.mark.parametrize("budget", [2**22, 2**24])
+def test_a_network_that_needs_the_whole_image_is_advised_a_tile_that_fits(budget):
+    config = flat("instance")
+    with pytest.raises(InputError, match=r"whole image at once; --tile \d+x\d+x\d+ fits") as printed:
+        plan_image(config.geometry, (200, 600, 600), limits=Limits(budget=budget))
+    tile = tuple(map(int, str(printed.value).split("--tile ")[1].split(" ")[0].split("x")))
+    assert 1.5 * tile[0] < min(tile[1:]), "the first axis is halved less often"
+    assert (
+        0.6 * budget < plan_image(config.geometry, (200, 600, 600), limits=Limits(budget, tile=tile)).memory <= budget
+    )
 
 
 def test_an_engine_with_one_size_gets_that_size():

@@ -1,5 +1,7 @@
 """Tiles against the whole image, computed by the NumPy reference."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +9,9 @@ from hypothesis import strategies as st
 
 from unet_data.inference.stitch import predict_tiled
 from unet_data.windows import mirror_window
-from unet_spec import NetworkConfig, random_tensors
+from unet_spec import InputError, NetworkConfig, preset, random_tensors
 from unet_spec.families.unet import PRESETS
-from unet_spec.tiling.tiles import minimum_tile, plan_tiles
+from unet_spec.tiling.tiles import balanced_tile, minimum_tile, per_axis, plan_tiles, tile_below, tile_stride
 
 from ...fixtures.family_cases import FAMILIES
 
@@ -108,6 +110,36 @@ def test_an_image_smaller_than_a_tile(name, size):
         config, shape, minimum_tile(config.geometry) + config.geometry.grid().step, np.float64
     )
     assert np.abs(tiled - whole).max() <= 1e-12 * np.abs(whole).max()
+
+
+def flat(norm: str) -> NetworkConfig:
+    """A network for thick sections: no kernel and no stride across the first planes."""
+    kernels, strides = ((1, 3, 3), (1, 3, 3), (3, 3, 3)), ((1, 1, 1), (1, 2, 2), (2, 2, 2))
+    changes = {"kernels": kernels, "strides": strides, "widths": (2, 4, 6), "sides": 0, "norm": norm}
+    return preset("nnunet", spatial_dims=3, in_channels=1).replace(**changes)
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_network_of_unequal_axes_has_a_tile_of_unequal_axes(size):
+    geometry = flat("batch").geometry
+
+    def share(tile):
+        strides = [tile_stride(geometry, n, a) for a, n in enumerate(tile)]
+        return math.prod(strides) / math.prod(tile)
+
+    cube, tile = tile_below(geometry, size), balanced_tile(geometry, size)
+    assert math.prod(tile) <= math.prod(cube)
+    assert share(tile) > 1.3 * share(cube)
+    assert tile[0] < tile[1]
+    geometry.check(tile)
+    for equal in (PRESETS["paper"], VOLUMES["same-3d"], flat("instance")):
+        assert balanced_tile(equal.geometry, size) == tile_below(equal.geometry, size)
+
+
+def test_a_size_is_for_all_axes_or_for_each():
+    assert per_axis(5, 2, "--tile") == (5, 5)
+    with pytest.raises(InputError, match="--tile is 5x6x7, but there are 2 axes: give one number, or one per axis"):
+        per_axis((5, 6, 7), 2, "--tile")
 
 
 def test_windows_that_are_off_by_one_are_seen(monkeypatch):

@@ -6,7 +6,7 @@ from unet_tools.arguments.sizes import size_of, text_of
 from unet_tools.cli import main
 
 
-@pytest.mark.parametrize(("text", "size"), [("92", 92), ("0", 0), ("20x128x128", (20, 128, 128))])
+@pytest.mark.parametrize(("text", "size"), [("92", 92), ("0", 0), ("20x128x128", (20, 128, 128)), ("None", None)])
 def test_a_size_is_one_word(text, size):
     assert size_of(text) == size
     assert text_of(size) == text

@@ -44,11 +44,30 @@ def test_the_least_memory_that_is_named_is_enough(case, tmp_path, capsys):
     assert main([*command, f"{float(named[1]) + 0.01 * (named[2] == 'GiB')}{named[2]}"]) == 0
 
 
+def test_a_whole_image_that_does_not_fit_is_refused_with_a_tile_that_does(tmp_path, monkeypatch, capsys):
+    checkpoint_of(PRESETS["same-bilinear"].replace(widths=(2, 4, 6), dropout=0.0), tmp_path / "ck")
+    np.save(tmp_path / "in.npy", np.zeros((400, 300), np.uint8))
+    command = ["predict", str(tmp_path / "ck"), str(tmp_path / "in.npy"), "-o", str(tmp_path / "o.npy")]
+    monkeypatch.setattr("unet_data.inference.plan.available", lambda: 7 * 2**20)
+    assert main(command) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "needs the whole image at once" in error
+    tile, memory = re.findall(r"--tile (\S+) fits.*; --memory (\S+) tries the whole image", error)[0]
+    assert not (tmp_path / "o.npy.part").exists()
+    assert main([*command, "--tile", tile]) == 0
+    assert main([*command, "--memory", memory, "--overwrite"]) == 0
+
+
 BAD = {
     "output exists": (["-o", "{tmp}/in.npy.old.npy"], "exists; --overwrite replaces it"),
     "the image itself": (["-o", "{tmp}/in.npy", "--overwrite"], "in.npy itself; choose another name"),
     "a shard out of range": (["-o", "{tmp}/o.npy", "--shard", "4/3"], "is not a part; give i/n"),
     "a tile too small": (["-o", "{tmp}/o.npy", "--tile", "20"], "the minimum is"),
+    "a tile of too many axes": (
+        ["-o", "{tmp}/o.npy", "--tile", "60x60x60"],
+        "--tile is 60x60x60, but there are 2 axes: give one number, or one per axis",
+    ),
+    "no tile": (["-o", "{tmp}/o.npy", "--tile", "60x"], "'60x' is no size"),
     "not an amount": (["-o", "{tmp}/o.npy", "--memory", "much"], "not an amount of memory"),
     "too little memory": (["-o", "{tmp}/o.npy", "--memory", "1MiB"], "the minimum is"),
     "strips in onnx": (["-o", "{tmp}/o.npy", "--strips", "--runtime", "onnx"], "add --runtime torch"),

@@ -10,6 +10,7 @@ from unet_export.runtimes.mnn_runtime import DEVIATION
 from unet_spec import Checkpoint, DataSpec, random_tensors
 from unet_spec.families.unet import PRESETS
 from unet_spec.tiling.tiles import minimum_tile, plan_tiles
+from unet_tools.arguments.sizes import text_of
 from unet_tools.cli import main
 
 from ...battery.cases import CASES, one_of_each
@@ -105,13 +106,14 @@ def test_strips_from_the_command_line(case, runtime, tmp_path, monkeypatch):
     assert np.abs(np.load(tmp_path / "o.npy") - whole).max() <= 1e-5 * np.abs(whole).max()
 
 
-@pytest.mark.parametrize(("preset", "tile"), [("paper", 32), ("same", 24)])
+@pytest.mark.parametrize(("preset", "tile"), [("paper", 32), ("same", 24), ("same", (24, 32, 20))])
 def test_shards_of_a_volume_meet_exactly(preset, tile, tmp_path):
     config = PRESETS[preset].replace(widths=(2, 4), dropout=0.0, spatial_dims=3)
     checkpoint = checkpoint_of(config, tmp_path / "ck")
     image = np.random.default_rng(0).integers(0, 255, (23, 37, 29)).astype(np.uint8)
     np.save(tmp_path / "in.npy", image)
-    command = ["predict", str(tmp_path / "ck"), str(tmp_path / "in.npy"), "--output", "logits", "--tile", str(tile)]
+    command = ["predict", str(tmp_path / "ck"), str(tmp_path / "in.npy"), "--output", "logits"]
+    command += ["--tile", text_of(tile)]
     out = tmp_path / "o.npy"
     for part in ("3/3", "1/3", "2/3"):
         assert main([*command, "-o", str(out), "--shard", part]) == 0

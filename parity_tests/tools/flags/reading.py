@@ -182,7 +182,7 @@ CHECK_DATA = Command(
     "data check PATH", data, {"open_data.name": "PATH", "open_data.stored": None, "exit code": 0},
     {
         "--spatial-dims": ("3", {"open_data.spatial_dims": 3}),
-        "--tile": ("44", {"check_dataset.smallest_tile": 44}),
+        "--tile": ("20x44x44", {"check_dataset.tile": (20, 44, 44)}),
         "--ignore": ("255", {"open_data.ignore": 255}),
         "--labels": ("instance", {"open_data.kind": "instance"}),
         "--class-numbers": ("1-3", {"open_data.class_numbers": "1-3"}),
@@ -348,7 +348,7 @@ BENCH = Command(
     {
         "--runtimes": ("jax onnx", {"bench_bundle.runtimes": ("jax", "onnx")}),
         "--batch": ("3", {"bench_bundle.batch": 3}),
-        "--size": ("60", {"bench_bundle.size": 60}),
+        "--size": ("20x60x60", {"bench_bundle.size": (20, 60, 60)}),
         "--rounds": ("7", {"bench_bundle.rounds": 7}),
         "--out": (
             "bench.json",

@@ -37,7 +37,7 @@ def executed(script: Path, task: int, tmp_path: Path) -> list[str]:
 
 
 def test_a_script_runs_every_shard_and_then_joins(tmp_path, capsys):
-    flags = ["predict", "ck", "a b.zarr", "--tile", "60", "--runtime", "onnx", "--output", "probabilities"]
+    flags = ["predict", "ck", "a b.zarr", "--tile", "20x60x60", "--runtime", "onnx", "--output", "probabilities"]
     flags += ["--axes", "ZYX", "-o", str(tmp_path / "o.zarr")]
     (tmp_path / "ck").mkdir()
     flags[1] = str(tmp_path / "ck")
@@ -54,7 +54,7 @@ def test_a_script_runs_every_shard_and_then_joins(tmp_path, capsys):
     assert "a b.zarr" in ran
     pairs = dict(itertools.pairwise(ran))
     assert {key: pairs[key] for key in ("--tile", "--runtime", "--output", "--axes")} == {
-        "--tile": "60",
+        "--tile": "20x60x60",
         "--runtime": "onnx",
         "--output": "probabilities",
         "--axes": "ZYX",

@@ -15,16 +15,18 @@ def size_of(text: str) -> Size:
     """The size that a text states.
 
     Args:
-        text: such as "92" or "20x128x128".
+        text: such as "92", "20x128x128" or "None".
 
     Raises:
         ValueError: it states no size.
 
     Example:
         >>> from unet_tools.arguments.sizes import size_of
-        >>> size_of("92"), size_of("20x128x128")
-        (92, (20, 128, 128))
+        >>> size_of("92"), size_of("20x128x128"), size_of("None")
+        (92, (20, 128, 128), None)
     """
+    if text == "None":
+        return None
     if not re.fullmatch(r"-?\d+(x-?\d+)*", text):
         raise ValueError(f"{text!r} is no size; give one number for all axes, or one per axis as in 20x128x128")
     numbers = tuple(int(part) for part in text.split("x"))

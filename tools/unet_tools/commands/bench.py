@@ -18,6 +18,7 @@ import tyro
 from unet_spec import InputError
 from unet_spec.files import writing
 
+from ..arguments.sizes import Size
 from ..checking.bench.hardware import hardware, versions
 from ..checking.bench.measure import RUNTIMES, Timing, bench_bundle
 from ..console import console, notes, plain, print_json, print_table
@@ -31,8 +32,9 @@ class Args:
     """Runtimes to measure. Those that are not installed or do not run here are skipped, with the reason."""
     batch: int = 1
     """Number of images per call."""
-    size: int | None = None
-    """Size of the input in pixels per axis. Default: the bundle's tile."""
+    size: Size = None
+    """Size of the input in pixels, one number for all axes or one per axis, as in 20x128x128. Default: the bundle's
+    tile."""
     rounds: int = 10
     """Number of timed runs per runtime."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None

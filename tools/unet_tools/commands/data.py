@@ -26,6 +26,7 @@ from unet_data.datasets.label_rule import LabelKind
 from unet_spec import InputError
 
 from ..arguments.data import account_for, accounted, open_data
+from ..arguments.sizes import Size
 from ..console import console, print_json, print_table
 from ..conversion.coco import convert_coco
 
@@ -42,8 +43,9 @@ class Args:
     """For convert: the folder with the images. Default: the folder of the JSON file."""
     spatial_dims: Literal[2, 3] = 2
     """Axes of an image: 3 reads each file as one volume."""
-    tile: int = 0
-    """Size of the training tile in pixels per axis. Smaller images are reported. 0: none are."""
+    tile: Size = None
+    """Size of the training tile in pixels, one number or one per axis, as in 20x128x128. Smaller images are reported.
+    None or 0: none are."""
     ignore: int | None = None
     """Number in the mask files, often 255, of pixels to ignore."""
     labels: LabelKind = "auto"

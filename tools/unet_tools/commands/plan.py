@@ -24,8 +24,10 @@ from unet_data.datasets.label_rule import LabelKind
 from unet_spec import InputError, NetworkConfig
 from unet_spec.files import format_bytes, parse_bytes
 from unet_spec.tiling.planner import Limits, plan_image
+from unet_spec.tiling.tiles import per_axis
 
 from ..arguments.networks import choose_config, network_name
+from ..arguments.sizes import Size
 from ..console import console, notes, print_json, warnings_as_notes
 from ..training.plans.step_plan import best_of, plan_step, prepare_compiler, print_cost, search
 
@@ -90,7 +92,7 @@ class Args:
     """Runtime whose memory is predicted, with --image."""
     memory: str = "2GiB"
     """Memory limit for the tiles, with --image; weights and runtime need more on top."""
-    tile: int | tuple[int, ...] | None = None
+    tile: Size = None
     """Size of the input tile in pixels, one number for all axes or one per axis. Default: chosen by the plan with
     --image; as in unet train with --train."""
     halo: int | None = None
@@ -148,12 +150,8 @@ def _plan_training(args: Args) -> int:
 def _plan_image(args: Args, config: NetworkConfig) -> int:
     assert args.image is not None
     dims = config.spatial_dims
-    if len(args.image) not in (1, dims):
-        raise InputError(f"--image has {len(args.image)} numbers; give one, or one for each of the {dims} axes")
-    size = args.image * dims if len(args.image) == 1 else args.image
-    tile = (args.tile,) * dims if isinstance(args.tile, int) else args.tile
-    if tile is not None and len(tile) != dims:
-        raise InputError(f"--tile has {len(tile)} numbers; give one, or one for each of the {dims} axes")
+    size = per_axis(args.image[0] if len(args.image) == 1 else args.image, dims, "--image")
+    tile = None if args.tile is None else per_axis(args.tile, dims, "--tile")
     plan = plan_image(config.geometry, size, args.runtime, Limits(parse_bytes(args.memory), tile=tile, halo=args.halo))
     if args.json:
         values = {k: v for k, v in asdict(plan).items() if k != "tiles"}

@@ -53,6 +53,7 @@ from unet_spec.files import parse_bytes
 from ..arguments.networks import named_network
 from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, installed, is_checkpoint, open_network
+from ..arguments.sizes import Size
 from ..console import notes, print_json
 from ..prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
 from ..prediction.many import SharedRuntime, images_at_a_time, refuse, run_each
@@ -87,8 +88,9 @@ class Args:
     """Number type of probabilities and logits. uint8 scales probabilities to 0 to 255."""
     memory: str | None = None
     """Memory limit of the process, such as 2GiB. The tile size with the least work within it is chosen."""
-    tile: int | None = None
-    """Size of the input tiles in pixels per axis. Default: chosen by the memory limit."""
+    tile: Size = None
+    """Size of the input tiles in pixels, one number for all axes or one per axis, as in 20x128x128. Default: chosen by
+    the memory limit, for each axis."""
     halo: int | None = None
     """Output pixels discarded at inner tile edges. Default: as many as an exact result needs. Fewer are faster, but the
     result is approximate."""

@@ -9,10 +9,12 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from unet_spec import InputError
 from unet_spec.files import first_line, writing
+
+from ..arguments.sizes import Size, text_of
 
 _TASK = '"$SLURM_ARRAY_TASK_ID"'
 
@@ -46,6 +48,7 @@ def command_line(args: Any, name: str, left_out: tuple[str, ...] = ()) -> list[s
 
 
 def _flags(args: Any, left_out: set[str]) -> Iterator[str]:
+    types = get_type_hints(type(args))
     for each in fields(args):
         value = getattr(args, each.name)
         flag = each.name.replace("_", "-")
@@ -57,7 +60,8 @@ def _flags(args: Any, left_out: set[str]) -> Iterator[str]:
             yield f"--{flag}" if value else f"--no-{flag}"
         else:
             yield f"--{flag}"
-            yield from map(str, value) if isinstance(value, tuple) else [str(value)]
+            several = isinstance(value, tuple) and types[each.name] != Size
+            yield from map(str, value) if several else [text_of(value)]
 
 
 def parse_shard(text: str) -> tuple[int, int]:

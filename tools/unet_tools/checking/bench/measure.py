@@ -16,7 +16,7 @@ import numpy as np
 
 from unet_export import Bundle, default_tile
 from unet_spec import InputError
-from unet_spec.tiling.tiles import tile_below
+from unet_spec.tiling.tiles import per_axis, tile_below
 
 from .hardware import gpus
 
@@ -56,7 +56,7 @@ def bench_bundle(
     bundle: Bundle,
     runtimes: Sequence[str],
     batch: int,
-    size: int | None,
+    size: int | tuple[int, ...] | None,
     rounds: int,
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def bench_bundle(
         bundle: the network.
         runtimes: names in RUNTIMES.
         batch: images per call.
-        size: pixels per axis of the network's input. None: the bundle's tile.
+        size: pixels of the network's input, one number for all axes or one per axis. None: the bundle's tile.
         rounds: number of turns per runtime.
         report: called with a line when a runtime starts.
 
@@ -81,8 +81,10 @@ def bench_bundle(
     for name, value in (("batch", batch), ("rounds", rounds)):
         if value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
-    geometry, dims = bundle.config.geometry, bundle.config.spatial_dims
-    shape = (size,) * dims if size is not None else default_tile(geometry) or tile_below(geometry, 572)
+    geometry = bundle.config.geometry
+    shape = default_tile(geometry) or tile_below(geometry, 572)
+    if size is not None:
+        shape = per_axis(size, bundle.config.spatial_dims, "--size")
     geometry.check(shape)
     out = geometry.output_shape(shape)
     image = tuple(n + n // 2 for n in out)  # more than one tile, so that end to end includes stitching

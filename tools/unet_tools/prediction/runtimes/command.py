@@ -55,7 +55,7 @@ def work_of(reference: OpenNetwork, files: Sequence[tuple[Path, Path]], settings
     """The work of a command, estimated from the first readable image, as if all images had its size. None: no image can
     be read."""
     config = reference.config
-    tile = None if settings.tile is None else (settings.tile,) * config.spatial_dims
+    tile = settings.tile_shape(config.spatial_dims)
     for source, _ in files:
         try:
             pictures = open_pictures(source, config.spatial_dims, config.in_channels, settings=settings.reading)
