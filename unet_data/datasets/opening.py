@@ -20,6 +20,7 @@ from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
 from ..io.images import as_image
 from ..io.readers import check_depth, is_zarr
 from ..io.stores.remote import shown, url_of
+from ..io.stores.signed import unsigned
 from ..labels.agreement import check_agreement
 from ..labels.joined import join_objects
 from ..labels.mask_files import MaskReader
@@ -96,7 +97,7 @@ def open_dataset(
         >>> data.names, data.class_names, data.labels[0].max()
         (('train-volume-00', 'train-volume-01'), ('membrane', 'cell'), np.int32(1))
     """
-    return _open(Path(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, _read_whole)
+    return _open(unsigned(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, _read_whole)
 
 
 def open_stored(
@@ -130,7 +131,7 @@ def open_stored(
         >>> data.stored, data.images[0][4:6, 4:6].shape
         (True, (2, 2, 1))
     """
-    return _open(Path(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, _read_by_windows)
+    return _open(unsigned(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, _read_by_windows)
 
 
 def _open(

@@ -16,6 +16,7 @@ from unet_spec.errors import InputError
 
 from ..io.facts import ReadSettings
 from ..io.stores.remote import url_of
+from ..io.stores.signed import unsigned
 from .border_class import BORDER_CLASSES, with_border
 from .dataset import Dataset
 from .opening import open_dataset, open_stored
@@ -90,7 +91,7 @@ def divide(
     """
     text = str(validate).strip()
     if Path(text).is_dir() or url_of(text) is not None:
-        return _from_folder(dataset, Path(text), reading, class_numbers)
+        return _from_folder(dataset, unsigned(text), reading, class_numbers)
     if len(dataset) == 1 and (dataset.spatial_dims == 3 or math.prod(dataset.images[0].shape[:-1]) >= LARGE_IMAGE):
         return _divide_one(dataset, text)
     if len(dataset) < 2:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from unet_spec.errors import InputError
 from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
 from ..io.readers import Picture, open_pictures
 from ..io.stores.remote import identity, url_of
+from ..io.stores.signed import query_of, remember
 from ..labels.numbers import one_number
 from ..windows import Slices
 from .label_rule import IGNORED
@@ -49,6 +50,7 @@ class Stored:
         first: index in the file, along the first axis, of this array's first plane.
         settings: how the file is read if there is a choice.
         facts: the file's metadata about its pixels, and the decisions of the reader.
+        query: for another process, the query of the file's address, see `signed`.
         image, nodata: for a label, its image and the image's value for missing data; such pixels become IGNORED.
     """
 
@@ -65,6 +67,7 @@ class Stored:
     facts: FileFacts = PLAIN
     image: Stored | None = None
     nodata: float | None = None
+    query: str = field(default="", repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,6 +90,7 @@ class Stored:
         if isinstance(window, slice):
             start, stop, _ = window.indices(self.spatial[0])
             return replace(self, spatial=(stop - start, *self.spatial[1:]), first=self.first + start)
+        remember(self.path, self.query)
         ends = [s.indices(n)[:2] for s, n in zip(window, self.spatial, strict=True)]
         (start, stop), *others = ends
         at = (slice(start + self.first, stop + self.first), *(slice(*e) for e in others))
@@ -131,8 +135,8 @@ def stored_pictures(path: Path, spatial_dims: int, role: Role, settings: ReadSet
         *spatial, channels = picture.shape
         dtype = picture[tuple(slice(0, 1) for _ in spatial)].dtype if role == "image" else np.dtype(np.int32)
         own = channels if role == "image" else None
-        facts = picture.facts
-        found.append(Stored(path, number, role, tuple(spatial), own, dtype, settings=settings, facts=facts))
+        common: dict[str, Any] = {"settings": settings, "facts": picture.facts, "query": query_of(path)}
+        found.append(Stored(path, number, role, tuple(spatial), own, dtype, **common))
     return found
 
 

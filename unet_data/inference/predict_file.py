@@ -30,6 +30,7 @@ from ..io.facts import DEFAULTS, PLAIN, FileFacts
 from ..io.formats.encode_zarr import is_ome_target, labelled_image
 from ..io.readers import Picture, open_pictures
 from ..io.stores.remote import identity, shown, url_of
+from ..io.stores.signed import unsigned
 from ..io.writers import check_not_input, check_target, ending
 from ..memory import peak_resident, resident, restart_peak
 from ..normalize import resolved
@@ -146,7 +147,7 @@ def predict_file(
         >>> done.shape, int(read_labels(folder / "labels.png").min())
         ((40, 30), 1)
     """
-    source, target = Path(source), Path(target)
+    source, target = unsigned(source), Path(target)
     where = shown(source)
     settings, progress = settings or PredictSettings(), progress or Progress()
     config, output = network.config, _output(network, target, settings)

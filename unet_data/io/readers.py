@@ -33,6 +33,7 @@ from .images import as_image
 from .readers_tiff import CACHE, Pages, open_remote_tiff, open_tiff
 from .stores.open_zarr import is_zarr, open_array
 from .stores.remote import shown, url_of
+from .stores.signed import unsigned
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -125,7 +126,7 @@ def open_pictures(
         >>> volume.shape, volume[10:12, :3, :4].shape
         ((40, 50, 60, 1), (2, 3, 4, 1))
     """
-    path, settings = Path(path), settings or DEFAULTS
+    path, settings = unsigned(path), settings or DEFAULTS
     check_depth(settings, spatial_dims)
     if (url := url_of(path)) is None:
         return _opened(path, spatial_dims, channels, whole_below, role, settings)

@@ -55,6 +55,7 @@ from unet_data.inference.prepare import looks_foreign
 from unet_data.inference.stitch import Run
 from unet_data.inference.views import Symmetry, augmented
 from unet_data.io.facts import ReadSettings
+from unet_data.io.stores.signed import hidden
 from unet_data.metrics.calibration import MAX_DECISIONS
 from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
 from unet_data.metrics.surfaces import pixel_sizes
@@ -292,7 +293,7 @@ def _report(
     return write_report(
         Report(
             title=f"{args.checkpoint} on {dataset.source}",
-            command=shlex.join(["unet", *sys.argv[1:]]),
+            command=shlex.join(["unet", *map(hidden, sys.argv[1:])]),
             facts={},
             scores=scores,
             classes=measured.classes,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from unet_data.inference.predict_file import PredictResult, predict_file
 from unet_data.inference.predict_file import Progress as FileProgress
 from unet_data.inference.settings import PredictSettings
 from unet_data.io.stores.remote import shown
+from unet_data.io.stores.signed import adopt, known
 from unet_spec import InputError
 from unet_spec.files import first_line
 
@@ -32,13 +33,15 @@ SHARDS = 4
 
 @dataclass(frozen=True)
 class Task:
-    """A task for a worker: an image or one of its shards, with network, runtime and settings."""
+    """A task for a worker: an image or one of its shards, with network, runtime and settings, and the queries of signed
+    addresses."""
 
     checkpoint: Path
     runtime: RuntimeName | None
     source: Path
     target: Path
     settings: PredictSettings
+    queries: dict[str, str] = field(default_factory=known, repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class _Heard(FileProgress):
 
 def work(task: Task) -> Outcome:
     """Runs a task on a worker."""
+    adopt(task.queries)
     heard = _Heard()
     try:
         network = _network(task.checkpoint, task.runtime)

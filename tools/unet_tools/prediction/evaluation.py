@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from unet_data import Dataset, OpenNetwork, sample_image
 from unet_data.inference.predict import predict_output
 from unet_data.inference.stitch import Run
+from unet_data.io.stores.signed import adopt, known
 from unet_spec import InputError
 from unet_spec.files import first_line, writing
 from unet_spec.ops import draw_noise
@@ -102,15 +103,17 @@ def compute(opened: Opened, numbers: Iterable[int], samples: int, seed: int) -> 
 @dataclass(frozen=True)
 class Share:
     """A task for a worker: an image of an evaluation. `args`: arguments of `unet evaluate`, with a folder in
-    `parts`."""
+    `parts`. `queries`: those of signed addresses."""
 
     args: Any
     number: int
     name: str
+    queries: dict[str, str] = field(default_factory=known, repr=False)
 
 
 def work(share: Share) -> Outcome:
     """Runs a task on a worker."""
+    adopt(share.queries)
     try:
         [record] = compute(_opened(share.args), [share.number], share.args.samples, share.args.seed)
     except InputError as e:

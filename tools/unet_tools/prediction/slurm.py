@@ -11,6 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from unet_data.io.stores.signed import query_of
 from unet_spec import InputError
 from unet_spec.files import first_line, writing
 
@@ -90,11 +91,16 @@ def write_jobs(path: Path, command: list[str], parts: int, joined: bool) -> list
         The commands to submit the scripts, and the result of sbatch's test, if it is installed.
 
     Raises:
-        InputError: `parts` is below 1, or sbatch refuses a script.
+        InputError: `parts` is below 1, the command has a signed address, or sbatch refuses a script.
         OutputError: a script cannot be written.
     """
     if parts < 1:
         raise InputError(f"--jobs is {parts}; give 1 or more")
+    if secret := next((word for word in command if query_of(Path(word))), None):
+        raise InputError(
+            f"--slurm: the script would contain the query of {secret}, which is a secret; give an address that needs "
+            "none, such as s3:// with credentials in the environment, or a file"
+        )
     words = shlex.join(command)
     own = f"{words} --shard {_TASK}/{parts}"
     _write(path, [f"--array=1-{parts}", "--requeue"], own)

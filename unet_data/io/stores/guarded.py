@@ -14,6 +14,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 from unet_spec.errors import InputError
 
 from ..budget import check_memory
-from .remote import shown, url_of, zarr_store
+from .remote import reported, shown, url_of, zarr_store
 
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 _MAX_METADATA = 2**24
@@ -186,7 +187,8 @@ def guarded(folder: Path) -> Any:
             self.chunks = Chunks.of(array, folder)
 
             def read(window: Any) -> Any:
-                values = array[window]
+                with reported(folder) if remote else nullcontext():
+                    values = array[window]
                 if self.problem is not None:
                     raise self.problem
                 return values

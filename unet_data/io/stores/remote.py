@@ -17,6 +17,8 @@ from typing import Any
 from unet_spec.errors import InputError, OutputError
 from unet_spec.files import first_line
 
+from .signed import hidden, query_of, signed_filesystem, unsigned
+
 _SCHEME = re.compile(r"[a-z][a-z0-9+]+:")
 _IDENTIFYING = ("size", "ETag", "etag", "Last-Modified", "LastModified", "mtime", "updated")
 """Names under which file systems state what changes with a file's content."""
@@ -26,13 +28,13 @@ _LISTABLE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 
 
 def url_of(path: str | Path) -> str | None:
-    """The URL that a path represents; None for a local file.
+    """The URL that a path represents, without a query (see `signed`); None for a local file.
 
     Example:
         >>> url_of(Path("s3://bucket/a.zarr") / "0"), url_of("images/a.zarr")
         ('s3://bucket/a.zarr/0', None)
     """
-    first, _, rest = str(path).partition("/")
+    first, _, rest = str(unsigned(path)).partition("/")
     if not _SCHEME.fullmatch(first) or not rest or Path(first).exists():
         return None
     return f"{first}//{rest.lstrip('/')}" if first != "file:" else f"{first}///{rest.lstrip('/')}"
@@ -68,11 +70,15 @@ def reported(path: Path, doing: str = "read") -> Iterator[None]:
         yield
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"{shown(path)}: no such file or folder") from None
+    except FileNotFoundError as e:
+        status = getattr(e.__cause__, "status", 404)
+        if status in (404, 410):
+            raise InputError(f"{shown(path)}: no such file or folder") from None
+        expired = "; the signature in its query may have expired" if query_of(unsigned(path)) else ""
+        raise InputError(f"{shown(path)}: its server refuses the request (HTTP {status}){expired}") from None
     except Exception as e:  # the libraries of object stores share no base class
         kind = InputError if doing == "read" else OutputError
-        raise kind(f"{shown(path)}: cannot be {doing} ({type(e).__name__}: {first_line(e)})") from None
+        raise kind(f"{shown(path)}: cannot be {doing} ({type(e).__name__}: {hidden(first_line(e))})") from None
 
 
 def filesystem(path: Path) -> tuple[Any, str]:
@@ -83,6 +89,9 @@ def filesystem(path: Path) -> tuple[Any, str]:
     """
     url = url_of(path)
     try:
+        if query := query_of(unsigned(path)):
+            import_fsspec()
+            return signed_filesystem(query), str(url)
         return import_fsspec().core.url_to_fs(url)
     except ImportError as e:
         raise InputError(
@@ -102,12 +111,8 @@ def zarr_store(path: Path, read_only: bool) -> Any:
 
         fs = AsyncFileSystemWrapper(fs, asynchronous=True)
     elif not fs.asynchronous:
-        fs = import_fsspec().filesystem(_protocol(fs), **fs.storage_options, asynchronous=True)
+        fs = type(fs)(*fs.storage_args, **fs.storage_options, asynchronous=True)
     return FsspecStore(fs, path=root, read_only=read_only)
-
-
-def _protocol(fs: Any) -> str:
-    return fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
 
 
 def absolute(path: Path) -> Path:

@@ -7,10 +7,14 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+BROKEN: tuple[str, ...] = ()
+"""Files that are refused, by their path in the folder."""
+
 
 @contextmanager
-def serving(folder, ranges=True):
-    """Serves a folder. Yields its URL, as a path, and a counter of the bytes sent, by path in the folder."""
+def serving(folder, ranges=True, query=None):
+    """Serves a folder; with a query, only requests by GET that have it, as with signed URLs. Yields its URL, as a path,
+    and a counter of the bytes sent, by path in the folder."""
     sent = Counter()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -23,7 +27,11 @@ def serving(folder, ranges=True):
             self.answer(True)
 
         def answer(self, content):
-            name = self.path.lstrip("/")
+            name, _, own = self.path.lstrip("/").partition("?")
+            if name in BROKEN or (query is not None and (own != query or not content)):
+                self.send_response(403)
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
             if not (folder / name).is_file():
                 self.send_response(404)
                 self.send_header("Content-Length", "0")
