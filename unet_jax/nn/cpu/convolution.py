@@ -2,9 +2,9 @@
 
 XLA's own convolution is fast in 2-D without padding. Images are therefore padded first, and volumes are convolved plane
 by plane. With one input channel, a 3x3 convolution is the weighted sum of nine shifted images, which XLA fuses with
-bias and activation; with many channels, Winograd's algorithm is used (`unet_jax.nn.cpu.winograd`). The gradient for the
-input is again such a convolution. Both gradients are defined by `jax.custom_vjp`, so forward-mode derivatives do not
-exist.
+bias and activation; with many channels, Winograd's algorithm is used: of images by `unet_jax.nn.cpu.winograd`, of
+volumes by `unet_jax.nn.cpu.volumes`. The gradient for the input is again such a convolution. Both gradients are defined
+by `jax.custom_vjp`, so forward-mode derivatives do not exist.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from jax import Array
 from jax import numpy as jnp
 
 from ..spatial import conv_axes
+from .volumes import in_planes, is_profitable_in_planes
 from .winograd import is_profitable, winograd
 
 _FEW = 9
@@ -43,11 +44,39 @@ def convolve(x: Array, kernel: Array) -> Array:
     """The valid convolution with stride 1 of images (N, H, W, C) by (h, w, C, K), or volumes (N, D, H, W, C) by
     (d, h, w, C, K): (N, *spatial, K)."""
     if kernel.ndim == 4:
-        return _convolve(x, kernel)
+        return _convolve_images(x, kernel)
+    if is_profitable_in_planes(x.shape, kernel.shape):
+        return _convolve_volumes(x, kernel)
+    return _sum_of_images(x, kernel)
+
+
+def _sum_of_images(x: Array, kernel: Array) -> Array:
+    """The sum of the convolutions of all planes, as images, by each plane of the kernel."""
     images, depth = len(x), x.shape[1] - len(kernel) + 1
     planes = (x[:, i : i + depth].reshape(-1, *x.shape[2:]) for i in range(len(kernel)))
-    y = reduce(add, (_convolve(plane, k) for plane, k in zip(planes, kernel, strict=True)))
+    y = reduce(add, (_convolve_images(plane, k) for plane, k in zip(planes, kernel, strict=True)))
     return y.reshape(images, depth, *y.shape[1:])
+
+
+@jax.custom_vjp
+def _convolve_volumes(x: Array, kernel: Array) -> Array:
+    return in_planes(x, kernel)
+
+
+def _volumes_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    depth = len(kernel)
+    padded = jnp.pad(g, ((0, 0), (depth - 1, depth - 1), (2, 2), (2, 2), (0, 0)))
+    turned = kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
+    if is_profitable_in_planes(padded.shape, turned.shape):
+        of_input = in_planes(padded, turned)
+    else:
+        of_input = jax.vjp(lambda x: _sum_of_images(x, kernel), x)[1](g)[0]
+    planes = (x[:, i : i + g.shape[1]].reshape(-1, *x.shape[2:]) for i in range(depth))
+    return of_input, jnp.stack([_of_kernel(plane, g.reshape(-1, *g.shape[2:])) for plane in planes])
+
+
+_convolve_volumes.defvjp(lambda x, kernel: (_convolve_volumes(x, kernel), (x, kernel)), _volumes_backward)
 
 
 def direct(x: Array, kernel: Array) -> Array:
@@ -56,7 +85,7 @@ def direct(x: Array, kernel: Array) -> Array:
 
 
 @jax.custom_vjp
-def _convolve(x: Array, kernel: Array) -> Array:
+def _convolve_images(x: Array, kernel: Array) -> Array:
     if x.shape[-1] == 1 and math.prod(kernel.shape[:2]) <= _FEW:
         height, width = (n - k + 1 for n, k in zip(x.shape[1:3], kernel.shape, strict=False))
         shifts = np.ndindex(kernel.shape[:2])
@@ -67,14 +96,14 @@ def _convolve(x: Array, kernel: Array) -> Array:
 
 
 def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _convolve(x, kernel), (x, kernel)
+    return _convolve_images(x, kernel), (x, kernel)
 
 
 def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     return _of_input(*saved, g), _of_kernel(saved[0], g)
 
 
-_convolve.defvjp(_forward, _backward)
+_convolve_images.defvjp(_forward, _backward)
 
 
 def _of_input(x: Array, kernel: Array, g: Array) -> Array:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unet_jax.nn.cpu import winograd
+from unet_jax.nn.cpu import volumes, winograd
 from unet_jax.nn.spatial import conv_axes
 
 
@@ -23,8 +23,9 @@ def case(shape=(2, 12, 18, 5), features=7, window=(3, 3), dtype=np.float64):
 
 def everywhere(monkeypatch):
     """Uses Winograd's algorithm wherever it is possible, for any size."""
-    monkeypatch.setattr(winograd, "_SAVED", 0)
-    monkeypatch.setattr(winograd, "_SMALLEST", 0)
+    for module in (winograd, volumes):
+        monkeypatch.setattr(module, "_SAVED", 0)
+        monkeypatch.setattr(module, "_SMALLEST", 0)
 
 
 def value_and_gradients(function, x, kernel, g):
