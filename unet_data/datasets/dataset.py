@@ -11,9 +11,10 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from ..folders.listing import Entry
-from ..io.facts import FileFacts, ReadSettings, summary
+from ..io.facts import PLAIN, FileFacts, ReadSettings, summary
 from ..io.formats.channels import EQUAL
 from ..io.readers import equal_channels
+from ..spacing.target import TargetSpacing
 from .label_rule import IGNORED, class_counts
 from .stored import Stored, as_array
 
@@ -48,6 +49,8 @@ class Dataset:
         entries: for every file of the folder, whether it is used, and if not, the reason.
         reading: settings with which the files were read; None for images without files.
         overlapping: whether a pixel may have several classes.
+        spacing: pixel size to which the images were resampled (`unet_data.resample_dataset`). None: they have the
+            pixels of their files.
 
     Raises:
         InputError: images, labels and names do not fit together; the message names the image.
@@ -75,6 +78,7 @@ class Dataset:
     entries: tuple[Entry, ...] = ()
     reading: ReadSettings | None = None
     overlapping: bool = False
+    spacing: TargetSpacing | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -143,6 +147,10 @@ class Dataset:
                     "write all files with one value"
                 )
         return declared[0][1] if declared else None
+
+    def file_facts(self, index: int) -> FileFacts:
+        """The facts of the file of an image; without statements for an image without a file."""
+        return self.facts[index] if self.facts else PLAIN
 
     @property
     def stored(self) -> bool:

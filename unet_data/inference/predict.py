@@ -10,6 +10,9 @@ import numpy as np
 from unet_spec import DataSpec, NetworkConfig
 from unet_spec.tiling.tiles import TilePlan, balanced_tile, plan_tiles
 
+from ..io.facts import PLAIN, FileFacts
+from ..spacing.resample import grids_of
+from ..spacing.target import TargetSpacing
 from .prepare import prepare
 from .stitch import Run, predict_tiled
 
@@ -33,6 +36,7 @@ def predict_output(
     config: NetworkConfig,
     data: DataSpec,
     plan: TilePlan | None = None,
+    facts: FileFacts = PLAIN,
 ) -> Float32[np.ndarray, "*spatial k"]:
     """Computes all outputs of a network for an image in memory: as `predict_image`, and after the logits the distance
     if the network predicts one (`NetworkConfig.distance_head`).
@@ -42,8 +46,11 @@ def predict_output(
     Returns:
         (*spatial, config.output_channels).
     """
-    prepared = prepare(image[None], config, data)[0]
-    return predict_tiled(run, prepared, plan or default_plan(config, prepared.shape[:-1]), config.output_channels)
+    grids = grids_of(image.shape[:-1], facts, TargetSpacing.of(data))
+    prepared = prepare((image if grids is None else grids.image(image))[None], config, data)[0]
+    plan = plan or default_plan(config, prepared.shape[:-1])
+    outputs = predict_tiled(run, prepared, plan, config.output_channels)
+    return outputs if grids is None else grids.outputs(outputs, config, data.overlapping)
 
 
 def predict_image(
@@ -52,6 +59,7 @@ def predict_image(
     config: NetworkConfig,
     data: DataSpec,
     plan: TilePlan | None = None,
+    facts: FileFacts = PLAIN,
 ) -> Float32[np.ndarray, "*spatial k"]:
     """Computes the logits of an image of any size in memory. It is prepared, tiled and stitched.
 
@@ -61,6 +69,8 @@ def predict_image(
         image: (H, W, C) or (D, H, W, C), uint8, uint16 or floating, with the values of the file.
         config, data: config and data spec of the network.
         plan: the tiles. Default: tiles of about 1024² or 128³ pixels, or the whole image if tiling cannot be exact.
+        facts: facts of the image's file. If it states another pixel size than the network expects (`DataSpec.spacing`),
+            the image is resampled, and the probabilities back. Without it, the image is used as it is.
 
     Returns:
         K logits of each pixel; see `most_probable` and `probabilities`. `predict_output` also returns the distance if
@@ -77,7 +87,7 @@ def predict_image(
         >>> most_probable(predict_image(bright, image, preset("same"), DataSpec())).min()
         np.uint8(1)
     """
-    return predict_output(run, image, config, data, plan)[..., : config.out_channels]
+    return predict_output(run, image, config, data, plan, facts)[..., : config.out_channels]
 
 
 def sample_image(
@@ -87,6 +97,7 @@ def sample_image(
     data: DataSpec,
     noise: Float32[np.ndarray, "s features"],
     plan: TilePlan | None = None,
+    facts: FileFacts = PLAIN,
 ) -> Float32[np.ndarray, "s *spatial k"]:
     """Computes the logits of S samples for an image, in a network with a latent variable.
 
@@ -96,7 +107,7 @@ def sample_image(
         run: (images (1, *tile, C), noise (S, features)) to (S, *out, K), such as a runtime's `run`.
         image, config, data: as in `predict_image`.
         noise: see `unet_spec.ops.draw_noise`.
-        plan: as in `predict_image`; all tiles of a sample have the same noise.
+        plan, facts: as in `predict_image`; all tiles of a sample have the same noise.
 
     Example:
         >>> from unet_data import sample_image
@@ -111,7 +122,9 @@ def sample_image(
         hypotheses = np.moveaxis(run(windows, noise), 0, -2)
         return hypotheses.reshape(1, *hypotheses.shape[:-2], -1)
 
-    prepared = prepare(image[None], config, data)[0]
+    grids = grids_of(image.shape[:-1], facts, TargetSpacing.of(data))
+    prepared = prepare((image if grids is None else grids.image(image))[None], config, data)[0]
     plan = plan or default_plan(config, prepared.shape[:-1])
     logits = predict_tiled(together, prepared, plan, len(noise) * config.out_channels)
-    return np.moveaxis(logits.reshape(*plan.image, len(noise), config.out_channels), -2, 0)
+    samples = np.moveaxis(logits.reshape(*plan.image, len(noise), config.out_channels), -2, 0)
+    return samples if grids is None else np.stack([grids.outputs(s, config, data.overlapping) for s in samples])

@@ -24,6 +24,7 @@ from unet_spec.files import leftovers, remove
 from unet_spec.ops import draw_noise
 from unet_spec.tiling.planner import Plan
 
+from ..datasets.dataset import size_text
 from ..io.budget import memory_limit
 from ..io.carried import lost
 from ..io.facts import DEFAULTS, PLAIN, FileFacts
@@ -36,6 +37,10 @@ from ..memory import peak_resident, resident, restart_peak
 from ..normalize import resolved
 from ..objects.results import ObjectFiles, ObjectsFound, write_objects
 from ..objects.settings import ObjectSettings, settings_for
+from ..spacing.resample import grids_of, noted
+from ..spacing.restored import Restored, class_shares
+from ..spacing.target import TargetSpacing
+from ..windows import Windows
 from .network import OpenNetwork
 from .output import Output
 from .plan import ImagePlan, plan_file
@@ -159,40 +164,48 @@ def predict_file(
     pages = len(pictures) * max(settings.samples, 1)
     check_target(target, settings.overwrite, *_of_file(settings, dtype, values), pages, config.spatial_dims)
     size = pictures[0].shape[:-1]
+    grids = grids_of(size, pictures[0].facts, TargetSpacing.of(network.data))
+    seen = pictures if grids is None else [grids.picture(each) for each in pictures]
+    stored = output if grids is None else Output("logits")
     objects = settings_for(network.data, config, settings.objects) if settings.output == "objects" else None
     files = ObjectFiles(target, settings.table, settings.outlines)
     if objects is not None:
         files.check(size, config.classes, objects, settings.memory, settings.overwrite)
     folder = target.with_name(target.name + ".part")
-    check_room(folder, pages * math.prod((*size, *values)) * dtype.itemsize)
+    stored_values, stored_dtype = stored.pixel(config)
+    check_room(folder, pages * math.prod((*seen[0].shape[:-1], *stored_values)) * stored_dtype.itemsize)
     for message in _oddities(network, pictures):
         progress.warn(f"{where}: {message}")
     if without := lost(pictures[0].facts, ".ome.zarr" if is_ome_target(target) else ending(target)):
         progress.warn(f"{where}: {without}")
 
-    plan = plan_file(network, size, settings, folder, _request(network, source, pictures, settings, output, objects))
-    store = TileStore(folder, plan.work.tiles, pages, values, dtype)
+    request = _request(network, source, pictures, settings, output, objects)
+    plan = plan_file(network, seen[0].shape[:-1], settings, folder, request)
+    store = TileStore(folder, plan.work.tiles, pages, stored_values, stored_dtype)
     numbers = range(len(store)) if settings.shard is None else shard(len(store), *settings.shard)
     missing = sorted(set(numbers) - store.done())
     total, left = store.pixels(numbers), store.pixels(missing)
-    shape = "x".join(map(str, size))
+    shape = size_text(size) + (f" resampled to {size_text(seen[0].shape[:-1])}" if grids else "")
     progress.planned(f"{where}: {len(pictures)} x {shape}: {plan.work.describe()}", total, total - left)
 
     restart_peak()
     before, start = resident(), time.perf_counter()
     with store.joined() as alone:
         with _removed_if_refused(store, settings):
-            write_results(_results(network, pictures, plan, missing, settings), store, output, progress.written)
+            write_results(_results(network, seen, plan, missing, settings), store, stored, progress.written)
         seconds, peak = time.perf_counter() - start, peak_resident()
         shares: tuple[float, ...] = ()
         found = None
         if finished := settings.shard is None:
+            maps: list[Windows] = [Mosaic(store, page) for page in range(pages)]
+            if grids is not None:
+                maps = [Restored(Mosaic(store, page), grids, output, config) for page in range(pages)]
             if objects is None:
                 labels = output.kind == "labels" and not values
-                store.write(target, pictures[0].facts, labels)
-                shares = store.shares(network.data.class_count(config)) if output.kind == "labels" else ()
+                store.write(target, pictures[0].facts, labels, maps)
+                if output.kind == "labels":
+                    shares = _shares(store, maps, network.data.class_count(config))
             else:
-                maps = [Mosaic(store, page) for page in range(pages)]
                 names = network.data.names(config)
                 found = write_objects(
                     maps, folder / OBJECTS, objects, files, names, source, pictures, settings.memory, progress.labelled
@@ -203,7 +216,7 @@ def predict_file(
                 store.remove()
     _, values = _of_file(settings, dtype, values)
     result_shape = (*((pages,) if pages > 1 else ()), *size, *values)
-    done, facts = (len(missing), len(numbers)), pictures[0].facts
+    done, facts = (len(missing), len(numbers)), noted(pictures[0].facts, size, network.data)
     return PredictResult(plan.work, result_shape, *done, left, seconds, finished, before, peak, shares, found, facts)
 
 
@@ -235,6 +248,11 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
         draw_noise(config.graph, settings.samples, settings.seed)  # raises if there is no latent variable
         if network.name in ("mnn", "mnn-fast", "openvino"):
             raise InputError(f"{network.name} cannot draw --samples, since it has no noise input; add --runtime onnx")
+
+
+def _shares(store: TileStore, maps: Sequence[Windows], classes: int) -> tuple[float, ...]:
+    """The share of each class in the pixels of the result."""
+    return class_shares(maps, classes) if isinstance(maps[0], Restored) else store.shares(classes)
 
 
 def _output(network: OpenNetwork, target: Path, settings: PredictSettings) -> Output:

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,6 +36,7 @@ from ..io.facts import PLAIN, FileFacts
 from ..io.stores import remote
 from ..io.stores.remote import shown, url_of
 from ..io.writers import write_windows
+from ..windows import Windows
 
 RUN = "run.json"
 OBJECTS = "objects"
@@ -233,13 +234,17 @@ class TileStore:
         targets = (self.plan[number % len(self.plan)].target for number in numbers)
         return sum(math.prod(s.stop - s.start for s in target) for target in targets)
 
-    def write(self, path: Path, facts: FileFacts = PLAIN, labels: bool = False) -> None:
+    def write(
+        self, path: Path, facts: FileFacts = PLAIN, labels: bool = False, images: Sequence[Windows] | None = None
+    ) -> None:
         """Writes all images of a finished store. Raises InputError as `write_windows`, and for a damaged tile.
 
         `facts` are those of the file from which they were computed. `labels` states whether they are class numbers.
+        `images` are computed from the tiles; None: the tiles themselves.
         """
         note = f"; finished tiles are kept in {self.folder}: free disk space and run the same command again"
-        write_windows(path, [Mosaic(self, image) for image in range(self.images)], note, facts, labels)
+        images = images or [Mosaic(self, image) for image in range(self.images)]
+        write_windows(path, images, note, facts, labels)
 
     def shares(self, classes: int) -> tuple[float, ...]:
         """The share of each class in the pixels of all finished tiles of class numbers, or of masks, one per class."""

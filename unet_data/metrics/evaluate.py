@@ -50,6 +50,8 @@ def measure(
 ) -> dict[str, float]:
     """Measures a network on labelled images, each segmented as a whole.
 
+    Scores are those of the images' own pixels, also if the network expects another pixel size.
+
     Pixels whose label is IGNORED do not count in any score. For objects they are background in both truth and
     prediction, so they cut an object in two (unless the label files number it as one).
 
@@ -87,7 +89,10 @@ def measure(
     check_fits(config, dataset)
     if data.overlapping:
         pairs = zip(dataset.images, dataset.labels, strict=True)
-        masks = ((np.asarray(i), unpack_masks(np.asarray(m), dataset.class_count)) for i, m in pairs)
+        masks = (
+            (np.asarray(i), unpack_masks(np.asarray(m), dataset.class_count), dataset.file_facts(n))
+            for n, (i, m) in enumerate(pairs)
+        )
         labels = dataset.labels
         given = None if each is None else lambda logits, index: each(logits, np.asarray(labels[index]))
         return score_masks(run, config, data, masks, given)
@@ -95,7 +100,7 @@ def measure(
     tables, warped, separated = [], [], []
     for index, (image, truth) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
         label = np.asarray(truth)  # if images stay in their files, only one is in memory
-        output = predict_output(run, np.asarray(image), config, data)
+        output = predict_output(run, np.asarray(image), config, data, facts=dataset.file_facts(index))
         logits = output[..., : config.out_channels]
         if each is not None:
             each(logits, label)
@@ -166,7 +171,8 @@ def measure_samples(
         if not counted.any():
             continue
         noise = draw_noise(config.graph, samples, seed, index)
-        hypotheses.append(most_probable(sample_image(run, np.asarray(image), config, data, noise))[:, counted])
+        logits = sample_image(run, np.asarray(image), config, data, noise, facts=dataset.file_facts(index))
+        hypotheses.append(most_probable(logits)[:, counted])
         truths.append(label[counted][None])
     distance, diversity = mean_energy_distance(hypotheses, truths, config.classes)
     return {"energy_distance": distance, "diversity": diversity}

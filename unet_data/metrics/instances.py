@@ -38,8 +38,11 @@ def object_maps(
         run, config, data: the network, as in `predict_image`.
         dataset: data set with labels.
     """
-    pairs = zip(dataset.images, dataset.labels or (), strict=True)
-    return [object_map(predict_output(run, np.asarray(i), config, data), np.asarray(t), config) for i, t in pairs]
+    maps = []
+    for index, (image, truth) in enumerate(zip(dataset.images, dataset.labels or (), strict=True)):
+        output = predict_output(run, np.asarray(image), config, data, facts=dataset.file_facts(index))
+        maps.append(object_map(output, np.asarray(truth), config))
+    return maps
 
 
 def object_map(

@@ -13,6 +13,7 @@ from unet_spec import DataSpec, InputError, NetworkConfig
 from ..inference.output import present_classes
 from ..inference.predict import predict_image
 from ..inference.stitch import Run
+from ..io.facts import PLAIN, FileFacts
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -52,30 +53,30 @@ def measure_overlapping(
         raise InputError("the network's classes do not overlap; use measure, for labels with one class per pixel")
     if len(images) != len(masks):
         raise InputError(f"{len(images)} images but {len(masks)} masks; give one for each image")
-    return score_masks(run, config, data, zip(images, masks, strict=True))
+    return score_masks(run, config, data, ((image, mask, PLAIN) for image, mask in zip(images, masks, strict=True)))
 
 
 def score_masks(
     run: Run,
     config: NetworkConfig,
     data: DataSpec,
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    images: Iterable[tuple[np.ndarray, np.ndarray, FileFacts]],
     each: Callable[[np.ndarray, int], None] | None = None,
 ) -> dict[str, float]:
-    """`measure_overlapping` for pairs of an image and its masks, with one pair in memory at a time.
+    """`measure_overlapping` for images, each with its masks and the facts of its file, one in memory at a time.
 
     `each` is called with the logits and the index of every image.
     """
     count = config.out_channels
     hit, found, true = (np.zeros(count, np.int64) for _ in range(3))
-    for index, (image, mask) in enumerate(pairs):
+    for index, (image, mask, facts) in enumerate(images):
         if mask.shape != (*image.shape[:-1], count):
             raise InputError(
                 f"a mask has shape {mask.shape}; expected {(*image.shape[:-1], count)}, one channel per class"
             )
         mask = np.asarray(mask)
         counted = (mask >= 0).all(-1, keepdims=True)
-        logits = predict_image(run, image, config, data)
+        logits = predict_image(run, image, config, data, facts=facts)
         if each is not None:
             each(logits, index)
         guess, truth = (present_classes(logits) > 0) & counted, (mask > 0) & counted

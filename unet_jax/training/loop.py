@@ -183,7 +183,9 @@ def data_spec(config: NetworkConfig, settings: TrainSettings, training: Dataset)
     """Normalisation, class names and how files were read, to be stored with the weights."""
     data = normalization_of(training, settings.data.normalization)
     reading = asdict(training.reading or settings.reading)
-    return replace(data, class_names=class_names(config, training), overlapping=training.overlapping, reading=reading)
+    data = replace(data, class_names=class_names(config, training), overlapping=training.overlapping, reading=reading)
+    target = training.spacing
+    return data if target is None else replace(data, spacing=target.size, spacing_unit=target.unit)
 
 
 @dataclass

@@ -33,6 +33,9 @@ class DataSpec:
             not stored.
         objects: settings that separate objects, from `unet_data.ObjectSettings.to_dict`. None: not chosen.
         assumed: for converted weights, the assumptions about facts that the source file did not state.
+        spacing: pixel size along (z,) y, x that the network expects; images with another one are resampled to it, and
+            results back. Empty: images are used with the pixels that they have.
+        spacing_unit: unit of `spacing`, such as "mm"; empty: not stated.
 
     Example:
         >>> DataSpec(mean=(0.5,), std=(0.2,), class_names=("background", "cell")).mean
@@ -50,6 +53,8 @@ class DataSpec:
     nodata: float | None = None
     objects: dict[str, Any] | None = field(default=None, hash=False)
     reading: dict[str, str] | None = field(default=None, hash=False)
+    spacing: tuple[float, ...] = ()
+    spacing_unit: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON. Newer fields with default values are left out, so that older versions can read it."""
@@ -78,7 +83,11 @@ class DataSpec:
                 if key == "reading" and not all(isinstance(each, str) for each in (value or {}).values()):
                     raise InputError(f"{where}: data.reading is {value!r}; it must be an object of names")
                 continue
-            allowed = int | float if key in ("mean", "std", "low", "high") else str
+            if key == "spacing_unit":
+                if not isinstance(value, str):
+                    raise InputError(f"{where}: data.spacing_unit is {value!r}; it must be the name of a unit")
+                continue
+            allowed = int | float if key in ("mean", "std", "low", "high", "spacing") else str
             if not isinstance(value, list | tuple) or not all(isinstance(v, allowed) for v in value):
                 what = "names" if allowed is str else "numbers"
                 raise InputError(f"{where}: data.{key} is {value!r}; it must be a list of {what}")
@@ -104,6 +113,8 @@ class DataSpec:
             raise InputError(f"{where}: data.low and data.high must have as many numbers as data.mean, or none")
         if not all(math.isfinite(a) and math.isfinite(b) and a < b for a, b in zip(spec.low, spec.high, strict=True)):
             raise InputError(f"{where}: data.low must lie below data.high; they are {spec.low}, {spec.high}")
+        if not all(0 < length < math.inf for length in spec.spacing):
+            raise InputError(f"{where}: data.spacing must be finite and above zero; it is {spec.spacing}")
         if spec.normalization == "ct" and not spec.low:
             raise InputError(f"{where}: data.normalization is ct, which needs data.low and data.high")
         return spec
@@ -136,6 +147,15 @@ class DataSpec:
             'channels all, white is zero auto'
         """
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (self.reading or {}).items() if value)
+
+    def describe_spacing(self) -> str:
+        """The pixel size that the network expects; "" if images are used with the pixels that they have.
+
+        Example:
+            >>> DataSpec(spacing=(5.0, 1.0, 1.0), spacing_unit="mm").describe_spacing()
+            '5 x 1 x 1 mm'
+        """
+        return f"{' x '.join(f'{length:.4g}' for length in self.spacing)} {self.spacing_unit}".strip()
 
     def check_affine(self, program: str) -> None:
         """Raises InputError if the normalisation is more than one multiplication and one addition per channel.
@@ -185,6 +205,8 @@ class DataSpec:
             raise InputError(f"{where}: {e}") from None
         if self.mean and len(self.mean) != config.in_channels:
             raise InputError(f"{where}: data.mean has {len(self.mean)} numbers for {config.in_channels} channels")
+        if self.spacing and len(self.spacing) != config.spatial_dims:
+            raise InputError(f"{where}: data.spacing has {len(self.spacing)} numbers for {config.spatial_dims} axes")
         if self.class_names and len(self.class_names) != self.class_count(config):
             raise InputError(f"{where}: {len(self.class_names)} class names for {self.class_count(config)} classes")
 

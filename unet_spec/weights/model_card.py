@@ -65,6 +65,7 @@ def model_card(config: NetworkConfig, data: DataSpec, licence: str | None = None
         f"| exact in tiles | {'yes' if geometry.shift_invariant else 'no: it sees the whole image'} |",
         f"| classes | {names}. {first} |",
         f"| preparation | {_preparation(data)} |",
+        *([f"| pixel size expected | {markdown(size)} |"] if (size := data.describe_spacing()) else []),
         *([f"| files as read in training | {markdown(read)} |"] if (read := data.describe_reading()) else []),
         f"| licence of the weights | {markdown(licence or 'not stated; ask whoever gave them to you')} |",
         "",

@@ -98,6 +98,8 @@ def _input_and_output(manifest: dict[str, Any]) -> Iterator[str]:
         )
     spec = DataSpec.from_dict(data, "the manifest")
     yield f"- Preparation: integer images divided by the largest value of their dtype{spec.describe()}."
+    if size := spec.describe_spacing():
+        yield f"- Pixel size expected: {markdown(size)}. `unet predict` resamples images and results; others must."
     if read := spec.describe_reading():
         yield f"- Files as read in training: {markdown(read)}."
     yield f"- Any size: {_tiling(manifest['tiling'])}"

@@ -60,6 +60,7 @@ from unet_data.metrics.calibration import MAX_DECISIONS
 from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
 from unet_data.metrics.surfaces import pixel_sizes
 from unet_data.objects.challenge import is_result
+from unet_data.spacing.resample import noted
 from unet_spec import InputError, is_checkpoint
 from unet_spec.untrusted.strict_json import read_object
 
@@ -150,6 +151,10 @@ def _open(args: Args) -> _Opened:
     reading, read = chosen_reading(args.reading, network.data)
     whole = open_data(args.data, dims, args.seed, None, args.ignore, kind, reading, args.class_numbers)
     whole = whole.for_channels(network.config.in_channels)
+    if whole.facts:
+        shapes = [image.shape[:-1] for image in whole.images]
+        facts = tuple(noted(*each, network.data) for each in zip(whole.facts, shapes, strict=True))
+        whole = replace(whole, facts=facts)
     part, how = choose(whole, args.subset, *_split(args))
     if part.instances is not None and network.data.class_names == BORDER_CLASSES:
         part = with_border(part)

@@ -68,6 +68,8 @@ class DataFlags:
     """Number in the mask files of pixels to ignore, as in unet train."""
     class_numbers: str = ""
     """Numbers of the classes in the mask files, as in unet train."""
+    spacing: str = "auto"
+    """Pixel size to which images are resampled, as in unet train."""
     validate: str = "auto"
     """Images for validation, as in unet train."""
     group: str | None = None
@@ -130,9 +132,11 @@ def _plan_training(args: Args) -> int:
     from ..training.programs import cached_programs
 
     flags = args.training
-    values = {name: getattr(flags, name) for name in ("labels", "ignore", "class_numbers", "validate", "group")}
+    names = ("labels", "ignore", "class_numbers", "validate", "group", "spacing")
+    values = {name: getattr(flags, name) for name in names}
     given = tuple(name for name in ("steps", "tile") if getattr(flags if name == "steps" else args, name) is not None)
     values |= {name: getattr(flags if name == "steps" else args, name) for name in given}
+    given += ("spacing",) * (flags.spacing != "auto")
     settings = AUTO.settings.replace(**values, reading=flags.reading)
     network = NetworkFlags(args.preset, None, args.widths, flags.spatial_dims)
     arguments = TrainArgs(str(source), None, "auto", flags.minutes, given, network=network, settings=settings)

@@ -91,9 +91,11 @@ def compute(opened: Opened, numbers: Iterable[int], samples: int, seed: int) -> 
         name = opened.dataset.names[number]
         try:
             image = np.asarray(opened.dataset.images[number])
-            predict_output(opened.views, image, config, data)
+            facts = opened.dataset.file_facts(number)
+            predict_output(opened.views, image, config, data, facts=facts)
             if samples:
-                sample_image(opened.run, image, config, data, draw_noise(config.graph, samples, seed, number))
+                noise = draw_noise(config.graph, samples, seed, number)
+                sample_image(opened.run, image, config, data, noise, facts=facts)
             records.append({"image": name})
         except InputError as e:
             records.append({"image": name, "error": str(e) if name in str(e) else f"{name}: {e}"})

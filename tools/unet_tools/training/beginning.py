@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from unet_data import Dataset, with_border
+from unet_data import Dataset, choose_spacing, resample_dataset, with_border
 from unet_data.datasets.splitting import divide
 from unet_data.io.stores.remote import absolute, exists, shown
 from unet_data.normalize import statistics_note
+from unet_data.spacing.target import pixel_size
 from unet_jax import RECIPES, TrainSettings
 from unet_jax.training.loader import check_loader
 from unet_jax.training.loop import class_names
@@ -103,6 +104,7 @@ def open_parts(args: TrainArgs, base: NetworkConfig | None) -> tuple[NetworkConf
         raise InputError(
             f"{dataset.source}: --distance-head needs labels that number objects, each with its own number"
         )
+    dataset = resample_dataset(dataset, choose_spacing(dataset, data.spacing))
     if data.objects:
         dataset = with_border(dataset)
     if base is not None:
@@ -113,6 +115,8 @@ def open_parts(args: TrainArgs, base: NetworkConfig | None) -> tuple[NetworkConf
         channels = config.out_channels if one else classes
         config = config.replace(in_channels=dataset.channels, out_channels=channels)
     training, validation, how = divide(dataset, chosen.validate, chosen.group, settings.reading, data.class_numbers)
+    if dataset.spacing is not None:  # a folder of validation images was opened by `divide`
+        validation = resample_dataset(validation, dataset.spacing)
     return config, dataset, training, validation, how
 
 
@@ -129,6 +133,17 @@ def _chosen_by(args: TrainArgs, config: NetworkConfig, training: Dataset) -> lis
     if measure_for(args.settings, config, training) != AP:
         return []
     return [f"best/ is chosen by {AP}: mean AP of objects over IoU 0.5 to 0.95, separated by the defaults (--select)"]
+
+
+def _resampled(dataset: Dataset) -> list[str]:
+    """A line on the pixel size to which the images are resampled."""
+    if dataset.spacing is None:
+        return []
+    target, reason = dataset.spacing, dataset.spacing.reason
+    facts = [dataset.file_facts(index) for index in range(len(dataset))]
+    missing = sum(not pixel_size(each, dataset.spatial_dims, target.unit) for each in facts)
+    unstated = f"; {missing} of {len(dataset)} images state no pixel size and are not resampled" if missing else ""
+    return [f"images are resampled to pixels of {target} ({reason}; --spacing none: not resampled){unstated}"]
 
 
 def _beginning(args: TrainArgs, config: NetworkConfig, training: Dataset) -> list[str]:
@@ -162,6 +177,7 @@ def announce(
         notes.print(describe_dataset(training), soft_wrap=True)
         for line in [
             how,
+            *_resampled(whole),
             *account_for(whole),
             *filter(None, [statistics_note(training, args.settings.data.normalization)]),
             *_chosen_by(args, config, training),

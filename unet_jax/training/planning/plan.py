@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from unet_data import Dataset, Fingerprint, fingerprint
+from unet_data import Dataset, Fingerprint, choose_spacing, fingerprint
 from unet_spec import InputError, NetworkConfig
 
 from ..devices.step_memory import StepTooLarge
@@ -109,7 +109,11 @@ def plan_training(
     """
     given = dict(given or {})
     settings = settings.replace(**{name: value for name, value in given.items() if name not in NETWORK_SETTINGS})
+    spacing = _spacing(training)
+    if given.get("spacing") == "auto":
+        del given["spacing"]
     draft = _Draft(network, settings, given, fingerprint(training))
+    draft.take(spacing)
     if draft.figures.spacing_ratio > SIMILAR_PIXELS:
         warnings.warn(
             f"pixel sizes of the images differ by a factor of up to {draft.figures.spacing_ratio:.3g} along an axis, "
@@ -259,6 +263,12 @@ class _Draft:
                 self.take(Choice("batch", batch // 2, f"{batch} do not fit into memory"))
                 if choose_network:
                     self.choose_norm()
+
+
+def _spacing(training: Dataset) -> Choice:
+    """The pixel size to which the images were resampled, and the reason."""
+    target = training.spacing or replace(choose_spacing(training), size=())
+    return Choice("spacing", target.text, target.reason)
 
 
 def _widths(first: int, count: int) -> tuple[int, ...]:

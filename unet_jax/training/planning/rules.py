@@ -34,6 +34,7 @@ AUTO = TrainingRecipe(
         mirror=True,
         contrast=0.2,
         brightness=0.2,
+        spacing="auto",
     ),
     {"norm": "batch", "dropout": 0.0},
 )

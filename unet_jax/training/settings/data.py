@@ -8,6 +8,7 @@ from typing import Literal
 from unet_data.datasets.label_rule import LabelKind
 from unet_data.labels.masks import parse_regions
 from unet_data.labels.numbers import parse_numbers
+from unet_data.spacing.target import parse_spacing
 from unet_spec import InputError, NetworkConfig
 from unet_spec.network import require
 from unet_spec.weights.data_spec import NormalizationName
@@ -40,6 +41,10 @@ class DataSettings:
         loader: "memory" holds all images in memory. "grain" is for data larger than memory: background processes read
             windows of the image files. Both give the same batches.
         workers: Number of processes of the grain loader. 0 reads in threads of the training process.
+        spacing: Pixel size to which images are resampled, in training and in every program that runs the network and
+            reads files: numbers along z, y, x in the unit of the files, such as "5,1,1". "auto": the median pixel size,
+            if all files state theirs and these differ by more than 1 %; else not resampled. "none": not resampled. In
+            Python, `unet_data.resample_dataset` resamples the images before training.
 
     Example:
         >>> from unet_spec import preset
@@ -58,6 +63,7 @@ class DataSettings:
     oversample: float = 0.0
     loader: Literal["memory", "grain"] = "memory"
     workers: int = 2
+    spacing: str = "none"
 
     def __post_init__(self) -> None:
         if isinstance(self.tile, list | tuple):  # JSON has lists
@@ -69,6 +75,7 @@ class DataSettings:
         require(bool(sizes) and min(sizes) > 0, "tile", self.tile, "one number or one per axis, each above 0")
         require_each(self, "oversample", lambda v: 0 <= v <= 1, "in 0 … 1")
         require_each(self, "workers", not_negative, "a number, and not negative")
+        parse_spacing(self.spacing)
         (parse_regions if self.labels == "overlapping" else parse_numbers)(self.class_numbers)
         require(not self.objects or self.labels != "overlapping", "objects", True, "left out with labels overlapping")
 
