@@ -164,6 +164,12 @@ def grids_of(shape: Sequence[int], facts: FileFacts, target: TargetSpacing) -> G
     return Grids(tuple(shape), new, orders)
 
 
+def for_network(picture: Picture, data: DataSpec) -> Picture:
+    """An image that is read by windows, resampled to the pixel size that a network expects, if it has another one."""
+    grids = grids_of(picture.shape[:-1], picture.facts, TargetSpacing.of(data))
+    return picture if grids is None else grids.picture(picture)
+
+
 def noted(facts: FileFacts, shape: Sequence[int], data: DataSpec) -> FileFacts:
     """The facts of an image, with a decision that says whether it is resampled for a network that expects a pixel size.
 

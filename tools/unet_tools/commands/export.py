@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn
 
-from unet_data import read_image
+from unet_data import TargetSpacing, read_image, resample_dataset
 from unet_data.nnunet import NnunetPlans, find_plans
 from unet_data.nnunet.plans import FILE as NNUNET
 from unet_export import BundleSettings, EngineSettings, Profile, sign_bundle, write_bundle
@@ -166,7 +166,8 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
         raise InputError(f"--opset and --size are for one .onnx file, such as -o {args.out}.onnx, not for a bundle")
     images = None
     if args.calibrate is not None:
-        images = open_data(args.calibrate, checkpoint.config.spatial_dims).images
+        dataset = open_data(args.calibrate, checkpoint.config.spatial_dims)
+        images = resample_dataset(dataset, TargetSpacing.of(checkpoint.data)).images
     engine: EngineSettings = args.engine
     if plans is not None:  # all input sizes of its sliding window
         smallest, largest = (1, *plans.patch), (len(plans.window().views), *plans.patch)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unet_data.inference.network import OpenNetwork
+from unet_data.io.facts import PLAIN, FileFacts
 from unet_data.io.images import as_image
 from unet_spec import InputError
 
@@ -121,6 +122,15 @@ class LayerImages:
             turned = {name: getattr(layer, name, None) for name in ("rotate", "shear", "affine")}
             attributes |= {name: value for name, value in turned.items() if value is not None}
         return attributes
+
+    @property
+    def facts(self) -> FileFacts:
+        """The pixel size of an image, if the layer has one: its scale, in a unit other than "pixel"."""
+        place = self.placed()
+        units = {str(unit) for unit in place.get("units", ())[-self.dims :]}
+        if "scale" not in place or len(units) != 1 or units == {"pixel"}:
+            return PLAIN
+        return FileFacts(spacing=tuple(map(float, place["scale"][-self.dims :])), unit=units.pop())
 
 
 def images_for(layers: Sequence[Any], network: OpenNetwork) -> LayerImages:

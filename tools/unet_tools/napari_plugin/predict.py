@@ -16,6 +16,8 @@ from unet_data.inference.prepare import looks_foreign
 from unet_data.inference.stitch import compute_tiles
 from unet_data.objects.settings import ObjectSettings, settings_for
 from unet_data.objects.table import Columns
+from unet_data.spacing.resample import grids_of, noted
+from unet_data.spacing.target import TargetSpacing
 from unet_spec.tiling.planner import Plan
 
 from .layers import LayerImages
@@ -74,24 +76,33 @@ def predict_layer(
         "objects": Output("objects", "uint8", distance=config.distance_head),
     }[kind]
     pixel, dtype = output.pixel(config)
-    plan = plan_tiled(network, images.spatial)
+    grids = grids_of(images.spatial, images.facts, TargetSpacing.of(data))
+    plan = plan_tiled(network, images.spatial if grids is None else grids.target)
     total, done = len(images) * len(plan.tiles), 0
     yield Step(0, total, f"{len(images)} x {'x'.join(map(str, images.spatial))}: {plan.describe()}")
     result = np.zeros((*images.leading, *images.spatial, *(() if making else pixel)), np.uint32 if making else dtype)
-    odd: list[str] = []
+    notes = noted(images.facts, images.spatial, data).read_as
+    odd = [f"{images.name}: {note}" for note in notes if grids is None]
+    unstated = len(odd)
     pages: list[Columns] = []
     count = 0
     for index in range(len(images)):
         image = images[index]
-        if (note := looks_foreign(image, data)) and not odd:
+        if (note := looks_foreign(image, data)) and len(odd) == unstated:
             odd.append(f"{images.name}: {note}")
         page = np.empty((*images.spatial, *pixel), dtype)
-        for tile, logits in _tiles(network, image, plan):
-            page[tile.target] = output.of(logits)
+        outputs = None if grids is None else np.empty((*grids.target, config.output_channels), np.float32)
+        for tile, logits in _tiles(network, image if grids is None else grids.image(image), plan):
+            if outputs is None:
+                page[tile.target] = output.of(logits)
+            else:
+                outputs[tile.target] = logits
             done += 1
             yield Step(done, total, f"tile {done} of {total}")
             if cancel is not None and cancel.is_set():
                 raise Cancelled
+        if grids is not None and outputs is not None:
+            page = output.of(grids.outputs(outputs, config, data.overlapping))
         if making is not None:
             yield Step(done, total, "numbering objects")
             page, columns = _objects(page, image, making, config.spatial_dims, data.names(config), count)

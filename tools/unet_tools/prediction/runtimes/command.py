@@ -18,6 +18,7 @@ from unet_data.inference.store import begun_with
 from unet_data.inference.views import PAPER_ROTATIONS, symmetries
 from unet_data.io.readers import open_pictures
 from unet_data.normalize import resolved
+from unet_data.spacing.resample import for_network
 from unet_data.windows import mirror_window
 from unet_spec import InputError
 from unet_spec.tiling.planner import Limits
@@ -59,10 +60,10 @@ def work_of(reference: OpenNetwork, files: Sequence[tuple[Path, Path]], settings
     for source, _ in files:
         try:
             pictures = open_pictures(source, config.spatial_dims, config.in_channels, settings=settings.reading)
-            plan = plan_tiled(reference, pictures[0].shape[:-1], Limits(settings.memory, tile=tile, halo=settings.halo))
+            picture = for_network(pictures[0], reference.data)
+            plan = plan_tiled(reference, picture.shape[:-1], Limits(settings.memory, tile=tile, halo=settings.halo))
         except InputError:
             continue
-        picture = pictures[0]
 
         def window(size: tuple[int, ...], picture: Any = picture, start: Any = plan.tiles[0].start) -> np.ndarray:
             try:
