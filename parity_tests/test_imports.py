@@ -97,9 +97,9 @@ def test_imports_are_relative_inside_a_package():
 FLOORS = (
     {"memory", "windows"},
     {"io"},
-    {"labels", "folders"},
+    {"labels", "folders", "spacing"},
     {"datasets"},
-    {"normalize", "objects", "fingerprint"},
+    {"normalize", "objects", "fingerprint", "resampling"},
     {"inference"},
     {"metrics", "nnunet"},
 )

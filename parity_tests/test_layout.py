@@ -78,6 +78,8 @@ LARGE = {
     "unet_torch/families": "one file a network",
     "benchmarks": "one file a program",
     "tools/unet_tools/commands": "one file a command",
+    "unet_data": "one folder a step of an image's way, and the modules that several steps share",
+    "unet_data/inference": "one file a step of a prediction",
     "unet_data/metrics": "one file a measure",
 }
 """Folders with more than a dozen entries, and the reason."""

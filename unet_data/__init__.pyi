@@ -85,8 +85,8 @@ from .objects.results import ObjectsFound as ObjectsFound
 from .objects.settings import ObjectSettings as ObjectSettings
 from .objects.table import measure_objects as measure_objects
 from .objects.whole import objects_of as objects_of
-from .spacing.choose import choose_spacing as choose_spacing
-from .spacing.resample import resample_dataset as resample_dataset
+from .resampling import choose_spacing as choose_spacing
+from .resampling import resample_dataset as resample_dataset
 from .spacing.target import TargetSpacing as TargetSpacing
 from .windows import mirror_index as mirror_index
 from .windows import mirror_window as mirror_window

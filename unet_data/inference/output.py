@@ -9,8 +9,12 @@ import numpy as np
 
 from unet_spec import InputError, NetworkConfig
 
+from ..spacing.grids import BAND, Grids
+from ..spacing.interpolate import interpolated
+from ..windows import Slices, Windowed, bands
+
 if TYPE_CHECKING:
-    from jaxtyping import Float, Shaped, UInt
+    from jaxtyping import Float, Float32, Shaped, UInt
 
 OutputKind = Literal["labels", "probabilities", "logits", "objects"]
 OutputType = Literal["uint8", "float16", "float32"]
@@ -125,3 +129,68 @@ def present_classes(logits: Float[np.ndarray, "*n k"]) -> UInt[np.ndarray, "*n k
         [[1, 0], [1, 1]]
     """
     return (logits > 0).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Chances:
+    """A network's outputs (*spatial, K), read as probabilities and, after them, a distance if there is one."""
+
+    outputs: Windowed
+    config: NetworkConfig
+    overlapping: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        extra = self.config.out_channels == 1 and not self.overlapping  # both classes of a single logit
+        return (*self.outputs.shape[:-1], self.outputs.shape[-1] + extra)
+
+    @property
+    def ndim(self) -> int:
+        return self.outputs.ndim
+
+    def __getitem__(self, window: Slices) -> np.ndarray:
+        values, count = self.outputs[window], self.config.out_channels
+        chances = probabilities(values[..., :count], self.overlapping)
+        return np.concatenate([chances, values[..., count:]], -1)
+
+    def outputs_of(self, values: np.ndarray) -> Float32[np.ndarray, "*spatial k"]:
+        """The inverse, for probabilities that were interpolated: logits that have these probabilities."""
+        distance = values[..., -1:] if self.config.distance_head else values[..., :0]
+        chances = values[..., : values.shape[-1] - distance.shape[-1]]
+        tiny = np.finfo(np.float32).tiny
+        logits = np.log(np.maximum(chances, tiny))
+        if self.overlapping:
+            logits -= np.log(np.maximum(1 - chances, tiny))
+        elif self.config.out_channels == 1:
+            logits = logits[..., 1:] - logits[..., :1]
+        return np.concatenate([logits, distance], -1).astype(np.float32)
+
+
+def on_own_pixels(
+    outputs: Windowed, grids: Grids, config: NetworkConfig, overlapping: bool, window: Slices | None = None
+) -> Float32[np.ndarray, "*window k"]:
+    """A network's outputs for a resampled image, on the image's own pixels.
+
+    Probabilities are interpolated linearly, then converted to logits again; a distance is interpolated as it is.
+
+    Args:
+        outputs: (*target, K).
+        grids: the pixels of the image and of the target.
+        config: the network.
+        overlapping: whether a pixel may have several classes.
+        window: slices of the image, with start, stop and a step if any. None: all of it.
+
+    Example:
+        >>> from unet_data.inference.output import on_own_pixels
+        >>> from unet_data.spacing.grids import Grids
+        >>> from unet_spec import preset
+        >>> on_own_pixels(np.zeros((4, 4, 2)), Grids((8, 2), (4, 4), (3, 3)), preset("same"), False).shape
+        (8, 2, 2)
+    """
+    source = Chances(outputs, config, overlapping)
+    if window is not None:
+        return source.outputs_of(interpolated(source, grids.backward, window))
+    result = np.empty((*grids.own, outputs.shape[-1]), np.float32)
+    for band in bands(grids.own, BAND):
+        result[band] = source.outputs_of(interpolated(source, grids.backward, band))
+    return result

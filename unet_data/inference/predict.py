@@ -11,8 +11,9 @@ from unet_spec import DataSpec, NetworkConfig
 from unet_spec.tiling.tiles import TilePlan, balanced_tile, plan_tiles
 
 from ..io.facts import PLAIN, FileFacts
-from ..spacing.resample import grids_of
+from ..spacing.grids import grids_of
 from ..spacing.target import TargetSpacing
+from .output import on_own_pixels
 from .prepare import prepare
 from .stitch import Run, predict_tiled
 
@@ -50,7 +51,7 @@ def predict_output(
     prepared = prepare((image if grids is None else grids.image(image))[None], config, data)[0]
     plan = plan or default_plan(config, prepared.shape[:-1])
     outputs = predict_tiled(run, prepared, plan, config.output_channels)
-    return outputs if grids is None else grids.outputs(outputs, config, data.overlapping)
+    return outputs if grids is None else on_own_pixels(outputs, grids, config, data.overlapping)
 
 
 def predict_image(
@@ -127,4 +128,4 @@ def sample_image(
     plan = plan or default_plan(config, prepared.shape[:-1])
     logits = predict_tiled(together, prepared, plan, len(noise) * config.out_channels)
     samples = np.moveaxis(logits.reshape(*plan.image, len(noise), config.out_channels), -2, 0)
-    return samples if grids is None else np.stack([grids.outputs(s, config, data.overlapping) for s in samples])
+    return samples if grids is None else np.stack([on_own_pixels(s, grids, config, data.overlapping) for s in samples])

@@ -37,14 +37,14 @@ from ..memory import peak_resident, resident, restart_peak
 from ..normalize import resolved
 from ..objects.results import ObjectFiles, ObjectsFound, write_objects
 from ..objects.settings import ObjectSettings, settings_for
-from ..spacing.resample import grids_of, noted
-from ..spacing.restored import Restored, class_shares
+from ..spacing.grids import grids_of, noted
 from ..spacing.target import TargetSpacing
 from ..windows import Windows
 from .network import OpenNetwork
 from .output import Output
 from .plan import ImagePlan, plan_file
 from .prepare import looks_foreign
+from .restored import Restored, class_shares
 from .results import Results, by_samples, by_strips, by_tiles, whole, write_results
 from .settings import PredictSettings
 from .store import OBJECTS, Mosaic, TileStore, check_room, shard

@@ -1,1 +1,1 @@
-"""Pixel sizes: the target of a data set, and resampling of images, labels and predictions."""
+"""Pixel sizes of images, and interpolation between grids of pixels."""

@@ -60,7 +60,7 @@ from unet_data.metrics.calibration import MAX_DECISIONS
 from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
 from unet_data.metrics.surfaces import pixel_sizes
 from unet_data.objects.challenge import is_result
-from unet_data.spacing.resample import noted
+from unet_data.spacing.grids import noted
 from unet_spec import InputError, is_checkpoint
 from unet_spec.untrusted.strict_json import read_object
 

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from unet_data.inference.network import OpenNetwork
-from unet_data.inference.output import Output
+from unet_data.inference.output import Output, on_own_pixels
 from unet_data.inference.plan import plan_tiled
 from unet_data.inference.prepare import looks_foreign
 from unet_data.inference.stitch import compute_tiles
 from unet_data.objects.settings import ObjectSettings, settings_for
 from unet_data.objects.table import Columns
-from unet_data.spacing.resample import grids_of, noted
+from unet_data.spacing.grids import grids_of, noted
 from unet_data.spacing.target import TargetSpacing
 from unet_spec.tiling.planner import Plan
 
@@ -102,7 +102,7 @@ def predict_layer(
             if cancel is not None and cancel.is_set():
                 raise Cancelled
         if grids is not None and outputs is not None:
-            page = output.of(grids.outputs(outputs, config, data.overlapping))
+            page = output.of(on_own_pixels(outputs, grids, config, data.overlapping))
         if making is not None:
             yield Step(done, total, "numbering objects")
             page, columns = _objects(page, image, making, config.spatial_dims, data.names(config), count)

@@ -125,5 +125,5 @@ def test_it_is_json():
     planned, _ = plan()
     stored = json.loads(json.dumps(planned.to_dict()))
     assert stored["settings"]["steps"] == planned.settings.optimisation.steps
-    assert stored["choices"][0]["name"] == "widths"
+    assert [each["name"] for each in stored["choices"]][:2] == ["spacing", "widths"]
     assert stored["figures"]["images"] == 5

@@ -18,7 +18,7 @@ from unet_data.inference.store import begun_with
 from unet_data.inference.views import PAPER_ROTATIONS, symmetries
 from unet_data.io.readers import open_pictures
 from unet_data.normalize import resolved
-from unet_data.spacing.resample import for_network
+from unet_data.spacing.grids import for_network
 from unet_data.windows import mirror_window
 from unet_spec import InputError
 from unet_spec.tiling.planner import Limits

@@ -10,9 +10,9 @@ import numpy as np
 
 from unet_spec import NetworkConfig
 
-from ..inference.output import Output
+from ..spacing.grids import BAND, Grids
 from ..windows import Slices, Windows, bands
-from .resample import BAND, Grids
+from .output import Output, on_own_pixels
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Restored:
                 slice(a + s.start * step, min(a + s.stop * step, b), step)
                 for a, b, s in zip(start, stop, band, strict=True)
             )
-            logits = self.grids.outputs(source, self.config, self.output.overlapping, window)
+            logits = on_own_pixels(source, self.grids, self.config, self.output.overlapping, window)
             result[band] = self.output.of(logits)
         return result
 
@@ -82,7 +82,7 @@ def class_shares(images: Sequence[Windows], classes: int) -> tuple[float, ...]:
     """The share of each class in the pixels of images of class numbers, or of masks, one per class.
 
     Example:
-        >>> from unet_data.spacing.restored import class_shares
+        >>> from unet_data.inference.restored import class_shares
         >>> class Two:
         ...     shape, dtype, spatial_dims = (4, 1), np.dtype(np.uint8), 2
         ...     def window(self, start, stop, step=1):
