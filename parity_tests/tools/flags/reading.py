@@ -136,6 +136,7 @@ PLAN_DATA = Command(
         "--labels": ("instance", _planned(settings__data__labels="instance")),
         "--ignore": ("255", _planned(settings__data__ignore=255)),
         "--class-numbers": ("1-3", _planned(settings__data__class_numbers="1-3")),
+        "--spacing": ("5,1,1", _planned(settings__data__spacing="5,1,1", given=("spacing",))),
         "--validate": ("2/5", _planned(settings__validation__validate="2/5")),
         "--group": ("a.", _planned(settings__validation__group="a.")),
         "--json": ("", {"print_json": "called", "print_plan": GONE}),

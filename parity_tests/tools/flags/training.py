@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from unet_data import Measurement
+from unet_data import Measurement, TargetSpacing
 from unet_jax import TrainResult, TrainSettings
 from unet_spec import DataSpec, preset
 
@@ -26,6 +26,7 @@ def train(watch: Watch) -> None:
     planned = SimpleNamespace(network=NETWORK, settings=TrainSettings(), choices=(), minutes=None)
     watch.stub("unet_tools.commands.train.plan_run", planned, only="args")
     watch.stub("unet_tools.commands.train.write_plan", only="")
+    watch.stub("unet_tools.training.beginning.choose_spacing", TargetSpacing(()), only="asked")
     watch.stub("unet_tools.training.beginning.choose_config", NETWORK)
     watch.stub("unet_tools.training.beginning.check_loader", only="")
     watch.stub("unet_tools.commands.train.cached_programs", nullcontext(), only="flag")
@@ -94,6 +95,7 @@ ROWS = {
     ),
     **settings("data", normalization="percentile", oversample=0.5),
     **also(settings("data", class_numbers="1-3"), **{"class-numbers": {"open_data.class_numbers": "1-3"}}),
+    **also(settings("data", spacing="5,1,1"), spacing={"choose_spacing.asked": "5,1,1"}),
     **reading("train.settings", "open_data"),
     **also(settings("data", objects=True), objects={"with_border": "called", "choose_objects": "called"}),
     **also(
