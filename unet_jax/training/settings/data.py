@@ -43,8 +43,8 @@ class DataSettings:
         workers: Number of processes of the grain loader. 0 reads in threads of the training process.
         spacing: Pixel size to which images are resampled, in training and in every program that runs the network and
             reads files: numbers along z, y, x in the unit of the files, such as "5,1,1". "auto": the median pixel size,
-            if all files state theirs and these differ by more than 1 percent; else not resampled. "none": not resampled. In
-            Python, `unet_data.resample_dataset` resamples the images before training.
+            if all files state theirs and these differ by more than 1 percent; else not resampled. "none": not
+            resampled. In Python, `unet_data.resample_dataset` resamples the images before training.
 
     Example:
         >>> from unet_spec import preset
