@@ -11,6 +11,7 @@ from unet_spec.errors import InputError
 from ..io.stores.hcs import fields, label_images, zarrs_in
 from ..io.stores.open_zarr import is_zarr
 from ..io.stores.remote import url_of
+from .far import TIFF, far_folder, far_tiff
 from .listing import Entry, list_folder, title, what_lies_there
 from .pairing import LABEL_ENDING, PARTS, Layout, Pair, made_layout, name_of, paired
 
@@ -32,7 +33,11 @@ def find_layout(path: Path, masks: bool = False) -> Layout:
         InputError: the path does not exist, no layout fits, or an image or label has no partner.
     """
     if url_of(path) is not None:
-        return _ome_zarrs([path] if is_zarr(path) else zarrs_in(path), masks)
+        if is_zarr(path):
+            return _ome_zarrs([path], masks)
+        if path.suffix.lower() in TIFF:
+            return far_tiff(path)
+        return far_folder(path, IMAGE_FOLDERS, LABEL_FOLDERS, masks) or _ome_zarrs(zarrs_in(path), masks)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.suffix == ".zarr":

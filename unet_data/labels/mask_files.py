@@ -20,6 +20,7 @@ from unet_spec.errors import InputError
 from ..io.decode import check_file, decode, one_line
 from ..io.facts import FileFacts, ReadSettings
 from ..io.readers import is_zarr, open_pictures
+from ..io.stores.remote import url_of
 from .agreement import check_agreement
 from .masks import check_count, one_mask, pack_masks, parse_regions, regions_of
 from .numbers import one_number
@@ -132,7 +133,7 @@ class MaskReader:
         """The content of a file: (N, H, W, K), or (D, H, W, K). Pages (N) may be classes."""
         if path.suffix == ".npy":
             return _array(path, spatial), FileFacts()
-        if is_zarr(path):
+        if is_zarr(path) or url_of(path) is not None:
             pictures = open_pictures(path, self.spatial_dims, role="label", settings=self.settings)
             raws = [picture.read(tuple(slice(0, n) for n in picture.shape[:-1])) for picture in pictures]
             return raws[0] if self.spatial_dims == 3 else np.stack(raws), pictures[0].facts

@@ -13,8 +13,8 @@ from unet_data.datasets.splitting import divide
 from unet_data.datasets.synthetic.microscope import Style
 from unet_data.folders.layout import find_layout
 from unet_data.folders.listing import account
-from unet_data.io.stores.open_zarr import open_array
-from unet_data.io.stores.remote import url_of
+from unet_data.io.stores.open_zarr import is_zarr, open_array
+from unet_data.io.stores.remote import size, url_of
 from unet_spec import InputError
 
 Subset = Literal["all", "train", "validation"]
@@ -86,6 +86,8 @@ def _by_windows(path: Path, masks: bool) -> bool:
 
 def _bytes(path: Path) -> int:
     if url_of(path) is not None:
+        if not is_zarr(path):
+            return size(path) or 0
         found = open_array(path)
         return math.prod(found.shape) * found.dtype.itemsize
     if path.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from unet_data.folders.far import TIFF
 from unet_data.folders.layout import find_layout
 from unet_data.folders.listing import account, title
 from unet_data.io.formats.encode_zarr import labelled_image
@@ -16,7 +17,6 @@ from unet_spec import InputError
 
 from ..console import notes
 
-_TIFF = (".tif", ".tiff", ".btf", ".svs", ".ndpi", ".scn", ".bif")
 _PICTURES = (".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".j2k", ".jpx")
 
 
@@ -63,7 +63,7 @@ def _files(path: Path) -> list[tuple[Path, str]]:
         if wells := fields(path):
             return [(field, f"{title(path)}-{'-'.join(field.relative_to(path).parts)}.zarr") for field in wells]
         return [(path, result_name(path) if path.suffix else f"{'-'.join(_inside(path))}.zarr")]
-    if url_of(path) is not None and path.suffix.lower() in _TIFF:
+    if url_of(path) is not None and path.suffix.lower() in TIFF:
         return [(path, result_name(path))]
     if url_of(path) is not None:
         return [each for image in zarrs_in(path) for each in _files(image)]

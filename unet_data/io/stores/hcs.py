@@ -46,7 +46,8 @@ def zarrs_in(path: Path) -> list[Path]:
     """The .zarr entries of a folder behind a URL, sorted by name. Raises InputError if there is none."""
     if not (found := sorted(name for name in names(path) if name.endswith(".zarr"))):
         raise InputError(
-            f"{shown(path)}: contains no .zarr; copy other files first (unet predict also reads a TIFF by its URL)"
+            f"{shown(path)}: contains no .zarr; give the URL of a TIFF or, for training, a folder with TIFFs in "
+            "images/ and labels/; copy other files first"
         )
     return [path / name for name in found]
 
