@@ -55,7 +55,7 @@ def far_folder(path: Path, images: Sequence[str], labels: Sequence[str], masks: 
         if len(own) != 1:
             return None
         listings.append(_listing(path / own[0]))
-    return paired(*listings, [], masks=masks)
+    return paired(listings[0], listings[1], [], masks=masks)
 
 
 def _listing(folder: Path) -> Listing:

@@ -84,16 +84,18 @@ def open_remote_tiff(path: Path, role: Role, settings: ReadSettings) -> Pages:
 
 @runtime_checkable
 class _Source(Protocol):
-    """The bytes of a file."""
+    """The bytes of a file. `local` is the path of a file that can be mapped into memory; None for a remote one, of which
+    each request takes time."""
 
     size: int
+    local: Path | None
 
     def ranges(self, wanted: Sequence[tuple[int, int]], /) -> list[bytes]: ...
 
 
 class _LocalFile:
     def __init__(self, path: Path, tiff: Any):
-        self.size, self._tiff = path.stat().st_size, tiff
+        self.size, self.local, self._tiff = path.stat().st_size, path, tiff
 
     def ranges(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         descriptor = self._tiff.filehandle.fileno()
@@ -139,7 +141,7 @@ class Pages:
             segment = min(rows, self._height + rows * page.is_tiled) * columns * samples * series.dtype.itemsize
             check_memory(path, 2 * segment, end, "a tile or strip needs")
             self._check_counts(2 * segment + _SLACK)
-            if isinstance(source, RemoteFile):
+            if source.local is None:
                 self._together = max(1, CACHE // max(1, segment))
         last = self._raw + series.nbytes if self._raw is not None else self._last_byte()
         if last > end:
@@ -191,9 +193,9 @@ class Pages:
             stored = np.dtype(self._series.dtype).newbyteorder(self._tiff.byteorder)
             count = self._series.size // (height * width * self._samples)
             shape = (count, height, width, self._samples)
-            if isinstance(self._source, RemoteFile):
-                return self._mapped_rows(stored, index, rows, columns)
-            mapped = np.memmap(self._path, stored, "r", self._raw, shape)
+            if self._source.local is None:
+                return self._requested_rows(stored, index, rows, columns)
+            mapped = np.memmap(self._source.local, stored, "r", self._raw, shape)
             return np.array(mapped[index, rows, columns])
         page = self._page
         tile = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)
@@ -218,7 +220,7 @@ class Pages:
                     ]
         return out
 
-    def _mapped_rows(self, stored: np.dtype, index: int, rows: slice, columns: slice) -> np.ndarray:
+    def _requested_rows(self, stored: np.dtype, index: int, rows: slice, columns: slice) -> np.ndarray:
         """A window (H, W, samples) of contiguous uncompressed pixels at a URL: whole rows, unless they are much longer
         than the window."""
         assert self._raw is not None

@@ -29,9 +29,15 @@ class RemoteFile(io.RawIOBase):
 
     Pixels are read by `ranges`, which requests exactly their bytes. Thread-safe, except for `seek` and `read`.
 
+    Attributes:
+        local: None, since the file cannot be mapped into memory.
+        size: bytes of the file.
+
     Raises:
         InputError: the file does not exist or is empty, or its server sends only whole files.
     """
+
+    local: Path | None = None
 
     def __init__(self, path: Path):
         super().__init__()
