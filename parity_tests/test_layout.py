@@ -41,6 +41,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "unet_*/runtime.py": ("spec/families/test_multiresunet.py", "both runtimes against the reference"),
     "unet_*/strips.py": ("spec/tiling/test_strips.py", "strips of both twins"),
     "unet_torch/weights.py": ("spec/weights/test_weight_map.py", "bits through both twins"),
+    "unet_data/datasets/opening/*": ("data/datasets/test_opening.py", "folders and files, whole and by windows"),
+    "unet_data/datasets/splitting/*": ("data/datasets/test_splitting.py", "shares, folds, groups and classes"),
     "unet_data/inference/*": ("tools/commands/test_predict_tiled.py", "the way of an image, by its command"),
     "unet_data/io/stores/open_zarr.py": ("data/io/stores/test_remote.py", "in folders and behind URLs"),
     "unet_data/objects/basins.py": ("data/objects/test_parts.py", "against a sequential reference"),

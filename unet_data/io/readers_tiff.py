@@ -84,8 +84,8 @@ def open_remote_tiff(path: Path, role: Role, settings: ReadSettings) -> Pages:
 
 @runtime_checkable
 class _Source(Protocol):
-    """The bytes of a file. `local` is the path of a file that can be mapped into memory; None for a remote one, of which
-    each request takes time."""
+    """The bytes of a file. `local`: path of a file that can be mapped into memory; None for a remote one, of which each
+    request takes time."""
 
     size: int
     local: Path | None

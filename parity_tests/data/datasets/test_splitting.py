@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from unet_data import Dataset, open_dataset, read_labels, split, with_border, write_stack
-from unet_data.datasets import splitting
 from unet_data.datasets.splitting import divide
 
 from .folders import noise, refused
@@ -193,7 +192,7 @@ def test_a_single_large_image_is_split_by_rows(monkeypatch):
     assert "the last 200 of 1200 rows of i" in parts.how
     assert [d.images[0].shape[0] for d in parts[:2]] == [1000, 200]
     assert "the last 480 of 1200 rows" in divide(image, "0.4").how
-    monkeypatch.setattr(splitting, "MOST_VALIDATED", 50_000)
+    monkeypatch.setattr("unet_data.datasets.splitting.parts.MOST_VALIDATED", 50_000)
     assert "the last 50 of 1200 rows" in divide(image).how
     assert "the last 480 of 1200 rows" in divide(image, "0.4").how
     assert "split along its height: give a share" in refused(split, image, "1/5")

@@ -188,17 +188,25 @@ class _Draft:
         count, reason = self._depth()
         first = Choice("widths", _widths(FIRST_WIDTHS[0], count), f"{reason}; {FIRST_WIDTHS[0]} is the narrowest")
         if self.stages:
-            self.network = staged_network(self.network, self.stages, first.value)
-            self.take(first)
-            self.take(Choice("kernels", self.stages.kernels, f"{self.stages.reason}: no kernel along a coarse axis"))
-            self.take(Choice("strides", self.stages.strides, f"{self.stages.reason}: each axis is halved on its own"))
+            self._choose_staged(self.stages, first)
         else:
-            self.take(first)
-            groups = math.gcd(8, *self.network.widths)
-            if groups != self.network.norm_groups or "norm_groups" in self.given:
-                self.take(Choice("norm_groups", groups, "a divisor of every width, for group norm"))
-            self.take(padding(self.figures))
+            self._choose_plain(first)
         self.choose_norm()
+
+    def _choose_staged(self, own: Stages, widths: Choice) -> None:
+        """Replaces the network by one with kernels and strides per axis."""
+        self.network = staged_network(self.network, own, widths.value)
+        self.take(widths)
+        self.take(Choice("kernels", own.kernels, f"{own.reason}: no kernel along a coarse axis"))
+        self.take(Choice("strides", own.strides, f"{own.reason}: each axis is halved on its own"))
+
+    def _choose_plain(self, widths: Choice) -> None:
+        """Chooses depth, group size and padding of a network whose axes are treated alike."""
+        self.take(widths)
+        groups = math.gcd(8, *self.network.widths)
+        if groups != self.network.norm_groups or "norm_groups" in self.given:
+            self.take(Choice("norm_groups", groups, "a divisor of every width, for group norm"))
+        self.take(padding(self.figures))
 
     def _may_be_staged(self) -> bool:
         """Whether nothing is asked for that a network with kernels and strides per axis does not have."""

@@ -5,33 +5,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from unet_spec.errors import InputError
 
-from ..io.facts import ReadSettings
-from ..io.stores.remote import url_of
-from ..io.stores.signed import unsigned
-from .border_class import BORDER_CLASSES, with_border
-from .dataset import Dataset
-from .opening import open_dataset, open_stored
-
-if TYPE_CHECKING:
-    from jaxtyping import Int64
+from ...io.facts import ReadSettings
+from ...io.stores.remote import url_of
+from ...io.stores.signed import unsigned
+from ..border_class import BORDER_CLASSES, with_border
+from ..dataset import Dataset
+from ..opening import open_dataset, open_stored
+from .units import SHARE, automatic_units, fold_units, group_names, last_units, units_of
 
 LARGE_IMAGE, MOST_VALIDATED = 2**20, 2**24
 """Pixels: a single image of at least so many is split by rows; at most so many of them validate, in memory at once."""
 
-SHARE = 1 / 6
-"""Default share of the validation images: slices 20-23 of the 24 ISBI slices."""
-
 _FOLD = re.compile(r"(\d+)\s*/\s*(\d+)")
-_LAST_NUMBER = re.compile(r"^(.*\d.*?)[\s_.-]+\D*\d+\D*$")
 
 
 class Parts(NamedTuple):
@@ -100,8 +93,8 @@ def divide(
         raise InputError(
             "--validate last is a block of images and cannot keep groups together; with --group, give a share or a fold"
         )
-    by = _group_names(dataset, group) if group is not None or text == "auto" else None
-    units = _units(by) if by else [[index] for index in range(len(dataset))]
+    by = group_names(dataset, group) if group is not None or text == "auto" else None
+    units = units_of(by) if by else [[index] for index in range(len(dataset))]
     if len(units) < 2 and group is None:
         units, by = [[index] for index in range(len(dataset))], None
     if len(units) < 2:
@@ -114,18 +107,18 @@ def divide(
         chosen = {index for index, part in enumerate(dataset.parts) if part == "validation"}
         how, by, grouping = "by their folders", None, ""
     elif text == "auto":
-        chosen, how = _automatic(dataset, units)
+        chosen, how = automatic_units(dataset, units)
         if group is None and by and 3 * len(chosen) > len(dataset) > len(units):  # the names do not show groups
             units, by, grouping = [[index] for index in range(len(dataset))], None, ""
-            chosen, how = _automatic(dataset, units)
+            chosen, how = automatic_units(dataset, units)
     elif text == "last":
-        chosen, how = _last(units, SHARE), "the last sixth"
+        chosen, how = last_units(units, SHARE), "the last sixth"
     elif fold := _FOLD.fullmatch(text):
-        chosen, how = _fold(units, int(fold[1]), int(fold[2]), dataset.source), f"fold {fold[1]} of {fold[2]}"
+        chosen, how = fold_units(units, int(fold[1]), int(fold[2]), dataset.source), f"fold {fold[1]} of {fold[2]}"
     elif (share := _number(text)) is not None:
         if not 0 < share < 1:
             raise InputError(f"the validation fraction must lie between 0 and 1, not {share}")
-        chosen, how = _last(units, share), f"the last {share:.0%}"
+        chosen, how = last_units(units, share), f"the last {share:.0%}"
     else:
         chosen, how = _listed(dataset, Path(text)), f"as listed in {text}"
     validating = sorted(chosen)
@@ -158,54 +151,6 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _group_names(dataset: Dataset, pattern: str | None) -> list[str]:
-    """The group of each image: the match of the pattern. By default it is the text before the last number of the name
-    if there is an earlier number, otherwise the name."""
-    if pattern is None:
-        found = [_LAST_NUMBER.match(name) for name in dataset.names]
-        return [match[1] if match else name for match, name in zip(found, dataset.names, strict=True)]
-    try:
-        expression = re.compile(pattern)
-    except re.error as e:
-        raise InputError(f"--group {pattern!r} is not a regular expression ({e})") from None
-    groups = []
-    for name in dataset.names:
-        if (match := expression.search(name)) is None:
-            raise InputError(f"{dataset.source}: --group {pattern!r} does not match the name {name!r}")
-        groups.append(" ".join(part or "" for part in match.groups()) if expression.groups else match[0])
-    return groups
-
-
-def _units(groups: Sequence[str]) -> list[list[int]]:
-    """The images of each group, in the order in which the groups begin."""
-    found: dict[str, list[int]] = {}
-    for index, name in enumerate(groups):
-        found.setdefault(name, []).append(index)
-    return list(found.values())
-
-
-def _last(units: Sequence[Sequence[int]], share: float) -> set[int]:
-    """The images of the last units, about this share of all images; at least one unit, but not all."""
-    count = sum(map(len, units))
-    aim, chosen = max(1, round(count * share)), []
-    for number, unit in enumerate(reversed(units)):
-        closer = abs(len(chosen) + len(unit) - aim) <= aim - len(chosen)
-        if number and (number == len(units) - 1 or len(chosen) >= aim or not closer):
-            break
-        chosen += unit
-    return set(chosen)
-
-
-def _fold(units: Sequence[Sequence[int]], part: int, parts: int, source: str) -> set[int]:
-    if not 1 <= part <= parts or not 2 <= parts <= len(units):
-        raise InputError(
-            f"{source}: --validate {part}/{parts} is not a fold; give i/n with i from 1 to n, and n from 2 to "
-            f"{len(units)}, the number of images or groups"
-        )
-    own = units[len(units) * (part - 1) // parts : len(units) * part // parts]
-    return {index for unit in own for index in unit}
 
 
 def _listed(dataset: Dataset, path: Path) -> set[int]:
@@ -260,70 +205,6 @@ def _from_folder(dataset: Dataset, path: Path, reading: ReadSettings | None, cla
         replace(validation, class_names=dataset.class_names),
         f"validation: {len(validation)} images of the folder {url_of(path) or path}",
     )
-
-
-def _automatic(dataset: Dataset, units: Sequence[Sequence[int]]) -> tuple[set[int], str]:
-    """The last sixth; if a class would then be missing in one of the two parts, units chosen by class."""
-    chosen = _last(units, SHARE)
-    block = "the last sixth" if all(len(u) == 1 for u in units) else "the last groups"
-    if dataset.labels is None:
-        return chosen, block
-    counts = dataset.label_counts()
-    present = counts.sum(0) > 0
-    if _complete(counts, chosen, present):
-        return chosen, block
-    stratified = _stratified(np.stack([counts[list(unit)].sum(0) for unit in units]), units, len(dataset))
-    if _complete(counts, stratified, present):
-        return stratified, "chosen so that training and validation both have every class (the last sixth lacks one)"
-    rare = [dataset.class_names[c] for c in np.flatnonzero(present) if not _complete(counts, stratified, [int(c)])]
-    return (
-        stratified,
-        f"spread by class; too few images or groups have {', '.join(rare)} for both training and validation",
-    )
-
-
-def _complete(counts: np.ndarray, chosen: set[int], classes: Sequence[int] | np.ndarray) -> bool:
-    """Whether these classes occur among the chosen images, and among the others."""
-    inside = np.zeros(len(counts), bool)
-    inside[list(chosen)] = True
-    return all(bool((counts[part].sum(0)[classes] > 0).all()) for part in (inside, ~inside))
-
-
-def _stratified(counts: Int64[np.ndarray, "units k"], units: Sequence[Sequence[int]], images: int) -> set[int]:
-    """About a sixth of the images, in whole units, with class shares near those of all images.
-
-    The rarest classes are assigned first, as in the iterative stratification of Sechidis, Tsoumakas and Vlahavas 2011.
-    """
-    has, aim = counts > 0, max(1, round(images * SHARE))
-    whole = counts.sum(0) / max(1, counts.sum())
-    chosen: list[int] = []
-
-    def add(candidates: Sequence[int]) -> bool:
-        """Adds the candidate that brings the class shares nearest; the last one among equals.
-
-        A candidate that would leave a class without training images is not used.
-        """
-        remaining = np.setdiff1d(np.arange(len(units)), chosen)
-        free = [
-            u
-            for u in candidates
-            if u not in chosen and (has[remaining[remaining != u]].any(0) | ~has[remaining].any(0)).all()
-        ]
-        if not free or len(remaining) < 2:
-            return False
-        sums = counts[chosen].sum(0) + counts[free]
-        distance = np.abs(sums / np.maximum(sums.sum(1, keepdims=True), 1) - whole).sum(1)
-        sizes = np.array([len(units[u]) for u in free]) + sum(len(units[u]) for u in chosen)
-        distance += np.maximum(sizes / aim - 1, 0)
-        chosen.append(free[len(free) - 1 - int(np.argmin(distance[::-1]))])
-        return True
-
-    for index in np.argsort(has.sum(0), kind="stable"):
-        if has[:, index].any() and not has[chosen, index].any():
-            add(np.flatnonzero(has[:, index]).tolist())
-    while sum(len(units[u]) for u in chosen) < aim and add(range(len(units))):
-        pass
-    return {index for u in chosen for index in units[u]} or _last(units, SHARE)
 
 
 def _divide_one(dataset: Dataset, text: str) -> Parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,42 +11,20 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
-from ..folders.layout import find_layout
-from ..folders.pairing import OVERLAPPING, Layout, Pair
-from ..io.carried import volumes
-from ..io.colours import parse_class_colors
-from ..io.decode import decode
-from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
-from ..io.images import as_image
-from ..io.readers import check_depth, is_zarr
-from ..io.stores.remote import shown, url_of
-from ..io.stores.signed import unsigned
-from ..labels.agreement import check_agreement
-from ..labels.joined import join_objects
-from ..labels.mask_files import MaskReader
-from ..labels.numbers import one_number
-from ..windows import bands
-from .dataset import BINARY_CLASSES, MEMBRANE_CLASSES, Dataset, size_text
-from .label_rule import IGNORED, LabelKind, LabelRule, label_rule
-from .stored import Stored, as_array, stored_pictures
-
-Arrays = list[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Contents:
-    """Images (*spatial, C) of a file, label numbers (*spatial) of its label file, and the facts of both."""
-
-    images: Arrays
-    labels: Arrays
-    facts: FileFacts
-    label_facts: FileFacts = PLAIN
-
-
-_PAGES = f"; if each page is the mask of a class, pass {OVERLAPPING}"
-
-Read = Callable[[Pair, int, ReadSettings], Contents]
-"""Reads a pair of files: (pair, spatial_dims, settings) to their contents."""
+from ...folders.layout import find_layout
+from ...folders.pairing import Layout, Pair
+from ...io.colours import parse_class_colors
+from ...io.facts import DEFAULTS, FileFacts, ReadSettings, void
+from ...io.readers import check_depth
+from ...io.stores.remote import shown, url_of
+from ...io.stores.signed import unsigned
+from ...labels.agreement import check_agreement
+from ...labels.mask_files import MaskReader
+from ...windows import bands
+from ..dataset import BINARY_CLASSES, MEMBRANE_CLASSES, Dataset
+from ..label_rule import IGNORED, LabelKind, LabelRule, label_rule
+from ..stored import Stored, as_array
+from .contents import Arrays, Read, read_by_windows, read_masked, read_whole
 
 
 def open_dataset(
@@ -97,7 +75,7 @@ def open_dataset(
         >>> data.names, data.class_names, data.labels[0].max()
         (('train-volume-00', 'train-volume-01'), ('membrane', 'cell'), np.int32(1))
     """
-    return _open(unsigned(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, _read_whole)
+    return _open(unsigned(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, read_whole)
 
 
 def open_stored(
@@ -131,7 +109,7 @@ def open_stored(
         >>> data.stored, data.images[0][4:6, 4:6].shape
         (True, (2, 2, 1))
     """
-    return _open(unsigned(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, _read_by_windows)
+    return _open(unsigned(path), spatial_dims, kind, ignore, class_numbers, settings or DEFAULTS, read_by_windows)
 
 
 def _open(
@@ -158,7 +136,7 @@ def _open(
     parts: list[str] = []
 
     def add(pair: Pair) -> None:
-        found = read(pair, spatial_dims, settings) if masks is None else _masked(read, pair, masks)
+        found = read(pair, spatial_dims, settings) if masks is None else read_masked(read, pair, masks)
         images.extend(found.images)
         labels.extend(found.labels)
         numbers.extend(map(_numbers, found.labels))
@@ -227,88 +205,6 @@ def _open(
 
 def _absolute(path: Path) -> str:
     return url_of(path) or str(path.absolute())
-
-
-def _read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Contents:
-    stack, facts = _whole(pair.image, spatial_dims, "image", settings)
-    pages = volumes(facts, len(stack)) if spatial_dims == 3 else ()
-
-    def parts(array: np.ndarray) -> Arrays:
-        """The pictures of a stack. A label is divided into volumes like its image, whose axes may state more."""
-        if spatial_dims == 2:
-            return list(array)
-        return [array] if len(pages) == 1 else [array[each] for each in pages]
-
-    if not pair.labels:
-        return Contents(parts(stack), [], facts)
-    labels, label_facts = _label(pair, spatial_dims, settings)
-    if labels.shape != stack.shape[:-1]:
-        first = 1 if len(labels) == len(stack) == 1 else 0  # a single picture needs no page count
-        sizes = size_text(stack.shape[first:-1]), size_text(labels.shape[first:])
-        turned = " (it was turned by its orientation tag: try --orientation ignore)" * facts.turned
-        pages = _PAGES * (first == 0 and len(stack) == 1 and labels.shape[1:] == stack.shape[1:-1])
-        raise InputError(
-            f"{pair.image}: is {sizes[0]}{turned} but its label {pair.labels[0]} is {sizes[1]}; they must be equal"
-            + pages
-        )
-    return Contents(parts(stack), parts(labels), facts, label_facts)
-
-
-def _masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
-    """The images of a pair, as `read` returns them, and the masks of overlapping classes as labels."""
-    dims, settings = masks.spatial_dims, masks.settings
-    if read is _read_whole:
-        stack, facts = _whole(pair.image, dims, "image", settings)
-        images, spatial = [stack] if dims == 3 else list(stack), stack.shape[:-1]
-    else:
-        stored = stored_pictures(pair.image, dims, "image", settings)
-        images, facts = [as_array(each) for each in stored], stored[0].facts
-        depth, *plane = (1, *stored[0].spatial) if dims == 2 else stored[0].spatial
-        spatial = (len(stored) * depth, *plane)
-    pages = volumes(facts, spatial[0]) if dims == 3 else ()
-    if len(pages) > 1:
-        images = images if len(images) > 1 else [images[0][each] for each in pages]
-    if not pair.labels:
-        return Contents(images, [], facts)
-    packed, label_facts = masks.read(pair.labels, pair.classes, spatial)
-    labels = list(packed) if dims == 2 else [packed] if len(pages) == 1 else [packed[each] for each in pages]
-    return Contents(images, labels, facts, label_facts)
-
-
-def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
-    """The whole content of a file: (N, H, W, C), or a volume (D, H, W, C); labels without C."""
-    if path.suffix == ".npy" or is_zarr(path) or url_of(path) is not None:
-        found = stored_pictures(path, spatial_dims, role, settings)
-        if spatial_dims == 3 and len(found) > 1:
-            raise InputError(f"{shown(path)}: contains {len(found)} volumes; write each to its own file")
-        arrays = [np.asarray(each) for each in found]
-        return arrays[0] if spatial_dims == 3 else np.stack(arrays), found[0].facts
-    pixels, facts = decode(path, role, settings)
-    return as_image(pixels, path, facts.nodata) if role == "image" else one_number(pixels, path, settings), facts
-
-
-def _label(pair: Pair, spatial_dims: int, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
-    """The label numbers of an image. There may be one mask file per object."""
-    if len(pair.labels) == 1:
-        return _whole(pair.labels[0], spatial_dims, "label", settings)
-    return join_objects(pair.labels, lambda path: _whole(path, spatial_dims, "label", settings)[0])
-
-
-def _read_by_windows(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Contents:
-    if not pair.labels:
-        raise InputError(f"{pair.image}: has no label; reading by windows is for training, which needs labels")
-    images = stored_pictures(pair.image, spatial_dims, "image", settings)
-    arrays = [as_array(each) for each in images]
-    if len(pair.labels) != 1:
-        labels, label_facts = _label(pair, spatial_dims, settings)
-        return Contents(arrays, [labels] if spatial_dims == 3 else list(labels), images[0].facts, label_facts)
-    stored = stored_pictures(pair.labels[0], spatial_dims, "label", settings)
-    if len(images) != len(stored):
-        raise InputError(
-            f"{pair.image}: has {len(images)} pictures but its label {pair.labels[0]} has {len(stored)}"
-            + _PAGES * (len(images) == 1)
-        )
-    return Contents(arrays, [as_array(each) for each in stored], images[0].facts, stored[0].facts)
 
 
 def _numbers(label: np.ndarray) -> np.ndarray:
