@@ -57,8 +57,7 @@ def choose_spacing(dataset: Dataset, asked: str = "auto") -> TargetSpacing:
     sizes = [size for f in dataset.facts if (size := pixel_size(f, dims, unit))]
     if not sizes:
         return TargetSpacing((), reason="no file states a pixel size")
-    low, high = np.min(sizes, axis=0), np.max(sizes, axis=0)
-    ratio = float((high / low).max())
+    ratio = float((np.max(sizes, axis=0) / np.min(sizes, axis=0)).max())
     if len(sizes) < len(dataset):
         missing = f"{len(dataset) - len(sizes)} of {len(dataset)} images state no pixel size"
         return TargetSpacing((), reason=missing)

@@ -12,6 +12,7 @@ from typing import Any
 from unet_data import Dataset
 from unet_data.metrics.evaluate import check_fits
 from unet_data.normalize import normalization_of
+from unet_data.spacing.target import parse_spacing
 from unet_spec import DataSpec, InputError, NetworkConfig
 
 from ..compiling import Compiling
@@ -165,6 +166,14 @@ def _check_data(config: NetworkConfig, settings: TrainSettings, training: Datase
         )
     if overlaps and config.architecture == "probabilistic-unet":
         raise InputError(f"{config.architecture} needs one class per pixel; overlapping classes need another network")
+    asked = parse_spacing(settings.data.spacing)
+    own = () if training.spacing is None else training.spacing.size
+    if asked is not None and own not in (asked, asked * training.spatial_dims):
+        done = f"resampled to pixels of {training.spacing}" if own else "not resampled"
+        raise InputError(
+            f"{training.source}: images were {done}, but the settings have spacing {settings.data.spacing}; give both "
+            "the same: unet_data.resample_dataset resamples images"
+        )
     if settings.data.ignore != training.ignore:
         raise InputError(
             f"{training.source} was opened with ignore {training.ignore}, but the settings have ignore "

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from unet_data import ReadSettings, membrane_instances, membranes, split
+from unet_data import FileFacts, ReadSettings, TargetSpacing, membrane_instances, membranes, resample_dataset, split
 from unet_data.io.facts import stored_reading
-from unet_jax.training.loop import train
+from unet_jax.training.loop import data_spec, train
 from unet_jax.training.run.train_state_folder import TrainStateFolder
 from unet_spec import Checkpoint, InputError, preset
 
@@ -125,3 +125,20 @@ def test_an_infinite_gradient_stops_the_run_and_keeps_the_state_before_it(tmp_pa
     assert int(kept["step"]) == step - 1
     assert int(kept["failed"]) == -1
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept["params"]))
+
+
+def test_images_and_settings_have_one_pixel_size_which_is_stored(tmp_path):
+    whole = membranes(3, 32, 0)
+    whole = replace(whole, facts=tuple(FileFacts(spacing=(s, s), unit="µm") for s in (1.0, 1.0, 2.0)))
+    training, validation = split(resample_dataset(whole, TargetSpacing((2.0, 2.0), "µm")))
+    found = data_spec(NARROW, TWO_STEPS, training)
+    assert (found.spacing, found.spacing_unit) == ((2.0, 2.0), "µm")
+    assert data_spec(NARROW, TWO_STEPS, whole).spacing == ()
+    with pytest.raises(InputError, match="resampled to pixels of 2 x 2 µm, but the settings have spacing none"):
+        train(NARROW, TWO_STEPS, training, validation, tmp_path / "run")
+    with pytest.raises(InputError, match="were not resampled, but the settings have spacing 2; give both the same"):
+        train(NARROW, TWO_STEPS.replace(spacing="2"), *split(whole), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    for text in ("2", "2,2", "auto"):  # only then the tile is refused
+        with pytest.raises(InputError, match="tile is 4"):
+            train(NARROW, TWO_STEPS.replace(spacing=text, tile=4), training, validation, tmp_path / "run")

@@ -35,6 +35,9 @@ def test_fields_that_came_later_are_written_only_where_they_say_something():
     [
         ({"overlapping": 1}, "data.overlapping is 1; it must be true or false"),
         ({"assumed": "x"}, "a list of names"),
+        ({"spacing": 5}, "data.spacing is 5; it must be a list of numbers"),
+        ({"spacing": [5.0, 0.0]}, "data.spacing must be finite and above zero"),
+        ({"spacing_unit": 1}, "data.spacing_unit is 1; it must be the name of a unit"),
         ({"reading": ["channels"]}, "data.reading is .* an object"),
         ({"reading": {"channels": 3}}, "data.reading is .* an object of names"),
     ],
@@ -78,3 +81,13 @@ def test_programs_with_one_mean_and_std_refuse_the_others(spec):
     with pytest.raises(InputError, match="the page supports only normalisation by one mean"):
         spec.check_affine("the page")
     DataSpec((0.5,), (0.2,)).check_affine("the page")
+
+
+def test_the_pixel_size_that_a_network_expects_is_stored_and_read_again():
+    spec = DataSpec(spacing=(5.0, 1.0, 1.0), spacing_unit="µm")
+    values = json.loads(json.dumps(spec.to_dict()))
+    assert (values["spacing"], values["spacing_unit"]) == ([5.0, 1.0, 1.0], "µm")
+    assert DataSpec.from_dict(values, "here") == spec
+    with pytest.raises(InputError, match=r"here: data.spacing has 3 numbers for 2 axes"):
+        spec.check(CONFIG, "here")
+    assert DataSpec.from_dict({"mean": [], "std": [], "class_names": []}, "here").spacing == ()

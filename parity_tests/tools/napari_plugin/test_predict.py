@@ -126,3 +126,21 @@ def test_images_of_another_unit_are_reported_once():
     _, found = ran(predict_layer(network, LayerImages((layer(SPOTS.astype(np.float32)),), 2)))
     [line] = found.warnings
     assert line.startswith("em: values differ from those of the training images")
+
+
+def test_a_layer_of_other_pixels_is_resampled_and_its_result_has_the_layers_pixels():
+    """Spots in finer pixels; without a unit, the layer is used as it is, which is said."""
+    fine = SPOTS.repeat(2, 1).repeat(2, 2)
+    data = DataSpec(class_names=("dark", "bright"), spacing=(1.0, 1.0), spacing_unit="µm")
+    images = LayerImages((layer(fine, scale=(3.0, 0.5, 0.5), units=("second", "micrometer", "micrometer")),), 2)
+    steps, found = ran(predict_layer(brightness(data), images))
+    assert "24x20" in steps[0].text
+    assert found.layers[0][0].shape == fine.shape
+    assert (found.layers[0][0] == fine // 255).mean() > 0.98
+    assert not found.warnings
+    images = LayerImages((layer(fine, scale=(3.0, 0.5, 0.5), units=("second", "pixel", "pixel")),), 2)
+    _, found = ran(predict_layer(brightness(data), images))
+    assert np.array_equal(found.layers[0][0], fine // 255)
+    assert found.warnings == [
+        "em: not resampled, since no pixel size is stated; the network expects pixels of 1 x 1 µm"
+    ]

@@ -190,5 +190,12 @@ def announce(
         notes.print(start, soft_wrap=True)
         if step and (change := changed_schedule(args.settings, stored_run(args.out)[1], step)):
             notes.print(change, soft_wrap=True)
+    unlike = args.recipe != "auto" and args.minutes is None and whole.spacing is None  # else the plan says so
+    if unlike and (target := choose_spacing(whole)).size:
+        notes.print(
+            f"warning: pixel sizes of the images differ, and images are not resampled; --spacing auto resamples them "
+            f"to {target}",
+            soft_wrap=True,
+        )
     for warning in warnings(config, args.settings, training, validation):
         notes.print(f"warning: {warning}", soft_wrap=True)

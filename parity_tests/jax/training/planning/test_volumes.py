@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from unet_data import FileFacts, fingerprint, membranes
+from unet_data import FileFacts, choose_spacing, fingerprint, membranes, resample_dataset
 from unet_jax import plan_training, preset
 from unet_jax.training.planning.volumes import VOXELS, staged_network, stages, volume_tile
 
@@ -122,3 +122,20 @@ def test_what_such_a_network_does_not_have_leads_to_the_plain_one(given):
 
 def test_a_distance_head_leads_to_the_plain_network():
     assert plan(network=preset("paper", spatial_dims=3, distance_head=True)).network.architecture == "unet"
+
+
+def test_the_plan_says_to_which_pixel_size_images_are_resampled():
+    [choice] = [c for c in plan().choices if c.name == "spacing"]
+    assert (choice.value, choice.reason) == ("none", "all images have pixels of 5 x 1 x 1")
+    dataset = volumes((5.0, 1.0, 1.0))
+    mixed = replace(dataset, facts=(FileFacts(spacing=(7.5, 1.0, 1.0)), *dataset.facts[1:]))
+    resampled = resample_dataset(mixed, choose_spacing(mixed))
+    planned = plan_training(preset("paper", spatial_dims=3), resampled, given={"steps": 5}, seconds=None)
+    [choice] = [c for c in planned.choices if c.name == "spacing"]
+    assert (choice.value, planned.settings.data.spacing) == ("5,1,1", "5,1,1")
+    assert choice.reason.startswith("the median of pixel sizes that differ by a factor of up to 1.5; along the coarse")
+    for asked, given in (("auto", False), ("5,1,1", True)):
+        chosen = {"steps": 5, "spacing": asked}
+        planned = plan_training(preset("paper", spatial_dims=3), resampled, given=chosen, seconds=None)
+        [choice] = [c for c in planned.choices if c.name == "spacing"]
+        assert (choice.value, choice.given) == ("5,1,1", given)
