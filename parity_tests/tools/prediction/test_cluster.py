@@ -1,9 +1,5 @@
 """A Dask cluster of two workers: the same bytes as a local run, a killed worker, and each failure reported once."""
 
-import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +17,7 @@ from unet_tools.prediction.cluster import Task, cluster, sharded
 
 from ...data.io.formats.test_encode_zarr import ome_zarr
 from ...data.io.helpers import noise, refused
+from .killer import worker_killed
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +44,8 @@ def test_a_killed_worker_changes_no_byte(checkpoint, workers, tmp_path):
     ome_zarr(tmp_path / "a.zarr", "yx", [noise(600, 600)])
     command = ["predict", str(checkpoint), str(tmp_path / "a.zarr"), "--tile", "60", "--runtime", "onnx"]
     assert main([*command, "-o", str(tmp_path / "near.zarr")]) == 0
-    killed = []
-
-    def kill():
-        pids = list(workers.run(os.getpid).values())
-        part = tmp_path / "far.zarr.part"
-        for _ in range(3000):
-            if len(list(part.glob("*.npy")) if part.exists() else ()) > 3:
-                os.kill(pids[0], signal.SIGKILL)
-                killed.append(pids[0])
-                return
-            time.sleep(0.01)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    assert main([*command, "-o", str(tmp_path / "far.zarr"), "--dask", workers.scheduler.address]) == 0
-    killer.join()
-    assert killed, "the run was over before a worker could be killed"
+    with worker_killed(workers, lambda: len(list((tmp_path / "far.zarr.part").glob("*.npy"))) > 3):
+        assert main([*command, "-o", str(tmp_path / "far.zarr"), "--dask", workers.scheduler.address]) == 0
     assert files(tmp_path / "far.zarr") == files(tmp_path / "near.zarr")
 
 

@@ -1,10 +1,6 @@
 """`unet evaluate` on several machines: the scores of one machine, failures reported once, a killed worker."""
 
 import json
-import os
-import signal
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -18,6 +14,7 @@ from unet_tools.prediction.cluster import cluster
 from unet_tools.prediction.evaluation import Recorded, report
 
 from ...data.io.helpers import refused
+from .killer import worker_killed
 from .test_slurm import executed
 
 IMAGES = 5
@@ -108,21 +105,7 @@ def test_each_failure_is_reported_once(capsys):
 @pytest.mark.filterwarnings("ignore")
 def test_a_killed_worker_changes_no_digit(command, tmp_path, capsys):
     pytest.importorskip("distributed", reason="distributed is not installed; pip install 'unet-twins[dask]'")
-    alone, killed = scores(capsys, command), []
-    with cluster("local:2") as client:
-
-        def kill():
-            pids = list(client.run(os.getpid).values())
-            for _ in range(6000):
-                if (tmp_path / "parts").exists() and any((tmp_path / "parts").iterdir()):
-                    os.kill(pids[0], signal.SIGKILL)
-                    killed.append(pids[0])
-                    return
-                time.sleep(0.01)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        words = ["--dask", client.scheduler.address, "--parts", str(tmp_path / "parts")]
+    alone, parts = scores(capsys, command), tmp_path / "parts"
+    with cluster("local:2") as client, worker_killed(client, lambda: any(parts.glob("*"))):
+        words = ["--dask", client.scheduler.address, "--parts", str(parts)]
         assert scores(capsys, [*command, *words]) == alone
-        killer.join()
-    assert killed
