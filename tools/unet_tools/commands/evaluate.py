@@ -3,6 +3,9 @@
 Always: pixel error, mean IoU and mean Dice over all pixels; the expected calibration error (ECE, 15 bins) and the
 negative log likelihood (NLL) of the probabilities.
 
+If the network expects another pixel size than a file states, the image is resampled, and its result back: scores are
+those of the image's own pixels.
+
 For two classes, where class 1 is the inside of objects: V_Rand and V_Info after border thinning, as in ISBI 2012 (mean
 over the images at the best threshold); the adapted Rand error without thinning; the warping error.
 

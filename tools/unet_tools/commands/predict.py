@@ -6,6 +6,9 @@ which). OUT is a file for one image, or a folder for several images; results hav
 Images: PNG, JPEG, TIFF, BigTIFF, OME-TIFF, NIfTI, .npy or .zarr, or folders of them. An OME-Zarr plate counts as a
 folder. Zarr and TIFF images, and zarr results, may be URLs: s3://, gs://, https://.
 
+If the network was trained on images of one pixel size (unet train --spacing), an image whose file states another one is
+resampled to it, and the result back to the pixels of the image.
+
 Results: TIFF (large ones tiled, with a pyramid), .zarr, .npy, PNG or NIfTI. A PNG of labels shows each class in a
 colour. A TIFF keeps the image's georeference, pixel size and axes; a NIfTI keeps the affine, units and time axis of a
 NIfTI; a .zarr keeps the axes, scale and translation of an OME-Zarr. A name such as out.ome.zarr writes an OME-Zarr;
