@@ -67,6 +67,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "tools/unet_tools/napari_plugin/panel.py": ("tools/napari_plugin/test_segment.py", "what both widgets share"),
     "tools/unet_tools/diff/*": ("tools/diff/test_compare.py", "planted bugs, forward and backward"),
     "tools/unet_tools/prediction/nnunet_folder.py": ("tools/commands/test_predict_nnunet.py", "by its command"),
+    "tools/unet_tools/prediction/records.py": ("tools/commands/test_predict_memory.py", "the report of a prediction"),
     "tools/unet_tools/report/*": ("tools/report/test_page.py", "parts of the page"),
     "benchmarks/*": ("benchmarks/test_record.py", "programs that take hours; each is imported and listed"),
 }

@@ -5,12 +5,12 @@ import pytest
 from unet_tools.cli import COMMANDS
 
 from ... import ROOT
-from . import reading, training, writing
+from . import checking, reading, training, writing
 from .arrivals import Command, arrivals, difference, flags_in_help
 
 TABLES = {
     command.words: command
-    for module in (reading, writing, training)
+    for module in (reading, checking, writing, training)
     for command in vars(module).values()
     if isinstance(command, Command)
 }

@@ -71,9 +71,10 @@ PREDICT = Command(
 
 def predict_nnunet(watch: Watch) -> None:
     cases = {"case": ([Path("case_0000.nii.gz")], Path("out.nii.gz"))}
-    in_command(watch, "predict", find_plans="plans", choose_cases=cases, open_folds=[NETWORK])
-    watch.stub("unet_tools.commands.predict.predict_nifti", _Done())
-    watch.stub("unet_tools.commands.predict.print_json", only="")
+    in_command(watch, "predict", find_plans="plans")
+    for name, answer in {"choose_cases": cases, "open_folds": [NETWORK], "predict_nifti": _Done()}.items():
+        watch.stub(f"unet_tools.prediction.nnunet_folder.{name}", answer)
+    watch.stub("unet_tools.prediction.nnunet_folder.print_json", only="")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ from unet_data.inference.settings import PredictSettings
 from unet_data.io.facts import FileFacts, summary
 from unet_data.io.stores.remote import absolute, exists, shown
 from unet_data.io.writers import check_no_inputs
-from unet_data.nnunet import NnunetPlans, find_plans, predict_nifti
+from unet_data.nnunet import find_plans
 from unet_spec import InputError
 from unet_spec.files import parse_bytes
 
@@ -60,10 +60,10 @@ from ..arguments.sizes import Size
 from ..console import notes, print_json
 from ..prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
 from ..prediction.many import SharedRuntime, images_at_a_time, refuse, run_each
-from ..prediction.nnunet_folder import choose_cases, open_folds
+from ..prediction.nnunet_folder import predict_cases
 from ..prediction.objects import describe, files_of, settings_of
 from ..prediction.overlay import overlay_path, write_overlay
-from ..prediction.records import image_record
+from ..prediction.records import image_record, line_of, line_of_all
 from ..prediction.runtimes.choice import Choice
 from ..prediction.runtimes.command import chosen_network, predict_as_begun
 from ..prediction.slurm import command_line, parse_shard, write_jobs
@@ -149,7 +149,7 @@ def run(args: Args) -> int:
     if args.skip_existing and args.overwrite:
         raise InputError("--skip-existing keeps existing results, --overwrite replaces them: leave out one")
     if (plans := find_plans(args.checkpoint)) is not None:
-        return _predict_nnunet(args, plans)
+        return predict_cases(args, plans)
     if args.overlay and args.output != "labels":
         raise InputError("--overlay needs --output labels")
     if args.dask is not None and args.shard is not None:
@@ -228,7 +228,7 @@ def run(args: Args) -> int:
         with PixelProgress(target.name, args.json) as progress:
             record = one(source, target, progress)
         if not args.json:
-            notes.print(_one_line(args, record, network.name), soft_wrap=True)
+            notes.print(line_of(record, network.name, args.shard), soft_wrap=True)
             print_objects(record)
         return record
 
@@ -243,7 +243,7 @@ def run(args: Args) -> int:
         if not args.json:
             taken = sum(record.get("seconds", 0.0) for record in records)
             taken = taken if together == 1 else time.perf_counter() - start
-            notes.print(_all_lines(args, records, network.name, taken), soft_wrap=True)
+            notes.print(line_of_all(records, args.out, network.name, taken, args.shard), soft_wrap=True)
             for record in records:
                 print_objects(record, f"{record['image']}: ")
     read_as = [facts[source] for source, _ in files if source in facts]
@@ -329,61 +329,3 @@ def _settings(args: Args) -> PredictSettings:
         table=args.table,
         outlines=args.outlines,
     )
-
-
-def _predict_nnunet(args: Args, plans: NnunetPlans) -> int:
-    tiles = (args.memory, args.tile, args.halo, args.augment, args.shard, args.dask, args.slurm)
-    if any(value is not None for value in tiles) or args.strips or args.blend:
-        raise InputError(
-            "an nnU-Net model has its own tiles and test-time augmentation; only --no-mirror can change them"
-        )
-    if args.output in ("logits", "objects") or args.dtype != "float32":
-        raise InputError("an nnU-Net model writes labels, or probabilities in float32")
-    if args.runtime == "auto":
-        raise InputError("--runtime auto is not for an nnU-Net model; leave it out, or give torch, onnx or jax")
-    cases = choose_cases(plans, args.images, args.out, args.overwrite, args.skip_existing)
-    networks = open_folds(args.checkpoint, plans, args.runtime)
-    kind: Literal["labels", "probabilities"] = "labels" if args.output == "labels" else "probabilities"
-
-    def one(name: str, files: list[Path], target: Path) -> dict[str, Any]:
-        done = predict_nifti(networks, files, target, plans, kind, args.mirror)
-        return {"case": name, "runtime": networks[0].name, "out": str(target), **asdict(done)}
-
-    records = run_each("case", {name: (case[0], partial(one, name, *case)) for name, case in cases.items()})
-    if args.json:
-        print_json({"output": args.output, "images": records})
-    for case in () if args.json else records:
-        if "error" not in case:
-            shape = "x".join(map(str, case["shape"]))
-            notes.print(f"{case['case']} → {case['out']} ({shape}, {case['runtime']}, {case['seconds']:.1f} s)")
-    refuse("case", records)
-    return 0
-
-
-def _one_line(args: Args, record: dict[str, Any], runtime: str) -> str:
-    rate = f"{record['seconds']:.1f} s, {record['megapixels_per_second']:.2f} megapixels per second"
-    shape = "x".join(map(str, record["shape"]))
-    if record["finished"]:
-        classes = f": {_percent(record['classes'])}" if record["classes"] else ""
-        return f"{record['image']} → {record['out']} ({shape}, {runtime}, {rate}){classes}"
-    part = str(args.shard).replace("/", " of ")
-    return (
-        f"{record['image']}: part {part}, {record['computed']} of {record['tiles']} tiles computed ({runtime}, {rate})"
-        "; when all parts are done, the same command without --shard joins them"
-    )
-
-
-def _all_lines(args: Args, records: list[dict[str, Any]], runtime: str, seconds: float) -> str:
-    """One line for several images: folder of the results, time, and mean share of each class."""
-    done = [record for record in records if "error" not in record]
-    if any(not record["finished"] for record in done):
-        part = str(args.shard).replace("/", " of ")
-        return f"{len(done)} images: part {part}; the same command without --shard joins the parts ({seconds:.1f} s)"
-    shares = [record["classes"] for record in done if record["classes"]]
-    means = {name: sum(each[name] for each in shares) / len(shares) for name in shares[0]} if shares else {}
-    classes = f": {_percent(means)}" if means else ""
-    return f"{len(done)} of {len(records)} images → {args.out} ({runtime}, {seconds:.1f} s){classes}"
-
-
-def _percent(shares: dict[str, float]) -> str:
-    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())

@@ -1,17 +1,59 @@
-"""Folds and cases of a converted nnU-Net model, or of the bundles exported from it."""
+"""`unet predict` with a converted nnU-Net model, or the bundles exported from it: its folds and cases."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 from unet_data import OpenNetwork
 from unet_data.io.writers import check_no_inputs
-from unet_data.nnunet import NnunetPlans, case_targets, find_cases
+from unet_data.nnunet import NnunetPlans, case_targets, find_cases, predict_nifti
 from unet_spec import Checkpoint, InputError, is_checkpoint
 
 from ..arguments.runtimes import RuntimeName, installed, open_network
+from ..console import notes, print_json
+from .many import refuse, run_each
+
+
+def predict_cases(args: Any, plans: NnunetPlans) -> int:
+    """Runs `unet predict` for a converted nnU-Net model, and returns its exit code.
+
+    Args:
+        args: arguments of the command.
+        plans: plans of the network.
+
+    Raises:
+        InputError: options that such a model does not have, or cases that cannot be computed.
+    """
+    tiles = (args.memory, args.tile, args.halo, args.augment, args.shard, args.dask, args.slurm)
+    if any(value is not None for value in tiles) or args.strips or args.blend:
+        raise InputError(
+            "an nnU-Net model has its own tiles and test-time augmentation; only --no-mirror can change them"
+        )
+    if args.output in ("logits", "objects") or args.dtype != "float32":
+        raise InputError("an nnU-Net model writes labels, or probabilities in float32")
+    if args.runtime == "auto":
+        raise InputError("--runtime auto is not for an nnU-Net model; leave it out, or give torch, onnx or jax")
+    cases = choose_cases(plans, args.images, args.out, args.overwrite, args.skip_existing)
+    networks = open_folds(args.checkpoint, plans, args.runtime)
+    kind: Literal["labels", "probabilities"] = "labels" if args.output == "labels" else "probabilities"
+
+    def one(name: str, files: list[Path], target: Path) -> dict[str, Any]:
+        done = predict_nifti(networks, files, target, plans, kind, args.mirror)
+        return {"case": name, "runtime": networks[0].name, "out": str(target), **asdict(done)}
+
+    records = run_each("case", {name: (case[0], partial(one, name, *case)) for name, case in cases.items()})
+    if args.json:
+        print_json({"output": args.output, "images": records})
+    for case in () if args.json else records:
+        if "error" not in case:
+            shape = "x".join(map(str, case["shape"]))
+            notes.print(f"{case['case']} → {case['out']} ({shape}, {case['runtime']}, {case['seconds']:.1f} s)")
+    refuse("case", records)
+    return 0
 
 
 def open_folds(folder: Path, plans: NnunetPlans, runtime: RuntimeName | None) -> list[OpenNetwork]:
