@@ -36,7 +36,7 @@ def test_a_smaller_halo_is_approximate_and_says_what_it_saves(capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--image", "9", "9", "9"), "--image has 3 numbers; give one, or one for each of the 2 axes"),
+        (("--image", "9", "9", "9"), "--image is 9x9x9, but there are 2 axes: give one number, or one per axis"),
         (("--image", "900", "--memory", "much"), "much"),
     ],
 )
