@@ -232,7 +232,7 @@ def page(document: dict[str, Any]) -> str:
         parts.append(f"## {title}\n\n{markdown_table(HEAD, table(document['runs'], suffix))}")
     tables = "\n\n".join(parts)
     return (
-        f"# Objects by method of training\n\n```\n{document['command']}\n```\n\n{document['data']}. {document['date']}; "
+        f"# Objects by method\n\n```\n{document['command']}\n```\n\n{document['data']}. {document['date']}; "
         f"{document['hardware']}; versions in the JSON file beside this page.\n\nEach training has one core and the "
         "minutes of processor time in the table. Each image is scored once, by a network that was trained without it; "
         f"each fold has its own seed. Mean ± standard deviation over the folds.\n\n{tables}\n"
