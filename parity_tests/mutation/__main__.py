@@ -1,4 +1,4 @@
-"""A seeded sample of a room's mutants, each tried on the tests that run its line, in a copy of the tree.
+"""A seeded sample of a room's mutants, tried in a copy of the tree on their modules' examples and the tests of their lines.
 
 The tests that run each line are measured once for a tree (coverage contexts) and kept in ~/.cache/unet-twins/mutation.
 Each mutant runs in a child with a time limit, until the first test fails. Writes ROOM.json and a table of all rooms.
@@ -28,6 +28,7 @@ from .equivalent import EQUIVALENT
 from .generate import Mutant, mutants
 
 RESULTS = ROOT / "benchmarks" / "results" / "mutation"
+EXAMPLES = "parity_tests/docs/test_doctests.py"
 MOST_TESTS = 40
 """Tests tried on a mutant: those of its own module first, then others that run its line."""
 
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         records: list[dict] = []
         result = {"room": options.room, "seed": options.seed, "of": len(every), "only": options.only}
         for mutant in sample:
-            records.append(tried(mutant, tests_of(mutant, lines), tree, options.timeout))
+            records.append(tried(mutant, [*examples_of(mutant.path), *tests_of(mutant, lines)], tree, options.timeout))
             print(shown(records[-1]), flush=True)
             seconds = round(time.monotonic() - began)
             result |= {"count": len(records), "seconds": seconds, **score(records), "mutants": records}
@@ -91,6 +92,14 @@ def tests_of(mutant: Mutant, lines: dict[str, dict[int, list[str]]]) -> list[str
     if found and not any(found):  # run by the import of the module: by all of its tests
         found = list(ran.values())
     return sorted({name for names in found for name in names}, key=lambda t: (own not in t, t))[:MOST_TESTS]
+
+
+def examples_of(path: str) -> list[str]:
+    """The test that runs the examples in the docstrings of a module, if it has any."""
+    if ">>>" not in (ROOT / path).read_text("utf-8") or not (ROOT / EXAMPLES).is_file():
+        return []
+    name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return [f"{EXAMPLES}::test_examples_run[{name.removeprefix('export.').removeprefix('tools.')}]"]
 
 
 def tried(mutant: Mutant, tests: list[str], tree: Path, limit: float) -> dict:
@@ -144,8 +153,9 @@ def table(folder: Path) -> str:
     return "\n".join(
         [
             "# Mutants by room", "",
-            "Written by `python -m parity_tests.mutation --room ROOM --count N --seed S`. \"Not run\": no test of the "
-            "room's folder runs the line; other folders' tests may.", "",
+            "Written by `python -m parity_tests.mutation --room ROOM --count N --seed S`. A mutant is tried on the "
+            "examples of its module and on the tests of the room's folder that run its line. \"Not run\": there are none; other "
+            "folders' tests may run it.", "",
             "| room | seed | sample | killed | survived | not run | equivalent | killed of the others | time |",
             "|---|---|---|---|---|---|---|---|---|", *rows, "", "## Not killed", "", *lost, "",
         ]

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from .. import mutation
+from ..docs import test_doctests
 from . import __main__ as driver
 from .generate import mutants
 
@@ -74,3 +75,16 @@ def test_the_tests_of_a_mutant_are_those_that_run_its_statement_or_import_its_mo
     assert driver.tests_of(inside, lines) == ["b/test_m.py::z", "b/test_o.py::x"]
     assert driver.tests_of(constant, lines) == ["b/test_m.py::z", "b/test_o.py::x"]
     assert driver.tests_of(lost, lines) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("unet_spec/files.py", ["unet_spec.files"]),
+        ("export/unet_export/predictor.py", ["unet_export.predictor"]),
+        ("unet_spec/door.py", []),  # no examples
+    ],
+)
+def test_the_examples_of_its_module_are_tried_on_a_mutant(path, names):
+    assert driver.examples_of(path) == [f"parity_tests/docs/test_doctests.py::test_examples_run[{n}]" for n in names]
+    assert set(names) <= set(test_doctests.modules())
