@@ -1,4 +1,4 @@
-"""A seeded sample of a room's mutants, tried in a copy of the tree on their modules' examples and the tests of their lines.
+"""A seeded sample of a room's mutants, tried in a copy of the tree on the tests that run them.
 
 The tests that run each line are measured once for a tree (coverage contexts) and kept in ~/.cache/unet-twins/mutation.
 Each mutant runs in a child with a time limit, until the first test fails. Writes ROOM.json and a table of all rooms.
@@ -154,8 +154,8 @@ def table(folder: Path) -> str:
         [
             "# Mutants by room", "",
             "Written by `python -m parity_tests.mutation --room ROOM --count N --seed S`. A mutant is tried on the "
-            "examples of its module and on the tests of the room's folder that run its line. \"Not run\": there are none; other "
-            "folders' tests may run it.", "",
+            "examples of its module and on those tests of the room's folder that run its line. \"Not run\": there are "
+            "none; other folders' tests may run it.", "",
             "| room | seed | sample | killed | survived | not run | equivalent | killed of the others | time |",
             "|---|---|---|---|---|---|---|---|---|", *rows, "", "## Not killed", "", *lost, "",
         ]
