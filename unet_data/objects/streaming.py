@@ -37,6 +37,7 @@ LARGEST, SMALLEST = 2048, 16
 _SLAB = {2: 256, 3: 32}
 """By number of dimensions: larger blocks, in pixels per axis, are used only if all blocks of one row (2-D) or layer
 (3-D) fit into memory together, so that labels are read in file order without reading blocks twice."""
+_LABEL_BYTES = 4
 DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 """Exceptions of NumPy for a file that is missing or damaged."""
 
@@ -52,7 +53,7 @@ def plan_blocks(image: tuple[int, ...], settings: ObjectSettings, classes: int, 
     while True:
         shape = [min(n, side + 2 * h) for n, h in zip(image, halo, strict=True)]
         needed = each * math.prod(shape)
-        slab = 5 * side * math.prod(image[1:])
+        slab = (_LABEL_BYTES + 1) * side * math.prod(image[1:])
         if needed <= budget and (slab <= budget or side <= _SLAB[len(image)]):
             return Blocks(image, tuple(min(side, n) for n in image))
         if side == SMALLEST:
@@ -173,7 +174,8 @@ def label_image(
         parts.append(own)
         done(number, len(blocks))
     offsets = np.concatenate([[0], np.cumsum([len(p.peaks) for p in parts])]).astype(np.int64)
-    return LabelImage(blocks, folder, join(blocks, parts, settings), offsets, budget)
+    rows = 2 * _LABEL_BYTES * blocks.side[0] * math.prod(image[1:])  # all that is read twice in file order
+    return LabelImage(blocks, folder, join(blocks, parts, settings), offsets, min(budget, rows))
 
 
 def _path(folder: Path, number: int) -> Path:

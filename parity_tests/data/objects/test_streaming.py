@@ -97,3 +97,15 @@ def test_few_blocks_are_in_memory(tmp_path, small):
     labels.budget = 2 * 24 * 24 * 4
     _ = labels[:, :]
     assert len(labels._cache) <= 2
+
+
+def test_two_rows_of_blocks_are_kept_whatever_the_budget(tmp_path, small, monkeypatch):
+    values = blobs((120, 83), 5)
+    labels = label_image(reader(values), values.shape, 1, SETTINGS, tmp_path)
+    rows, columns = labels.blocks.counts
+    read, load = [], streaming._labels
+    monkeypatch.setattr(streaming, "_labels", lambda folder, number: (read.append(number), load(folder, number))[1])
+    for start in range(0, 120, 7):  # in file order, with one pixel around each window
+        labels.window((max(start - 1, 0), 0), (start + 8, 83))
+        assert sum(block.nbytes for block in labels._cache.values()) <= 2 * 24 * 83 * 4 < 120 * 83 * 4
+    assert read == list(range(rows * columns))
