@@ -50,3 +50,15 @@ def test_a_distance_head_is_one_more_channel_and_nothing_that_older_versions_do_
     for refused in (lambda: EnsembleConfig.of(config, 2), lambda: DataSpec(overlapping=True).check(config, "x")):
         with pytest.raises(InputError, match="distance"):
             refused()
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_an_ensemble_takes_the_kind_of_classes_whose_probabilities_it_averages(overlapping):
+    for classes in (1, 2, 3):
+        config = EnsembleConfig.of(preset("same", widths=(2, 4), out_channels=classes), 2, overlapping)
+        config.check_classes(overlapping)
+        if classes == 1:  # one logit: the sigmoid in both cases
+            config.check_classes(not overlapping)
+        else:
+            with pytest.raises(InputError, match="this ensemble takes the mean of each"):
+                config.check_classes(not overlapping)
