@@ -45,7 +45,7 @@ class Args:
     """Axes of an image: 3 reads each file as one volume."""
     tile: Size = None
     """Size of the training tile in pixels, one number or one per axis, as in 20x128x128. Smaller images are reported.
-    None or 0: none are."""
+    0: none are."""
     ignore: int | None = None
     """Number in the mask files, often 255, of pixels to ignore."""
     labels: LabelKind = "auto"
