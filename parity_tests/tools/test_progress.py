@@ -1,12 +1,14 @@
 """One bar for several images: the number of the image, and the time left."""
 
+from types import SimpleNamespace
+
 from unet_tools import progress
 from unet_tools.progress import ImagesProgress, OneOfProgress, TrainingProgress
 
 
 def test_the_line_counts_images_and_tells_the_time_left(monkeypatch):
     lines, now = [], [0.0]
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(ImagesProgress, "_show", lambda self, done, text, name: lines.append((done, text)))
     with ImagesProgress(60) as bar:
         image = OneOfProgress(bar, 2)
@@ -28,7 +30,7 @@ def test_tiles_of_an_earlier_run_count(monkeypatch):
 def training(monkeypatch, *records, quiet=False):
     """The printed text of these reports, one per second, without a terminal."""
     lines, now = [], [0.0]
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     monkeypatch.setattr(progress.notes, "print", lambda text, **_: lines.append(text))
     with TrainingProgress(10, batch=4, quiet=quiet) as bar:
@@ -63,7 +65,7 @@ def test_a_training_says_what_is_compiled_how_it_goes_and_how_long_it_takes(monk
 
 def test_a_terminal_counts_the_seconds_of_compiling(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     bar = TrainingProgress(10)
     bar.report(RECORDS[0])
     [task] = bar._bar.tasks

@@ -95,7 +95,8 @@ class _Source(Protocol):
 
 class _LocalFile:
     def __init__(self, path: Path, tiff: Any):
-        self.size, self.local, self._tiff = path.stat().st_size, path, tiff
+        self.size, self._tiff = path.stat().st_size, tiff
+        self.local: Path | None = path
 
     def ranges(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         descriptor = self._tiff.filehandle.fileno()
