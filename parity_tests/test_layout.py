@@ -132,6 +132,12 @@ def test_a_folder_has_a_dozen_entries():
     assert set(many) <= set(LARGE), many
 
 
+def test_no_images_or_weights_lie_in_the_tree():
+    kinds = ("npy", "npz", "tif", "tiff", "nii", "nii.gz", "safetensors", "onnx", "pth")
+    found = [f for f in tracked(*(f"*.{kind}" for kind in kinds)) if f.parent != Path("parity_tests/fixtures")]
+    assert found == [], "left by an example that ran in this folder?"
+
+
 def test_paths_of_tests_that_texts_name_exist():
     texts = [f for f in tracked() if f.suffix in (".py", ".md", ".toml", ".ipynb") or f.parts[0] == ".ci"]
     named = {(f, m) for f in texts for m in re.findall(r"parity_tests/[\w/]+\.py", (ROOT / f).read_text("utf-8"))}
