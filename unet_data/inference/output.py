@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -129,6 +130,29 @@ def present_classes(logits: Float[np.ndarray, "*n k"]) -> UInt[np.ndarray, "*n k
         [[1, 0], [1, 1]]
     """
     return (logits > 0).astype(np.uint8)
+
+
+def class_shares(parts: Iterable[Shaped[np.ndarray, "*n"]], classes: int, masks: bool) -> tuple[float, ...]:
+    """The share of each class in the pixels of an image, given in parts of any shape.
+
+    Args:
+        parts: class numbers or, with `masks`, one mask for each class along the last axis.
+        classes: number of classes.
+        masks: whether a pixel may have several classes.
+
+    Example:
+        >>> from unet_data.inference.output import class_shares
+        >>> class_shares([np.array([0, 1]), np.array([[1, 1]])], 2, masks=False)
+        (0.25, 0.75)
+    """
+    counts, pixels = np.zeros(classes, np.int64), 0
+    for part in parts:
+        if masks:
+            counts += part.reshape(-1, classes).sum(0, dtype=np.int64)
+        else:
+            counts += np.bincount(part.ravel(), minlength=classes)
+        pixels += part.size // (classes if masks else 1)
+    return tuple(float(share) for share in counts / max(1, pixels))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,12 +39,12 @@ from ..objects.results import ObjectFiles, ObjectsFound, write_objects
 from ..objects.settings import ObjectSettings, settings_for
 from ..spacing.grids import grids_of, noted
 from ..spacing.target import TargetSpacing
-from ..windows import Windows
+from ..windows import Windows, bands
 from .network import OpenNetwork
-from .output import Output
+from .output import Output, class_shares
 from .plan import ImagePlan, plan_file
 from .prepare import looks_foreign
-from .restored import Restored, class_shares
+from .restored import Restored
 from .results import Results, by_samples, by_strips, by_tiles, whole, write_results
 from .settings import PredictSettings
 from .store import OBJECTS, Mosaic, TileStore, check_room, shard
@@ -252,7 +252,11 @@ def check_prediction(network: OpenNetwork, source: Path, target: Path, settings:
 
 def _shares(store: TileStore, maps: Sequence[Windows], classes: int) -> tuple[float, ...]:
     """The share of each class in the pixels of the result."""
-    return class_shares(maps, classes) if isinstance(maps[0], Restored) else store.shares(classes)
+    parts: Iterable[np.ndarray] = (store.load(number) for number in sorted(store.done()))  # each tile is read once
+    if isinstance(maps[0], Restored):
+        windows = ((each, band) for each in maps for band in bands(each.shape[: each.spatial_dims]))
+        parts = (each.window(tuple(s.start for s in band), tuple(s.stop for s in band)) for each, band in windows)
+    return class_shares(parts, classes, masks=len(maps[0].shape) > maps[0].spatial_dims)
 
 
 def _output(network: OpenNetwork, target: Path, settings: PredictSettings) -> Output:

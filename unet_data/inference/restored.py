@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -76,31 +74,3 @@ class _Indexed:
 
     def __getitem__(self, window: Slices) -> np.ndarray:
         return self.image.window(tuple(s.start for s in window), tuple(s.stop for s in window))
-
-
-def class_shares(images: Sequence[Windows], classes: int) -> tuple[float, ...]:
-    """The share of each class in the pixels of images of class numbers, or of masks, one per class.
-
-    Example:
-        >>> from unet_data.inference.restored import class_shares
-        >>> class Two:
-        ...     shape, dtype, spatial_dims = (4, 1), np.dtype(np.uint8), 2
-        ...     def window(self, start, stop, step=1):
-        ...         return np.array([[0], [1], [1], [1]], np.uint8)[start[0] : stop[0]]
-        >>> class_shares([Two()], 2)
-        (0.25, 0.75)
-    """
-    counts: Any = np.zeros(classes, np.int64)
-    pixels = 0
-    for image in images:
-        size = image.shape[: image.spatial_dims]
-        for band in bands(size):
-            part = image.window(tuple(s.start for s in band), tuple(s.stop for s in band))
-            masks = len(image.shape) > len(size)  # of classes that may overlap
-            counts = counts + (
-                part.reshape(-1, classes).sum(0, dtype=np.int64)
-                if masks
-                else np.bincount(part.ravel(), minlength=classes)
-            )
-            pixels += part.size // (classes if masks else 1)
-    return tuple(float(share) for share in counts / max(1, pixels))

@@ -246,18 +246,6 @@ class TileStore:
         images = images or [Mosaic(self, image) for image in range(self.images)]
         write_windows(path, images, note, facts, labels)
 
-    def shares(self, classes: int) -> tuple[float, ...]:
-        """The share of each class in the pixels of all finished tiles of class numbers, or of masks, one per class."""
-        counts, pixels = np.zeros(classes, np.int64), 0
-        for number in sorted(self.done()):
-            tile = self.load(number)
-            if self.value_shape:  # the masks of classes that may overlap
-                counts += tile.reshape(-1, classes).sum(0, dtype=np.int64)
-            else:
-                counts += np.bincount(tile.ravel(), minlength=classes)
-            pixels += tile.size // (classes if self.value_shape else 1)
-        return tuple(float(share) for share in counts / max(1, pixels))
-
     @contextmanager
     def joined(self) -> Iterator[Callable[[], bool]]:
         """Marks the folder as used during the block. Yields a function that tests that no other process uses it."""

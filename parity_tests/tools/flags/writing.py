@@ -162,7 +162,7 @@ ENSEMBLE = Command(
 def export(watch: Watch) -> None:
     loading(watch, "export")
     in_command(watch, "export", find_plans=None, write_package=0)
-    watch.stub("unet_tools.commands.export.open_data", DATA, only="name spatial_dims")
+    watch.stub("unet_tools.arguments.data.open_data", DATA, only="name spatial_dims")
     watch.stub("unet_tools.commands.export.read_image", "golden", only="path")
     bundle = SimpleNamespace(engines=(), digest="")
     watch.stub("unet_tools.commands.export.write_bundle", bundle, only="folder settings calibration golden_image")

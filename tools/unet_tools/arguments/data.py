@@ -7,7 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unet_data import Dataset, ReadSettings, cells, membranes, open_dataset, open_stored
+import numpy as np
+
+from unet_data import (
+    Dataset,
+    ReadSettings,
+    TargetSpacing,
+    cells,
+    membranes,
+    open_dataset,
+    open_stored,
+    resample_dataset,
+)
 from unet_data.datasets.label_rule import LabelKind
 from unet_data.datasets.splitting import divide
 from unet_data.datasets.synthetic.microscope import Style
@@ -15,7 +26,7 @@ from unet_data.folders.layout import find_layout
 from unet_data.folders.listing import account
 from unet_data.io.stores.open_zarr import is_zarr, open_array
 from unet_data.io.stores.remote import size, url_of
-from unet_spec import InputError
+from unet_spec import Checkpoint, InputError
 
 Subset = Literal["all", "train", "validation"]
 
@@ -66,6 +77,20 @@ def open_data(
     if stored is None:
         stored = _by_windows(Path(name), kind == "overlapping")
     return (open_stored if stored else open_dataset)(name, spatial_dims, kind, ignore, reading, class_numbers)
+
+
+def calibration_images(name: str, checkpoint: Checkpoint) -> tuple[np.ndarray, ...]:
+    """The images from which int8 ranges are measured, with the pixel size that the network expects.
+
+    Args:
+        name: as in `open_data`.
+        checkpoint: the network and its data spec.
+
+    Raises:
+        InputError: as `open_data`.
+    """
+    dataset = open_data(name, checkpoint.config.spatial_dims)
+    return resample_dataset(dataset, TargetSpacing.of(checkpoint.data)).images
 
 
 def _drawn(name: str, spatial_dims: int, seed: int) -> Dataset:

@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn
 
-from unet_data import TargetSpacing, read_image, resample_dataset
+from unet_data import read_image
 from unet_data.nnunet import NnunetPlans, find_plans
 from unet_data.nnunet.plans import FILE as NNUNET
 from unet_export import BundleSettings, EngineSettings, Profile, sign_bundle, write_bundle
@@ -33,7 +33,7 @@ from unet_export.tensorrt.settings import Backend
 from unet_spec import Checkpoint, InputError
 from unet_spec.tiling.tiles import tile_below
 
-from ..arguments.data import open_data
+from ..arguments.data import calibration_images
 from ..arguments.networks import named_network
 from ..arguments.runtimes import said_in_float32
 from ..checking.runtimes import check_bundle
@@ -166,8 +166,7 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
         raise InputError(f"--opset and --size are for one .onnx file, such as -o {args.out}.onnx, not for a bundle")
     images = None
     if args.calibrate is not None:
-        dataset = open_data(args.calibrate, checkpoint.config.spatial_dims)
-        images = resample_dataset(dataset, TargetSpacing.of(checkpoint.data)).images
+        images = calibration_images(args.calibrate, checkpoint)
     engine: EngineSettings = args.engine
     if plans is not None:  # all input sizes of its sliding window
         smallest, largest = (1, *plans.patch), (len(plans.window().views), *plans.patch)

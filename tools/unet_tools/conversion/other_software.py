@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from unet_data import TargetSpacing, read_image, resample_dataset
+from unet_data import read_image
 from unet_export import ZooEntry, write_bioimageio, write_cpp, write_web
 from unet_spec import Checkpoint, InputError
 from unet_spec.untrusted.strict_json import read_json, read_lines
 
-from ..arguments.data import open_data
+from ..arguments.data import calibration_images
 from ..console import console, notes, print_json
 
 Package = Literal["bioimageio", "web", "cpp"]
@@ -56,8 +56,7 @@ def write_package(kind: Package, request: PackageRequest, as_json: bool) -> int:
     checkpoint = Checkpoint.load(request.checkpoint)
     images = None
     if request.calibrate is not None:
-        dataset = open_data(request.calibrate, checkpoint.config.spatial_dims)
-        images = resample_dataset(dataset, TargetSpacing.of(checkpoint.data)).images
+        images = calibration_images(request.calibrate, checkpoint)
     golden = None if request.golden is None else read_image(request.golden)
     if kind == "web":
         return _web(checkpoint, request, images, golden, as_json)

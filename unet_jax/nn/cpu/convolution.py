@@ -52,10 +52,14 @@ def convolve(x: Array, kernel: Array) -> Array:
 
 def _sum_of_images(x: Array, kernel: Array) -> Array:
     """The sum of the convolutions of all planes, as images, by each plane of the kernel."""
-    images, depth = len(x), x.shape[1] - len(kernel) + 1
-    planes = (x[:, i : i + depth].reshape(-1, *x.shape[2:]) for i in range(len(kernel)))
-    y = reduce(add, (_convolve_images(plane, k) for plane, k in zip(planes, kernel, strict=True)))
-    return y.reshape(images, depth, *y.shape[1:])
+    y = reduce(add, (_convolve_images(planes, k) for planes, k in zip(_planes(x, len(kernel)), kernel, strict=True)))
+    return y.reshape(len(x), -1, *y.shape[1:])
+
+
+def _planes(x: Array, depth: int) -> list[Array]:
+    """For each plane of a kernel with `depth` planes, the planes of all volumes that it is multiplied by, as images."""
+    count = x.shape[1] - depth + 1
+    return [x[:, i : i + count].reshape(-1, *x.shape[2:]) for i in range(depth)]
 
 
 @jax.custom_vjp
@@ -72,8 +76,7 @@ def _volumes_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Arra
         of_input = in_planes(padded, turned)
     else:
         of_input = jax.vjp(lambda x: _sum_of_images(x, kernel), x)[1](g)[0]
-    planes = (x[:, i : i + g.shape[1]].reshape(-1, *x.shape[2:]) for i in range(depth))
-    return of_input, jnp.stack([_of_kernel(plane, g.reshape(-1, *g.shape[2:])) for plane in planes])
+    return of_input, jnp.stack([_of_kernel(planes, g.reshape(-1, *g.shape[2:])) for planes in _planes(x, depth)])
 
 
 _convolve_volumes.defvjp(lambda x, kernel: (_convolve_volumes(x, kernel), (x, kernel)), _volumes_backward)

@@ -117,8 +117,8 @@ def plan_training(
     if draft.figures.spacing_ratio > SIMILAR_PIXELS:
         warnings.warn(
             f"pixel sizes of the images differ by a factor of up to {draft.figures.spacing_ratio:.3g} along an axis, "
-            "and images are not resampled: the network sees the same object in several sizes; --spacing with a pixel "
-            "size resamples the images that state theirs",
+            "and images are not resampled: the network sees the same object in several sizes; to resample them, give "
+            "a pixel size, as in --spacing 5,1,1",
             stacklevel=2,
         )
     if choose_network:
