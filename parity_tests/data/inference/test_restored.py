@@ -25,6 +25,7 @@ from unet_data.inference.restored import Restored
 from unet_data.spacing.grids import Grids
 from unet_spec import DataSpec, preset
 
+from ..io.stores.http_server import serving
 from ..spacing.balls import CENTRE, EXTENT, ball, centre_of, of_balls
 
 CONFIGS = {
@@ -204,3 +205,19 @@ def test_scores_are_those_of_the_images_own_pixels():
     assert scores["dice"] > 0.95
     wrong = measure(bright, opened.config, DataSpec(spacing=(9.0, 9.0, 9.0), spacing_unit="mm"), data)
     assert wrong["dice"] < scores["dice"]
+
+
+def test_a_remote_image_is_resampled_as_a_local_one(tmp_path):
+    pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+    image = np.random.default_rng(0).integers(0, 255, (12, 32, 48), np.uint8)
+    sizes = {"PhysicalSizeZ": 2.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 0.5}
+    units = {f"{name}Unit": "mm" for name in sizes}
+    (tmp_path / "served").mkdir()
+    source = tmp_path / "served" / "a.ome.tif"
+    tifffile.imwrite(source, image, ome=True, tile=(16, 16), metadata={"axes": "ZYX", **sizes, **units})
+    opened, settings = network(1.0, 1.0, 1.0), PredictSettings("probabilities")
+    near = predict_file(opened, source, tmp_path / "near.tif", settings)
+    with serving(tmp_path / "served") as (url, _):
+        far = predict_file(opened, url / "a.ome.tif", tmp_path / "far.tif", settings)
+    assert near.plan.tiles.image == far.plan.tiles.image == (24, 32, 24)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "far.tif"), tifffile.imread(tmp_path / "near.tif"))

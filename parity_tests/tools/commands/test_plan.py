@@ -38,8 +38,14 @@ def test_a_smaller_halo_is_approximate_and_says_what_it_saves(capsys):
     [
         (("--image", "9", "9", "9"), "--image is 9x9x9, but there are 2 axes: give one number, or one per axis"),
         (("--image", "900", "--memory", "much"), "much"),
+        (("--image", "900", "--minutes", "5", "--class-numbers", "1,2"), "--minutes, --class-numbers: for labelled"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(arguments, words, capsys):
     assert main(["plan", *NETWORK, *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_preset_has_the_axes_that_are_asked_for(capsys):
+    assert main(["plan", *NETWORK, "--spatial-dims", "3", "--image", "64", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["image"] == [64, 64, 64]

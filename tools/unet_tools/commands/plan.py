@@ -13,7 +13,7 @@ Example: unet plan --train --preset paper --tile 572 --batch 8 --precision bfloa
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -61,7 +61,7 @@ class DataFlags:
     steps: int | None = None
     """Number of steps, instead of a time; no step is timed then."""
     spatial_dims: Literal[2, 3] = 2
-    """Axes of an image: 3 reads each file as one volume."""
+    """Axes of an image: 3 reads each file as one volume. With --preset, axes of the network."""
     labels: LabelKind = "auto"
     """Meaning of the numbers in the mask files, as in unet train."""
     ignore: int | None = None
@@ -112,8 +112,22 @@ def run(args: Args) -> int:
         raise InputError("give either --image SIZE to plan a prediction, or --train to plan a training step")
     if not args.train and args.image is None:
         return _plan_training(args)
-    config = choose_config(args.preset, args.checkpoint, widths=args.widths)
+    config = _network(args)
     return _plan_step(args, config) if args.train else _plan_image(args, config)
+
+
+def _network(args: Args) -> NetworkConfig:
+    """The network to plan for, without data."""
+    unset, asked = DataFlags(), args.training
+    differing = [f.name for f in fields(asked) if getattr(asked, f.name) != getattr(unset, f.name)]
+    if others := ["--" + name.replace("_", "-") for name in differing if name != "spatial_dims"]:
+        raise InputError(f"{', '.join(others)}: for labelled images only; leave out with --image and --train")
+    config = choose_config(args.preset, args.checkpoint, widths=args.widths)
+    if asked.spatial_dims in (unset.spatial_dims, config.spatial_dims):
+        return config
+    if args.checkpoint is not None:
+        raise InputError(f"{args.checkpoint}: this network has {config.spatial_dims} axes; leave out --spatial-dims")
+    return config.replace(spatial_dims=asked.spatial_dims)
 
 
 def _plan_training(args: Args) -> int:
