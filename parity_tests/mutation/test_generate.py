@@ -1,12 +1,15 @@
 """Each kind of change, and a driver that tells a test that sees from one that does not."""
 
+import json
 import subprocess
+from dataclasses import asdict
 
 import pytest
 
 from .. import mutation
 from ..docs import test_doctests
 from . import __main__ as driver
+from .choose import Measured
 from .generate import mutants
 
 
@@ -69,12 +72,44 @@ def test_a_mutant_is_killed_by_a_test_that_looks_and_survives_one_that_does_not(
     assert mutation.__doc__
 
 
-def test_the_tests_of_a_mutant_are_those_that_run_its_statement_or_import_its_module():
-    inside, constant, lost = (mutants("p/m.py", text)[0] for text in ("\nf(\n  -a)", "A = 1", "\n\n\n-a"))
-    lines = {"p/m.py": {1: [], 2: ["b/test_o.py::x", "b/test_m.py::z"]}}
-    assert driver.tests_of(inside, lines) == ["b/test_m.py::z", "b/test_o.py::x"]
-    assert driver.tests_of(constant, lines) == ["b/test_m.py::z", "b/test_o.py::x"]
-    assert driver.tests_of(lost, lines) == []
+def test_the_tests_of_a_line_are_those_that_run_it_or_import_its_module():
+    seconds = {"b/test_o.py::x": 3.0, "b/test_a.py::x": 5.0, "b/test_m.py::z": 100.0, "b/test_l.py::x": 58.0}
+    seen = Measured({"p/m.py": {1: [], 2: ["b/test_a.py::x", "b/test_o.py::x", "b/test_m.py::z"]}}, seconds)
+    shortest = ["b/test_m.py::z", "b/test_o.py::x", "b/test_a.py::x"]
+    assert seen.tests_of("p/m.py", 2, 4) == seen.tests_of("p/m.py", 1, 1) == shortest
+    assert seen.tests_of("p/m.py", 4, 4) == seen.tests_of("p/other.py", 2, 2) == []
+    long = Measured({"p/m.py": {2: ["b/test_l.py::x", "b/test_o.py::x"]}}, seconds)
+    assert long.tests_of("p/m.py", 2, 2) == ["b/test_o.py::x"]  # more than a minute together
+    many = Measured({"p/m.py": {2: [f"b/test_n.py::{n}" for n in range(50)]}}, {})
+    assert len(many.tests_of("p/m.py", 2, 2)) == 40
+
+
+def test_new_tests_are_tried_on_what_the_record_has_as_not_killed(tmp_path, monkeypatch):
+    (tmp_path / "m.py").write_text("def add(a, b):\n    return a + b\nadd(1, 2)\n")
+    found = mutants("m.py", (tmp_path / "m.py").read_text())
+    records = [asdict(m) | {"tests": 1, "by": "", "reason": "", "outcome": "survived"} for m in found]
+    records[0]["outcome"] = "killed"
+    record = {"room": "unet_spec", "seed": 1, "of": 9, "only": "", "count": len(records), "seconds": 1}
+    (tmp_path / "unet_spec.json").write_text(json.dumps(record | {"mutants": records}))
+    monkeypatch.setattr(driver, "ROOT", tmp_path)
+    monkeypatch.setattr(driver, "copied", lambda tree: tree)
+    tried = []
+
+    def kills(mutant, tests, tree, limit):
+        tried.append((mutant, tests))
+        return asdict(mutant) | {"tests": 1, "by": "t", "reason": "", "outcome": "killed"}
+
+    monkeypatch.setattr(driver, "tried", kills)
+    assert driver.main(["--room", "unet_spec", "--retry", "test_m.py", "--out", str(tmp_path)]) == 0
+    assert tried == [(m, ["test_m.py"]) for m in found[1:]]
+    after = json.loads((tmp_path / "unet_spec.json").read_text())
+    assert (after["killed"], after["percent"]) == (len(records), 100.0)
+    assert f"| {len(records)} of 9 |" in (tmp_path / "README.md").read_text()
+    records[0]["outcome"] = "survived"
+    (tmp_path / "unet_spec.json").write_text(json.dumps(after | {"mutants": records}))
+    (tmp_path / "m.py").write_text("# changed\n")
+    with pytest.raises(SystemExit, match="has changed since the record"):
+        driver.main(["--room", "unet_spec", "--retry", "test_m.py", "--out", str(tmp_path)])
 
 
 @pytest.mark.parametrize(
