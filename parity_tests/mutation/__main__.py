@@ -5,12 +5,13 @@ Each mutant runs in a child with limits of time and memory, until the first test
 all rooms.
 
 Example: python -m parity_tests.mutation --room unet_data --count 30 --seed 1
-New tests on what was not killed: python -m parity_tests.mutation --room unet_data --retry parity_tests/data/test_new.py
+New tests on what was not killed: python -m parity_tests.mutation --room unet_data --retry parity_tests/data/metrics
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import itertools
 import json
 import os
@@ -26,6 +27,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, fields
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 from unet_spec.files import cache_folder
 
@@ -107,7 +109,9 @@ def try_all(
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
         trees: queue.Queue[Path] = queue.Queue()
         for number in range(options.jobs):
-            trees.put(copied(Path(folder) / f"tree{number}"))
+            tree = copied(Path(folder) / f"tree{number}")
+            compileall.compile_dir(tree, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+            trees.put(tree)
 
         def one(mutant: Mutant) -> dict:
             tree = trees.get()
