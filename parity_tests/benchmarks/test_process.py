@@ -29,6 +29,7 @@ def twice(count, by):
     return count(by)[0]
 
 
+@pytest.mark.slow
 def test_what_is_made_there_stays_there():
     with Apart(counter, 10) as one, Apart(counter, 0) as other:
         assert one(1)[0] == 11
@@ -61,6 +62,7 @@ def where(factor, key):
     return factor * key, len(os.sched_getaffinity(0)), os.getpid()
 
 
+@pytest.mark.slow
 def test_each_call_has_a_core_and_a_process():
     results = dict(run_each(where, 10, [1, 2], 1))
     assert {key: value[:2] for key, value in results.items()} == {1: (10, 1), 2: (20, 1)}

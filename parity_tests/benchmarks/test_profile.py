@@ -24,6 +24,7 @@ def test_a_kernel_is_of_the_kind_that_its_name_says(kernel, kind):
     assert kind_of(kernel) == kind
 
 
+@pytest.mark.slow
 def test_a_step_is_taken_apart():
     from unet_spec import preset
 

@@ -13,6 +13,8 @@ from .. import ROOT
 
 FOLDERS = (ROOT, ROOT / "export", ROOT / "tools")
 PACKAGES = ("unet_spec", "unet_data", "unet_jax", "unet_torch", "unet_export", "unet_tools")
+SLOW = ("unet_jax.interop.orbax", "unet_jax.interop.linen", "unet_jax.training.step", "unet_jax.training.loop")
+"""Examples that take seconds."""
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -41,7 +43,7 @@ def float32_by_default():
 
 
 @pytest.mark.usefixtures("float32_by_default")
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in modules()])
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     try:
         module = importlib.import_module(name)

@@ -111,6 +111,7 @@ def test_many_requests_at_once_get_their_own_answers_or_503(server, folder):
     assert 'unet_active{model="em"} 0\n' in text
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_without_a_gap_and_a_damaged_one_changes_nothing(server, folder, tmp_path):
     image = png(drawn(2))
     before = server.ask("POST", "/models/em", image)

@@ -80,6 +80,7 @@ def test_runtimes_that_do_not_run_here_say_why(written):
         load(written, threads=0)
 
 
+@pytest.mark.slow
 def test_a_bundle_runs_where_neither_jax_nor_pytorch_is(bundle, tmp_path):
     """In a process in which importing JAX or PyTorch fails."""
     code = (

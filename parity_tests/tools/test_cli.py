@@ -32,10 +32,10 @@ def test_every_command_has_help_with_an_example(name, capsys):
     ("command", "given", "starts"),
     [
         ("train", None, ["", "glibc.malloc.hugetlb=1"]),
-        ("train --no-large-pages", None, [""]),
-        ("train", "glibc.malloc.check=0", ["glibc.malloc.check=0"]),
-        ("demo", None, [""]),
-        ("info", None, [""]),
+        pytest.param("train --no-large-pages", None, [""], marks=pytest.mark.slow),
+        pytest.param("train", "glibc.malloc.check=0", ["glibc.malloc.check=0"], marks=pytest.mark.slow),
+        pytest.param("demo", None, [""], marks=pytest.mark.slow),
+        pytest.param("info", None, [""], marks=pytest.mark.slow),
     ],
 )
 def test_training_takes_its_memory_in_large_pages(command, given, starts, tmp_path):

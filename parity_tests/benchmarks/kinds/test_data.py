@@ -15,6 +15,7 @@ def share(dataset, number):
     return float(np.mean([np.mean(np.asarray(label) == number) for label in dataset.labels]))
 
 
+@pytest.mark.slow
 def test_each_kind_is_what_its_name_says(made):
     from scipy import ndimage
 

@@ -13,6 +13,7 @@ nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
 from ...fixtures.nnunet_cases import SPACING, Stored
 
 
+@pytest.mark.slow
 def test_bounds_of_rounding_see_what_is_no_rounding():
     """Logits a thousandth away, or no Gaussian weight: nnU-Net's result is out of bounds."""
     stored = Stored("2d")

@@ -68,6 +68,7 @@ def stardist(truth, guess, threshold):
     return ObjectCounts(len(taken), len(other) - len(taken), len(one) - len(taken), float(taken.sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.5, 0.75])
 def test_against_the_dense_assignment(threshold):
     for seed in range(CASES):

@@ -63,6 +63,7 @@ def point(config=CONFIG) -> Checkpoint:
     return Checkpoint(config, random_tensors(config.graph, 2), DATA)
 
 
+@pytest.mark.slow
 @RTX
 def test_engines_of_the_fused_model_are_in_the_bundle(tmp_path):
     engine = EngineSettings(Profile.fixed(1, 20, 24), ("89",))

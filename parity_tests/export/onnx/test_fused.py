@@ -53,6 +53,7 @@ def test_fused_steps_compute_what_python_does(steps, channels):
         OnnxRuntime(content)
 
 
+@pytest.mark.slow
 @RTX
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_an_engine_of_bytes_in_and_labels_out(precision, tmp_path):

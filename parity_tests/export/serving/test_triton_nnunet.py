@@ -64,6 +64,7 @@ def ask(repository, image, spacing=SPACING, name="nnunet"):
     return response
 
 
+@pytest.mark.slow
 def test_the_model_gives_predict_cases_labels(served):
     repository, stored = served
     response = ask(repository, stored.image)

@@ -20,6 +20,7 @@ from ...fixtures.export_cases import CASES, RTX, images_for, recipe_for
 from .tiny import PROFILE, TINY, model_bytes
 
 
+@pytest.mark.slow
 @RTX
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["paper", pytest.param("3-D same", marks=pytest.mark.slow)])
@@ -125,6 +126,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @RTX
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_kind_of_operation_builds(name, tmp_path):

@@ -83,6 +83,7 @@ WRONG = {
 """Ways in which an ignored label could be used by mistake."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("owner", [ClassNumbers, probabilistic_unet, torch_probabilistic_unet])
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_bugs_planted_in_how_they_enter_are_caught(owner, wrong, monkeypatch):

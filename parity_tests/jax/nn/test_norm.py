@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import nnx
 
 import unet_jax
@@ -24,6 +25,7 @@ def test_batch_norms_are_flaxs():
     assert len(norms(model)) == len(jax.tree.leaves(nnx.state(model, nnx.BatchStat))) // 2
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_stays_with_its_norms():
     """A filter on the path removes gradients, and the encoder's norms are in evaluation mode."""
     model = unet_jax.create(CONFIG)

@@ -31,6 +31,7 @@ def residuals(settings, config):
     return float(value), arrays(gradients), sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(kept))
 
 
+@pytest.mark.slow
 def test_rematerialisation_keeps_less_and_changes_nothing():
     config = WITHOUT_DROPOUT.replace(norm="batch")
     kept, again = (residuals(PLAIN.replace(remat=remat), config) for remat in (False, True))

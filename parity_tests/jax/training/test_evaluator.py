@@ -32,11 +32,12 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     ("problem", "message"),
     [
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "in the validation after step"),
-        (InputError("2.tif: is cut short"), "2.tif: is cut short"),
-        (RuntimeError("else"), "else"),
+        pytest.param(
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 bytes"), "in the validation after step", id="memory"
+        ),
+        pytest.param(InputError("2.tif: is cut short"), "is cut short", id="a damaged file", marks=pytest.mark.slow),
+        pytest.param(RuntimeError("else"), "else", id="anything", marks=pytest.mark.slow),
     ],
-    ids=["memory", "a damaged file", "anything"],
 )
 def test_a_measurement_that_fails_loses_no_step(whole, tmp_path, monkeypatch, step, problem, message):
     """The validation is repeated when the run is resumed, which then equals an uninterrupted run."""
@@ -68,7 +69,7 @@ def test_a_finished_run_is_not_measured_again(whole, tmp_path, monkeypatch):
     assert train(PAPER, SIX_STEPS, *data(), tmp_path / "run", resume=True).scores == done.scores
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "dice"])
+@pytest.mark.parametrize("loss", ["cross_entropy", pytest.param("dice", marks=pytest.mark.slow)])
 def test_the_validation_loss_is_the_mean_of_the_loss_of_predictions(tmp_path, loss):
     training, validation = data(12)
     ignored = tuple(np.where(np.indices(label.shape)[0] < 9, IGNORED, label) for label in validation.labels)

@@ -159,6 +159,7 @@ def test_a_run_has_the_loss_computed_by_hand(folder, run):
     assert 0.2 < 1 - kept.mean() < 0.9
 
 
+@pytest.mark.slow
 def test_a_run_remembers_the_number(folder, run, tmp_path, capsys):
     assert json.loads((run / "run.json").read_text())["settings"]["ignore"] == 255
     assert main(["train", "--out", str(run), "--resume", "--ignore", "None", "--json"]) == 2

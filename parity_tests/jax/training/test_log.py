@@ -57,6 +57,7 @@ def test_a_line_of_the_log_is_the_mean_since_the_last_one(tmp_path):
     assert few == {3: pytest.approx(np.mean([each[n] for n in (1, 2, 3)])), 5: pytest.approx((each[4] + each[5]) / 2)}
 
 
+@pytest.mark.slow
 def test_steps_are_counted_over_the_time_that_they_took(tmp_path, monkeypatch):
     """A clock that advances by one second per step and by a hundred per validation."""
     clock = [0.0]
@@ -86,6 +87,7 @@ def test_steps_are_counted_over_the_time_that_they_took(tmp_path, monkeypatch):
     assert speeds == {2: 1.0, 4: 1.0, 8: 1.0, 11: 1.0}
 
 
+@pytest.mark.slow
 def test_the_log_has_the_learning_rate_and_ten_measurements_or_more(tmp_path):
     """The learning rate of the last step; the warm-up starts at 0."""
     settings = SMALL.replace(steps=12, schedule="cosine", warmup=0.25, learning_rate=0.03, log_every=1)

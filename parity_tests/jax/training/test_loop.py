@@ -92,6 +92,7 @@ def test_memory_that_is_used_up_is_one_line(tmp_path, monkeypatch):
         train(PAPER, SIX_STEPS, *data(), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_how_files_were_read_and_classes_that_the_data_do_not_have_are_stored(tmp_path):
     training, validation = data()
     training = replace(training, reading=ReadSettings(palette="index"))

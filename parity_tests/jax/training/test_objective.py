@@ -93,6 +93,7 @@ def test_each_part_of_a_batch_has_its_own_dropout():
     assert float(step(state, *given)[1]) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_statistics_go_from_part_to_part():
     settings = SGD.replace(batch=4, accumulate=2)
     state, step, prepare, objective = objective_of(settings, WITHOUT_DROPOUT.replace(norm="batch"))

@@ -72,6 +72,7 @@ def test_parts_of_a_batch_add_up_to_the_whole():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_float32_weights_and_follows_float32():
     losses = {}
     for precision in ("float32", "bfloat16"):

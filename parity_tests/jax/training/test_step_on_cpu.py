@@ -78,6 +78,7 @@ def test_steps_of_images_ask_for_long_vectors(monkeypatch, dims, long_vectors):
     assert asked == [long_vectors]
 
 
+@pytest.mark.slow
 def test_every_layer_that_knows_a_cpu_step_gets_it(monkeypatch):
     printed = []
     for cls in (Conv, UpConv, BatchNorm):

@@ -37,6 +37,7 @@ def first_weights(folder, **changes):
     return np.concatenate([a.ravel() for a in Checkpoint.load(folder / "last").tensors.values()])
 
 
+@pytest.mark.slow
 def test_each_seed_has_its_own_first_weights(tmp_path):
     found = [first_weights(tmp_path / str(number), seed=seed) for number, seed in enumerate((0, 0, 5))]
     np.testing.assert_array_equal(found[0], found[1])
@@ -79,6 +80,7 @@ def test_the_network_trains_as_networks_do_and_its_statistics_move(tmp_path):
     assert all(np.abs(a).max() > 1e-4 for a in means)
 
 
+@pytest.mark.slow
 def test_a_picture_in_16_bits_trains_as_in_8(tmp_path):
     found = []
     for factor, dtype in ((1, np.uint8), (257, np.uint16)):
@@ -87,7 +89,7 @@ def test_a_picture_in_16_bits_trains_as_in_8(tmp_path):
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
-@pytest.mark.parametrize("balance", [False, True])
+@pytest.mark.parametrize("balance", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_sampler_gets_seed_target_and_weights(tmp_path, monkeypatch, balance):
     made = []
 
@@ -109,6 +111,7 @@ def test_the_sampler_gets_seed_target_and_weights(tmp_path, monkeypatch, balance
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_step_that_failed_names_its_own_images(tmp_path):
     settings = SHORT.replace(batch=3, steps=9, optimizer="sgd", schedule="constant", learning_rate=1e30, clip=None)
     training, validation = data(24)

@@ -29,6 +29,7 @@ def test_an_image_beyond_the_limit_is_refused_at_once(size):
         plan_image(EXACT["paper"].geometry, size)
 
 
+@pytest.mark.slow
 def test_the_largest_images_are_planned():
     geometry = EXACT["paper"].geometry
     plan = plan_image(geometry, (2**24, 2**24), limits=Limits(budget=2**30))

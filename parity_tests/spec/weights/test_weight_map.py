@@ -47,6 +47,7 @@ def test_the_map_is_a_bijection_bit_for_bit(config, dtype, seed):
     assert {e.flax: e.flax_shape for e in entries} == {path: array.shape for path, array in flax.items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(configs(), st.sampled_from(DTYPES), st.integers(0, 2**32 - 1))
 def test_both_twins_hold_the_bits_that_they_are_given(config, dtype, seed):

@@ -72,6 +72,7 @@ def test_both_twins_open_a_network_by_name_in_a_process_of_their_own(site):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_predict_by_name_is_predict_by_folder_in_a_process_of_its_own(site):
     inner, flags = site / "tiny_weights" / "cells", ("--output", "probabilities")
     for source, out in (("cells", "name.npy"), (str(inner), "folder.npy")):
@@ -126,6 +127,7 @@ def test_training_begins_with_a_network_by_name_and_goes_on(folder, tmp_path, ca
     assert "continuing from step 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_network_by_name_as_config_is_taken_without_its_weights(folder, tmp_path, capsys):
     flags = ["--out", str(tmp_path / "run"), "--tile", "44", "--no-report", "--steps", "1"]
     assert main(["train", "synthetic", *flags, "--config", "cells"]) == 0

@@ -65,6 +65,7 @@ def test_dropout_is_the_recipes_or_what_a_flag_says(tmp_path, asked, capsys):
     assert "dropout is 1.5" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_of_synthetic_images_is_evaluated_on_its_own_validation_images(tmp_path, capsys):
     assert main(["train", "synthetic", "--out", str(tmp_path / "run"), *NARROW, *FLAGS, "--seed", "5"]) == 0
     best = json.loads(capsys.readouterr().out)["best"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from unet_tools.cli import main
 
 
@@ -24,6 +26,7 @@ def test_train_resume_evaluate_predict_and_check(data, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["passed"]
 
 
+@pytest.mark.slow
 def test_training_tells_what_it_does(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("unet_tools.progress.LINE_EVERY", 0.0)
     flags = ["--widths", "2", "4", "--steps", "3", "--tile", "36", "--log-every", "1", "--no-report"]

@@ -40,6 +40,7 @@ def test_wide_masks_of_classes_are_classes_where_one_says_so(data, capsys):
 RUN = ["train", "data", "--out", "run", "--widths", "2", "3", "--steps", "2", "--tile", "28", "--no-report"]
 
 
+@pytest.mark.slow
 def test_a_network_of_these_classes_is_trained_and_evaluated(data, capsys, monkeypatch):
     monkeypatch.chdir(data.parent)
     printed(capsys, *RUN, "--labels", "semantic")

@@ -27,6 +27,7 @@ def volumes(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [["--recipe", "paper-2015"], pytest.param(["--padding", "same", "--recipe", "modern"], marks=pytest.mark.slow)],

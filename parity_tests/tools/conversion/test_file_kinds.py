@@ -32,7 +32,9 @@ REFUSED = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("torch.")) for name in REFUSED]
+)
 def test_what_is_no_file_of_weights_is_named(case, tmp_path):
     write, words = REFUSED[case]
     path = tmp_path / ("w.pt2" if case == "torch.export" else "w.pt")

@@ -15,6 +15,7 @@ from unet_tools.diff import compare_modules
 from .twins import CONFIG, OffCentre, assert_blamed, diff, image, twins
 
 
+@pytest.mark.slow
 def test_twins_are_the_same_forward_and_backward():
     report = compare_modules(*twins(), image(), backward=True)
     assert report.same

@@ -87,10 +87,16 @@ def arrivals(command: Command, more: str) -> dict[str, Any]:
         return watch.arrived | {"exit code": code}
 
 
+_BEFORE: dict[tuple[str, str], dict[str, Any]] = {}
+"""What arrived without a flag, by command line; it is the same for all flags that need the same."""
+
+
 def difference(command: Command, flag: str) -> dict[str, Any]:
     """The arguments that differ with the flag."""
     needed = command.needs.get(flag, "")
-    before = arrivals(command, needed)
+    if (command.words, needed) not in _BEFORE:
+        _BEFORE[command.words, needed] = arrivals(command, needed)
+    before = _BEFORE[command.words, needed]
     after = arrivals(command, f"{needed} {flag} {command.rows[flag][0]}")
     return {k: after.get(k, GONE) for k in before | after if not same(before.get(k, GONE), after.get(k, GONE))}
 

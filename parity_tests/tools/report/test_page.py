@@ -154,7 +154,7 @@ def test_folder_that_is_a_file(tmp_path):
         write_report(bare(), tmp_path / "taken")
 
 
-@pytest.mark.parametrize(
+ODD = pytest.mark.parametrize(
     "changes",
     [
         {},
@@ -172,12 +172,20 @@ def test_folder_that_is_a_file(tmp_path):
         {"seconds": {"nothing": 0.0}},
     ],
 )  # fmt: skip
-def test_parts_may_be_missing_or_odd(changes, tmp_path):
-    write_report(dataclasses.replace(bare(), **changes), tmp_path)
-    page = (tmp_path / "report.html").read_text("utf-8")
+
+
+@ODD
+def test_parts_may_be_missing_or_odd(changes):
+    page = render(bare(**changes))
     tree(page)
     sections = {"examples", "parity", "tiling"} & set(changes)
     assert {name for name in ("examples", "parity", "tiling") if f'<section id="{name}">' in page} == sections
+
+
+@pytest.mark.slow
+@ODD
+def test_the_picture_of_odd_parts_has_its_width(changes, tmp_path):
+    write_report(bare(**changes), tmp_path)
     with Image.open(tmp_path / "report.png") as picture:
         assert picture.width == 1600
 

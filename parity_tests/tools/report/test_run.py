@@ -21,6 +21,7 @@ NARROW = preset("paper", widths=(2, 4), dropout=0.0)
 TWO_STEPS = TrainSettings().replace(steps=2, tile=28, augmentation=NONE)
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_same_window_of_image_and_label(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")

@@ -37,6 +37,7 @@ def test_the_same_files_give_the_same_bytes(package, tmp_path):
         assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 def test_pip_installs_the_wheel_and_its_networks_have_names(package, tmp_path, monkeypatch):
     pytest.importorskip("pip")
     wheel, site = write_wheel(package, tmp_path), tmp_path / "site"

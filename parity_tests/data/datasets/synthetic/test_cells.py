@@ -89,6 +89,7 @@ def test_arguments_change_the_pictures():
     assert cell_sequence(1, (64, 96), 0).labels[0].shape == (64, 96)
 
 
+@pytest.mark.slow
 def test_a_large_frame_is_drawn_quickly():
     cell_sequence(1, 64, 0)  # imports
     start = time.process_time()
@@ -114,6 +115,7 @@ def test_it_is_written_and_read_back(sequence, tmp_path):
     assert scores["tra"] > 0.98  # linked by overlap
 
 
+@pytest.mark.slow
 def test_py_ctcmetrics_accepts_the_folder(sequence, tmp_path):
     pytest.importorskip("ctc_metrics")
     from ctc_metrics.scripts.evaluate import evaluate_sequence

@@ -100,6 +100,7 @@ def test_the_query_of_a_zarr_is_that_of_its_parts(served):
     absent(folder / "none", repr(data), data.source, data.path)
 
 
+@pytest.mark.slow
 def test_another_process_reads_with_the_query(served, tmp_path):
     folder, host = served
     image = open_stored(f"{host}/image.ome.zarr?{QUERY}").images[0]

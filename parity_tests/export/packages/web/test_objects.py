@@ -76,6 +76,7 @@ def edges_of_the_rules():
     yield valley, ObjectSettings("predicted", distance=2), 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 def test_every_setting_gives_the_objects_table_and_outlines_of_python(tmp_path):
     cases = [

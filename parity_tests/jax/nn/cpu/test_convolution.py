@@ -64,6 +64,7 @@ def test_of_a_volume_value_and_gradient_are_chosen_by_their_own_shapes(monkeypat
     assert text.count("dot_general[") == products
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "window"), [((1, 34, 34, 64), (3, 3)), ((1, 5, 18, 18, 32), (3, 3, 3))])
 def test_in_float32_it_is_about_as_near_as_the_direct_sum(monkeypatch, shape, window):
     everywhere(monkeypatch)

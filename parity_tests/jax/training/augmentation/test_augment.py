@@ -69,6 +69,7 @@ def test_bicubic_weights_between_control_points():
     np.testing.assert_array_equal(bicubic_matrix(1, 3), [[1, 0, 0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("sigma", [0.5, 2.0])
 def test_elastic_displacements_are_normal_at_the_control_points_and_cubic_between(tile, sigma):
@@ -159,6 +160,7 @@ def test_scale_is_one_factor_and_stays_in_the_window(tile):
     assert_uniform(np.log(factor), np.log(1.25))
 
 
+@pytest.mark.slow
 def test_a_share_of_the_tiles_is_warped_and_the_others_keep_their_pixels():
     """Elastic deformation, rotation and scale are drawn independently."""
     tile, changed = (13, 13), []
@@ -218,6 +220,7 @@ def key_data(key):
     return jax.random.key_data(key).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [

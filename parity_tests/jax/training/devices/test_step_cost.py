@@ -26,6 +26,7 @@ def cost():
     return compile_step(CONFIG, SETTINGS, target())
 
 
+@pytest.mark.slow
 def test_operations_are_those_of_the_network_and_its_gradients(cost):
     forward = 2 * 2 * sum(CONFIG.graph.macs((28, 28)).values())
     assert 2.2 * forward < cost.flops < 4.5 * forward  # about three times, plus operations other than products

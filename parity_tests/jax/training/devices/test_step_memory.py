@@ -17,6 +17,7 @@ from ..small_runs import PAPER, SMALL, data
 SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jax.default_backend() != "cpu" or sys.platform != "linux", reason="of CPUs under Linux")
 def test_a_step_that_a_cpu_has_no_memory_for_is_refused_before_the_run_begins(tmp_path, monkeypatch):
     monkeypatch.setattr("unet_jax.training.devices.step_memory.available", lambda: 2**10)

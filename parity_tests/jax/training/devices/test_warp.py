@@ -65,6 +65,7 @@ def test_a_tpu_gathers_once_an_image():
     assert counts == {"cpu": 5, "tpu": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 def test_an_augmented_batch_is_the_same_on_every_platform(weighted):
     how, key, rng = Augmentation(elastic=3.0), jax.random.key(3), np.random.default_rng(0)

@@ -12,6 +12,7 @@ SETTINGS = TrainSettings().replace(tile=28)
 NETWORK = preset("paper", widths=(2, 4))
 
 
+@pytest.mark.slow
 def test_the_first_step_is_not_timed_and_the_median_counts(monkeypatch):
     """Steps with simulated times; the first, with compilation, takes a hundred times as long."""
     clock, lengths = [0.0], iter((100.0, 0.2, 0.3, 0.2, 0.9, 0.4, 50.0))

@@ -21,6 +21,7 @@ from ..small_runs import PAPER, SMALL, data
 SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
 
 
+@pytest.mark.slow
 def test_a_refused_run_leaves_its_folder_free(tmp_path, monkeypatch):
     def refuse(settings, tile):
         raise InputError("batch is 1")
@@ -73,6 +74,7 @@ def stored(run):
     return json.loads((run / "run.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_within_its_folder(home, monkeypatch):
     assert main(["train", "data", "--out", "run", "--no-report", *FLAGS]) == 0
     assert stored(home / "run")["path"] == str(home / "data")
@@ -82,6 +84,7 @@ def test_a_run_is_repeated_from_within_its_folder(home, monkeypatch):
     assert lines == [3, 3]  # a loss and a validation after each step
 
 
+@pytest.mark.slow
 def test_a_run_made_in_python_is_resumed_and_repeated_by_the_command(home, capsys):
     train(PAPER, FOUR_STEPS.replace(steps=2), *split(open_dataset("data")), home / "run")
     assert main(["train", "--out", "run", "--resume", "--steps", "3", "--no-report", "--json"]) == 0
@@ -92,6 +95,7 @@ def test_a_run_made_in_python_is_resumed_and_repeated_by_the_command(home, capsy
     assert "images from memory, not from files; give the data" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_recipe_or_not_at_all(home, capsys):
     flags = ["--preset", "paper", "--widths", "2", "4", "--tile", "36", "--no-report", "--json"]
     paper, modern = ["--recipe", "paper-2015"], ["--recipe", "modern"]
@@ -107,6 +111,7 @@ def test_a_run_goes_on_with_its_own_recipe_or_not_at_all(home, capsys):
     assert after["settings"] == before["settings"] | {"steps": 3}
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on(home):
     """A run whose run.json has 0 for "automatic" and "off", and lacks later settings."""
     assert main(["train", "data", "--out", "run", "--no-report", *FLAGS, "--clip", "0", "--learning-rate", "0"]) == 0
@@ -122,6 +127,7 @@ def test_a_run_of_an_earlier_version_goes_on(home):
     assert stored(home / "run")["settings"]["validate"] == "last"  # the split of every run of an earlier version
 
 
+@pytest.mark.slow
 def test_the_images_that_validate_stay_the_same(home, capsys):
     assert main(["train", "data", "--out", "run", "--no-report", *FLAGS, "--validate", "1/3"]) == 0
     held = stored(home / "run")["validation_images"]
@@ -136,6 +142,7 @@ def test_the_images_that_validate_stay_the_same(home, capsys):
     assert "resume it with the same data" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_has_its_data_by_a_relative_path_goes_on(home):
     """The earlier format of run.json."""
     assert main(["train", "data", "--out", "run", "--no-report", *FLAGS]) == 0
@@ -157,6 +164,7 @@ def test_a_run_without_its_state_does_not_begin_anew_over_its_checkpoints(home, 
     assert main([*command, "--resume", "--steps", "3"]) == 0
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_compiled_to_learn_its_memory(home, monkeypatch):
     asked = []
     monkeypatch.setattr("unet_jax.training.trainer.compile_within_memory", lambda step, *_: asked.append(0) or step)

@@ -43,7 +43,7 @@ SCORES = [{"iou": 0.5, "v_rand": 0.7}, {"iou": 0.6, "v_rand": 0.9}, {"iou": 0.8,
 """Of three measurements, the second is best by V_Rand, the third by IoU."""
 
 
-@pytest.mark.parametrize(("select", "wanted"), [("auto", 1), ("iou", 2)])
+@pytest.mark.parametrize(("select", "wanted"), [("auto", 1), pytest.param("iou", 2, marks=pytest.mark.slow)])
 def test_best_is_what_the_measure_says(select, wanted, tmp_path, monkeypatch):
     printed, asked = iter(SCORES), []
     monkeypatch.setattr(

@@ -87,6 +87,7 @@ def run(tmp_path):
     return main(["train", str(tmp_path), "--out", str(tmp_path / "run"), "--log", "tensorboard", *flags])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", ["No space left on device", "File exists"])
 def test_a_disk_that_is_full_ends_only_tensorboard(tmp_path, why, monkeypatch, capsys):
     pytest.importorskip("tensorboardX.record_writer")
