@@ -37,7 +37,7 @@ def flags_of_xla(tests: str) -> str:
     flags = ["--xla_backend_optimization_level=0"]
     if jaxlib_from("0.5", "0.11"):
         flags.append("--xla_cpu_parallel_codegen_split_count=1")
-    without_slow = tests.count("slow") == tests.count("not slow") > 0
+    without_slow = tests == "parity" or tests.count("slow") == tests.count("not slow") > 0
     if without_slow and jaxlib_from("0.7", "0.11"):
         flags.append("--xla_cpu_use_fusion_emitters=false")
     if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core; more threads would wait for each other
@@ -50,7 +50,8 @@ COMPILED = "UNET_TESTS_COMPILED"
 
 SHARE = "UNET_TESTS_SHARE"
 """Environment variable I/N: slow tests that are repeated for every network run only for the I-th of N parts of the
-networks, chosen by name. Without it, they run for all networks. Other tests always run."""
+networks, chosen by name. Of the other slow tests, an odd part has one half of the files, an even part the other.
+Without it, all slow tests run. Other tests always run."""
 
 SINGLY = ("test_every_family.py", "test_kills.py", "test_fuzz.py", "test_mutants.py")
 
@@ -64,9 +65,16 @@ def pytest_collection_modifyitems(config, items):
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise pytest.UsageError(f"{SHARE}={share}: give I/N with 1 ≤ I ≤ N, such as 1/4")
     at, parts = int(number) - 1, int(of)
-    left_out = {item for item in items if (name := network_of(item)) and zlib.crc32(name.encode()) % parts != at}
+    left_out = {item for item in items if "slow" in item.keywords and not in_share(item, at, parts)}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+
+
+def in_share(item, at, parts):
+    """Whether a slow test belongs to the part `at`, from 0."""
+    if name := network_of(item):
+        return zlib.crc32(name.encode()) % parts == at
+    return parts == 1 or zlib.crc32(item.nodeid.partition("::")[0].encode()) % 2 == at % 2
 
 
 def network_of(item) -> str:
@@ -75,7 +83,7 @@ def network_of(item) -> str:
 
     from .battery.cases import CASES
 
-    if "slow" not in item.keywords or not hasattr(item, "callspec"):
+    if not hasattr(item, "callspec"):
         return ""
     names = (getattr(value, "name", value) for value in item.callspec.params.values())
     return next((name for name in names if isinstance(name, str) and (name in CASES or name in FAMILIES)), "")
@@ -129,7 +137,31 @@ def jax_for_tests():
 
 def pytest_runtest_teardown():
     if "jax" in sys.modules and resident() > ENOUGH:
+        _STEPS.clear()
         sys.modules["jax"].clear_caches()
         gc.collect()
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)  # otherwise glibc keeps the memory, and the next test would clear again
+
+
+_STEPS: dict[tuple, object] = {}
+
+
+@pytest.fixture
+def shared_steps(monkeypatch):
+    """Runs with the same network, settings, tile and normalisation share one traced step: for tests of what is around
+    the step. A step takes a second to trace and lower, also where the compiled program is in the cache."""
+    trainer = pytest.importorskip("unet_jax.training.trainer")
+    jax, make = sys.modules["jax"], trainer.make_step
+
+    def shared(graphdef, settings, tile, mean, std, mesh, state, hooks):
+        if mesh is not None or hooks != trainer.NO_HOOKS:
+            return make(graphdef, settings, tile, mean, std, mesh, state, hooks)
+        same = settings.replace(steps=1, validate_every=1)  # which are no part of the step
+        shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), state)
+        key = (repr(graphdef), repr(same), tile, *(bytes(jax.device_get(v)) for v in (mean, std)), repr(shapes))
+        if key not in _STEPS:
+            _STEPS[key] = make(graphdef, settings, tile, mean, std)
+        return _STEPS[key]
+
+    monkeypatch.setattr(trainer, "make_step", shared)

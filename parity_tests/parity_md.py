@@ -1,6 +1,6 @@
 """Writes PARITY.md and its details: measured errors, their bounds, and comparisons that were not run, with reasons.
 
-    python -m parity_tests.parity_md                       run the comparisons of the default tests, write both files
+    python -m parity_tests.parity_md                       run all comparisons that are not slow, write both files
     python -m parity_tests.parity_md --from RECORD         the same, from a test run with PARITY_RECORD=RECORD
     python -m parity_tests.parity_md --from RECORD --check compare with both files: exit code 1 if one is stale
 

@@ -10,7 +10,8 @@ from .measure import CHECKS, Measurement
 
 TIERS = ("core", "trained", "narrow", "family", "variant", "full", "converted")
 PLAN: dict[str, str] = {
-    # One column per tier of `Case.tier`, in the order of TIERS: + by default, s only with `-m slow`, - never.
+    # One column per tier of `Case.tier`, in the order of TIERS: + by default (or with `-m parity`, see `everyday`), s
+    # only with `-m slow`, - never.
     "mapping.bijection":    "+++++s+",
     "mapping.round_trip":   "+++ss-s",
     "mapping.checkpoint":   "++s+sss",
@@ -44,6 +45,8 @@ PLAN: dict[str, str] = {
     "modes.bfloat16":       "++ss--s",
     "modes.compile":        "ss-----",
 }  # fmt: skip
+EVERYDAY = ("mapping.bijection", "forward.eval", "onnx.ours")
+"""What the default tests check of every network: names, outputs, the ONNX file."""
 _NEVER = {
     "core": "training takes long; run on the networks that train by default",
     "trained": "",
@@ -68,6 +71,14 @@ def reason_not_to_run(case: Case, name: str, slow: bool) -> str:
     if runs == "-":
         return _NEVER[case.tier]
     return "slow" if runs == "s" and not slow else ""
+
+
+def everyday(case: Case, name: str) -> bool:
+    """Whether a check that is not slow is one of the default tests; `pytest -m parity` runs the others, as CI does.
+
+    Everything runs by default on the core networks and on the first one of each architecture, but for training; other
+    networks differ from these in one setting, which their outputs show."""
+    return name in EVERYDAY or not (case.tier == "narrow" or name.startswith("training."))
 
 
 def plan(slow: bool = False) -> list[tuple[Case, str, str]]:

@@ -13,7 +13,10 @@ from .. import ROOT
 
 FOLDERS = (ROOT, ROOT / "export", ROOT / "tools")
 PACKAGES = ("unet_spec", "unet_data", "unet_jax", "unet_torch", "unet_export", "unet_tools")
-SLOW = ("unet_jax.interop.orbax", "unet_jax.interop.linen", "unet_jax.training.step", "unet_jax.training.loop")
+SLOW = (
+    "unet_jax.interop.orbax", "unet_jax.interop.linen", "unet_jax.training.step", "unet_jax.training.loop",
+    "unet_jax.training.augmentation.augment", "unet_jax.training.devices.step_cost", "unet_jax.training.planning.speed",
+)  # fmt: skip
 """Examples that take seconds."""
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

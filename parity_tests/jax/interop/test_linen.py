@@ -62,6 +62,7 @@ def test_training_changes_the_statistics_as_the_module_does(model, image):
         view.apply(variables, image, train=True)
 
 
+@pytest.mark.slow
 def test_a_linen_training_loop_runs_as_it_is(image):
     """Jitted init, gradient with auxiliary statistics, and optax, as in Flax's Linen examples."""
     view = linen_view(CONFIG)

@@ -20,6 +20,8 @@ from unet_spec import InputError
 
 from .small_runs import SMALL, WITHOUT_DROPOUT, data
 
+pytestmark = pytest.mark.usefixtures("shared_steps")
+
 
 def test_scores_that_do_not_exist_are_null_in_the_log(tmp_path):
     path, record = tmp_path / "log.jsonl", {"step": 2, "iou": 0.5, "v_rand": math.nan, "saved": True}

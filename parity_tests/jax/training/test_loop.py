@@ -17,6 +17,8 @@ from unet_spec import Checkpoint, InputError, preset
 
 from .small_runs import PAPER, SMALL, WITHOUT_DROPOUT, data
 
+pytestmark = pytest.mark.usefixtures("shared_steps")
+
 NARROW = preset("paper", widths=(2, 4), dropout=0.0)
 TWO_STEPS = SMALL.replace(steps=2)
 
@@ -72,6 +74,7 @@ def test_a_run_whose_loss_overflowed_goes_on_with_a_lower_rate(tmp_path):
         assert np.isfinite(gone_on.log[-2]["loss"])
 
 
+@pytest.mark.slow
 def test_a_layer_that_cannot_be_found_does_not_hide_what_happened(tmp_path, monkeypatch):
     def search(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")

@@ -71,6 +71,7 @@ def test_with_an_average_it_is_what_is_written(tmp_path, monkeypatch):
         assert (found == written) == same
 
 
+@pytest.mark.slow
 def test_the_network_trains_as_networks_do_and_its_statistics_move(tmp_path):
     config = WITHOUT_DROPOUT.replace(norm="batch")
     train(config, SHORT.replace(steps=2), *data(), tmp_path / "run")

@@ -23,6 +23,7 @@ def bundle(tmp_path_factory):
     return write_bundle(point, tmp_path_factory.mktemp("bench") / "bundle", BundleSettings(engines=False))
 
 
+@pytest.mark.slow
 def test_each_runtime_is_measured_or_says_why_not(bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench_measure, "measured_peak", lambda: 1e9)
     monkeypatch.setattr(bench_measure, "_names", lambda *_: ["onnx fp32", "tensorrt fp16"])  # it has no such engine

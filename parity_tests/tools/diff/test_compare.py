@@ -139,6 +139,7 @@ class FrozenScale(torch_norm.BatchNorm):
             self.weight = scale
 
 
+@pytest.mark.slow
 def test_a_wrong_gradient_of_a_layer_is_named():
     torch_model, jax_model = twins()
     jax_model.decoder[1].block.act1.__class__ = StraightThrough

@@ -126,6 +126,7 @@ def test_json_is_strict(report, tmp_path):
     assert 0 < only["error"] < 1
 
 
+@pytest.mark.slow
 def test_same_report_gives_the_same_files(report, tmp_path):
     write_report(report, tmp_path / "a")
     write_report(report, tmp_path / "b")

@@ -74,6 +74,7 @@ def test_noise_is_normal_and_of_any_size_up_to_the_largest():
 CHANGES = {"blur": 3.0, "low_resolution": 0.7, "gamma": 0.7, "noise": 0.7}
 
 
+@pytest.mark.slow
 def test_a_share_of_the_images_is_changed_by_each_independently():
     """A blur of less than 0.2 pixels has no effect in float32."""
     found = [changed(**{name: most}, share=0.5) for name, most in CHANGES.items()]

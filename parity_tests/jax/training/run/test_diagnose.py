@@ -55,6 +55,7 @@ def named(config, layer):
     return printed.where.removeprefix("the gradient of ").rpartition(".")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layer",
     [

@@ -20,6 +20,8 @@ from unet_spec import InputError
 from ..small_runs import SMALL, WITHOUT_DROPOUT, data
 from ..steps import PLAIN, batch
 
+pytestmark = pytest.mark.usefixtures("shared_steps")
+
 
 def test_a_loss_takes_the_place_of_that_of_the_settings():
     graphdef, state = initial_state(UNet(WITHOUT_DROPOUT, 0), PLAIN)
