@@ -11,8 +11,17 @@ import sys
 from pathlib import Path
 
 ROOMS = ("unet_spec", "unet_data", "unet_jax", "unet_torch", "unet_export", "unet_tools")
-FLOORS: dict[str, float] = {}
-"""Minimum coverage of a package, in percent of lines and branches together."""
+FLOORS = {
+    "unet_spec": 95.0,
+    "unet_data": 95.0,
+    "unet_jax": 95.0,
+    "unet_torch": 95.0,
+    "unet_export": 95.0,
+    "unet_tools": 90.0,
+}
+"""Minimum coverage of a package by the default tests, in percent of lines and branches together."""
+LEFT_OUT = ("/napari_plugin/", "/training/demo.py", "/commands/demo.py")
+"""Parts of paths that are left out: napari has an environment of its own, the demo is CI's main job."""
 
 
 def main(arguments: list[str]) -> int:
@@ -30,21 +39,26 @@ def main(arguments: list[str]) -> int:
 
 def by_room(files: dict[str, dict]) -> dict[str, tuple[float, float, float]]:
     """Percentages of lines, of branches and of both for each package with files. `files`: files in coverage's JSON, by
-    path in the tree or in the installed package."""
+    path in the tree or in the installed package. A module that has both paths counts once, with the one that more
+    lines of ran."""
     names = ("covered_lines", "num_statements", "covered_branches", "num_branches")
-    sums: dict[str, list[int]] = {}
+    modules: dict[tuple[str, ...], list[int]] = {}
     for path, found in files.items():
-        room = next((part for part in Path(path).parts if part in ROOMS), None)
-        if room:
-            counts = sums.setdefault(room, [0, 0, 0, 0])
-            sums[room] = [a + found["summary"].get(name, 0) for a, name in zip(counts, names, strict=True)]
+        parts = Path(path).parts
+        start = next((at for at, part in enumerate(parts) if part in ROOMS), None)
+        if start is not None and not any(part in path for part in LEFT_OUT):
+            counts = [found["summary"].get(name, 0) for name in names]
+            modules[parts[start:]] = max(modules.get(parts[start:], counts), counts)
+    sums = {room: [0, 0, 0, 0] for room in sorted({room for room, *_ in modules})}
+    for (room, *_), counts in modules.items():
+        sums[room] = [a + b for a, b in zip(sums[room], counts, strict=True)]
 
     def percent(ran: int, of: int) -> float:
         return 100 * ran / of if of else 100.0
 
     return {
         room: (percent(lines, of_lines), percent(jumps, of_jumps), percent(lines + jumps, of_lines + of_jumps))
-        for room, (lines, of_lines, jumps, of_jumps) in sorted(sums.items())
+        for room, (lines, of_lines, jumps, of_jumps) in sums.items()
     }
 
 

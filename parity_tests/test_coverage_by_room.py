@@ -17,6 +17,8 @@ FILES = {
     "unet_spec/graph.py": summary(30, 40, 5, 10),
     "unet_spec/ops/conv.py": summary(10, 10, 0, 0),
     "/venv/lib/site-packages/unet_tools/cli.py": summary(9, 10, 3, 4),
+    "/venv/lib/site-packages/unet_spec/graph.py": summary(0, 40, 0, 10),  # the installed copy, which did not run
+    "tools/unet_tools/napari_plugin/panel.py": summary(0, 90, 0, 0),
     "parity_tests/conftest.py": summary(0, 10, 0, 4),
 }
 
