@@ -8,6 +8,7 @@ from unet_tools.report import plot_network
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
+from ...fixtures.drawings import described, figures, record
 from .reports import drawn
 
 
@@ -60,3 +61,22 @@ def test_network_of_other_kinds(name, size, changes, expected):
 def test_network_that_is_no_u():
     with pytest.raises(InputError, match=r"no layers named encoder\.0"):
         plot_network({"layers": [{"name": "conv", "kind": "conv", "detail": "", "output": [1, 1, 1]}]})
+
+
+@pytest.mark.parametrize(
+    "name", ["a U that crops", "a deep U", "a shallow U of a volume", "blocks side by side", "blocks in a row"]
+)
+def test_every_box_arrow_and_text_of_a_network_is_the_recorded_one(name):
+    """After a change that is meant: python -m parity_tests.fixtures.drawings."""
+    assert described(figures()[name]()) == record()[name]
+
+
+def test_the_lines_of_the_legend_are_those_of_the_arrows():
+    from unet_tools.report.network import picture_of
+
+    picture = picture_of(facts(preset("paper", widths=(2, 4)), (28, 28)))
+    in_legend = {(color, line) for _, color, line in picture.legend}
+    assert {(arrow.color, arrow.line) for arrow in picture.arrows} == in_legend
+    figure = plot_network(facts(preset("paper", widths=(2, 4)), (28, 28)))
+    handles = figure.axes[0].get_legend().legend_handles
+    assert [(h.get_color(), h.is_dashed()) for h in handles] == [(c, line != "-") for _, c, line in picture.legend]
