@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from unet_tools import progress
-from unet_tools.progress import ImagesProgress, OneOfProgress, TrainingProgress
+from unet_tools.progress import ImagesProgress, OneOfProgress, PixelProgress, TrainingProgress
 
 
 def test_the_line_counts_images_and_tells_the_time_left(monkeypatch):
@@ -73,3 +73,62 @@ def test_a_terminal_counts_the_seconds_of_compiling(monkeypatch):
     assert (task.fields["text"], progress._Seconds().render(task).plain) == ("compiling the step", "42 s")
     bar.report(RECORDS[1])
     assert (task.fields["text"], progress._Seconds().render(task).plain) == ("", "")
+
+
+def pixels(monkeypatch, every=0.0, quiet=False):
+    """The printed text of an image of 8 megapixels, 2 of them from an earlier run, and the task of its bar."""
+    lines, now = [], [50.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(progress, "LINE_EVERY", every)
+    monkeypatch.setattr(progress.notes, "print", lambda text, **_: lines.append(text))
+    with PixelProgress("a.tif", quiet) as bar:
+        bar.warn("dark")
+        bar.planned("4 tiles", 8_000_000, 2_000_000)
+        [task] = bar._bar.tasks
+        for number in range(3):
+            now[0] += 4000
+            bar.written(number, 2_000_000)
+        bar.labelled(1, 5)
+        return lines, task
+
+
+def test_an_image_says_how_many_megapixels_are_done_how_fast_and_how_long_it_takes(monkeypatch):
+    lines, task = pixels(monkeypatch)
+    assert lines == [
+        "warning: dark",
+        "4 tiles",
+        "a.tif: 4.0 of 8.0 megapixels, 0.00 per second, 2:13:20 left",
+        "a.tif: 6.0 of 8.0 megapixels, 0.00 per second, 1:06:40 left",
+        "a.tif: 8.0 of 8.0 megapixels, 0.00 per second, 0:00:00 left",
+        "a.tif: objects of block 2 of 5",
+    ]
+    assert (task.total, task.completed, task.description) == (8_000_000, 8_000_000, "a.tif")
+    assert pixels(monkeypatch, every=4001)[0][2:] == [lines[3]]  # a line each time that the interval has passed
+    assert pixels(monkeypatch, quiet=True)[0] == ["warning: dark"]
+
+
+def test_megapixels_per_second_leave_out_those_of_an_earlier_run(monkeypatch):
+    lines, now = [], [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(PixelProgress, "_show", lambda self, done, text, name: lines.append(text))
+    bar = PixelProgress("a.tif")
+    bar.planned("tiles", 30_000_000, 10_000_000)
+    now[0] = 4.0
+    bar.written(0, 5_000_000)
+    assert lines == ["15.0 of 30.0 megapixels, 1.25 per second, 0:00:12 left"]
+
+
+def test_a_step_after_a_validation_is_timed_from_the_first_step(monkeypatch):
+    """Seconds of a step are those since compiling, by the steps since then."""
+    lines = training(
+        monkeypatch,
+        {"step": 5, "compiled": 1.0, "kept": False},
+        {"step": 5, "loss": 1.0, "steps_per_second": 0.5},
+        {"step": 7, "loss": 1.0, "steps_per_second": 0.5},
+        {"step": 7, "iou": 0.5, "adapted_rand_error": 0.1},
+    )
+    assert lines[1:] == [
+        "step 5 of 10: loss 1.0000, 2.0 images/s",
+        "step 7 of 10: loss 1.0000, 2.0 images/s, 0:00:03 left",
+        "step 7: iou 0.5000",
+    ]

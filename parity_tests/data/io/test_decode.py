@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from unet_data import read_image, read_labels, read_stack, write_stack
+from unet_data.io.decode import check_claim, check_ratio, one_line
 from unet_spec import InputError
 
 from .helpers import hand_made_png, noise, refused
@@ -176,3 +177,27 @@ def test_lzw_without_imagecodecs_says_what_to_install(tmp_path):
     last = result.stderr.strip().splitlines()[-1]
     assert "InputError" in last
     assert "LZW, which needs the package imagecodecs" in last
+
+
+def test_a_library_error_is_one_line_of_at_most_160_characters():
+    assert one_line(ValueError("a\n  b")) == "ValueError: a b"
+    assert one_line(KeyError("k" * 146)) == f"KeyError: '{'k' * 146}'"[:160]
+    for length in (148, 149, 150, 500):
+        text = f"ValueError: {'x' * length}"
+        assert one_line(ValueError("x" * length)) == (text if length == 148 else text[:157] + "...")
+        assert len(one_line(ValueError("x" * length))) == min(160, len(text))
+
+
+def test_a_claimed_size_is_refused_beyond_a_ratio_of_the_bytes(tmp_path, monkeypatch):
+    from unet_data.io import decode
+
+    monkeypatch.setattr(decode, "_LARGEST_RATIO", 10)
+    check_ratio(tmp_path, (5, 20), 10)
+    with pytest.raises(InputError, match=r"10 bytes cannot contain an image of shape \(101,\)"):
+        check_ratio(tmp_path, (101,), 10)
+    asked = []
+    monkeypatch.setattr(decode, "check_memory", lambda path, needed, stored: asked.append((needed, stored)))
+    (tmp_path / "a").write_bytes(bytes(1000))
+    for itemsize, held in ((1, 2), (2, 4), (4, 8), (8, 12)):  # as stored, and as returned: at most float32
+        check_claim(tmp_path / "a", (10, 3), itemsize)
+        assert asked.pop() == (30 * held, 1000)

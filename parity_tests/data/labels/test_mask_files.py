@@ -151,3 +151,19 @@ def test_what_does_not_fit_is_refused(tmp_path):
     assert "other masks have one file per class" in refused(open_dataset, path, 2, "overlapping")
     path = folder(tmp_path / "numbers", FORMS["a folder a class"])
     assert "their own mask files" in refused(open_dataset, path, 2, "overlapping", None, None, "a=1")
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_masks_in_a_zarr_are_one_channel_per_class(dims, tmp_path):
+    zarr = pytest.importorskip("zarr", reason="zarr is not installed; pip install 'unet-twins[zarr]'")
+    volume, masks = RNG.integers(0, 255, (4, 8, 9), np.uint8), RNG.integers(0, 2, (4, 8, 9, 3)).astype(np.uint8)
+    count = 1 if dims == 3 else 2  # a 2-D network's images are files of one picture
+    for number in range(count):
+        for kind, values in (("images", volume), ("labels", masks)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            own = values if dims == 3 else values[number]
+            zarr.save_array(str(tmp_path / kind / f"v{number}.zarr"), own)
+    data = open_dataset(tmp_path, dims, kind="overlapping")
+    assert data.class_names == ("class 0", "class 1", "class 2")
+    for number, label in enumerate(data.labels):
+        np.testing.assert_array_equal(unpack_masks(label, 3), masks if dims == 3 else masks[number])

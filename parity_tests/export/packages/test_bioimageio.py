@@ -15,6 +15,7 @@ from PIL import Image
 from unet_data import prepare, probabilities
 from unet_export import FLOAT32_BOUND, OnnxRuntime, ZooEntry, emit_onnx, onnx_bytes, write_bioimageio
 from unet_export.onnx.mirrored import block_axes
+from unet_export.packages import bioimageio
 from unet_export.reference import whole_input
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 
@@ -49,6 +50,24 @@ def test_the_description_says_blocks_classes_and_dtype(package):
     assert output["axes"][1]["channel_names"] == list(DATA.class_names)
     assert rdf["license"] == "CC-BY-4.0"
     assert rdf["cite"] == [{"text": "The paper", "doi": "10.1007/978-3-319-24574-4_28"}]
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "dtype", "gain", "offset"),
+    [
+        ((), (), np.uint8, 1 / 255, 0.0),
+        ((0.5,), (0.25,), np.uint8, 1 / (255 * 0.25), -2.0),
+        ((0.5,), (0.25,), np.float32, 4.0, -2.0),
+        ((0.5, 0.25), (0.2, 0.1), np.uint16, [1 / (65535 * 0.2), 1 / (65535 * 0.1)], [-2.5, -2.5]),
+    ],
+)
+def test_gain_and_offset_come_from_the_full_scale_and_the_mean(mean, std, dtype, gain, offset):
+    point = checkpoint(CONFIG.replace(in_channels=max(1, len(mean))), DataSpec(mean, std))
+    before, step, after = bioimageio._preprocessing(point, np.dtype(dtype))
+    assert before == after == {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}
+    assert step["kwargs"]["gain"] == pytest.approx(gain)
+    assert step["kwargs"]["offset"] == pytest.approx(offset)
+    assert step["kwargs"].get("axis") == ("channel" if len(mean) > 1 else None)
 
 
 def test_its_preprocessing_is_ours(package):

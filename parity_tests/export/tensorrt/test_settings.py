@@ -1,5 +1,6 @@
 """One set of options for the builder, its process, bundles and the command."""
 
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from unet_export import EngineSettings, Profile
 from unet_export.bundle import engines
+from unet_export.tensorrt import settings as settings_module
 from unet_export.tensorrt.engine_record import EngineRecord
 from unet_export.tensorrt.settings import Job
 from unet_spec import InputError
@@ -48,3 +50,43 @@ def test_a_bundle_builds_with_each_installed_backend_or_the_one_that_is_named(ba
     assert [s.backend for s in asked] == (["tensorrt_rtx", "tensorrt"] if backend is None else [backend])
     assert all(s.tf32 for s in asked)
     assert all((s.compute_capabilities is None) == (s.backend == "tensorrt") for s in asked)
+
+
+@pytest.mark.parametrize(
+    ("engines", "capabilities", "precision", "refused"),
+    [
+        (True, ("75",), "bf16", True),
+        (None, ("75",), "bf16", True),
+        (False, ("75",), "bf16", False),  # no engine is asked for
+        (True, ("99",), "fp32", True),
+        (False, ("99",), "fp32", False),
+        (True, None, "bf16", False),
+        (False, None, "fp32", False),
+        (True, ("80", "86"), "bf16", False),
+        (True, (), "fp32", True),
+    ],
+)
+def test_compute_capabilities_are_checked_where_engines_may_be_built(engines, capabilities, precision, refused):
+    settings = EngineSettings(PROFILE, capabilities)
+    with pytest.raises(InputError, match="compute capabilit") if refused else nullcontext():
+        settings.check(engines, ["fp32", precision])
+
+
+@pytest.mark.parametrize("engines", [True, None, False])
+def test_what_a_backend_cannot_build_is_refused_where_engines_are_asked_for(engines, monkeypatch):
+    monkeypatch.setattr(settings_module, "available_backends", lambda: ("tensorrt_rtx",))
+    for field in ("version_compatible", "hardware_compatible"):
+        with pytest.raises(InputError, match="tensorrt_rtx") if engines else nullcontext():
+            EngineSettings(PROFILE, **{field: True}).check(engines, ["fp32"])
+    monkeypatch.setattr(settings_module, "available_backends", lambda: ("tensorrt",))
+    EngineSettings(PROFILE, version_compatible=True, hardware_compatible=True).check(engines, ["fp32"])
+
+
+def test_capabilities_are_sorted_as_numbers_and_each_counts_once():
+    settings = EngineSettings(PROFILE, ("120", "86", "86", "89"))
+    assert settings._capabilities("tensorrt_rtx", "fp32") == ("86", "89", "120")
+    assert EngineSettings(PROFILE)._capabilities("tensorrt", "fp32") == ()
+    with pytest.raises(InputError, match="for the GPU of this machine"):
+        settings._capabilities("tensorrt", "fp32")
+    assert EngineSettings(PROFILE)._capabilities("tensorrt_rtx", "fp32") == ("80", "86", "89", "120", "121")
+    assert EngineSettings(workspace_mib=1).workspace_mib == 1

@@ -11,7 +11,8 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'u
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 from unet_export import BundleSettings, load, onnx_bytes, read_onnx, write_bundle
 from unet_export.onnx.check import weights_of
-from unet_tools.checking.runtimes import check_bundle
+from unet_tools.checking import runtimes
+from unet_tools.checking.runtimes import BundleInputs, check_bundle
 
 from ...fixtures.export_cases import CONFIG, DATA, calibration_images, relative
 
@@ -93,3 +94,39 @@ def test_a_runtime_takes_the_precision_that_is_asked_for(bundle):
         load(bundle, "onnx", precision="fp64")
     with pytest.raises(InputError, match="the bundle has no engine in fp16"):
         load(bundle, "tensorrt", precision="fp16")
+
+
+def test_errors_are_relative_to_the_reference_and_scores_are_those_of_the_candidate():
+    reference, candidate = np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2, 3), np.float32)
+    reference[..., 1], candidate[..., 1] = 2.0, 4.0
+    candidate[0, 0, 0] = [5, 0, 0]
+    reference[..., 2] = candidate[..., 2] = 8  # a distance, unless there are three classes
+    truth = np.ones((1, 2, 2), np.int32)
+    truth[0, 1, 1] = 0
+    config = CONFIG.replace(out_channels=2)
+    for classes, agreement in ((2, 0.75), (3, 1.0)):
+        found = runtimes._found(
+            config.replace(out_channels=classes), "onnx", "fp16", [candidate],
+            BundleInputs([candidate], [reference], None, "one image"), 0.5,
+        )  # fmt: skip
+        assert found.worst_relative == 5 / 8
+        assert found.label_agreement == agreement
+        assert (found.runtime, found.dtype, found.note, found.ok, found.dice) == (
+            "onnx", "fp16", "one image", True, None,
+        )  # fmt: skip
+    inputs = BundleInputs([candidate], [reference], [truth], "one image")
+    scored = runtimes._found(config, "onnx", "fp32", [candidate], inputs, 0.5)
+    assert scored.ok is False  # beyond the bound of float32
+    assert scored.dice == pytest.approx((2 * 0 / (1 + 1) + 2 * 2 / (3 + 3)) / 2)
+
+
+def test_the_input_of_a_check_is_small_and_has_another_size_on_each_axis():
+    found = runtimes.check_input(CONFIG, [])
+    grids = CONFIG.geometry.grids
+    sizes = [grid.minimum + (2 + axis) * grid.step for axis, grid in enumerate(grids)]
+    assert (found.shape, found.dtype) == ((1, *sizes, CONFIG.in_channels), np.float32)
+    assert 0.9 < found.mean() < 1.1
+    assert 0.9 < found.std() < 1.1
+    image = np.random.default_rng(0).normal(size=(*(n + 3 for n in sizes), CONFIG.in_channels)).astype(np.float32)
+    cut = tuple(slice(0, n) for n in sizes)
+    np.testing.assert_array_equal(runtimes.check_input(CONFIG, [image, -image]), [image[cut], -image[cut]])

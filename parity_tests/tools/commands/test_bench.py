@@ -12,7 +12,9 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip ins
 pytest.importorskip("matplotlib", reason="matplotlib is not installed; pip install 'unet-twins[report]'")
 from unet_export import BundleSettings, write_bundle
 from unet_tools.checking.bench import measure as bench_measure
+from unet_tools.checking.bench.measure import Timing
 from unet_tools.cli import main
+from unet_tools.commands import bench
 
 CONFIG = PRESETS["paper"].replace(widths=(2, 4))
 
@@ -65,6 +67,50 @@ def test_without_matplotlib_the_measurement_is_kept_and_no_file_is_replaced_unas
     assert main(command) == 2
     assert "b.png exists" in capsys.readouterr().err
     assert json.loads(before)["timings"][0]["runtime"] == "onnx fp32"
+
+
+VALUES = {"input": [2, 28, 30], "output": [2, 12, 14], "rounds": 3, "peak_gflops": 1234.4, "hardware": "2 cores"}
+TIMINGS = [
+    Timing("onnx fp32", "", 1.5, 0.0121, 0.0219, 82.644, 13.884, 0.0302, 5 * 2**20 + 2**18, 0.0446),
+    Timing("jax", "JAX is not installed"),
+    Timing("torch", "", 1.5, 2.0, 3.0, 0.5, 0.125, 4.0),
+]
+
+
+def test_the_table_has_milliseconds_and_rates_below_their_headings(capsys):
+    bench.show(VALUES, TIMINGS)
+    title, head, *rows, last = (line.rstrip() for line in capsys.readouterr().out.splitlines())
+    assert title == "2x28x30 → 2x12x14, 3 rounds"
+    columns = ("runtime", "p50 ms", "p99 ms", "images/s", "Mpx/s", "end to end ms", "MiB", "of peak", "note")
+    ends = [head.index(name) + len(name) for name in columns]
+    numbers = (
+        ("onnx fp32", "12", "22", "82.64", "13.88", "30", "5", "4%"),
+        ("torch", "2000", "3000", "0.50", "0.12", "4000", "", ""),
+    )
+    for row, expected in zip((rows[0], rows[2]), numbers, strict=True):
+        assert row.split() == " ".join(expected).split()
+        assert all(row[:end].endswith(text) for end, text in list(zip(ends, expected, strict=False))[1:]), row
+    assert rows[1].split(maxsplit=1) == ["jax", "JAX is not installed"]
+    assert last == "peak: 1234 GFLOP/s in a float32 matrix product; 2 cores"
+    bench.show(VALUES | {"peak_gflops": None}, TIMINGS)
+    assert capsys.readouterr().out.splitlines()[-1] == "peak: see python -m benchmarks.gpu; 2 cores"
+
+
+def test_the_chart_has_a_bar_for_each_runtime_that_ran_the_first_on_top(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, dpi: figures.append((self, dpi)) or path.touch())
+    bench.write(tmp_path / "b.json", VALUES, TIMINGS)
+    [(figure, dpi)] = figures
+    [axes] = figure.axes
+    assert (figure.get_size_inches().tolist(), dpi) == ([7, 0.45 * 2 + 1], 120)
+    assert [bar.get_width() for bar in axes.patches] == [82.644, 0.5]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["onnx fp32", "torch"]
+    assert axes.yaxis_inverted()
+    assert axes.get_xlabel() == "images per second, network only, input 2x28x30"
+    assert axes.get_title() == "2 cores"
+    assert json.loads((tmp_path / "b.json").read_text()) == VALUES
 
 
 @pytest.mark.slow

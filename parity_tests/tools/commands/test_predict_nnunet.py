@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -21,6 +22,11 @@ def test_the_command_goes_from_nifti_to_nifti(tmp_path, capsys):
     model, images = stored.save(tmp_path / "model"), stored.write_images(tmp_path / "images")
     command = ["predict", str(model), str(images), "-o", str(tmp_path / "out"), "--runtime", "torch"]
     assert main(command) == 0
+    printed = capsys.readouterr()
+    shape = "x".join(map(str, stored.labels.shape))
+    place = re.escape(str(tmp_path / "out/case.nii.gz"))
+    assert re.fullmatch(rf"case → {place} \({shape}, torch, \d+\.\d s\)", " ".join(printed.err.split()))
+    assert printed.out == ""
     found = nibabel.load(tmp_path / "out/case.nii.gz")
     np.testing.assert_array_equal(np.asarray(found.dataobj).T, stored.labels)
     np.testing.assert_allclose(found.affine, AFFINE, atol=1e-5)
@@ -34,7 +40,9 @@ def test_the_command_goes_from_nifti_to_nifti(tmp_path, capsys):
     assert (
         np.abs(chances - direct).max() <= 1e-6
     )  # the distance from nnU-Net's labels depends on the threads: see above
-    done = json.loads(capsys.readouterr().out)["images"][0]
+    printed = capsys.readouterr()
+    assert "→" not in printed.err
+    done = json.loads(printed.out)["images"][0]
     assert (done["case"], done["runtime"]) == ("case", "torch")
     assert main([*command[:3], "-o", str(tmp_path / "planes.nii.gz"), "--runtime", "onnx"]) == 0
     np.testing.assert_array_equal(np.asarray(nibabel.load(tmp_path / "planes.nii.gz").dataobj).T, stored.labels)

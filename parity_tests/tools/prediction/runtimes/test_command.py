@@ -70,6 +70,7 @@ def test_an_unfinished_result_keeps_its_runtime(home, capsys, monkeypatch):
     assert predict(capsys, "--runtime", "torch", "--shard", "1/2", *flags)[0] == 0
     code, found = predict(capsys, "--runtime", "auto", "--json", *flags)
     assert (code, found["runtime"], found["choice"]["how"]) == (0, "torch", "begun")
+    assert (found["choice"]["name"], found["choice"]["reference"]) == ("torch", "onnx")
     assert found["images"][0]["computed"] < found["images"][0]["tiles"]
     predict(capsys, "--runtime", "torch", "--shard", "1/2", "--overwrite", *flags)
     printed = predict(capsys, "--runtime", "auto", "--overwrite", *flags)[1]
@@ -99,6 +100,10 @@ def test_images_that_cannot_be_read_do_not_stop_the_choice(home, capsys):
     assert alone is not None
     assert work.macs == 2 * alone.macs
     assert command.work_of(network, files[:1], settings) is None
+    assert command.chosen_network(home / "ck", network, files[:1], settings) == (
+        network,
+        Choice("onnx", "onnx", "little work"),
+    )
     np.save(home / "a.npy", np.full((70, 90), np.nan, np.float32))
     unsound = command.work_of(network, files, settings)
     assert unsound is not None
