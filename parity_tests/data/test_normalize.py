@@ -140,3 +140,16 @@ def test_statistics_of_many_pixels_are_those_of_some_blocks(size, side, monkeypa
         one, "dataset"
     )
     assert statistics_note(one, "image") == ""
+
+
+def test_limits_are_those_that_papers_and_the_docstrings_state():
+    """0.5 and 99.5: Isensee et al. 2021. All pixels of images below 4 Mpx and of data sets below 268 Mpx are read."""
+    assert unet_data.normalize.CT_PERCENTILES == (0.5, 99.5)
+    assert unet_data.normalize.PERCENTILES == (1.0, 99.0)
+    assert unet_data.normalize.SAMPLES == 4 * 1024**2
+    assert unet_data.normalize.STATISTICS == 256 * 1024**2
+    assert unet_data.normalize.BLOCK == {2: 1024, 3: 128}
+    for side, whole in ((16384, True), (16385, False)):
+        [windows] = statistics_windows([(16384, side)])
+        read = sum((w[0].stop - w[0].start) * (w[1].stop - w[1].start) for w in windows)
+        assert (read == 16384 * side) == whole

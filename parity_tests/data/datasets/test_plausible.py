@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from unet_data import Dataset, membranes
+from unet_data.datasets import plausible
 from unet_data.datasets.check import check_dataset
 from unet_data.datasets.plausible import implausible
 from unet_data.io.facts import FileFacts
@@ -71,3 +72,51 @@ def test_what_is_right_is_not(name):
 
 def test_the_middle_plane_of_a_volume_is_compared():
     assert any("better upside down" in what for _, what in implausible(volumes(lambda a: a[::-1])))
+
+
+EVEN = np.linspace(0, 1, 101)
+
+
+def outlying(count, value, others):
+    image = np.resize(np.asarray(others, np.float32), (40, 50, 1)).copy()
+    image.reshape(-1)[:count] = value
+    [found] = [*implausible(Dataset((image,), None, ("a",), (), "here")), None][:1]
+    return found and found[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "value", "others", "warned"),
+    [
+        (3, -9999, EVEN, True),
+        (2, -9999, EVEN, False),  # a few pixels are noise
+        (3, 9999, EVEN, True),
+        (3, 20.5, EVEN, False),  # 19.6 is 20 times the range from the 1st to the 99th percentile
+        (3, 20.7, EVEN, True),
+        (3, -19.5, EVEN, False),
+        (3, -19.7, EVEN, True),
+        (3, 5.0, [5.0], False),  # nothing but one value
+        (3, 5.00005, [5.0], False),  # within the rounding of float32
+    ],
+)
+def test_a_value_far_from_all_others_is_warned_of(count, value, others, warned):
+    found = outlying(count, value, others)
+    assert (found is not None) == warned
+    if warned:
+        assert f"{count / 2000:.1%} of the pixels are {np.float32(value):g}, the others" in found
+
+
+def test_an_image_is_searched_for_outliers_in_bands(monkeypatch):
+    monkeypatch.setattr("unet_data.windows.BAND", 500)
+    read = []
+
+    class Stored(np.ndarray):
+        def __getitem__(self, window):
+            read.append(window)
+            return np.asarray(super().__getitem__(window))
+
+    image = np.random.default_rng(0).random((40, 50, 2)).astype(np.float32)
+    assert plausible._outliers(image.view(Stored), None) is None
+    assert [window[0] for window in read] == [slice(n, n + 10) for n in range(0, 40, 10)]
+    image[3, :, 0] = -9999
+    assert "2.5%" not in (plausible._outliers(image, -9999) or "")
+    assert "1.2% of the pixels are -9999" in plausible._outliers(image, None)

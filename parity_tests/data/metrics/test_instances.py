@@ -5,7 +5,8 @@ import pytest
 
 from unet_data import Dataset, ObjectSettings, choose_object_settings, instance_scores, objects_of
 from unet_data.datasets.label_rule import IGNORED
-from unet_data.metrics.instances import object_maps
+from unet_data.metrics import instances
+from unet_data.metrics.instances import _changes, object_maps
 from unet_spec import DataSpec, InputError, preset
 
 from ..objects.maps import discs
@@ -62,3 +63,48 @@ def test_maps_are_those_of_predictions_and_ignored_pixels_are_background(classes
     assert got.dtype == np.uint8
     np.testing.assert_array_equal(got[0, 0], expected if classes == 3 else expected[1])
     np.testing.assert_array_equal(got[2, 3], [255, 0, 0] if classes == 3 else 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes", "reach"),
+    [
+        ((60, 60), [20], 8),  # the smallest reach
+        ((60, 60), [300, 20], 15),  # 1.5 × √(300 / π) = 14.66
+        ((30, 20, 20), [9000], 20),  # 1.5 × ∛(3 × 9000 / 4π) = 19.35
+        ((300, 300), [300 * 299], 128),  # the largest
+    ],
+)
+def test_the_reach_is_one_and_a_half_radii_of_the_largest_object(shape, sizes, reach, monkeypatch):
+    truth = np.zeros(shape, int)
+    start = 0
+    for number, size in enumerate(sizes, start=1):
+        truth.reshape(-1)[start : start + size] = number
+        start += size
+    monkeypatch.setattr(instances, "_changes", lambda *_: iter(()))
+    monkeypatch.setattr(instances, "objects_of", lambda maps, settings, dims: (truth, None))
+    assert choose_object_settings([truth > 0], [truth]) == (ObjectSettings(reach=reach), 1.0)
+
+
+def test_the_changes_that_are_tried():
+    sizes = np.array([10, 100, 400])
+
+    def tried(settings):
+        found: dict[str, list] = {}
+        for change in _changes(settings, sizes):
+            found.setdefault("+".join(change), []).append(tuple(change.values()))
+        return {k: [v[0] if len(v) == 1 else v for v in values] for k, values in found.items()}
+
+    base = {
+        "method": list(tried(ObjectSettings())["method"]),
+        "neck": [0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.0],
+        "core+foreground": [(core, min(core, ObjectSettings().foreground)) for core in (0.3, 0.4, 0.5, 0.6, 0.7)],
+        "smoothing": [0, 1, 2],
+        "minimum_size": [1, 5, 10, 10],
+        "fill_holes": [0, 12],
+    }
+    assert "predicted" not in base["method"]
+    assert len(base["method"]) >= 2
+    assert tried(ObjectSettings()) == base
+    grown = base | {"grow": [0, 1, 2, 3, 4], "foreground": [0.3, 0.4, 0.5, 0.6]}
+    for settings in (ObjectSettings(grow=1), ObjectSettings(border=2)):
+        assert tried(settings) == grown

@@ -9,6 +9,7 @@ import pytest
 
 from unet_data.nnunet.plans import Resampling
 from unet_data.nnunet.resample import new_shape, resample, separate_axis
+from unet_spec import InputError
 
 CUBIC, LINEAR = Resampling(3, 0, None), Resampling(1, 0, None)
 
@@ -53,3 +54,18 @@ def test_resampling_is_scikit_images_resize(dtype, how, spacing):
             at = np.clip(np.floor(5 / 8 * (np.arange(8) + 0.5)), 0, 4).astype(int)
             wanted = np.stack(slices)[at]
         np.testing.assert_array_equal(channel, wanted.astype(dtype))
+
+
+def test_a_volume_that_has_its_shape_is_returned_as_it_is():
+    volume = np.random.default_rng(0).normal(size=(2, 5, 6, 7))
+    assert resample(volume, (5, 6, 7), (9, 1, 1), (1, 1, 1), CUBIC) is volume
+    assert resample(volume, (3, 4, 5), (9, 1, 1), (1, 1, 1), Resampling(3, 0, None, none=True)) is volume
+    assert resample(volume, (5, 6, 8), (1, 1, 1), (1, 1, 1), CUBIC).shape == (2, 5, 6, 8)
+
+
+@pytest.mark.parametrize("spacing", [0.0, -1.0, float("nan")])
+def test_a_spacing_without_a_number_of_voxels_is_refused(spacing):
+    with pytest.raises(InputError, match=r"an image of \(4, 5, 6\) voxels"):
+        new_shape((4, 5, 6), (1.0, 1.0, 1.0), (1.0, spacing, 1.0))
+    with pytest.raises(InputError, match="cannot be resampled"):
+        new_shape((2**31, 5, 6), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0))

@@ -109,3 +109,25 @@ def test_two_rows_of_blocks_are_kept_whatever_the_budget(tmp_path, small, monkey
         labels.window((max(start - 1, 0), 0), (start + 8, 83))
         assert sum(block.nbytes for block in labels._cache.values()) <= 2 * 24 * 83 * 4 < 120 * 83 * 4
     assert read == list(range(rows * columns))
+
+
+def test_as_many_blocks_are_kept_as_fit_the_budget_and_the_oldest_goes_first(tmp_path, small):
+    values = blobs((90, 90), 4)
+    labels = label_image(reader(values), values.shape, 1, SETTINGS, tmp_path)
+    one = labels.block(0).nbytes
+    assert one == labels.block(1).nbytes
+    labels.budget = 2 * one
+    assert [n for n in (0, 1) if labels.block(n) is not None] == list(labels._cache) == [0, 1]
+    labels.block(0)  # now 1 is the oldest
+    labels.block(5)
+    assert list(labels._cache) == [0, 5]
+    labels.budget = 2 * one - 1
+    labels.block(6)
+    assert list(labels._cache) == [6]
+    labels.budget = 0
+    assert labels.block(7) is labels.block(7)
+    labels.budget = one
+    whole = labels.objects.numbers
+    assert labels.dtype == np.uint16
+    assert (labels.ndim, labels.shape, labels.spatial_dims) == (2, (90, 90), 2)
+    assert labels.count == len(labels.objects.sizes) == whole.max()

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from unet_data import ReadSettings, open_dataset, open_pictures, open_stored
-from unet_data.io.formats.axes import named_axes
+from unet_data.io.formats.axes import check_axes, named_axes
 from unet_spec import InputError
 
 from ..helpers import noise, refused
@@ -80,3 +80,25 @@ def test_axes_that_do_not_fit_the_file_or_the_network_are_refused(tmp_path):
         assert f"a.{ending}: --axes TZYX names 4 axes, but the file has shape (2, 12, 10)" in message
         assert "needs Z" in refused(open_pictures, path, 3, None, 0, "image", ReadSettings(axes="TYX"))
     assert "needs Z" in refused(open_dataset, tmp_path, 3, "auto", None, ReadSettings(axes="TYX"))
+
+
+@pytest.mark.parametrize("axes", ["", "YX", "XY", "TZCYX", "SYX", "QYXC"])
+def test_axes_that_are_allowed(axes):
+    check_axes(axes)
+
+
+@pytest.mark.parametrize(
+    ("axes", "problem"),
+    [
+        ("AYX", "'A' is not one of them"),
+        ("yx", "'y' is not one of them"),
+        ("YYX", "Y occurs twice"),
+        ("ZY", "Y and X are missing"),
+        ("ZX", "Y and X are missing"),
+        ("T", "Y and X are missing"),
+        ("CYXS", "C and S are both channels"),
+    ],
+)
+def test_axes_that_are_refused(axes, problem):
+    with pytest.raises(InputError, match=f"axes '{axes}': {problem}; write letters of TZCYXSQ"):
+        check_axes(axes)

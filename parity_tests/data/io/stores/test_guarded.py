@@ -124,3 +124,15 @@ def test_metadata_of_no_end_is_refused(tmp_path):
     path = tmp_path / "a.zarr/zarr.json"
     path.write_text(json.dumps(json.loads(path.read_text())) + " " * (2**24))
     assert "too many for metadata" in refused(read, tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 300, 65535, 65791, 65792, 2**20])
+@pytest.mark.parametrize("checksum", [False, True])
+def test_the_size_in_the_header_of_a_zstd_frame_is_read_as_zstd_writes_it(size, checksum):
+    """One, two, four or eight bytes; of two bytes, 256 is subtracted (RFC 8878, 3.1.1.1.4)."""
+    numcodecs = pytest.importorskip("numcodecs", reason="numcodecs is not installed; pip install 'unet-twins[zarr]'")
+    packed = bytes(numcodecs.Zstd(checksum=checksum).encode(bytes(size)))
+    assert EXPANDED["zstd"](packed, CHUNK) == size
+    skipped = struct.pack("<II", 0x184D2A53, 5) + bytes(5)
+    assert EXPANDED["zstd"](packed + skipped + packed, 2**21) == 2 * size
+    assert EXPANDED["zstd"](skipped + packed + b"no frame", 2**21) == size
