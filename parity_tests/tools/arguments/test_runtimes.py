@@ -106,3 +106,57 @@ def test_weights_that_are_not_finite_run_nowhere(runtime):
         pytest.importorskip("MNN")
     with pytest.raises(InputError, match=f"{name} contains NaN or infinite values .16 of 16.".replace("16", r"\d+")):
         open_checkpoint(dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, name: bad}), runtime)
+
+
+def test_a_network_is_opened_again_in_another_runtime(tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+    from unet_export import BundleSettings, write_bundle
+    from unet_tools.arguments.runtimes import open_network, reopened
+
+    checkpoint = checkpoint_of(preset("paper", widths=(2, 3)))
+    checkpoint.save(tmp_path / "c")
+    write_bundle(checkpoint, tmp_path / "b", BundleSettings(engines=False))
+    x = np.random.default_rng(0).normal(size=(1, 28, 36, 1)).astype(np.float32)
+    wanted = checkpoint.config.graph.forward(checkpoint.tensors, x.astype(np.float64))
+    for folder, first, second in (("c", "onnx", "torch"), ("c", "torch", "jax"), ("b", "onnx", "openvino")):
+        if second == "openvino":
+            pytest.importorskip("openvino", reason="openvino is not installed; pip install 'unet-twins[openvino]'")
+        network, closed = open_network(tmp_path / folder, first), []
+        object.__setattr__(network.runtime, "close", lambda closed=closed: closed.append(0))
+        again = reopened(network, tmp_path / folder, second)
+        assert closed == [0]  # the first one gives its memory back
+        assert type(again.runtime) is not type(network.runtime)
+        assert (again.data, again.name) == (network.data, second)
+        assert np.abs(again.run(x) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    for name in ("jax", "torch"):
+        with pytest.raises(InputError, match=f"is a bundle: it runs in onnx, openvino, mnn or tensorrt, not in {name}"):
+            reopened(open_network(tmp_path / "b"), tmp_path / "b", name)
+        with pytest.raises(InputError, match=f"it runs in onnx or tensorrt; give the checkpoint to run it in {name}"):
+            open_network(tmp_path / "b", name)
+    with pytest.raises(InputError, match=r"TensorRT runs engines; unet export .* builds them"):
+        open_network(tmp_path / "c", "tensorrt")
+    with pytest.raises(InputError, match=r"unknown runtime 'onnxx' for a checkpoint; allowed: jax, torch, onnx"):
+        open_network(tmp_path / "c", "onnxx")
+
+
+def test_without_a_runtime_the_message_says_what_to_install(tmp_path, monkeypatch):
+    from unet_tools.arguments import runtimes
+
+    checkpoint_of(preset("same", widths=(2, 3))).save(tmp_path / "c")
+    monkeypatch.setattr(runtimes, "installed", lambda name: False)
+    with pytest.raises(InputError, match=r"no runtime is installed; pip install 'unet-twins\[onnx\]', or \[torch\] or"):
+        runtimes.open_network(tmp_path / "c")
+    with pytest.raises(InputError, match=r"the runtime mnn-fast is not installed; pip install 'unet-twins\[mnn\]'"):
+        runtimes.open_network(tmp_path / "c", "mnn-fast")
+
+
+def test_the_first_installed_runtime_is_taken(tmp_path, monkeypatch):
+    from unet_tools.arguments import runtimes
+
+    checkpoint_of(preset("same", widths=(2, 3))).save(tmp_path / "c")
+    taken = []
+    monkeypatch.setattr(runtimes, "open_checkpoint", lambda checkpoint, name: taken.append(name))
+    for missing in ((), ("onnx",), ("onnx", "torch")):
+        monkeypatch.setattr(runtimes, "installed", lambda name, missing=missing: name not in missing)
+        runtimes.open_network(tmp_path / "c")
+    assert taken == ["onnx", "torch", "jax"]

@@ -13,7 +13,7 @@ from unet_data import PredictSettings
 from unet_spec import Checkpoint, DataSpec, random_tensors
 from unet_spec.families.unet import PRESETS
 from unet_tools.cli import main
-from unet_tools.prediction.cluster import Task, cluster, sharded
+from unet_tools.prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
 
 from ...data.io.formats.test_encode_zarr import ome_zarr
 from ...data.io.helpers import noise, refused
@@ -32,6 +32,15 @@ def checkpoint(tmp_path_factory):
 def workers():
     with cluster("local:2") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def threads():
+    """A cluster of Dask in this process: two workers that are threads."""
+    from distributed import LocalCluster
+
+    with LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=None) as started:
+        yield started.scheduler_address
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -65,6 +74,59 @@ def test_of_many_images_each_failure_is_reported_once(checkpoint, workers, tmp_p
     assert "1 of 30 failed: " in printed
     assert files(tmp_path / "far") == files(tmp_path / "near")
     assert len(files(tmp_path / "far")) == 29
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_image_and_several_are_those_of_one_machine(checkpoint, threads, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        np.save(tmp_path / f"in/{number}.npy", noise(40, 40, seed=number))
+    ome_zarr(tmp_path / "a.zarr", "yx", [noise(90, 100)])
+    command, far = ["predict", str(checkpoint), "--runtime", "onnx"], ["--dask", threads]
+    for given, out, more in ((tmp_path / "in", "several", []), (tmp_path / "a.zarr", "one.zarr", ["--tile", "60"])):
+        words = [*command, str(given), *more, "-o"]
+        assert main([*words, str(tmp_path / f"near-{out}")]) == 0
+        capsys.readouterr()
+        assert main([*words, str(tmp_path / f"far-{out}"), *far]) == 0
+        assert "Dask: " in capsys.readouterr().err
+        assert files(tmp_path / f"far-{out}") == files(tmp_path / f"near-{out}")
+    assert [main([*command, str(tmp_path / "in"), "-o", str(tmp_path / "json"), *far, "--json"])] == [0]
+    assert "Dask: " not in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "in"), "-o", str(tmp_path / "x"), *far, "--shard", "1/2"]) == 2
+    assert "--dask divides the work itself: leave out --shard" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_failures_on_a_cluster_are_reported_once(checkpoint, threads, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in/0.npy", noise(40, 40))
+    (tmp_path / "in/1.npy").write_bytes(b"no array")
+    command = ["predict", str(checkpoint), "--runtime", "onnx", "--dask", threads]
+    assert main([*command, str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("1.npy: cannot be read") == 1
+    assert "1 of 2 failed" in printed
+    assert [p.stem for p in (tmp_path / "out").iterdir()] == ["0"]
+    ome_zarr(tmp_path / "a.zarr", "yx", [noise(90, 100)])
+    (tmp_path / "a.zarr/0/zarr.json").write_text("{}")
+    assert main([*command, str(tmp_path / "a.zarr"), "--tile", "60", "-o", str(tmp_path / "a-out.zarr")]) == 2
+    printed = capsys.readouterr().err
+    assert "shards failed; repeat the command to continue" in printed
+    assert printed.count("a.zarr") == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_task_that_fails_on_its_worker_is_named(threads):
+    def fails(task):
+        if task == "b":
+            raise OSError("no disk\nmore")
+        return Outcome(None, f"{task} done")
+
+    with cluster(threads) as client:
+        finished = []
+        found = on_cluster(client, ["a", "b", "c"], finished.append, fails, lambda task: f"image {task}")
+    assert [each.error for each in found] == ["a done", "image b: no disk", "c done"]
+    assert finished == [1, 2, 3]
 
 
 def test_shards_of_one_image_reach_every_worker():

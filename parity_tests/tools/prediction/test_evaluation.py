@@ -1,6 +1,8 @@
 """`unet evaluate` on several machines: the scores of one machine, failures reported once, a killed worker."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,10 +10,10 @@ import pytest
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 
 from unet_data import membranes
-from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 from unet_tools.cli import main
 from unet_tools.prediction.cluster import cluster
-from unet_tools.prediction.evaluation import Recorded, report
+from unet_tools.prediction.evaluation import Recorded, compute, report
 
 from ...data.io.helpers import refused
 from .killer import worker_killed
@@ -99,6 +101,39 @@ def test_each_failure_is_reported_once(capsys):
     assert refused(report, records) == "2 of 3 failed: b, c; fix them and repeat the command"
     said = capsys.readouterr().err
     assert (said.count("b: is damaged"), said.count("c: is damaged")) == (1, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_gives_the_scores_of_one_machine_and_each_failure_once(command, tmp_path, capsys, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="pip install 'unet-twins[dask]'")
+    monkeypatch.chdir(tmp_path)
+    with distributed.LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=None) as started:
+        far = [*command, "--dask", started.scheduler_address]
+        assert scores(capsys, far) == scores(capsys, command)
+        assert list(tmp_path.iterdir()) == []  # the parts lay in a temporary folder
+        data = tmp_path / "data"
+        shutil.copytree(command[2], data)
+        (data / "images/1.npy").write_bytes((data / "images/1.npy").read_bytes()[:-9])
+        assert main([*far[:2], str(data), *far[3:]]) == 2
+        assert capsys.readouterr().err.count("1.npy") == 1
+
+
+def test_an_image_that_a_network_refuses_is_one_record():
+    class Refusing:
+        names = ("a", "b")
+        images = (np.zeros((4, 4, 1)), np.zeros((5, 4, 1)))
+
+        def file_facts(self, number):
+            return None
+
+    def views(*_):
+        raise InputError("b is too small" if shapes.pop(0) == 1 else "no memory is left")
+
+    shapes = [0, 1]
+    network = SimpleNamespace(config=preset("same", widths=(2, 3)), data=DataSpec())
+    opened = SimpleNamespace(network=network, dataset=Refusing(), views=views, run=views)
+    found = compute(opened, [0, 1], 0, 0)
+    assert found == [{"image": "a", "error": "a: no memory is left"}, {"image": "b", "error": "b is too small"}]
 
 
 @pytest.mark.slow
