@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from unet_spec import preset, random_tensors
+from unet_spec.families.multiresunet import MultiResUNetConfig
+
+from .stated import AXES, CHANNELS, NORM, check_configs, check_range
 
 VALID = {
     "2d": preset("multiresunet", widths=(4, 5, 7), padding="valid"),
@@ -57,3 +60,36 @@ def test_valid_multiresunet_pads_nothing():
     inner = slice(grid.step, grid.step + size - 2 * margin)
     assert part.size
     assert np.abs(part - reference[:, inner, inner]).max() < 1e-12
+
+
+SIZES = {
+    "multiresunet": (7_262_750, 239, 244_908_648),
+    "test multiresunet": (1_166, 62, 203_958),
+    "test multiresunet-deep": (2_713, 113, 387_500),
+    "test multiresunet-3d": (2_804, 62, 9_312_246),
+}
+"""By config: values of all tensors, layers, multiply-adds."""
+CONSTANTS = {
+    "": {"eps": [0.001], "momentum": [0.01]},
+}
+
+
+def test_configs_have_the_stated_sizes_and_constants():
+    check_configs("multiresunet", SIZES, CONSTANTS, elsewhere={"padding": {"valid"}})  # above
+
+
+BASE = MultiResUNetConfig(widths=(4, 5))
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        *CHANNELS,
+        AXES,
+        *NORM,
+        ("alpha", [1.51], [1.49, 0.0], "above 6 / 4, the smallest width"),
+    ],
+    ids=str,
+)
+def test_a_value_is_in_its_range(stated):
+    check_range(BASE, stated)

@@ -9,6 +9,8 @@ import pytest
 from unet_spec import InputError, UNetConfig, preset
 from unet_spec.families.unet import PRESETS
 
+from .stated import AXES, CHANNELS, NORM, WIDTHS, check_configs, check_range
+
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_goes_through_json_and_back(name):
@@ -70,3 +72,46 @@ def test_unknown_presets_and_keys_are_reported():
         preset("papre")
     with pytest.raises(InputError, match="unknown key 'depth'"):
         preset("paper", depth=4)
+
+
+SIZES = {
+    "paper": (31_030_658, 56, 6_098_393_344),
+    "article": (31_054_145, 72, 8_173_806_848),
+    "article-bilinear": (17_275_073, 72, 7_453_304_064),
+    "same": (31_048_322, 68, 751_501_312),
+    "same-bilinear": (17_270_722, 68, 623_575_040),
+    "test paper": (3_496, 32, 517_520),
+    "test article": (2_109, 40, 303_817),
+    "test article-bilinear": (2_919, 40, 541_224),
+    "test same": (2_542, 38, 274_700),
+    "test same-bilinear": (2_951, 38, 435_000),
+}
+"""By config: values of all tensors, layers, multiply-adds."""
+CONSTANTS = {
+    "": {"eps": [1e-05], "momentum": [0.1]},
+    "paper": {"rate": [0.5]},
+    "test paper": {"rate": [0.5]},
+}
+
+
+def test_configs_have_the_stated_sizes_and_constants():
+    check_configs("unet", SIZES, CONSTANTS)
+
+
+BASE = UNetConfig(widths=(4, 8))
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        *CHANNELS,
+        WIDTHS,
+        AXES,
+        *NORM,
+        ("norm_groups", [1], [0], "at least 1"),
+        ("dropout", [0.0, 0.999], [-0.001, 1.0], "in [0, 1)"),
+    ],
+    ids=str,
+)
+def test_a_value_is_in_its_range(stated):
+    check_range(BASE, stated)
