@@ -2,6 +2,7 @@
 hand."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import torch
 
 import unet_jax.losses
 import unet_torch.losses
+from unet_spec import InputError
 
 NAMES = ["cross_entropy", "focal_loss", "dice_loss", "tversky_loss"]
 IGNORED = 9
@@ -55,10 +57,12 @@ def both(name, logits, labels, weights, **options):
     with jax.enable_x64(True):
         loss = getattr(unet_jax.losses, name)
         run = jax.jit(jax.value_and_grad(lambda z, y, w: loss(z, y, w, **options)))
-        value, grad = run(*map(jnp.array, (logits, labels, weights)))
+        value, grad = run(*(None if a is None else jnp.array(a) for a in (logits, labels, weights)))
         ours = float(value), np.asarray(grad)
     z = torch.from_numpy(np.moveaxis(logits, -1, 1).copy()).requires_grad_(True)
-    value = getattr(unet_torch.losses, name)(z, torch.from_numpy(labels), torch.from_numpy(weights), **options)
+    y = np.moveaxis(labels, -1, 1).copy() if labels.ndim == logits.ndim else labels  # masks, one for each class
+    w = None if weights is None else torch.from_numpy(weights)
+    value = getattr(unet_torch.losses, name)(z, torch.from_numpy(y), w, **options)
     value.backward()
     return ours, (float(value.detach()), np.moveaxis(z.grad.numpy(), 1, -1))
 
@@ -171,3 +175,149 @@ def test_overlapping_losses_agree_with_their_formula_and_twin(name, weighted):
     assert theirs.item() == pytest.approx(wanted, rel=1e-12)
     assert z.grad is not None
     np.testing.assert_allclose(np.moveaxis(z.grad.numpy(), 1, -1), grad, rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_a_loss_depends_on_the_ratios_of_the_weights_and_not_on_their_scale(name, scale):
+    """Also where all weights together are below 1, or each of them is."""
+    logits, labels, weights = case()
+    wanted = both(name, logits, labels, weights, ignore=IGNORED)
+    for (value, grad), (other, grad_of_other) in zip(
+        both(name, logits, labels, scale * weights, ignore=IGNORED), wanted, strict=True
+    ):
+        assert value == pytest.approx(other, rel=1e-12)
+        np.testing.assert_allclose(grad, grad_of_other, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_weights_are_weights_of_one_and_a_weight_of_zero_is_an_ignored_pixel(name):
+    logits, labels, weights = case(ignored=False)
+    for found, wanted in zip(
+        both(name, logits, labels, None), both(name, logits, labels, np.ones_like(weights)), strict=True
+    ):
+        assert found[0] == wanted[0]
+        np.testing.assert_array_equal(found[1], wanted[1])
+    left_out = np.random.default_rng(1).random(labels.shape) < 0.3
+    ignored = both(name, logits, np.where(left_out, IGNORED, labels), weights, ignore=IGNORED)
+    zero = both(name, logits, labels, np.where(left_out, 0.0, weights))
+    for found, wanted in zip(zero, ignored, strict=True):
+        assert found[0] == pytest.approx(wanted[0], rel=1e-12)
+        np.testing.assert_allclose(found[1], wanted[1], rtol=1e-9, atol=1e-14)
+        assert not found[1][left_out].any()
+    for value, grad in both(name, logits, labels, np.zeros_like(weights)):
+        assert value == 0
+        assert not grad.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_label_that_is_no_class_is_seen_unless_it_is_ignored(name):
+    logits, labels, weights = case(ignored=False)
+    for wrong in (-1, 3):
+        labels[1, 2, 3] = wrong
+        for value, _ in both(name, logits, labels, weights):
+            assert math.isnan(value)
+        for value, grad in both(name, logits, labels, weights, ignore=wrong):
+            assert math.isfinite(value)
+            assert np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "distance_loss"])
+def test_the_result_has_the_dtype_of_the_logits(name):
+    """Weights of another precision do not change it; labels may have any integer type."""
+    logits, labels, weights = case(classes=1 if name == "distance_loss" else 3, ignored=False)
+    target = labels.astype(np.int8) if name != "distance_loss" else weights / 3
+    for dtype, of_torch in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        found = jax.eval_shape(getattr(unet_jax.losses, name), jnp.array(logits, dtype), target, weights)
+        assert (found.dtype, found.shape) == (dtype, ())
+        z = torch.from_numpy(np.moveaxis(logits, -1, 1).copy()).to(of_torch)
+        theirs = getattr(unet_torch.losses, name)(z, torch.from_numpy(target), torch.from_numpy(weights))
+        assert (theirs.dtype, theirs.shape) == (of_torch, ())
+
+
+def distances(margin=0):
+    """A predicted distance, and targets and weights with a margin; the negative targets do not count."""
+    rng = np.random.default_rng(2)
+    wide = (2, 5 + 2 * margin, 6 + 2 * margin)
+    target = rng.uniform(0, 1, wide)
+    target[rng.random(wide) < 0.2] = 0.0  # a pixel of the background: it counts
+    target[rng.random(wide) < 0.2] = -1.0
+    return rng.normal(size=(2, 5, 6, 1)), target, rng.uniform(0, 3, wide)
+
+
+def squared_error(predicted, target, weights):
+    counted = target >= 0
+    w = np.where(counted, weights, 0.0)
+    wanted = (w * (predicted[..., 0] - target) ** 2).sum() / w.sum()
+    return wanted, (2 * w * (predicted[..., 0] - target) / w.sum())[..., None]
+
+
+@pytest.mark.parametrize("margin", [0, 2])
+@pytest.mark.parametrize("scale", [None, 1e-3, 1.0])
+def test_the_distance_loss_is_its_formula_in_both(margin, scale):
+    predicted, target, weights = distances(margin)
+    weights = None if scale is None else scale * weights
+    inside = (slice(None), *[slice(margin, n - margin) for n in target.shape[1:]])
+    wanted, grad = squared_error(
+        predicted, target[inside], np.ones(target[inside].shape) if weights is None else weights[inside]
+    )
+    for found in both("distance_loss", predicted, target, weights):
+        assert found[0] == pytest.approx(wanted, rel=1e-12)
+        np.testing.assert_allclose(found[1], grad, rtol=1e-10, atol=1e-14)
+    for found in both("distance_loss", predicted, np.full_like(target, -0.5), weights):
+        assert found[0] == 0
+        assert not found[1].any()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weight", [None, 0.25])
+def test_a_distance_head_adds_the_loss_of_its_distance(weighted, weight):
+    """Labels hold both: class + 256 · round(255 · distance), or −1 for a pixel that does not count."""
+    rng = np.random.default_rng(3)
+    classes, levels = rng.integers(0, 2, (2, 7, 8)), rng.integers(0, 256, (2, 7, 8))
+    ignored = rng.random(classes.shape) < 0.2
+    labels = np.where(ignored, -1, classes + 256 * levels).astype(np.int32)
+    weights = rng.uniform(0, 3, classes.shape) if weighted else None
+    inner = (slice(None), slice(1, -1), slice(1, -1))
+    w = np.ones((2, 5, 6)) if weights is None else weights[inner]
+    output = rng.normal(size=(2, 5, 6, 3))
+    wanted = formula("cross_entropy", output[..., :2], classes[inner], w, ~ignored[inner])
+    target = np.where(ignored, -1.0, levels / 255)[inner]
+    wanted += (1.0 if weight is None else weight) * squared_error(output[..., 2:], target, w)[0]
+    more = () if weight is None else (weight,)
+    with jax.enable_x64(True):
+        loss = unet_jax.losses.with_distance(partial(unet_jax.losses.cross_entropy, ignore=-1), *more)
+        ours = jax.jit(loss)(jnp.array(output), jnp.array(labels), None if weights is None else jnp.array(weights))
+    loss = unet_torch.losses.with_distance(partial(unet_torch.losses.cross_entropy, ignore=-1), *more)
+    z = torch.from_numpy(np.moveaxis(output, -1, 1).copy())
+    theirs = loss(z, torch.from_numpy(labels), None if weights is None else torch.from_numpy(weights))
+    assert float(ours) == pytest.approx(wanted, rel=1e-12)
+    assert theirs.item() == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", OVERLAPPING)
+@pytest.mark.parametrize("scale", [0.0, 1e-3])
+def test_overlapping_losses_do_not_depend_on_the_scale_of_the_weights(name, scale):
+    rng = np.random.default_rng(4)
+    logits, masks = rng.normal(size=(2, 5, 6, 3)), rng.integers(0, 2, (2, 5, 6, 3))
+    weights = rng.uniform(0.5, 1, (2, 5, 6))
+    wanted = both(name, logits, masks, weights) if scale else [(0.0, np.zeros_like(logits))] * 2
+    for found, (value, grad) in zip(both(name, logits, masks, scale * weights), wanted, strict=True):
+        assert found[0] == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(found[1], grad, rtol=1e-9, atol=1e-14)
+    for found in both(name, logits, np.zeros_like(masks), weights):
+        assert math.isfinite(found[0])
+        assert np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "distance_loss"])
+def test_labels_that_are_too_small_on_one_axis_are_refused(name):
+    for size in ((4, 6), (5, 5)):
+        for given in (((2, *size), (2, 5, 6)), ((2, 5, 6), (2, *size))):
+            labels, weights = np.zeros(given[0], int), np.ones(given[1])
+            with pytest.raises(InputError, match=r"labels of size \(\d, \d\) are smaller than the logits, \(5, 6\)"):
+                getattr(unet_jax.losses, name)(jnp.zeros((2, 5, 6, 1)), jnp.array(labels), jnp.array(weights))
+            with pytest.raises(InputError, match=r"labels of size \(\d, \d\) are smaller than the logits, \(5, 6\)"):
+                getattr(unet_torch.losses, name)(
+                    torch.zeros(2, 1, 5, 6), torch.from_numpy(labels), torch.from_numpy(weights)
+                )
