@@ -26,9 +26,11 @@ CHANNELS: list[Range] = [(name, [1], [0], "at least 1") for name in ("in_channel
 
 
 def all_configs(family: Family) -> dict[str, NetworkConfig]:
-    """The presets, the narrow versions and the networks of the tests, each under a name of its own."""
+    """The presets, the config without arguments if it is none of them, the narrow versions and the networks of the
+    tests, each under a name of its own."""
+    default = {} if family.config() in family.presets.values() else {"default": family.config()}
     narrow = {f"narrow {name}": config for name, config in family.narrow.items()}
-    return {**family.presets, **narrow, **{f"test {name}": config for name, config in family.tests.items()}}
+    return {**family.presets, **default, **narrow, **{f"test {name}": config for name, config in family.tests.items()}}
 
 
 def size_of(config: NetworkConfig) -> tuple[int, int, int]:

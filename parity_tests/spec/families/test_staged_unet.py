@@ -8,6 +8,7 @@ from unet_spec.families.staged_unet import StagedUNetConfig, stages_of
 from .stated import AXES, CHANNELS, NORM, check_configs, check_range
 
 SIZES = {
+    "default": (20_617_154, 78, 222_134_272),
     "nnunet": (46_324_558, 112, 3_724_541_952),
     "nnunet-residual": (140_017_038, 327, 8_132_231_168),
     "narrow nnunet": (121_494, 52, 5_082_624),

@@ -75,6 +75,7 @@ def test_unknown_presets_and_keys_are_reported():
 
 
 SIZES = {
+    "default": (31_030_658, 54, 6_098_393_344),
     "paper": (31_030_658, 56, 6_098_393_344),
     "article": (31_054_145, 72, 8_173_806_848),
     "article-bilinear": (17_275_073, 72, 7_453_304_064),
@@ -88,6 +89,7 @@ SIZES = {
 }
 """By config: values of all tensors, layers, multiply-adds."""
 CONSTANTS = {
+    "default": {},
     "": {"eps": [1e-05], "momentum": [0.1]},
     "paper": {"rate": [0.5]},
     "test paper": {"rate": [0.5]},
