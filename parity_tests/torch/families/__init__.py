@@ -1,0 +1,1 @@
+"""Tests of the modules of the same place in the product."""
