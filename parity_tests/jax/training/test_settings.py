@@ -1,11 +1,13 @@
 """Settings: names, the meaning of zero, and refused values."""
 
+import math
 from dataclasses import fields
 
 import jax
 import pytest
 
-from unet_jax.training.augmentation.augment import NONE
+from unet_jax import preset
+from unet_jax.training.augmentation.augment import LARGEST, NONE
 from unet_jax.training.settings import LossSettings, TrainSettings, ValidationSettings
 from unet_spec import InputError
 
@@ -88,3 +90,104 @@ def test_classes_that_overlap_have_losses_and_measures_of_their_own(changes, wor
     with pytest.raises(InputError, match=words):
         SHORT.replace(labels="overlapping", **changes)
     assert SHORT.replace(labels="overlapping", loss="dice", class_numbers="whole=1-3").loss.loss == "dice"
+
+
+DEFAULTS = {
+    "tile": None, "ignore": None, "labels": "auto", "objects": False, "normalization": "dataset", "class_numbers": "",
+    "oversample": 0.0, "loader": "memory", "workers": 2, "spacing": "none",
+    "steps": 2000, "batch": 1, "accumulate": 1, "optimizer": "adamw", "learning_rate": None, "schedule": "cosine",
+    "warmup": 0.02, "momentum": 0.99, "weight_decay": 1e-4, "clip": 1.0, "ema": None, "seed": 0, "weights": None,
+    "freeze": (),
+    "loss": "cross_entropy", "focal_gamma": 2.0, "tversky_alpha": 0.3, "tversky_beta": 0.7, "smoothing": 0.0,
+    "border_weight": 0.0, "border_sigma": 5.0, "distance_weight": 1.0, "balance": False,
+    "validate": "auto", "group": None, "select": "auto", "validate_every": None, "log_every": 10,
+    "precision": "float32", "remat": False, "fsdp": False, "space": 1,
+    "channels": "auto", "orientation": "apply", "white_is_zero": "auto", "palette": "auto", "class_colors": "",
+    "axes": "",
+    "augmentation": {
+        "elastic": 10.0, "rotation": 180.0, "mirror": True, "contrast": 0.2, "brightness": 0.2, "turns": False,
+        "scale": 0.0, "blur": 0.0, "low_resolution": 0.0, "gamma": 0.0, "noise": 0.0, "share": 1.0,
+    },
+}  # fmt: skip
+
+
+def test_settings_that_are_left_out_have_the_documented_values():
+    assert TrainSettings().to_dict() == DEFAULTS
+    off = {name: type(value)(0) for name, value in DEFAULTS["augmentation"].items()} | {"share": 1.0}
+    assert TrainSettings().replace(augmentation=NONE).to_dict()["augmentation"] == off
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "refused", "words"),
+    [
+        ("ignore", [None, 0, 255], [-1], "a number, and not negative"),
+        ("tile", [1, (1, 2)], [-1, (0, 5), (5, -1)], "one number or one per axis, each above 0"),
+        ("oversample", [0.0, 1.0], [-0.01, 1.01], "in 0 … 1"),
+        ("workers", [0], [-1], "a number, and not negative"),
+        ("steps", [1], [0], "at least 1"),
+        ("batch", [1], [0], "at least 1"),
+        ("accumulate", [1], [0], "at least 1"),
+        ("learning_rate", [None, 1e-9], [-1e-9, math.inf], "a number, and not negative"),
+        ("clip", [None, 1e-9], [-1e-9, math.inf], "a number, and not negative"),
+        ("weight_decay", [0.0], [-1e-9, math.inf], "a number, and not negative"),
+        ("warmup", [0.0, 0.999], [-0.001, 1.0], "in [0, 1)"),
+        ("momentum", [0.0, 0.999], [-0.001, 1.0], "in [0, 1)"),
+        ("ema", [None, 0.999], [-0.001, 1.0], "in [0, 1)"),
+        ("smoothing", [0.0, 0.999], [-0.001, 1.0], "in [0, 1)"),
+        ("border_sigma", [1e-9], [0.0, -1.0, math.inf], "above 0"),
+        *((name, [0.0, 9.0], [-0.001, math.inf], "a number, and not negative")
+          for name in ("focal_gamma", "tversky_alpha", "tversky_beta", "border_weight", "distance_weight")),
+        ("validate_every", [None, 1], [-1], "at least 1"),
+        ("log_every", [1], [0], "at least 1"),
+        ("space", [1, 2], [0], "at least 1"),
+        *((name, [0.0, largest], [-0.001, largest * 1.001], f"in 0 … {largest}") for name, largest in LARGEST.items()),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_setting_is_in_its_range(name, allowed, refused, words):
+    for value in allowed:
+        found = TrainSettings().replace(**{name: value}).to_dict()
+        assert (found | found["augmentation"])[name] == value
+    for value in refused:
+        with pytest.raises(InputError) as printed:
+            TrainSettings().replace(**{name: value})
+        assert str(printed.value).removeprefix("augmentation ") == f"{name} is {value}; it must be {words}"
+
+
+def test_a_batch_is_a_multiple_of_its_parts():
+    assert TrainSettings().replace(batch=6, accumulate=3).optimisation.accumulate == 3
+    with pytest.raises(InputError, match="batch is 6; it must be a multiple of accumulate, 4"):
+        TrainSettings().replace(batch=6, accumulate=4)
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "wanted"),
+    [(1, None, 1), (19, None, 1), (20, None, 2), (600, None, 60), (2499, None, 249), (2500, None, 250),
+     (9000, None, 250), (9000, 7, 7)],
+)  # fmt: skip
+def test_a_run_validates_ten_times_or_every_250_steps(steps, every, wanted):
+    assert ValidationSettings(validate_every=every).steps_between(steps) == wanted
+
+
+@pytest.mark.parametrize(
+    ("network", "tile", "wanted"),
+    [
+        (preset("paper", widths=(2, 4)), None, (252, 252)),
+        (preset("same", widths=(2, 4), spatial_dims=3), None, (68, 68, 68)),
+        (preset("paper", spatial_dims=3), None, (188, 188, 188)),  # its minimum
+        (preset("same", widths=(2, 4, 8)), 31, (28, 28)),
+        (preset("same", widths=(2, 4, 8)), (32, 9), (32, 8)),
+        (preset("same", widths=(2, 4, 8)), 4, (4, 4)),
+    ],
+    ids=str,
+)
+def test_a_tile_is_rounded_down_to_a_size_that_fits(network, tile, wanted):
+    assert TrainSettings().replace(tile=tile).data.tile_shape(network) == wanted
+
+
+def test_a_tile_that_does_not_fit_is_refused():
+    network = preset("same", widths=(2, 4, 8))
+    with pytest.raises(InputError, match="tile is 3; the minimum of this network is 4"):
+        TrainSettings().replace(tile=3).data.tile_shape(network)
+    with pytest.raises(InputError, match=r"tile is \(8, 8, 8\); this network has 2 axes: give one number"):
+        TrainSettings().replace(tile=(8, 8, 8)).data.tile_shape(network)
