@@ -111,6 +111,7 @@ def test_weights_that_are_not_finite_run_nowhere(runtime):
 def test_a_network_is_opened_again_in_another_runtime(tmp_path):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
     from unet_export import BundleSettings, write_bundle
+    from unet_tools.arguments import runtimes
     from unet_tools.arguments.runtimes import open_network, reopened
 
     checkpoint = checkpoint_of(preset("paper", widths=(2, 3)))
@@ -118,9 +119,8 @@ def test_a_network_is_opened_again_in_another_runtime(tmp_path):
     write_bundle(checkpoint, tmp_path / "b", BundleSettings(engines=False))
     x = np.random.default_rng(0).normal(size=(1, 28, 36, 1)).astype(np.float32)
     wanted = checkpoint.config.graph.forward(checkpoint.tensors, x.astype(np.float64))
-    for folder, first, second in (("c", "onnx", "torch"), ("c", "torch", "jax"), ("b", "onnx", "openvino")):
-        if second == "openvino":
-            pytest.importorskip("openvino", reason="openvino is not installed; pip install 'unet-twins[openvino]'")
+    pairs = [("c", "onnx", "torch"), ("c", "torch", "jax"), ("b", "onnx", "openvino"), ("b", "onnx", "mnn")]
+    for folder, first, second in (pair for pair in pairs if runtimes.installed(pair[2])):
         network, closed = open_network(tmp_path / folder, first), []
         object.__setattr__(network.runtime, "close", lambda closed=closed: closed.append(0))
         again = reopened(network, tmp_path / folder, second)

@@ -16,8 +16,11 @@ from unet_tools.conversion.framework_exports import kind_of, write_framework_fil
 CONFIG = PRESETS["paper"].replace(widths=(4, 8))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["model.onnx", "model.torch.onnx", "model.pt2", "model.stablehlo"])
+@pytest.mark.parametrize(
+    "name",
+    ["model.onnx", *(pytest.param(f"model{kind}", marks=pytest.mark.slow) for kind in (".torch.onnx", ".pt2")),
+     "model.stablehlo"],
+)  # fmt: skip
 def test_the_network_as_one_file_is_the_same_network(name, tmp_path):
     point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2))
     try:
