@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
 
 from unet_spec import InputError
 from unet_tools.cli import main
+from unet_tools.conversion.keras_files import read_keras, write_keras
 from unet_tools.conversion.tensor_files import read_files
 
 from ...fixtures.sources.recorded import arrays
@@ -80,3 +84,63 @@ def test_a_keras_file_that_lies_is_refused(tmp_path):
     (tmp_path / "no.keras").write_text("no zip")
     with pytest.raises(InputError, match="not a readable Keras file"):
         read_files(tmp_path / "no.keras")
+
+
+def layers(count):
+    """Kernels and biases of many layers, each with a value of its own."""
+    return {
+        f"{index}.{leaf}": np.full(shape, index + extra, np.float32)
+        for index in range(count)
+        for leaf, shape, extra in (("kernel", (3, 3, 2, 2), 0.0), ("bias", (2,), 0.5))
+    }
+
+
+def test_the_newer_format_numbers_its_layers(tmp_path):
+    """Twelve layers: conv2d_10 comes after conv2d_9, not after conv2d_1."""
+    write_keras(layers(12), {}, tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "w.weights.h5") as file:
+        assert file["layers/conv2d/vars/0"].shape == (3, 3, 2, 2)
+        assert file["layers/conv2d_10/vars/1"][()].tolist() == [10.5, 10.5]
+    tensors, extra = read_keras(tmp_path / "w.weights.h5")
+    assert list(tensors) == list(layers(12))
+    assert all((tensors[name] == value).all() for name, value in layers(12).items())
+    assert "model_config" not in extra
+
+
+def test_a_keras_archive_there_and_back(tmp_path):
+    files = {"config.json": json.dumps({"class_name": "Functional", "n": 3}), "metadata.json": "{}"}
+    write_keras(layers(2), {"files": files, "groups": ["empty"]}, tmp_path / "a.keras")
+    tensors, extra = read_keras(tmp_path / "a.keras")
+    assert extra["model_config"] == {"class_name": "Functional", "n": 3}
+    assert extra["files"] == files
+    assert "empty" in extra["groups"]
+    write_keras(tensors, extra, tmp_path / "b.keras")
+    with zipfile.ZipFile(tmp_path / "a.keras") as one, zipfile.ZipFile(tmp_path / "b.keras") as other:
+        assert one.namelist() == other.namelist() == ["config.json", "metadata.json", "model.weights.h5"]
+        assert {n: one.read(n) for n in files} == {n: other.read(n) for n in files}
+    with pytest.raises(InputError, match=r"needs Keras' own description of the network.* write a \.h5"):
+        write_keras(tensors, {}, tmp_path / "c.keras")
+    assert not (tmp_path / "c.keras").exists()
+
+
+def test_an_archive_that_unpacks_to_more_than_its_size_is_refused(tmp_path):
+    write_keras(layers(1), {"files": {"config.json": "{}"}}, tmp_path / "a.keras")
+    with zipfile.ZipFile(tmp_path / "a.keras") as archive:
+        inner = archive.read("model.weights.h5")
+    with zipfile.ZipFile(tmp_path / "packed.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", inner)
+    with pytest.raises(InputError, match="a zip whose entries unpack to more than its size"):
+        read_keras(tmp_path / "packed.keras")
+    with zipfile.ZipFile(tmp_path / "empty.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(InputError, match="not a readable Keras file"):
+        read_keras(tmp_path / "empty.keras")
+
+
+def test_attributes_are_kept_that_are_texts(tmp_path):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("a/vars/0", data=np.zeros(2, np.float32))
+        file.attrs["note"] = "text"
+        file.attrs["words"] = ["one", "two"]
+        file.attrs["count"] = 3
+    assert read_keras(tmp_path / "w.h5")[1]["attributes"]["/"] == {"note": "text", "words": ["one", "two"]}
