@@ -9,8 +9,12 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+from unet_data.nnunet import find_plans
 from unet_export.tensorrt import child as tensorrt_child
+from unet_tools.cli import main
+from unet_tools.commands import export
 
+from ...fixtures.nnunet_cases import Stored
 from .refusals import RTX, point, refused
 
 
@@ -95,3 +99,44 @@ def test_a_disk_that_is_full(work, capsys, monkeypatch):
     line = refused(capsys, "export", work / "checkpoint", "-o", work / "new", "--engines", "False", code=1)
     assert "No space left on device" in line
     assert sorted(p.name for p in work.iterdir()) == before
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_folds_of_nnunet_are_bundles_beside_each_other_and_one_model_for_triton(code, tmp_path, monkeypatch, capsys):
+    stored = Stored("2d")
+    folder, out = stored.save(tmp_path / "model"), tmp_path / "out"
+    done, called = [], {}
+
+    def one(args, plans):
+        done.append((args.checkpoint, args.out, args.name, plans.folds))
+        args.out.mkdir(parents=True)
+        return code if args.out.name == stored.folds[-1] else 0
+
+    def add(source, server):
+        called["server"] = (source, server)
+        return ["a", "b"]
+
+    monkeypatch.setattr(export, "_export", one)
+    monkeypatch.setattr(export, "write_nnunet_repository", lambda *found: called.update(repository=found))
+    monkeypatch.setattr(export, "add_models", add)
+    words = ["export", str(folder), "-o", str(out), "--name", "cells", "--triton", str(tmp_path / "server")]
+    assert main(words) == code  # of the worst fold
+    assert done == [(folder / fold, out / fold, None, (".",)) for fold in stored.folds]
+    where, plans, bundles, name = called["repository"]
+    assert (where, plans.folds, name) == (out / "triton", tuple(stored.folds), "cells")
+    assert bundles == [out / fold for fold in stored.folds]
+    assert find_plans(out).folds == tuple(stored.folds)
+    if code:
+        assert "server" not in called  # a server gets no model that failed its check
+    else:
+        assert called["server"] == (out / "triton", tmp_path / "server")
+        assert "server has the models a, b" in " ".join(capsys.readouterr().err.split())
+
+
+def test_folds_of_nnunet_are_no_single_file(tmp_path, capsys):
+    folder = Stored("2d").save(tmp_path / "model")
+    line = refused(capsys, "export", folder, "-o", tmp_path / "m.onnx")
+    assert "has 2 folds; export one of them to .onnx" in line
+    line = refused(capsys, "export", folder, "-o", tmp_path / "b", "--triton-objects", "True")
+    assert "nnU-Net's model for Triton gives labels; leave out --triton-objects" in line
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
