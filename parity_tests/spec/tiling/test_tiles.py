@@ -1,5 +1,6 @@
 """Tiles against the whole image, computed by the NumPy reference."""
 
+import itertools
 import math
 
 import numpy as np
@@ -131,6 +132,7 @@ def test_a_network_of_unequal_axes_has_a_tile_of_unequal_axes(size):
     assert math.prod(tile) <= math.prod(cube)
     assert share(tile) > 1.1 * share(cube)
     assert tile[0] < tile[1]
+    assert max(tile) <= 4 * size
     geometry.check(tile)
     for equal in (PRESETS["paper"], VOLUMES["same-3d"], flat("instance")):
         assert balanced_tile(equal.geometry, size) == tile_below(equal.geometry, size)
@@ -152,3 +154,23 @@ def test_windows_that_are_off_by_one_are_seen(monkeypatch):
     monkeypatch.setattr("unet_data.inference.stitch.mirror_window", shifted)
     tiled, whole, _ = tiled_and_whole(config, (67, 97), minimum_tile(config.geometry), np.float64)
     assert np.abs(tiled - whole).max() > 1e-2 * np.abs(whole).max()
+
+
+def test_the_default_tile_of_unequal_axes_is_the_best_of_all():
+    """All tiles with at most as many pixels as the cube and axes of at most four times its size, one by one."""
+    network = preset("nnunet", spatial_dims=3, in_channels=1).replace(
+        kernels=((1, 3, 3), (1, 3, 3)), strides=((1, 1, 1), (1, 2, 2)), widths=(2, 4), sides=0, norm="batch"
+    )
+    geometry, size = network.geometry, 26
+    cube, tile = tile_below(geometry, size), balanced_tile(geometry, size)
+    steps = [[n for n in range(1, 4 * size + 1) if geometry.grid(a).below(n) == n] for a in range(3)]
+    useful = [[n for n in own if n >= minimum_tile(geometry, a)] for a, own in enumerate(steps)]
+    shares = [{n: tile_stride(geometry, n, a) / n for n in own} for a, own in enumerate(useful)]
+    best = max(
+        shares[0][d] * shares[1][h] * shares[2][w]
+        for d, h, w in itertools.product(*useful)
+        if d * h * w <= math.prod(cube)
+    )
+    assert math.prod(tile) <= math.prod(cube)
+    assert max(tile) <= 4 * size
+    assert math.prod(own[n] for own, n in zip(shares, tile, strict=True)) == pytest.approx(best, rel=1e-12)
