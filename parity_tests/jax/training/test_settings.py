@@ -142,7 +142,6 @@ def test_settings_that_are_left_out_have_the_documented_values():
         ("space", [1, 2], [0], "at least 1"),
         *((name, [0.0, largest], [-0.001, largest * 1.001], f"in 0 … {largest}") for name, largest in LARGEST.items()),
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_setting_is_in_its_range(name, allowed, refused, words):
     for value in allowed:
@@ -179,7 +178,6 @@ def test_a_run_validates_ten_times_or_every_250_steps(steps, every, wanted):
         (preset("same", widths=(2, 4, 8)), (32, 9), (32, 8)),
         (preset("same", widths=(2, 4, 8)), 4, (4, 4)),
     ],
-    ids=str,
 )
 def test_a_tile_is_rounded_down_to_a_size_that_fits(network, tile, wanted):
     assert TrainSettings().replace(tile=tile).data.tile_shape(network) == wanted

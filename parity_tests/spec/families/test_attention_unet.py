@@ -32,7 +32,7 @@ BASE = AttentionUNetConfig(widths=(2, 3))
         AXES,
         *NORM,
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

@@ -31,7 +31,7 @@ BASE = EnsembleConfig.of(preset("same", widths=(2, 3)), 2)
     [
         ("members", [1, 64], [0, 65], "1 to 64"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

@@ -73,7 +73,7 @@ BASE = FCN8sConfig(widths=(2, 2, 3, 3, 3), hidden=4)
         ("hidden", [1], [0], "at least 1"),
         ("dropout", [0.0, 0.999], [-0.001, 1.0], "in [0, 1)"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

@@ -31,7 +31,7 @@ BASE = MNetConfig(widths=(2, 3))
         WIDTHS,
         AXES,
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

@@ -39,7 +39,7 @@ BASE = MonaiUNetConfig(widths=(2, 3, 4), strides=(2, 1))
         ("up_kernel", [3, 5], [2, 4], "odd"),
         ("units", [0, 1], [-1], "at least 0"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

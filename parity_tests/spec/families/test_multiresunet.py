@@ -89,7 +89,7 @@ BASE = MultiResUNetConfig(widths=(4, 5))
         *NORM,
         ("alpha", [1.51], [1.49, 0.0], "above 6 / 4, the smallest width"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

@@ -36,7 +36,7 @@ BASE = ProbabilisticUNetConfig(widths=(2, 3))
         ("fcomb", [2], [1], "at least 2"),
         ("beta", [0.0], [-0.1], "at least 0"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

@@ -36,7 +36,7 @@ BASE = ResNetUNetConfig(width=2)
         ("depths", [(1, 1, 1, 1)], [(1, 1, 1), (1, 1, 1, 1, 1), (1, 0, 1, 1)], "4 numbers above 0"),
         ("decoder", [(1, 1, 1, 1, 1)], [(1, 1, 1, 1), (1, 1, 1, 1, 1, 1), (1, 0, 1, 1, 1)], "5 numbers above 0"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

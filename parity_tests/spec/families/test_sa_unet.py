@@ -37,7 +37,7 @@ BASE = SAUNetConfig(widths=(2, 3))
         ("keep", [1e-06, 1.0], [0.0, 1.001], "in (0, 1]"),
         ("block", [1, 3], [-1, 0, 2], "odd"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

@@ -71,7 +71,7 @@ BASE = StagedUNetConfig(widths=(2, 3, 4))
         ("sides", [0, 1], [-1, 2], "in 0 … 1, for 3 stages"),
         ("last_width", [0, 1], [-1], "at least 0"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

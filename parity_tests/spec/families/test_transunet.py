@@ -46,7 +46,7 @@ BASE = TransUNetConfig()
         ("heads", [6, 768], [5, 1536], "a divisor of hidden, 768"),
         ("dropout", [0.0, 0.999], [-0.001, 1.0], "in [0, 1)"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

@@ -113,7 +113,7 @@ BASE = UNetConfig(widths=(4, 8))
         ("norm_groups", [1], [0], "at least 1"),
         ("dropout", [0.0, 0.999], [-0.001, 1.0], "in [0, 1)"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

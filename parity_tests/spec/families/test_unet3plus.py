@@ -38,7 +38,7 @@ BASE = UNet3PlusConfig(widths=(2, 3))
         *NORM,
         ("cat_channels", [1], [0], "at least 1"),
     ],
-    ids=str,
+    ids=lambda stated: stated[0],
 )
 def test_a_value_is_in_its_range(stated):
     check_range(BASE, stated)

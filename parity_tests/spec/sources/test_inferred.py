@@ -53,7 +53,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("source", "config"), CASES, ids=str)
+@pytest.mark.parametrize(("source", "config"), CASES, ids=[f"{source}-{n}" for n, (source, _) in enumerate(CASES)])
 def test_a_network_is_known_by_its_tensors(source, config):
     tensors = random_tensors(config.graph, 0, np.float32)
     theirs = export_tensors(config, tensors, source)
