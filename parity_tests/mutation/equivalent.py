@@ -6,4 +6,24 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "json.dumps(values, allow_nan=False)",
         "json.dumps(values)",
     ): "the line before has replaced every number that is not finite, so there is none left to refuse",
+    (
+        "unet_torch/nn/spatial.py",
+        "self.weight.transpose(1, 2)",
+        "self.weight.transpose(2, 1)",
+    ): "the same two axes are exchanged",
+    (
+        "unet_torch/weights.py",
+        'np.array(tensor.contiguous().view(torch.int16).numpy(), order="C", copy=True)',
+        "np.array(tensor.contiguous().view(torch.int16).numpy(), order='C')",
+    ): "np.array copies by default; the argument says it to the reader",
+    (
+        "unet_torch/weights.py",
+        'np.array(tensor.numpy(), order="C", copy=True)',
+        "np.array(tensor.numpy(), order='C')",
+    ): "np.array copies by default; the argument says it to the reader",
+    (
+        "unet_torch/weights.py",
+        'np.array(array, order="C", copy=True)',
+        "np.array(array, order='C')",
+    ): "np.array copies by default; the argument says it to the reader",
 }
