@@ -136,3 +136,17 @@ def test_a_median_hides_no_trend_and_an_outlier_does_not_set_the_scale():
 )
 def test_numbers_as_text(made, expected):
     assert made == expected
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([8.0, 1.0, 0.0], "linear"), ([3.0, 1.0, 0.1], "linear"), ([3.1, 1.0, 0.1], "log"), ([3.1, 1, -0.1], "linear")],
+)
+def test_a_loss_is_drawn_on_a_log_axis_if_it_falls_thirtyfold_and_stays_above_zero(losses, scale):
+    from unet_tools.report.plots import draw_loss, figure_of
+
+    log = [{"step": step, "loss": loss} for step, loss in enumerate(losses)]
+    [axes] = figure_of(draw_loss, 4, 2, log).axes
+    assert axes.get_yscale() == scale
+    if scale == "linear":
+        assert axes.get_ylim()[0] == min(0, *losses)

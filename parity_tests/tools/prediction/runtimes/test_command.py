@@ -121,3 +121,11 @@ def test_a_bundle_chooses_among_its_own(home, capsys, monkeypatch):
     monkeypatch.setattr(command, "choose", lambda *args: Choice("onnx", "onnx", "little work"))
     assert main(["predict", "bundle", "a.npy", "-o", "b.npy", "--runtime", "auto", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runtime"] == "onnx"
+
+
+@pytest.mark.parametrize(
+    ("begun", "expected"), [(None, None), ("onnx", "onnx"), ("torch", "torch"), ("mnn-fast", None), ("caffe", None)]
+)
+def test_a_result_that_was_begun_with_an_exact_runtime_is_continued_with_it(begun, expected, monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "begun_with", lambda target: begun)
+    assert command._begun(tmp_path / "o.npy") == expected
