@@ -100,7 +100,7 @@ def test_errors_are_relative_to_the_reference_and_scores_are_those_of_the_candid
     reference, candidate = np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2, 3), np.float32)
     reference[..., 1], candidate[..., 1] = 2.0, 4.0
     candidate[0, 0, 0] = [5, 0, 0]
-    reference[..., 2] = candidate[..., 2] = 8  # a distance, unless there are three classes
+    reference[..., 2], candidate[..., 2] = 8, 9  # a distance, unless there are three classes
     truth = np.ones((1, 2, 2), np.int32)
     truth[0, 1, 1] = 0
     config = CONFIG.replace(out_channels=2)
