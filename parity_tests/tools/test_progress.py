@@ -83,6 +83,7 @@ def pixels(monkeypatch, every=0.0, quiet=False):
     monkeypatch.setattr(progress.notes, "print", lambda text, **_: lines.append(text))
     with PixelProgress("a.tif", quiet) as bar:
         bar.warn("dark")
+        assert bar._bar.tasks[0].total == 0  # unknown before the plan
         bar.planned("4 tiles", 8_000_000, 2_000_000)
         [task] = bar._bar.tasks
         for number in range(3):

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +15,9 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip ins
 from unet_data import membranes
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 from unet_tools.cli import main
-from unet_tools.prediction.cluster import cluster
-from unet_tools.prediction.evaluation import Recorded, compute, report
+from unet_tools.prediction import evaluation
+from unet_tools.prediction.cluster import Outcome, cluster
+from unet_tools.prediction.evaluation import Recorded, Share, compute, report
 
 from ...data.io.helpers import refused
 from .killer import worker_killed
@@ -134,6 +138,40 @@ def test_an_image_that_a_network_refuses_is_one_record():
     opened = SimpleNamespace(network=network, dataset=Refusing(), views=views, run=views)
     found = compute(opened, [0, 1], 0, 0)
     assert found == [{"image": "a", "error": "a: no memory is left"}, {"image": "b", "error": "b is too small"}]
+
+
+@dataclass
+class Given:
+    checkpoint: Path = Path("ck")
+    data: str = "data"
+    dask: str | None = "local:2"
+    json: bool = True
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_each_image_is_a_task_with_absolute_paths(failed, tmp_path, monkeypatch, capsys):
+    sent = []
+
+    def on_cluster(client, tasks, finished, work, name):
+        sent.append((client, tasks, work, [name(task) for task in tasks]))
+        finished(len(tasks))
+        return [Outcome(None, "b: is damaged" if failed and task.name == "b" else "") for task in tasks]
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(evaluation, "cluster", nullcontext)
+    monkeypatch.setattr(evaluation, "on_cluster", on_cluster)
+    if failed:
+        assert refused(evaluation.on_dask, Given(), ["a", "b"]) == "1 of 2 failed: b; fix them and repeat the command"
+    else:
+        evaluation.on_dask(Given(), ["a", "b"])
+        evaluation.on_dask(Given(data="synthetic"), [])
+        assert sent.pop()[1] == []
+    [(client, tasks, work, names)] = sent
+    own = Given(tmp_path / "ck", str(tmp_path / "data"), None)
+    assert (client, work, names) == ("local:2", evaluation.work, ["a", "b"])
+    assert tasks == [Share(own, 0, "a"), Share(own, 1, "b")]
+    assert ("b: is damaged" in capsys.readouterr().err) == failed
 
 
 @pytest.mark.slow
