@@ -1,6 +1,9 @@
 """A Dask cluster of two workers: the same bytes as a local run, a killed worker, and each failure reported once."""
 
+import sys
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip ins
 pytest.importorskip("zarr", reason="zarr is not installed")
 
 from unet_data import PredictSettings
-from unet_spec import Checkpoint, DataSpec, random_tensors
+from unet_spec import Checkpoint, DataSpec, InputError, random_tensors
 from unet_spec.families.unet import PRESETS
 from unet_tools.cli import main
 from unet_tools.prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
@@ -146,3 +149,81 @@ def test_shards_of_one_image_reach_every_worker():
 )
 def test_what_is_no_cluster_is_one_line(where, message):
     assert refused(lambda: cluster(where).__enter__()).startswith(message)
+
+
+def future(key, status, result=None, error=None):
+    return SimpleNamespace(key=key, status=status, result=lambda: result, exception=lambda: error)
+
+
+def test_outcomes_are_in_the_order_of_the_tasks_and_a_lost_task_says_so(monkeypatch):
+    """Tasks end in another order."""
+    good = Outcome(None, "", ("dark",))
+    futures = [
+        future("k1", "error", error=ValueError("broken\nbadly")),
+        future("k2", "finished", good),
+        future("k3", "cancelled"),
+        future("k4", "finished", Outcome(None, "d: is damaged")),
+    ]
+    counts, mapped = [], []
+    client = SimpleNamespace(map=lambda work, tasks, **how: mapped.append((work, tasks, how)) or futures)
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(as_completed=reversed))
+    found = on_cluster(client, ["a", "b", "c", "d"], counts.append, print, lambda task: f"image {task}")
+    assert found[1] is good
+    assert [outcome.done for outcome in found] == [None] * 4
+    assert found[0].error.startswith("image a: ")
+    assert "broken" in found[0].error
+    assert "\n" not in found[0].error
+    assert [found[2].error, found[3].error] == ["image c: was cancelled", "d: is damaged"]
+    assert counts == [1, 2, 3, 4]
+    [(work, tasks, how)] = mapped
+    assert (work, tasks, how["pure"]) == (print, ["a", "b", "c", "d"], False)
+    assert how["retries"] >= 1
+
+
+def test_an_outcome_reports_its_warnings_then_its_error():
+    said = []
+    progress = SimpleNamespace(warn=said.append)
+    with pytest.raises(InputError, match=r"^is damaged$"):
+        Outcome(None, "is damaged", ("dark", "small")).result(progress)
+    assert said == ["dark", "small"]
+    assert Outcome("done").result(progress) == "done"
+
+
+@pytest.mark.parametrize(
+    ("where", "arguments"),
+    [
+        ("local", {"n_workers": None}),
+        ("local:3", {"n_workers": 3}),
+        ("local:10", {"n_workers": 10}),
+        ("tcp://host:8786", "tcp://host:8786"),
+    ],
+)
+def test_a_cluster_is_started_here_or_found_at_its_address(where, arguments, monkeypatch):
+    calls = []
+
+    @contextmanager
+    def started(**given):
+        calls.append(given)
+        yield "started"
+        calls.append("closed")
+
+    class Client:
+        def __init__(self, given, **how):
+            calls.append((given, how))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            calls.append("left")
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client, LocalCluster=started))
+    with cluster(where) as found:
+        assert isinstance(found, Client)
+    if where.startswith("tcp"):
+        assert calls == [(arguments, {"timeout": "10s"}), "left"]
+        return
+    first, *others = calls
+    here = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    assert first == arguments | here
+    assert others == [("started", {}), "left", "closed"]
