@@ -91,3 +91,16 @@ def test_memory_that_runs_out_in_onnx_runtime_is_one_line(bundle, monkeypatch):
     monkeypatch.setattr(onnx_runtime, "open_session", lambda *_: Session())
     with pytest.raises(InputError, match=r"fails on \{'image': .*Failed to allocate memory for requested buffer$"):
         load(bundle, "onnx")(image(0, 30, 30))
+
+
+def test_the_arena_has_no_limit_and_grows_by_what_is_asked_for(monkeypatch):
+    """ONNX Runtime's default doubles. 0: no limit; strategy 1: as requested; −1: the default."""
+    made = []
+    monkeypatch.setattr(ort, "OrtArenaCfg", lambda given: given)
+    monkeypatch.setattr(ort, "create_and_register_allocator", lambda memory, growth: made.append((memory, growth)))
+    onnx_runtime._register_arena.__wrapped__()
+    [(memory, growth)] = made
+    assert (memory.name, memory.device_id) == ("Cpu", 0)
+    assert growth == {
+        "max_mem": 0, "arena_extend_strategy": 1, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1
+    }  # fmt: skip

@@ -199,3 +199,21 @@ def test_an_error_of_the_builder_is_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
     assert "/_src/" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_defaults_of_inputs_are_removed_and_the_rest_stays(tmp_path):
+    from onnx import TensorProto, helper
+
+    def model(defaults):
+        inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "noise")]
+        output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])
+        tensors = [helper.make_tensor(name, TensorProto.FLOAT, [2], [1.0, 2.0]) for name in ("w", *defaults)]
+        nodes = [helper.make_node("Sum", ["x", "noise", "w"], ["y"])]
+        return helper.make_model(helper.make_graph(nodes, "g", inputs, [output], tensors))
+
+    plain, with_default = model([]), model(["noise"])
+    content = plain.SerializeToString(deterministic=True)
+    assert tensorrt_build._without_defaults(content, plain) is content
+    changed = tensorrt_build._without_defaults(with_default.SerializeToString(), with_default)
+    assert changed == content
+    assert [t.name for t in with_default.graph.initializer] == ["w", "noise"]  # the caller's model stays
