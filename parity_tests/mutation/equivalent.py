@@ -26,4 +26,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'np.array(array, order="C", copy=True)',
         "np.array(array, order='C')",
     ): "np.array copies by default; the argument says it to the reader",
+    (
+        "export/unet_export/tensorrt/build.py",
+        "plain.SerializeToString(deterministic=True)",
+        "plain.SerializeToString()",
+    ): "It fixes the order of map fields, and a model of ONNX has none.",
 }
