@@ -4,6 +4,7 @@ each score."""
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from unet_data import FileFacts, ReadSettings, TargetSpacing, membrane_instances, membranes, resample_dataset, split
 from unet_data.io.facts import stored_reading
+from unet_jax.training import loop
 from unet_jax.training.loop import data_spec, train
 from unet_jax.training.run.train_state_folder import TrainStateFolder
 from unet_spec import Checkpoint, InputError, preset
@@ -146,3 +148,23 @@ def test_images_and_settings_have_one_pixel_size_which_is_stored(tmp_path):
     for text in ("2", "2,2", "auto"):  # only then the tile is refused
         with pytest.raises(InputError, match="tile is 4"):
             train(NARROW, TWO_STEPS.replace(spacing=text, tile=4), training, validation, tmp_path / "run")
+
+
+@pytest.mark.parametrize("compiled_before", [False, True])
+def test_a_compilation_ends_with_the_first_step_unless_it_was_ended_before(compiled_before):
+    """Without a training: everything but the order of the loop is replaced."""
+    events = []
+    trainer = SimpleNamespace(
+        state={"step": 0},
+        batches=lambda done: (each for each in [(1, "first"), (2, "second")]),
+        step=events.append,
+    )
+    log = SimpleNamespace(restart=lambda *_: None, start_clock=lambda done: events.append(f"clock {done}"))
+    evaluator = SimpleNamespace(saved=SimpleNamespace(measured=0))
+    stop = SimpleNamespace(agreed=lambda _: False)
+    compiling = None if compiled_before else SimpleNamespace(end=lambda: events.append("compiled"))
+    settings = SMALL.replace(steps=9, log_every=9, validate_every=9)
+    states = SimpleNamespace(latest=lambda: None)
+    assert loop._Loop(settings, trainer, evaluator, states, log, stop, compiling).run(resume=True) == 2
+    ended = [] if compiled_before else ["compiled"]
+    assert events == ["clock 0", "first", *ended, "second", *ended]  # a second end does nothing
