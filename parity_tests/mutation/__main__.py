@@ -154,8 +154,10 @@ def examples_of(path: str) -> list[str]:
 def tried(mutant: Mutant, tests: list[str], tree: Path, limit: float) -> dict:
     """What became of a mutant: "killed", "survived", "not run" (no test runs its line) or "equivalent"."""
     record = asdict(mutant) | {"tests": len(tests), "by": "", "reason": ""}
-    if reason := EQUIVALENT.get((mutant.path, mutant.old, mutant.new)):
-        return record | {"outcome": "equivalent", "reason": reason}
+    line = (ROOT / mutant.path).read_text("utf-8").splitlines()[mutant.line - 1].strip()
+    for text in (mutant.old, line):
+        if reason := EQUIVALENT.get((mutant.path, text, mutant.new)):
+            return record | {"outcome": "equivalent", "reason": reason}
     if not tests:
         return record | {"outcome": "not run"}
     file, text = tree / mutant.path, (ROOT / mutant.path).read_text("utf-8")

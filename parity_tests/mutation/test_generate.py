@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 import pytest
 
-from .. import mutation
+from .. import ROOT, mutation
 from ..docs import test_doctests
 from . import __main__ as driver
 from .choose import Measured
+from .equivalent import EQUIVALENT
 from .generate import mutants
 
 
@@ -123,3 +124,19 @@ def test_new_tests_are_tried_on_what_the_record_has_as_not_killed(tmp_path, monk
 def test_the_examples_of_its_module_are_tried_on_a_mutant(path, names):
     assert driver.examples_of(path) == [f"parity_tests/docs/test_doctests.py::test_examples_run[{n}]" for n in names]
     assert set(names) <= set(test_doctests.modules())
+
+
+def test_what_changes_nothing_has_a_reason_that_fits_the_code(tmp_path):
+    """By the changed text, or by its whole line where the text is only a number."""
+    for (path, old, new), reason in EQUIVALENT.items():
+        text = (ROOT / path).read_text("utf-8")
+        assert old in text, (path, old)
+        assert len(old) > 10, f"{path}: {old} would excuse other mutants, too: give the line"
+        assert reason
+        found = [m for m in mutants(path, text) if m.new == new and old in (m.old, line_of(text, m))]
+        assert found, (path, old, new)
+        assert {driver.tried(m, ["x"], tmp_path, 1)["outcome"] for m in found} == {"equivalent"}
+
+
+def line_of(text, mutant):
+    return text.splitlines()[mutant.line - 1].strip()
