@@ -2,6 +2,7 @@
 
 import pytest
 
+from unet_data.inference.predict import TILE_PIXELS
 from unet_data.inference.views import PAPER_ROTATIONS
 from unet_export import FLOAT32_BOUND, Profile
 from unet_export.precision.formats import AGREEMENT, MINIMUM_CAPABILITY
@@ -59,3 +60,8 @@ def test_what_the_process_holds_leaves_less_for_tiles(held):
     assert plan.memory <= 2**25 - held
     free = plan_image(SAME, (900, 700), limits=Limits(**limits))
     assert plan.work >= free.work
+
+
+def test_the_tile_that_is_taken_where_none_is_given():
+    """docs/large-images.md and `unet predict --tile` state them."""
+    assert TILE_PIXELS == {2: 1024, 3: 128}

@@ -48,6 +48,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "2",
     ): "NumPy takes any negative number for the size that follows from the others",
     (
+        "unet_data/metrics/matching.py",
+        "gain[row, column] = 1 + iou[rest] / (2 * min(len(rows), len(columns)))",
+        "2",
+    ): "any number above the sum of the other terms makes one match more worth more than a larger IoU",
+    (
         "unet_data/objects/basins.py",
         "if way < 0:",
         "1",

@@ -156,3 +156,10 @@ def test_up_to_32_classes_are_taken_for_classes():
     assert (rule(32).kind, rule(32).classes) == ("semantic", 32)
     with pytest.raises(InputError, match="have no clear meaning"):
         rule(33)
+
+
+def test_the_file_with_other_numbers_is_the_one_that_is_named():
+    """Not a 0/1 mask beside it."""
+    raws = [np.zeros((2, 2), np.uint8), np.array([[0, 1]], np.uint8), np.array([[0, 7]], np.uint8)]
+    message = refused(label_rule, raws, ["empty", "mask", "odd"])
+    assert message.startswith("odd: ")

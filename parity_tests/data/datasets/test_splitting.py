@@ -7,6 +7,8 @@ import pytest
 
 from unet_data import Dataset, open_dataset, read_labels, split, with_border, write_stack
 from unet_data.datasets.splitting import divide
+from unet_data.datasets.splitting.parts import check_validate
+from unet_spec import InputError
 
 from .folders import noise, refused
 
@@ -197,3 +199,27 @@ def test_a_single_large_image_is_split_by_rows(monkeypatch):
     assert "the last 480 of 1200 rows" in divide(image, "0.4").how
     assert "split along its height: give a share" in refused(split, image, "1/5")
     assert "has 1 image" in refused(split, replace(image, images=(image.images[0][:999],), labels=(label[:999],)))
+
+
+@pytest.mark.parametrize("text", ["1/2", "5/5", "0.01", "0.99", "auto", "last", "names.txt"])
+def test_parts_that_may_be_named(text):
+    check_validate(text, None)
+    check_validate(text, r"(.*)_\d+")
+
+
+@pytest.mark.parametrize(
+    ("text", "group", "words"),
+    [
+        ("0/5", None, "validate is 0/5; a fold is i/n with i from 1 to n"),
+        ("6/5", None, "validate is 6/5; a fold is i/n"),
+        ("1/1", None, "and n of 2 or more"),
+        ("2024/06", None, "validate is 2024/06; a fold is i/n"),
+        ("0", None, "validate is 0; a share lies between 0 and 1"),
+        ("1.0", None, "validate is 1.0; a share lies between 0 and 1"),
+        ("-0.2", None, "a share lies between 0 and 1"),
+        ("auto", "(", "it must be a regular expression"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused_before_anything_is_read(text, group, words):
+    with pytest.raises(InputError, match=words):
+        check_validate(text, group)

@@ -6,7 +6,7 @@ import tifffile
 
 from unet_data import Dataset, open_dataset, open_pictures, open_stored
 from unet_data.io import writers
-from unet_data.io.carried import lost, symbol, volumes
+from unet_data.io.carried import counted_axes, lost, symbol, volumes
 from unet_data.io.facts import FileFacts
 
 from .formats.bright import predicted
@@ -155,3 +155,19 @@ def test_the_ending_that_holds_it_is_named(kept, ending, words):
 
 def test_every_spelling_of_a_unit_is_one():
     assert {symbol(word) for word in ("micrometer", "micron", "um", "µm", "\u03bcm")} == {"µm"}
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes", "pages", "dims", "expected"),
+    [
+        ("ZTYX", (3, 2, 20, 24), 6, 2, ("ZT", (3, 2))),  # as in the file
+        ("ZTYX", (3, 2, 20, 24), 6, 3, ("TZ", (2, 3))),  # a volume's planes follow each other
+        ("TZYX", (2, 3, 20, 24), 6, 3, ("TZ", (2, 3))),
+        ("TZYX", (2, 1, 20, 24), 2, 2, ("T", (2,))),
+        ("CZYX", (2, 3, 20, 24), 3, 2, ("Z", (3,))),
+        ("ZYX", (3, 20, 24), 4, 2, None),
+        ("YX", (20, 24), 1, 2, None),
+    ],
+)
+def test_pages_are_counted_by_the_axes_of_the_file(axes, sizes, pages, dims, expected):
+    assert counted_axes(FileFacts(axes=axes, sizes=sizes), pages, dims) == expected

@@ -79,3 +79,23 @@ def test_a_spacing_that_would_take_all_memory_is_refused():
     for spacing in ((1e30, 1e30, 1.0), (1e-300, 1.0, 1e300)):
         with pytest.raises(InputError, match=r"cannot be resampled to|has no voxel"):
             prepare_case(image, spacing, own)
+
+
+def test_the_memory_that_a_case_needs_is_stated(monkeypatch):
+    """Per voxel: 24 bytes while a channel is resampled, 8 of each channel, 4 of each logit; and an axis' matrix."""
+    asked = []
+    monkeypatch.setattr("unet_data.nnunet.case.check_memory", lambda *given: asked.append(given))
+    values = plans(
+        spacing=[2.0, 1.0, 1.0], normalization_schemes=["NoNormalization"] * 3, use_mask_for_norm=[False] * 3
+    )
+    dataset = DATASET | {
+        "channel_names": {"0": "a", "1": "b", "2": "c"},
+        "labels": {"background": 0, "x": 1, "y": 2, "z": 3},
+    }
+    image = np.ones((3, 8, 10, 12), np.float32)
+    prepare_case(image, (1.0, 1.0, 1.0), NnunetPlans(values, dataset, "3d_fullres"))
+    ((what, needed, held, words),) = asked
+    voxels = 4 * 10 * 12
+    assert (what, held) == ("the image", image.nbytes)
+    assert needed == voxels * (24 + 8 * 3 + 4 * 4) + 8 * max(4 * 8, 10 * 10, 12 * 12)
+    assert words.startswith("4x10x12 voxels at (2.0, 1.0, 1.0) mm need")

@@ -78,6 +78,22 @@ def test_the_model_gives_predict_cases_labels(served):
     assert np.mean(other == labels) < 0.99  # the Python model does the preparation
 
 
+def test_all_views_of_a_tile_are_one_batch(served, monkeypatch):
+    """The axes that the network was mirrored along give 2, 4 or 8 views; one request to its model computes them."""
+    repository, stored = served
+    given = []
+
+    def predict(runs, image, spacing, plans, window):
+        given.append((len(runs), spacing, window.batch, len(window.views)))
+        return np.zeros(image.shape[1:], np.int64)
+
+    monkeypatch.setattr("unet_data.nnunet.serve.predict_case", predict)
+    labels = ask(repository, stored.image).outputs["labels"].values
+    views = 2 ** len(stored.plans.mirror_axes)
+    assert given == [(len(stored.folds), SPACING, views, views)]
+    assert labels.dtype == np.uint16
+
+
 def test_two_models_under_their_own_names_share_a_server(served, monkeypatch):
     repository, stored = served
     bundles = [repository.parent / fold for fold in stored.folds]

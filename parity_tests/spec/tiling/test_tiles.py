@@ -12,7 +12,7 @@ from unet_data.inference.stitch import predict_tiled
 from unet_data.windows import mirror_window
 from unet_spec import InputError, NetworkConfig, preset, random_tensors
 from unet_spec.families.unet import PRESETS
-from unet_spec.tiling.tiles import balanced_tile, minimum_tile, per_axis, plan_tiles, tile_below, tile_stride
+from unet_spec.tiling.tiles import balanced_tile, full_halo, minimum_tile, per_axis, plan_tiles, tile_below, tile_stride
 
 from ...fixtures.family_cases import FAMILIES
 
@@ -174,3 +174,22 @@ def test_the_default_tile_of_unequal_axes_is_the_best_of_all():
     assert math.prod(tile) <= math.prod(cube)
     assert max(tile) <= 4 * size
     assert math.prod(own[n] for own, n in zip(shares, tile, strict=True)) == pytest.approx(best, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "less", "exact"), [("same", 0, True), ("same", 1, False), ("paper", 0, True), ("same-bilinear", 0, False)]
+)
+def test_a_plan_says_whether_it_is_exact(name, less, exact):
+    """With a smaller halo than the network's, or in one that is not shift-invariant, tiles differ from the whole."""
+    geometry = NARROW[name].geometry
+    halo = max(max(full_halo(geometry, axis)) for axis in range(2)) - less
+    plan = plan_tiles(geometry, (200, 300), 96, halo=halo if name != "paper" else None)
+    assert len(plan) > 1
+    assert plan.exact is exact
+    assert plan_tiles(geometry, (24, 24), 96).exact  # one tile is the whole image
+
+
+def test_the_first_axis_is_meant_where_none_is_named():
+    geometry = flat("batch").geometry
+    assert geometry.grids[0] != geometry.grids[1]
+    assert geometry.grid() == geometry.grids[0]

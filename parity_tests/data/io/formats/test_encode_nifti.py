@@ -180,3 +180,11 @@ def test_results_of_nifti_are_nifti(tmp_path):
     for name in ("a.nii", "a.b.nii.gz", "A.NII.GZ"):
         assert result_name(tmp_path / name) == name
         check_target(tmp_path / name, False, np.dtype(np.uint8), (), 1, 3)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 6])
+def test_each_axis_of_a_volume_keeps_its_length(depth, tmp_path):
+    """Unequal lengths: (z, y, x) here, (x, y, z) in the file."""
+    save(tmp_path / "a.nii", noise(5, 4, depth))
+    predicted(tmp_path / "a.nii", tmp_path / "b.nii", 3)
+    assert nibabel.load(tmp_path / "b.nii").shape == (5, 4, depth)

@@ -160,3 +160,12 @@ def test_results_go_where_they_can_be_written(bucket):
     asked = (False, np.dtype(np.uint8), (), 1, 2)
     assert "cannot be written to https" in refused(check_target, Path("https://host/o.zarr"), *asked)
     assert "at a URL must be .zarr" in refused(check_target, bucket / "o.tif", *asked)
+
+
+def test_a_file_is_created_once(bucket):
+    place = BUCKET / "claim.json"
+    assert remote.create(place, b"one") is True
+    assert remote.create(place, b"two") is False
+    assert remote.read(place) == b"one"
+    remote.write(place, b"three")
+    assert remote.read(place) == b"three"
