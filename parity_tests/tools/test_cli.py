@@ -143,3 +143,13 @@ def test_bad_input_is_one_line_and_exit_code_2(case, checkpoint, data, tmp_path,
     assert words.format(**names) in error
     assert all(line.startswith("files: ") for line in before)  # what was read until then
     assert not (tmp_path / "run").exists()
+
+
+def test_what_an_address_is_signed_with_is_in_no_message(capsys):
+    """Also where another word of the command line has a question mark."""
+    secret = "X-Amz-Signature=5e1f"
+    for words in (["info", f"https://127.0.0.1:9/net?{secret}"], ["info", f"https://127.0.0.1:9/a?{secret}", "what?"]):
+        assert main(words) == 2
+        printed = capsys.readouterr()
+        assert secret not in printed.err + printed.out
+        assert printed.err.count("\n") == 1

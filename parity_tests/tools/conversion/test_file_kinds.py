@@ -64,3 +64,9 @@ def test_a_zip_whose_table_cannot_be_read_is_left_to_its_reader(tmp_path):
     path.write_bytes(path.read_bytes().replace("naïve".encode(), b"na\x9d\x9dve"))
     assert kind_of(path) == "pytorch"
     assert not is_zoo_model(path)
+
+
+@pytest.mark.parametrize(("size", "kind"), [(2**32 - 1, "safetensors"), (2**32, "pytorch")])
+def test_a_header_of_four_gigabytes_is_none_of_safetensors(size, kind, tmp_path):
+    (tmp_path / "a.bin").write_bytes(size.to_bytes(8, "little") + b'{"a":{}}')
+    assert kind_of(tmp_path / "a.bin") == kind

@@ -14,9 +14,10 @@ import unet_jax
 import unet_torch
 from unet_export import OnnxRuntime, emit_onnx, onnx_bytes
 from unet_jax.runtime import JaxRuntime
-from unet_spec import Checkpoint, sources
+from unet_spec import Checkpoint, InputError, preset, sources
 from unet_spec.sources import Origin
 from unet_tools.cli import main
+from unet_tools.conversion.formats import read
 from unet_torch.runtime import TorchRuntime
 
 from ...fixtures.sources import draw
@@ -177,3 +178,19 @@ def test_a_documented_layout_in_every_runtime(name):
             logits = np.moveaxis(run(x.astype(dtype)), -1, 1)
             output = 1 / (1 + np.exp(-logits)) if source == "brain-segmentation" else logits
             assert np.abs(output - wanted).max() < (EXACT if dtype == np.float64 else SINGLE) * np.abs(wanted).max()
+
+
+def test_a_folder_of_orbax_is_known_by_its_files_or_by_its_name(tmp_path, monkeypatch):
+    orbax = pytest.importorskip("unet_jax.interop.orbax", reason="pip install 'unet-twins[jax]'")
+    monkeypatch.setattr(orbax, "load_orbax", lambda path, base: ("loaded", path, base))
+    base = preset("same", widths=(2, 3))
+    for name, files in (("a", ["x/_METADATA"]), ("b", ["x/_METADATA", "config.json"])):
+        for file in files:
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).touch()
+    assert read(tmp_path / "a", None, base).checkpoint == ("loaded", tmp_path / "a", base)
+    assert read(tmp_path / "b", "orbax", base).form == "orbax"  # as it is said to be
+    with pytest.raises(InputError):  # one of ours, by its config.json
+        read(tmp_path / "b", None, base)
+    (tmp_path / "a" / orbax.CONFIG).mkdir()
+    assert read(tmp_path / "a", None, base).checkpoint == ("loaded", tmp_path / "a", None)  # it says its network
