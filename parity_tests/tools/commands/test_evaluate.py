@@ -90,3 +90,13 @@ def test_surface_scores_are_those_of_the_predicted_classes_and_their_unit_is_sai
     assert 0 < expected.scores["surface_dice"] < 1
     assert main(["evaluate", str(checkpoint), str(data), "--surface", "1.5"]) == 0
     assert "unit of the surface distances and of --surface 1.5: pixels" in capsys.readouterr().err
+
+
+def test_images_without_a_pixel_size_are_said_to_be_measured_as_they_are(tmp_path, capsys):
+    spec = DataSpec((0.5,), (0.2,), spacing=(2.0, 2.0), spacing_unit="mm")
+    Checkpoint(NARROW, random_tensors(NARROW.graph, 0, np.float32), spec).save(tmp_path / "ck")
+    data = write(tmp_path / "png", "png", GREY[:2], LABELS[:2])
+    words = ["evaluate", str(tmp_path / "ck"), str(data), "--runtime", "onnx"]
+    assert main(words) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("not resampled, since no pixel size is stated; the network expects pixels of 2 x 2 mm") == 1
