@@ -10,6 +10,8 @@ COMPARISONS = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not",
     ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
 }  # fmt: skip
+EITHER_WAY = ("max", "min", "maximum", "minimum")
+"""Functions whose first two arguments may change places."""
 OPERATORS = {
     ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*", ast.Pow: "*",
     ast.BitAnd: "|", ast.BitOr: "&",
@@ -92,9 +94,9 @@ def _changes(tree: ast.AST) -> Iterator[tuple[ast.AST, str, str]]:
                 yield test, "condition", f"(not ({ast.unparse(test)}))"
             case ast.Slice():
                 yield from _slice(node)
-            case ast.Call(args=[ast.expr() as one, ast.expr() as other, *_]) if not _starred(
-                one, other
-            ) and ast.unparse(node.func) not in ("max", "min"):
+            case ast.Call(args=[ast.expr() as one, ast.expr() as other, *_]) if (
+                not _starred(one, other) and ast.unparse(node.func).rpartition(".")[2] not in EITHER_WAY
+            ):
                 swapped = ast.Call(node.func, [other, one, *node.args[2:]], node.keywords)
                 yield node, "swapped arguments", ast.unparse(swapped)
             case _:

@@ -48,6 +48,7 @@ def test_each_kind_of_change(text, kind, changed):
         "raise E(1 + 2)",
         "f'{a + b}'",
         "max(a, b)",
+        "np.minimum(a, b)",
         "zip(*a, strict=True)",
     ],
 )

@@ -1,5 +1,6 @@
 """A training step compared with formulas, in parts, in bfloat16, and after a failure."""
 
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -14,7 +15,7 @@ from unet_data.memory import resident
 from unet_jax.training.augmentation.augment import NONE
 from unet_jax.training.objective import make_objective
 from unet_jax.training.settings import TrainSettings
-from unet_jax.training.step import learning_rate, optimizer, schedule_span
+from unet_jax.training.step import learning_rate, make_prepare, optimizer, schedule_span
 
 from .small_runs import WITHOUT_DROPOUT
 from .steps import PLAIN, arrays, batch, started
@@ -171,3 +172,31 @@ def test_a_warmup_as_long_as_the_run_leaves_a_step():
     settings = SHORT.replace(schedule="cosine", warmup=0.99, steps=10)
     assert np.isfinite(one_step(settings)).all()
     assert isinstance(optimizer(settings.optimisation), optax.GradientTransformation)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_images_are_normalised_by_mean_and_deviation_of_each_channel(dtype):
+    images = np.random.default_rng(0).integers(0, 200, (2, 28, 28, 2)).astype(dtype)
+    labels = np.zeros((2, 28, 28), np.int32)
+    mean, std = jnp.array([100, 3], jnp.float32), jnp.array([50, 0.5], jnp.float32)
+    found, kept, weights, _ = make_prepare(PLAIN, (28, 28), mean, std)(jnp.int32(0), (images, labels))
+    wanted = (images.astype(np.float64) - [100, 3]) / [50, 0.5]
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(kept, labels)
+    assert weights is None
+
+
+def test_the_rate_rises_in_the_warm_up_and_falls_to_nothing_at_the_end():
+    settings = PLAIN.replace(steps=11, warmup=0.2, schedule="cosine", learning_rate=0.5).optimisation
+    assert schedule_span(settings).tolist() == [2, 11]
+    rates = [float(learning_rate(settings)(taken)) for taken in range(13)]
+    falling = [0.25 * (1 + math.cos(math.pi * (taken - 2) / 9)) for taken in range(2, 12)]
+    assert rates[:2] == [0.0, 0.25]
+    assert rates[2:12] == pytest.approx(falling, abs=1e-6)
+    assert rates[11] == pytest.approx(0, abs=1e-6)
+    assert rates[12] == pytest.approx(0, abs=1e-6)  # not negative, and not up again
+    without = PLAIN.replace(steps=4, warmup=0.0, schedule="cosine", learning_rate=0.5).optimisation
+    assert [float(learning_rate(without)(taken)) for taken in (0, 2)] == pytest.approx([0.5, 0.25])
+    long = PLAIN.replace(steps=3, warmup=0.9, schedule="cosine").optimisation
+    assert schedule_span(long).tolist() == [2, 3]  # at least one step is left to fall

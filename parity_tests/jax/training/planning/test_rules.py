@@ -94,3 +94,18 @@ def test_no_border_weight_for_a_loss_without_it_or_beside_a_border_class(setting
 def test_group_norm_where_cells_fill_the_image_or_one_tile_passes_at_a_time(shares, together, norm):
     chosen = {choice.name: choice for choice in network_rules(figures(shares=shares), together)}
     assert chosen["norm"].value == norm
+
+
+@pytest.mark.parametrize(
+    ("median", "count", "words"),
+    [
+        ((64, 100), 4, "images with a median size of 64x100: large enough for 4 levels"),
+        ((63, 100), 3, "images with a median size of 63x100: the deepest of 3 levels has 15 pixels"),
+        ((500, 500), 4, "large enough for 4 levels"),
+        ((10, 10), 2, "the deepest of 2 levels has 5 pixels"),
+    ],
+)
+def test_the_reason_of_the_levels_is_their_own(median, count, words):
+    found, reason = levels(replace(FIGURES, median=median))
+    assert found == count
+    assert words in reason
