@@ -14,10 +14,12 @@ from unet_data.objects.settings import ObjectSettings
 @pytest.mark.parametrize("spacing", [None, (3.0, 0.5, 0.25)])
 def test_each_page_is_measured_on_its_picture_and_its_rows_are_numbered(spacing, tmp_path, monkeypatch):
     """Two pictures with two maps each."""
-    monkeypatch.setattr(results, "write_labels", lambda path, pages, note, facts: told.append((path, len(pages), note)))
-    monkeypatch.setattr(results, "write_table", lambda path, rows: told.append((path, list(rows))))
+    monkeypatch.setattr(
+        results, "write_labels", lambda path, pages, note, facts: stored.append((path, len(pages), note))
+    )
+    monkeypatch.setattr(results, "write_table", lambda path, rows: stored.append((path, list(rows))))
     monkeypatch.setattr(results, "with_units", lambda table, size, unit: table | {"size": size, "unit": unit})
-    made, measured, told = [], [], []
+    made, measured, stored = [], [], []
 
     def label_image(window, image, classes, settings, folder, budget, done):
         made.append((window, image, classes, folder, budget))
@@ -40,7 +42,7 @@ def test_each_page_is_measured_on_its_picture_and_its_rows_are_numbered(spacing,
     )  # fmt: skip
     assert made == [(number, (8, 9), 3, tmp_path / f"{number:05d}", 700) for number in range(4)]
     assert measured == [("a", 250), ("a", 250), ("b", 250), ("b", 250)]
-    (labels, count, note), (path, rows) = told
+    (labels, count, note), (path, rows) = stored
     assert (labels, count, path) == (Path("l.tif"), 4, Path("t.csv"))
     assert note.startswith(f"; finished parts are kept in {tmp_path}")
     assert [row["image"].tolist() for row in rows] == [[], [1], [2, 2], [3, 3, 3]]

@@ -48,7 +48,7 @@ def test_a_processor_s_peak_is_no_gpu_s(monkeypatch):
 
 
 class Clock:
-    """Time that passes only when it is told to."""
+    """A clock that only the test moves."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0

@@ -32,7 +32,7 @@ def test_mlflow_has_settings_curves_and_overlay_and_a_resumed_run_goes_on(tmp_pa
 
 
 class Client:
-    """Keeps what MLflow's client is told, in memory."""
+    """Stands for MLflow's client, and keeps in memory what it receives."""
 
     def __init__(self, place):
         self.place = place
