@@ -38,12 +38,12 @@ MESHES = {
 def measure_mesh(name: str, args: Args) -> dict[str, Any]:
     """Losses of some steps on one of MESHES, which needs its number of devices. A loss is that of the whole batch."""
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
     from unet_jax.registry import create
     from unet_jax.training.devices.mesh import make_mesh, put_batch, shard_state
     from unet_jax.training.devices.step_cost import collectives_of
+    from unet_jax.training.run.values import RunValues
     from unet_jax.training.settings import TrainSettings
     from unet_jax.training.step import initial_state, make_step
     from unet_spec import preset
@@ -62,7 +62,8 @@ def measure_mesh(name: str, args: Args) -> dict[str, Any]:
     shape = settings.data.tile_shape(config)
     mesh = make_mesh(settings, shape, jax.devices()[:count])
     graphdef, state = initial_state(create(config, 0), settings)
-    step: Any = make_step(graphdef, settings, shape, jnp.zeros(1), jnp.ones(1), mesh, state)
+    step: Any = make_step(graphdef, settings, shape, mesh, state)
+    values = RunValues.of(settings, [0.0], [1.0])
     state = shard_state(mesh, state, fsdp)
     window = settings.augmentation.window(shape)
     rng = np.random.default_rng(0)
@@ -70,13 +71,13 @@ def measure_mesh(name: str, args: Args) -> dict[str, Any]:
     arrays = put_batch(
         mesh, (images, (images[..., 0] > 0.3).astype(np.int32), rng.random((args.batch, *window), np.float32))
     )
-    compiled = step.lower(state, *arrays).compile()
+    compiled = step.lower(state, values, *arrays).compile()
     temporary = compiled.memory_analysis().temp_size_in_bytes
     largest = max(jax.tree.leaves(state["params"]), key=lambda a: a.size)
     share = largest.addressable_data(0).size / largest.size
     losses = []
     for _ in range(args.steps):
-        state, loss = compiled(state, *arrays)
+        state, loss = compiled(state, values, *arrays)
         losses.append(float(loss))
     return {
         "mesh": name,

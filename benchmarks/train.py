@@ -49,10 +49,10 @@ def jax_steps(config: NetworkConfig, tile: int, batch: int, precision: Literal["
         precision: number type of the arithmetic.
     """
     import jax
-    import jax.numpy as jnp
 
     from unet_jax.registry import create
     from unet_jax.training.augmentation.augment import NONE
+    from unet_jax.training.run.values import RunValues
     from unet_jax.training.settings import TrainSettings
     from unet_jax.training.step import initial_state, make_step
 
@@ -64,14 +64,15 @@ def jax_steps(config: NetworkConfig, tile: int, batch: int, precision: Literal["
         .replace(precision=precision)
     )
     graphdef, state = initial_state(create(config, 0), settings)
-    step = make_step(graphdef, settings, (tile,) * config.spatial_dims, jnp.zeros(1), jnp.ones(1))
+    step = make_step(graphdef, settings, (tile,) * config.spatial_dims)
+    values = RunValues.of(settings, [0.0], [1.0])
     images, labels = (jax.device_put(a) for a in _batch(config, tile, batch))
 
     def run(count: int) -> None:
         nonlocal state
         loss = None
         for _ in range(count):
-            state, loss = step(state, images, labels)
+            state, loss = step(state, values, images, labels)
         jax.block_until_ready(loss)
 
     return run

@@ -137,31 +137,9 @@ def jax_for_tests():
 
 def pytest_runtest_teardown():
     if "jax" in sys.modules and resident() > ENOUGH:
-        _STEPS.clear()
+        if step := sys.modules.get("unet_jax.training.step"):
+            step.forget_shared_steps()
         sys.modules["jax"].clear_caches()
         gc.collect()
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)  # otherwise glibc keeps the memory, and the next test would clear again
-
-
-_STEPS: dict[tuple, object] = {}
-
-
-@pytest.fixture
-def shared_steps(monkeypatch):
-    """Runs with the same network, settings, tile and normalisation share one traced step: for tests of what is around
-    the step. A step takes a second to trace and lower, also where the compiled program is in the cache."""
-    trainer = pytest.importorskip("unet_jax.training.trainer")
-    jax, make = sys.modules["jax"], trainer.make_step
-
-    def shared(graphdef, settings, tile, mean, std, mesh, state, hooks):
-        if mesh is not None or hooks != trainer.NO_HOOKS:
-            return make(graphdef, settings, tile, mean, std, mesh, state, hooks)
-        same = settings.replace(steps=1, validate_every=1)  # which are no part of the step
-        shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), state)
-        key = (repr(graphdef), repr(same), tile, *(bytes(jax.device_get(v)) for v in (mean, std)), repr(shapes))
-        if key not in _STEPS:
-            _STEPS[key] = make(graphdef, settings, tile, mean, std)
-        return _STEPS[key]
-
-    monkeypatch.setattr(trainer, "make_step", shared)

@@ -28,6 +28,7 @@ from .training.planning.recipes import TrainingRecipe as TrainingRecipe
 from .training.planning.rules import Choice as Choice
 from .training.run.beginning import freeze as freeze
 from .training.run.hooks import Hooks as Hooks
+from .training.run.values import RunValues as RunValues
 from .training.settings import DataSettings as DataSettings
 from .training.settings import HardwareSettings as HardwareSettings
 from .training.settings import LossSettings as LossSettings

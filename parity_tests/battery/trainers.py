@@ -100,9 +100,9 @@ class JaxTrainer:
         self.model = pair.jax_twin(case.config, pair.random_tensors(case.config.graph, 0, "float64"))
         self.model.train()
         channels = case.config.in_channels
-        mean, std = jnp.full(channels, MEAN, jnp.float32), jnp.full(channels, STD, jnp.float32)
+        self.values = unet_jax.RunValues.of(settings, np.full(channels, MEAN), np.full(channels, STD))
         graphdef, _ = unet_jax.training.step.initial_state(self.model, settings)
-        self.step = unet_jax.training.step.make_step(graphdef, settings, self.data[0][1].shape[1:], mean, std)
+        self.step = unet_jax.training.step.make_step(graphdef, settings, self.data[0][1].shape[1:])
 
     def __call__(self, start: Run, count: int) -> Run:
         """`count` steps from `start` on."""
@@ -113,7 +113,7 @@ class JaxTrainer:
         state["step"] = jnp.asarray(start.steps, jnp.int32)
         losses = []
         for i in range(start.steps, start.steps + count):
-            state, loss = self.step(state, *self.data[i % len(self.data)])
+            state, loss = self.step(state, self.values, *self.data[i % len(self.data)])
             losses.append(float(loss))
         nnx.update(self.model, state["params"], state["stats"])
         found, _ = slots.optax_slots(graph, state["opt"])

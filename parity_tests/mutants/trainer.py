@@ -154,7 +154,7 @@ add(
     "images go into the network as they were read",
     "crop-batch",
     _SGD,
-    Edit(step.make_prepare, "(images.astype(jnp.float32) - mean) / std", "images.astype(jnp.float32)"),
+    Edit(step.make_prepare, "(images.astype(jnp.float32) - values.mean) / values.std", "images.astype(jnp.float32)"),
 )
 add(
     "step-logits-in-float32",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -12,7 +14,7 @@ import optax
 from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
-from jaxtyping import Float, Int, Int32, Shaped
+from jaxtyping import Int, Shaped
 
 from ..compiling import compiler_options
 from ..network import Network
@@ -21,7 +23,8 @@ from .augmentation.augment import augment
 from .devices.mesh import platform_of, split_image, state_shardings
 from .objective import make_objective
 from .run.hooks import NO_HOOKS, Augment, Hooks
-from .settings import OptimisationSettings, TrainSettings
+from .run.values import RunValues, schedule_span
+from .settings import OptimisationSettings, TrainSettings, ValidationSettings
 
 TrainState = dict[str, Any]
 """The state that a step updates:
@@ -41,13 +44,6 @@ Batch = tuple[Any, ...]
 _OWN = 0x6F776E
 """Number that derives the key of a user-defined augmentation from that of dropout. The parts of a batch use numbers
 from 0."""
-
-
-def schedule_span(settings: OptimisationSettings) -> np.ndarray:
-    """The number of steps of the warm-up and of the whole run, (2,) int32. It is an argument of the step, so that runs
-    of different lengths share one compiled program."""
-    warmup = min(round(settings.steps * settings.warmup), settings.steps - 1)
-    return np.asarray([warmup, settings.steps], np.int32)
 
 
 def learning_rate(settings: OptimisationSettings, span: Any = None) -> float | optax.Schedule:
@@ -122,36 +118,29 @@ def initial_state(model: Network, settings: TrainSettings) -> tuple[Any, TrainSt
 
 
 def make_prepare(
-    settings: TrainSettings,
-    tile: tuple[int, ...],
-    mean: Float[Array, " c"],
-    std: Float[Array, " c"],
-    platform: str | None = None,
-    own: Augment | None = None,
-) -> Callable[[Int[Array, ""], Batch], tuple[Array, Array, Array | None, Array]]:
+    settings: TrainSettings, tile: tuple[int, ...], platform: str | None = None, own: Augment | None = None
+) -> Callable[[RunValues, Int[Array, ""], Batch], tuple[Array, Array, Array | None, Array]]:
     """Makes the function that prepares a batch: normalisation and augmentation.
 
     Random numbers depend only on the seed and the step number, so a resumed run draws the same numbers as an
     uninterrupted one.
 
     Args:
-        settings: `augmentation` and the seed.
+        settings: only `augmentation` is used.
         tile: size of the input tile (pixels per axis).
-        mean: mean of each channel, in the images' own units. Images become (x − mean) / std in float32.
-        std: standard deviation of each channel, in the images' own units.
         platform: platform to compile for, "cpu", "gpu" or "tpu"; None: JAX's default.
         own: user-defined augmentation, applied after that of the settings.
 
     Returns:
-        A function of the step's number and a batch, to images (N, *tile, C), labels and weights (N, *tile), and the key
-        of dropout.
+        A function of the run's values, the step's number and a batch, to images (N, *tile, C), labels and weights
+        (N, *tile), and the key of dropout.
     """
 
-    def prepare(number: Int[Array, ""], batch: Batch) -> tuple[Array, Array, Array | None, Array]:
+    def prepare(values: RunValues, number: Int[Array, ""], batch: Batch) -> tuple[Array, Array, Array | None, Array]:
         images, labels, weights = batch if len(batch) == 3 else (*batch, None)
-        key = jax.random.fold_in(jax.random.key(settings.optimisation.seed), number)
+        key = jax.random.fold_in(jax.random.wrap_key_data(values.seed), number)
         warp, drop = jax.random.split(key)
-        normal = (images.astype(jnp.float32) - mean) / std
+        normal = (images.astype(jnp.float32) - values.mean) / values.std
         changed = augment(warp, normal, labels, tile, settings.augmentation, weights, platform)
         if own is not None:
             changed = own(jax.random.fold_in(drop, _OWN), *changed)
@@ -164,8 +153,6 @@ def make_step(
     graphdef: Any,
     settings: TrainSettings,
     tile: tuple[int, ...],
-    mean: Float[Array, " c"],
-    std: Float[Array, " c"],
     mesh: Mesh | None = None,
     state: TrainState | None = None,
     hooks: Hooks = NO_HOOKS,
@@ -174,32 +161,31 @@ def make_step(
 
     Args:
         graphdef: the model's structure, from `initial_state`.
-        settings: settings of the training; of `data` and `validation`, only `log_every` is used.
+        settings: settings of the training. Of `validation`, only `log_every` is used; seed, steps and warm-up are those
+            of the run's values.
         tile: size of the input tile (pixels per axis), `settings.data.tile_shape(config)`.
-        mean: mean of each channel, in the images' own units; see `make_prepare`.
-        std: standard deviation of each channel.
         mesh: devices that the work is divided over (`unet_jax.training.devices.mesh.make_mesh`); None: one device.
         state: with a mesh, the state whose layout over the devices the step keeps (`state_shardings`).
         hooks: your own loss and augmentation.
 
     Returns:
-        A function (state, images, labels[, weights], span=None) to (state, loss). The state is donated: use the
-        returned one. With `span`, from `schedule_span`, runs of any number of steps share one compiled program.
+        A function (state, values, images, labels[, weights]) to (state, loss). The state is donated: use the returned
+        one. Runs that differ only in their values (`RunValues.of`) share the compiled program.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from unet_jax import TrainSettings, UNet, initial_state, make_step, preset
+        >>> from unet_jax import RunValues, TrainSettings, UNet, initial_state, make_step, preset
         >>> model = UNet(preset("paper", widths=(2, 4)))
         >>> settings = TrainSettings().replace(elastic=0.0, rotation=0.0)
         >>> graphdef, state = initial_state(model, settings)
-        >>> step = make_step(graphdef, settings, (28, 28), mean=jnp.zeros(1), std=jnp.ones(1))
+        >>> step, values = make_step(graphdef, settings, (28, 28)), RunValues.of(settings, mean=[0.0], std=[1.0])
         >>> images, labels = jnp.ones((1, 28, 28, 1)), jnp.zeros((1, 28, 28), int)
-        >>> state, loss = step(state, images, labels)
+        >>> state, loss = step(state, values, images, labels)
         >>> int(state["step"]), loss.shape
         (1, ())
     """
     platform = platform_of(mesh)
-    prepare = make_prepare(settings, tile, mean, std, platform, hooks.augment)
+    prepare = make_prepare(settings, tile, platform, hooks.augment)
     accumulate, ema = settings.optimisation.accumulate, settings.optimisation.ema
     cpu_step = mesh is None and platform == "cpu"
     gradient = jax.value_and_grad(make_objective(graphdef, settings, cpu_step, hooks.loss), has_aux=True)
@@ -228,11 +214,9 @@ def make_step(
         (stats, loss, grads), _ = jax.lax.scan(part, zero, inputs, unroll=unroll)
         return loss / accumulate, stats, jax.tree.map(lambda g: g / accumulate, grads)
 
-    def step(
-        state: TrainState, *batch: Shaped[Array, "n ..."], span: Int32[Array, " 2"] | None = None
-    ) -> tuple[TrainState, Scalar]:
-        number, update = state["step"], optimizer(settings.optimisation, span)
-        *arrays, key = prepare(number, batch)
+    def step(state: TrainState, values: RunValues, *batch: Shaped[Array, "n ..."]) -> tuple[TrainState, Scalar]:
+        number, update = state["step"], optimizer(settings.optimisation, values.span)
+        *arrays, key = prepare(values, number, batch)
         images, labels, weights = (split_image(mesh, x, len(tile)) for x in arrays)
         loss, stats, grads = gradients(state, images, labels, weights, key)
         moves, opt = update.update(grads, state["opt"], state["params"])
@@ -253,3 +237,31 @@ def make_step(
         return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(platform, len(tile) == 2))
     layout = state_shardings(mesh, state, settings.hardware.fsdp)
     return jax.jit(step, donate_argnums=0, out_shardings=(layout, None), compiler_options=compiler_options(platform))
+
+
+def shared_step(
+    graphdef: Any, settings: TrainSettings, tile: tuple[int, ...]
+) -> Callable[..., tuple[TrainState, Scalar]]:
+    """The step of `make_step` for one device, without hooks. The last four are kept: the run after a plan that timed
+    the step, and the folds of a cross-validation, neither trace nor compile it again."""
+    validation = ValidationSettings(log_every=settings.validation.log_every)
+    same = settings.replace(steps=1, warmup=0.0, seed=0, validation=validation)  # the rest is no part of the step
+    return _shared_step(_Structure(repr(graphdef), graphdef), same, tile)
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """A model's structure that can be compared: an nnx.GraphDef has no hash."""
+
+    text: str
+    graphdef: Any = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _shared_step(structure: _Structure, settings: TrainSettings, tile: tuple[int, ...]) -> Any:
+    return make_step(structure.graphdef, settings, tile)
+
+
+def forget_shared_steps() -> None:
+    """Gives back the memory of the steps that `shared_step` keeps."""
+    _shared_step.cache_clear()

@@ -27,8 +27,9 @@ from .devices.step_memory import compile_within_memory
 from .loader import batches, block_signals
 from .run.diagnose import NotFinite, first_not_finite
 from .run.hooks import NO_HOOKS, Hooks
+from .run.values import RunValues
 from .settings import TrainSettings
-from .step import TrainState, initial_state, make_prepare, make_step, schedule_span
+from .step import TrainState, initial_state, make_prepare, make_step, shared_step
 
 
 class Trainer:
@@ -47,9 +48,12 @@ class Trainer:
         self.mesh = make_mesh(settings, self.tile)
         self._graphdef, state = initial_state(model, settings)
         training, mean, std = _normalisation_in_step(training, model.data)
-        self._prepare = make_prepare(settings, self.tile, mean, std, None, hooks.augment)
-        self._step = make_step(self._graphdef, settings, self.tile, mean, std, self.mesh, state, hooks)
-        self._span = schedule_span(settings.optimisation)
+        self._values = RunValues.of(settings, mean, std)
+        self._prepare = make_prepare(settings, self.tile, None, hooks.augment)
+        if self.mesh is None and (hooks.loss, hooks.augment) == (None, None):
+            self._step = shared_step(self._graphdef, settings, self.tile)
+        else:
+            self._step = make_step(self._graphdef, settings, self.tile, self.mesh, state, hooks)
         self.state: TrainState = shard_state(self.mesh, state, settings.hardware.fsdp)
         weights, loss = None, settings.loss
         if loss.weighted:
@@ -71,7 +75,7 @@ class Trainer:
         if self.mesh is not None:
             return False
         before, shapes = self._step, [jax.ShapeDtypeStruct(*each) for each in self._sampler.shapes()]
-        self._step = compile_within_memory(self._step, self.state, shapes, self._span)
+        self._step = compile_within_memory(self._step, self.state, self._values, shapes)
         return self._step is not before
 
     def batches(self, first: int) -> Generator[tuple[int, tuple[Array, ...]]]:
@@ -93,7 +97,7 @@ class Trainer:
 
     def step(self, batch: tuple[Array, ...]) -> None:
         """Takes one step; returns before the devices have finished it."""
-        self.state, _ = self._step(self.state, *batch, span=self._span)
+        self.state, _ = self._step(self.state, self._values, *batch)
 
     def loss_and_failure(self) -> tuple[float, int]:
         """The sum of the losses since the last line of the log, and the index of the first step that was not finite,
@@ -119,7 +123,7 @@ class Trainer:
         because it needs more memory than the step."""
         try:
             state = gather(self.mesh, {"params": self.state["params"], "stats": self.state["stats"]})
-            batch = self._prepare(jnp.int32(step), self._sampler.batch(step))
+            batch = self._prepare(self._values, jnp.int32(step), self._sampler.batch(step))
             return first_not_finite(
                 self._graphdef, self.settings, state["params"], state["stats"], *batch, self._hooks.loss
             )
@@ -127,13 +131,13 @@ class Trainer:
             return None
 
 
-def _normalisation_in_step(training: Dataset, data: DataSpec) -> tuple[Dataset, Array, Array]:
+def _normalisation_in_step(training: Dataset, data: DataSpec) -> tuple[Dataset, np.ndarray, np.ndarray]:
     """The images for the sampler, and mean and standard deviation, in their units, with which the step normalises them.
     Images with any other normalisation are normalised here, before tiles are cut."""
     if data.normalization == "dataset" and data.nodata is None:
         unit = full_scale(training.images[0].dtype)
-        mean, std = (jnp.asarray(np.multiply(v, unit), jnp.float32) for v in (data.mean, data.std))
+        mean, std = (np.multiply(v, unit) for v in (data.mean, data.std))
         return training, mean, std
     images = tuple(normalised(image, Normalization.of(data, image)) for image in training.images)
-    zeros = jnp.zeros(training.channels, jnp.float32)
+    zeros = np.zeros(training.channels)
     return replace(training, images=images), zeros, zeros + 1

@@ -20,8 +20,6 @@ from unet_spec import InputError
 
 from .small_runs import SMALL, WITHOUT_DROPOUT, data
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 
 def test_scores_that_do_not_exist_are_null_in_the_log(tmp_path):
     path, record = tmp_path / "log.jsonl", {"step": 2, "iou": 0.5, "v_rand": math.nan, "saved": True}
@@ -63,9 +61,9 @@ def test_a_line_of_the_log_is_the_mean_since_the_last_one(tmp_path):
 def test_steps_are_counted_over_the_time_that_they_took(tmp_path, monkeypatch):
     """A clock that advances by one second per step and by a hundred per validation."""
     clock = [0.0]
-    make, look = unet_jax.training.trainer.make_step, measure
+    make, look = unet_jax.training.trainer.shared_step, measure
 
-    def make_step(*arguments):
+    def shared_step(*arguments):
         step = make(*arguments)
 
         def slow(*given, **named):
@@ -78,7 +76,7 @@ def test_steps_are_counted_over_the_time_that_they_took(tmp_path, monkeypatch):
         clock[0] += 100
         return look(*arguments)
 
-    monkeypatch.setattr(unet_jax.training.trainer, "make_step", make_step)
+    monkeypatch.setattr(unet_jax.training.trainer, "shared_step", shared_step)
     monkeypatch.setattr(unet_jax.training.trainer, "compile_within_memory", lambda step, *_: step)
     monkeypatch.setattr(unet_jax.training.evaluator, "measure", slow_measure)
     monkeypatch.setattr(unet_jax.training.log, "time", SimpleNamespace(perf_counter=lambda: clock[0]))

@@ -19,8 +19,6 @@ from unet_spec import Checkpoint, InputError, preset
 
 from .small_runs import PAPER, SMALL, WITHOUT_DROPOUT, data
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 NARROW = preset("paper", widths=(2, 4), dropout=0.0)
 TWO_STEPS = SMALL.replace(steps=2)
 
@@ -91,7 +89,7 @@ def test_memory_that_is_used_up_is_one_line(tmp_path, monkeypatch):
     def step(*_, **__):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes")
 
-    monkeypatch.setattr("unet_jax.training.trainer.make_step", lambda *_: step)
+    monkeypatch.setattr("unet_jax.training.trainer.shared_step", lambda *_: step)
     monkeypatch.setattr("unet_jax.training.trainer.compile_within_memory", lambda step, *_: step)
     with pytest.raises(InputError, match=r"out of memory with 1 tile\(s\) of 28x28 pixels .* accumulate"):
         train(PAPER, SIX_STEPS, *data(), tmp_path / "run")

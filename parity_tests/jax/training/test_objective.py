@@ -1,5 +1,7 @@
 """The objective of a step: each part of a batch has its own dropout, statistics and weights."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,7 @@ from unet_jax.losses import (
 )
 from unet_jax.training.augmentation.augment import NONE
 from unet_jax.training.objective import loss_function, make_objective
+from unet_jax.training.run.values import RunValues
 from unet_jax.training.settings import OVERLAPPING_LOSSES, TrainSettings
 from unet_jax.training.step import initial_state, make_prepare, make_step
 
@@ -74,9 +77,10 @@ def some_images(size):
 
 def objective_of(settings, config):
     graphdef, state = initial_state(UNet(config, 0), settings)
-    step = make_step(graphdef, settings, (28, 28), jnp.zeros(1), jnp.ones(1))
-    prepare = make_prepare(settings, (28, 28), jnp.zeros(1), jnp.ones(1))
-    return state, step, prepare, jax.jit(make_objective(graphdef, settings))
+    values = RunValues.of(settings, [0.0], [1.0])
+    step, prepare = make_step(graphdef, settings, (28, 28)), partial(make_prepare(settings, (28, 28)), values)
+    objective = jax.jit(make_objective(graphdef, settings))
+    return state, lambda state, *given: step(state, values, *given), prepare, objective
 
 
 def test_each_part_of_a_batch_has_its_own_dropout():

@@ -12,10 +12,20 @@ import pytest
 
 from unet_data import Sampler, membranes
 from unet_data.memory import resident
+from unet_jax import UNet
 from unet_jax.training.augmentation.augment import NONE
 from unet_jax.training.objective import make_objective
+from unet_jax.training.run.values import RunValues, schedule_span
 from unet_jax.training.settings import TrainSettings
-from unet_jax.training.step import learning_rate, make_prepare, optimizer, schedule_span
+from unet_jax.training.step import (
+    forget_shared_steps,
+    initial_state,
+    learning_rate,
+    make_prepare,
+    make_step,
+    optimizer,
+    shared_step,
+)
 
 from .small_runs import WITHOUT_DROPOUT
 from .steps import PLAIN, arrays, batch, started
@@ -50,7 +60,7 @@ def test_a_step_is_gradient_descent_and_the_averages_are_by_formula():
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
         # the sum of the losses since the last line of the log, which is written every second step
         assert float(state["loss"]) == pytest.approx(sum(losses[number - number % 2 :]), rel=1e-5)
-    assert step._cache_size() == 1
+    assert step.count_compiled() == 1
 
 
 def test_the_state_is_donated():
@@ -136,7 +146,7 @@ def two_thousand_steps() -> tuple[list[int], int]:
         if number % 200 == 199:
             jax.block_until_ready(loss)
             seen.append(resident())
-    return seen, step._cache_size()
+    return seen, step.count_compiled()
 
 
 SHORT = TrainSettings().replace(steps=3, tile=28, log_every=1, validate_every=9, learning_rate=0.01, augmentation=NONE)
@@ -178,8 +188,8 @@ def test_a_warmup_as_long_as_the_run_leaves_a_step():
 def test_images_are_normalised_by_mean_and_deviation_of_each_channel(dtype):
     images = np.random.default_rng(0).integers(0, 200, (2, 28, 28, 2)).astype(dtype)
     labels = np.zeros((2, 28, 28), np.int32)
-    mean, std = jnp.array([100, 3], jnp.float32), jnp.array([50, 0.5], jnp.float32)
-    found, kept, weights, _ = make_prepare(PLAIN, (28, 28), mean, std)(jnp.int32(0), (images, labels))
+    values = RunValues.of(PLAIN, [100, 3], [50, 0.5])
+    found, kept, weights, _ = make_prepare(PLAIN, (28, 28))(values, jnp.int32(0), (images, labels))
     wanted = (images.astype(np.float64) - [100, 3]) / [50, 0.5]
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
@@ -200,3 +210,44 @@ def test_the_rate_rises_in_the_warm_up_and_falls_to_nothing_at_the_end():
     assert [float(learning_rate(without)(taken)) for taken in (0, 2)] == pytest.approx([0.5, 0.25])
     long = PLAIN.replace(steps=3, warmup=0.9, schedule="cosine").optimisation
     assert schedule_span(long).tolist() == [2, 3]  # at least one step is left to fall
+
+
+def test_runs_that_differ_only_in_their_values_share_a_step():
+    """Seed, length, normalisation: the result is that of a step of their own."""
+    forget_shared_steps()
+    how = PLAIN.replace(noise=0.5, schedule="cosine", learning_rate=0.1)
+    runs = [
+        (how.replace(seed=1, steps=9, warmup=0.3), [0.5], [2.0]),
+        (how.replace(seed=2, steps=5, warmup=0.0, validate_every=2), [-1.0], [0.25]),
+    ]
+    for settings, mean, std in runs:
+        results = []
+        values = RunValues.of(settings, mean, std)
+        for make in (shared_step, make_step):
+            graphdef, state = initial_state(UNet(WITHOUT_DROPOUT, 0), settings)
+            step = make(graphdef, settings, (28, 28))
+            for number in range(2):
+                state, _ = step(state, values, *batch(seed=number))
+            results.append(arrays(state["params"]))
+        for one, other in zip(*results, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert shared_step(graphdef, how, (28, 28))._cache_size() == 1  # compiled once for both
+
+
+@pytest.mark.parametrize(
+    "change", [{"learning_rate": 0.2}, {"loss": "dice"}, {"log_every": 3}, {"ema": 0.5}, {"noise": 0.5}, {"clip": 1.0}]
+)
+def test_a_step_with_other_settings_is_another(change):
+    graphdef, _ = initial_state(UNet(WITHOUT_DROPOUT, 0), PLAIN)
+    step = shared_step(graphdef, PLAIN, (28, 28))
+    assert shared_step(graphdef, PLAIN.replace(**change), (28, 28)) is not step
+    assert shared_step(graphdef, PLAIN, (28, 28)) is step
+
+
+def test_a_step_of_another_network_or_tile_is_another():
+    graphdef, _ = initial_state(UNet(WITHOUT_DROPOUT, 0), PLAIN)
+    step = shared_step(graphdef, PLAIN, (28, 28))
+    assert shared_step(initial_state(UNet(WITHOUT_DROPOUT, 1), PLAIN)[0], PLAIN, (28, 28)) is step  # other weights
+    assert shared_step(graphdef, PLAIN, (44, 28)) is not step
+    wider = initial_state(UNet(WITHOUT_DROPOUT.replace(widths=(2, 6)), 0), PLAIN)[0]
+    assert shared_step(wider, PLAIN, (28, 28)) is not step

@@ -11,6 +11,7 @@ from unet_jax.nn.convolution import Conv, UpConv
 from unet_jax.nn.norm import BatchNorm
 from unet_jax.training.augmentation.augment import NONE
 from unet_jax.training.objective import make_objective
+from unet_jax.training.run.values import RunValues
 from unet_jax.training.settings import TrainSettings
 from unet_jax.training.step import initial_state, make_step
 from unet_spec import preset
@@ -62,7 +63,7 @@ def test_only_the_step_of_one_cpu_has_it(monkeypatch, mesh):
         if mesh is None
         else {"mesh": Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), ("data", "rows", "columns")), "state": state}
     )
-    make_step(graphdef, settings, (28, 28), jnp.zeros(1), jnp.ones(1), **sharing)
+    make_step(graphdef, settings, (28, 28), **sharing)
     assert asked == [mesh is None and jax.default_backend() == "cpu"]
 
 
@@ -74,7 +75,7 @@ def test_steps_of_images_ask_for_long_vectors(monkeypatch, dims, long_vectors):
     )
     settings = TrainSettings().replace(steps=1, tile=28, batch=1, augmentation=NONE)
     graphdef, _ = initial_state(UNet(preset("paper", widths=(2, 4), spatial_dims=dims), 0), settings)
-    make_step(graphdef, settings, (28,) * dims, jnp.zeros(1), jnp.ones(1))
+    make_step(graphdef, settings, (28,) * dims)
     assert asked == [long_vectors]
 
 
@@ -87,8 +88,9 @@ def test_every_layer_that_knows_a_cpu_step_gets_it(monkeypatch):
     config = preset("paper", widths=(2, 4), dropout=0.0, norm="batch")
     settings = TrainSettings().replace(steps=1, tile=28, batch=1, augmentation=NONE)
     graphdef, state = initial_state(UNet(config, 0), settings)
-    step = make_step(graphdef, settings, (28, 28), jnp.zeros(1), jnp.ones(1))
-    step(state, np.ones((1, 28, 28, 1), np.float32), np.zeros((1, 28, 28), np.int32))
+    step = make_step(graphdef, settings, (28, 28))
+    values, images, labels = RunValues.of(settings, [0.0], [1.0]), np.ones((1, 28, 28, 1)), np.zeros((1, 28, 28))
+    step(state, values, images.astype(np.float32), labels.astype(np.int32))
     assert len(printed) >= 7 + 1 + 6
     assert all(printed)
     printed.clear()

@@ -18,6 +18,7 @@ from unet_jax.registry import create
 from unet_jax.training.augmentation.augment import NONE
 from unet_jax.training.loop import train
 from unet_jax.training.run.train_state_folder import TrainStateFolder
+from unet_jax.training.run.values import RunValues
 from unet_jax.training.settings import TrainSettings
 from unet_jax.training.step import make_prepare
 from unet_jax.training.trainer import Trainer
@@ -160,11 +161,13 @@ def test_a_step_sees_images_as_every_other_program_prepares_them(name):
     model = create(WITHOUT_DROPOUT, 0)
     model.data = normalization_of(dataset, name)
     trainer = Trainer(model, SHORT, dataset)
-    found, *_ = trainer._prepare(0, trainer._sampler.batch(0))
+    found, *_ = trainer._prepare(trainer._values, 0, trainer._sampler.batch(0))
     [(index, corner)] = trainer._sampler.places(0)
     prepared = prepare(dataset.images[index][None], WITHOUT_DROPOUT, model.data)[0]
     window = mirror_window(prepared, corner, trainer._sampler.window)
-    expected, *_ = make_prepare(SHORT, trainer.tile, 0.0, 1.0)(0, (window[None], np.zeros((1, *window.shape[:2]), int)))
+    unscaled = RunValues.of(SHORT, [0.0], [1.0])
+    batch = window[None], np.zeros((1, *window.shape[:2]), int)
+    expected, *_ = make_prepare(SHORT, trainer.tile)(unscaled, 0, batch)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

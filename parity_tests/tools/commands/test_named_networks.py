@@ -15,8 +15,6 @@ from unet_data import write_stack
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 from unet_tools.cli import main
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 CONFIG = preset("paper", widths=(2, 3, 4), dropout=0.0)
 SAID = "cells: the network of tiny-weights 1.2, in "
 

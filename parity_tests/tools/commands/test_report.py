@@ -9,8 +9,6 @@ from unet_tools.cli import main
 
 from ...fixtures.pictures import GREY, LABELS, write
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 FLAGS = ["--recipe", "none", "--widths", "2", "4", "--steps", "4", "--tile", "28", "--validate-every", "2"]
 
 

@@ -11,8 +11,6 @@ from unet_tools.cli import main
 
 from ...fixtures.no_training import STOPPED, without_training
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 CONFIG = preset("paper", widths=(2, 4))
 NARROW = ["--widths", "2", "4"]
 FLAGS = ["--steps", "2", "--tile", "28", "--no-report", "--json"]

@@ -9,8 +9,6 @@ import pytest
 
 from unet_tools.cli import main
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 
 def test_train_resume_evaluate_predict_and_check(data, tmp_path, capsys):
     run = tmp_path / "run"

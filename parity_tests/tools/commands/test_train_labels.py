@@ -11,8 +11,6 @@ from unet_tools.cli import main
 
 from ...fixtures.no_training import STOPPED, without_training
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 
 @pytest.fixture
 def data(tmp_path):

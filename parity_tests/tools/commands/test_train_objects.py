@@ -12,8 +12,6 @@ from unet_tools.cli import main
 
 from ...data.objects.maps import discs
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 
 def folder_of(path, instances=True):
     rng = np.random.default_rng(0)

@@ -19,8 +19,6 @@ from unet_tools.cli import main
 
 from ...fixtures.no_training import STOPPED, without_training
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 NARROW = preset("paper", widths=(2, 4), dropout=0.0)
 FLAGS = ["--recipe", "none", "--steps", "2", "--tile", "28", "--widths", "2", "4", "--no-report"]
 

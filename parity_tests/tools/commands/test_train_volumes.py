@@ -13,8 +13,6 @@ from unet_tools.cli import main
 
 from ...data.spacing.balls import ball
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 FLAGS = ["--widths", "2", "4", "--tile", "28", "--schedule", "constant", "--no-report", "--json"]
 
 

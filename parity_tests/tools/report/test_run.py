@@ -17,8 +17,6 @@ from unet_jax.training.settings import TrainSettings
 from unet_spec import preset
 from unet_tools.training.judging.verdict import Run, judge
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 NARROW = preset("paper", widths=(2, 4), dropout=0.0)
 TWO_STEPS = TrainSettings().replace(steps=2, tile=28, augmentation=NONE)
 

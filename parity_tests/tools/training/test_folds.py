@@ -11,8 +11,6 @@ from unet_tools.commands import train as command
 from unet_tools.training.flags import TrainArgs
 from unet_tools.training.folds import cross_validated, finished, run_folds
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 CONFIG = preset("same", widths=(2, 3))
 STEPS = 6
 

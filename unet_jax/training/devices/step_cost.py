@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from unet_spec import NetworkConfig
 
 from ...registry import create
+from ..run.values import RunValues
 from ..settings import TrainSettings
 from ..step import initial_state, make_step
 from .mesh import make_mesh, one_device_mesh, state_shardings
@@ -123,16 +123,17 @@ def lower_step(config: NetworkConfig, settings: TrainSettings, target: Target, i
         return state
 
     state = jax.eval_shape(state_of)
-    channels = np.zeros(config.in_channels, np.float32)
-    step: Any = make_step(graphdef[0], settings, tile, jnp.asarray(channels), jnp.asarray(channels + 1), mesh, state)
+    zeros = np.zeros(config.in_channels)
+    values = RunValues.of(settings, zeros, zeros + 1)
+    step: Any = make_step(graphdef[0], settings, tile, mesh, state)
     window, count = settings.augmentation.window(tile), settings.optimisation.batch
     shapes = [((count, *window, config.in_channels), image_dtype), ((count, *window), "int32")]
     shapes += [((count, *window), "float32")] if settings.loss.weighted else []
     if mesh is None:
-        return step.lower(state, *(jax.ShapeDtypeStruct(*each) for each in shapes))
+        return step.lower(state, values, *(jax.ShapeDtypeStruct(*each) for each in shapes))
     layout = NamedSharding(mesh, PartitionSpec("data"))
     batch = [jax.ShapeDtypeStruct(*each, sharding=layout) for each in shapes]
-    return step.lower(_with_shardings(mesh, state, settings.hardware.fsdp), *batch)
+    return step.lower(_with_shardings(mesh, state, settings.hardware.fsdp), values, *batch)
 
 
 def _with_shardings(mesh: Mesh, state: Any, fsdp: bool) -> Any:

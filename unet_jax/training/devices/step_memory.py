@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
-import numpy as np
 
 from unet_data.memory import available
 from unet_spec import InputError
@@ -23,16 +22,16 @@ class StepTooLarge(InputError):
 
 
 def compile_within_memory(
-    step: Any, state: Any, batch: Sequence[jax.ShapeDtypeStruct], span: np.ndarray
+    step: Any, state: Any, values: Any, batch: Sequence[jax.ShapeDtypeStruct]
 ) -> Callable[..., Any]:
-    """Compiles the jitted `step` for this state and batch on a CPU under Linux; elsewhere returns `step`.
+    """Compiles the jitted `step` for this state, run and batch on a CPU under Linux; elsewhere returns `step`.
 
     Raises InputError if it needs more memory than is available. The scratch memory of XLA's convolutions is not known
     in advance and not included.
     """
     if jax.default_backend() != "cpu" or sys.platform != "linux":
         return step
-    compiled = step.lower(state, *batch, span=span).compile()
+    compiled = step.lower(state, values, *batch).compile()
     if (analysis := compiled.memory_analysis()) is None:
         return compiled
     needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes

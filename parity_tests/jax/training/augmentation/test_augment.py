@@ -1,6 +1,7 @@
 """Augmentation: distributions, exact mirror images, one warp for image, label and weight."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from scipy.stats import kstest
 
 from unet_jax.training.augmentation.augment import NONE, Augmentation, _coordinates, augment, bicubic_matrix
+from unet_jax.training.run.values import RunValues
 from unet_jax.training.settings import TrainSettings
 from unet_jax.training.step import make_prepare
 from unet_spec import InputError
@@ -235,7 +237,8 @@ def test_each_seed_and_each_step_draws_its_own_variation(how):
     given = images, (images[..., 0] > 0).astype(np.int32)
     found = {}
     for seed in (0, 1):
-        prepare = jax.jit(make_prepare(SGD.replace(seed=seed, augmentation=how), (28, 28), jnp.zeros(1), jnp.ones(1)))
+        settings = SGD.replace(seed=seed, augmentation=how)
+        prepare = partial(jax.jit(make_prepare(settings, (28, 28))), RunValues.of(settings, [0.0], [1.0]))
         for step in (0, 1):
             image, _, _, drop = prepare(step, given)
             found[seed, step] = np.asarray(image).tobytes(), str(key_data(drop))

@@ -16,9 +16,9 @@ NETWORK = preset("paper", widths=(2, 4))
 def test_the_first_step_is_not_timed_and_the_median_counts(monkeypatch):
     """Steps with simulated times; the first, with compilation, takes a hundred times as long."""
     clock, lengths = [0.0], iter((100.0, 0.2, 0.3, 0.2, 0.9, 0.4, 50.0))
-    make = unet_jax.training.trainer.make_step
+    make = unet_jax.training.trainer.shared_step
 
-    def make_step(*arguments):
+    def shared_step(*arguments):
         step = make(*arguments)
 
         def slow(*given, **named):
@@ -27,7 +27,7 @@ def test_the_first_step_is_not_timed_and_the_median_counts(monkeypatch):
 
         return slow
 
-    monkeypatch.setattr(unet_jax.training.trainer, "make_step", make_step)
+    monkeypatch.setattr(unet_jax.training.trainer, "shared_step", shared_step)
     monkeypatch.setattr(unet_jax.training.trainer, "compile_within_memory", lambda step, *_: step)
     assert seconds_per_step(NETWORK, SETTINGS, membranes(2, 40, seed=0), clock=lambda: clock[0]) == pytest.approx(0.3)
 

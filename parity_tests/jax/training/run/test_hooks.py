@@ -2,6 +2,7 @@
 
 import functools
 import signal
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +15,12 @@ from unet_jax.training.loop import train
 from unet_jax.training.objective import make_objective
 from unet_jax.training.run.folder import read_run
 from unet_jax.training.run.hooks import Hooks
+from unet_jax.training.run.values import RunValues
 from unet_jax.training.step import initial_state, make_prepare
 from unet_spec import InputError
 
 from ..small_runs import SMALL, WITHOUT_DROPOUT, data
 from ..steps import PLAIN, batch
-
-pytestmark = pytest.mark.usefixtures("shared_steps")
 
 
 def test_a_loss_takes_the_place_of_that_of_the_settings():
@@ -46,8 +46,9 @@ def test_an_augmentation_follows_on_that_of_the_settings_with_a_key_for_each_ste
         return images + jax.random.uniform(key), 1 - labels, weights
 
     images, labels = batch()
-    plain = make_prepare(PLAIN, (28, 28), 0.0, 1.0)
-    own = make_prepare(PLAIN, (28, 28), 0.0, 1.0, None, brighten)
+    values = RunValues.of(PLAIN, [0.0], [1.0])
+    plain = partial(make_prepare(PLAIN, (28, 28)), values)
+    own = partial(make_prepare(PLAIN, (28, 28), None, brighten), values)
     for step in (0, 1, 0):
         before, after = plain(jnp.int32(step), (images, labels)), own(jnp.int32(step), (images, labels))
         np.testing.assert_allclose(after[0], before[0] + jax.random.uniform(seen[-1]), rtol=1e-6)

@@ -25,8 +25,6 @@ from unet_spec import DataSpec, InputError
 
 from ..small_runs import SMALL, WITHOUT_DROPOUT, data
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 SETTINGS = SMALL.replace(steps=3, log_every=3, validate_every=1)
 THREE = WITHOUT_DROPOUT.replace(out_channels=3)
 DATA = membranes(2, 40, 0)

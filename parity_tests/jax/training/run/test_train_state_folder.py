@@ -12,8 +12,6 @@ from unet_spec import InputError
 
 from ..small_runs import PAPER, SMALL, data
 
-pytestmark = pytest.mark.usefixtures("shared_steps")
-
 SIX_STEPS = SMALL.replace(steps=6, log_every=3, validate_every=3)
 
 
