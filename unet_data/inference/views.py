@@ -6,6 +6,7 @@ It is off by default: it multiplies the work, and the result is no longer that o
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -140,10 +141,8 @@ def _rotate(image: np.ndarray, angle: float, size: tuple[int, ...] | None) -> np
     if angle % 360 == 0:
         return image
     if size is None:
-        size = (
-            int(np.ceil(abs(height * cosine) + abs(width * sine))),
-            int(np.ceil(abs(height * sine) + abs(width * cosine))),
-        )
+        lengths = abs(height * cosine) + abs(width * sine), abs(height * sine) + abs(width * cosine)
+        size = tuple(math.ceil(length - 1e-6) for length in lengths)  # a quarter turn adds no pixel
     y, x = (np.arange(n) - (n - 1) / 2 for n in size)
     rows = cosine * y[:, None] - sine * x + (height - 1) / 2
     columns = sine * y[:, None] + cosine * x + (width - 1) / 2

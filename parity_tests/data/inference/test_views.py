@@ -1,11 +1,14 @@
 """Rotated and mirrored views of an image, and their mean."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from unet_data.inference.stitch import predict_tiled
-from unet_data.inference.views import as_logits, augmented, predict_rotated, symmetries
-from unet_spec import random_tensors
+from unet_data.inference.views import PAPER_ROTATIONS, as_logits, augmented, predict_rotated, symmetries
+from unet_spec import InputError, random_tensors
 from unet_spec.families.unet import PRESETS
 from unet_spec.tiling.tiles import plan_tiles
 
@@ -90,3 +93,66 @@ def test_a_distance_is_averaged_as_it_is(channels):
     flat = np.full((20, 31, 1), 7, np.float32)
     turned = predict_rotated(lambda v: np.concatenate([v] * channels + [v], -1), flat, distance=True)
     np.testing.assert_allclose(turned[..., -1], 7, rtol=1e-5)
+
+
+def test_the_angles_are_seven_equal_parts_of_a_turn():
+    assert np.allclose(PAPER_ROTATIONS, np.arange(7) * 360 / 7)
+
+
+def test_views_of_a_volume_flip_every_axis_and_turn_the_last_two():
+    assert len(symmetries("flips", 3)) == 8
+    assert len(symmetries("turns", 3)) == 4
+    x = np.random.default_rng(0).normal(size=(1, 3, 4, 6, 1))
+    seen = []
+
+    def run(views):
+        seen.append(views)
+        return np.concatenate([0 * views, views], -1)
+
+    found = augmented(run, "turns")(x)
+    np.testing.assert_allclose(found[..., 1] - found[..., 0], x[..., 0], atol=1e-12)
+    assert [view.shape[1:4] for view in seen] == [(3, 4, 6), (3, 6, 4)] * 2
+    assert all(view.flags.c_contiguous for view in seen)
+
+
+def test_overlapping_classes_are_averaged_each_for_itself():
+    x = np.array([[0.0, 3.0]]).reshape(1, 1, 2, 1)
+    columns = np.array([1.0, -2.0]).reshape(1, 1, 2, 1)
+    found = augmented(lambda v: np.concatenate([v * columns, v + 1], -1), "flips", overlapping=True)(x)
+    first = (expit(x * columns) + expit(x * columns[:, :, ::-1])) / 2
+    np.testing.assert_allclose(expit(found), np.concatenate([first, expit(x + 1)], -1), rtol=1e-6)
+    np.testing.assert_allclose(as_logits(np.array([[0.0, 1.0]]), 2, True), [[-87.3365, 87.3365]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("angle", [90.0, -90.0, 180.0])
+def test_a_quarter_turn_is_exact(angle):
+    image = np.random.default_rng(0).integers(0, 60000, (5, 8, 2)).astype(np.uint16)
+    seen = []
+
+    def run(view):
+        seen.append(view)
+        return view.astype(np.float32)
+
+    found = predict_rotated(run, image, (angle,), overlapping=True)
+    expected = np.rot90(image, -round(angle / 90))
+    np.testing.assert_array_equal(seen[0], expected)
+    np.testing.assert_allclose(expit(found), expit(image.astype(float)), atol=1e-5)
+
+
+def test_a_turned_view_contains_the_whole_image():
+    sizes = []
+
+    def run(view):
+        sizes.append((view.shape, view.dtype))
+        return np.concatenate([view, view], -1).astype(np.float32)
+
+    predict_rotated(run, np.zeros((30, 50, 1), np.uint8), (0.0, 360.0, 30.0, -60.0))
+    sine, cosine = 0.5, 3**0.5 / 2
+    turned = [(30 * cosine + 50 * sine, 30 * sine + 50 * cosine), (30 * sine + 50 * cosine, 30 * cosine + 50 * sine)]
+    expected = [(30, 50), (30, 50), *[tuple(map(math.ceil, size)) for size in turned]]
+    assert sizes == [((*size, 1), np.uint8) for size in expected]
+
+
+def test_volumes_are_not_rotated():
+    with pytest.raises(InputError, match="rotations are for 2-D images; --augment flips works in 3-D"):
+        predict_rotated(lambda view: view, np.zeros((4, 4, 4, 1), np.uint8))
