@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from unet_data.inference.output import Output, most_probable, probabilities
+from unet_data.inference.output import Chances, Output, class_shares, most_probable, on_own_pixels, probabilities
+from unet_data.spacing.grids import Grids
 from unet_spec import InputError, preset
 
 LOGITS = {k: np.random.default_rng(k).normal(0, 5, (3, 4, k)).astype(np.float32) for k in (1, 2, 5)}
@@ -70,3 +71,68 @@ def test_a_distance_is_no_class(channels, kind):
         np.testing.assert_array_equal(found, output)
     else:
         np.testing.assert_array_equal(found, Output(kind, dtype).of(LOGITS[channels]))
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(256, np.uint8), (257, np.uint16)])
+def test_labels_beyond_256_classes_need_16_bits(classes, dtype):
+    assert Output().pixel(preset("same", out_channels=classes)) == ((), np.dtype(dtype))
+    assert most_probable(np.zeros((1, classes))).dtype == dtype
+
+
+def test_logits_of_overlapping_classes_are_written_as_they_are():
+    config = preset("same", out_channels=3, distance_head=True)
+    assert Output("logits", "float16", overlapping=True).pixel(config) == ((4,), np.dtype(np.float16))
+    assert Output("probabilities", "float16", overlapping=True).pixel(config) == ((3,), np.dtype(np.float16))
+
+
+def test_sigmoids_of_extreme_logits_are_exact():
+    with np.errstate(over="raise"):
+        found = probabilities(np.array([[1e4, -1e4, 0.0]], np.float32), overlapping=True)
+    assert found.tolist() == [[1, 0, 0.5]]
+    assert found.dtype == np.float32
+
+
+def test_shares_of_parts_are_those_of_the_whole():
+    parts = [np.array([[0, 2], [2, 2]]), np.array([1]), np.array([], int)]
+    assert class_shares(parts, 4, masks=False) == (0.2, 0.2, 0.6, 0.0)
+    masks = [np.array([[[1, 0, 1]], [[1, 1, 0]]], np.uint8), np.array([[0, 0, 1], [0, 0, 0]], np.uint8)]
+    assert class_shares(masks, 3, masks=True) == (0.5, 0.25, 0.5)
+    assert class_shares([], 2, masks=False) == (0.0, 0.0)
+    many = class_shares([np.ones((300, 2), np.uint8)], 2, masks=True)  # more than 255
+    assert many == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("distance", [False, True])
+@pytest.mark.parametrize(("channels", "overlapping"), [(1, False), (1, True), (3, False), (3, True)])
+def test_chances_are_read_and_written_back(channels, overlapping, distance):
+    config = preset("same", out_channels=channels, distance_head=distance)
+    outputs = np.random.default_rng(0).normal(0, 3, (4, 5, channels + distance)).astype(np.float32)
+    chances = Chances(outputs, config, overlapping)
+    whole = chances[slice(0, 4), slice(0, 5)]
+    assert (chances.shape, chances.ndim) == (whole.shape, 3)
+    assert (whole[..., : whole.shape[-1] - distance] <= 1).all()
+    back = chances.outputs_of(whole)
+    assert (back.shape, back.dtype) == (outputs.shape, np.float32)
+    np.testing.assert_allclose(
+        probabilities(back[..., :channels], overlapping),
+        probabilities(outputs[..., :channels], overlapping),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    np.testing.assert_array_equal(back[..., channels:], outputs[..., channels:])
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_certain_chances_give_finite_outputs(overlapping):
+    config = preset("same", out_channels=2)
+    found = Chances(np.zeros((1, 1, 2)), config, overlapping).outputs_of(np.array([[[1.0, 0.0]]]))
+    assert np.isfinite(found).all()
+    assert found[0, 0, 0] > 80 + found[0, 0, 1]
+
+
+def test_own_pixels_are_computed_in_bands(monkeypatch):
+    monkeypatch.setattr("unet_data.inference.output.BAND", 18)
+    config, grids = preset("same"), Grids((10, 6), (5, 3), (3, 3))
+    outputs = np.random.default_rng(0).normal(size=(5, 3, 2)).astype(np.float32)
+    whole = on_own_pixels(outputs, grids, config, False, (slice(0, 10), slice(0, 6)))
+    np.testing.assert_array_equal(on_own_pixels(outputs, grids, config, False), whole)
