@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from unet_data import Dataset, fingerprint, membranes
+from unet_data.datasets.label_rule import IGNORED
+from unet_data.fingerprint import SAMPLED_IMAGES, SIDE
 from unet_data.io.facts import FileFacts
 from unet_spec import InputError
 
@@ -79,3 +81,73 @@ def test_it_is_json():
 def test_images_without_labels_are_refused():
     with pytest.raises(InputError, match="has no labels"):
         fingerprint(replace(membranes(2, 40, seed=0), labels=None))
+
+
+def test_the_limits_are_those_of_the_docstring():
+    assert SAMPLED_IMAGES == 24
+    assert SIDE == {2: 1024, 3: 160}
+
+
+@pytest.mark.parametrize(("count", "read"), [(24, 24), (25, 24), (60, 24)])
+def test_intensities_are_those_of_24_images_evenly_spaced(count, read):
+    levels = np.zeros(count, np.uint8)
+    chosen = sorted({round(number) for number in np.linspace(0, count - 1, read)})
+    levels[chosen] = 9
+    images = tuple(np.full((2, 2, 1), level, np.uint8) for level in levels)
+    labels = (np.zeros((2, 2), np.int32),) * count
+    found = fingerprint(Dataset(images, labels, tuple(map(str, range(count))), ("x",), "here"))
+    assert (len(chosen), found.mean, found.std, found.spread) == (read, 9, 0, 0)
+
+
+def test_only_the_middle_of_an_image_is_read(monkeypatch):
+    monkeypatch.setitem(SIDE, 2, 4)
+    monkeypatch.setitem(SIDE, 3, 2)
+    instances = np.zeros((8, 8), np.int32)
+    instances[0, 0], instances[3:5, 3:5] = 1, 2
+    found = fingerprint(numbered(instances, value=20))
+    assert (found.objects, found.mean) == (1, 10 + 40 * 4 / 16)
+    volume = np.zeros((4, 4, 4), np.int32)
+    volume[0], volume[1:3, 1:3, 1:3] = 1, 2
+    assert fingerprint(numbered(volume)).objects == 1
+
+
+def test_objects_in_a_volume_are_balls_and_ignored_pixels_none():
+    instances = np.zeros((20, 20, 20), np.int32)
+    instances[2:12, 2:12, 2:12], instances[12:14, 2:4, 2:4] = 5, 9
+    instances[15:] = IGNORED
+    found = fingerprint(numbered(np.maximum(instances, 0)))
+    ball = [(6 * n / np.pi) ** (1 / 3) for n in (1000, 8)]
+    assert (found.objects, found.touching) == (2, 1.0)
+    assert found.object_size == pytest.approx(np.mean(ball))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(("gap", "touching"), [(0, 1.0), (1, 0.0)])
+def test_objects_touch_along_any_axis(axis, gap, touching):
+    instances = np.zeros((6, 6, 6), np.int32)
+    moved = np.moveaxis(instances, axis, 0)
+    moved[1, 2, 2], moved[2 + gap, 2, 2] = 3, 8
+    assert fingerprint(numbered(instances)).touching == touching
+
+
+def test_missing_pixels_have_no_brightness():
+    image = np.full((4, 4, 2), 10, np.float32)
+    image[0], image[1, 0, 0] = -1, -1  # missing in both channels, and in one
+    label = np.zeros((4, 4), np.int32)
+    data = Dataset((image,), (label,), ("a",), ("x",), "here", facts=(FileFacts(nodata=-1.0),))
+    values = np.array([10] * 23 + [-1])
+    assert fingerprint(data).mean == pytest.approx(values.mean())
+    assert fingerprint(data).std == pytest.approx(values.std())
+    empty = replace(data, images=(np.full_like(image, -1),))
+    assert (fingerprint(empty).mean, fingerprint(empty).std, fingerprint(empty).spread) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "dims", "found"),
+    [((5.0, 2.0, 1.0), 2, (2.0, 1.0)), ((2.0, 1.0), 3, None), ((0.0, 1.0), 2, None), ((-1.0, 1.0), 2, None)],
+)
+def test_the_spacing_is_that_of_the_images_axes(spacing, dims, found):
+    shape = (4,) * dims
+    data = Dataset((np.zeros((*shape, 1), np.uint8),), (np.zeros(shape, np.int32),), ("a",), ("x",), "here")
+    figures = fingerprint(replace(data, facts=(FileFacts(spacing=spacing),)))
+    assert (figures.spacing, figures.coarseness) == (found, 2.0 if found else 1.0)

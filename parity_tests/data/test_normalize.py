@@ -7,7 +7,7 @@ import unet_data.normalize
 import unet_data.windows
 from unet_data import Dataset, Normalization
 from unet_data.io.facts import FileFacts
-from unet_data.normalize import normalization_of, resolved, sample, statistics_note, statistics_windows
+from unet_data.normalize import full_scale, normalization_of, resolved, sample, statistics_note, statistics_windows
 from unet_spec import DataSpec, InputError
 
 
@@ -153,3 +153,45 @@ def test_limits_are_those_that_papers_and_the_docstrings_state():
         [windows] = statistics_windows([(16384, side)])
         read = sum((w[0].stop - w[0].start) * (w[1].stop - w[1].start) for w in windows)
         assert (read == 16384 * side) == whole
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [((), ()), ((1.0,), ()), ((1.0,), (1.0, 2.0)), ((np.nan,), (1.0,)), ((np.inf,), (1.0,)), ((1.0,), (0.0,)),
+     ((1.0,), (-1.0,)), ((1.0,), (np.inf,)), ((1.0, 2.0), (1.0, np.nan))],
+)  # fmt: skip
+def test_means_and_deviations_are_finite_and_of_each_channel(mean, std):
+    with pytest.raises(InputError, match="a normalization needs"):
+        Normalization(mean, std)
+
+
+def test_clipping_comes_first_in_the_units_of_the_mean():
+    image = np.array([0, 51, 102, 255], np.uint8).reshape(2, 2, 1)
+    found = Normalization((0.2,), (0.1,), (0.3,), (0.6,)).apply(image)
+    np.testing.assert_allclose(found.ravel(), [1, 1, 2, 4], rtol=1e-5)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize(("deviation", "constant"), [(0.9e-6, True), (1.2e-6, False)])
+def test_a_channel_is_constant_within_a_millionth_of_its_mean(deviation, constant):
+    image = np.array([1 - deviation, 1 + deviation], np.float32).reshape(1, 2, 1)
+    found = Normalization.from_dataset(dataset_of(image))
+    assert (found.std == (1.0,)) is constant
+
+
+def test_a_sample_is_every_kth_pixel_of_each_channel_that_counts():
+    image = np.arange(60, dtype=np.float32).reshape(5, 6, 2)
+    label = np.ones((5, 6), np.int32)
+    label[0, 0] = 0
+    assert [values.tolist() for values in sample(image, pixels=10)] == [list(range(c, 60, 6)) for c in (0, 1)]
+    first, second = sample(image, nodata=13.0, label=label, pixels=10)
+    assert (first.tolist(), second.tolist()) == (list(range(6, 60, 6)), [v for v in range(7, 60, 6) if v != 13])
+    assert len(sample(image, pixels=0)[0]) == 1
+    assert sample((image * 255).astype(np.uint16))[1][0] == 255 / 65535
+
+
+def test_dtypes_have_a_full_scale():
+    assert [full_scale(np.dtype(name)) for name in ("u1", "u2", "f2", "f8")] == [255, 65535, 1, 1]
+    for name in ("i2", "u4", "bool"):
+        with pytest.raises(InputError, match="images are uint8, uint16 or floating point"):
+            full_scale(np.dtype(name))

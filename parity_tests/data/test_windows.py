@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unet_data import mirror_index, mirror_window
+from unet_data import mirror_index, mirror_window, windows
+from unet_data.windows import bands, middle
 from unet_spec import InputError
 
 
@@ -85,3 +86,34 @@ def test_bad_windows_are_refused():
             mirror_index(*arguments)
     with pytest.raises(InputError, match="size 0"):
         mirror_window(image[:0], (0, 0), (2, 2))
+
+
+def test_bands_cover_an_image_row_by_row():
+    assert windows.BAND == 4 * 1024**2
+    assert list(bands((5, 4), 8)) == [(slice(a, b), slice(0, 4)) for a, b in ((0, 2), (2, 4), (4, 5))]
+    assert [band[0] for band in bands((3, 4), 1)] == [slice(0, 1), slice(1, 2), slice(2, 3)]  # at least a row
+    assert [band[0] for band in bands((7,), 3)] == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    assert list(bands((3, 0), 1)) == [
+        (slice(0, 1), slice(0, 0)),
+        (slice(1, 2), slice(0, 0)),
+        (slice(2, 3), slice(0, 0)),
+    ]
+    assert len(list(bands((8192, 1024)))) == 2
+    assert list(bands((0, 4))) == []
+
+
+def test_the_middle_is_centred_in_each_axis():
+    assert middle((100, 8, 11), 10) == (slice(45, 55), slice(0, 8), slice(0, 10))
+    assert middle((1026, 1024)) == (slice(1, 1025), slice(0, 1024))
+
+
+def test_a_window_is_refused_before_a_pixel_is_read():
+    image = np.zeros((4, 5, 1))
+    assert mirror_window(image, (3, 4), (1, 1)).shape == (1, 1, 1)
+    assert mirror_window(image, (0, 0, 0), (4, 5, 1)).shape == (4, 5, 1)
+    with pytest.raises(InputError, match=r"window start \(0, 0\) and shape \(1,\) do not match an image of shape"):
+        mirror_window(image, (0, 0), (1,))
+    with pytest.raises(InputError, match=r"a window of shape \(1, 0\) is empty; every length must be 1 or more"):
+        mirror_window(image, (0, 0), (1, 0))
+    assert mirror_index(3, 3, 1).tolist() == mirror_index(3, 3, 5).tolist() == []
+    assert mirror_index(0, 2, 5).dtype == mirror_index(0, 2, 1).dtype == np.int64

@@ -120,3 +120,35 @@ def test_an_image_is_searched_for_outliers_in_bands(monkeypatch):
     image[3, :, 0] = -9999
     assert "2.5%" not in (plausible._outliers(image, -9999) or "")
     assert "1.2% of the pixels are -9999" in plausible._outliers(image, None)
+
+
+@pytest.mark.parametrize(("count", "warned"), [(4, False), (5, True)])
+def test_of_many_pixels_one_in_ten_thousand_must_be_alike(count, warned):
+    image = np.resize(EVEN.astype(np.float32), (6, 6667, 1)).copy()
+    image[:4, :-1] = np.resize(EVEN, (4, 6666, 1))
+    image.reshape(-1)[:count] = -9999
+    assert (plausible._outliers(image, None) is not None) is warned
+
+
+def test_few_values_say_nothing():
+    for size, warned in ((99, False), (100, True)):
+        image = np.resize(EVEN.astype(np.float32), (size, 1, 1)).copy()
+        image[:3] = -9999
+        assert (plausible._outliers(image, None) is not None) is warned
+
+
+def test_the_limits_are_those_that_are_documented():
+    assert (plausible.SAMPLED_IMAGES, plausible.SIDE, plausible.MIN_IMAGES) == (24, 384, 4)
+    assert (plausible.DOMINANT, plausible.OUTLYING, plausible.SAMPLES) == (0.85, 20, 2**18)
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.86, True), (0.84, False)])
+def test_masks_are_inverted_beyond_their_share(share, warned):
+    label = np.ones((40, 50), np.int32)
+    label.reshape(-1)[round(share * label.size) :] = 0
+    image = np.random.default_rng(0).integers(0, 255, (40, 50, 1)).astype(np.uint8)
+    data = Dataset((image,), (label,), ("a",), ("background", "cell"), "here")
+    found = [what for _, what in implausible(data)]
+    assert found == [f"class 1 (cell) has {share:.0%} of the pixels: are the masks inverted?"] * warned
+    three = replace(data, class_names=("a", "b", "c"))
+    assert list(implausible(three)) == []

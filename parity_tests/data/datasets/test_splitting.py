@@ -7,6 +7,7 @@ import pytest
 
 from unet_data import Dataset, open_dataset, read_labels, split, with_border, write_stack
 from unet_data.datasets.splitting import divide
+from unet_data.datasets.splitting import parts as parts_module
 from unet_data.datasets.splitting.parts import check_validate
 from unet_spec import InputError
 
@@ -223,3 +224,42 @@ def test_parts_that_may_be_named(text):
 def test_parts_that_cannot_be_are_refused_before_anything_is_read(text, group, words):
     with pytest.raises(InputError, match=words):
         check_validate(text, group)
+
+
+def test_the_folders_of_the_files_decide():
+    data = replace(named(PATIENTS), parts=("training",) * 6 + ("validation",) * 5 + ("training",) * 4)
+    parts = divide(data)
+    assert parts.validation.names == tuple(PATIENTS)[6:11]
+    assert parts.how.startswith("validation: 5 of 15 images, by their folders (patient2_slice0 … patient3_slice1)")
+    one = replace(named(PATIENTS), parts=("training",) * 15)
+    assert "by their folders" not in divide(one).how
+    assert "by their folders" not in divide(data, "0.2").how
+
+
+@pytest.mark.parametrize(("validate", "how"), [
+    ("last", "validation: 4 of 24 images, the last sixth (20, 21, 22, 23)"),
+    ("0.25", "validation: 6 of 24 images, the last 25% (18 … 23)"),
+    ("2/4", "validation: 6 of 24 images, fold 2 of 4 (6 … 11)"),
+])  # fmt: skip
+def test_the_division_is_described(validate, how):
+    assert divide(many(24), validate).how == how
+
+
+def test_a_single_volume_of_two_planes_is_divided():
+    volume = Dataset((noise(2, 4, 4, 1),), None, ("v",), (), "here")
+    train, validation = divide(volume)[:2]
+    assert (train.names, validation.names) == (("v-train",), ("v-validation",))
+    assert [len(part.images[0]) for part in (train, validation)] == [1, 1]
+    half = Dataset((noise(12, 4, 4, 1),), None, ("v",), (), "here")
+    assert "the last 6 of 12 planes of v" in divide(half, "0.5").how
+    assert "the last 11 of 12 planes" in divide(half, "0.99").how
+    for text in ("1/2", "names.txt"):
+        assert "a single volume is split along its depth: give a share to --validate" in refused(divide, half, text)
+    assert "must lie between 0 and 1, not 1.0" in refused(divide, half, "1")
+
+
+def test_a_single_image_is_large_from_a_megapixel_on():
+    assert parts_module.MOST_VALIDATED == 2**24
+    image = Dataset((np.zeros((1024, 1024, 1), np.uint8),), None, ("i",), (), "here")
+    assert "rows of i" in divide(image).how
+    assert "has 1 image" in refused(split, replace(image, images=(image.images[0][:1023],)))

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from unet_data import ReadSettings, open_dataset, open_stored
-from unet_data.io.colours import numbers_of_colours, parse_class_colors
+from unet_data.io.colours import COLOURS as COLOURS_OF_CLASSES
+from unet_data.io.colours import colour, numbers_of_colours, parse_class_colors
 from unet_spec import InputError
 
 from .helpers import noise, refused
@@ -104,3 +105,38 @@ def test_the_advice_about_colours_can_be_followed():
         parse_class_colors("red")
     advice = str(error.value).partition("; write ")[2].split(" or, with names, ")
     assert [len(parse_class_colors(text)) for text in advice] == [2, 2]
+
+
+def test_the_colours_are_those_of_okabe_and_ito():
+    assert [f"{r:02x}{g:02x}{b:02x}" for r, g, b in COLOURS_OF_CLASSES] == [
+        "000000", "e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7",
+    ]  # fmt: skip
+    assert [colour(n) for n in (0, 1, 7, 8, 14, 15)] == [COLOURS_OF_CLASSES[n] for n in (0, 1, 7, 1, 7, 1)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "at"),
+    [((7,), "the first at 5"), ((6, 7), "the first at row 4, column 5"), ((1, 6, 7), "the first at row 4, column 5"),
+     ((3, 6, 7), "the first at page 2, row 4, column 5")],
+)  # fmt: skip
+def test_the_place_of_an_unlisted_colour(shape, at):
+    pixels = np.zeros((*shape, 3), np.uint8)
+    place = (2, 4, 5)[-len(shape) :] if shape[0] != 1 else (0, 4, 5)
+    pixels[place] = (1, 2, 3)
+    message = refused(numbers_of_colours, pixels, LISTED, "a.png")
+    assert message.endswith(f"1 pixels have the colour #010203, which --class-colors does not list, {at}")
+
+
+def test_numbers_beyond_256_classes_need_16_bits():
+    for count, dtype in ((256, np.uint8), (257, np.uint16)):
+        listed = ",".join(f"#{n:06x}" for n in range(count))
+        pixel = np.array([[0, (count - 1) // 256, (count - 1) % 256]], np.uint8)
+        found = numbers_of_colours(pixel, listed, "a")
+        assert (found.tolist(), found.dtype) == ([count - 1], dtype)
+
+
+def test_black_and_white_may_be_bits_or_grey():
+    two = "#000000,#ffffff"
+    assert numbers_of_colours(np.array([[True], [False]]), two, "a").tolist() == [1, 0]
+    assert numbers_of_colours(np.array([[255], [0]], np.uint8), two, "a").tolist() == [1, 0]
+    assert "has 2 channel(s) of uint8" in refused(numbers_of_colours, np.zeros((4, 2), np.uint8), two, "a")

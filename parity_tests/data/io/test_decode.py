@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from unet_data import read_image, read_labels, read_stack, write_stack
-from unet_data.io.decode import check_claim, check_ratio, one_line
+from unet_data.io.decode import begins_tiff, check_claim, check_ratio, one_line
 from unet_spec import InputError
 
 from .helpers import hand_made_png, noise, refused
@@ -201,3 +201,44 @@ def test_a_claimed_size_is_refused_beyond_a_ratio_of_the_bytes(tmp_path, monkeyp
     for itemsize, held in ((1, 2), (2, 4), (4, 8), (8, 12)):  # as stored, and as returned: at most float32
         check_claim(tmp_path / "a", (10, 3), itemsize)
         assert asked.pop() == (30 * held, 1000)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1",
+            "is a Git LFS pointer, not the file itself; fetch the file (git lfs",
+        ),
+        (b"/annex/objects/MD5", "is a git-annex pointer"),
+        (b"../.git/annex/objects/x", "is a git-annex pointer"),
+        (b"GIF7", "is not a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or NIfTI file; convert it"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, head, words):
+    (tmp_path / "a.png").write_bytes(head)
+    assert words in refused(read_stack, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000"])
+def test_the_first_bytes_decide_not_the_name(tmp_path, kind):
+    pixels = np.full((8, 9), 200, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a", format=kind)
+    (tmp_path / "a").rename(tmp_path / "a.nii")
+    found = read_image(tmp_path / "a.nii")
+    assert np.abs(found.astype(int) - 200).max() <= 1
+    assert found.shape[:2] == (8, 9)
+
+
+def test_the_head_of_a_tiff():
+    heads = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"]
+    assert all(map(begins_tiff, heads))
+    assert not any(map(begins_tiff, (b"II\0*", b"MM*\0", b"II*", b"")))
+
+
+def test_a_text_of_an_error_is_one_line_of_160_characters():
+    assert one_line(ValueError("a\n  b")) == "ValueError: a b"
+    exact = "x" * (160 - len("ValueError: "))
+    assert one_line(ValueError(exact)) == f"ValueError: {exact}"
+    long = one_line(ValueError(exact + "x"))
+    assert (len(long), long[-5:]) == (160, "xx...")

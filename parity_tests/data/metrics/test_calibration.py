@@ -7,6 +7,7 @@ import pytest
 
 from unet_data import Calibration, expected_calibration_error, fit_temperature, pack_masks
 from unet_data.datasets.label_rule import IGNORED
+from unet_data.metrics import calibration
 from unet_data.metrics.calibration import decisions, negative_log_likelihood
 
 RNG = np.random.default_rng(0)
@@ -95,3 +96,23 @@ def test_an_error_at_the_ends_of_the_range():
     rows = np.array([[5.0, 0.0]] * 4)
     assert fit_temperature(rows, np.array([0, 0, 0, 0])) == pytest.approx(0.01)  # all right: the colder the better
     assert fit_temperature(rows, np.array([1, 1, 0, 1])) == pytest.approx(100.0)  # mostly wrong: the hotter
+
+
+@pytest.mark.parametrize(
+    ("confidence", "bins", "ece"),
+    [
+        ([0.5, 0.6], 2, 0.45),  # a bin holds its upper edge
+        ([0.5, 0.6], 1, 0.05),
+        ([0.4, 0.5], 2, 0.05),
+        ([0.0, 0.6], 2, 0.2),  # nothing is below the first bin
+    ],
+)
+def test_a_bin_ends_with_its_upper_edge(confidence, bins, ece):
+    """The first decision is wrong, the second right."""
+    found = expected_calibration_error(np.array(confidence), np.array([False, True]), bins)
+    assert found == pytest.approx(ece)
+
+
+def test_the_bins_and_the_limits_are_those_of_the_documents():
+    assert (calibration.BINS, calibration.MAX_DECISIONS) == (15, 1_000_000)
+    assert (calibration.MIN_TEMPERATURE, calibration.MAX_TEMPERATURE) == (0.01, 100.0)

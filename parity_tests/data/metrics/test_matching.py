@@ -11,6 +11,7 @@ from unet_data.metrics.matching import (
     IOUS,
     aggregated_jaccard,
     counted,
+    matches,
     merged_objects,
     overlaps,
     split_objects,
@@ -160,3 +161,21 @@ def test_what_is_no_pair_of_labels_is_refused():
         overlaps(np.zeros((2, 2), int), np.zeros((2, 3), int))
     with pytest.raises(InputError, match="negative"):
         overlaps(np.full((2, 2), -1), np.zeros((2, 2), int))
+
+
+def test_objects_that_are_left_over_match_nothing():
+    """A true object over two guesses, and two true objects under one: one match each, whatever is left over."""
+    truth, guess = np.zeros((1, 40), int), np.zeros((1, 40), int)
+    truth[0, :10], guess[0, :5], guess[0, 5:10] = 1, 1, 2
+    guess[0, 20:30], truth[0, 20:25], truth[0, 25:30] = 3, 2, 3
+    found = overlaps(truth, guess)
+    chosen = matches(found, 0.5)
+    assert len(chosen) == 2
+    assert sorted(found.truth[chosen])[0] == 0
+    assert set(found.guess[chosen]) & {0, 1}
+    assert 2 in found.guess[chosen]
+    assert len(matches(found, 0.51)) == 0
+
+
+def test_the_thresholds_are_those_of_the_challenge():
+    assert IOUS == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)

@@ -115,3 +115,60 @@ def test_what_tifffile_logs_of_a_damaged_file_is_one_line_of_ours(tmp_path, capl
     refused(read_stack, tmp_path / "a.tif")
     refused(open_pictures, tmp_path / "a.tif", 2, None, 0)
     assert not caplog.records
+
+
+def test_series_of_one_kind_are_joined_in_their_order(tmp_path):
+    pixels = noise(3, 16, 12)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(pixels[:2], photometric="minisblack")
+        tiff.write(pixels[2], photometric="minisblack")
+    for below in (0, 2**28):
+        same_windows(open_pictures(tmp_path / "a.tif", 2, whole_below=below), pixels[..., None])
+
+
+@pytest.mark.parametrize(("text", "nodata"), [("-9999", -9999), ("nan\0", None), (" 0.5 ", 0.5), ("none", None)])
+def test_a_value_for_no_data_is_a_number(tmp_path, text, nodata):
+    tifffile.imwrite(tmp_path / "a.tif", noise(5, 6), extratags=[(42113, 2, len(text) + 1, text, True)])
+    found = decode(tmp_path / "a.tif")[1].nodata
+    assert (found is None or found == nodata) if nodata is not None else found is None or np.isnan(found)
+    assert nodata is None or found == nodata
+
+
+@pytest.mark.parametrize("kinds", [["unassalpha"], ["unspecified", "assocalpha"], ["unspecified"]])
+def test_only_alpha_is_dropped_of_further_channels(tmp_path, kinds):
+    pixels = noise(9, 8, 3 + len(kinds))
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=kinds)
+    alpha = [i for i, kind in enumerate(kinds) if kind.endswith("alpha")]
+    expected = np.delete(pixels, [3 + i for i in alpha], -1)
+    for below in (0, 2**28):
+        [picture] = open_pictures(tmp_path / "a.tif", 2, whole_below=below)
+        same_windows([picture], expected[None])
+        assert picture.facts.alpha == ("dropped" if alpha else "")
+    with_alpha = ReadSettings(channels="all")
+    same_windows(open_pictures(tmp_path / "a.tif", 2, settings=with_alpha), pixels[None])
+
+
+def test_axes_that_are_given_are_said_where_the_file_states_others(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise(3, 9, 8), photometric="minisblack", metadata={"axes": "ZYX"})
+    facts = decode(tmp_path / "a.tif", settings=ReadSettings(axes="TYX"))[1]
+    assert facts.read_as == ("axes read as TYX, although the file states ZYX",)
+    assert decode(tmp_path / "a.tif", settings=ReadSettings(axes="ZYX"))[1].read_as == ()
+    assert (facts.axes, facts.sizes, facts.dtype) == ("TYX", (3, 9, 8), "uint8")
+
+
+def test_an_orientation_that_tiff_does_not_define_is_none(tmp_path):
+    for tag in (0, 9):
+        tifffile.imwrite(tmp_path / "a.tif", noise(5, 7), extratags=[(274, 3, 1, tag, True)])
+        facts = decode(tmp_path / "a.tif")[1]
+        assert (facts.orientation, facts.turned) == (1, False)
+    tifffile.imwrite(tmp_path / "a.tif", noise(5, 7), extratags=[(274, 3, 1, 6, True)])
+    facts = decode(tmp_path / "a.tif", settings=ReadSettings(orientation="ignore"))[1]
+    assert (facts.orientation, facts.turned) == (6, False)
+
+
+def test_two_levels_are_counted(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(noise(32, 32), subifds=2)
+        tiff.write(noise(16, 16), subfiletype=1)
+        tiff.write(noise(8, 8), subfiletype=1)
+    assert decode(tmp_path / "a.tif")[1].left_out == ("2 smaller levels of a pyramid",)
