@@ -16,9 +16,9 @@ from unet_spec.errors import InputError
 
 from .datasets.dataset import Dataset
 from .io.budget import check_memory
-from .io.carried import symbol
 from .spacing.grids import Grids, grids_of
 from .spacing.target import TargetSpacing, coarse_axis, parse_spacing, pixel_size
+from .spacing.units import symbol
 
 SIMILAR = 1.01
 """If the pixel sizes of the images differ by at most this factor along each axis, "auto" does not resample them."""

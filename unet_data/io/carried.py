@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..spacing.units import symbol
 from .facts import FileFacts
 
 GEOTIFF = (33550, 33922, 34264, 34735, 34736, 34737)
@@ -21,32 +22,6 @@ _KINDS = {33550: "d", 33922: "d", 34264: "d", 34735: "H", 34736: "d", 34737: "s"
 _PLANE = "YXSC"
 _CENTIMETRE = 3
 _RESOLUTION_UNITS = (1, 2, _CENTIMETRE)  # none, inch, centimetre: the units of TIFF 6.0
-
-
-METRES = {"nm": 1e-9, "Å": 1e-10, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
-"""Length in metres of each unit, by its symbol."""
-
-_WORDS = {
-    "nanometer": "nm",
-    "angstrom": "Å",
-    "micrometer": "µm",
-    "micron": "µm",
-    "um": "µm",
-    "μm": "µm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-}
-
-
-def symbol(unit: str) -> str:
-    """The symbol of a unit of length, from any spelling in files; an unknown unit is returned unchanged.
-
-    Example:
-        >>> symbol("micrometer"), symbol("micron"), symbol("furlong")
-        ('µm', 'µm', 'furlong')
-    """
-    return _WORDS.get(unit, unit)
 
 
 def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:

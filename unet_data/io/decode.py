@@ -16,7 +16,7 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from .budget import check_memory
-from .facts import DEFAULTS, FileFacts, ReadSettings, Role
+from .facts import DEFAULTS, FileFacts, ReadSettings, Role, with_pixel_size
 from .formats.channels import adapted
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def decode(
     if role == "image":
         pixels, note = adapted(pixels, settings.channels)
         facts = replace(facts, read_as=(*facts.read_as, note)) if note else facts
+        facts = with_pixel_size(facts, settings.pixel_size)
     if pixels.size == 0:
         raise InputError(f"{path}: has no pixels (shape {pixels.shape}); replace it with a complete copy")
     if pixels.dtype.kind not in "buif":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from unet_spec.errors import InputError
 from unet_spec.weights.data_spec import DataSpec
 
+from ..spacing.units import parse_pixel_size
 from .colours import parse_class_colors
 from .formats.axes import check_axes
 
@@ -35,6 +36,8 @@ class ReadSettings:
             "#000000,#800000" or "road=#804080,car=#00008e". The first colour becomes class 0.
         axes: Axes of TIFF, .npy and .zarr files, in file order, such as TZYX or ZCYX, if the files do not state them
             or state wrong ones. T is time, Z depth, C channel, Q any other axis.
+        pixel_size: Pixel size, along z, y, x, of images whose files do not state it, with its unit: "5,1,1 mm". One
+            number holds for all axes: "0.65 µm".
 
     Raises:
         InputError: a value is unknown.
@@ -51,9 +54,11 @@ class ReadSettings:
     palette: Literal["auto", "index"] = "auto"
     class_colors: str = ""
     axes: str = ""
+    pixel_size: str = ""
 
     def __post_init__(self) -> None:
         check_axes(self.axes)
+        parse_pixel_size(self.pixel_size)
         for name, hint in get_type_hints(type(self)).items():
             value, allowed = getattr(self, name), get_args(hint)
             if value not in allowed if allowed else not isinstance(value, str):
@@ -159,6 +164,23 @@ def stored_reading(data: DataSpec) -> ReadSettings:
     if unknown := [name for name in stored if name not in names]:
         raise InputError(f"data.reading has {unknown[0]!r}; this version knows {', '.join(names)}")
     return ReadSettings(**stored)  # type: ignore[arg-type]  # ReadSettings checks the values
+
+
+def with_pixel_size(facts: FileFacts, text: str) -> FileFacts:
+    """The facts with the pixel size of `ReadSettings.pixel_size`, if the file states none, or for fewer axes.
+
+    Example:
+        >>> from unet_data.io.facts import FileFacts, with_pixel_size
+        >>> with_pixel_size(FileFacts(), "5,1,1 mm").spacing
+        (5.0, 1.0, 1.0)
+        >>> with_pixel_size(FileFacts(spacing=(2.0, 2.0), unit="mm"), "0.65 µm").spacing
+        (2.0, 2.0)
+    """
+    (size, unit), own = parse_pixel_size(text), facts.spacing or ()
+    if not size or len(own) >= len(size) or (own and len(size) == 1):
+        return facts
+    size = size * 3 if len(size) == 1 else size
+    return replace(facts, spacing=size, unit=unit, read_as=(*facts.read_as, f"pixel size taken as {text}"))
 
 
 def void(pixels: np.ndarray, nodata: float) -> np.ndarray:

@@ -21,10 +21,11 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
+from ..spacing.units import parse_pixel_size
 from ..windows import Slices, Windowed, bands
 from .carried import volumes
 from .decode import check_file, decode, is_tiff, one_line
-from .facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role
+from .facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, with_pixel_size
 from .formats.axes import named_axes
 from .formats.channels import AVERAGED, EQUAL, REPEATED, adapted, advice
 from .formats.decode_nifti import as_times
@@ -140,6 +141,16 @@ def _opened(
     path: Path, spatial_dims: int, channels: int | None, whole_below: int, role: Role, settings: ReadSettings
 ) -> list[Picture]:
     """See `open_pictures`."""
+    pictures = _read(path, spatial_dims, channels, whole_below, role, settings)
+    if role == "image" and settings.pixel_size:
+        pictures = [replace(each, facts=with_pixel_size(each.facts, settings.pixel_size)) for each in pictures]
+    return pictures
+
+
+def _read(
+    path: Path, spatial_dims: int, channels: int | None, whole_below: int, role: Role, settings: ReadSettings
+) -> list[Picture]:
+    """See `open_pictures`."""
     changes = role == "image" and settings.channels in ("repeat", "grey")
     stored = None if changes else channels
     if is_zarr(path):
@@ -178,7 +189,9 @@ def _opened(
 
 
 def check_depth(settings: ReadSettings, spatial_dims: int) -> None:
-    """Raises InputError if the axes given by the user have no depth but the network is 3-D."""
+    """Raises InputError if the axes or the pixel size given by the user have no depth but the network is 3-D."""
+    if spatial_dims == 3 and len(parse_pixel_size(settings.pixel_size)[0]) == 2:
+        raise InputError(f"pixel_size {settings.pixel_size!r}: a 3-D network needs it along z, too")
     if spatial_dims == 3 and settings.axes and "Z" not in settings.axes:
         raise InputError(f"axes {settings.axes!r}: a 3-D network needs Z, the depth, among them")
 

@@ -6,7 +6,7 @@ import tifffile
 
 from unet_data import Dataset, open_dataset, open_pictures, open_stored
 from unet_data.io import writers
-from unet_data.io.carried import counted_axes, lost, symbol, volumes
+from unet_data.io.carried import counted_axes, lost, volumes
 from unet_data.io.facts import FileFacts
 
 from .formats.bright import predicted
@@ -151,10 +151,6 @@ def test_the_ending_that_holds_it_is_named(kept, ending, words):
     found = lost(FileFacts(spacing=(2.0, 1.0), extra=((kept, b""),)), ending)
     assert found == (None if words is None else f"{ending} cannot store {words}")
     assert lost(FileFacts(), ending) is None
-
-
-def test_every_spelling_of_a_unit_is_one():
-    assert {symbol(word) for word in ("micrometer", "micron", "um", "µm", "\u03bcm")} == {"µm"}
 
 
 @pytest.mark.parametrize(

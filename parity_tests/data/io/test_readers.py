@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from unet_data import Picture, ReadSettings
+from unet_data import Picture, ReadSettings, open_dataset
 from unet_data.io import readers
 from unet_data.io.formats.channels import EQUAL, adapted
 from unet_data.io.readers import open_pictures
@@ -210,3 +211,30 @@ def test_volumes_of_a_tiff_are_its_times(tmp_path):
         pictures = open_pictures(tmp_path / "a.tif", 3, 1, whole_below=below)
         same_windows(pictures, pixels[..., None])
     assert pictures[0].held == pixels.size
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "npy", "zarr"])
+def test_a_pixel_size_that_the_user_states_is_that_of_the_image(kind, tmp_path):
+    """In a file that is opened and in a data set; labels take none."""
+    path = tmp_path / f"a.{kind}"
+    if kind == "zarr":
+        zarr = pytest.importorskip("zarr")
+        zarr.create_array(str(path), shape=GREY.shape, chunks=(32, 32), dtype="u1")[:] = GREY
+    elif kind == "npy":
+        np.save(path, GREY)
+    else:
+        Image.fromarray(GREY).save(path)
+    settings = ReadSettings(pixel_size="0.5,0.25 µm")
+    for facts in (open_pictures(path, 2, settings=settings)[0].facts, open_dataset(path, settings=settings).facts[0]):
+        assert (facts.spacing, facts.unit) == ((0.5, 0.25), "µm")
+        assert "pixel size taken as 0.5,0.25 µm" in facts.read_as
+    assert open_pictures(path, 2, role="label", settings=settings)[0].facts.spacing is None
+    with pytest.raises(InputError, match=r"pixel_size .0.5,0.25 µm.: a 3-D network needs it along z, too"):
+        open_pictures(path, 3, settings=settings)
+
+
+def test_the_pixel_size_of_a_file_counts_more_than_that_of_the_user(tmp_path):
+    sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", GREY, ome=True, metadata={"axes": "YX"} | sizes)
+    [picture] = open_pictures(tmp_path / "a.ome.tif", 2, settings=ReadSettings(pixel_size="7 mm"))
+    assert (picture.facts.spacing, picture.facts.unit) == ((0.5, 0.25), "µm")

@@ -104,6 +104,7 @@ DEFAULTS = {
     "precision": "float32", "remat": False, "fsdp": False, "space": 1,
     "channels": "auto", "orientation": "apply", "white_is_zero": "auto", "palette": "auto", "class_colors": "",
     "axes": "",
+    "pixel_size": "",
     "augmentation": {
         "elastic": 10.0, "rotation": 180.0, "mirror": True, "contrast": 0.2, "brightness": 0.2, "turns": False,
         "scale": 0.0, "blur": 0.0, "low_resolution": 0.0, "gamma": 0.0, "noise": 0.0, "share": 1.0,

@@ -20,6 +20,7 @@ ALL = {
     "palette": "auto",
     "class_colors": "",
     "axes": "",
+    "pixel_size": "",
 }
 CONFIG = preset("paper", widths=(2, 3), in_channels=4, dropout=0.0)
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 44, 4), dtype=np.uint8)

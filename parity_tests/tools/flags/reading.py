@@ -93,7 +93,7 @@ PLAN = Command(
 def reading(*callees: str) -> dict[str, tuple[str, dict]]:
     """Flags of reading, which callees receive in an argument or field `reading`."""
     values = {"channels": "all", "orientation": "ignore", "white_is_zero": "stored", "palette": "index"}
-    values |= {"class_colors": "#000000,#800000", "axes": "TZYX"}
+    values |= {"class_colors": "#000000,#800000", "axes": "TZYX", "pixel_size": "5,1,1mm"}
     return {
         f"--{name.replace('_', '-')}": (value, {f"{callee}.reading.{name}": value for callee in callees})
         for name, value in values.items()

@@ -31,6 +31,9 @@ class ReadFlags:
     axes: str | None = None
     """Axes of TIFF, .npy and .zarr files, in file order, such as TZYX or ZCYX, if the files do not state them. Default:
     as in training."""
+    pixel_size: str | None = None
+    """Pixel size, along z, y, x, of images whose files do not state it, with its unit: "5,1,1 mm". One number holds for
+    all axes: "0.65 µm". Default: as in training."""
 
 
 def chosen_reading(flags: ReadFlags, data: DataSpec) -> tuple[ReadSettings, list[str]]:

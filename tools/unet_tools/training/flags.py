@@ -82,8 +82,8 @@ class TrainArgs:
 
 
 _ADVANCED = """
-    --class-numbers --spacing --channels --axes --class-colors --orientation --white-is-zero --palette --loader
-    --workers --padding --norm --norm-groups --dropout --config --freeze
+    --class-numbers --spacing --pixel-size --channels --axes --class-colors --orientation --white-is-zero --palette
+    --loader --workers --padding --norm --norm-groups --dropout --config --freeze
     --normalization --oversample --accumulate --optimizer --schedule --warmup --momentum --weight-decay --clip --ema
     --seed --smoothing --border-weight --border-sigma --balance --distance-weight --focal-gamma --tversky-alpha
     --tversky-beta
@@ -94,8 +94,8 @@ _ADVANCED = """
 """
 
 _GROUPS = {
-    "Data": """--labels --objects --distance-head --ignore --spatial-dims --class-numbers --spacing --channels --axes
-        --class-colors --orientation --white-is-zero --palette --loader --workers""",
+    "Data": """--labels --objects --distance-head --ignore --spatial-dims --class-numbers --spacing --pixel-size
+        --channels --axes --class-colors --orientation --white-is-zero --palette --loader --workers""",
     "Network": "--preset --widths --padding --norm --norm-groups --dropout --weights --freeze --config",
     "Recipe": """--recipe --tile --batch --accumulate --normalization --oversample --optimizer --learning-rate --loss
         --schedule --warmup --momentum --weight-decay --clip --ema --seed""",

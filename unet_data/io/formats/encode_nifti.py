@@ -13,8 +13,8 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
+from ...spacing.units import METRES, symbol
 from ...windows import Windows
-from ..carried import METRES, symbol
 from ..facts import FileFacts
 
 KEY = "nifti"

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..carried import counted_axes, symbol
+from ...spacing.units import symbol
+from ..carried import counted_axes
 from ..facts import FileFacts
 
 KEY = "multiscales"
