@@ -198,3 +198,17 @@ def test_a_folder_that_nothing_fits_is_described(tmp_path):
     message = refused(open_dataset, tmp_path)
     assert "folders inputs, targets" in message
     assert "expected images/ with labels/ or masks/" in message
+
+
+def test_two_folders_of_images_or_labels_are_one_too_many(pairs):
+    (pairs / "img").mkdir()
+    assert "has both images/ and img/; keep only one of them" in refused(open_dataset, pairs)
+
+
+def test_what_is_left_out_beside_flat_pairs_is_said_once(tmp_path):
+    for name in ("a", "b"):
+        png(tmp_path / f"{name}.png", noise(4, 5))
+        png(tmp_path / f"{name}_mask.png", noise(4, 5, high=2))
+    (tmp_path / "notes.txt").touch()
+    out = [(e.path.name, e.reason) for e in open_dataset(tmp_path).entries if e.status == "left out"]
+    assert out == [("notes.txt", "unsupported file ending (.txt)")]

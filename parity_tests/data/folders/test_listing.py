@@ -60,3 +60,26 @@ def test_what_lies_in_a_folder_in_words(tmp_path):
     for i in range(5):
         (tmp_path / f"{i}.dcm").touch()
     assert what_lies_there(tmp_path) == "folders a; 5 .dcm"
+
+
+def test_few_files_are_named_and_many_are_counted(tmp_path):
+    for name in ("b.dcm", "a.txt", "README", ".hidden"):
+        (tmp_path / name).touch()
+    assert what_lies_there(tmp_path) == "README; a.txt; b.dcm"
+    for number in range(2):
+        (tmp_path / f"{number}.DCM").touch()
+    assert what_lies_there(tmp_path) == "3 .dcm, 1 README, 1 .txt"
+    for number in range(7):
+        (tmp_path / f"f{number}").mkdir()
+    assert what_lies_there(tmp_path).startswith("folders f0, f1, f2, f3, f4, f5, …; 3 .dcm")
+
+
+def test_three_names_are_shown_for_each_reason(tmp_path):
+    entries = [Entry(tmp_path / f"{i}.txt", "left out", "odd") for i in range(3)]
+    assert account(entries) == [
+        "files: 3 left out",
+        f"left out, odd: {', '.join(f'{tmp_path.name}/{i}.txt' for i in range(3))}",
+    ]
+    assert account(entries[:1], shown=0)[1].endswith("odd: , … (--verbose lists all 1)")
+    used = [Entry(tmp_path / "a", "used"), Entry(tmp_path / "b", "paired"), Entry(tmp_path / "c", "paired")]
+    assert account(used) == ["files: 2 paired, 1 used, 0 left out"]

@@ -79,3 +79,15 @@ def test_one_bit_masks_are_read_as_the_eight_bit_ones_beside_them(tmp_path):
             assert data.labels is not None
             for label in data.labels:
                 np.testing.assert_array_equal(np.asarray(label), mask)
+
+
+def test_grey_and_coloured_palettes_are_not_of_one_set(tmp_path):
+    labels = folder(tmp_path)
+    indexed(labels / "s0.png", noise(8, 9) % 2, (0, 0, 0), RED)
+    indexed(labels / "s1.png", noise(8, 9) % 2, (0, 0, 0), (255, 255, 255))
+    message = refused(open_dataset, tmp_path)
+    assert "s0.png: has a colour palette, read as indices, but s1.png has a grey palette, read as grey" in message
+    indexed(labels / "s0.png", noise(8, 9) % 2, (0, 0, 0), (255, 255, 255))
+    assert open_dataset(tmp_path).class_count == 2
+    Image.fromarray((noise(8, 9) % 2) * np.uint8(255)).save(labels / "s1.png")  # no palette at all
+    assert open_dataset(tmp_path).class_count == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unet_data import IGNORED, label_rule
-from unet_data.labels.numbers import as_numbers, parse_numbers
+from unet_data.labels.numbers import LARGEST, MAX_CLASSES, as_numbers, one_number, parse_numbers, whole_numbers
 
 from ..io.helpers import refused
 
@@ -63,3 +63,40 @@ def test_numbers_that_are_not_listed_are_refused_with_their_file():
     assert refused(label_rule, raws, ["a", "b"], "auto", None, "1,2").startswith("b: contains 9, which")
     assert "which is also the number to ignore" in refused(label_rule, raws, ["a", "b"], "auto", 9, "1,2,9")
     assert "background first" in refused(label_rule, raws, ["a", "b"], "auto", None, "1")
+
+
+@pytest.mark.parametrize(("count", "more"), [(4, ""), (5, ", ...")])
+def test_a_colour_mask_names_up_to_four_colours(count, more):
+    raw = np.array([[n, 0, 255] for n in range(count)], np.uint8)
+    some = ", ".join(f"#{n:02x}00ff" for n in range(4))
+    message = refused(one_number, raw, "a.png")
+    assert (
+        f"a.png: is a colour mask of {count} colours ({some}{more}); list them by --class-colors (#0000ff,…)" in message
+    )
+    wide = refused(one_number, raw.astype(np.uint16), "a.png")
+    assert "(0, 0, 255)" in wide
+    assert "--class-colors" not in wide
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [([0.0, 255.0], np.uint8), ([0.0, 256.0], np.int32), ([-1.0, 3.0], np.int32), ([2.0**31 - 1], np.int32)],
+)
+def test_whole_floats_become_integers(values, dtype):
+    found = whole_numbers(np.array(values), "a")
+    assert (found.tolist(), found.dtype) == (values, dtype)
+    for wrong in (2.0**31, -(2.0**31), np.inf, 0.5):
+        assert "that are not all whole numbers" in refused(whole_numbers, np.array([wrong]), "a")
+    for wrong in (np.zeros(0), np.array(["a"])):
+        assert "cannot be used; give integers" in refused(whole_numbers, wrong, "a")
+
+
+def test_lists_are_bounded():
+    assert (LARGEST, MAX_CLASSES) == (2**31 - 1, 2**16)
+    assert len(parse_numbers("1-65536")) == 65536
+    assert parse_numbers("2147483647") == (2**31 - 1,)
+    for text in ("0-65536", "3-2", "2147483648"):
+        assert f"the range {text} is empty or too large" in refused(parse_numbers, text)
+    for text in ("0-65535,70000", "1,1", "1-3,3"):
+        assert "list each number only once, and at most 65536" in refused(parse_numbers, text)
+    assert parse_numbers("4-4, 2") == (4, 2)

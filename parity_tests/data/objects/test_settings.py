@@ -104,3 +104,39 @@ def test_which_networks_are_for_objects():
     assert not is_for_objects(DataSpec(class_names=("border", "cell", "x")), THREE)
     overlapping = DataSpec(class_names=("a", "b"), overlapping=True, objects=ObjectSettings().to_dict())
     assert not is_for_objects(overlapping, TWO)
+
+
+def test_the_defaults_are_those_of_the_docstring():
+    own = ObjectSettings()
+    assert (own.method, own.foreground, own.core, own.neck) == ("distance", 0.5, 0.5, 0.75)
+    assert (own.smoothing, own.fill_holes, own.grow, own.minimum_size, own.reach) == (0, 0, 0, 1, 48)
+    assert (own.maximum_size, own.border, own.distance, own.spacing) == (None, None, None, ())
+    bordered = settings_for(DataSpec(class_names=("background", "cell", "border")), THREE)
+    assert (bordered.method, bordered.grow, bordered.neck, bordered.smoothing) == ("probability", 2, 0.75, 0)
+    predicted = settings_for(DataSpec(), TWO.replace(distance_head=True))
+    assert (predicted.neck, predicted.smoothing, predicted.grow) == (0.9, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"neck": 0}, {"neck": 1}, {"smoothing": 4}, {"reach": 1}, {"reach": 16384}, {"minimum_size": 3, "maximum_size": 3},
+     {"border": 1}, {"distance": 2}, {"spacing": (1, 1)}],
+)  # fmt: skip
+def test_limits_are_allowed(values):
+    ObjectSettings(**values)
+    assert ObjectSettings.from_dict(values, "x") == ObjectSettings(**values)
+
+
+def test_reach_has_a_limit():
+    with pytest.raises(InputError, match="smoothing is 0, reach 16385; at most 4 and 16384"):
+        ObjectSettings(reach=16385)
+
+
+@pytest.mark.parametrize(
+    ("values", "halo"),
+    [({"reach": 7}, (8, 8)), ({"reach": 7, "smoothing": 2}, (10, 10)), ({"reach": 7, "fill_holes": 3}, (12, 12)),
+     ({"method": "probability", "grow": 5}, (6, 6)), ({"reach": 7, "spacing": (3, 1)}, (4, 8)),
+     ({"reach": 2, "grow": 9}, (10, 10))],
+)  # fmt: skip
+def test_the_halo_of_a_window(values, halo):
+    assert ObjectSettings(**values).halo(2) == halo

@@ -10,7 +10,8 @@ import tifffile
 nibabel = pytest.importorskip("nibabel")
 
 from unet_data import open_pictures, read_stack
-from unet_data.io.formats.encode_nifti import write_nifti_windows
+from unet_data.io.facts import FileFacts
+from unet_data.io.formats.encode_nifti import KEY, result_header, write_nifti_windows
 from unet_data.io.writers import check_target
 from unet_tools.prediction.targets import result_name
 
@@ -188,3 +189,48 @@ def test_each_axis_of_a_volume_keeps_its_length(depth, tmp_path):
     save(tmp_path / "a.nii", noise(5, 4, depth))
     predicted(tmp_path / "a.nii", tmp_path / "b.nii", 3)
     assert nibabel.load(tmp_path / "b.nii").shape == (5, 4, depth)
+
+
+@pytest.mark.parametrize(
+    ("unit", "name", "factor"),
+    [("mm", "mm", 1), ("micrometer", "micron", 1), ("m", "meter", 1), ("nm", "micron", 1e-3), ("cm", "micron", 1e4),
+     ("furlong", "unknown", 1), ("", "unknown", 1)],
+)  # fmt: skip
+def test_a_new_header_has_the_pixel_size_in_a_unit_of_nifti(unit, name, factor):
+    header = result_header(FileFacts(spacing=(5.0, 2.0, 0.5), unit=unit), (9, 8, 7, 3), np.dtype(np.float32))
+    assert header.get_xyzt_units()[0] == name
+    np.testing.assert_allclose(header.get_zooms(), (0.5 * factor, 2 * factor, 5 * factor, 1), rtol=1e-6)
+    assert (header.get_data_shape(), header.get_data_dtype()) == ((9, 8, 7, 3), np.float32)
+    assert header.get_slope_inter() == (1, 0)
+    assert (header["vox_offset"], header["magic"], header.endianness) == (352, b"n+1", "<")
+    plain = result_header(FileFacts(), (9, 8), np.dtype(np.uint8))
+    assert plain.get_zooms() == (1, 1)
+
+
+@pytest.mark.parametrize(("length", "size"), [(32767, 348), (32768, 540)])
+def test_a_long_axis_needs_nifti_2(length, size):
+    header = result_header(FileFacts(), (4, length), np.dtype(np.uint8))
+    assert len(header.binaryblock) == size
+    stored = FileFacts(extra=((KEY, bytes(nibabel.Nifti1Header(endianness="<").binaryblock)),))
+    assert len(result_header(stored, (4, length), np.dtype(np.uint8)).binaryblock) == size
+
+
+class Large(Page):
+    """A picture of two values a pixel, too large for one block."""
+
+    shape, dtype = (5, 2**22, 2), np.dtype(np.float16)
+
+    def window(self, start, stop, step=1):
+        taken.append((start[0], stop[0]))
+        return np.zeros((stop[0] - start[0], 1, 2), np.float16)
+
+
+taken = []
+
+
+def test_values_are_written_in_blocks_of_a_few_rows(tmp_path):
+    taken.clear()
+    write_nifti_windows(tmp_path / "o.nii", [Large(0)], FileFacts(), False)
+    assert taken == [(row, row + 1) for row in range(5)] * 2
+    found = nibabel.load(tmp_path / "o.nii")  # of which no pixel is read
+    assert (found.shape, found.get_data_dtype()) == ((2**22, 5, 1, 2), np.float32)

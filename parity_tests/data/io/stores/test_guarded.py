@@ -13,7 +13,8 @@ import pytest
 zarr = pytest.importorskip("zarr", reason="zarr is not installed")
 from unet_data import open_pictures
 from unet_data.io.budget import memory_limit
-from unet_data.io.stores.guarded import EXPANDED
+from unet_data.io.stores import guarded
+from unet_data.io.stores.guarded import EXPANDED, Chunks, RecentChunks
 
 from ..helpers import refused
 
@@ -136,3 +137,42 @@ def test_the_size_in_the_header_of_a_zstd_frame_is_read_as_zstd_writes_it(size, 
     skipped = struct.pack("<II", 0x184D2A53, 5) + bytes(5)
     assert EXPANDED["zstd"](packed + skipped + packed, 2**21) == 2 * size
     assert EXPANDED["zstd"](skipped + packed + b"no frame", 2**21) == size
+
+
+SIZES = Chunks(1000, 4000, "", 4)
+
+
+def test_the_file_of_a_chunk_has_at_most_twice_its_bytes_and_a_mebibyte(tmp_path):
+    assert SIZES.most == 2 * 4000 + 2**20
+    SIZES.check(tmp_path, SIZES.most)
+    assert "a chunk of 4000 bytes is a file of 1056577 bytes" in refused(SIZES.check, tmp_path, SIZES.most + 1)
+
+
+@pytest.mark.parametrize(("more", "whole"), [(0, False), (1, False), (0, True), (1, True)])
+def test_content_has_at_most_twice_the_bytes_of_a_chunk_and_a_mebibyte(tmp_path, more, whole):
+    claimed = 2 * 1000 + 2**20 + more
+    content = struct.pack("<I", claimed)
+    if whole:  # the second of two chunks, by the index at the end of the shard
+        content = b"\0" * 7 + content + struct.pack("<QQQQ", 0, 4, 7, 4) + b"crc."
+    sizes = Chunks(1000, 2000, "lz4", 2)
+    if more:
+        message = refused(sizes.check_content, tmp_path, content, whole)
+        assert f"a chunk of 1000 bytes unpacks to {claimed} or more" in message
+    else:
+        sizes.check_content(tmp_path, content, whole)
+    Chunks(1000, 2000, "", 2).check_content(tmp_path, content, whole)  # not compressed
+    sizes.check_content(tmp_path, b"short", True)
+
+
+def test_recent_chunks_stay_while_there_is_room(monkeypatch):
+    assert guarded.CACHE == 2**26
+    monkeypatch.setattr(guarded, "CACHE", 10)
+    kept = RecentChunks()
+    for number, size in enumerate((4, 4, 2)):
+        kept.add(number, bytes(size))
+    kept.add(0, bytes(3))  # is there
+    kept.add(7, bytes(11))  # larger than all the room
+    assert (kept.size, kept.get(7), len(kept.get(0))) == (10, None, 4)
+    kept.add(3, bytes(1))  # in place of 1, since 0 was used after it
+    assert [number for number in range(4) if kept.get(number) is not None] == [0, 2, 3]
+    assert kept.size == 7
