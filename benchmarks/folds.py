@@ -70,9 +70,9 @@ def write_images(dataset: Dataset, folder: Path) -> None:
     for index, name in enumerate(dataset.names):
         for part, array in (("images", np.asarray(dataset.images[index])), ("labels", np.asarray(labels[index]))):
             (folder / part).mkdir(parents=True, exist_ok=True)
-            kind = {"photometric": "rgb" if array.ndim == 3 and array.shape[-1] == 3 else "minisblack"}
+            kind = "rgb" if array.ndim == 3 and array.shape[-1] == 3 else "minisblack"
             pixels = array.astype(np.uint16) if part == "labels" else np.squeeze(array)
-            tifffile.imwrite(folder / part / f"{name.replace('/', '-')}.tif", pixels, **kind)
+            tifffile.imwrite(folder / part / f"{name.replace('/', '-')}.tif", pixels, photometric=kind)
 
 
 def train_fold(args: tuple[Path, Args], number: int) -> None:
