@@ -7,18 +7,21 @@ sizes; along the coarse axis of strongly anisotropic images, their 10th percenti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
 from unet_spec.errors import InputError
 
 from .datasets.dataset import Dataset
+from .datasets.stored import Stored, as_array
 from .io.budget import check_memory
 from .spacing.grids import Grids, grids_of
 from .spacing.target import TargetSpacing, coarse_axis, parse_spacing, pixel_size
 from .spacing.units import symbol
+from .spacing.windows import resampled
 
 SIMILAR = 1.01
 """If the pixel sizes of the images differ by at most this factor along each axis, "auto" does not resample them."""
@@ -77,14 +80,14 @@ def resample_dataset(dataset: Dataset, target: TargetSpacing) -> Dataset:
 
     Images are interpolated by third order (linearly along a coarse axis) and keep their dtype. Labels take the most
     probable number, by linear interpolation of each number's mask. Images whose file states no pixel size do not
-    change.
+    change. Arrays that stay in their files are resampled when a window is read.
 
     Args:
-        dataset: data set in memory.
+        dataset: data set, in memory or in its files.
         target: the pixel size; a network trained on the result stores it.
 
     Raises:
-        InputError: images stay in their files, or the result does not fit into memory.
+        InputError: the result does not fit into memory.
 
     Example:
         >>> from dataclasses import replace
@@ -100,20 +103,15 @@ def resample_dataset(dataset: Dataset, target: TargetSpacing) -> Dataset:
     ]
     if not any(grids):
         return replace(dataset, spacing=target)
-    if dataset.stored:
-        raise InputError(
-            f"{dataset.source}: images that stay in their files (--loader grain) cannot be resampled to pixels of "
-            f"{target}: use --loader memory, write resampled files, or give --spacing none"
-        )
     _check_memory(dataset, grids)
     images, labels, instances = list(dataset.images), list(dataset.labels or ()), list(dataset.instances or ())
     new_facts = list(dataset.facts)
     for index, grid in enumerate(grids):
         if grid is None:
             continue
-        images[index] = grid.image(images[index])
+        [images[index]] = _on_grid([images[index]], grid, grid.image)
         own = [each for each in (labels, instances) if each]
-        for each, found in zip(own, grid.labels(*(each[index] for each in own)) if own else (), strict=True):
+        for each, found in zip(own, _on_grid([each[index] for each in own], grid, grid.labels), strict=True):
             each[index] = found
         before = new_facts[index].spacing or ()
         size = (*before[: len(before) - len(target.size)], *target.size)
@@ -128,10 +126,18 @@ def resample_dataset(dataset: Dataset, target: TargetSpacing) -> Dataset:
     )
 
 
+def _on_grid(arrays: list[np.ndarray], grid: Grids, in_memory: Callable[..., Any]) -> Sequence[np.ndarray]:
+    """An image, or all labels of one, at the target."""
+    if any(isinstance(array, Stored) for array in arrays):
+        return [as_array(each) for each in resampled(cast(list[Stored], arrays), grid)]
+    found = in_memory(*arrays) if arrays else []
+    return [found] if isinstance(found, np.ndarray) else found
+
+
 def _check_memory(dataset: Dataset, grids: Sequence[Grids | None]) -> None:
     """Raises InputError if the resampled data set does not fit into memory."""
-    pixel = dataset.channels * dataset.images[0].dtype.itemsize + 4 * sum(
-        each is not None for each in (dataset.labels, dataset.instances)
-    )
+    image = 0 if dataset.stored else dataset.channels * dataset.images[0].dtype.itemsize
+    held = (own is not None and not isinstance(own[0], Stored) for own in (dataset.labels, dataset.instances))
+    pixel = image + 4 * sum(held)
     needed = sum(math.prod(grid.target) * pixel for grid in grids if grid is not None)
     check_memory(f"{dataset.source}", needed, needed, "resampled images need")

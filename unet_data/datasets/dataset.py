@@ -187,9 +187,7 @@ class Dataset:
             return self
 
         def one(image: np.ndarray) -> np.ndarray:
-            if isinstance(image, Stored):
-                return as_array(replace(image, settings=replace(image.settings, channels="grey"), channels=1))
-            return image[..., :1]
+            return as_array(image.in_grey()) if isinstance(image, Stored) else image[..., :1]
 
         facts = tuple(replace(each, read_as=(*each.read_as, EQUAL)) for each in self.facts)
         return replace(self, images=tuple(map(one, self.images)), facts=facts)

@@ -50,6 +50,8 @@ class Stored:
         first: index in the file, along the first axis, of this array's first plane.
         settings: how the file is read if there is a choice.
         facts: the file's metadata about its pixels, and the decisions of the reader.
+        source: the array whose windows these are, where they do not come from the file as they are (see
+            `unet_data.spacing.windows`).
         query: for another process, the query of the file's address, see `signed`.
         image, nodata: for a label, its image and the image's value for missing data; such pixels become IGNORED.
     """
@@ -67,6 +69,7 @@ class Stored:
     facts: FileFacts = PLAIN
     image: Stored | None = None
     nodata: float | None = None
+    source: Any = None
     query: str = field(default="", repr=False, compare=False)
 
     @property
@@ -94,22 +97,36 @@ class Stored:
         ends = [s.indices(n)[:2] for s, n in zip(window, self.spatial, strict=True)]
         (start, stop), *others = ends
         at = (slice(start + self.first, stop + self.first), *(slice(*e) for e in others))
+        if self.source is not None:
+            return self._cut(self.convert(np.asarray(self.source[self._wide(at, self.source.shape)])), at)
         picture = _files.pictures(self.path, len(self.spatial), self.role, self.settings)[self.number]
         if self.role == "image":
             return self.convert(picture[at])
-        wide = tuple(slice(s.start, min(s.stop + self.reach, n)) for s, n in zip(at, picture.shape, strict=False))
         try:
-            raw = picture.read(wide)
+            raw = picture.read(self._wide(at, picture.shape))
         except InputError:
             raise
         except Exception as e:  # the libraries raise nearly everything on damaged bytes
             raise InputError(
                 f"{self.path}: the label at {at} cannot be read, since the file is damaged ({e})"
             ) from None
-        found = self.convert(one_number(raw, self.path, self.settings))[tuple(slice(s.stop - s.start) for s in at)]
+        found = self._cut(self.convert(one_number(raw, self.path, self.settings)), at)
         if self.image is not None and self.nodata is not None:
             found[void(replace(self.image, first=0, convert=unchanged)[at], self.nodata).all(-1)] = IGNORED
         return found
+
+    def _wide(self, window: Slices, shape: tuple[int, ...]) -> Slices:
+        """The window with the further pixels that `convert` needs."""
+        return tuple(slice(s.start, min(s.stop + self.reach, n)) for s, n in zip(window, shape, strict=False))
+
+    def _cut(self, pixels: np.ndarray, window: Slices) -> np.ndarray:
+        """The pixels without the further ones."""
+        return pixels[tuple(slice(s.stop - s.start) for s in window)]
+
+    def in_grey(self) -> Stored:
+        """The image with one channel."""
+        source = None if self.source is None else self.source.in_grey()
+        return replace(self, settings=replace(self.settings, channels="grey"), channels=1, source=source)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The whole array, in memory."""
