@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from unet_data import prepare, probabilities
+from unet_data.io.colours import colour
 from unet_export import FLOAT32_BOUND, OnnxRuntime, ZooEntry, emit_onnx, onnx_bytes, write_bioimageio
 from unet_export.onnx.mirrored import block_axes
 from unet_export.packages import bioimageio
@@ -187,3 +188,71 @@ def test_bioimageio_core_accepts_it_and_its_blocks_equal_the_whole_image(name, t
 
 def _home(folder: Path) -> dict[str, str]:
     return {"HOME": str(folder), "BIOIMAGEIO_CACHE_PATH": str(folder / "cache")}
+
+
+def test_the_description_states_versions_tolerances_and_files(package):
+    rdf, files, _ = package
+    assert (rdf["format_version"], rdf["type"], rdf["name"]) == ("0.5.12", "model", "unet 2D")
+    own = rdf["config"]["bioimageio"]
+    assert own["model_parameter_count"] == CONFIG.graph.parameter_count
+    assert own["reproducibility_tolerance"] == [{"relative_tolerance": 1e-3, "absolute_tolerance": 1e-4}]
+    assert rdf["config"]["unet-twins"] == {"checkpoint_digest": checkpoint().digest()}
+    assert rdf["weights"]["onnx"]["opset_version"] == bioimageio.OPSET
+    assert rdf["tags"] == ["unet", "segmentation", "semantic-segmentation", "2d", "onnx"]
+    assert rdf["description"] == "Segments 2-D images into background, cell, border."
+    assert [a["channel_names"] for a in rdf["inputs"][0]["axes"][1:2]] == [["channel 0", "channel 1"]]
+    assert [a["id"] for a in rdf["outputs"][0]["axes"][2:]] == ["y", "x"]
+    assert rdf["outputs"][0]["data"] == {"type": "float32", "range": [0.0, 1.0]}
+    named = [each["source"] for each in (*rdf["covers"], *rdf["attachments"], rdf["documentation"])]
+    named += [rdf["inputs"][0]["test_tensor"]["source"], rdf["outputs"][0]["test_tensor"]["source"]]
+    assert {"rdf.yaml", rdf["weights"]["onnx"]["source"], *named} == set(files)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_test_image_is_the_middle_in_sizes_that_differ(dims):
+    axes = block_axes(CONFIG.replace(spatial_dims=dims).geometry)
+    size = [axis.minimum + (i * axis.step if dims == 2 else 0) for i, axis in enumerate(axes)]
+    image = np.random.default_rng(0).random((*(n + 5 for n in size), 2))
+    inner = tuple(slice(2, 2 + n) for n in size)
+    np.testing.assert_array_equal(bioimageio._fitted(image, axes), image[inner])
+    with pytest.raises(InputError, match=f"expected {dims} axes and the channels"):
+        bioimageio._fitted(image[0], axes)
+
+
+@pytest.mark.parametrize(
+    ("side", "width"), [(100, 2 * 300), (256, 2 * 256), (200, 2 * 200), (520, 2 * 512), (20, 2 * 260)]
+)
+def test_a_cover_is_about_256_pixels_and_at_most_512(side, width):
+    image = np.zeros((side, side + 3, 1), np.uint8)
+    labels = np.zeros((side, side + 3), np.uint8)
+    image[: side // 2], labels[:, : side // 4] = 200, 1
+    cover = np.asarray(Image.open(io.BytesIO(bioimageio._cover(image, labels))))
+    assert cover.shape == (width // 2, width, 3)
+    part = width // 16
+    assert cover[part, width // 2 - part, 0] >= 254  # the image, over its whole range
+    assert cover[-part, width // 2 - part, 0] <= 1
+    painted = np.round(0.55 * 255 + 0.45 * np.array(colour(1)))
+    assert np.abs(cover[part, width // 2 + part].astype(int) - painted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("Ada 1843, doi:10.1000/x.1.", {"text": "Ada 1843", "doi": "10.1000/x.1"}),
+        ("Ada 1843; https://doi.org/10.1000/x", {"text": "Ada 1843", "doi": "10.1000/x"}),
+        ("Ada, http://a.org/b", {"text": "Ada", "url": "http://a.org/b"}),
+        ("https://a.org/b", {"text": "https://a.org/b", "url": "https://a.org/b"}),
+    ],
+)
+def test_citations_have_a_text_and_a_place(text, entry):
+    assert bioimageio._citation(text) == entry
+
+
+@pytest.mark.parametrize(("length", "fits"), [(4, False), (5, True), (128, True), (129, False)])
+def test_a_title_has_5_to_128_characters(length, fits):
+    entry = ZooEntry(**{**vars(ENTRY), "title": "x" * length})
+    if fits:
+        entry.check()
+    else:
+        with pytest.raises(InputError, match="5 to 128 letters"):
+            entry.check()

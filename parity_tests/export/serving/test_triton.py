@@ -30,7 +30,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip ins
 from unet_data import most_probable
 from unet_export import Profile, load
 from unet_export.serving.repository import add_models, protobuf_text
-from unet_export.serving.triton import write_repository
+from unet_export.serving.triton import model_names, write_repository
 from unet_export.tensorrt.engine_record import EngineRecord
 
 from .protobuf import parse
@@ -185,3 +185,28 @@ def wait_until_ready(server: subprocess.Popen, port: int, log: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
     raise AssertionError(log.read_text()[-2000:])
+
+
+def test_requests_wait_two_milliseconds_and_a_network_is_warm(bundle, protobuf):
+    folder = bundle.folder / "triton"
+    network = parse(protobuf, folder / "unet_network" / "config.pbtxt")
+    assert network.dynamic_batching.max_queue_delay_microseconds == 2000
+    [warm] = network.model_warmup
+    assert (warm.name, warm.batch_size, warm.inputs["image"].zero_data) == ("zeros", 1, True)
+    for name in ("unet_preprocess", "unet_postprocess"):
+        assert not parse(protobuf, folder / name / "config.pbtxt").model_warmup
+    ensemble = parse(protobuf, folder / "unet" / "config.pbtxt")
+    assert [step.model_version for step in ensemble.ensemble_scheduling.step] == [-1] * 3
+
+
+def test_the_engine_is_warmed_at_the_size_that_it_is_for(bundle, protobuf, tmp_path):
+    (tmp_path / "e.plan").write_bytes(b"plan")
+    profile = Profile((1, 20, 20), (4, 32, 36), (8, 64, 64))
+    record = EngineRecord("e.plan", "tensorrt", "11.0", (), "fp16", True, profile, {}, 4, 0.0, "0" * 64)
+    write_repository(tmp_path / "a", CONFIG, bundle.data, bundle.onnx, [(record, tmp_path / "e.plan")])
+    served = parse(protobuf, tmp_path / "a" / "unet_network_tensorrt" / "config.pbtxt")
+    assert list(served.model_warmup[0].inputs["image"].dims) == [1, 32, 36]
+    assert parse(protobuf, tmp_path / "a" / "unet_tensorrt" / "config.pbtxt").max_batch_size == 8
+    assert model_names("a") == [
+        "a", "a_preprocess", "a_network", "a_postprocess", "a_objects", "a_tensorrt", "a_network_tensorrt"
+    ]  # fmt: skip
