@@ -57,10 +57,10 @@ def resampled(arrays: Sequence[Stored], grids: Grids) -> list[Stored]:
         >>> from unet_data.datasets.stored import stored_pictures
         >>> from unet_data.spacing.grids import Grids
         >>> from unet_data.spacing.windows import resampled
-        >>> np.save("a.npy", np.arange(4, dtype=np.uint8).reshape(2, 2))
+        >>> np.save("a.npy", np.array([[0, 4], [8, 12]], np.uint8))
         >>> [image] = resampled(stored_pictures(Path("a.npy"), 2, "image"), Grids((2, 2), (4, 2), (1, 1)))
         >>> image.shape, image[0:2, 0:2][..., 0].tolist()
-        ((4, 2, 1), [[0, 1], [0, 1]])
+        ((4, 2, 1), [[0, 4], [2, 6]])
     """
     plain = {"spatial": grids.target, "convert": unchanged, "reach": 0, "first": 0, "image": None, "nodata": None}
     return [
