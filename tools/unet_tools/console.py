@@ -33,9 +33,16 @@ class PlainConsole(Console):
         return super().render_str(text, **options)
 
 
+class Notes(PlainConsole):
+    """A console on which each text is one line, also if it is longer than the terminal is wide."""
+
+    def print(self, *texts: Any, **options: Any) -> None:
+        super().print(*texts, **{"soft_wrap": all(isinstance(text, str) for text in texts)} | options)
+
+
 _WIDTH = None if sys.stdout.isatty() else 140  # files and pipes have no width
 console = PlainConsole(width=_WIDTH)
-notes = PlainConsole(LIMIT, stderr=True)
+notes = Notes(LIMIT, stderr=True)
 """Standard error, for progress and notes that are not part of the result."""
 
 
@@ -46,7 +53,7 @@ def warnings_as_notes() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         shown = warnings.showwarning
         warnings.showwarning = lambda message, kind, *where: (
-            notes.print(f"warning: {message}", soft_wrap=True) if kind is UserWarning else shown(message, kind, *where)
+            notes.print(f"warning: {message}") if kind is UserWarning else shown(message, kind, *where)
         )
         yield
 

@@ -38,7 +38,7 @@ class _Bar:
         now = time.perf_counter()
         if not self._quiet and not notes.is_terminal and now - self._printed >= LINE_EVERY:
             self._printed = now
-            notes.print(f"{name}: {text}", soft_wrap=True)
+            notes.print(f"{name}: {text}")
 
 
 _TEXT = TextColumn("{task.fields[text]}")
@@ -79,7 +79,7 @@ class TrainingProgress(_Bar):
             self._validation = record.get("validation_loss")
             shown = {k: v for k, v in record.items() if k not in _UNSHOWN and not k.endswith("_threshold")}
             scores = "  ".join(f"{k.replace('_', ' ')} {v:.4f}" for k, v in shown.items())
-            notes.print(f"step {record['step']}: {scores}", soft_wrap=True)
+            notes.print(f"step {record['step']}: {scores}")
 
     def _speed(self, record: dict[str, Any]) -> str:
         parts = [f"loss {record['loss']:.4f}"]
@@ -127,11 +127,11 @@ class PixelProgress(_Bar, FileProgress):
         return self  # the bar is started by `planned`
 
     def warn(self, message: str) -> None:
-        notes.print(f"warning: {message}", soft_wrap=True)
+        notes.print(f"warning: {message}")
 
     def planned(self, message: str, total: int, before: int) -> None:
         if not self._quiet:
-            notes.print(message, style="dim", soft_wrap=True)
+            notes.print(message, style="dim")
         self._total, self._done, self._before = total, before, before
         self._start = time.perf_counter()
         self._bar.update(self._task, total=total, completed=before)
@@ -182,7 +182,7 @@ class OneOfProgress(FileProgress):
         self._bar, self._number = bar, number
 
     def warn(self, message: str) -> None:
-        notes.print(f"warning: {message}", soft_wrap=True)
+        notes.print(f"warning: {message}")
 
     def planned(self, message: str, total: int, before: int) -> None:
         self._total, self._done = max(total, 1), before

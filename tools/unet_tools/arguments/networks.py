@@ -47,7 +47,7 @@ def named_network(path: Path) -> Path:
     with warnings_as_notes():
         folder = find_network(path)
     if folder != path:
-        notes.print(f"{path}: the network of {installed_networks()[path.name]}, in {folder}", soft_wrap=True)
+        notes.print(f"{path}: the network of {installed_networks()[path.name]}, in {folder}")
     return folder
 
 

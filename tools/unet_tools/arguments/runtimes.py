@@ -44,7 +44,7 @@ def open_network(path: Path, name: RuntimeName | None = None) -> OpenNetwork:
             return OpenNetwork(MnnRuntime(bundle.onnx, fast=name == _MNN[1]), bundle.data, path)
         predictor = load(path, name or "auto")
         if assumed := describe(predictor.bundle.data, str(path)):
-            notes.print(assumed, soft_wrap=True)
+            notes.print(assumed)
         return OpenNetwork(predictor.runtime, predictor.bundle.data, path)
     if name == "tensorrt":
         raise InputError(f"TensorRT runs engines; unet export {path} -o BUNDLE builds them")
@@ -74,14 +74,11 @@ def reopened(network: OpenNetwork, path: Path, name: RuntimeName) -> OpenNetwork
 def said_in_float32(stored: Checkpoint, path: Path) -> Checkpoint:
     """`in_float32`, and prints the assumptions about the checkpoint at `path`, and its dtype."""
     if assumed := describe(stored.data, str(path)):
-        notes.print(assumed, soft_wrap=True)
+        notes.print(assumed)
     checkpoint = in_float32(stored)
     if checkpoint is not stored:
         dtypes = ", ".join(sorted({t.dtype.name for t in stored.tensors.values()} - {"float32"}))
-        notes.print(
-            f"{path}: its weights are {dtypes}; they are converted to float32, in which every runtime computes",
-            soft_wrap=True,
-        )
+        notes.print(f"{path}: its weights are {dtypes}; they are converted to float32, in which every runtime computes")
     return checkpoint
 
 

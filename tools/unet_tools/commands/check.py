@@ -69,7 +69,7 @@ def _check(args: Args) -> int:
         signer = Identity.parsed(args.verify) if "," in args.verify else args.verify
         verify_bundle(args.checkpoint, signer)
         if not args.json:
-            notes.print(f"signed by {args.verify}, and nothing has changed since", soft_wrap=True)
+            notes.print(f"signed by {args.verify}, and nothing has changed since")
     if args.preflight:
         return _preflight(args)
     if args.provider is not None:

@@ -75,7 +75,7 @@ def script() -> str:
             package = (e.name or "").partition(".")[0]
             if package not in EXTRAS:
                 raise
-            notes.print(f"unet {name}: its options are left out, since {package} is not installed", soft_wrap=True)
+            notes.print(f"unet {name}: its options are left out, since {package} is not installed")
             continue
         names = sorted({each for flag in flags for each in _names(flag)} | {"--help", "--help-all"})
         cases.append(f'    {name}) options="{" ".join(names)}" ;;')

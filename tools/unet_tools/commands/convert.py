@@ -87,9 +87,9 @@ def run(args: Args) -> int:
         said = stated(weights.checkpoint, args.mean, args.std, args.class_names, args.classes, args.set)
         weights = replace(weights, checkpoint=said)
         for note in weights.notes:
-            notes.print(f"{args.source}: {note}", soft_wrap=True)
+            notes.print(f"{args.source}: {note}")
         if assumed := describe(said.data, str(args.source)):
-            notes.print(assumed, soft_wrap=True)
+            notes.print(assumed)
         form = args.dest_format or formats.implied(args.dest)
         formats.write(weights, args.dest, form)
         record = _record(weights.form, form, weights.checkpoint)

@@ -45,7 +45,7 @@ def run(args: Args) -> int:
     members = [Checkpoint.load(path) for path in paths]
     joined = join(members, paths)
     for note in joined.notes:
-        notes.print(note, soft_wrap=True)
+        notes.print(note)
     config = joined.checkpoint.config
     joined.checkpoint.save(args.out, {CARD: model_card(config, joined.checkpoint.data, args.licence)})
     if args.json:

@@ -208,11 +208,11 @@ def run(args: Args) -> int:
     facts = (*whole.facts, *whole.label_facts)
     assumed = assumed_reading(args.reading, network.data, facts, str(args.checkpoint))
     for line in () if args.json else [*found.read, *account_for(whole), *assumed, *([found.how] if found.how else [])]:
-        notes.print(line, soft_wrap=True)
+        notes.print(line)
     if args.samples and args.augment:
         raise InputError("--samples and --augment cannot be combined: leave out one")
     if odd := looks_foreign(dataset.images[0], network.data):
-        notes.print(f"warning: {dataset.names[0]}: {odd}", soft_wrap=True)
+        notes.print(f"warning: {dataset.names[0]}: {odd}")
     if args.calibrate:
         check_calibration(args.checkpoint, args.calibrate, args.subset, bool(args.augment or args.samples))
     if args.choose_objects and (dataset.instances is None or not is_checkpoint(args.checkpoint)):
@@ -241,8 +241,7 @@ def _shard(args: Args, computed: Opened) -> int:
     else:
         notes.print(
             f"part {part} of {parts}: {len(records)} of {len(computed.dataset)} images computed; when all parts are "
-            "done, the same command without --shard prints the scores",
-            soft_wrap=True,
+            "done, the same command without --shard prints the scores"
         )
     return 0
 
@@ -257,10 +256,7 @@ def _scores(args: Args, found: _Opened, computed: Opened) -> int:
         surfaces = SurfaceScores(dataset.class_names, args.surface)
         unit = {"surface_unit": pixel_sizes(dataset)[1]}
         if not args.json:
-            notes.print(
-                f"unit of the surface distances and of --surface {args.surface:g}: {unit['surface_unit']}",
-                soft_wrap=True,
-            )
+            notes.print(f"unit of the surface distances and of --surface {args.surface:g}: {unit['surface_unit']}")
     measured = measure_in_detail(views, network.config, network.data, dataset, True, True, counted, surfaces)
     scores = dict(measured.scores)
     if args.samples:
@@ -280,10 +276,10 @@ def _scores(args: Args, found: _Opened, computed: Opened) -> int:
         print_table(title, ("measure", "value"), lines, right="1")
         print_classes(measured)
         for line in calibration_lines(args.calibrate, calibrated) if args.calibrate else ():
-            notes.print(line, soft_wrap=True)
+            notes.print(line)
     if args.report:
         page = _report(args, args.report, dataset, scores | baseline, measured, separated)
-        notes.print(f"look at {page}", soft_wrap=True)
+        notes.print(f"look at {page}")
     return 0
 
 
@@ -334,5 +330,5 @@ def _objects(args: Args, network: OpenNetwork, run: Run, dataset: Dataset) -> Fo
             f"chosen on these {len(dataset)} images (mean AP {found.chosen_by:.4f}) and stored in {args.checkpoint}"
         )
     if not args.json:
-        notes.print(f"settings of the object separation: {found.settings.described()} ({origin})", soft_wrap=True)
+        notes.print(f"settings of the object separation: {found.settings.described()} ({origin})")
     return found

@@ -133,7 +133,7 @@ def _of_triton(args: Args) -> str | None:
 def _add_to_server(args: Args) -> None:
     if args.triton is not None:
         names = add_models(args.out / TRITON, args.triton)
-        notes.print(f"{args.triton} has the models {', '.join(names)}", soft_wrap=True)
+        notes.print(f"{args.triton} has the models {', '.join(names)}")
 
 
 def _export_folds(args: Args, plans: NnunetPlans) -> int:

@@ -176,12 +176,11 @@ def run(args: Args) -> int:
             f"mnn-fast has larger errors than the other runtimes: up to {DEVIATION:g} of the largest "
             "logit; use mnn to avoid them",
             style="yellow",
-            soft_wrap=True,
         )
     reading, read = chosen_reading(args.reading, network.data)
     settings = replace(settings_of(network, settings, args.object_settings), reading=reading)
     for line in () if args.json else read:
-        notes.print(line, soft_wrap=True)
+        notes.print(line)
     for source, target in files:
         check_prediction(network, source, target, settings)
     if args.overlay:
@@ -193,7 +192,7 @@ def run(args: Args) -> int:
     if args.runtime == "auto":
         network, choice = chosen_network(args.checkpoint, network, files, settings)
         for line in () if args.json else filter(None, (choice.describe(), choice.remark())):
-            notes.print(line, soft_wrap=True)
+            notes.print(line)
 
     count = network.data.class_count(network.config)
     names = network.data.class_names or tuple(f"class {index}" for index in range(count))
@@ -222,13 +221,13 @@ def run(args: Args) -> int:
     def print_objects(record: dict[str, Any], where: str = "") -> None:
         if "objects" in record:
             for line in describe(record, network.data.objects is not None, bool(args.object_settings)):
-                notes.print(where + line, soft_wrap=True)
+                notes.print(where + line)
 
     def alone(source: Path, target: Path) -> dict[str, Any]:
         with PixelProgress(target.name, args.json) as progress:
             record = one(source, target, progress)
         if not args.json:
-            notes.print(line_of(record, network.name, args.shard), soft_wrap=True)
+            notes.print(line_of(record, network.name, args.shard))
             print_objects(record)
         return record
 
@@ -243,7 +242,7 @@ def run(args: Args) -> int:
         if not args.json:
             taken = sum(record.get("seconds", 0.0) for record in records)
             taken = taken if together == 1 else time.perf_counter() - start
-            notes.print(line_of_all(records, args.out, network.name, taken, args.shard), soft_wrap=True)
+            notes.print(line_of_all(records, args.out, network.name, taken, args.shard))
             for record in records:
                 print_objects(record, f"{record['image']}: ")
     read_as = [facts[source] for source, _ in files if source in facts]
@@ -255,7 +254,7 @@ def run(args: Args) -> int:
         print_json(found | work | {"reading": asdict(reading)} | chosen)
     assumed = assumed_reading(args.reading, network.data, read_as, str(args.checkpoint))
     for line in () if args.json else [*decisions, *assumed]:
-        notes.print(line, soft_wrap=True)
+        notes.print(line)
     refuse("image", records)
     return 0
 
@@ -276,7 +275,7 @@ def _on_cluster(
     ]
     with cluster(str(args.dask)) as client:
         if not args.json:
-            notes.print(f"Dask: {client.dashboard_link}", style="dim", soft_wrap=True)
+            notes.print(f"Dask: {client.dashboard_link}", style="dim")
         alone = len(tasks) == 1
         if alone:
             tasks = sharded(tasks[0], len(client.scheduler_info()["workers"]))

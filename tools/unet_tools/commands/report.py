@@ -51,7 +51,7 @@ def run(args: Args) -> int:
     of_the_run = TrainArgs(args.data or data, folder, resume=True, json=args.json, settings=settings)
     config, _, training, validation, how = open_parts(of_the_run, config)
     if not args.json:
-        notes.print(how, soft_wrap=True)
+        notes.print(how)
     log = read_log(folder / "log.jsonl", sys.maxsize)
     measured = [record for record in log if "iou" in record]
     result = TrainResult(folder, measured[-1] if measured else {}, {}, log)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import warnings
-from functools import partial
 from typing import Any
 
 from unet_data import Dataset
@@ -44,7 +43,7 @@ from ..training.stored import defaults as defaults
 def run(args: Args) -> int:
     if args.folds is not None or args.fold is not None:
         return run_folds(args, run)
-    say = (lambda line: None) if args.json else partial(notes.print, soft_wrap=True)
+    say = (lambda line: None) if args.json else notes.print
     args = dataclasses.replace(args, distributed=join_processes(args.distributed, say))
     args = with_named_networks(args)
     args, base = completed(args)
@@ -59,7 +58,7 @@ def run(args: Args) -> int:
                 plan = plan_run(args, config, training, validation)
             config, args = plan.network, dataclasses.replace(args, settings=plan.settings)
             if not args.json:
-                notes.print(describe(plan, args.minutes is not None), soft_wrap=True)
+                notes.print(describe(plan, args.minutes is not None))
         announce(args, config, dataset, training, validation, how)
         with cached_programs(args.compilation_cache, args.json):
             result = _train(args, config, training, validation, plan)

@@ -49,8 +49,7 @@ def check_calibration(checkpoint: Path, out: Path, subset: str, views: bool) -> 
         notes.print(
             "warning: fitted to all given images; a temperature is valid only if the network was not "
             "trained on "
-            "them (--subset validation)",
-            soft_wrap=True,
+            "them (--subset validation)"
         )
 
 

@@ -152,7 +152,7 @@ def report(records: list[dict[str, Any]]) -> None:
     """Prints the failures of several images, each once, then raises InputError if there are any."""
     for message in dict.fromkeys(record["error"] for record in records if "error" in record):
         if len(records) > 1:
-            notes.print(message, style="red", soft_wrap=True)
+            notes.print(message, style="red")
     refuse("image", records, "repeat the command")
 
 

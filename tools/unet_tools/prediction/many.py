@@ -46,7 +46,7 @@ def run_each(
                 message = str(e) if any(name in str(e) for name in named) else f"{named[0]}: {e}"
                 records.append({key: name, "error": message})
                 if len(work) > 1:
-                    notes.print(message, style="red", soft_wrap=True)
+                    notes.print(message, style="red")
     return records
 
 

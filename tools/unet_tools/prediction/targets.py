@@ -72,7 +72,7 @@ def _files(path: Path) -> list[tuple[Path, str]]:
     layout = find_layout(path)
     if any(entry.status == "left out" for entry in layout.entries):
         for line in account(layout.entries):
-            notes.print(f"{path}: {line}", soft_wrap=True)
+            notes.print(f"{path}: {line}")
     return [each for pair in layout.pairs for each in _inner(pair.image)]
 
 

@@ -57,8 +57,7 @@ def chosen_network(args: TrainArgs, base: NetworkConfig | None) -> NetworkConfig
         if flags.config is not None and flags.config.is_dir() and weights is None and base is None:
             notes.print(
                 f"{flags.config}: only its network is used, with new weights; --weights "
-                f"{flags.config} starts from its weights",
-                soft_wrap=True,
+                f"{flags.config} starts from its weights"
             )
         if args.recipe in RECIPES and flags.config is None and begun is None and config.architecture == "unet":
             config = config.replace(**RECIPES[args.recipe].network)
@@ -171,10 +170,9 @@ def announce(
         batch, size = args.settings.optimisation.batch, "x".join(map(str, args.settings.data.tile_shape(config)))
         notes.print(
             f"{network_name(config)}, {config.graph.parameter_count:,} parameters, on {device}; {len(training)} "
-            f"image(s) for training, {len(validation)} for validation; a step has {batch} tile(s) of {size}",
-            soft_wrap=True,
+            f"image(s) for training, {len(validation)} for validation; a step has {batch} tile(s) of {size}"
         )
-        notes.print(describe_dataset(training), soft_wrap=True)
+        notes.print(describe_dataset(training))
         for line in [
             how,
             *_resampled(whole),
@@ -183,19 +181,18 @@ def announce(
             *_chosen_by(args, config, training),
             *_beginning(args, config, training),
         ]:
-            notes.print(line, soft_wrap=True)
+            notes.print(line)
     if args.resume:
         step = latest_step(args.out / "state") or 0
         start = f"continuing from step {step}" if step else f"{args.out} has no saved state; starting at step 0"
-        notes.print(start, soft_wrap=True)
+        notes.print(start)
         if step and (change := changed_schedule(args.settings, stored_run(args.out)[1], step)):
-            notes.print(change, soft_wrap=True)
+            notes.print(change)
     unlike = args.recipe != "auto" and args.minutes is None and whole.spacing is None  # else the plan says so
     if unlike and (target := choose_spacing(whole)).size:
         notes.print(
             f"warning: pixel sizes of the images differ, and images are not resampled; --spacing auto resamples them "
-            f"to {target}",
-            soft_wrap=True,
+            f"to {target}"
         )
     for warning in warnings(config, args.settings, training, validation):
-        notes.print(f"warning: {warning}", soft_wrap=True)
+        notes.print(f"warning: {warning}")

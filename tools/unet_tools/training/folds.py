@@ -51,18 +51,16 @@ def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
     for number in chosen:
         out = runs / f"fold-{number}"
         if finished(out):
-            notes.print(f"fold {number} of {count}: {out} is finished", soft_wrap=True)
+            notes.print(f"fold {number} of {count}: {out} is finished")
             continue
         one, line = _fold(args, runs, number, count)
-        notes.print(f"fold {number} of {count}: {line}", soft_wrap=True)
+        notes.print(f"fold {number} of {count}: {line}")
         with contextlib.redirect_stdout(io.StringIO()) if args.json else contextlib.nullcontext():
             if code := train(one):
                 return code
     left = [n for n in range(1, count + 1) if not finished(runs / f"fold-{n}")]
     if left:
-        notes.print(
-            f"not trained yet: fold {', '.join(map(str, left))} of {count}; --fold N trains one", soft_wrap=True
-        )
+        notes.print(f"not trained yet: fold {', '.join(map(str, left))} of {count}; --fold N trains one")
         return 0
     record = {"folds": count, "scores": cross_validated([_scores(runs / f"fold-{n}") for n in range(1, count + 1)])}
     with writing(runs / RECORD) as temporary:
@@ -78,7 +76,7 @@ def run_folds(args: TrainArgs, train: Callable[[TrainArgs], int]) -> int:
     title = f"{count} folds of {args.data}, each measured on its validation images"
     print_table(title, columns, rows, right=" ".join(map(str, range(1, count + 2))))
     join = shlex.join(["unet", "ensemble", str(runs), "-o", str(runs / "ensemble")])
-    notes.print(f"next: {join}", soft_wrap=True)
+    notes.print(f"next: {join}")
     return 0
 
 

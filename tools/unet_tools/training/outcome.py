@@ -27,8 +27,7 @@ def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) ->
         store_objects(result.out / name, objects.settings)
     if not args.json:
         notes.print(
-            f"settings of the object separation, chosen on the validation images: {objects.settings.described()}",
-            soft_wrap=True,
+            f"settings of the object separation, chosen on the validation images: {objects.settings.described()}"
         )
         print_table("objects", ("measure", "value"), object_lines(objects.scores), right="1")
     return objects
@@ -39,8 +38,8 @@ def print_stopped(args: TrainArgs, config: NetworkConfig, result: TrainResult, t
     verdict = _verdict(args, config, result, training, None)
     if not args.json:
         for line in verdict.lines:
-            notes.print(line, soft_wrap=True)
-    notes.print(f"stopped, the state is saved; continue with: {verdict.next}", soft_wrap=True)
+            notes.print(line)
+    notes.print(f"stopped, the state is saved; continue with: {verdict.next}")
 
 
 def _verdict(
@@ -76,9 +75,9 @@ def print_result(
             page = write_run_report(result, config, args.settings, best, validation, measured, verdict, objects)
         except InputError as e:
             again = "" if isinstance(e, OutputError) else f"; then: unet report {result.out}"
-            notes.print(f"no report.html: {e}{again}", soft_wrap=True)
+            notes.print(f"no report.html: {e}{again}")
         else:
-            notes.print(f"look at {page}", soft_wrap=True)
+            notes.print(f"look at {page}")
 
 
 def _print_scores(

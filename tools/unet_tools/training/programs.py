@@ -29,5 +29,5 @@ def cached_programs(flag: str | None, quiet: bool = False) -> AbstractContextMan
         block = compilation_cache(folder)
     if not quiet:
         where = "are not cached" if folder is None else f"are cached in {folder} (--compilation-cache none: no cache)"
-        notes.print(f"compiled programs {where}", soft_wrap=True)
+        notes.print(f"compiled programs {where}")
     return block

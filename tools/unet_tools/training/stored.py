@@ -67,8 +67,7 @@ def completed(args: TrainArgs) -> tuple[TrainArgs, NetworkConfig | None]:
             notes.print(
                 f"{source.parent} was resumed with other settings ({changes} after step "
                 f"{changed[0]['after']}); this run "
-                "uses the later settings from the start, so its results will differ",
-                soft_wrap=True,
+                "uses the later settings from the start, so its results will differ"
             )
         out, flags = args.out or next_folder(source.parent), dataclasses.replace(args.network, config=None)
         args = dataclasses.replace(args, data=args.data or data, out=out, network=flags)

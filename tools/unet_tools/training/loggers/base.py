@@ -81,7 +81,7 @@ class Logger(ABC):
         if not self.failed:
             self.failed = True
             why = " ".join(str(why).split())[:200]
-            notes.print(f"warning: cannot write {self.place}: {why}; continuing without {self.title}", soft_wrap=True)
+            notes.print(f"warning: cannot write {self.place}: {why}; continuing without {self.title}")
 
 
 class Service(Logger):

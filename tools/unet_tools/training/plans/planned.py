@@ -55,7 +55,7 @@ def plan_run(args: TrainArgs, config: NetworkConfig, training: Dataset, validati
 
     def announce() -> None:
         if not args.json:
-            notes.print("planning: a few steps are compiled and timed", soft_wrap=True)
+            notes.print("planning: a few steps are compiled and timed")
 
     return plan_training(
         config,
