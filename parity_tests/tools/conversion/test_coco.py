@@ -8,6 +8,7 @@ import pytest
 from unet_data import open_dataset, read_labels, unpack_masks, write_stack
 from unet_spec import InputError
 from unet_tools.cli import main
+from unet_tools.conversion import coco
 from unet_tools.conversion.coco import convert_coco, region_of
 
 BOX = np.zeros((6, 8), bool)
@@ -114,3 +115,92 @@ def test_categories_that_overlap_become_a_mask_each(tmp_path, capsys):
     path, _ = annotated(tmp_path, categories=categories)
     with pytest.raises(InputError, match="categories need distinct names"):
         convert_coco(path, tmp_path, tmp_path / "same", masks=True)
+
+
+def image_of(height, width, name="a.png"):
+    return {"id": 0, "file_name": name, "height": height, "width": width}
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "width", "message"),
+    [
+        ("a.png", 0, 8, "has no pixels"),
+        ("a.png", 6, -8, "has no pixels"),
+        ("/a.png", 6, 8, "its file name leaves the folder"),
+        ("a.png", 7, 7, r"of \(7, 7\) pixels is too large"),
+        ("a.png", 6, 8, None),  # 48 pixels, as many as are allowed
+    ],
+)
+def test_an_image_has_pixels_but_not_too_many_and_lies_in_the_folder(
+    name, height, width, message, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(coco, "_MOST_PIXELS", 48)
+    path, _ = annotated(tmp_path, images=[image_of(height, width, name)], annotations=[])
+    if message is None:
+        assert convert_coco(path, tmp_path, tmp_path / "out").images == 1
+        return
+    with pytest.raises(InputError, match=message):
+        convert_coco(path, tmp_path, tmp_path / "out")
+
+
+def test_masks_may_have_a_gigapixel():
+    assert coco._MOST_PIXELS == 2**30
+
+
+@pytest.mark.parametrize("count", [255, 256])
+def test_a_mask_has_the_bits_that_its_classes_need(count, tmp_path):
+    last = {"image_id": 0, "category_id": count, "segmentation": [[2, 1, 6, 1, 6, 3, 2, 3]]}
+    categories = [{"id": number, "name": str(number)} for number in range(1, count + 1)]
+    path, _ = annotated(tmp_path, categories=categories, images=[image_of(6, 8)], annotations=[last])
+    done = convert_coco(path, tmp_path, tmp_path / "out")
+    label = read_labels(tmp_path / "out/labels/a.png")
+    assert (label.dtype, label.max(), len(done.classes)) == (
+        np.dtype(np.uint16 if count > 255 else np.uint8),
+        count,
+        count + 1,
+    )
+
+
+def test_of_annotations_that_overlap_the_last_one_counts_and_objects_are_numbered_from_one(tmp_path):
+    left, right = [[0, 0, 4, 0, 4, 5, 0, 5]], [[3, 0, 7, 0, 7, 5, 3, 5]]
+    parts = [{"image_id": 0, "category_id": 3, "segmentation": each} for each in (left, right)]
+    path, _ = annotated(tmp_path, images=[image_of(6, 8)], annotations=parts)
+    done = convert_coco(path, tmp_path, tmp_path / "out", instances=True)
+    assert (done.objects, done.overlaps) == (2, 12)  # two columns of six pixels
+    expected = np.broadcast_to([1, 1, 1, 2, 2, 2, 2, 2], (6, 8))
+    np.testing.assert_array_equal(read_labels(tmp_path / "out/labels/a.png")[0], expected)
+
+
+def test_an_object_may_have_several_polygons_and_a_polygon_without_area_is_its_outline():
+    found = region_of([[0, 0, 1, 0, 1, 1, 0, 1], [3, 2, 6, 2, 3, 2]], (4, 8))
+    expected = np.zeros((4, 8), bool)
+    expected[:2, :2] = expected[2, 3:7] = True
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "counts"),
+    [([8, 6], [48]), ([6, 8], [47]), ([6, 8], [49]), ([6, 8], [50, -2]), ([6, 8], [])],
+)
+def test_run_lengths_that_do_not_fill_the_image_are_refused(size, counts):
+    with pytest.raises(ValueError, match="run lengths"):
+        region_of({"size": size, "counts": counts}, (6, 8))
+
+
+def test_names_of_folders_keep_what_every_file_system_takes(tmp_path):
+    path, _ = annotated(tmp_path, categories=[{"id": 3, "name": " a/b:c+d-e.f. "}, {"id": 7, "name": "é 1"}])
+    done = convert_coco(path, tmp_path, tmp_path / "out", masks=True)
+    assert done.classes == ("a_b_c+d-e.f", "é 1")
+    for name in ("..", "", "b"):
+        path, _ = annotated(tmp_path, categories=[{"id": 3, "name": name}, {"id": 7, "name": "b"}])
+        with pytest.raises(InputError, match="distinct names that can be folder names"):
+            convert_coco(path, tmp_path, tmp_path / "other", masks=True)
+
+
+def test_images_in_folders_keep_them(tmp_path):
+    (tmp_path / "x").mkdir()
+    write_stack(tmp_path / "x/a.tif", np.full((1, 6, 8), 9, np.uint8))
+    path, _ = annotated(tmp_path, images=[image_of(6, 8, "x/a.tif")], annotations=[])
+    convert_coco(path, tmp_path, tmp_path / "out")
+    assert (tmp_path / "out/images/x/a.tif").read_bytes() == (tmp_path / "x/a.tif").read_bytes()
+    assert not read_labels(tmp_path / "out/labels/x/a.png").any()

@@ -1,15 +1,18 @@
 """Folds: which runs are trained, skipped and resumed, and the summary of their scores."""
 
 import json
+import math
+import shutil
 
 import pytest
 
 from unet_jax import TrainSettings
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
+from unet_tools.arguments.processes import ProcessFlags
 from unet_tools.cli import main
 from unet_tools.commands import train as command
-from unet_tools.training.flags import TrainArgs
-from unet_tools.training.folds import cross_validated, finished, run_folds
+from unet_tools.training.flags import NetworkFlags, TrainArgs
+from unet_tools.training.folds import _scores, cross_validated, finished, run_folds
 
 CONFIG = preset("same", widths=(2, 3))
 STEPS = 6
@@ -108,6 +111,115 @@ def test_the_flags_arrive(monkeypatch, tmp_path):
 def test_spread_is_that_of_a_sample():
     found = cross_validated([{"iou": 0.5, "dice": 1.0}, {"iou": 0.7}])
     assert found == {"iou": {"mean": pytest.approx(0.6), "spread": pytest.approx(0.2 / 2**0.5), "folds": [0.5, 0.7]}}
+
+
+@pytest.mark.parametrize(
+    ("flags", "allowed"),
+    [
+        (ProcessFlags(processes=2), False),
+        (ProcessFlags(coordinator="h:1"), False),
+        (ProcessFlags(), True),
+        (ProcessFlags(processes=1), True),
+    ],
+)
+def test_folds_are_trained_by_one_process(flags, allowed, tmp_path):
+    if allowed:
+        runs = Runs()
+        assert run_folds(asked(tmp_path, folds=2, distributed=flags), runs) == 0
+        assert len(runs.calls) == 2  # as few folds as there can be
+    else:
+        with pytest.raises(InputError, match="give each its own --fold"):
+            run_folds(asked(tmp_path, distributed=flags), Runs())
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"), [({}, False), ({"fold": 2}, True), ({"distributed": ProcessFlags(processes=1)}, True)]
+)
+def test_a_task_of_slurm_trains_a_fold_of_its_own(changes, allowed, tmp_path, monkeypatch):
+    step = {
+        "SLURM_JOB_ID": "12",
+        "SLURM_STEP_NODELIST": "n",
+        "SLURM_NTASKS": "4",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "1",
+    }
+    for name, value in step.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+    if allowed:
+        assert run_folds(asked(tmp_path, **changes), Runs()) == 0
+    else:
+        with pytest.raises(InputError, match="give each its own --fold"):
+            run_folds(asked(tmp_path, **changes), Runs())
+
+
+def test_a_fold_has_the_flags_of_the_command_but_trains_alone(tmp_path):
+    found = []
+    ask = asked(tmp_path, recipe="modern", resume=True, json=True, report=False, distributed=ProcessFlags(processes=1))
+    runs = Runs()
+    run_folds(ask, lambda args: found.append(args) or runs(args))
+    first, second, _ = found
+    assert (first.recipe, first.network, first.resume, first.report) == ("modern", ask.network, False, False)
+    assert (second.recipe, second.network, second.json) == (
+        None,
+        NetworkFlags(config=tmp_path / "runs/fold-1/run.json"),
+        True,
+    )
+    assert first.distributed == second.distributed == ProcessFlags(processes=1)
+    assert second.settings == ask.settings.replace(validate="2/3")
+
+
+def test_with_json_a_run_prints_nothing_else(tmp_path, capsys):
+    runs = Runs()
+    for as_json in (True, False):
+        folder = tmp_path / str(as_json)
+        assert run_folds(asked(folder, json=as_json), lambda args: print("a table of the run") or runs(args)) == 0
+        assert ("a table of the run" in capsys.readouterr().out) != as_json
+
+
+@pytest.mark.parametrize(
+    ("steps", "saved", "best", "expected"),
+    [(6, 6, True, True), (6, 7, True, True), (6, 5, True, False), (6, None, True, False), (6, 6, False, False)],
+)
+def test_a_run_is_finished_after_its_last_step(steps, saved, best, expected, tmp_path):
+    run_folds(asked(tmp_path, fold=1), Runs())
+    out = tmp_path / "runs/fold-1"
+    (out / "state/6").rename(out / f"state/{saved}") if saved else shutil.rmtree(out / "state")
+    if not best:
+        shutil.rmtree(out / "best")
+    assert finished(out) == expected
+    assert not finished(tmp_path / "none")
+
+
+def test_each_fold_is_announced(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    run_folds(asked(tmp_path, folds=2, fold=1), Runs())
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"fold 1 of 2: {runs / 'fold-1'}", "not trained yet: fold 2 of 2; --fold N trains one"]
+    run_folds(asked(tmp_path, folds=2), Runs())
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        f"fold 1 of 2: {runs / 'fold-1'} is finished",
+        f"fold 2 of 2: {runs / 'fold-2'}, with the network and settings of {runs / 'fold-1'}",
+    ]
+
+
+def test_of_equal_scores_the_last_is_the_best_as_in_training(tmp_path):
+    out = tmp_path / "runs/fold-1"
+    run_folds(asked(tmp_path, fold=1), Runs())
+    records = [
+        {"step": 1, "iou": 0.5, "dice": 0.1},
+        {"step": 2, "iou": 0.5, "dice": 0.2},
+        {"step": 2, "iou": 0.4, "dice": 0.3},
+        {"step": 3},
+        {"step": 4, "loss": 1},
+    ]
+    (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in records))
+    assert _scores(out) == {"iou": 0.5, "dice": 0.2}
+
+
+def test_one_fold_has_no_spread():
+    assert math.isnan(cross_validated([{"iou": 0.5}])["iou"]["spread"])
 
 
 @pytest.mark.slow

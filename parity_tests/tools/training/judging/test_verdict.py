@@ -1,6 +1,9 @@
 """The verdict on hand-made runs."""
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -120,3 +123,86 @@ def test_a_difference_of_less_than_a_fiftieth_of_what_is_possible_is_no_differen
     verdict = judge(log(FLAT), found, RUN)
     assert verdict.judgement == judgement
     assert verdict.lines[0].startswith(f"{words} calling every pixel 'cell': pixel accuracy 0.{right} (0.800)")
+
+
+@pytest.mark.parametrize(
+    ("found", "validation", "advice"),
+    [
+        (GOOD, FALLING, f"more steps would help: {LONGER}"),
+        (GOOD, OVER, "more images, or stronger augmentation, would help more than further steps"),
+        (WORSE, FALLING, "train longer before you change anything else"),
+        (WORSE, OVER, "the network memorises the training images: check that labels match their images, or add images"),
+        (WORSE, FLAT, "the network does not generalise to other images: check that labels match their images"),
+    ],
+)
+def test_the_advice(found, validation, advice):
+    assert judge(log(validation, LEARNING), found, RUN).lines[-1].startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("found", "advice"),
+    [(GOOD, "a new run with a lower --learning-rate would help"), (WORSE, "first try a new run with a lower --learn")],
+)
+def test_a_loss_that_only_rises_asks_for_a_lower_rate(found, advice):
+    verdict = judge(log(OVER, [0.5] * 20), found, RUN)
+    assert verdict.trend == "rising"
+    assert verdict.lines[-1].startswith(advice)
+    assert "rose from 0.355 at step 50 to 0.580, and the training loss did not fall" in " ".join(verdict.lines)
+
+
+def test_a_run_that_goes_well_or_was_not_measured_needs_no_advice():
+    assert judge(log(FLAT), GOOD, RUN).lines[-1] == "worst image: b, mean IoU 0.250"
+    assert judge(log(FLAT), None, RUN).lines[-1] == "the validation loss no longer changes (0.400)"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "iou", "judgement", "useful"),
+    [
+        (0.505, 0.505, "worse", False),
+        (0.515, 0.505, "mixed", False),  # a fiftieth of what is missing is 0.01
+        (0.505, 0.515, "mixed", False),
+        (0.515, 0.515, "better", True),
+        (0.1, 0.63, "mixed", True),  # a quarter of what is missing is 0.125
+        (0.1, 0.62, "mixed", False),
+        (0.9, 0.4, "mixed", False),
+    ],
+)
+def test_better_by_a_fiftieth_and_useful_by_a_quarter_of_what_is_missing(accuracy, iou, judgement, useful):
+    scores, base = ({"pixel_accuracy": a, "iou": b} for a, b in ((accuracy, iou), (0.5, 0.5)))
+    found = SimpleNamespace(scores=scores, baseline=base, commonest="cell", classes=[], images={})
+    verdict = judge(log(FLAT), cast(Measurement, found), RUN)
+    assert (verdict.judgement, verdict.useful) == (judgement, useful)
+    words = {"worse": "no better than", "mixed": "neither better nor worse than", "better": "better than"}
+    assert verdict.lines[0].startswith(f"{words[judgement]} calling every pixel 'cell'")
+
+
+@pytest.mark.parametrize(
+    ("select", "values", "line"),
+    [
+        ("validation_loss", [0.5, 0.2, 0.4], "the best checkpoint (step 20) has validation loss 0.200; the last one"),
+        ("dice", [0.5, 0.7, 0.6], "the best checkpoint (step 20) has mean Dice 0.700; the last one"),
+        ("v_rand", [0.5, 0.7, 0.7], "the last checkpoint (step 30) is also the best by V_Rand"),
+        ("other", [0.5, math.nan, 0.6], "the last checkpoint (step 30) is also the best by other"),
+    ],
+)  # fmt: skip
+def test_the_best_checkpoint_is_that_of_the_score_that_chose_it(select, values, line):
+    records = [{"step": 10 * n, "iou": 1.0 / n, select: value} for n, value in enumerate(values, start=1)]
+    verdict = judge([*records, {"step": 40, "loss": 1.0, select: 9.0}], None, Run("d", Path("x"), 40, select))
+    assert verdict.lines[1].startswith(line)
+    assert ("; the last one (step 30) has" in verdict.lines[1]) == (verdict.best_step == 20)
+    assert judge(records, None, Run("d", Path("x"), 30, "ap_mean")).best_step == 10  # an older run, by its IoU
+
+
+def test_a_run_without_validation_has_no_best_checkpoint():
+    verdict = judge([{"step": 3, "loss": 1.0}], None, Run("d", Path("x"), 4, "iou"))
+    assert (verdict.best_step, verdict.last_step, verdict.worst_image) == (None, None, None)
+    assert verdict.lines[:2] == ("stopped after step 3 of 4", "not measured on validation images")
+
+
+def test_overlapping_classes_have_no_baseline():
+    found = SimpleNamespace(
+        scores={"iou": 0.25}, baseline={"pixel_accuracy": math.nan, "iou": math.nan}, classes=[], images={}
+    )
+    verdict = judge(log(FALLING), cast(Measurement, found), RUN)
+    assert (verdict.judgement, verdict.useful, verdict.next) == ("unmeasured", True, PREDICT)
+    assert verdict.lines[0] == "mean IoU (not compared with a baseline, since classes overlap): 0.250"

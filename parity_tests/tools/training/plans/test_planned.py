@@ -1,15 +1,21 @@
 """`unet train` without settings, and `unet plan DATA`: the same plan, stored in the run's folder."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import unet_tools.commands.train as command
 from unet_data import membranes
-from unet_jax import TrainResult
+from unet_jax import TrainResult, TrainSettings
+from unet_jax.training.planning.rules import Choice
+from unet_spec import InputError
+from unet_tools.arguments.processes import ProcessFlags
 from unet_tools.cli import main
-from unet_tools.training.plans.planned import given_flags
+from unet_tools.training.flags import NetworkFlags, TrainArgs
+from unet_tools.training.plans.planned import check_time, describe, given_flags, names_network
 
 
 @pytest.fixture
@@ -135,3 +141,65 @@ def test_the_pixel_sizes_of_volumes_reach_the_plan(tmp_path, capsys):
     assert "kernels 1x3x3 1x3x3 3x3x3 3x3x3 volumes with a median size of 16x32x32; pixels of 5x1x1" in printed
     assert "strides 1x1x1 1x2x2 1x2x2 2x1x1" in printed
     assert "--tile 16x32x32 covers" in printed
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"), [(0.5, "30 seconds"), (2.99, "179 seconds"), (3, "3 minutes"), (30.4, "30 minutes")]
+)
+def test_a_time_below_three_minutes_is_said_in_seconds(minutes, said):
+    plan = SimpleNamespace(minutes=minutes, choices=(), settings=TrainSettings())
+    assert describe(plan, True).startswith(f"planned; about {said}: ")
+    plan.minutes = None
+    assert describe(plan, False) == "planned:  (unet plan DATA prints the reasons; flags override the plan)"
+
+
+def test_a_plan_says_what_it_chose_as_flags_take_it():
+    values = {
+        "tile": (20, 128), "widths": (4, 8), "mirror": False, "turns": True, "learning_rate": 0.00012345678,
+        "norm": "group", "steps": 12, "kernels": ((1, 3), (3, 3)), "dropout": 0.0, "validate_every": 7,
+        "ema": 0.5, "batch": TrainSettings().optimisation.batch,
+    }  # fmt: skip
+    choices = [Choice(name, value, "", given=name == "ema") for name, value in values.items()]
+    plan = SimpleNamespace(minutes=None, choices=choices, settings=TrainSettings().replace(validate_every=7))
+    said = describe(plan, False).removeprefix("planned: ").partition(" (unet")[0].split(", ")
+    assert said == [
+        "--tile 20x128", "--widths 4 8", "--mirror off", "--turns on", "--learning-rate 0.000123457", "--norm group",
+        "--steps 12", "kernels 1x3 3x3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"minutes": 1e-9}, False),
+        ({"minutes": -1.0}, True),
+        ({"minutes": float("nan")}, True),
+        ({"minutes": float("inf")}, True),
+        ({"minutes": 5.0, "distributed": ProcessFlags(processes=2)}, True),
+        ({"minutes": 5.0, "distributed": ProcessFlags(processes=1)}, False),
+        ({"recipe": "auto", "given": ("steps",), "distributed": ProcessFlags(processes=2)}, False),
+        ({"recipe": "modern", "distributed": ProcessFlags(processes=2)}, False),
+        ({"recipe": "auto", "distributed": ProcessFlags(processes=2)}, True),
+    ],
+)
+def test_a_time_is_above_zero_and_for_one_process(changes, refused):
+    args = TrainArgs(**changes)
+    if refused:
+        with pytest.raises(InputError):
+            check_time(args)
+    else:
+        check_time(args)
+
+
+@pytest.mark.parametrize(
+    ("network", "weights", "named"),
+    [
+        ({}, None, False),
+        ({"widths": (2, 4)}, None, False),
+        ({"preset": "same"}, None, True),
+        ({"config": Path("x")}, None, True),
+        ({}, "w", True),
+    ],
+)
+def test_a_network_is_named_by_preset_config_or_weights(network, weights, named):
+    assert names_network(NetworkFlags(**network), TrainSettings().replace(weights=weights)) == named
