@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 import tyro
 
+from unet_tools.arguments import help
 from unet_tools.arguments.help import Layout, groups_of, parser_of, render
 from unet_tools.cli import COMMANDS, OFTEN_MEANT, main
 from unet_tools.training.flags import HELP
@@ -128,3 +129,59 @@ def test_flags_of_other_programs_are_explained(flag, capsys):
     named = re.search(r"--[a-z-]+", OFTEN_MEANT[flag])
     if named:
         assert named[0] in {name for names in HELP.groups.values() for name in names}
+
+
+@pytest.mark.parametrize(
+    ("metavar", "shown"),
+    [
+        ("{None}|PATH", "PATH"), ("PATH|{None}", "PATH"), ("{None,2,3}", "2|3"), ("{a,b}", "a|b"),
+        ("[INT [INT ...]]", "N ..."), ("{None}|{[INT [INT ...]]}", "N ..."), ("STR", "TEXT"), ("FLOAT", "NUMBER"),
+        ("{None}|INT", "N"), ("", ""),
+    ],
+)  # fmt: skip
+def test_values_are_shown_in_plain_words(metavar, shown):
+    assert help._value(metavar) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "switch", "shown"),
+    [
+        ("Rate. (default: 2.0)", False, "Rate. Default: 2."),
+        ("Rate. (default: 0.5)", False, "Rate. Default: 0.5."),
+        ("Name. (default: '')", False, "Name."),
+        ("Name. (default: None)", False, "Name."),
+        ("Name. (default: False)", False, "Name."),
+        ("Name. Default: as in x. (default: 3)", False, "Name. Default: as in x."),
+        ("Turns. (default: True)", True, "Turns. On by default."),
+        ("Turns. (default: False)", True, "Turns."),
+        ("Image. (required)", False, "Image. Required."),
+        ("Rate. None: as usual. (default: None)", False, "Rate. Left out: as usual."),
+        ("Two\n  lines. (default: 1\n2)", False, "Two lines. Default: 1\n2."),
+    ],
+)
+def test_a_default_is_said_once(text, switch, shown):
+    assert help._meaning(text, switch) == shown
+
+
+def test_a_name_that_is_too_long_stands_on_a_line_of_its_own():
+    usage = "--" + "x" * 19
+    assert help._entry(help.Flag("", usage, "Meaning."), 80) == [f"  {usage} Meaning."]
+    assert help._entry(help.Flag("", usage + "x", "Meaning."), 80) == [f"  {usage}x", " " * 24 + "Meaning."]
+    assert help._entry(help.Flag("", "--x", "Meaning."), 59) == ["  --x   Meaning."]
+    assert help._entry(help.Flag("", "--x", "one two"), 13) == ["  --x   one", " " * 8 + "two"]
+    assert help._entry(help.Flag("", "--x", ""), 80) == ["  --x".ljust(24)]
+    wide = help._entry(help.Flag("", "--choice " + "|".join("abcdef") + " " + "y" * 60, "Meaning."), 70)
+    assert wide[1] == " " * 6 + "y" * 60
+    assert wide[2] == " " * 24 + "Meaning."
+
+
+def test_paragraphs_are_filled_and_examples_stay():
+    text = "one\ntwo\n\nthree " + "x" * 30 + "\n\nExample: a " + "y" * 40 + "\n  more"
+    assert help._paragraphs(text, 32) == ["one two", "", "three", "x" * 30, "", "Example: a " + "y" * 40, "  more"]
+
+
+@pytest.mark.parametrize(("columns", "width"), [(60, 60), (100, 100), (180, 100)])
+def test_the_help_is_as_wide_as_the_terminal_up_to_a_limit(columns, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = render("do", "a " * 200, parser_of(Args, None))
+    assert width - 2 < max(map(len, text.splitlines())) <= width

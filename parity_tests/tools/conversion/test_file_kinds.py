@@ -70,3 +70,63 @@ def test_a_zip_whose_table_cannot_be_read_is_left_to_its_reader(tmp_path):
 def test_a_header_of_four_gigabytes_is_none_of_safetensors(size, kind, tmp_path):
     (tmp_path / "a.bin").write_bytes(size.to_bytes(8, "little") + b'{"a":{}}')
     assert kind_of(tmp_path / "a.bin") == kind
+
+
+def packed(path, *names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "kind"),
+    [
+        ("w.zip", ["model.weights.h5", "config.json"], "keras"),
+        ("w.keras", ["other"], "keras"),
+        ("w.pt", ["a/data.pkl"], "pytorch"),
+        ("w.pt", ["a/constants.pkl"], "pytorch"),  # without code
+        ("w.pt", ["a/code/x.py"], "pytorch"),
+        ("w.pt", [], "pytorch"),
+        ("w.pt", ["a.npy", "b.pkl"], "pytorch"),
+        ("w.pt", ["a/constants.pkl", "a/code/x.py"], "a TorchScript program"),
+        ("w.pt", ["a/archive_format"], "a torch.export program"),
+        ("w.pt", ["a/models/model.json"], "a torch.export program"),
+        ("w.pt", ["a.npy", "b.npy"], "NumPy arrays"),
+    ],
+)
+def test_a_zip_is_known_by_the_names_in_it(file, names, kind, tmp_path):
+    path = packed(tmp_path / file, *names)
+    if " " in kind:
+        with pytest.raises(InputError, match=kind):
+            kind_of(path)
+    else:
+        assert kind_of(path) == kind
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "kind"),
+    [
+        ("w", b"\x89HDF\r\n", "keras"),
+        ("w", b"\x80\x02}q", "pytorch"),
+        *((f"w{ending}", b"any", "pytorch") for ending in (".pt", ".pth", ".bin", ".ckpt", ".tar")),
+        ("w.safetensors", b"any", "safetensors"),
+        *((f"w{ending}", b"any", "keras") for ending in (".h5", ".hdf5", ".keras")),
+        ("w.dat", b"any", "its content is neither that of a PyTorch, a safetensors nor a Keras file"),
+        ("w.pt", b"x" * 257 + b"ustar", "it is a tar archive"),
+        ("w.pt", b"x" * 258 + b"ustar", "pytorch"),
+        ("w.onnx", b"any", "ONNX contains a graph"),
+    ],
+)
+def test_any_other_file_is_known_by_its_first_bytes_then_by_its_ending(file, content, kind, tmp_path):
+    (tmp_path / file).write_bytes(content)
+    if " " in kind:
+        with pytest.raises(InputError, match=kind):
+            kind_of(tmp_path / file)
+    else:
+        assert kind_of(tmp_path / file) == kind
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*none\.pt: No such file or directory"):
+        kind_of(tmp_path / "none.pt")

@@ -110,3 +110,83 @@ def test_an_unknown_networks_names_are_those_of_the_file_without_usual_beginning
     tensors = {f"module.decoder.{k}.weight": np.zeros(1) for k in range(5)}
     found = find_weights(tensors, lambda names: False, None, "x")
     assert (found.prefix, next(iter(found.tensors))) == ("module.", "decoder.0.weight")
+
+
+KNOWN = {"enc.weight", "head.weight"}
+
+
+def ours(names):
+    return set(names) >= KNOWN
+
+
+def behind_all(prefix=""):
+    return {f"{prefix}{name}": np.zeros(1) for name in ("enc.weight", "enc.bias", "head.weight", "head.bias")}
+
+
+@pytest.mark.parametrize(
+    ("values", "label", "others"),
+    [
+        ({"network_weights": behind_all(), "state_dict": behind_all()}, "network_weights", ("state_dict",)),
+        ({"model": behind_all(), "model_state_dict": behind_all()}, "model_state_dict", ("model",)),
+        ({"other": behind_all(), "model": behind_all()}, "model", ("other",)),
+        ({"other-EMA": behind_all(), "any": behind_all()}, "any", ("other-EMA",)),
+        ({"emax": behind_all(), "shadow": behind_all()}, "emax", ("shadow",)),
+        ({"a": behind_all() | {"enc2.weight": np.zeros(1)}, "b": behind_all()}, "a", ("b",)),  # the larger one
+        ({"b": behind_all(), "a": behind_all() | {"enc2.weight": np.zeros(1)}}, "a", ("b",)),
+        ({"a": {"b": {"c": behind_all()}}}, "a.b.c", ()),
+        (behind_all(), ".", ()),
+        (behind_all("a.b.c."), "a.b.c", ()),
+    ],
+)
+def test_which_of_several_sets_is_taken(values, label, others):
+    found = find_weights(values, ours, None, "x")
+    assert (found.label, found.others) == (label, others)
+    assert set(found.tensors) >= KNOWN
+
+
+@pytest.mark.parametrize("values", [{"a": {"b": {"c": {"d": behind_all()}}}}])
+def test_sets_are_sought_three_levels_deep(values):
+    with pytest.raises(InputError, match="expected a state_dict"):
+        find_weights(values, ours, None, "x")
+    assert not ours(find_weights(behind_all("a.b.c.d."), ours, None, "x").tensors)
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [("ema", "state.ema"), ("state.ema", "state.ema"), ("state.ema.", "state.ema"), ("net", "state.net"), (".", ".")],
+)
+def test_a_key_is_an_entry_a_prefix_or_a_part_of_both(key, label):
+    values = behind_all() | {"state": behind_all("net.") | behind_all("ema.")}
+    found = find_weights(values, ours, key, "x")
+    assert found.label == label
+    assert label not in found.others
+    assert len(found.others) == 2
+
+
+def test_what_was_decided_is_said():
+    values = {"model": behind_all("module.") | {"n": np.zeros(1)}, "ema": behind_all()}
+    found = find_weights(values, ours, None, "x")
+    assert found.left_out == ("n",)
+    assert found.notes() == [
+        "the prefix 'module.' of the names is removed",
+        "the file also contains ema; used: model.module; --key chooses another",
+        "left out, since they do not belong to the network: n",
+    ]
+    top = find_weights(behind_all() | {"ema": behind_all()}, ours, None, "x")
+    assert top.notes() == ["the file also contains ema; used: those at the top; --key chooses another"]
+    assert find_weights(behind_all(), ours, None, "x").notes() == []
+
+
+def test_names_that_would_be_equal_without_their_wrappers_keep_them():
+    values = behind_all() | behind_all("_orig_mod.")
+    found = find_weights(values, ours, None, "x")
+    assert {found.label, *found.others} == {".", "_orig_mod"}  # two sets, of which neither lost a tensor
+    assert set(found.tensors) == set(behind_all())
+    inside = {name.replace("enc.", "enc._fsdp_wrapped_module."): t for name, t in behind_all().items()}
+    assert find_weights(inside, ours, None, "x").prefix == "_fsdp_wrapped_module."
+
+
+def test_a_prefix_is_shared_by_more_than_three_tensors():
+    few = {f"a.{name}": np.zeros(1) for name in ("enc.weight", "head.weight", "x")}
+    assert not ours(find_weights(few, ours, None, "x").tensors)
+    assert ours(find_weights(few | {"a.y": np.zeros(1)}, ours, None, "x").tensors)

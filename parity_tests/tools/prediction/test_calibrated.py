@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from unet_data.metrics.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 from unet_spec.weights.ensemble import join
 from unet_spec.weights.temperature import with_temperature
@@ -93,3 +95,24 @@ def test_one_line_for_what_cannot_be_calibrated(few, tmp_path, capsys):
     line = refused(capsys, "evaluate", tmp_path / "m", "synthetic", "--calibrate", out, "--json")
     assert "unet ensemble" in line
     assert not out.exists()
+
+
+def lines(temperature):
+    record = {"temperature": temperature, "before": {"ece": 0.12345, "nll": 1.5}, "after": {"ece": 0.01, "nll": 0.25}}
+    return calibration_lines(Path("new"), {"calibration": record | {"decisions": 12345, "images": 7}})
+
+
+def test_the_numbers_of_a_calibration():
+    assert lines(1.23456) == [
+        "temperature 1.235: ECE 0.1235 → 0.0100, negative log likelihood 1.5000 → 0.2500 on 12,345 pixels of 7 images",
+        "new: the checkpoint with calibrated probabilities",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factor", "of", "warned"),
+    [(1.0, MIN_TEMPERATURE, True), (1.009, MIN_TEMPERATURE, True), (1.011, MIN_TEMPERATURE, False),
+     (1.0, MAX_TEMPERATURE, True), (0.992, MAX_TEMPERATURE, True), (0.989, MAX_TEMPERATURE, False)],
+)  # fmt: skip
+def test_a_temperature_within_a_hundredth_of_the_end_of_the_search_is_a_warning(factor, of, warned):
+    assert (len(lines(factor * of)) == 3) == warned

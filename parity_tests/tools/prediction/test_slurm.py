@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip ins
 from unet_spec import Checkpoint, DataSpec, random_tensors
 from unet_spec.families.unet import PRESETS
 from unet_tools.cli import main
-from unet_tools.prediction.slurm import write_jobs
+from unet_tools.prediction import slurm
+from unet_tools.prediction.slurm import parse_shard, write_jobs
 
 from ...data.io.helpers import noise, refused
 
@@ -81,3 +83,53 @@ def test_jobs_of_many_images_do_whole_ones(tmp_path, capsys):
 
 def test_no_job_is_no_array(tmp_path):
     assert refused(write_jobs, tmp_path / "job.sh", ["unet"], 0, True) == "--jobs is 0; give 1 or more"
+
+
+def test_a_script_has_its_folder_and_ends_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: None)
+    assert write_jobs(Path("a b.sh"), ["unet", "x y"], 1, False) == ["sbatch 'a b.sh'"]
+    assert (tmp_path / "a b.sh").read_text().splitlines() == [
+        "#!/bin/bash", "#SBATCH --job-name=unet", "#SBATCH --array=1-1", "#SBATCH --requeue",
+        f"#SBATCH --chdir={tmp_path}", "set -euo pipefail", "exec unet 'x y' --shard \"$SLURM_ARRAY_TASK_ID\"/1",
+    ]  # fmt: skip
+    assert (tmp_path / "a b.sh").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("code", "errors", "out"), [(0, "starts at noon\nmore", ""), (0, "", "starts at noon"), (1, "no such queue", "")]
+)
+def test_what_sbatch_says_of_a_script(code, errors, out, tmp_path, monkeypatch):
+    asked = []
+
+    def run(words, **options):
+        asked.append((words, options))
+        return SimpleNamespace(returncode=code, stderr=errors, stdout=out)
+
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(slurm.subprocess, "run", run)
+    path, join = tmp_path / "job.sh", tmp_path / "job-join.sh"
+    if code:
+        assert refused(write_jobs, path, ["unet"], 2, True) == f"{path}: sbatch --test-only refuses it: no such queue"
+        return
+    assert write_jobs(path, ["unet"], 2, True)[1:] == [f"{each}: starts at noon" for each in (path, join)]
+    assert asked == [
+        (["sbatch", "--test-only", str(each)], {"capture_output": True, "text": True}) for each in (path, join)
+    ]
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3"])
+def test_a_part_is_one_of_so_many(text):
+    assert refused(parse_shard, text) == f"--shard {text} is not a part; give i/n with i from 1 to n"
+    assert parse_shard("1/1") == (1, 1)
+    assert parse_shard("2/2") == (2, 2)
+
+
+def test_a_signed_address_is_in_no_script(tmp_path):
+    from unet_data.io.stores.signed import unsigned_word
+
+    word = unsigned_word("https://h/a.zarr?X-Amz-Signature=5e1f")
+    message = refused(write_jobs, tmp_path / "job.sh", ["unet", "predict", word], 2, False)
+    assert "is a secret" in message
+    assert "5e1f" not in message
+    assert not (tmp_path / "job.sh").exists()

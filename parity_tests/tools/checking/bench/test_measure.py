@@ -3,6 +3,7 @@
 import math
 import sys
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed; pip install 'unet-twins[report]'")
+from unet_spec import InputError, preset
 from unet_tools.checking.bench import measure as bench_measure
 from unet_tools.checking.bench.hardware import processor
 
@@ -131,3 +133,62 @@ def test_a_child_that_dies_is_reported_with_its_last_line(monkeypatch, tmp_path)
     assert math.isnan(child.run("network"))
     assert child.error == "its process ended with exit code 1; last line: it printed nothing"
     child.end()
+
+
+class Stub:
+    """A child that answers at once: its n-th run takes n seconds."""
+
+    made: ClassVar[list] = []
+
+    def __init__(self, name, bundle, batch, size, image):
+        self.name, self.error, self.first, self.peak_bytes, self.asked = name, "", 0.5, 7, []
+        self.given = (batch, tuple(size), tuple(image))
+        self.made.append(self)
+
+    def begin(self):
+        self.error = "not installed" if self.name == "jax" else ""
+        return self.error or "ready"
+
+    def run(self, kind):
+        self.asked.append(kind)
+        return float(len(self.asked))
+
+    def end(self):
+        self.asked.append("end")
+
+
+@pytest.mark.parametrize(("size", "shape"), [(None, (572, 572)), (28, (28, 28)), ((28, 36), (28, 36))])
+def test_runtimes_take_turns_and_the_numbers_are_those_of_the_batch(size, shape, monkeypatch):
+    config = preset("paper", widths=(2, 4))
+    bundle = SimpleNamespace(config=config, precisions=("fp32",), engines=[])
+    Stub.made.clear()
+    said = []
+    monkeypatch.setattr(bench_measure, "_Child", Stub)
+    monkeypatch.setattr(bench_measure, "measured_peak", lambda: 2e9)
+    monkeypatch.setattr(bench_measure, "default_tile", lambda geometry: None)
+    found = bench_measure.bench_bundle(bundle, ("onnx", "jax"), 3, size, 2, said.append)
+    if size is None:
+        shape = bench_measure.tile_below(config.geometry, 572)
+    out = config.geometry.output_shape(shape)
+    macs = sum(config.graph.macs(shape).values())
+    assert said == ["onnx fp32: ready", "jax: not installed"]
+    onnx, jax = Stub.made
+    image = tuple(n * 3 // 2 for n in out)
+    assert onnx.given == jax.given == (3, shape, image)
+    assert (onnx.asked, jax.asked) == (["network", "end_to_end"] * 2 + ["end"], ["end"])
+    ran, failed = found.pop("timings")
+    assert found == {
+        "input": [3, *shape], "output": [3, *out], "image": list(image), "rounds": 2, "multiply_adds": macs,
+        "peak_gflops": 2.0,
+    }  # fmt: skip
+    assert failed.note == "not installed"
+    assert (ran.p50, ran.end_to_end_p50, ran.images_per_second) == (2.0, 3.0, 1.5)
+    assert ran.megapixels_per_second == pytest.approx(3 * math.prod(out) / 2 / 1e6)
+    assert ran.peak_share == pytest.approx(2 * macs * 3 / 2 / 2e9)
+
+
+@pytest.mark.parametrize(("batch", "rounds", "words"), [(0, 1, "batch is 0"), (1, 0, "rounds is 0")])
+def test_counts_are_at_least_one(batch, rounds, words):
+    bundle = SimpleNamespace(config=preset("paper", widths=(2, 4)))
+    with pytest.raises(InputError, match=f"{words}; it must be at least 1"):
+        bench_measure.bench_bundle(bundle, ("onnx",), batch, 28, rounds)

@@ -185,3 +185,54 @@ def test_the_measured_tile_is_the_plans_or_a_smaller_one_on_the_grid():
     geometry.check(size)
     assert macs / 10 < sum(geometry.graph.macs(size).values()) <= macs / 4
     assert measured_size(geometry, (200, 300), 1.0) == (minimum_tile(geometry), minimum_tile(geometry))
+
+
+@pytest.mark.parametrize(
+    ("macs", "expected"),
+    [(109.0, "onnx"), (111.0, "torch"), (1e6, "torch")],
+)
+def test_another_runtime_must_be_ready_and_faster_by_a_tenth(macs, expected):
+    """For 110 units of work: 110 s, or 45 s to prepare and 55 s."""
+    exact = {"onnx": cache.Measured(999.0, 1.0, 0.0), "torch": cache.Measured(45.0, 2.0, 0.0)}
+    assert choice.first_to_finish(exact, "onnx", macs) == expected
+    equal = {"onnx": cache.Measured(0.0, 1.0, 0.0), "torch": cache.Measured(0.0, 1.09, 0.0)}
+    assert choice.first_to_finish(equal, "onnx", macs) == "onnx"
+    equal["torch"] = cache.Measured(0.0, 1.11, 0.0)
+    assert choice.first_to_finish(equal, "onnx", macs) == "torch"
+
+
+def test_what_is_assumed_of_a_machine():
+    assert (choice.WORTH, choice.READY, choice.GAIN, choice.LONGEST) == (20.0, 0.25, 1.1, 600.0)
+
+
+@pytest.mark.parametrize("tiles", [19.99, 20.0])
+def test_twenty_seconds_of_work_are_worth_a_measurement(here, tiles):
+    trials = Trials(openvino=(0.5, 0.0, 1.0), mnn=(0.6, 0.0, 1.0), jax=(0.7, 0.0, 1.0))
+    assert bool(here(trials, tiles=tiles).measured) == (tiles == 20.0)
+
+
+def test_the_limits_of_the_trials(here):
+    limits = {}
+
+    class Limits(Trials):
+        def __call__(self, path, name, x, limit):
+            limits[name] = limit
+            return super().__call__(path, name, x, limit)
+
+    here(Limits(openvino=(0.5, 0.0, 1.0), mnn=(0.1, 5e-5, 1.0), jax=(0.7, 0.0, 1.0)), tiles=100.0)
+    assert limits == {"onnx": 600.0, "openvino": 25.0, "mnn": 12.5, "jax": 12.5}  # of the fastest exact one so far
+
+
+@pytest.mark.parametrize(
+    ("values", "allowed"),
+    [
+        ((0.0, 1e-9, 0.0), True), ((-1e-9, 1.0, 0.0), False), ((0.0, 0.0, 0.0), False), ((0.0, 1.0, -1e-9), False),
+        ((True, 1.0, 0.0), False), (("1", 1.0, 0.0), False), ((0.0, float("inf"), 0.0), False), ((1, 2, 0), True),
+    ],
+)  # fmt: skip
+def test_a_measurement_in_the_cache_is_a_sound_number(values, allowed):
+    if allowed:
+        assert cache.Measured(*values).rate == values[1]
+    else:
+        with pytest.raises(ValueError, match=r"a finite number|cannot be negative"):
+            cache.Measured(*values)

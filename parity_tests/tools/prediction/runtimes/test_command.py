@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from unet_data import PredictSettings
+from unet_data import PredictSettings, ReadSettings
 from unet_data.inference.predict_file import Progress
+from unet_data.inference.views import PAPER_ROTATIONS
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_spec.tiling.planner import Limits
 from unet_tools.arguments.runtimes import open_network
 from unet_tools.cli import main
 from unet_tools.prediction.runtimes import command
@@ -129,3 +131,48 @@ def test_a_bundle_chooses_among_its_own(home, capsys, monkeypatch):
 def test_a_result_that_was_begun_with_an_exact_runtime_is_continued_with_it(begun, expected, monkeypatch, tmp_path):
     monkeypatch.setattr(command, "begun_with", lambda target: begun)
     assert command._begun(tmp_path / "o.npy") == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "times"),
+    [
+        ({}, 1),
+        ({"augment": "flips"}, 4),
+        ({"augment": "flips+turns"}, 8),
+        ({"augment": "rotations"}, len(PAPER_ROTATIONS)),
+        ({"shard": (2, 3)}, 1 / 3),
+    ],
+)
+def test_the_work_is_that_of_all_views_and_of_its_own_part(changes, times, home):
+    network = open_network(home / "ck", "onnx")
+    files = [(home / "a.npy", home / "o.npy")]
+    once, more = (command.work_of(network, files, PredictSettings(tile=64, **each)) for each in ({}, changes))
+    assert once is not None
+    assert more is not None
+    assert more.macs == pytest.approx(times * once.macs)
+    assert (once.samples, more.tile) == (False, (64, 64))
+
+
+def test_samples_memory_and_reading_reach_the_work(home, monkeypatch):
+    asked = []
+    original = command.open_pictures
+
+    def opened(*given, settings):
+        asked.append((*given, settings))
+        return original(*given, settings=settings)
+
+    limits, plan = [], command.plan_tiled
+    monkeypatch.setattr(command, "plan_tiled", lambda *given: limits.append(given[-1]) or plan(*given))
+    monkeypatch.setattr(command, "open_pictures", opened)
+    network, reading = open_network(home / "ck", "onnx"), ReadSettings(orientation="ignore")
+    files = [(home / "a.npy", home / "o.npy")]
+    work = command.work_of(network, files, PredictSettings(samples=3, reading=reading, halo=0, tile=48))
+    assert work is not None
+    assert work.samples
+    assert asked == [(home / "a.npy", 2, 1, reading)]
+    exact = command.work_of(network, files, PredictSettings(tile=48, memory=2**30))
+    assert exact is not None
+    assert limits == [Limits(None, tile=(48, 48), halo=0), Limits(2**30, tile=(48, 48), halo=None)]
+    assert exact.macs > work.macs  # without a halo, fewer tiles
+    image = np.load(home / "a.npy").astype(np.float32)
+    np.testing.assert_allclose(work.window((16, 32))[0, ..., 0], image[:16, :32] / 255, atol=1e-6)
