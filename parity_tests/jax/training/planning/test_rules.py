@@ -6,7 +6,7 @@ import pytest
 
 from unet_data import fingerprint, membranes
 from unet_jax import preset
-from unet_jax.training.planning.rules import AUTO, data_rules, levels, network_rules, padding, tile
+from unet_jax.training.planning.rules import AUTO, data_rules, fixed_rules, levels, network_rules, padding, tile
 
 FIGURES = fingerprint(membranes(2, 64, seed=0))
 
@@ -109,3 +109,41 @@ def test_the_reason_of_the_levels_is_their_own(median, count, words):
     found, reason = levels(replace(FIGURES, median=median))
     assert found == count
     assert words in reason
+
+
+def test_the_median_image_decides_and_its_axes_may_differ():
+    small = replace(FIGURES, median=(159, 400))
+    assert padding(small).reason == "images of 159 pixels: the margin of valid convolutions is as large"
+    assert padding(replace(FIGURES, median=(400, 160))).reason.startswith("images of 160 pixels or more")
+    same = preset("same", widths=(2, 4, 8))
+    assert tile(replace(FIGURES, median=(60, 100)), same).value == 100
+    assert tile(replace(FIGURES, median=(252, 60)), same).reason == "images of up to 252 pixels: the usual size"
+    volume = preset("same", widths=(2, 4), spatial_dims=3)
+    assert tile(replace(FIGURES, median=(30, 67, 20)), volume).value == 68
+    assert tile(replace(FIGURES, median=(30, 30, 31)), volume).value == 32
+    assert tile(replace(FIGURES, median=(30, 30, 90)), volume).value == 68
+
+
+def test_what_is_fixed_is_that_of_the_settings_and_adamw_has_a_rate():
+    settings = AUTO.settings.replace(batch=7, learning_rate=0.5, ema=0.25, turns=False, rotation=90.0, elastic=3.0)
+    found = {choice.name: choice.value for choice in fixed_rules(settings)}
+    assert found == {
+        "batch": 7, "learning_rate": 0.5, "ema": 0.25, "turns": False, "mirror": True, "rotation": 90.0, "elastic": 3.0,
+    }  # fmt: skip
+    assert "learning_rate" not in [choice.name for choice in fixed_rules(settings.replace(optimizer="sgd"))]
+
+
+@pytest.mark.parametrize(("together", "words"), [(2, "the same result in less time"), (1, "one tile at a time")])
+def test_the_reason_of_the_norm(together, words):
+    norm, dropout = network_rules(figures(shares=(0.9, 0.1)), together)
+    assert words in norm.reason
+    assert (dropout.name, dropout.value) == ("dropout", 0.0)
+    filled = next(iter(network_rules(figures(shares=(0.2, 0.8)), 2)))
+    assert filled.reason == "cell has 80% of the pixels: its borders matter most"
+
+
+def test_the_loss_is_that_of_both_and_reasons_have_their_figures():
+    chosen = {choice.name: choice for choice in ruled(figures(objects=40, touching=0.25, shares=(0.9, 0.1)))}
+    assert chosen["loss"].value == "cross_entropy+dice"
+    assert chosen["oversample"].reason == "the rarest class has 10.00% of the pixels"
+    assert chosen["border_weight"].reason == "25% of 40 objects touch another one"

@@ -5,6 +5,7 @@ import pytest
 import unet_jax.training.trainer
 from unet_data import membranes
 from unet_jax import preset
+from unet_jax.training.planning import speed
 from unet_jax.training.planning.speed import seconds_per_step, seconds_per_validation, steps_within
 from unet_jax.training.settings import TrainSettings
 
@@ -43,3 +44,15 @@ def test_a_measurement_is_a_third_of_the_steps_work_a_pixel():
 @pytest.mark.parametrize(("seconds", "steps"), [(600, 1000), (100.4, 1), (1, 1)])
 def test_steps_fill_the_time_that_ten_measurements_leave(seconds, steps):
     assert steps_within(seconds, 0.5, 10) == steps
+
+
+def test_mean_ap_takes_a_second_for_a_million_pixels_and_volumes_count_whole():
+    validation = membranes(2, 40, seed=0)
+    settings = SETTINGS.replace(batch=2)
+    found = seconds_per_validation(NETWORK, settings, validation, 0.0, "ap_mean")
+    assert found == pytest.approx(1e-6 * 3200)
+    assert seconds_per_validation(NETWORK, settings, validation, 0.0, "v_info") == pytest.approx(4e-6 * 3200)
+
+
+def test_a_run_has_ten_validations_and_five_timed_steps_of_three_seconds():
+    assert (speed.VALIDATIONS, speed.TIMED_STEPS, speed.TIMING_SECONDS) == (10, 5, 3.0)

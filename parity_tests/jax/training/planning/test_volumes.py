@@ -8,7 +8,7 @@ import pytest
 
 from unet_data import FileFacts, choose_spacing, fingerprint, membranes, resample_dataset
 from unet_jax import plan_training, preset
-from unet_jax.training.planning.volumes import VOXELS, staged_network, stages, volume_tile
+from unet_jax.training.planning.volumes import VOXELS, staged_network, stages, volume_norm, volume_tile
 
 FIGURES = fingerprint(membranes(2, 64, seed=0))
 PLANE, CUBE = (1, 3, 3), (3, 3, 3)
@@ -139,3 +139,36 @@ def test_the_plan_says_to_which_pixel_size_images_are_resampled():
         planned = plan_training(preset("paper", spatial_dims=3), resampled, given=chosen, seconds=None)
         [choice] = [c for c in planned.choices if c.name == "spacing"]
         assert (choice.value, choice.given) == ("5,1,1", given)
+
+
+@pytest.mark.parametrize(("together", "norm"), [(1, "instance"), (2, "batch")])
+def test_a_norm_of_one_tile_is_that_of_the_instance(together, norm):
+    assert volume_norm(together).value == norm
+
+
+def test_a_tile_has_at_most_as_many_voxels_as_one_of_68_along_each_axis():
+    assert VOXELS == 68**3
+    network = preset("same", widths=(2, 4), spatial_dims=3)
+    assert volume_tile(figures((68, 68, 68)), network).value == (68, 68, 68)
+    assert volume_tile(figures((68, 68, 69)), network).value == (68, 68, 68)
+    assert volume_tile(figures((68, 68, 69)), network).reason.startswith("a part of a volume of 68x68x69")
+
+
+def test_a_tile_is_square_where_pixels_are():
+    network = preset("same", widths=(2, 4), spatial_dims=3)
+    assert volume_tile(figures((40, 60, 400), (1.0, 1.0, 1.0)), network).value == (40, 60, 60)
+    rows, columns = volume_tile(figures((40, 400, 400), (1.0, 1.0, 2.0)), network).value[1:]
+    assert rows > 1.5 * columns  # as long in the specimen, not in pixels
+
+
+def test_the_reason_of_the_stages_has_the_pixel_sizes_relative_to_the_finest():
+    found = stages(figures((20, 512, 512), (5.0, 0.5, 0.5)))
+    assert found is not None
+    assert found.reason == "volumes with a median size of 20x512x512; pixels of 10x1x1"
+
+
+def test_one_axis_that_is_coarser_is_halved_later_and_a_kernel_once_had_is_kept():
+    found = stages(figures((8, 128, 128), (1.0, 1.0, 1.0)))  # the depth is never halved, so it becomes the finest
+    assert found is not None
+    assert found.kernels == (CUBE,) * 4
+    assert found.strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))
