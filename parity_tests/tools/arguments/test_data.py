@@ -6,7 +6,7 @@ import pytest
 import unet_tools.arguments.data
 from unet_data import cells, membranes
 from unet_spec import InputError
-from unet_tools.arguments.data import account_for, accounted, open_data
+from unet_tools.arguments.data import account_for, accounted, choose, open_data
 from unet_tools.cli import main
 
 from ...fixtures.pictures import GREY, LABELS, write
@@ -64,3 +64,38 @@ def test_words_for_synthetic_cells(monkeypatch, capsys, tmp_path):
         assert word in said
     with pytest.raises(InputError, match="generates 2-D images"):
         open_data("synthetic:dic", 3)
+
+
+def test_the_size_of_a_file_is_that_of_all_of_its_parts(tmp_path):
+    (tmp_path / "a.zarr/0").mkdir(parents=True)
+    (tmp_path / "a.zarr/0/x").write_bytes(bytes(5))
+    (tmp_path / "a.zarr/y").write_bytes(bytes(7))
+    assert unet_tools.arguments.data._bytes(tmp_path / "a.zarr") == 12
+    assert unet_tools.arguments.data._bytes(tmp_path / "a.zarr/y") == 7
+    assert unet_tools.arguments.data.LARGE == 2**30
+
+
+def test_exactly_as_many_bytes_are_still_read_into_memory(tmp_path, monkeypatch):
+    plain = write(tmp_path / "png", "png", GREY, LABELS)
+    total = sum(path.stat().st_size for path in (plain / "images").iterdir())
+    for large, stored in ((total, False), (total - 1, True)):
+        monkeypatch.setattr(unet_tools.arguments.data, "LARGE", large)
+        assert open_data(str(plain), stored=None).stored == stored
+    assert not open_data(str(plain)).stored
+    assert open_data(str(plain), stored=True).stored
+
+
+@pytest.mark.parametrize(("subset", "count"), [("all", 6), ("train", 3), ("validation", 3)])
+def test_a_part_of_the_data_by_the_split_of_the_training(subset, count):
+    data = membranes(6, 32, 0)
+    part, how = choose(data, subset, "0.5")
+    assert len(part) == count
+    assert (how is None) == (subset == "all")
+    assert part.names[-1] == (data.names[2] if subset == "train" else data.names[-1])
+
+
+def test_files_that_are_used_are_counted(tmp_path):
+    plain = write(tmp_path / "png", "png", GREY, LABELS)
+    assert accounted(open_data(str(plain))) == {
+        "files_used": 2 * len(GREY), "files_left_out": {}, "decisions": open_data(str(plain)).decisions
+    }  # fmt: skip

@@ -160,3 +160,58 @@ def test_the_first_installed_runtime_is_taken(tmp_path, monkeypatch):
         monkeypatch.setattr(runtimes, "installed", lambda name, missing=missing: name not in missing)
         runtimes.open_network(tmp_path / "c")
     assert taken == ["onnx", "torch", "jax"]
+
+
+class Mnn:
+    """Stub that keeps its arguments."""
+
+    name, config, provider = "mnn", preset("same", widths=(2, 3)), ""
+
+    def __init__(self, source, fast=False):
+        self.source, self.fast = source, fast
+
+
+@pytest.mark.parametrize(("name", "fast"), [("mnn", False), ("mnn-fast", True)])
+def test_mnn_is_fast_only_where_that_is_asked_for(name, fast, tmp_path, monkeypatch):
+    pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+    import unet_export
+    from unet_tools.arguments import runtimes
+
+    bundle = type("Bundle", (), {"onnx": "model.onnx", "data": DataSpec((0.25,), (0.5,))})
+    monkeypatch.setattr(unet_export, "MnnRuntime", Mnn)
+    monkeypatch.setattr(unet_export, "is_bundle", lambda path: path.name == "b")
+    monkeypatch.setattr(unet_export, "open_bundle", lambda path: bundle)
+    monkeypatch.setattr(runtimes, "installed", lambda name: True)
+    network = runtimes.open_network(tmp_path / "b", name)
+    assert (network.runtime.source, network.runtime.fast, network.data) == ("model.onnx", fast, bundle.data)
+    again = runtimes.reopened(network, tmp_path / "b", name)
+    assert (again.runtime.source, again.runtime.fast) == ("model.onnx", fast)
+    checkpoint_of(Mnn.config).save(tmp_path / "c")
+    assert runtimes.open_network(tmp_path / "c", name).runtime.fast == fast
+    with pytest.raises(InputError, match="unknown runtime 'tensorrt'"):
+        runtimes.open_checkpoint(checkpoint_of(Mnn.config), "tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("jax", {"jax", "flax"}), ("torch", {"torch"}), ("onnx", {"onnx", "onnxruntime"}),
+        ("openvino", {"onnx", "openvino"}), ("mnn", {"onnx", "MNN"}), ("mnn-fast", {"onnx", "MNN"}),
+    ],
+)  # fmt: skip
+def test_a_runtime_is_installed_if_all_of_its_packages_are(name, packages, monkeypatch):
+    from unet_tools.arguments import runtimes
+
+    for missing in [None, *packages, "other"]:
+        monkeypatch.setattr(runtimes, "find_spec", lambda package, missing=missing: None if package == missing else 1)
+        assert runtimes.installed(name) == (missing not in packages)
+
+
+def test_weights_in_float32_are_taken_as_they_are():
+    from unet_tools.arguments.runtimes import in_float32
+
+    single = checkpoint_of(preset("same", widths=(2, 3)))
+    assert in_float32(single) is single
+    name = next(iter(single.tensors))
+    mixed = dataclasses.replace(single, tensors=single.tensors | {name: single.tensors[name].astype(np.float64)})
+    assert {t.dtype.name for t in in_float32(mixed).tensors.values()} == {"float32"}

@@ -71,3 +71,63 @@ def test_imagenet_is_for_three_channels():
     one = dataclasses.replace(CHECKPOINT, config=CONFIG.replace(in_channels=1))
     with pytest.raises(InputError, match="imagenet is for 3 channels; this network has 1"):
         stated(one, ["imagenet"], ["imagenet"], [], None, [])
+
+
+def test_what_is_assumed_depends_on_the_network_and_its_project():
+    lines = assumptions(CONFIG, None)
+    assert lines[:3] == ("normalisation: none", "class names: none", "classes: one per pixel")
+    assert lines[3].startswith("network: padding same, merge ")
+    assert "the usual ones" not in lines[3]
+    one = assumptions(CONFIG.replace(out_channels=1), "smp")
+    assert one[:2] == ("normalisation: none (smp's encoders mostly take imagenet)", "class names: none")
+    assert one[2].startswith("network: ")
+    assert one[2].endswith(", padding and interpolation: the usual ones of smp")
+
+
+def test_each_assumption_is_said_with_the_options_that_replace_it():
+    data = DataSpec(
+        assumed=("normalisation: none", "classes: one per pixel", "network: x", "class names: none", "other: y")
+    )
+    assert describe(data, "a.pth") == (
+        "a.pth: assumed, since the file does not state it: normalisation: none [--mean --std]; classes: one per pixel "
+        "[--classes]; network: x [--set]; class names: none [--class-names]; other: y [unet convert]"
+    )
+    assert describe(DataSpec(), "a.pth") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [
+        ((["0.5"], ["0.25"], [], None, []), {"class names", "classes", "network"}),
+        (([], [], ["a", "b"], None, []), {"normalisation", "classes", "network"}),
+        (([], [], [], "exclusive", []), {"normalisation", "class names", "network"}),
+        (([], [], [], None, ["padding=valid"]), {"normalisation", "class names", "classes"}),
+    ],
+)
+def test_a_statement_replaces_its_own_assumption_only(arguments, left):
+    after = stated(CHECKPOINT, *arguments)
+    assert {line.partition(":")[0] for line in after.data.assumed} == left
+
+
+def test_statements_are_stored():
+    after = stated(CHECKPOINT, ["0.5"], ["0.25"], ["a", "b"], "overlapping", ["padding=valid", "norm_eps=0.01"])
+    assert (after.data.mean, after.data.std) == ((0.5,) * 3, (0.25,) * 3)
+    assert (after.data.class_names, after.data.overlapping) == (("a", "b"), True)
+    assert (after.config.to_dict()["padding"], after.config.to_dict()["norm_eps"]) == ("valid", 0.01)
+    assert not stated(CHECKPOINT, [], [], [], "exclusive", []).data.overlapping
+    three = stated(CHECKPOINT, ["imagenet"], ["imagenet"], [], None, [])
+    assert (three.data.mean, three.data.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "words"),
+    [
+        (["1", "2", "3"], ["none"], "--mean has 3 numbers, --std 0; they must have the same count"),
+        (["nan"], ["1"], "needs one finite number"),
+        ([], ["1"], "give --mean and --std together"),
+        (["1", "1"], ["1"], "--mean needs one finite number, or one for each of the 3 channels"),
+    ],
+)
+def test_mean_and_standard_deviation_are_numbers_of_equal_count(mean, std, words):
+    with pytest.raises(InputError, match=words):
+        stated(CHECKPOINT, mean, std, [], None, [])
