@@ -22,3 +22,5 @@ def test_a_wrong_crop_is_found_against_the_reference():
     report = compare(*sides, [image(config=VALID)])
     assert_blamed(report, "", "→ decoder.1.block.conv1")
     assert "decoder.1.crop" in report.unmatched["reference"]
+    holders = {"encoder.0", "decoder.1", "decoder.1.block"}  # a graph has layers only, so that it lacks no block
+    assert not holders & set(report.unmatched["torch"])

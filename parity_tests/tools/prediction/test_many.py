@@ -12,7 +12,7 @@ import pytest
 
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 from unet_tools.cli import main
-from unet_tools.prediction.many import SharedRuntime, images_at_a_time, run_each
+from unet_tools.prediction.many import SharedRuntime, images_at_a_time, refuse, run_each
 
 CONFIG = preset("paper", widths=(2, 4), in_channels=1)
 TRAINED = DataSpec((0.5,), (0.18,))
@@ -179,3 +179,37 @@ def test_small_images_have_the_bytes_of_one_at_a_time(home, monkeypatch, runtime
     assert main([*COMMAND[:6], "alone", *COMMAND[7:]]) == 0
     for name in "abc":
         assert (home / "out" / f"{name}.npy").read_bytes() == (home / "alone" / f"{name}.npy").read_bytes()
+
+
+def test_of_many_failures_five_are_named():
+    failed = [{"image": name, "error": f"{name} is damaged"} for name in "abcdef"]
+    refuse("image", [{"image": "z"}])
+    for records, message in (
+        (failed[:1], "a is damaged"),
+        ([*failed[:5], {"image": "z"}], "5 of 6 failed: a, b, c, d, e; fix them and do it again"),
+        (failed, "6 of 6 failed: a, b, c, d, e, ...; fix them and do it again"),
+    ):
+        with pytest.raises(InputError) as caught:
+            refuse("image", records, "do it again")
+        assert str(caught.value) == message
+    with pytest.raises(InputError, match="fix them and run the same command with --skip-existing"):
+        refuse("image", failed)
+
+
+def test_a_message_names_a_file_and_that_of_the_only_job_is_not_printed(capsys):
+    def fails(message):
+        raise InputError(message)
+
+    def run(*messages):
+        files = [Path("a.png"), Path("b.png")]
+        return run_each("case", {f"n{k}": (files, partial(fails, text)) for k, text in enumerate(messages)})
+
+    assert run("dark") == [{"case": "n0", "error": "a.png: dark"}]
+    assert capsys.readouterr().err == ""
+    assert [each["error"] for each in run("dark", "b.png is dark")] == ["a.png: dark", "b.png is dark"]
+    assert capsys.readouterr().err == "a.png: dark\nb.png is dark\n"
+
+
+def test_a_file_of_a_mebibyte_is_still_small(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(2**20))
+    assert images_at_a_time([tmp_path / "a"] * 2, None, "torch") == 8
