@@ -62,4 +62,19 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "plain.SerializeToString(deterministic=True)",
         "plain.SerializeToString()",
     ): "It fixes the order of map fields, and a model of ONNX has none.",
+    (
+        "unet_data/spacing/interpolate.py",
+        "np.clip(index, 0, self.before - 1)",
+        "np.clip(0, index, self.before - 1)",
+    ): "min(max(a, b), c) is the same for a and b exchanged",
+    (
+        "unet_data/spacing/interpolate.py",
+        "np.clip(np.floor(at + 0.5).astype(np.int64), 0, self.before - 1)",
+        "np.clip(0, np.floor(at + 0.5).astype(np.int64), self.before - 1)",
+    ): "min(max(a, b), c) is the same for a and b exchanged",
+    (
+        "unet_data/io/formats/encode_nifti.py",
+        "numbers.swapaxes(1, 2)",
+        "numbers.swapaxes(2, 1)",
+    ): "the same two axes are exchanged",
 }

@@ -181,3 +181,9 @@ def test_an_image_is_small_where_one_side_is(size):
     assert not any("smaller than" in what for what in printed(made, size))
     with pytest.raises(InputError, match="--tile is 8x8x8, but there are 2 axes"):
         check_dataset(made, (8, 8, 8))
+
+
+def test_of_many_sizes_four_are_named():
+    images = tuple(np.random.default_rng(n).integers(0, 255, (9, 8 + n, 1)).astype(np.uint8) for n in range(5))
+    found = [p.what for p in check_dataset(Dataset(images, None, tuple("abcde"), (), "here"))]
+    assert "images of 5 sizes (9x8, 9x9, 9x10, 9x11, …)" in found

@@ -29,6 +29,10 @@ KINDS = {
         RNG.integers(0, 255, (3, 97, 131)).astype(np.uint8),
         {"photometric": "rgb", "planarconfig": "separate", "tile": (32, 32), "compression": "zlib"},
     ),
+    "two channels in planes": (
+        RNG.integers(0, 255, (2, 97, 131)).astype(np.uint8),
+        {"photometric": "minisblack", "planarconfig": "separate", "tile": (32, 48), "compression": "zlib"},
+    ),
     "stack": (RNG.normal(size=(5, 97, 131)).astype(np.float32), {"tile": (32, 32), "photometric": "minisblack"}),
     "big-endian stack": (RNG.normal(size=(5, 97, 131)).astype(">f4"), {"byteorder": ">", "photometric": "minisblack"}),
     "OME, channels in pages": (
