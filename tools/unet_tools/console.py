@@ -37,7 +37,8 @@ class Notes(PlainConsole):
     """A console on which each text is one line, also if it is longer than the terminal is wide."""
 
     def print(self, *texts: Any, **options: Any) -> None:
-        super().print(*texts, **{"soft_wrap": all(isinstance(text, str) for text in texts)} | options)
+        options.setdefault("soft_wrap", all(isinstance(text, str) for text in texts))
+        super().print(*texts, **options)
 
 
 _WIDTH = None if sys.stdout.isatty() else 140  # files and pipes have no width
