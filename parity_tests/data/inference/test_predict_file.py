@@ -198,3 +198,12 @@ def test_the_memory_limit_and_the_networks_reading_hold_while_the_file_is_opened
     own = ReadSettings(channels="all")
     predict_file(network, image[0], tmp_path / "p.npy", PredictSettings(memory=2**33, reading=own))
     assert seen == [((2, 1), ReadSettings(orientation="ignore")), ((2, 1), own)]
+
+
+def test_the_room_that_is_needed_is_that_of_all_pages_and_values(image, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(door, "check_room", lambda folder, size: asked.append((folder.name, size)))
+    network = OpenNetwork(Bright(), DataSpec())
+    predict_file(network, image[0], tmp_path / "o.npy")
+    predict_file(network, image[0], tmp_path / "p.npy", PredictSettings(output="logits", dtype="float16"))
+    assert asked == [("o.npy.part", 3 * 40 * 30), ("p.npy.part", 3 * 40 * 30 * 2 * 2)]

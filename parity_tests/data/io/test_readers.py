@@ -207,10 +207,10 @@ MINIMAL = {"photometric": "minisblack"}
 def test_volumes_of_a_tiff_are_its_times(tmp_path):
     pixels = RNG.integers(0, 255, (2, 3, 9, 11)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", pixels, **MINIMAL, imagej=True, metadata={"axes": "TZYX"})
-    for below in (0, 2**28):
+    for below, held in ((0, 8 * pixels.size), (2**28, pixels.size)):
         pictures = open_pictures(tmp_path / "a.tif", 3, 1, whole_below=below)
         same_windows(pictures, pixels[..., None])
-    assert pictures[0].held == pixels.size
+        assert [picture.held for picture in pictures] == [held] * 2
 
 
 @pytest.mark.parametrize("kind", ["png", "tif", "npy", "zarr"])
