@@ -2,7 +2,7 @@
 
     python -m benchmarks.folds --data data/isbi2012 --out benchmarks/results/folds/isbi2012.json
 
-The images of `--keep` take no part in training or in any choice. On the others: `unet train --folds N --minutes M`,
+The images of `--keep` take no part in training or in any choice. On the others: `unet train --folds N --steps S`,
 one process and one core a fold; `unet evaluate --subset validation --calibrate` of each fold, which chooses its
 temperature on the images that validated it; `unet ensemble` of the folds, and of the calibrated folds. Then all of them
 are scored on the images kept aside.
@@ -45,8 +45,8 @@ class Args:
     """Images to keep aside, as --validate of unet train: last is the last sixth; i/n is the i-th of n folds."""
     folds: int = 5
     """Number of folds."""
-    minutes: float = 6
-    """Duration of each training, in minutes."""
+    steps: int = 400
+    """Number of steps of each training."""
     jobs: int = 1
     """Number of trainings at the same time, each on its own core. The first fold trains alone: it chooses the network
     and the settings of all."""
@@ -78,7 +78,7 @@ def write_images(dataset: Dataset, folder: Path) -> None:
 def train_fold(args: tuple[Path, Args], number: int) -> None:
     """Trains one fold, unless it is finished."""
     folder, flags = args
-    fold = ("--folds", str(flags.folds), "--fold", str(number), "--minutes", str(flags.minutes))
+    fold = ("--folds", str(flags.folds), "--fold", str(number), "--steps", str(flags.steps))
     unet("train", folder / "training", "--out", folder / "runs", *fold)
 
 
@@ -118,7 +118,7 @@ def main(args: Args) -> int:
     found = {"scores": scores, "validated": validated, "plan": about}
     data = f"{Path(args.data).name}: {len(training)} images in {args.folds} folds, {len(kept)} kept aside ({args.keep})"
     calibration = [calibrations[number] for number in numbers]
-    record = record_of("folds", data=data, minutes=args.minutes, calibration=calibration, **found)
+    record = record_of("folds", data=data, steps=args.steps, calibration=calibration, **found)
     write_with_page(args.out, record, page(record, args.folds))
     print(page(record, args.folds))
     return 0
@@ -152,8 +152,8 @@ def page(record: dict[str, Any], folds: int) -> str:
     own = [["best checkpoint of each fold", *(_mean(validated[name]["folds"]) for name in names)]]
     temperatures = ", ".join(f"{each['temperature']:.3f}" for each in record["calibration"])
     return (
-        f"# Folds, ensemble, calibration\n\n```\n{record['command']}\n```\n\n{record['data']}; {record['minutes']:g} "
-        f"minutes a fold on one core. {record['date']}; {record['hardware']}; versions in the JSON file beside this "
+        f"# Folds, ensemble, calibration\n\n```\n{record['command']}\n```\n\n{record['data']}; {record['steps']} "
+        f"steps a fold. {record['date']}; {record['hardware']}; versions in the JSON file beside this "
         f"page.\n\n{markdown_table(head, lines)}\n\nMean ± standard deviation over the folds. The images kept aside "
         "took part in no training and no choice, except that V_Rand and V_Info are those of the best threshold.\n\n"
         f"{markdown_table(['each fold on its own validation images', *names], own)}\n\nTemperatures of the folds, each "

@@ -27,6 +27,9 @@ FIRST_WIDTHS = (16, 32, 64)
 MINIMUM_STEPS = 2000
 """Minimum number of steps, in the given time, for which a wider network is chosen."""
 
+FEWEST_STEPS = 100
+"""If fewer steps fit into the given time with the narrowest network, a step has fewer tiles."""
+
 SIMILAR_PIXELS = 1.25
 """If the pixel sizes of two images differ by more than this factor, a warning says so."""
 
@@ -234,10 +237,16 @@ class _Draft:
         choose_network: bool,
         timed: Callable[[NetworkConfig, TrainSettings, Dataset], float],
     ) -> float:
-        """Chooses the widest network that can take MINIMUM_STEPS steps in the time, and a batch that fits into memory.
-        Returns the seconds per step."""
+        """Chooses the widest network that can take MINIMUM_STEPS steps in the time, and a batch that fits into memory
+        and, if it can, takes FEWEST_STEPS steps. Returns the seconds per step."""
         step = self._time(training, timed, choose_network)
-        if not choose_network or "widths" in self.given:
+        if not choose_network:
+            return step
+        if fewer := self._fewer_tiles(seconds / step):
+            self.take(fewer)
+            self.choose_norm()
+            return self._time(training, timed, choose_network)
+        if "widths" in self.given:
             return step
         count, reason = self._depth()
         narrow = _macs(self.network, self.settings)
@@ -254,6 +263,19 @@ class _Draft:
                 )
                 return self._time(training, timed, choose_network)
         return step
+
+    def _fewer_tiles(self, steps: float) -> Choice | None:
+        """The largest batch with which FEWEST_STEPS steps fit into the time, or 1, if only `steps` fit now; None to
+        keep the batch. The time of a step is taken to follow the number of tiles."""
+        batch = smaller = self.settings.optimisation.batch
+        while steps * batch / smaller < FEWEST_STEPS and smaller > 1 and smaller % 2 == 0:
+            smaller //= 2
+        if smaller == batch or {"batch", "accumulate"}.intersection(self.given):
+            return None
+        reason = (
+            f"only {steps:.0f} steps of {batch} tiles would fit into the time; more steps of fewer tiles reach more"
+        )
+        return Choice("batch", smaller, reason)
 
     def _time(
         self,

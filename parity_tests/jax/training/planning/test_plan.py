@@ -99,6 +99,42 @@ def test_batch_norm_where_tiles_pass_together(given, norm, monkeypatch):
     assert plan(given=given)[0].network.norm == norm
 
 
+@pytest.mark.parametrize(
+    ("step", "given", "batch", "norm"),
+    [
+        (6.0, {}, 4, "batch"),  # 100 steps
+        (6.1, {}, 2, "batch"),
+        (11.9, {}, 2, "batch"),
+        (12.1, {}, 1, "group"),
+        (60.0, {}, 1, "group"),
+        (12.1, {"widths": (8, 16, 32)}, 1, "group"),
+        (12.1, {"batch": 4}, 4, "batch"),
+        (12.1, {"accumulate": 2}, 4, "batch"),
+    ],
+)
+def test_where_too_few_steps_fit_they_have_fewer_tiles(step, given, batch, norm, monkeypatch):
+    monkeypatch.setattr("unet_jax.training.planning.rules.DENSE", 1.0)
+    asked = []
+
+    def timed(network, settings, training):
+        asked.append(settings.optimisation.batch)
+        return step * settings.optimisation.batch / 4
+
+    planned, _ = plan(timed=timed, given=given)
+    assert (planned.settings.optimisation.batch, planned.network.norm) == (batch, norm)
+    assert asked == [4] + [batch] * (batch < 4)
+    assert planned.step == step * batch / 4
+    if batch < 4:
+        few = f"only {600 / step:.0f} steps of 4 tiles would fit into the time"
+        assert choices(planned)["batch"].reason.startswith(few)
+        assert choices(planned)["norm"].value == norm
+
+
+def test_a_network_that_is_given_keeps_its_batch():
+    planned, asked = plan(step=60.0, choose_network=False)
+    assert (planned.settings.optimisation.batch, asked) == (4, [(64, 4)])
+
+
 def test_steps_that_are_given_are_not_timed():
     planned, asked = plan(seconds=None, given={"steps": 7})
     assert (planned.settings.optimisation.steps, planned.step, planned.minutes, asked) == (7, None, None, [])
