@@ -115,3 +115,46 @@ def test_a_layer_is_ranked_by_what_it_alone_does_to_the_probe():
     search = Search(network, PrecisionRecipe("fp16"), [images], [reference(config, tensors, images)], probe=images[:1])
     harm = {name: search.harm(name) for name in search.candidates}
     assert {name for name, value in harm.items() if not np.isfinite(value)} == {"encoder.1.conv1", "encoder.1.conv2"}
+
+
+def test_a_set_that_was_compared_is_not_compared_again(three_images, monkeypatch):
+    search, ran = three_images(), []
+    monkeypatch.setattr(search, "_run", lambda kept, x, run=search._run: ran.append(kept) or run(kept, x))
+    first = search.compare(search.candidates[:1])
+    assert search.compare(search.candidates[:1]) is first
+    assert search.reaches(search.candidates[:1], first.label_agreement)
+    assert not search.reaches(search.candidates[:1], first.label_agreement + 1e-9)
+    assert (len(ran), search.trials) == (3, 1)
+    assert ran[0] == {search.candidates[0]}
+
+
+def test_the_probe_is_the_first_input_unless_another_is_given():
+    config = PRESETS["paper"].replace(widths=(2, 4))
+    network = lower_for("fp16", config.graph, random_tensors(config.graph, 1))
+    images = [images_for(config), 2 * images_for(config)]
+    assert Search(network, PrecisionRecipe("fp16"), images, []).probe is images[0]
+    assert Search(network, PrecisionRecipe("fp16"), images, [], probe=images[1]).probe is images[1]
+
+
+def test_what_the_builder_keeps_is_no_choice_of_the_search():
+    config = PRESETS["same"].replace(widths=(2, 4), spatial_dims=3)
+    for precision, searched in (("bf16", False), ("fp16", True)):
+        network = lower_for(precision, config.graph, random_tensors(config.graph, 1))
+        search = Search(network, PrecisionRecipe(precision), [np.zeros(1)], [])
+        assert ("decoder.0.up" in search.candidates) == searched
+
+
+def test_labels_of_a_search_are_those_of_the_classes():
+    """A third channel, a distance, is larger than both logits."""
+    config = PRESETS["same"].replace(widths=(2, 4), distance_head=True)
+    tensors = random_tensors(config.graph, 1)
+    tensors["distance.bias"][:] = 1e3
+    image = images_for(config)
+    wrong = reference(config, tensors, image)
+    wrong[..., :2] *= -1
+    network = lower_for("fp16", config.graph, tensors)
+    for classes, agree in ((2, 0.0), (None, 1.0)):
+        search = Search(network, PrecisionRecipe("fp16"), [image], [wrong], classes)
+        assert search.compare(search.candidates).label_agreement == agree
+        other = Search(network, PrecisionRecipe("fp16"), [image], [wrong], classes)
+        assert other.reaches(other.candidates, 0.5) == (agree > 0.5)

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from unet_spec import random_tensors
+from unet_spec import InputError, random_tensors
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 from unet_export import OnnxRuntime, PrecisionRecipe, emit_onnx, onnx_bytes, read_onnx, simulate
 from unet_export.onnx import ops as onnx_ops
 from unet_export.precision.formats import PRECISIONS, QUANTIZED, convolutions, lower_for
-from unet_export.precision.simulation import rounded, tf32
+from unet_export.precision.simulation import fake_quantized, narrow_dtype, quantize, rounded, tf32, weight_ranges
 
 from ...fixtures.export_cases import CASES, images_for, recipe_for, reference, relative
 
@@ -81,3 +81,55 @@ def test_formats_round_as_they_should():
     assert np.array_equal(rounded(x, "float16")[:4], np.array([1, 1 + 2**-9, np.inf, 0], np.float32))
     assert np.isnan(rounded(x, "float16")[4])
     assert tf32(np.float32([1 + 2**-11, 1 + 2**-10, -3.0])).tolist() == [1.0, 1 + 2**-10, -3.0]
+
+
+def test_a_range_is_mapped_to_the_largest_value_of_the_format_and_the_rest_saturates():
+    x = np.array([0.0, 1.0, -1.0, 2.5, 1e9, -1e9, 254 * 0.5 / 127], np.float32)
+    q, scale = quantize(x, np.float32(254), "int8")
+    assert (q.dtype, scale) == (np.int8, 2.0)
+    assert q.tolist() == [0, 0, 0, 1, 127, -128, 0]  # to nearest, halves to even
+    assert quantize(np.float32([3.0, 5.0]), np.float32(254), "int8")[0].tolist() == [2, 2]
+    q, scale = quantize(x, np.float32(896), "fp8")
+    assert (str(q.dtype), scale) == ("float8_e4m3fn", 2.0)
+    assert q.astype(np.float32).tolist()[:6] == [0, 0.5, -0.5, 1.25, 448, -448]
+
+
+def test_a_quantised_value_is_multiplied_by_its_scale_and_nan_stays():
+    x = np.array([2.2, np.nan, -7.0], np.float32)
+    found = fake_quantized(x, np.float32(12.7), "int8")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.float32([2.2, np.nan, -7.0]), rtol=1e-6)
+    assert fake_quantized(np.float32([2.26]), np.float32(12.7), "int8") == pytest.approx(2.3)
+
+
+def test_every_output_channel_of_a_weight_has_its_own_range():
+    weight = np.zeros((2, 3, 1, 2), np.float32)
+    weight[0, 1], weight[1, 2] = -5, 4
+    op = next(node.op for node in CASES["same"].graph if node.op.kind == "conv")
+    assert weight_ranges(weight, op).tolist() == [[[[5]]], [[[4]]]]
+    weight[1] = 0
+    assert weight_ranges(weight, op).ravel().tolist() == [5, 1]
+    transposed = next(node.op for node in CASES["paper"].graph if node.op.kind == "conv_transpose")
+    assert weight_ranges(weight, transposed).ravel().tolist() == [1, 5, 1]
+
+
+def test_tf32_rounds_halves_to_even_and_leaves_what_is_not_finite():
+    values = np.float32([1 + 3 * 2**-11, 1 + 2**-11 + 2**-23, np.inf, -np.inf, 0.0])
+    assert tf32(values).tolist() == [1 + 2**-9, 1 + 2**-10, np.inf, -np.inf, 0.0]
+    assert np.isnan(tf32(np.float32([np.nan]))).all()
+    assert rounded(np.float32([1 + 2**-8, 1 + 3 * 2**-8, 3e38, 3.4e38]), "bfloat16").tolist()[:2] == [1.0, 1 + 2**-6]
+    assert rounded(np.float32([3.4e38]), "bfloat16") == np.inf
+    assert rounded(np.float32([1 + 2**-20]), "float32") == np.float32(1 + 2**-20)
+    assert str(narrow_dtype("bfloat16")) == "bfloat16"
+
+
+def test_a_simulation_rounds_only_what_its_recipe_says():
+    config = CASES["same"]
+    tensors, images = random_tensors(config.graph, 1), images_for(config)
+    exact = reference(config, tensors, images)
+    network = lower_for("fp16", config.graph, tensors)
+    names = convolutions(network.graph)
+    errors = [relative(simulate(network, PrecisionRecipe("fp16", names[:n]), images), exact) for n in (0, len(names))]
+    assert errors[1] < 1e-5 < errors[0]
+    with pytest.raises(InputError, match="cannot keep 'x' in float32"):
+        simulate(network, PrecisionRecipe("fp16", ("x",)), images)
