@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from unet_spec import InputError, random_tensors
+from unet_spec import InputError, preset, random_tensors
 from unet_spec.families.unet import PRESETS
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
@@ -104,3 +104,69 @@ def test_the_arena_has_no_limit_and_grows_by_what_is_asked_for(monkeypatch):
     assert growth == {
         "max_mem": 0, "arena_extend_strategy": 1, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("precision", "providers", "plain", "shared"),
+    [
+        ("fp32", ["cpu"], False, True),
+        ("int8", ["cpu"], True, True),
+        ("fp8", ["cpu"], True, True),
+        ("int8", ["cuda", "cpu"], False, False),
+        ("fp16", ["cuda", "cpu"], False, False),
+    ],
+)
+def test_options_of_a_session(precision, providers, plain, shared, monkeypatch):
+    """Quantised models on a CPU run without fusions; sessions on a CPU share one arena."""
+    made = []
+
+    def session(content, options, providers):
+        made.append((content, options, providers))
+        return "the session"
+
+    used = []
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    monkeypatch.setattr(onnx_runtime, "chosen_providers", lambda asked: {"p": providers}[asked])
+    monkeypatch.setattr(onnx_runtime, "check_used", lambda *given: used.append(given))
+    monkeypatch.setattr(onnx_runtime, "_register_arena", lambda: None)
+    assert onnx_runtime.open_session(b"model", precision, "x", 3, "p") == "the session"
+    [(content, options, given)] = made
+    assert (content, given, used) == (b"model", providers, [("p", "the session")])
+    level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL if plain else ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    assert options.graph_optimization_level == level
+    assert (options.intra_op_num_threads, options.enable_mem_pattern, options.log_severity_level) == (3, False, 3)
+    if shared:
+        assert options.get_session_config_entry("session.use_env_allocators") == "1"
+    else:
+        with pytest.raises(RuntimeError):
+            options.get_session_config_entry("session.use_env_allocators")
+
+
+def test_a_model_that_onnx_runtime_refuses_is_one_line():
+    with pytest.raises(InputError, match=r"^ONNX Runtime cannot load m\.onnx: ") as caught:
+        onnx_runtime.open_session(b"no model", "fp32", "m.onnx", 1, "cpu")
+    assert "\n" not in str(caught.value)
+    assert onnx_runtime.version() == ort.__version__
+
+
+def test_noise_goes_to_its_input_and_zeros_are_the_default():
+    config = preset("probabilistic-unet", widths=(4, 6), latent=3, convolutions=1)
+    runtime = OnnxRuntime(onnx_bytes(emit_onnx(config, random_tensors(config.graph, 0))), threads=1)
+    asked = []
+
+    class Session:
+        def run(self, outputs, inputs):
+            asked.append((outputs, inputs))
+            return [np.zeros((1, 2, 8, 12), np.float32)]
+
+    runtime._session = Session()
+    images = np.ones((1, 8, 12, 1), np.float32)
+    assert runtime.run(images).shape == (1, 8, 12, 2)
+    runtime.run(images, np.full((4, 3), 0.5))
+    assert [outputs for outputs, _ in asked] == [["logits"], ["logits"]]
+    assert [list(inputs) for _, inputs in asked] == [["image"], ["image", "noise"]]
+    noise = asked[1][1]["noise"]
+    assert (noise.shape, noise.dtype, noise.max()) == ((4, 3), np.float32, 0.5)
+    runtime.close()
+    with pytest.raises(InputError, match="this model was closed; load it again"):
+        runtime.run(images)

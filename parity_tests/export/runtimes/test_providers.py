@@ -9,7 +9,7 @@ from unet_spec import InputError
 
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 from unet_export import load, preflight
-from unet_export.runtimes.providers import PROVIDERS, chosen_providers, installed_providers
+from unet_export.runtimes.providers import PROVIDERS, check_used, chosen_providers, installed_providers
 from unet_tools.cli import main
 
 
@@ -61,3 +61,24 @@ def test_the_cpu_can_be_asked_for(written, capsys):
     assert preflight(written, threads=1, provider="cpu").ok
     assert main(["check", str(written), "--provider", "cpu"]) == 2
     assert "--provider is for --preflight" in capsys.readouterr().err
+
+
+def test_every_provider_has_onnx_runtimes_name_its_package_and_options_for_float32():
+    assert {name: (p.name, p.package, p.options) for name, p in PROVIDERS.items()} == {
+        "cpu": ("CPUExecutionProvider", "onnxruntime", {}),
+        "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu", {"use_tf32": "0"}),
+        "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu", {}),
+        "tensorrt-rtx": ("NvTensorRTRTXExecutionProvider", "onnxruntime-trt-rtx", {}),
+        "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino", {"precision": "ACCURACY"}),
+        "directml": ("DmlExecutionProvider", "onnxruntime-directml", {}),
+        "coreml": ("CoreMLExecutionProvider", "onnxruntime", {}),
+        "webgpu": ("WebGpuExecutionProvider", "onnxruntime-webgpu", {}),
+    }
+
+
+def test_a_session_on_the_provider_that_was_asked_for_is_kept():
+    session = SimpleNamespace(get_providers=lambda: ["DmlExecutionProvider", "CPUExecutionProvider"])
+    check_used("directml", session)
+    check_used(None, session)
+    with pytest.raises(InputError, match="the provider cpu does not run here: ONNX Runtime chose DmlExecutionProvider"):
+        check_used("cpu", session)

@@ -2,16 +2,20 @@
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from unet_spec import PRESETS, InputError, random_tensors
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
+from onnx import TensorProto, helper
+
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 from unet_export import EngineSettings, Profile, build_engine, emit_onnx, onnx_bytes
 from unet_export.precision.formats import PRECISIONS, convolutions
 from unet_export.tensorrt import build as tensorrt_build
+from unet_export.tensorrt import settings as settings_module
 from unet_export.tensorrt.builder import wrong_types
 from unet_export.tensorrt.engine_record import EngineRecord
 from unet_export.tensorrt.settings import DEFAULT_CAPABILITIES
@@ -202,8 +206,6 @@ def test_an_error_of_the_builder_is_one_line(tmp_path, monkeypatch):
 
 
 def test_defaults_of_inputs_are_removed_and_the_rest_stays(tmp_path):
-    from onnx import TensorProto, helper
-
     def model(defaults):
         inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "noise")]
         output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])
@@ -217,3 +219,63 @@ def test_defaults_of_inputs_are_removed_and_the_rest_stays(tmp_path):
     changed = tensorrt_build._without_defaults(with_default.SerializeToString(), with_default)
     assert changed == content
     assert [t.name for t in with_default.graph.initializer] == ["w", "noise"]  # the caller's model stays
+
+
+def built(**changes):
+    """What the builder's process reports of a float32 engine."""
+    report = {"version": "1.2", "reproducible": True, "seconds": 2.5, "tf32": False, "input_type": "FLOAT",
+              "output_type": "FLOAT", "layer_types": {"FLOAT": 3, "INT64": 2}, "tensor_types": {}}  # fmt: skip
+    return report | changes
+
+
+def test_the_builder_gets_all_settings_and_its_report_becomes_the_record(tmp_path, monkeypatch):
+    jobs = []
+
+    def run(*arguments):
+        jobs.append(arguments)
+        return built(tf32=True), b"plan"
+
+    monkeypatch.setattr(settings_module, "available_backends", lambda: ("tensorrt_rtx",))
+    monkeypatch.setattr(tensorrt_build, "run_child", run)
+    config = TINY.replace(in_channels=3)
+    cache = tmp_path / "kernels"
+    own = EngineSettings(PROFILE, ("89", "86"), 64, cache, tf32=True)
+    record = build_engine(model_bytes(config), tmp_path / "e.plan", own, print)
+    [(job, content, what, timing, progress)] = jobs
+    assert job.settings == dataclasses.replace(
+        own, backend="tensorrt_rtx", compute_capabilities=("86", "89"), timing_cache=Path("timing.cache")
+    )
+    assert job.shapes == {"image": [[1, 3, 20, 20], [1, 3, 32, 40], [2, 3, 64, 64]]}
+    assert (content, what) == (model_bytes(config), "cannot build e.plan with tensorrt_rtx")
+    assert (timing, progress) == (cache, print)
+    assert (tmp_path / "e.plan").read_bytes() == b"plan"
+    assert record == EngineRecord(
+        "e.plan", "tensorrt_rtx", "1.2", ("86", "89"), "tf32", True, PROFILE, {"FLOAT": 3, "INT64": 2}, 4, 2.5,
+        hashlib.sha256(b"plan").hexdigest(),
+    )  # fmt: skip
+    build_engine(model_bytes(config), tmp_path / "e.plan", dataclasses.replace(own, timing_cache=None))
+    assert jobs[1][3:] == (None, None)
+    assert jobs[1][0].settings.timing_cache is None
+
+
+def test_a_model_of_bytes_has_its_channels_last_and_noise_has_rows_of_features():
+    def model(inputs):
+        values = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs]
+        return helper.make_model(helper.make_graph([], "g", values, []))
+
+    first = ("image", TensorProto.FLOAT, ["n", 3, "h", "w"])
+    floats = model([first, ("noise", TensorProto.FLOAT, ["s", 6])])
+    whole = Profile((1, 20, 22), (3, 32, 40), (5, 64, 68))
+    assert tensorrt_build._image_shapes(whole, floats) == [[1, 3, 20, 22], [3, 3, 32, 40], [5, 3, 64, 68]]
+    as_bytes = model([("image", TensorProto.UINT8, ["n", "h", "w", 3])])
+    assert tensorrt_build._image_shapes(whole, as_bytes) == [[1, 20, 22, 3], [3, 32, 40, 3], [5, 64, 68, 3]]
+    assert tensorrt_build.noise_shapes(whole, floats) == {"noise": [[1, 6], [3, 6], [5, 6]]}
+    assert tensorrt_build.noise_shapes(whole, as_bytes) == {}
+
+
+def test_a_plan_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings_module, "available_backends", lambda: ("tensorrt_rtx",))
+    monkeypatch.setattr(tensorrt_build, "run_child", lambda *_: (built(), b"plan"))
+    (tmp_path / "e.plan").mkdir()
+    with pytest.raises(InputError, match=r"^cannot write .*e\.plan: "):
+        build_engine(model_bytes(), tmp_path / "e.plan", EngineSettings(PROFILE))

@@ -1,6 +1,7 @@
 """The dtypes of an engine are read from the built network."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -112,3 +113,42 @@ def test_messages_about_the_missing_driver_do_not_hide_the_reason():
     assert first_reason(messages) == "kOPT violates shape constraints)"
     assert first_reason(messages[:1]) == messages[0]
     assert first_reason([]) == "no reason given"
+
+
+BUILT = {"tf32": False, "input_type": "FLOAT", "output_type": "FLOAT", "layer_types": {"FLOAT": 3, "INT64": 2},
+         "tensor_types": {}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("precision", "changes", "message"),
+    [
+        ("fp32", {}, None),
+        ("fp32", {"tensor_types": {"encoder.0.conv1": "FLOAT", "other": "INT64"}}, None),
+        (
+            "fp32",
+            {"tensor_types": {"encoder.0.conv1": "HALF"}},
+            r"tensorrt built encoder.0.conv1 in HALF, the model has FLOAT; no engine",
+        ),
+        ("fp32", {"layer_types": {"FLOAT": 2, "HALF": 1}}, r"built \{'HALF': 1\} but fp32 was requested"),
+        ("fp32", {"layer_types": {"FLOAT": 2, "UINT8": 1}}, r"built \{'UINT8': 1\} but fp32 was requested"),
+        ("fp16", {"layer_types": {"FLOAT": 2}}, "built no HALF but fp16 was requested"),
+        ("fp16", {"layer_types": {"FLOAT": 2, "HALF": 1}}, None),
+        ("bf16", {"layer_types": {"HALF": 1}}, r"built \{'HALF': 1\} but bf16 was requested"),
+        ("bf16", {"layer_types": {"BF16": 1}}, None),
+        ("int8", {"layer_types": {"INT8": 1}}, None),
+        ("fp8", {"layer_types": {"FP8": 1}}, None),
+        ("fp8", {"layer_types": {"INT8": 1, "FP8": 1}}, r"built \{'INT8': 1\} but fp8 was requested"),
+        ("fp32", {"input_type": "HALF"}, r"built \('HALF', 'FLOAT'\) inputs and outputs, the model has"),
+        ("fp32", {"tf32": True}, "built with TF32 True, but False was requested; no engine was written"),
+        ("tf32", {"tf32": False}, "built with TF32 False, but True was requested; no engine was written"),
+        ("tf32", {"tf32": True}, None),
+    ],
+)
+def test_an_engine_has_the_types_of_its_model_or_is_refused(precision, changes, message, plain):
+    with pytest.raises(InputError, match=message) if message else nullcontext():
+        tensorrt_build._check_types(BUILT | changes, plain, precision, "tensorrt")
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return emit_onnx(TINY, random_tensors(TINY.graph, 0))

@@ -11,7 +11,7 @@ from unet_export.bundle import engines
 from unet_export.tensorrt import settings as settings_module
 from unet_export.tensorrt.engine_record import EngineRecord
 from unet_export.tensorrt.settings import Job
-from unet_spec import InputError
+from unet_spec import InputError, preset
 
 PROFILE = Profile.fixed(1, 32, 40)
 SETTINGS = EngineSettings(PROFILE, ("86", "89"), 64, Path("timing.cache"), True, True, "tensorrt_rtx", True)
@@ -90,3 +90,55 @@ def test_capabilities_are_sorted_as_numbers_and_each_counts_once():
         settings._capabilities("tensorrt", "fp32")
     assert EngineSettings(PROFILE)._capabilities("tensorrt_rtx", "fp32") == ("80", "86", "89", "120", "121")
     assert EngineSettings(workspace_mib=1).workspace_mib == 1
+
+
+def test_what_an_engine_is_resolved_to(monkeypatch):
+    config = preset("paper", widths=(2, 4))
+    monkeypatch.setattr(settings_module, "available_backends", lambda: ("tensorrt", "tensorrt_rtx"))
+    sizes = Profile.fixed(1, 20, 22)
+    assert EngineSettings(sizes).resolve(config, "fp32") == (sizes, "tensorrt", ())
+    own = EngineSettings(sizes, ("89",), backend="tensorrt_rtx", tf32=True)
+    assert own.resolve(config, "fp32") == (sizes, "tensorrt_rtx", ("89",))
+    rtx = EngineSettings("latency", backend="tensorrt_rtx")
+    assert rtx.resolve(config, "fp8") == (
+        Profile.named("latency", config.geometry),
+        "tensorrt_rtx",
+        ("89", "120", "121"),
+    )
+    assert rtx.sizes(config.geometry)[0] == "latency"
+    assert own.sizes(config.geometry) == ("own", sizes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision", "message"),
+    [
+        (EngineSettings(PROFILE, tf32=True), "fp16", "tf32 is for float32 models; the model is fp16"),
+        (EngineSettings(PROFILE, ("75",), backend="tensorrt_rtx", tf32=True), "fp32", "75 has no tf32: .* with 80"),
+        (EngineSettings(PROFILE, ("80", "86"), backend="tensorrt_rtx"), "fp8", "80, 86 has no fp8: .* begins with 89"),
+        (
+            EngineSettings(PROFILE, ("90", "89"), backend="tensorrt_rtx"),
+            "fp32",
+            r"unknown compute capabilities \['90'\]",
+        ),
+        (EngineSettings(PROFILE, backend="x"), "fp32", "unknown backend 'x'; allowed: tensorrt_rtx, tensorrt$"),
+        (EngineSettings(PROFILE, backend="tensorrt"), "fp32", r"not installed; pip install 'unet-twins\[tensorrt\]'"),
+        (EngineSettings(PROFILE, version_compatible=True), "fp32", "builds no version-compatible engines"),
+        (EngineSettings(PROFILE, hardware_compatible=True), "fp32", "has no hardware-compatible engines"),
+        (EngineSettings(Profile.fixed(1, 33, 32)), "fp32", "profile min: input 33x32 does not fit"),
+    ],
+)
+def test_requests_that_no_builder_can_meet(settings, precision, message, monkeypatch):
+    monkeypatch.setattr(settings_module, "available_backends", lambda: ("tensorrt_rtx",))
+    with pytest.raises(InputError, match=message):
+        settings.resolve(preset("paper", widths=(2, 4)), precision)
+
+
+def test_without_tensorrt_there_is_nothing_to_resolve(monkeypatch):
+    monkeypatch.setattr(settings_module, "available_backends", tuple)
+    with pytest.raises(InputError, match="no TensorRT is installed"):
+        EngineSettings(PROFILE).resolve(preset("paper", widths=(2, 4)), "fp32")
+
+
+def test_the_gpus_and_the_defaults_are_those_of_the_documents():
+    assert settings_module.RTX_CAPABILITIES == ("75", "80", "86", "89", "120", "121")
+    assert EngineSettings() == EngineSettings("general", None, None, None, False, False, None, False)
