@@ -1,16 +1,18 @@
 """A bundle with every precision, and its check against the reference."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from unet_spec import Checkpoint, InputError, random_tensors
+from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
-from unet_export import BundleSettings, load, onnx_bytes, read_onnx, write_bundle
+from unet_export import BundleSettings, PrecisionRecipe, load, onnx_bytes, read_onnx, write_bundle
 from unet_export.onnx.check import weights_of
+from unet_export.precision.formats import convolutions
 from unet_tools.checking import runtimes
 from unet_tools.checking.runtimes import BundleInputs, check_bundle
 
@@ -130,3 +132,84 @@ def test_the_input_of_a_check_is_small_and_has_another_size_on_each_axis():
     image = np.random.default_rng(0).normal(size=(*(n + 3 for n in sizes), CONFIG.in_channels)).astype(np.float32)
     cut = tuple(slice(0, n) for n in sizes)
     np.testing.assert_array_equal(runtimes.check_input(CONFIG, [image, -image]), [image[cut], -image[cut]])
+
+
+def test_labels_are_cut_as_the_outputs_are():
+    """Valid convolutions: the output has a margin of its own; the window is in the middle of the image."""
+    config = PRESETS["paper"].replace(widths=(2, 4), in_channels=1)
+    margin = config.geometry.margin(0)
+    images = [np.zeros((60 + index, 80, 1), np.uint8) for index in range(3)]
+    truths = [np.arange(image[..., 0].size).reshape(image.shape[:-1]) for image in images]
+    sizes = [(44, 52), (45, 80), (62, 44)]
+    for found, truth, size in zip(runtimes._label_windows(config, images, truths, sizes), truths, sizes, strict=True):
+        rows, columns = (
+            slice((n - s) // 2 + margin, (n - s) // 2 + s - margin) for n, s in zip(truth.shape, size, strict=True)
+        )
+        np.testing.assert_array_equal(found, truth[None, rows, columns])
+    with pytest.raises(InputError, match="3 images but 2 labels; give one label for each image"):
+        runtimes._label_windows(config, images, truths[:2], sizes)
+    with pytest.raises(InputError, match=r"an image is \(60, 80\) but its label \(61, 80\); they must be equal"):
+        runtimes._label_windows(config, images, [truths[1], *truths[1:]], sizes)
+
+
+def test_the_label_of_each_chosen_image_is_its_own():
+    images = [np.zeros((24, 32, 3), np.uint8)] * 20
+    truths = [np.full((24, 32), number) for number in range(20)]
+    found = runtimes._label_windows(CONFIG, images, truths, [(24, 32)] * 8)
+    assert [int(label[0, 0, 0]) for label in found] == [0, 3, 5, 8, 11, 14, 16, 19]
+
+
+@pytest.mark.parametrize(
+    ("precision", "names"),
+    [
+        ("fp32", ["onnx", "openvino", "tensorrt"]), ("tf32", ["simulation", "tensorrt"]),
+        ("fp16", ["simulation", "torch half, CPU", "tensorrt"]),
+        ("bf16", ["simulation", "torch half, CPU", "tensorrt"]),
+        ("int8", ["simulation", "onnx", "tensorrt"]), ("fp8", ["simulation", "onnx", "tensorrt"]),
+    ],
+)  # fmt: skip
+def test_a_precision_is_computed_by_what_supports_it(precision, names, monkeypatch):
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: name == "openvino")
+    whole = SimpleNamespace(config=CONFIG)
+    tensors, loaded = random_tensors(CONFIG.graph, 2), []
+
+    def opened(bundle, name, precision="fp32"):
+        loaded.append((name, precision))
+        return SimpleNamespace(runtime=SimpleNamespace(run=None))
+
+    monkeypatch.setattr("unet_export.load", opened)
+    ranges = dict.fromkeys(convolutions(CONFIG.graph), 1.0)
+    recipe = PrecisionRecipe(precision, ranges=ranges if precision in ("int8", "fp8") else {})
+    found = list(runtimes._candidates(whole, recipe, tensors))
+    assert [name for name, _ in found] == names
+    for name, candidate in found:
+        if name in ("onnx", "openvino", "tensorrt"):
+            candidate()
+    assert loaded == [(name, precision) for name in names if name in ("onnx", "openvino", "tensorrt")]
+
+
+def test_a_runtime_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(runtimes, "installed", lambda name: False)
+    with pytest.raises(InputError, match=r"PyTorch is not installed; pip install 'unet-twins\[torch\]'"):
+        runtimes._torch(None, PrecisionRecipe("fp16"))
+    tensors = random_tensors(CONFIG.graph, 2)
+    found = runtimes.check_checkpoint(Checkpoint(CONFIG, tensors, DATA), [])
+    assert [(f.runtime, f.dtype, f.note) for f in found[1:]] == [
+        *((name, "float32", "not installed") for name in ("jax", "torch", "onnx")),
+        ("tensorrt", "float32", "runs engines: unet check BUNDLE"),
+    ]
+    weights = found[0]
+    assert (weights.runtime, weights.dtype, weights.compared_with, weights.ok) == (
+        "weights", "as stored", "themselves", True,
+    )  # fmt: skip
+    assert (weights.worst_relative, weights.bound) == (0.0, 0.0)
+    assert weights.note == f"{len(tensors)} tensors, PyTorch → Flax → PyTorch"
+
+
+def test_weights_that_change_on_their_way_are_no_round_trip(monkeypatch):
+    tensors = random_tensors(CONFIG.graph, 2)
+    name = next(reversed(tensors))
+    changed = {**tensors, name: tensors[name] + 1}
+    monkeypatch.setattr("unet_spec.weights.weight_map.to_pytorch", lambda graph, flax: changed)
+    found = runtimes._round_trip(Checkpoint(CONFIG, tensors, DATA))
+    assert (found.ok, found.worst_relative) == (False, None)

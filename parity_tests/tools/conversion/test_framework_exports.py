@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
@@ -11,6 +12,7 @@ from ... import ROOT
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 from unet_tools.cli import main
+from unet_tools.conversion import framework_exports
 from unet_tools.conversion.framework_exports import kind_of, write_framework_file
 
 CONFIG = PRESETS["paper"].replace(widths=(4, 8))
@@ -62,3 +64,39 @@ def test_an_onnx_file_for_older_runtimes_with_one_size(opset, preset_name, tmp_p
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, config.in_channels, *size]
     with pytest.raises(InputError, match=r"--opset and --size are for \.onnx"):
         write_framework_file(checkpoint, tmp_path / "a.pt2", size, opset)
+
+
+def test_the_distance_is_relative_to_the_largest_logit_of_float64(tmp_path, monkeypatch):
+    """Two images that are no square, unless the file has one size."""
+    point, given = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2)), {}
+    double = {name: t.astype(np.float64) for name, t in point.tensors.items()}
+
+    def write(checkpoint, path, x, *options):
+        given.update(x=x, options=options)
+        path.write_text("written")
+        reference = CONFIG.graph.forward(double, x.astype(np.float64))
+        given["largest"] = np.abs(reference).max()
+        reference[0, 1, 0, 0] += 0.5
+        return reference
+
+    monkeypatch.setitem(framework_exports._WRITERS, ".onnx", ((), write))
+    monkeypatch.setattr(framework_exports, "_old_onnx", write)
+    for options, images in (((), 2), ((17,), 2), ((17, True), 1), ((None, True), 1)):
+        found = write_framework_file(point, tmp_path / "m.onnx", (28, 36), *options)
+        assert found == pytest.approx(0.5 / given["largest"], rel=1e-9)
+        assert (given["x"].shape, given["x"].dtype) == ((images, 28, 36, CONFIG.in_channels), np.float32)
+        assert given["options"] == ((*options, False)[:2] if options else ())
+        assert 0.9 < given["x"].std() < 1.1
+        assert (tmp_path / "m.onnx").read_text() == "written"
+
+
+def test_what_a_file_cannot_have_is_refused_before_it_is_written(tmp_path, monkeypatch):
+    point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2))
+    with pytest.raises(InputError, match="29"):
+        write_framework_file(point, tmp_path / "m.onnx", (28, 29))
+    with pytest.raises(InputError, match=r"for \.onnx, the emitter's own; m\.stablehlo has its exporter's"):
+        write_framework_file(point, tmp_path / "m.stablehlo", (28, 36), None, True)
+    monkeypatch.setattr(framework_exports, "find_spec", lambda name: None if name == "onnxscript" else name)
+    with pytest.raises(InputError, match=r"^\.torch\.onnx needs onnxscript, which is not installed; pip install onnxs"):
+        write_framework_file(point, tmp_path / "m.torch.onnx", (28, 36))
+    assert not list(tmp_path.iterdir())

@@ -11,7 +11,8 @@ import pytest
 
 from unet_spec import InputError
 from unet_tools.cli import main
-from unet_tools.conversion.keras_files import read_keras, write_keras
+from unet_tools.conversion import keras_files
+from unet_tools.conversion.keras_files import _named, _number, read_keras, write_keras
 from unet_tools.conversion.tensor_files import read_files
 
 from ...fixtures.sources.recorded import arrays
@@ -144,3 +145,44 @@ def test_attributes_are_kept_that_are_texts(tmp_path):
         file.attrs["words"] = ["one", "two"]
         file.attrs["count"] = 3
     assert read_keras(tmp_path / "w.h5")[1]["attributes"]["/"] == {"note": "text", "words": ["one", "two"]}
+
+
+def test_layers_are_numbered_by_name_then_by_their_number():
+    places = ["layers/conv2d_10/vars", "layers/batch_2", "conv2d", "a/conv2d_2", "layers/conv2d_x", "conv2d_transpose"]
+    assert [_number(place) for place in places] == [
+        ("conv2d", 10), ("batch", 2), ("conv2d", 0), ("conv2d", 2), ("conv2d_x", 0), ("conv2d_transpose", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("root", ["", "model_weights/"])
+def test_the_order_of_the_layers_is_the_one_that_the_file_lists(root):
+    """A layer without tensors has no number; a name that begins another name is another layer."""
+    listed = {root.rstrip("/") or "/": {"layer_names": ["b", "input", "a", "ab"]}}
+    places = [f"{root}{p}" for p in ("a/a/kernel:0", "ab/ab/bias:0", "b/b/gamma:0", "b/b/bias:0")]
+    assert _named(places, listed) == {
+        "0.gamma": places[2], "0.bias": places[3], "1.kernel": places[0], "2.bias": places[1],
+    }  # fmt: skip
+
+
+def test_an_attribute_larger_than_its_file_is_refused(tmp_path):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("a/vars/0", data=np.zeros(2, np.float32))
+        file["a"].attrs.create("large", np.zeros(8000, np.int8))
+    texts = {"large": ["0"] * 8000}
+    assert read_keras(tmp_path / "w.h5")[1]["attributes"]["a"] == texts
+    with h5py.File(tmp_path / "w.h5") as file:
+        assert keras_files._attributes(file["a"], 8000, tmp_path / "w.h5") == texts
+        with pytest.raises(InputError, match=r"w\.h5: the attribute large declares more data than the file holds$"):
+            keras_files._attributes(file["a"], 7999, tmp_path / "w.h5")
+
+
+def test_a_file_may_hold_as_many_numbers_as_it_has_bytes(tmp_path):
+    """Declared data may be as large as the file, and no larger."""
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("a/vars/0", data=np.zeros(100, np.float32))
+        file.create_dataset("a/vars/1", data=np.zeros(20, np.float32))
+    with h5py.File(tmp_path / "w.h5") as file:
+        tensors, _ = keras_files._read(file, 480, tmp_path / "w.h5")
+        assert {name: t.shape for name, t in tensors.items()} == {"0.kernel": (100,), "0.bias": (20,)}
+        with pytest.raises(InputError, match="declares more data than the file holds; nothing was read"):
+            keras_files._read(file, 479, tmp_path / "w.h5")

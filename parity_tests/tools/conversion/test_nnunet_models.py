@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from unet_spec import Checkpoint
+from unet_spec import Checkpoint, InputError
 from unet_spec.sources import Origin
 from unet_tools.cli import main
+from unet_tools.conversion.nnunet_models import (
+    _check_own,
+    _class_names,
+    _configuration,
+    is_converted,
+    is_model,
+    read_model,
+)
 
 from ...fixtures.sources.nnunet_plans import plans
 from ...fixtures.sources.recorded import arrays
@@ -85,3 +93,52 @@ def test_plans_that_are_none_are_reported(printed, tmp_path, capsys):
     message = capsys.readouterr().err.strip()
     assert "the plans" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ({"b": 1, "background": 0, "ignore": 3, "c": 2}, ("background", "b", "c")),
+        ({"background": 0, "a": 1}, ()),  # the network has three classes
+        ({"background": 0, "a": 1, "b": 2, "d": 3}, ()),
+        ({"background": 0, "a": 1, "b": 3}, ()),
+        ({"background": 0, "whole": [1, 2], "core": 2}, ()),
+        (["background", "a", "b"], ()),
+        (None, ()),
+    ],
+)
+def test_class_names_are_those_that_number_the_channels(labels, names):
+    assert _class_names(labels, 3) == names
+
+
+def test_the_configuration_is_that_of_the_checkpoint_or_of_the_folder(tmp_path):
+    folder = tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    assert _configuration({"init_args": {"configuration": "2d"}}, folder) == "2d"
+    for metadata in ({}, {"init_args": {}}, {"init_args": {"configuration": None}}, {"init_args": 3}):
+        assert _configuration(metadata, folder) == "3d_fullres"
+    assert _configuration({}, tmp_path / "model") == "model"
+
+
+def test_a_model_has_plans_a_data_set_and_folds(tmp_path):
+    for name in ("plans.json", "dataset.json"):
+        assert not is_model(tmp_path)
+        (tmp_path / name).write_text("{}")
+    assert not is_model(tmp_path)
+    (tmp_path / "fold_0").mkdir()
+    assert is_model(tmp_path)
+    assert not is_converted(tmp_path)
+    with pytest.raises(InputError, match=r"it contains no fold_\*/checkpoint_final\.pth"):
+        read_model(tmp_path)
+
+
+def test_only_files_of_a_model_are_replaced(tmp_path):
+    own = tmp_path / "fold_0" / "config.json"
+    own.parent.mkdir()
+    for path in (own, tmp_path / "plans.json", tmp_path / "dataset.json"):
+        path.write_text("{}")
+    _check_own(tmp_path, ("config.json",))
+    with pytest.raises(InputError, match=r"cannot replace .*: config\.json does not belong to a converted model"):
+        _check_own(tmp_path, ("weights",))
+    (tmp_path / "config.json").write_text("{}")  # beside the folds
+    with pytest.raises(InputError, match=r"config\.json does not belong"):
+        _check_own(tmp_path, ("config.json",))
