@@ -14,7 +14,7 @@ import unet_jax.training.trainer
 from unet_data.metrics.evaluate import measure
 from unet_jax import compilation_cache
 from unet_jax.training.augmentation.augment import NONE
-from unet_jax.training.log import append_log, read_log, write_log
+from unet_jax.training.log import RunLog, append_log, read_log, write_log
 from unet_jax.training.loop import train
 from unet_spec import InputError
 
@@ -112,3 +112,59 @@ def test_a_resumed_run_takes_its_step_from_the_disk(tmp_path):
         with compilation_cache(tmp_path / "programs"):
             train(WITHOUT_DROPOUT, settings.replace(steps=steps), *data(), tmp_path / "run", True, events.append)
     assert [event["kept"] for event in events if "compiled" in event] == [False, True]
+
+
+def test_records_are_written_and_reported_as_they_come(tmp_path, monkeypatch):
+    """The speed counts from the last record, or from where the clock was started."""
+    seconds = iter([10.0, 14.0, 20.0, 22.0])
+    monkeypatch.setattr(unet_jax.training.log, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    reported = []
+    log = RunLog(tmp_path / "log.jsonl", reported.append)
+    log.start_clock(3)
+    log.add_loss(11, 0.5, 0.01)
+    log.add_scores(11, {"iou": 0.25})
+    log.start_clock(11)
+    log.add_loss(12, 0.25, 0.02)
+    log.add_scores(12, {})
+    expected = [
+        {"step": 11, "loss": 0.5, "learning_rate": 0.01, "steps_per_second": 2.0},
+        {"step": 11, "iou": 0.25},
+        {"step": 12, "loss": 0.25, "learning_rate": 0.02, "steps_per_second": 0.5},
+        {"step": 12, "saved": True},
+    ]
+    assert log.records == reported == read_log(tmp_path / "log.jsonl", 12) == expected
+    log.announce({"step": 12, "compiling": "x"})
+    assert reported[-1] == {"step": 12, "compiling": "x"}
+    assert log.records == expected
+
+
+def test_only_process_0_writes_and_reports(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    log = RunLog(tmp_path / "log.jsonl", lambda record: pytest.fail("reported"))
+    log.restart(0, False)
+    log.add_scores(2, {"iou": 0.25})
+    log.announce({})
+    assert log.records == [{"step": 2, "iou": 0.25}]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("step", "again", "kept"),
+    [(0, False, 0), (4, False, 4), (4, True, 3), (6, True, 5), (6, False, 6), (9, False, 6)],
+)
+def test_a_resumed_run_drops_what_came_after_its_state(step, again, kept, tmp_path):
+    """Scores that are measured again are dropped, but not the loss of their step."""
+    records = [{"step": 2, "loss": 4.0}, {"step": 2, "iou": 0.1}, {"step": 4, "loss": 3.0}, {"step": 4, "iou": 0.2}]
+    records += [{"step": 6, "loss": 2.0}, {"step": 6, "iou": 0.3}]
+    write_log(tmp_path / "log.jsonl", records)
+    log = RunLog(tmp_path / "log.jsonl", lambda record: None)
+    log.restart(step, again)
+    assert log.records == read_log(tmp_path / "log.jsonl", 99) == records[:kept]
+
+
+@pytest.mark.parametrize("line", ["[1]", "{}", '{"step": 1.0}', '{"step": true}', '{"step": 1, "iou": "x"}'])
+def test_a_line_that_is_no_record_is_named(line, tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n' + line + "\n")
+    with pytest.raises(InputError, match=r"log\.jsonl, line 2: expected a record of numbers with a whole 'step'"):
+        read_log(tmp_path / "log.jsonl", 0)
+    assert read_log(tmp_path / "absent.jsonl", 1) == []

@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -166,3 +167,39 @@ def test_a_compilation_ends_with_the_first_step_unless_it_was_ended_before(compi
     assert loop._Loop(settings, trainer, evaluator, states, log, stop, compiling).run(resume=True) == 2
     ended = [] if compiled_before else ["compiled"]
     assert events == ["clock 0", "first", *ended, "second", *ended]  # a second end does nothing
+
+
+def test_data_that_do_not_fit_the_settings_are_refused(tmp_path):
+    training, validation = split(membranes(4, 32, 0))
+    bare = replace(validation, labels=None)
+    border = NARROW.replace(distance_head=True)
+    over = TWO_STEPS.replace(labels="overlapping")
+    cases = [
+        (NARROW, TWO_STEPS, bare, "has no labels; training needs one for each image"),
+        (border, TWO_STEPS, validation, "a distance head needs labels that number objects"),
+        (NARROW, over, validation, "was opened as not overlapping, but the settings have labels overlapping"),
+        (
+            NARROW,
+            TWO_STEPS.replace(ignore=255),
+            validation,
+            "opened with ignore None, but the settings have ignore 255",
+        ),
+    ]
+    for config, settings, other, words in cases:
+        with pytest.raises(InputError, match=words):
+            train(config, settings, training, other, tmp_path / "run")
+    numbered = replace(training, instances=membrane_instances(4, 32, 0)[: len(training)])
+    with pytest.raises(InputError, match="best/ is chosen by ap_mean, which needs labels that number objects"):
+        train(NARROW, TWO_STEPS.replace(select="ap_mean"), numbered, validation, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_that_the_data_lack_have_numbers_for_names():
+    training = membranes(2, 32, 0)
+    own = training.class_names
+    assert loop.class_names(NARROW, training) == own
+    assert loop.class_names(NARROW.replace(out_channels=4), training) == (*own, "class 2", "class 3")
+    masks: Any = SimpleNamespace(overlapping=True, class_names=own, class_count=2)
+    assert loop.class_names(NARROW.replace(out_channels=4), masks) == own
+    other = replace(training, reading=ReadSettings(palette="index"))
+    assert stored_reading(data_spec(NARROW, TWO_STEPS, other)) == other.reading
