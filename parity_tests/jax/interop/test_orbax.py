@@ -9,7 +9,7 @@ from flax import nnx
 
 import unet_jax
 from unet_jax.interop.linen import variables_of
-from unet_jax.interop.orbax import load_orbax, save_orbax
+from unet_jax.interop.orbax import _newest_step, _weights, load_orbax, save_orbax
 from unet_jax.weights import tensors
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 
@@ -55,3 +55,31 @@ def test_others_orbax_checkpoints_are_read_with_a_config(model, tmp_path):
         same(load_orbax(tmp_path / name, CONFIG).tensors, tensors(model))
     with pytest.raises(InputError, match="give its config"):
         load_orbax(tmp_path / "linen")
+
+
+def test_the_newest_step_of_a_run_is_the_highest_number(tmp_path):
+    assert _newest_step(tmp_path) == tmp_path
+    for name in ("9", "10", "11.tmp", "notes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "12").write_text("a file")
+    assert _newest_step(tmp_path) == tmp_path / "10"
+
+
+def test_weights_are_found_with_or_without_collections():
+    """Counters of an optimizer and empty parts are no weights; NNX keeps each array under "value"."""
+    conv = {"conv": {"kernel": {"value": 1}, "bias": None}, "blocks": [{"scale": 2}, {"scale": {"value": 3}}]}
+    names = {("conv", "kernel"): 1, ("blocks", "0", "scale"): 2, ("blocks", "1", "scale"): 3}
+    assert dict(_weights(conv)) == names
+    whole = {"opt": {"count": 7}, "params": conv, "batch_stats": {"norm": {"mean": 4}}, "stats": None, "step": 9}
+    assert dict(_weights(whole)) == names | {("norm", "mean"): 4}
+    assert dict(_weights({"params": conv, "stats": {1: {"var": 5}}})) == names | {("1", "var"): 5}
+    assert dict(_weights({"value": 6})) == {(): 6}
+
+
+def test_what_is_no_checkpoint_of_orbax_is_named(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"no Orbax checkpoint at .*file: it is a file"):
+        load_orbax(tmp_path / "file")
+    (tmp_path / "broken" / "config").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"broken.config: not a readable config"):
+        load_orbax(tmp_path / "broken", CONFIG)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -51,3 +52,26 @@ def test_processes_exchange_signals_often_enough_for_a_scheduler(monkeypatch):
     taken[0] = 5
     stop.agreed(True)
     assert exchanged[-1] == 5, "log points are used, too"
+
+
+def test_one_process_stops_at_its_own_signal_which_it_keeps(capfd):
+    with StopSignals() as stop:
+        assert not stop.agreed(True)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.agreed(False)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.signal == signal.SIGTERM
+    assert capfd.readouterr().err.count("stopping: the step at hand is finished and the state saved") == 1
+
+
+def test_outside_the_main_thread_signals_are_left_as_they_are():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with StopSignals() as stop:
+            seen.append((signal.getsignal(signal.SIGTERM), stop.agreed(True)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(before, False)]
