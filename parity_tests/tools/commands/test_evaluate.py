@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from unet_data import SurfaceScores, predict_image, write_stack
+from unet_data import ObjectSettings, SurfaceScores, predict_image, write_stack
 from unet_data.inference.views import augmented
 from unet_data.metrics.evaluate import measure
-from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 from unet_tools.arguments.data import open_data
 from unet_tools.arguments.runtimes import open_network
 from unet_tools.cli import main
+from unet_tools.commands import evaluate
+from unet_tools.prediction.object_scores import FoundObjects
 
 from ...fixtures.pictures import GREY, LABELS, write
 
@@ -100,3 +105,77 @@ def test_images_without_a_pixel_size_are_said_to_be_measured_as_they_are(tmp_pat
     assert main(words) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("not resampled, since no pixel size is stated; the network expects pixels of 2 x 2 mm") == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "flags", "split"),
+    [
+        ({"settings": {"validate": "0.3", "group": "(.)"}}, (None, None), ("0.3", "(.)")),
+        ({"settings": {"validate": "0.3", "group": "(.)"}}, ("first", None), ("first", "(.)")),
+        ({"settings": {"validate": "0.3", "group": "(.)"}}, (None, "(..)"), ("0.3", "(..)")),
+        ({"settings": {}}, (None, None), ("last", None)),  # of an earlier version, which knew no other split
+        ({"other": 1}, (None, None), ("auto", None)),
+        ({"settings": 3}, (None, None), ("auto", None)),
+        (None, (None, "(.)"), ("auto", "(.)")),
+    ],
+)
+def test_images_are_divided_as_in_the_run_of_the_checkpoint(stored, flags, split, tmp_path):
+    if stored is not None:
+        (tmp_path / "run.json").write_text(json.dumps(stored))
+    args: Any = SimpleNamespace(checkpoint=tmp_path / "best", validate=flags[0], group=flags[1])
+    assert evaluate._split(args) == split
+
+
+@pytest.mark.parametrize(("part", "numbers"), [(1, [0, 3]), (2, [1, 4]), (3, [2])])
+def test_a_part_computes_every_third_image_and_counts_them(part, numbers, monkeypatch, capsys):
+    given = []
+
+    def compute(opened, chosen, samples, seed):
+        given.append((opened, list(chosen), samples, seed))
+        return [{"image": f"image {number}"} for number in given[-1][1]]
+
+    monkeypatch.setattr(evaluate, "compute", compute)
+    computed: Any = SimpleNamespace(dataset=range(5))
+    args = evaluate.Args(Path("ck"), "data", shard=f"{part}/3", samples=2, seed=7)
+    assert evaluate._shard(args, computed) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"part {part} of 3: {len(numbers)} of 5 images computed; when all parts are done")
+    assert evaluate._shard(evaluate.Args(Path("ck"), "data", shard=f"{part}/3", json=True), computed) == 0
+    names = [f"image {number}" for number in numbers]
+    assert json.loads(capsys.readouterr().out) == {"shard": f"{part}/3", "images": names}
+    assert given == [(computed, numbers, 2, 7), (computed, numbers, 0, 0)]
+
+
+def test_a_sequence_has_scores_but_no_report(monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "challenge_scores", lambda *found: {"seg": 0.25, "missed": 3})
+    args = evaluate.Args(Path("01_RES"), "01_GT", json=True)
+    assert evaluate._sequence(args) == 0
+    assert json.loads(capsys.readouterr().out) == {"result": "01_RES", "truth": "01_GT", "seg": 0.25, "missed": 3}
+    with pytest.raises(InputError, match="--report needs a network and images"):
+        evaluate._sequence(evaluate.Args(Path("01_RES"), "01_GT", report=Path("report")))
+
+
+@pytest.mark.parametrize(
+    ("stored", "choose", "origin"),
+    [
+        (None, False, "(the defaults; --choose-objects tunes them)"),
+        ({"neck": 0.5}, False, "(stored with the network)"),
+        (None, True, "(chosen on these 5 images (mean AP 0.2500) and stored in ck)"),
+    ],
+)
+def test_the_settings_of_objects_are_printed_with_their_origin(stored, choose, origin, monkeypatch, capsys):
+    settings = ObjectSettings(neck=0.75)
+    found, kept, asked = FoundObjects([], {}, settings, 0.25 if choose else None), [], []
+    monkeypatch.setattr(evaluate, "score_objects", lambda *given: asked.append(given[1:]) or found)
+    monkeypatch.setattr(evaluate, "store_objects", lambda *given: kept.append(given))
+    network: Any = SimpleNamespace(data=SimpleNamespace(objects=stored))
+    run: Any = "run"
+    dataset: Any = range(5)
+    for as_json in (False, True):
+        args = evaluate.Args(Path("ck"), "data", choose_objects=choose, json=as_json)
+        assert evaluate._objects(args, network, run, dataset) is found
+        said = " ".join(capsys.readouterr().err.split())
+        expected = f"settings of the object separation: {settings.described()} {origin}"
+        assert said == ("" if as_json else " ".join(expected.split()))
+    assert kept == [(Path("ck"), settings)] * 2 * choose
+    assert asked == [("run", range(5), choose)] * 2

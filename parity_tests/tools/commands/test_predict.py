@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from unet_data import read_labels, read_stack, write_stack
-from unet_spec import Checkpoint, DataSpec, preset, random_tensors
+from unet_data import FileFacts, read_labels, read_stack, write_stack
+from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 from unet_tools.cli import main
+from unet_tools.commands import predict
 from unet_tools.prediction.targets import result_name
 
 
@@ -93,3 +95,80 @@ def test_an_overlay_replaces_nothing_unasked(checkpoint, tmp_path, capsys):
 )
 def test_results_in_a_folder_have_an_ending_that_can_be_written(image, result):
     assert result_name(Path(image)) == result
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--overlay", "--output", "logits"), "--overlay needs --output labels"),
+        (("--object-settings", "neck=0.8"), "--object-settings needs --output objects"),
+        (("--slurm", "job.sh", "--shard", "1/2"), "give only one of --slurm, --shard and --dask"),
+        (("--slurm", "job.sh", "--dask", "local"), "give only one of --slurm, --shard and --dask"),
+        (("--shard", "3/2"), "--shard 3/2 is not a part"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(words, message, checkpoint, tmp_path, capsys):
+    write_stack(tmp_path / "in.png", np.full((1, 40, 40, 1), 90, np.uint8))
+    command = ["predict", str(checkpoint), str(tmp_path / "in.png"), "-o", str(tmp_path / "out.png"), *words]
+    assert main(command) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+@pytest.mark.parametrize(
+    ("shard", "expected"),
+    [
+        ("1/2", [("a", None), ("c", None)]), ("2/2", [("b", None)]), ("3/3", [("c", None)]),
+        ("2/4", [("a", (2, 4)), ("b", (2, 4)), ("c", (2, 4))]), ("1/1", [(name, (1, 1)) for name in "abc"]),
+    ],
+)  # fmt: skip
+def test_several_images_are_divided_and_few_are_computed_in_parts(shard, expected, checkpoint, tmp_path, monkeypatch):
+    """Images are divided if each part has one; otherwise each part has tiles of all images."""
+    given = []
+
+    def one(network, source, target, settings, progress):
+        given.append((source.stem, settings.shard))
+        return SimpleNamespace(finished=True, facts=FileFacts())
+
+    record = {"image": "a", "out": "o", "shape": [3], "seconds": 1.0, "megapixels_per_second": 1.0, "finished": True}
+    monkeypatch.setattr(predict, "predict_file", one)
+    monkeypatch.setattr(predict, "check_prediction", lambda *_: None)
+    monkeypatch.setattr(predict, "image_record", lambda *_: record | {"classes": {}})
+    monkeypatch.setattr(predict, "images_at_a_time", lambda *_: 1)
+    for name in "abc":
+        write_stack(tmp_path / f"{name}.png", np.full((1, 40, 40, 1), 90, np.uint8))
+    images = [str(tmp_path / f"{name}.png") for name in "abc"]
+    assert main(["predict", str(checkpoint), *images, "-o", str(tmp_path / "out"), "--shard", shard]) == 0
+    assert given == expected
+
+
+@pytest.mark.parametrize(
+    ("images", "jobs", "flags", "skips", "joined"),
+    [
+        (3, 3, {}, True, False), (2, 3, {}, False, True), (4, 3, {"overwrite": True}, False, False),
+        (5, 1, {}, False, True), (2, 3, {"skip_existing": True}, True, True),
+    ],
+)  # fmt: skip
+def test_a_job_array_of_whole_images_skips_what_is_done(images, jobs, flags, skips, joined, monkeypatch):
+    """A job that starts again does not compute its images twice; parts of images are joined in the end."""
+    given = []
+    monkeypatch.setattr(predict, "write_jobs", lambda *found: given.append(found) or [])
+    args = predict.Args(Path("ck"), (Path("a.png"),), Path("out"), slurm=Path("job.sh"), jobs=jobs, **flags)
+    assert predict._write_slurm(args, images) == 0
+    ((path, words, parts, joins),) = given
+    assert (path, parts, joins) == (Path("job.sh"), jobs, joined)
+    assert ("--skip-existing" in words) == skips
+    assert ("--overwrite" in words) == ("overwrite" in flags)
+    assert words[:4] == ["unet", "predict", "ck", "a.png"]
+    assert not {"--slurm", "--jobs"} & set(words)
+
+
+def test_an_overlay_is_neither_an_input_nor_an_existing_file(tmp_path):
+    free, taken = tmp_path / "a-overlay.png", tmp_path / "b-overlay.png"
+    taken.write_text("x")
+    predict._check_overlays([free], [taken], False)
+    with pytest.raises(InputError, match=r"b-overlay\.png exists; --overwrite replaces it"):
+        predict._check_overlays([free, taken], [], False)
+    predict._check_overlays([free, taken], [], True)
+    with pytest.raises(InputError, match=r"b-overlay\.png"):
+        predict._check_overlays([free, taken], [taken], True)
