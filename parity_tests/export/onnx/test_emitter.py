@@ -20,6 +20,7 @@ from ...fixtures.family_cases import FAMILIES
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 from unet_export import onnx_bytes, save_onnx
+from unet_export.onnx import emitter
 from unet_export.onnx import ops as onnx_ops
 from unet_export.onnx.emitter import IR_VERSION, OPSET
 from unet_export.onnx.lowering import Lowered
@@ -144,3 +145,40 @@ def test_what_only_training_needs_is_not_exported():
     config = FAMILIES["probabilistic-unet"]
     names = {node.name for node in emit_onnx(config, random_tensors(config.graph, 0)).graph.node}
     assert not any(name.startswith("posterior") for name in names)
+
+
+def test_versions_names_and_axes_of_a_model():
+    config = CASES["article"].replace(in_channels=2, out_channels=3)
+    tensors = random_tensors(config.graph, 0)
+    model = emit_onnx(config, tensors)
+    assert (OPSET, IR_VERSION) == (21, 10)
+    assert (model.ir_version, model.producer_name, model.graph.name) == (10, "unet-twins", "unet")
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 21)]
+    recipe = PrecisionRecipe("bf16", ("head",))
+    assert emit_onnx(config, tensors, recipe=recipe).opset_import[0].version == 22
+    props = {p.key: json.loads(p.value) for p in emit_onnx(config, tensors, recipe=recipe).metadata_props}
+    assert props["recipe"] == recipe.to_dict()
+    assert set(props) == {"config", "data", "grid", "margin", "checkpoint_digest", "recipe"}
+    double = emit_onnx(config, tensors, dtype=np.float64)
+    assert [v.type.tensor_type.elem_type for v in (*double.graph.input, *double.graph.output)] == [11, 11]
+
+
+def test_a_latent_variable_has_an_input_and_a_batch_of_its_own():
+    config = FAMILIES["probabilistic-unet"]
+    model = emit_onnx(config, random_tensors(config.graph, 0))
+    assert [v.name for v in model.graph.input] == ["image", "noise"]
+    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "out_batch"
+    plain = emit_onnx(PAPER, random_tensors(PAPER.graph, 0))
+    assert plain.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_weights_of_more_than_protobufs_limit_are_refused(monkeypatch):
+    tensors = random_tensors(PAPER.graph, 0)
+    size = sum(tensors[name].size for name in PAPER.graph.params)
+    assert emitter._LIMIT == 2**31 - 2**20
+    for dtype, bytes_each in ((np.float32, 4), (np.float64, 8)):
+        monkeypatch.setattr(emitter, "_LIMIT", size * bytes_each)
+        emit_onnx(PAPER, tensors, dtype=dtype)
+        monkeypatch.setattr(emitter, "_LIMIT", size * bytes_each - 1)
+        with pytest.raises(InputError, match=r"0\.0 GiB of weights; a single ONNX file is limited to 2 GiB"):
+            emit_onnx(PAPER, tensors, dtype=dtype)

@@ -1,5 +1,7 @@
 """Pre- and post-processing as ONNX: fused into the model, or as separate models."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,8 @@ from unet_export import (
     onnx_bytes,
     read_onnx,
 )
-from unet_export.onnx.fused import fuse, postprocess_model, preprocess_model
+from unet_export.onnx.fused import check_steps, fuse, postprocess_model, preprocess_model
+from unet_export.reference import whole_input
 from unet_export.tensorrt import build as tensorrt_build
 
 from ...fixtures.export_cases import CONFIG, DATA, RTX, relative
@@ -143,3 +146,91 @@ def test_classes_that_overlap_have_a_sigmoid_each():
         (output,) = run(fuse(model, config, data, [step]), {"image": np.ascontiguousarray(prepared)})
         np.testing.assert_allclose(output[:, :20, :24], expected, atol=1e-4 if step == "softmax" else 0.5)
         assert np.mean(np.abs(output[:, :20, :24] - expected) < 1e-4) > 0.999
+
+
+def test_steps_are_known_in_their_order_and_of_one_output():
+    assert check_steps(["argmax", "normalize"]) == ("normalize", "argmax")
+    assert check_steps(()) == ()
+    with pytest.raises(InputError, match=r"unknown step 'crop' to fuse .*; allowed: normalize, softmax, argmax$"):
+        check_steps(["normalize", "crop"])
+    with pytest.raises(InputError, match=r"softmax .* or argmax .*, not both"):
+        check_steps(["argmax", "softmax"])
+
+
+def ends(model):
+    """Name, type and axes of the inputs and outputs."""
+    return [
+        (v.name, v.type.tensor_type.elem_type, [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim])
+        for v in (*model.graph.input, *model.graph.output)
+    ]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_ends_of_the_models_have_names_types_and_axes(dims):
+    config = preset("same", widths=(2, 3), spatial_dims=dims, in_channels=3, out_channels=4, distance_head=True)
+    model = emit_onnx(config, random_tensors(config.graph, 0), DATA)
+    axes = ["depth", "height", "width"][-dims:]
+    out = [f"out_{axis}" for axis in axes]
+    byte, single = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
+    image, network = ("image", byte, ["batch", *axes, 3]), ("image", single, ["batch", 3, *axes])
+    assert ends(model) == [network, ("logits", single, ["batch", 5, *out])]
+    assert ends(fuse(model, config, DATA, ["normalize"])) == [image, ("logits", single, ["batch", 5, *out])]
+    assert ends(fuse(model, config, DATA, ["softmax"])) == [network, ("probabilities", single, ["batch", *out, 4])]
+    assert ends(fuse(model, config, DATA, ["argmax"])) == [network, ("labels", byte, ["batch", *out])]
+    before = preprocess_model(config, DATA, 21, 10)
+    assert ends(before) == [image, ("prepared", single, ["batch", 3, *(f"canvas_{axis}" for axis in axes)])]
+    after = postprocess_model(config, DATA, 21, 10)
+    cut = ["batch", *(f"{axis}_cut" for axis in axes)]
+    assert ends(after) == [
+        ("logits", single, ["batch", 5, *out]), image, ("labels", byte, cut), ("probabilities", single, [*cut, 4])
+    ]  # fmt: skip
+    for each, name in ((before, "unet_preprocess"), (after, "unet_postprocess")):
+        assert (each.graph.name, each.ir_version, each.producer_name) == (name, 10, "unet-twins")
+        assert [(o.domain, o.version) for o in each.opset_import] == [("", 21)]
+
+
+def test_the_model_itself_stays_and_the_fused_one_names_its_steps():
+    model = emit_onnx(CONFIG, random_tensors(CONFIG.graph, 1), DATA)
+    before = onnx_bytes(model)
+    fused = fuse(model, CONFIG, DATA, ["argmax", "normalize"])
+    assert onnx_bytes(model) == before
+    assert {p.key: p.value for p in fused.metadata_props}["baked"] == '["normalize", "argmax"]'
+
+
+@pytest.mark.parametrize("classes", [256, 257])
+def test_labels_of_bytes_have_256_classes(classes):
+    config = preset("same", widths=(2, 3), out_channels=classes)
+    with pytest.raises(InputError, match="too small for 257 classes") if classes > 256 else nullcontext():
+        postprocess_model(config, DataSpec(), 21, 10)
+
+
+def run_model(model, **given):
+    import onnxruntime as ort
+
+    return ort.InferenceSession(onnx_bytes(model), providers=["CPUExecutionProvider"]).run(None, given)
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_a_logit_of_zero_is_no_class_and_a_distance_is_none_either(overlapping):
+    channels = 2 if overlapping else 1
+    config = preset("same", widths=(2, 3), out_channels=channels, distance_head=not overlapping)
+    data = DataSpec(class_names=("a", "b"), overlapping=overlapping)
+    logits = np.full((1, config.output_channels, 1, 4), 9, np.float32)
+    logits[0, 0, 0] = [-1, 0, 1e-6, 2]
+    labels, chances = run_model(
+        postprocess_model(config, data, 21, 10), logits=logits, image=np.zeros((1, 1, 3, 1), np.uint8)
+    )
+    first = labels[..., 0] if overlapping else labels
+    assert first.tolist() == [[[0, 0, 1]]]
+    assert chances.shape == (1, 1, 3, channels)
+    np.testing.assert_allclose(chances[0, 0, :, 0], 1 / (1 + np.exp([1, 0, -1e-6])), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(19, 20), (20, 19), (32, 33)])
+def test_an_image_is_mirrored_by_the_margin_and_up_to_the_next_size_that_fits(size):
+    config = preset("paper", widths=(2, 4))
+    image = np.random.default_rng(0).integers(0, 256, (1, *size, 1)).astype(np.uint8)
+    (found,) = run_model(preprocess_model(config, DataSpec(), 21, 10), image=image)
+    expected = whole_input(config.geometry, image[0] / np.float32(255))
+    assert found.shape[2:] == expected.shape[1:-1]
+    np.testing.assert_allclose(found[0, 0], expected[0, ..., 0], rtol=1e-6)
