@@ -15,7 +15,9 @@ import tifffile
 
 from unet_data import most_probable, prepare
 from unet_export import OnnxRuntime, emit_onnx, onnx_bytes, write_cpp
-from unet_export.reference import whole_input
+from unet_export.bundle.describe import default_tile
+from unet_export.packages.cpp import write
+from unet_export.reference import reference_logits, whole_input
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 
 ENGINES = {"openvino": os.environ.get("UNET_OPENVINO"), "onnxruntime": os.environ.get("UNET_ONNXRUNTIME_ROOT")}
@@ -167,3 +169,43 @@ class TestProgram:
             assert done.stderr.count("\n") == 1, done.stderr
         missing = segment(Path("nowhere"), tmp_path / "good.tif", tmp_path / "mask.tif")
         assert "cannot read nowhere/network.txt" in missing.stderr
+
+
+def test_facts_are_values_by_name_and_axis():
+    config = preset("nnunet", spatial_dims=3, widths=(2, 3, 4), strides=((1, 1, 1), (1, 2, 2), (1, 2, 4)), sides=1)
+    geometry = config.geometry
+    point = Checkpoint(config, random_tensors(config.graph, 0), DataSpec(class_names=("a  b", "c")))
+    facts = write._facts(point)
+    tile = default_tile(geometry) or (0, 0, 0)
+    for axis in range(3):
+        halo = geometry.halo(axis) if geometry.shift_invariant else (0, 0)
+        grid = geometry.grid(axis)
+        values = (grid.minimum, grid.step, geometry.margin(axis), *halo, tile[axis])
+        assert facts[f"axis{axis}"] == " ".join(map(str, values))
+    assert (facts["format"], facts["model"], facts["spatial_dims"]) == ("unet-cpp 1", "model.onnx", "3")
+    assert facts["class_names"] == "a b\tc"
+    assert facts["checkpoint_digest"] == point.digest()
+
+
+def test_without_a_normalisation_nothing_is_subtracted_and_divided_by_one():
+    def facts_of(config):
+        return write._facts(Checkpoint(config, random_tensors(config.graph, 0), DataSpec()))
+
+    facts = facts_of(NETWORKS["valid"].replace(in_channels=2))
+    assert (facts["mean"], facts["std"]) == ("0.0 0.0", "1.0 1.0")
+    assert (facts["in_channels"], facts["out_channels"]) == ("2", "3")
+    assert facts["class_names"] == "class 0\tclass 1\tclass 2"
+    assert facts["axis0"].startswith("18 2 8 ")
+    assert facts["axis0"].endswith(" 572")
+    assert facts_of(NETWORKS["in one piece"])["axis0"].endswith(" 0 0 0")
+
+
+def test_the_example_is_the_image_with_its_reference(tmp_path):
+    point = checkpoint(NETWORKS["same"])
+    image = np.random.default_rng(0).integers(0, 65536, (21, 18, 1)).astype(np.uint16)
+    facts = write_cpp(point, tmp_path / "cpp", golden_image=image)
+    assert (facts["golden_size"], facts["golden_full_scale"], facts["bound"]) == ("1 21 18", "65535.0", "1e-05")
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "cpp/golden_image.f32", "<f4"), image.ravel())
+    prepared = prepare(image[None], point.config, point.data)
+    logits = reference_logits(point, whole_input(point.config.geometry, prepared[0]))[0, :21, :18]
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "cpp/golden_logits.f32", "<f4"), np.float32(logits).ravel())

@@ -18,9 +18,12 @@ import pytest
 import tifffile
 
 from unet_data import most_probable, prepare
+from unet_data.io.colours import colour
+from unet_data.objects.settings import settings_for
 from unet_export import FLOAT32_BOUND, OnnxRuntime, emit_onnx, onnx_bytes, write_web
+from unet_export.packages.web import write
 from unet_export.packages.web.write import _INSTALL, libraries
-from unet_export.reference import whole_input
+from unet_export.reference import reference_logits, whole_input
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
 
 MODULES, CHROMIUM = os.environ.get("UNET_NODE_MODULES"), os.environ.get("UNET_CHROMIUM") or shutil.which("chromium")
@@ -230,3 +233,68 @@ class TestBrowser:
                 page.done -= 1
                 assert message in page.page.inner_text("#error")
             assert page.problems == []
+
+
+def test_the_page_gets_the_facts_of_the_network():
+    point = checkpoint(VALID)
+    site = write._site(point, (40, 60), True, None, "MIT", b"12345")
+    geometry = VALID.geometry
+    assert site["axes"] == [
+        {"minimum": 18, "step": 2, "margin": 8, "halo": list(geometry.halo(a)), "tile": tile, "fixed": True}
+        for a, tile in enumerate((40, 60))
+    ]
+    numbers = ("spatial_dims", "in_channels", "out_channels", "output_channels", "classes", "model_bytes")
+    assert [site[name] for name in numbers] == [2, 2, 3, 3, 3, 5]
+    assert (site["format"], site["title"], site["model"]) == ("unet-page", "Segment border", "model.onnx")
+    assert site["colors"] == [list(colour(k)) for k in range(3)]
+    assert (site["mean"], site["std"]) == ([0.5, 0.25], [0.2, 0.1])
+    assert site["golden"] == {"image": "golden_image.npy", "logits": "golden_logits.npy", "bound": 1e-5}
+    facts = dict(site["facts"])
+    assert facts["network"] == f"unet, 2-D, {VALID.graph.parameter_count:,} parameters"
+    assert facts["tiles"] == "40 × 60; they equal the whole image"
+    assert (facts["licence of the weights"], facts["checkpoint"]) == ("MIT", point.digest()[:16])
+    plain = write._site(Checkpoint(WHOLE, random_tensors(WHOLE.graph, 0)), None, False, "T", None, b"")
+    assert (plain["title"], plain["class_names"]) == ("T", ["class 0", "class 1"])
+    assert [(a["halo"], a["tile"], a["fixed"]) for a in plain["axes"]] == [([0, 0], None, False)] * 2
+    assert dict(plain["facts"])["tiles"] == "none: the image is run in one piece"
+    assert dict(plain["facts"])["licence of the weights"].startswith("not stated")
+
+
+@pytest.mark.parametrize(("dims", "fixed", "webgpu"), [(2, False, True), (3, False, False), (3, True, True)])
+def test_webgpu_runs_planes_only(dims, fixed, webgpu):
+    config = preset("paper", widths=(2, 4), spatial_dims=dims)
+    point = Checkpoint(config, random_tensors(config.graph, 0))
+    assert write._site(point, (20,) * dims, fixed, None, None, b"")["webgpu"] == webgpu
+
+
+@pytest.mark.parametrize(
+    ("changes", "values"),
+    [({"out_channels": 1}, 1), ({"out_channels": 2}, 1), ({"out_channels": 3}, 3), ({"distance_head": True}, 3)],
+)
+def test_objects_are_made_of_as_many_values_as_they_need(changes, values):
+    config = preset("same", widths=(2, 4), **changes)
+    found = write._objects(Checkpoint(config, {}))
+    assert found["values"] == values
+    assert "in each plane by itself: " in found["made"]
+    assert "(the defaults)" in found["made"]
+    settings = settings_for(DataSpec(), config)
+    assert found["steps"] == [1, *settings.steps(2)]
+    solid = write._objects(Checkpoint(config.replace(spatial_dims=3), {}))
+    assert "in each plane" not in solid["made"]
+    assert solid["steps"] == list(settings.steps(3))
+    stored = write._objects(Checkpoint(config, {}, DataSpec(objects=settings.to_dict())))
+    assert "(as stored with the network)" in stored["made"]
+
+
+def test_the_example_and_the_model_of_the_page(modules, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (21, 18, 1)).astype(np.uint8)
+    point = checkpoint(SAME)
+    site = write_web(point, tmp_path / "site", modules, golden_image=image)
+    np.testing.assert_array_equal(np.load(tmp_path / "site/golden_image.npy"), image)
+    logits = np.load(tmp_path / "site/golden_logits.npy")
+    prepared = prepare(image[None], SAME, point.data)
+    expected = reference_logits(point, whole_input(SAME.geometry, prepared[0]))[0, :21, :18]
+    np.testing.assert_array_equal(logits, expected.astype(np.float32))
+    content = (tmp_path / "site/model.onnx").read_bytes()
+    assert content == onnx_bytes(emit_onnx(SAME, point.tensors, point.data))
+    assert (site["model_bytes"], site["axes"][0]["tile"], site["axes"][0]["fixed"]) == (len(content), 572, False)
