@@ -1,11 +1,12 @@
 """An engine is checked against the machine before it is loaded; on a GPU it agrees with the reference."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
+from unet_spec import PRESETS, Checkpoint, InputError, preset, random_tensors
 
 pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
@@ -14,7 +15,7 @@ from unet_export.reference import FLOAT32_BOUND, reference_logits
 from unet_export.tensorrt import runtime as tensorrt_runtime
 from unet_export.tensorrt.cuda_device import Device, find_device
 from unet_export.tensorrt.engine_record import EngineRecord
-from unet_export.tensorrt.runtime import check_engine
+from unet_export.tensorrt.runtime import RuntimeCache, check_engine
 from unet_export.tensorrt.settings import RTX_CAPABILITIES, available_backends
 
 from .tiny import PROFILE, TINY, model_bytes
@@ -162,3 +163,54 @@ def test_a_gpu_without_memory_is_one_line(tmp_path, monkeypatch):
         runtime.run(np.zeros((1, 20, 20, 1), np.float32))
     with pytest.raises(InputError, match=r"a batch of \(2, 20, 20\) is outside this engine's profile"):
         runtime.run(np.zeros((2, 20, 20, 1), np.float32))
+
+
+def engine_of(config, profile):
+    """A runtime without its engine."""
+    runtime = object.__new__(tensorrt_runtime.TensorRTRuntime)
+    runtime.config, runtime.record = config, record_for(b"", profile=profile)
+    return runtime
+
+
+def test_inputs_have_channels_first_and_the_output_its_own_size():
+    config = PAPER.replace(in_channels=2, out_channels=3)
+    runtime = engine_of(config, Profile((1, 20, 20), (1, 32, 40), (4, 64, 64)))
+    images = np.random.default_rng(0).normal(size=(2, 20, 24, 2)).astype(np.float32)
+    inputs, shape = runtime._inputs(images, None)
+    assert list(inputs) == ["image"]
+    np.testing.assert_array_equal(inputs["image"], images.transpose(0, 3, 1, 2))
+    assert shape == (2, 3, *config.geometry.output_shape((20, 24)))
+    with pytest.raises(InputError, match=r"a batch of \(2, 18, 24\) is outside .*, \(1, 20, 20\) to \(4, 64, 64\)$"):
+        runtime._inputs(images[:, :18], None)
+
+
+def test_noise_is_zeros_or_what_is_given_up_to_the_limit():
+    config = preset("probabilistic-unet", widths=(4, 6), latent=3, convolutions=1)
+    runtime = engine_of(config, Profile.fixed(1, 8, 12))
+    images = np.zeros((1, 8, 12, 1), np.float32)
+    inputs, shape = runtime._inputs(images, None)
+    assert (inputs["noise"].tolist(), shape[0]) == ([[0, 0, 0]], 1)
+    inputs, shape = runtime._inputs(images, np.ones((16, 3)))
+    assert (inputs["noise"].dtype, inputs["noise"].shape, shape[0]) == (np.float32, (16, 3), 16)
+    with pytest.raises(InputError, match="17 samples at once are outside this engine's profile; its limit is 16"):
+        runtime._inputs(images, np.ones((17, 3)))
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_compiled_kernels_are_kept_in_a_file_of_the_engine(present, tmp_path, monkeypatch):
+    monkeypatch.setattr(tensorrt_runtime, "cache_folder", lambda: tmp_path / "cache")
+    given, read = [], []
+    cache = SimpleNamespace(serialize=lambda: b"kernels", deserialize=read.append)
+    settings = SimpleNamespace(create_runtime_cache=lambda: cache, set_runtime_cache=given.append)
+    engine = SimpleNamespace(create_runtime_config=lambda: settings)
+    record = record_for(b"plan")
+    file = tmp_path / "cache" / f"e.plan-{record.sha256[:16]}.cache"
+    if present:
+        file.parent.mkdir()
+        file.write_bytes(b"old")
+    opened = RuntimeCache.of(None, engine, record)
+    assert opened == RuntimeCache(settings, cache, file)
+    assert (given, read) == ([cache], [b"old"] if present else [])
+    opened.save()
+    assert file.read_bytes() == b"kernels"
+    assert RuntimeCache.of(None, engine, record_for(b"plan", backend="tensorrt")) is None
