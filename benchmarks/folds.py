@@ -87,12 +87,14 @@ def calibrate_fold(args: tuple[Path, Args], number: int) -> dict[str, Any]:
     run, to = args[0] / "runs" / f"fold-{number}", args[0] / "calibrated" / f"fold-{number}"
     if not is_checkpoint(to):
         unet("evaluate", run / "best", args[0] / "training", "--subset", "validation", "--calibrate", to)
-    return json.loads((to / "calibration.json").read_text("utf-8"))
+    found = json.loads((to / "calibration.json").read_text("utf-8"))
+    return {name: value for name, value in found.items() if name != "data"}  # a folder of this run
 
 
 def score(args: tuple[Path, Args], checkpoint: str) -> dict[str, Any]:
     """The scores of a checkpoint on the images kept aside."""
-    return json.loads(unet("evaluate", args[0] / checkpoint, args[0] / "kept", "--json"))
+    found = json.loads(unet("evaluate", args[0] / checkpoint, args[0] / "kept", "--json"))
+    return {name: found[name] for name in MEASURES if name in found}
 
 
 def main(args: Args) -> int:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from unet_spec.errors import InputError
 
 from .datasets.dataset import Dataset
-from .datasets.stored import Stored, as_array
+from .datasets.stored import Stored, as_array, unchanged
 from .io.budget import check_memory
+from .io.formats.units import symbol
 from .spacing.grids import Grids, grids_of
+from .spacing.interpolate import interpolated, voted
 from .spacing.target import TargetSpacing, coarse_axis, parse_spacing, pixel_size
-from .spacing.units import symbol
-from .spacing.windows import resampled
+from .windows import Slices
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 SIMILAR = 1.01
 """If the pixel sizes of the images differ by at most this factor along each axis, "auto" does not resample them."""
@@ -124,6 +128,57 @@ def resample_dataset(dataset: Dataset, target: TargetSpacing) -> Dataset:
         facts=tuple(new_facts),
         spacing=target,
     )
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """An image or a label of a data set, on the grid of the target.
+
+    Attributes:
+        arrays: the image; or all labels of the image, such as classes and numbers of objects (see `voted`).
+        number: index of the array whose windows these are.
+        grids: the pixels of the image, and those of the target.
+    """
+
+    arrays: tuple[Stored, ...]
+    number: int
+    grids: Grids
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.grids.target, *self.arrays[self.number].shape[len(self.grids.target) :])
+
+    def __getitem__(self, window: Slices) -> Shaped[np.ndarray, "*window"]:
+        if self.arrays[self.number].role == "image":
+            return interpolated(self.arrays[self.number], self.grids.forward, window, same_dtype=True)
+        return voted(self.arrays, self.grids.forward, window)[self.number]
+
+    def in_grey(self) -> Resampled:
+        """The image with one channel."""
+        return replace(self, arrays=tuple(array.in_grey() for array in self.arrays))
+
+
+def resampled(arrays: Sequence[Stored], grids: Grids) -> list[Stored]:
+    """Stored arrays on another grid, equal to what `Grids.image` or `Grids.labels` makes of them in memory.
+
+    Args:
+        arrays: an image; or all labels of an image.
+        grids: the pixels of the image, and those of the target.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from unet_data.datasets.stored import stored_pictures
+        >>> from unet_data.spacing.grids import Grids
+        >>> from unet_data.resampling import resampled
+        >>> np.save("a.npy", np.array([[0, 4], [8, 12]], np.uint8))
+        >>> [image] = resampled(stored_pictures(Path("a.npy"), 2, "image"), Grids((2, 2), (4, 2), (1, 1)))
+        >>> image.shape, image[0:2, 0:2][..., 0].tolist()
+        ((4, 2, 1), [[0, 4], [2, 6]])
+    """
+    plain = {"spatial": grids.target, "convert": unchanged, "reach": 0, "first": 0, "image": None, "nodata": None}
+    return [
+        replace(array, source=Resampled(tuple(arrays), number, grids), **plain) for number, array in enumerate(arrays)
+    ]
 
 
 def _on_grid(arrays: list[np.ndarray], grid: Grids, in_memory: Callable[..., Any]) -> Sequence[np.ndarray]:

@@ -1,6 +1,6 @@
 """Training without settings, compared at equal time with the two recipes, on six kinds of generated images.
 
-    python -m benchmarks.kinds.compare --out benchmarks/results/kinds/kinds.json
+    python -m benchmarks.kinds.compare --out benchmarks/results/equal_time/kinds.json
 
 Each program trains in its own process, on one core, for `--minutes` of processor time, including planning and
 compilation, as by `unet train DATA --minutes …`, with `--recipe` if the program is a recipe. Its last weights are

@@ -51,7 +51,7 @@ class Stored:
         settings: how the file is read if there is a choice.
         facts: the file's metadata about its pixels, and the decisions of the reader.
         source: the array whose windows these are, where they do not come from the file as they are (see
-            `unet_data.spacing.windows`).
+            `unet_data.resampling`).
         query: for another process, the query of the file's address, see `signed`.
         image, nodata: for a label, its image and the image's value for missing data; such pixels become IGNORED.
     """

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..spacing.units import symbol
 from .facts import FileFacts
+from .formats.units import symbol
 
 GEOTIFF = (33550, 33922, 34264, 34735, 34736, 34737)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams."""

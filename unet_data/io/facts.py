@@ -12,9 +12,9 @@ import numpy as np
 from unet_spec.errors import InputError
 from unet_spec.weights.data_spec import DataSpec
 
-from ..spacing.units import parse_pixel_size
 from .colours import parse_class_colors
 from .formats.axes import check_axes
+from .formats.units import parse_pixel_size
 
 Role = Literal["image", "label"]
 

@@ -21,7 +21,6 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
-from ..spacing.units import parse_pixel_size
 from ..windows import Slices, Windowed, bands
 from .carried import volumes
 from .decode import check_file, decode, is_tiff, one_line
@@ -30,6 +29,7 @@ from .formats.axes import named_axes
 from .formats.channels import AVERAGED, EQUAL, REPEATED, adapted, advice
 from .formats.decode_nifti import as_times
 from .formats.encode_nifti import KEY as NIFTI
+from .formats.units import parse_pixel_size
 from .images import as_image
 from .readers_tiff import CACHE, Pages, open_remote_tiff, open_tiff
 from .stores.open_zarr import is_zarr, open_array

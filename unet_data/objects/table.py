@@ -17,7 +17,7 @@ import numpy as np
 from unet_spec import InputError
 from unet_spec.files import replacing, write_errors_as_input_error
 
-from ..spacing.units import symbol
+from ..io.formats.units import symbol
 from ..windows import Windowed, bands
 from .basins import Slices
 

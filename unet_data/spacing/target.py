@@ -12,7 +12,7 @@ from unet_spec import DataSpec
 from unet_spec.errors import InputError
 
 from ..io.facts import FileFacts
-from .units import METRES, symbol
+from ..io.formats.units import METRES, symbol
 
 ANISOTROPY = 3.0
 """An axis whose pixels are more than this many times as large as those of all other axes is coarse."""

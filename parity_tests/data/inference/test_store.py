@@ -172,7 +172,7 @@ def test_a_full_disk_says_that_finished_tiles_are_kept(small, tmp_path, monkeypa
 
     store, _ = small
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(InputError, match=r"disk is full .*; finished tiles are kept .*/p: free disk space and run"):
+    with pytest.raises(InputError, match=r"disk is full .*; finished tiles .*/p: free disk space and run"):
         store.put(1, np.zeros((2, 2, 2)))
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from unet_spec.errors import InputError
 
-from ...spacing.units import METRES, symbol
 from ...windows import Windows
 from ..facts import FileFacts
+from .units import METRES, symbol
 
 KEY = "nifti"
 """Key in `FileFacts.extra` of the bytes of a header, little-endian: NIfTI-1 (348 bytes) or NIfTI-2 (540)."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...spacing.units import symbol
 from ..carried import counted_axes
 from ..facts import FileFacts
+from .units import symbol
 
 KEY = "multiscales"
 """Key in `FileFacts.extra` of the axes, scale and translation of the level that was read, as JSON."""

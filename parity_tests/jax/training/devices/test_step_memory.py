@@ -36,7 +36,7 @@ def test_a_tile_larger_than_the_memory_is_refused_before_it_is_cut(monkeypatch, 
 @pytest.mark.skipif(jax.default_backend() != "cpu" or sys.platform != "linux", reason="of CPUs under Linux")
 @pytest.mark.parametrize(("gib", "fits"), [(0.5, False), (2.0, True)])
 def test_what_a_step_needs_is_reported_by_the_compiler(monkeypatch, gib, fits):
-    step = jax.jit(lambda state, x, span: (state, (jnp.sort(x, 0) * x).sum()))  # stores a copy of 1 GiB
+    step = jax.jit(lambda state, values, x: (state, (jnp.sort(x, 0) * x).sum()))  # stores a copy of 1 GiB
     monkeypatch.setattr("unet_jax.training.devices.step_memory.available", lambda: int(gib * 2**30))
     with nullcontext() if fits else pytest.raises(InputError, match=r"needs 1\.0 GiB of memory, and 0\.5 GiB are"):
-        compile_within_memory(step, {}, [jax.ShapeDtypeStruct((8, 512, 1024, 64), jnp.float32)], np.zeros(2, np.int32))
+        compile_within_memory(step, {}, np.zeros(2), [jax.ShapeDtypeStruct((8, 512, 1024, 64), jnp.float32)])

@@ -256,7 +256,7 @@ OTHERS = {
     "ema": 0.5, "accumulate": 2, "precision": "bfloat16", "remat": True, "select": "dice", "validate_every": 3,
     "log_every": 2, "seed": 1, "augmentation": replace(NONE, mirror=True), "normalization": "image",
     "class_numbers": "1,0", "channels": "all", "orientation": "ignore", "white_is_zero": "stored", "palette": "index",
-    "class_colors": "#000000,#800000", "axes": "QYX", "spacing": "auto",
+    "class_colors": "#000000,#800000", "axes": "QYX", "pixel_size": "5,1,1 mm", "spacing": "auto",
     "freeze": ("encoder",), "objects": True, "oversample": 0.5, "weights": "elsewhere",
 }  # fmt: skip
 

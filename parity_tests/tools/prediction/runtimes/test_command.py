@@ -170,9 +170,9 @@ def test_samples_memory_and_reading_reach_the_work(home, monkeypatch):
     assert work is not None
     assert work.samples
     assert asked == [(home / "a.npy", 2, 1, reading)]
-    exact = command.work_of(network, files, PredictSettings(tile=48, memory=2**30))
+    exact = command.work_of(network, files, PredictSettings(tile=48, memory=2**36))
     assert exact is not None
-    assert limits == [Limits(None, tile=(48, 48), halo=0), Limits(2**30, tile=(48, 48), halo=None)]
+    assert limits == [Limits(None, tile=(48, 48), halo=0), Limits(2**36, tile=(48, 48), halo=None)]
     assert exact.macs > work.macs  # without a halo, fewer tiles
     image = np.load(home / "a.npy").astype(np.float32)
     np.testing.assert_allclose(work.window((16, 32))[0, ..., 0], image[:16, :32] / 255, atol=1e-6)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unet_data.spacing.units import METRES, parse_pixel_size, symbol
+from unet_data.io.formats.units import METRES, parse_pixel_size, symbol
 from unet_spec import InputError
 
 

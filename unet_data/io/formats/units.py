@@ -43,7 +43,7 @@ def parse_pixel_size(text: str) -> tuple[tuple[float, ...], str]:
         InputError: the text is something else.
 
     Example:
-        >>> from unet_data.spacing.units import parse_pixel_size
+        >>> from unet_data.io.formats.units import parse_pixel_size
         >>> parse_pixel_size("5,1,1 mm"), parse_pixel_size("0.65um")
         (((5.0, 1.0, 1.0), 'mm'), ((0.65,), 'µm'))
     """
