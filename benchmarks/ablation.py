@@ -37,7 +37,7 @@ from unet_tools.checking.bench.hardware import gpus, hardware, versions
 from unet_tools.cli import use_large_pages
 from unet_tools.console import notes, print_table
 
-from .record import command_of, start, write_record
+from .record import command_of, mean_and_spread, start, write_record
 
 Change = Callable[[TrainSettings, NetworkConfig], tuple[TrainSettings, NetworkConfig]]
 
@@ -254,7 +254,7 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         cells = []
         for m in SHOWN:
             values = [r[m] for r in own]
-            cells.append(f"{np.mean(values):.4f}" + (f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""))
+            cells.append(mean_and_spread(values, 4))
         spent: dict[str, list[float]] = {}
         for r in own:
             spent.setdefault(r["gpu"] or "one core", []).append(r["seconds"] * (1 if r["gpu"] else r["cores"]) / 60)

@@ -51,7 +51,7 @@ from unet_tools.console import notes, print_table, warnings_as_notes
 
 from .ablation import MEASURES, VIEWS
 from .process import check_jobs, run_each
-from .record import markdown_table, open_record, start, write_with_page
+from .record import markdown_table, mean_and_spread, open_record, start, write_with_page
 
 NO_SETTINGS, PLAIN = "no settings", "plain"
 PROGRAMS = (NO_SETTINGS, "modern", "paper-2015", PLAIN)
@@ -236,7 +236,7 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         cells = []
         for measure_name in names:
             values = [run[measure_name] for run in own]
-            cells.append(f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(own) > 1 else ""))
+            cells.append(mean_and_spread(values))
         sizes = " or ".join(dict.fromkeys(f"{run['widths'][0]} … {run['widths'][-1]}" for run in own))
         steps = f"{np.mean([run['steps'] for run in own]):.0f}"
         spent = f"{np.mean([run['spent'] for run in own]):.1f}"

@@ -32,7 +32,7 @@ from unet_tools.arguments.data import open_data
 from unet_tools.cli import use_large_pages
 from unet_tools.console import notes, print_table, warnings_as_notes
 
-from .record import record_of, start, write_record
+from .record import mean_and_spread, record_of, start, write_record
 
 AS_IS, ANEW, TUNED, FROZEN = "as it is", "anew", "fine-tuned", "frozen encoder"
 VARIANTS = (AS_IS, ANEW, TUNED, FROZEN)
@@ -175,7 +175,7 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         own, cells = groups[images, steps, variant], []
         for measure in MEASURES:
             values = [run[measure] for run in own]
-            cells.append(f"{np.mean(values):.3f}" + (f" ± {np.std(values, ddof=1):.3f}" if len(own) > 1 else ""))
+            cells.append(mean_and_spread(values))
         each = ", ".join(f"{run[MEASURES[0]]:.3f}" for run in own)
         count = f"{images}, {steps}" if steps else "none"
         lines.append((VARIANTS[variant], count, str(len(own)), *cells, each))

@@ -2,12 +2,12 @@
 
     python -m benchmarks.folds --data data/isbi2012 --out benchmarks/results/folds/isbi2012.json
 
-The images of `--keep` take no part in training or in any choice. On the others: `unet train --folds N --steps S`,
-one process and one core a fold; `unet evaluate --subset validation --calibrate` of each fold, which chooses its
-temperature on the images that validated it; `unet ensemble` of the folds, and of the calibrated folds. Then all of them
-are scored on the images kept aside.
+The images of `--keep` take no part in training or in any choice. On the others: `unet train --folds N --steps S`, one
+process and one core a fold; `unet evaluate --subset validation --calibrate` of each fold, which chooses its temperature
+on the images that validated it; `unet ensemble` of the folds, and of the calibrated folds. Then all of them are scored
+on the images kept aside.
 
-With `--folder`, an interrupted benchmark continues where it was.
+With `--folder`, an interrupted benchmark continues: finished folds and calibrations are not repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from unet_spec import InputError, is_checkpoint
 from unet_tools.arguments.data import open_data
 
 from .process import check_jobs, run_each
-from .record import markdown_table, record_of, start, write_with_page
+from .record import markdown_table, mean_and_spread, record_of, start, write_with_page
 
 MEASURES = ("iou", "dice", "pixel_error", "v_rand", "v_info", "ap", "ece", "nll")
 """Scores of `unet evaluate --json` that the table has, where all rows have them."""
@@ -137,13 +136,8 @@ def rows(record: dict[str, Any], folds: int) -> tuple[list[str], list[list[str]]
         ("ensemble of the folds", ["ensemble"]),
         ("ensemble of the calibrated folds", ["ensemble-calibrated"]),
     ):
-        lines.append([title, *(_mean([scores[path][name] for path in paths]) for name in names)])
+        lines.append([title, *(mean_and_spread([scores[path][name] for path in paths]) for name in names)])
     return ["images kept aside", *names], lines
-
-
-def _mean(values: Sequence[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{spread}"
 
 
 def page(record: dict[str, Any], folds: int) -> str:
@@ -151,7 +145,7 @@ def page(record: dict[str, Any], folds: int) -> str:
     head, lines = rows(record, folds)
     validated = record["validated"]
     names = [name for name in head[1:] if name in validated]
-    own = [["best checkpoint of each fold", *(_mean(validated[name]["folds"]) for name in names)]]
+    own = [["best checkpoint of each fold", *(mean_and_spread(validated[name]["folds"]) for name in names)]]
     temperatures = ", ".join(f"{each['temperature']:.3f}" for each in record["calibration"])
     return (
         f"# Folds, ensemble, calibration\n\n```\n{record['command']}\n```\n\n{record['data']}; {record['steps']} "

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import tyro
 
 from unet_spec import InputError
@@ -82,6 +83,17 @@ def write_with_page(path: Path, record: dict[str, Any], page: str) -> None:
     write_record(path, record)
     with writing(path.with_suffix(".md")) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
+    """The mean and, of several values, the standard deviation (with n − 1).
+
+    Example:
+        >>> mean_and_spread([0.5, 0.7]), mean_and_spread([0.5], 1)
+        ('0.600 ± 0.141', '0.5')
+    """
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

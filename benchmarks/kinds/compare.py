@@ -29,7 +29,7 @@ from unet_tools.console import notes, print_table, warnings_as_notes
 
 from ..equal_time import NO_SETTINGS, PROGRAMS, train_planned
 from ..process import check_jobs, run_each
-from ..record import markdown_table, open_record, start, write_with_page
+from ..record import markdown_table, mean_and_spread, open_record, start, write_with_page
 from .data import KINDS
 
 RECIPES = PROGRAMS[1:3]
@@ -102,8 +102,7 @@ def table(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         for program in COMPARED:
             found = [run for run in own if run["program"] == program]
             values = [run["iou"] for run in found]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3f}{spread}" if values else "")
+            cells.append(mean_and_spread(values) if values else "")
             steps.append(f"{np.mean([run['steps'] for run in found]):.0f}" if found else "–")
         seeds = len({run["seed"] for run in own})
         rows.append((list(KINDS)[kind], f"{minutes:g}", str(seeds), *cells, ", ".join(steps)))

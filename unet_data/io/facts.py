@@ -57,12 +57,12 @@ class ReadSettings:
     pixel_size: str = ""
 
     def __post_init__(self) -> None:
-        check_axes(self.axes)
-        parse_pixel_size(self.pixel_size)
         for name, hint in get_type_hints(type(self)).items():
             value, allowed = getattr(self, name), get_args(hint)
             if value not in allowed if allowed else not isinstance(value, str):
                 raise InputError(f"{name} is {value!r}; it must be {' or '.join(allowed) or 'text'}")
+        check_axes(self.axes)
+        parse_pixel_size(self.pixel_size)
         if len(parse_class_colors(self.class_colors)) == 1:
             raise InputError(f"class colors {self.class_colors!r}: list all classes, the background first")
         if self.class_colors and self.palette == "index":

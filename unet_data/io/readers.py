@@ -141,16 +141,6 @@ def _opened(
     path: Path, spatial_dims: int, channels: int | None, whole_below: int, role: Role, settings: ReadSettings
 ) -> list[Picture]:
     """See `open_pictures`."""
-    pictures = _read(path, spatial_dims, channels, whole_below, role, settings)
-    if role == "image" and settings.pixel_size:
-        pictures = [replace(each, facts=with_pixel_size(each.facts, settings.pixel_size)) for each in pictures]
-    return pictures
-
-
-def _read(
-    path: Path, spatial_dims: int, channels: int | None, whole_below: int, role: Role, settings: ReadSettings
-) -> list[Picture]:
-    """See `open_pictures`."""
     changes = role == "image" and settings.channels in ("repeat", "grey")
     stored = None if changes else channels
     if is_zarr(path):
@@ -174,6 +164,8 @@ def _read(
     if settings.axes and (is_zarr(path) or path.suffix == ".npy"):
         note = f"axes read as {pictures[0].facts.axes}"
         pictures = [replace(p, facts=replace(p.facts, read_as=(*p.facts.read_as, note))) for p in pictures]
+    if role == "image":
+        pictures = [replace(each, facts=with_pixel_size(each.facts, settings.pixel_size)) for each in pictures]
     if changes and not (pictures[0].facts.read_as and pictures[0].facts.read_as[-1] in (REPEATED, AVERAGED)):
         pictures = [_adapted(each, settings.channels) for each in pictures]
     if channels == 1 and pictures[0].shape[-1] == 3 and all(map(equal_channels, pictures)):

@@ -167,12 +167,15 @@ def test_the_tiles_are_written_as_images(small, tmp_path):
 
 
 def test_a_full_disk_says_that_finished_tiles_are_kept(small, tmp_path, monkeypatch):
+    """By a relative path: a message is cut in the middle where it is longer than 300 characters."""
+
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    store, _ = small
+    monkeypatch.chdir(tmp_path)
+    store = TileStore(Path("p"), PLAN, 3, (2,), np.dtype(np.int32))
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(InputError, match=r"disk is full .*; finished tiles .*/p: free disk space and run"):
+    with pytest.raises(InputError, match=r"disk is full .*; finished tiles are kept .*p: free disk space and run"):
         store.put(1, np.zeros((2, 2, 2)))
 
 

@@ -41,6 +41,12 @@ def test_a_pixel_size_that_is_no_length_is_refused():
         ReadSettings(pixel_size="5")
 
 
+@pytest.mark.parametrize("name", ["pixel_size", "axes", "class_colors"])
+def test_settings_that_are_no_text_are_refused(name):
+    with pytest.raises(InputError, match=f"{name} is 5; it must be text"):
+        ReadSettings(**{name: 5})
+
+
 @pytest.mark.parametrize(
     ("stated", "text", "size"),
     [
