@@ -8,6 +8,7 @@ import sys
 import tempfile
 import zlib
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 from packaging.version import Version
@@ -47,6 +48,9 @@ def flags_of_xla(tests: str) -> str:
 
 COMPILED = "UNET_TESTS_COMPILED"
 """Environment variable with the folder of compiled programs, which all processes of a test run share."""
+
+LARGEST = 500 * 2**20
+"""Bytes of compiled programs above which a run begins without those of earlier runs."""
 
 SHARE = "UNET_TESTS_SHARE"
 """Environment variable I/N: slow tests that are repeated for every network run only for the I-th of N parts of the
@@ -95,12 +99,28 @@ def pytest_configure(config):
     # Set XLA_FLAGS, even to "", to compile as users do; CI does so for the battery of one network.
     os.environ.setdefault("XLA_FLAGS", flags_of_xla(config.option.markexpr))
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        os.environ[COMPILED] = tempfile.mkdtemp(prefix="unet-tests-")
+        os.environ[COMPILED] = str(compiled_programs(config))
 
 
-def pytest_unconfigure():
+def compiled_programs(config) -> Path:
+    """The folder of compiled programs: in pytest's cache, so that later runs read what earlier ones compiled.
+
+    `pytest --cache-clear` removes it. Without pytest's cache (`-p no:cacheprovider`), it is a temporary folder.
+    """
+    if not hasattr(config, "cache"):
+        return Path(tempfile.mkdtemp(prefix="unet-tests-"))
+    folder = config.cache.mkdir("compiled")
+    if sum(file.stat().st_size for file in folder.iterdir()) > LARGEST:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    return folder
+
+
+def pytest_unconfigure(config):
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True)
+        folder = os.environ.pop(COMPILED)
+        if not hasattr(config, "cache"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)  # a hook of pytest-xdist

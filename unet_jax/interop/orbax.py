@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +69,26 @@ def save_orbax(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> None:
                         **{STATE: ocp.args.StandardSave(tree), CONFIG: ocp.args.JsonSave(values)}
                     )
                     writer.save(fresh, items)
-            finally:
-                for begun in path.parent.glob(f"{fresh.name}.orbax-checkpoint-tmp*"):
-                    remove(begun)
+            except BaseException:
+                _remove_what_was_begun(fresh)
+                raise
     except Exception as e:  # TensorStore's errors on a full disk are ValueErrors
         raise OutputError(f"cannot write {folder}: {getattr(e, 'strerror', None) or first_line(e)}") from None
+
+
+def _remove_what_was_begun(folder: Path) -> None:
+    """Removes Orbax's own temporary folders, until they stay away.
+
+    After a failed save, threads of TensorStore still write for a moment, and make the folders that they miss.
+    """
+    quiet = 0
+    while quiet < 3:
+        begun = list(folder.parent.glob(f"{folder.name}.orbax-checkpoint-tmp*"))
+        for path in begun:
+            with suppress(OSError):  # a file came while its folder was emptied
+                remove(path)
+        quiet = 0 if begun else quiet + 1
+        time.sleep(0.05)
 
 
 def load_orbax(folder: str | os.PathLike[str], config: NetworkConfig | None = None) -> Checkpoint:

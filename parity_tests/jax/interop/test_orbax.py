@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from threading import Thread
+
 import jax
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from unet_jax.interop.linen import variables_of
 from unet_jax.interop.orbax import _newest_step, _weights, load_orbax, save_orbax
 from unet_jax.weights import tensors
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
+from unet_spec.errors import OutputError
 
 CONFIG = preset("same", widths=(3, 4), in_channels=2, dropout=0.0)
 
@@ -55,6 +59,34 @@ def test_others_orbax_checkpoints_are_read_with_a_config(model, tmp_path):
         same(load_orbax(tmp_path / name, CONFIG).tensors, tensors(model))
     with pytest.raises(InputError, match="give its config"):
         load_orbax(tmp_path / "linen")
+
+
+def test_what_threads_still_write_after_a_failed_save_is_removed_too(tmp_path, monkeypatch):
+    """TensorStore's threads go on for a moment after the first error, and make the folders that they miss."""
+    import orbax.checkpoint as ocp
+
+    late = []
+
+    def fails(self, folder, items):
+        def write():
+            for part in range(3):
+                time.sleep(0.01)
+                begun = tmp_path / f"{folder.name}.orbax-checkpoint-tmp" / "d"
+                begun.mkdir(parents=True, exist_ok=True)
+                (begun / str(part)).write_text("late")
+                late.append(part)
+
+        threads.append(Thread(target=write))
+        threads[0].start()
+        raise ValueError("no space left on device")
+
+    threads: list[Thread] = []
+    monkeypatch.setattr(ocp.Checkpointer, "save", fails)
+    with pytest.raises(OutputError, match="no space left on device"):
+        save_orbax(Checkpoint(CONFIG, random_tensors(CONFIG.graph, 0)), tmp_path / "w")
+    threads[0].join()
+    assert late == [0, 1, 2]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_newest_step_of_a_run_is_the_highest_number(tmp_path):
