@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"unet-twins {version('unet-twins')}")
         return 0
     name, *rest = arguments
-    if any("://" in word and "?" in word for word in rest):
+    if any("://" in word and ("?" in word or "@" in word) for word in rest):
         from unet_data.io.stores.signed import unsigned_word
 
         rest = [unsigned_word(word) for word in rest]

@@ -21,7 +21,7 @@ from unet_spec.errors import InputError
 from ..io.facts import DEFAULTS, PLAIN, FileFacts, ReadSettings, Role, void
 from ..io.readers import Picture, open_pictures
 from ..io.stores.remote import identity, url_of
-from ..io.stores.signed import query_of, remember
+from ..io.stores.signed import Secret, remember, secret_of
 from ..labels.numbers import one_number
 from ..windows import Slices
 from .label_rule import IGNORED
@@ -52,7 +52,7 @@ class Stored:
         facts: the file's metadata about its pixels, and the decisions of the reader.
         source: the array whose windows these are, where they do not come from the file as they are (see
             `unet_data.resampling`).
-        query: for another process, the query of the file's address, see `signed`.
+        secret: for another process, what requests for the file need besides its address, see `signed`.
         image, nodata: for a label, its image and the image's value for missing data; such pixels become IGNORED.
     """
 
@@ -70,7 +70,7 @@ class Stored:
     image: Stored | None = None
     nodata: float | None = None
     source: Any = None
-    query: str = field(default="", repr=False, compare=False)
+    secret: Secret = field(default=Secret(), repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,7 +93,7 @@ class Stored:
         if isinstance(window, slice):
             start, stop, _ = window.indices(self.spatial[0])
             return replace(self, spatial=(stop - start, *self.spatial[1:]), first=self.first + start)
-        remember(self.path, self.query)
+        remember(self.path, self.secret)
         ends = [s.indices(n)[:2] for s, n in zip(window, self.spatial, strict=True)]
         (start, stop), *others = ends
         at = (slice(start + self.first, stop + self.first), *(slice(*e) for e in others))
@@ -152,7 +152,7 @@ def stored_pictures(path: Path, spatial_dims: int, role: Role, settings: ReadSet
         *spatial, channels = picture.shape
         dtype = picture[tuple(slice(0, 1) for _ in spatial)].dtype if role == "image" else np.dtype(np.int32)
         own = channels if role == "image" else None
-        common: dict[str, Any] = {"settings": settings, "facts": picture.facts, "query": query_of(path)}
+        common: dict[str, Any] = {"settings": settings, "facts": picture.facts, "secret": secret_of(path)}
         found.append(Stored(path, number, role, tuple(spatial), own, dtype, **common))
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from unet_spec.errors import InputError
 
 from ..io.stores.remote import exists, names, shown
-from ..io.stores.signed import query_of, remember
+from ..io.stores.signed import remember, secret_of
 from .listing import Entry, Listing, key_of, title
 from .pairing import Layout, Pair, made_layout, paired
 
@@ -27,12 +27,12 @@ def far_tiff(path: Path) -> Layout:
     """
     stacks = path.stem.endswith(_VOLUME)
     stems = [path.stem.removesuffix(_VOLUME) + "-labels"] if stacks else [path.stem + ending for ending in _ENDINGS]
-    query = query_of(path)
+    secret = secret_of(path)
     for label in (path.with_name(stem + path.suffix) for stem in stems):
-        remember(label, query)
+        remember(label, secret)
         if exists(label):
             return made_layout([Pair(path, (label,), title(path))], stacks=stacks)
-    if query:
+    if secret.query:
         raise InputError(
             f"{shown(path)}: the query of this address gives access to no labels beside it; give an OME-Zarr with a "
             "label image, or an address that needs no query, such as s3:// with credentials in the environment"

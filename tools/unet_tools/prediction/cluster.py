@@ -19,7 +19,7 @@ from unet_data.inference.predict_file import PredictResult, predict_file
 from unet_data.inference.predict_file import Progress as FileProgress
 from unet_data.inference.settings import PredictSettings
 from unet_data.io.stores.remote import shown
-from unet_data.io.stores.signed import adopt, known
+from unet_data.io.stores.signed import Secret, adopt, known
 from unet_spec import InputError
 from unet_spec.files import first_line
 
@@ -33,7 +33,7 @@ SHARDS = 4
 
 @dataclass(frozen=True)
 class Task:
-    """A task for a worker: an image or one of its shards, with network, runtime and settings, and the queries of signed
+    """A task for a worker: an image or one of its shards, with network, runtime and settings, and the secrets of signed
     addresses."""
 
     checkpoint: Path
@@ -41,7 +41,7 @@ class Task:
     source: Path
     target: Path
     settings: PredictSettings
-    queries: dict[str, str] = field(default_factory=known, repr=False)
+    secrets: dict[str, Secret] = field(default_factory=known, repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _Heard(FileProgress):
 
 def work(task: Task) -> Outcome:
     """Runs a task on a worker."""
-    adopt(task.queries)
+    adopt(task.secrets)
     heard = _Heard()
     try:
         network = _network(task.checkpoint, task.runtime)

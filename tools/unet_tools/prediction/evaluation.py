@@ -20,7 +20,7 @@ import numpy as np
 from unet_data import Dataset, OpenNetwork, sample_image
 from unet_data.inference.predict import predict_output
 from unet_data.inference.stitch import Run
-from unet_data.io.stores.signed import adopt, known
+from unet_data.io.stores.signed import Secret, adopt, known
 from unet_spec import InputError
 from unet_spec.files import first_line, writing
 from unet_spec.ops import draw_noise
@@ -105,17 +105,17 @@ def compute(opened: Opened, numbers: Iterable[int], samples: int, seed: int) -> 
 @dataclass(frozen=True)
 class Share:
     """A task for a worker: an image of an evaluation. `args`: arguments of `unet evaluate`, with a folder in
-    `parts`. `queries`: those of signed addresses."""
+    `parts`. `secrets`: those of signed addresses."""
 
     args: Any
     number: int
     name: str
-    queries: dict[str, str] = field(default_factory=known, repr=False)
+    secrets: dict[str, Secret] = field(default_factory=known, repr=False)
 
 
 def work(share: Share) -> Outcome:
     """Runs a task on a worker."""
-    adopt(share.queries)
+    adopt(share.secrets)
     try:
         [record] = compute(_opened(share.args), [share.number], share.args.samples, share.args.seed)
     except InputError as e:

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from unet_data.io.stores.signed import query_of
+from unet_data.io.stores.signed import secret_of
 from unet_spec import InputError
 from unet_spec.files import first_line, writing
 
@@ -96,11 +96,13 @@ def write_jobs(path: Path, command: list[str], parts: int, joined: bool) -> list
     """
     if parts < 1:
         raise InputError(f"--jobs is {parts}; give 1 or more")
-    if secret := next((word for word in command if query_of(Path(word))), None):
-        raise InputError(
-            f"--slurm: the script would contain the query of {secret}, which is a secret; give an address that needs "
-            "none, such as s3:// with credentials in the environment, or a file"
-        )
+    for word in command:
+        if secret := secret_of(Path(word)):
+            what = "query" if secret.query else "password"
+            raise InputError(
+                f"--slurm: the script would contain the {what} of {word}, which is a secret; give an address that "
+                "needs none, such as s3:// with credentials in the environment, or a file"
+            )
     words = shlex.join(command)
     own = f"{words} --shard {_TASK}/{parts}"
     _write(path, [f"--array=1-{parts}", "--requeue"], own)

@@ -17,7 +17,7 @@ from typing import Any
 from unet_spec.errors import InputError, OutputError
 from unet_spec.files import first_line
 
-from .signed import hidden, query_of, signed_filesystem, unsigned
+from .signed import hidden, secret_of, signed_filesystem, unsigned
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+]+:")
 _IDENTIFYING = ("size", "ETag", "etag", "Last-Modified", "LastModified", "mtime", "updated")
@@ -28,7 +28,7 @@ _LISTABLE = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 
 
 def url_of(path: str | Path) -> str | None:
-    """The URL that a path represents, without a query (see `signed`); None for a local file.
+    """The URL that a path represents, without query and login (see `signed`); None for a local file.
 
     Example:
         >>> url_of(Path("s3://bucket/a.zarr") / "0"), url_of("images/a.zarr")
@@ -74,8 +74,10 @@ def reported(path: Path, doing: str = "read") -> Iterator[None]:
         status = getattr(e.__cause__, "status", 404)
         if status in (404, 410):
             raise InputError(f"{shown(path)}: no such file or folder") from None
-        expired = "; the signature in its query may have expired" if query_of(unsigned(path)) else ""
-        raise InputError(f"{shown(path)}: its server refuses the request (HTTP {status}){expired}") from None
+        secret = secret_of(unsigned(path))
+        why = "; the signature in its query may have expired" if secret.query else ""
+        why += "; are the user and the password right?" if secret.login else ""
+        raise InputError(f"{shown(path)}: its server refuses the request (HTTP {status}){why}") from None
     except Exception as e:  # the libraries of object stores share no base class
         kind = InputError if doing == "read" else OutputError
         raise kind(f"{shown(path)}: cannot be {doing} ({type(e).__name__}: {hidden(first_line(e))})") from None
@@ -89,9 +91,9 @@ def filesystem(path: Path) -> tuple[Any, str]:
     """
     url = url_of(path)
     try:
-        if query := query_of(unsigned(path)):
+        if secret := secret_of(unsigned(path)):
             import_fsspec()
-            return signed_filesystem(query), str(url)
+            return signed_filesystem(secret), str(url)
         return import_fsspec().core.url_to_fs(url)
     except ImportError as e:
         raise InputError(

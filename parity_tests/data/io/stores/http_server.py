@@ -1,5 +1,6 @@
 """A server of http on this machine that counts the bytes of each file that it sends, with or without byte ranges."""
 
+import base64
 import http.server
 import re
 import threading
@@ -12,10 +13,12 @@ BROKEN: tuple[str, ...] = ()
 
 
 @contextmanager
-def serving(folder, ranges=True, query=None):
-    """Serves a folder; with a query, only requests by GET that have it, as with signed URLs. Yields its URL, as a path,
-    and a counter of the bytes sent, by path in the folder."""
+def serving(folder, ranges=True, query=None, login=None):
+    """Serves a folder; with a query, only requests by GET that have it, as with signed URLs; with a login, such as
+    user:password, only requests that have it by HTTP's basic authentication. Yields its URL, as a path, and a counter
+    of the bytes sent, by path in the folder."""
     sent = Counter()
+    key = login and f"Basic {base64.b64encode(login.encode()).decode()}"
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -28,6 +31,10 @@ def serving(folder, ranges=True, query=None):
 
         def answer(self, content):
             name, _, own = self.path.lstrip("/").partition("?")
+            if key and self.headers.get("Authorization") != key:
+                self.send_response(401)
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
             if name in BROKEN or (query is not None and (own != query or not content)):
                 self.send_response(403)
                 self.send_header("Content-Length", "0")

@@ -47,7 +47,7 @@ def served(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
-    monkeypatch.setattr(signed, "_queries", {})
+    monkeypatch.setattr(signed, "_secrets", {})
 
 
 def absent(folder, *texts):
@@ -67,7 +67,7 @@ def test_a_prediction_by_a_signed_address_is_that_of_the_file(flags, served, tmp
     assert main([*command, "--shard", "1/3"]) == 0
     assert list((tmp_path / "far").iterdir()) == [tmp_path / "far/big.tif.part"]
     absent(tmp_path)
-    signed._queries.clear()
+    signed._secrets.clear()
     assert main(command) == 0
     assert list((tmp_path / "far").iterdir()) == [tmp_path / "far/big.tif"]
     out, err = capfd.readouterr()
@@ -116,7 +116,7 @@ def test_a_worker_of_dask_reads_with_the_query(served, tmp_path):
     path = signed.unsigned(f"{host}/big.tif?{QUERY}")
     task = Task(folder / "ck", "onnx", path, tmp_path / "o.npy", PredictSettings(tile=92))
     sent = pickle.dumps(task)
-    signed._queries.clear()
+    signed._secrets.clear()
     assert work(pickle.loads(sent)).error == ""
     absent(folder / "none", repr(task))
 
@@ -169,6 +169,40 @@ def test_a_script_would_contain_the_query(served, tmp_path, capfd):
     assert "--slurm: the script would contain the query" in " ".join(err.split())
     assert not list(tmp_path.iterdir())
     absent(tmp_path, out, err)
+
+
+@pytest.mark.parametrize("name", ["big.tif", "image.ome.zarr"])
+def test_a_login_in_an_address_is_sent_and_printed_nowhere(name, served, tmp_path, capfd, caplog):
+    """Characters such as @ and / are quoted in an address."""
+    folder, _ = served
+    caplog.set_level(logging.DEBUG)
+    with serving(folder, login=f"ada:@/{SECRET}") as (url, _):
+        host = url_of(url / "x")[:-2]
+        login, out = host.replace("://", f"://ada:%40%2F{SECRET}@"), tmp_path / "o.npy"
+        command = ["predict", str(folder / "ck"), f"{login}/{name}", "--tile", "92", "-o", str(out)]
+        assert main(command) == 0
+        near = tmp_path / "near.npy"
+        assert main([*command[:2], str(folder / name), *command[3:5], "-o", str(near)]) == 0
+        assert out.read_bytes() == near.read_bytes()
+        far = open_pictures(f"{login}/{name}", 2, whole_below=0)[0]
+        signed._secrets.clear()
+        wrong = refused(open_pictures, f"{login.replace('ada', 'bob')}/big.tif", 2)
+        assert wrong.endswith(
+            "big.tif: its server refuses the request (HTTP 401); are the user and the password right?"
+        )
+        assert main([*command[:2], f"{login}/big.tif", "-o", str(out), "--slurm", str(tmp_path / "job.sh")]) == 2
+    said = capfd.readouterr()
+    assert "the script would contain the password of http" in said.err
+    assert host in said.out + said.err
+    absent(tmp_path, *said, repr(far), far.where, wrong, caplog.text)
+    assert "ada" not in "".join(said)
+
+
+def test_a_login_in_the_message_of_a_library_is_hidden():
+    assert (
+        signed.hidden("500, url='https://ada:5e1f@store/a', s3://k:5e1f@b/c") == "500, url='https://store/a', s3://b/c"
+    )
+    assert signed.hidden("ask ada@example.org, https://store/@a") == "ask ada@example.org, https://store/@a"
 
 
 def test_a_redirect_to_a_signed_address_is_not_printed():
