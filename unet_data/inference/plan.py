@@ -103,6 +103,26 @@ def plan_tiled(network: OpenNetwork, image: tuple[int, ...], limits: Limits | No
     return plan
 
 
+def check_whole_image(network: OpenNetwork, image: tuple[int, ...]) -> None:
+    """Refuses to measure on an image that a network needs as a whole, and that does not fit into the available memory.
+
+    Args:
+        network: the network to run.
+        image: pixels per axis, after resampling.
+
+    Raises:
+        InputError: so.
+    """
+    if network.config.geometry.shift_invariant or network.sizes is not None:
+        return
+    needed = _planned(network.config.geometry, image, network.name, Limits()).memory
+    if needed > (free := available()):
+        raise InputError(
+            f"this network needs the whole image at once, {format_bytes(needed)} for {'x'.join(map(str, image))} "
+            f"pixels, but {format_bytes(free)} are available; give smaller images, or use a machine with more memory"
+        )
+
+
 @lru_cache(maxsize=64)
 def _planned(geometry: Geometry, image: tuple[int, ...], runtime: str, limits: Limits) -> Plan:
     """`plan_image`, once for many images of one size."""

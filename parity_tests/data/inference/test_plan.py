@@ -8,7 +8,7 @@ import pytest
 
 from unet_data import OpenNetwork, PredictSettings
 from unet_data.inference import plan as module
-from unet_data.inference.plan import BAND_ROWS, STRIP_ROWS, ImagePlan, plan_file, plan_tiled
+from unet_data.inference.plan import BAND_ROWS, STRIP_ROWS, ImagePlan, check_whole_image, plan_file, plan_tiled
 from unet_spec import DataSpec, InputError, preset
 from unet_spec.tiling.planner import Limits, plan_image
 
@@ -80,6 +80,17 @@ def test_a_whole_image_that_does_not_fit_is_refused_with_advice(memory):
     plan_tiled(network(WHOLE), size, Limits(tile=(128, 128), halo=0))
     plan_tiled(network(WHOLE), size, Limits(8 * GIB))
     plan_tiled(network(WHOLE, ((1, 16, 16), (1, 512, 512))), size)
+
+
+def test_an_image_that_is_measured_whole_must_fit(memory):
+    size = (512, 384)
+    memory.available = plan_tiled(network(WHOLE), size).memory
+    check_whole_image(network(WHOLE), size)
+    memory.available -= 1
+    with pytest.raises(InputError, match=r"whole image at once, [\d.]+ MiB for 512x384 pixels, but .* available; give"):
+        check_whole_image(network(WHOLE), size)
+    check_whole_image(network(EXACT), size)  # by tiles
+    check_whole_image(network(WHOLE, ((1, 16, 16), (1, 512, 512))), size)  # of an engine's sizes
 
 
 def test_a_continued_run_keeps_its_tiles(memory, tmp_path):

@@ -13,7 +13,9 @@ import pytest
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 
 from unet_data import membranes
+from unet_data.inference.plan import plan_tiled
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
+from unet_tools.arguments.runtimes import open_network
 from unet_tools.cli import main
 from unet_tools.prediction import evaluation
 from unet_tools.prediction.cluster import Outcome, cluster
@@ -55,6 +57,28 @@ def test_shards_join_to_the_scores_of_one_machine(command, tmp_path, capsys):
     (tmp_path / "parts" / "notes.txt").write_text("not ours")
     assert scores(capsys, [*command, *parts]) == alone
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["notes.txt"]
+
+
+def test_an_image_that_a_network_needs_whole_and_that_does_not_fit_is_refused(tmp_path, monkeypatch, capsys):
+    """At the pixel size at which the network computes: here 80 x 60 pixels, not 40 x 30."""
+    config = preset("same-bilinear", widths=(2, 4), dropout=0.0)
+    data = DataSpec(spacing=(0.5, 0.5), spacing_unit="µm")
+    Checkpoint(config, random_tensors(config.graph, 3, np.float32), data).save(tmp_path / "ck")
+    for kind in ("images", "labels"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        np.save(tmp_path / "data" / kind / "a.npy", np.ones((40, 30), np.uint8))
+    words = ["evaluate", str(tmp_path / "ck"), str(tmp_path / "data"), "--runtime", "onnx", "--pixel-size", "1 µm"]
+    network = open_network(tmp_path / "ck", "onnx")
+    small, needed = (plan_tiled(network, size).memory for size in ((40, 30), (80, 60)))
+    assert small < needed
+    monkeypatch.setattr("unet_data.inference.plan.available", lambda: needed - 1)
+    for more in ([], ["--shard", "1/1", "--parts", str(tmp_path / "parts")]):
+        assert main([*words, *more]) != 0
+        error = " ".join(capsys.readouterr().err.split())
+        assert "a: this network needs the whole image at once" in error
+        assert "for 80x60 pixels" in error
+    monkeypatch.setattr("unet_data.inference.plan.available", lambda: needed)
+    assert main(words) == 0
 
 
 def test_what_is_joined_is_what_the_parts_computed(command, tmp_path, capsys):

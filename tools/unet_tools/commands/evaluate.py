@@ -73,7 +73,7 @@ from ..arguments.reading import ReadFlags, assumed_reading, chosen_reading
 from ..arguments.runtimes import RuntimeName, open_network
 from ..console import notes, print_classes, print_json, print_table
 from ..prediction.calibrated import calibrate, calibration_lines, check_calibration
-from ..prediction.evaluation import Opened, Recorded, compute, on_dask, outputs, report, write_slurm
+from ..prediction.evaluation import Opened, Recorded, check_size, compute, on_dask, outputs, report, write_slurm
 from ..prediction.object_scores import FoundObjects, object_lines, score_objects, sequence_lines, store_objects
 from ..prediction.slurm import parse_shard
 
@@ -257,6 +257,9 @@ def _scores(args: Args, found: _Opened, computed: Opened) -> int:
         unit = {"surface_unit": pixel_sizes(dataset)[1]}
         if not args.json:
             notes.print(f"unit of the surface distances and of --surface {args.surface:g}: {unit['surface_unit']}")
+    if not isinstance(computed.run, Recorded):  # whose outputs are there already
+        for number in range(len(dataset)):
+            check_size(computed, number)
     measured = measure_in_detail(views, network.config, network.data, dataset, True, True, counted, surfaces)
     scores = dict(measured.scores)
     if args.samples:

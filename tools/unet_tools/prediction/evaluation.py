@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 
 from unet_data import Dataset, OpenNetwork, sample_image
+from unet_data.inference.plan import check_whole_image
 from unet_data.inference.predict import predict_output
 from unet_data.inference.stitch import Run
 from unet_data.io.stores.signed import Secret, adopt, known
+from unet_data.spacing.grids import grids_of
+from unet_data.spacing.target import TargetSpacing
 from unet_spec import InputError
 from unet_spec.files import first_line, writing
 from unet_spec.ops import draw_noise
@@ -82,6 +85,17 @@ class Opened:
     dataset: Dataset
 
 
+def check_size(opened: Opened, number: int) -> None:
+    """Raises InputError if the network needs an image as a whole, and the available memory is too small for that."""
+    network, dataset = opened.network, opened.dataset
+    shape = dataset.images[number].shape[:-1]
+    grids = grids_of(shape, dataset.file_facts(number), TargetSpacing.of(network.data))
+    try:
+        check_whole_image(network, shape if grids is None else grids.target)
+    except InputError as e:
+        raise InputError(f"{dataset.names[number]}: {e}") from None
+
+
 def compute(opened: Opened, numbers: Iterable[int], samples: int, seed: int) -> list[dict[str, Any]]:
     """Runs the network on some images to record its outputs. Returns a record per image: {"image": name}, with "error"
     if it failed."""
@@ -92,6 +106,7 @@ def compute(opened: Opened, numbers: Iterable[int], samples: int, seed: int) -> 
         try:
             image = np.asarray(opened.dataset.images[number])
             facts = opened.dataset.file_facts(number)
+            check_size(opened, number)
             predict_output(opened.views, image, config, data, facts=facts)
             if samples:
                 noise = draw_noise(config.graph, samples, seed, number)
