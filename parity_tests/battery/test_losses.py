@@ -223,16 +223,74 @@ def test_one_label_that_is_no_class_is_seen_unless_it_is_ignored(name):
 
 
 @pytest.mark.parametrize("name", [*NAMES, "distance_loss"])
-def test_the_result_has_the_dtype_of_the_logits(name):
+def test_the_result_has_at_least_float32(name):
     """Weights of another precision do not change it; labels may have any integer type."""
     logits, labels, weights = case(classes=1 if name == "distance_loss" else 3, ignored=False)
     target = labels.astype(np.int8) if name != "distance_loss" else weights / 3
-    for dtype, of_torch in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+    z = torch.from_numpy(np.moveaxis(logits, -1, 1).copy())
+    for dtype in ("float32", "bfloat16", "float16"):
         found = jax.eval_shape(getattr(unet_jax.losses, name), jnp.array(logits, dtype), target, weights)
-        assert (found.dtype, found.shape) == (dtype, ())
-        z = torch.from_numpy(np.moveaxis(logits, -1, 1).copy()).to(of_torch)
-        theirs = getattr(unet_torch.losses, name)(z, torch.from_numpy(target), torch.from_numpy(weights))
-        assert (theirs.dtype, theirs.shape) == (of_torch, ())
+        assert (found.dtype, found.shape) == ("float32", ())
+        theirs = getattr(unet_torch.losses, name)(
+            z.to(getattr(torch, dtype)), torch.from_numpy(target), torch.from_numpy(weights)
+        )
+        assert (theirs.dtype, theirs.shape) == (torch.float32, ())
+
+
+@pytest.mark.parametrize("name", [*NAMES, *OVERLAPPING, "distance_loss"])
+def test_sums_of_a_large_image_in_float16_are_finite(name):
+    """90,000 pixels: more than float16's largest number, 65,504."""
+    logits = torch.ones(1, 1, 300, 300, dtype=torch.float16, requires_grad=True)
+    target = torch.ones(1, *([1] if name in OVERLAPPING else []), 300, 300, dtype=torch.int64)
+    loss, exact = (getattr(unet_torch.losses, name)(z, target) for z in (logits, logits.detach().double()))
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-3, abs=1e-6)
+    ours = getattr(unet_jax.losses, name)(
+        jnp.ones((1, 300, 300, 1), jnp.float16), jnp.ones((1, 300, 300, *target.shape[1:-2]), int)
+    )
+    assert float(ours) == pytest.approx(exact.item(), rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *OVERLAPPING])
+def test_labels_of_other_axes_or_images_are_refused_and_never_broadcast(name):
+    masks = name in OVERLAPPING
+    fits = (2, 5, 6, 3) if masks else (2, 5, 6)
+    wrong = [(1, *fits[1:]), (5, 6), (2, 5, 6, 1), *([(2, 5, 6), (2, 5, 4, 3)] if masks else [])]
+    for shape in wrong:
+        for package, array, to_theirs in ((unet_jax, jnp.array, None), (unet_torch, torch.from_numpy, 1)):
+            logits, target = np.zeros((2, 5, 6, 3)), np.zeros(shape, int)
+            if to_theirs:
+                logits, target = (np.moveaxis(a, -1, 1) if a.ndim == 4 else a for a in (logits, target))
+            loss = getattr(package.losses, name)
+            with pytest.raises(InputError, match=r"(masks|labels) of (shape|size) \("):
+                loss(array(logits), array(target))
+            with pytest.raises(InputError, match=r"labels of shape \(1, 5, 6\) do not fit logits of shape"):
+                ok = np.zeros(fits, int)
+                loss(
+                    array(logits),
+                    array(np.moveaxis(ok, -1, 1) if masks and to_theirs else ok),
+                    array(np.ones((1, 5, 6))),
+                )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_that_are_not_integers_are_refused(name):
+    """Masks of 0 and 1 / 255 would all be class 0."""
+    labels = np.full((2, 5, 6), 1 / 255, np.float32)
+    with pytest.raises(InputError, match="labels are float32; class numbers must be integers"):
+        getattr(unet_jax.losses, name)(jnp.zeros((2, 5, 6, 3)), jnp.array(labels))
+    with pytest.raises(InputError, match=r"labels are torch\.float32; class numbers must be integers"):
+        getattr(unet_torch.losses, name)(torch.zeros(2, 3, 5, 6), torch.from_numpy(labels))
+
+
+@pytest.mark.parametrize("name", OVERLAPPING)
+def test_a_mask_of_255_gives_nan_unless_its_pixel_does_not_count(name):
+    logits, masks, weights = np.zeros((1, 2, 2, 1)), np.ones((1, 2, 2, 1), int), np.ones((1, 2, 2))
+    masks[0, 0, 0] = 255
+    assert all(math.isnan(value) for value, _ in both(name, logits, masks, weights))
+    weights[0, 0, 0] = 0
+    for value, grad in both(name, logits, masks, weights):
+        assert math.isfinite(value)
+        assert np.isfinite(grad).all()
 
 
 def distances(margin=0):

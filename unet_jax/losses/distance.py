@@ -11,7 +11,7 @@ from jaxtyping import Float
 from unet_data.labels.distances import CLASSES, LEVELS
 
 from ..shapes import Labels, Logits, Scalar, Weights
-from .targets import crop_labels
+from .targets import at_least_float32, crop_labels
 
 ClassLoss = Callable[[Logits, Labels, "Weights | None"], Scalar]
 
@@ -30,16 +30,17 @@ def distance_loss(
         weights: as `target`, floating point ≥ 0; None: 1 everywhere.
 
     Returns:
-        A scalar ≥ 0 in the dtype of `predicted`; 0 where no pixel counts.
+        A scalar ≥ 0 of float32 (float64 for such a `predicted`); 0 where no pixel counts.
 
     Raises:
-        InputError: target or weights smaller than `predicted`.
+        InputError: target or weights that do not fit `predicted`.
 
     Example:
         >>> predicted, target = jnp.array([[[0.5], [0.5], [9.0]]]), jnp.array([[1.0, 0.5, -1.0]])
         >>> print(f"{distance_loss(predicted, target):.4f}")
         0.1250
     """
+    predicted = at_least_float32(predicted)
     t = crop_labels(target, predicted).astype(predicted.dtype)
     w = jnp.ones_like(t) if weights is None else crop_labels(weights, predicted).astype(predicted.dtype)
     w = jnp.where(t < 0, 0.0, w)

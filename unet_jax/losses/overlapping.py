@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Shaped
 
+from unet_spec import InputError
+
 from ..nn.spatial import center_crop
 from ..shapes import Logits, Scalar, Weights
-from .targets import crop_labels, present_mean
+from .targets import at_least_float32, crop_labels, present_mean
 
 Masks = Shaped[Array, "n *size k"]
 """0 or 1 for each pixel and class."""
@@ -22,21 +24,22 @@ def overlapping_cross_entropy(logits: Logits, masks: Masks, weights: Weights | N
 
     Args:
         logits: (N, *spatial, K) floating point, one for each class.
-        masks: (N, *spatial, K), 1 where the pixel has the class. Masks larger than the logits are cropped.
+        masks: (N, *spatial, K), 1 where the pixel has the class, else 0. Masks larger than the logits are cropped.
         weights: (N, *spatial), floating point ≥ 0, 0 where a pixel does not count; None: 1 everywhere.
 
     Returns:
-        A scalar ≥ 0 in the dtype of the logits; 0 where no pixel counts.
+        A scalar ≥ 0 of float32 (float64 for such logits); 0 where no pixel counts,
+            NaN for a mask with other values than 0..1.
 
     Raises:
-        InputError: weights smaller than the logits.
+        InputError: masks or weights that do not fit the logits.
 
     Example:
         >>> loss = overlapping_cross_entropy(jnp.array([[[0.0, 2.0]]]), jnp.array([[[1, 1]]]))
         >>> print(f"{loss:.4f}")
         0.4100
     """
-    t, w = _targets(logits, masks, weights)
+    logits, t, w = _targets(logits, masks, weights)
     loss = (jax.nn.softplus(logits) - logits * t).mean(-1)
     total = w.sum()
     return jnp.where(total > 0, (loss * w).sum() / jnp.where(total > 0, total, 1.0), 0.0)
@@ -51,16 +54,17 @@ def overlapping_dice_loss(logits: Logits, masks: Masks, weights: Weights | None 
         weights: (N, *spatial), or None.
 
     Returns:
-        A scalar in 0..1; 0 where no class occurs.
+        A scalar in 0..1 of float32 (float64 for such logits); 0 where no class occurs,
+            NaN for a mask with other values than 0..1.
 
     Raises:
-        InputError: weights smaller than the logits.
+        InputError: masks or weights that do not fit the logits.
 
     Example:
         >>> print(f"{overlapping_dice_loss(jnp.array([[[9.0, -9.0]]]), jnp.array([[[1, 0]]])):.3f}")
         0.000
     """
-    t, w = _targets(logits, masks, weights)
+    logits, t, w = _targets(logits, masks, weights)
     p, w = jax.nn.sigmoid(logits), w[..., None]
     axes = tuple(range(1, logits.ndim - 1))
     hit, both, size = (w * p * t).sum(axes), (w * (p + t)).sum(axes), (w * t).sum(axes)
@@ -69,8 +73,17 @@ def overlapping_dice_loss(logits: Logits, masks: Masks, weights: Weights | None 
 
 def _targets(
     logits: Logits, masks: Masks, weights: Weights | None
-) -> tuple[Float[Array, "n *out k"], Float[Array, " n *out"]]:
-    """Masks and weights, cropped to the logits and in their dtype."""
+) -> tuple[Logits, Float[Array, "n *out k"], Float[Array, " n *out"]]:
+    """Logits in float32 or float64; masks and weights, cropped to them and in their dtype."""
+    logits, shape = at_least_float32(logits), masks.shape
+    if len(shape) != logits.ndim or (shape[0], shape[-1]) != (logits.shape[0], logits.shape[-1]):
+        raise InputError(
+            f"masks of shape {shape} do not fit logits of shape {logits.shape}; masks have the axes (N, *spatial, K), "
+            "one for each logit"
+        )
+    if any(n < m for n, m in zip(shape[1:-1], logits.shape[1:-1], strict=True)):
+        raise InputError(f"masks of size {shape[1:-1]} are smaller than the logits, {logits.shape[1:-1]}")
     t = center_crop(masks, like=logits).astype(logits.dtype)
     w = jnp.ones(t.shape[:-1], logits.dtype) if weights is None else crop_labels(weights, logits).astype(logits.dtype)
-    return t, w
+    wrong = (w[..., None] > 0) & ((t < 0) | (t > 1))
+    return logits, jnp.where(wrong, jnp.nan, t), w

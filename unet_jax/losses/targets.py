@@ -29,13 +29,24 @@ def class_logits(logits: Float[Array, "*shape k"]) -> Float[Array, "*shape class
     return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1) if logits.shape[-1] == 1 else logits
 
 
+def at_least_float32(x: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`x` in float32, or unchanged in float64: sums over the pixels of an image are infinite in float16."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def crop_labels(labels: Shaped[Array, " n *spatial"], logits: Logits) -> Classes:
-    """The centre of `labels`, cropped to the size of the logits. Raises InputError if labels are smaller.
+    """The centre of `labels`, cropped to the size of the logits. Raises InputError if labels have other axes, are of
+    another number of images, or are smaller.
 
     Example:
         >>> crop_labels(jnp.arange(5)[None], jnp.zeros((1, 3, 2))).tolist()
         [[1, 2, 3]]
     """
+    if labels.ndim != logits.ndim - 1 or labels.shape[0] != logits.shape[0]:
+        raise InputError(
+            f"labels of shape {labels.shape} do not fit logits of shape {logits.shape}; labels and weights have the "
+            "axes (N, *spatial), without channels"
+        )
     if any(n < m for n, m in zip(labels.shape[1:], logits.shape[1:-1], strict=True)):
         raise InputError(f"labels of size {labels.shape[1:]} are smaller than the logits, {logits.shape[1:-1]}")
     return center_crop(labels[..., None], like=logits)[..., 0]
@@ -46,9 +57,12 @@ def pixel_targets(
 ) -> tuple[Float[Array, "n *out classes"], Classes, Values, Mask]:
     """Logits (N, *out, K ≥ 2), and labels, weights (0 where ignored) and known (bool), all (N, *out).
 
-    Pixels that count but whose label is not a class are not `known`; their label is set to 0.
+    Pixels that count but whose label is not a class are not `known`; their label is set to 0. Raises InputError if the
+    labels do not fit the logits, or are not integers.
     """
-    logits = class_logits(logits)
+    logits = at_least_float32(class_logits(logits))
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        raise InputError(f"labels are {labels.dtype}; class numbers must be integers, such as int32")
     labels = crop_labels(labels, logits)
     weights = jnp.ones(labels.shape, logits.dtype) if weights is None else crop_labels(weights, logits)
     counted = labels != ignore if ignore is not None else jnp.ones(labels.shape, bool)

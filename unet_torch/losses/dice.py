@@ -15,10 +15,10 @@ def dice_loss(logits: Logits, labels: Labels, weights: Weights | None = None, ig
         logits, labels, weights, ignore: as for `cross_entropy`; weights multiply each pixel's counts.
 
     Returns:
-        A scalar in [0, 1] in the dtype of the logits; 0 where no pixel counts, NaN for a label out of range.
+        A scalar in [0, 1] of float32 (float64 for such logits); 0 where no pixel counts, NaN for a label out of range.
 
     Raises:
-        InputError: labels or weights smaller than the logits.
+        InputError: labels or weights that do not fit the logits, or labels that are not integers.
 
     Example:
         >>> import torch

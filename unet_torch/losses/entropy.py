@@ -26,10 +26,10 @@ def cross_entropy(
         smoothing: ε in [0, 1): the target is 1 − ε at the label, plus ε / K at every class.
 
     Returns:
-        A scalar ≥ 0 in the dtype of the logits; 0 where no pixel counts. A label out of range gives NaN.
+        A scalar ≥ 0 of float32 (float64 for such logits); 0 where no pixel counts. A label out of range gives NaN.
 
     Raises:
-        InputError: labels or weights smaller than the logits.
+        InputError: labels or weights that do not fit the logits, or labels that are not integers.
 
     Example:
         >>> import torch

@@ -21,10 +21,10 @@ def focal_loss(
         gamma: γ ≥ 0, reduces the weight of pixels that are already right; 0 gives `cross_entropy`.
 
     Returns:
-        A scalar ≥ 0 in the dtype of the logits; 0 where no pixel counts, NaN for a label out of range.
+        A scalar ≥ 0 of float32 (float64 for such logits); 0 where no pixel counts, NaN for a label out of range.
 
     Raises:
-        InputError: labels or weights smaller than the logits.
+        InputError: labels or weights that do not fit the logits, or labels that are not integers.
 
     Example:
         >>> logits = torch.tensor([[[0.0, 2.0], [2.0, 0.0]]])  # an image of two pixels, two classes

@@ -29,13 +29,24 @@ def class_logits(logits: Logits) -> Float[Tensor, "n classes *out"]:
     return torch.cat([torch.zeros_like(logits), logits], dim=1) if logits.shape[1] == 1 else logits
 
 
+def at_least_float32(x: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`x` in float32, or unchanged in float64: sums over the pixels of an image are infinite in float16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def crop_labels(labels: Shaped[Tensor, " n *spatial"], logits: Logits) -> Classes:
-    """The centre of `labels`, cropped to the size of the logits. Raises InputError if labels are smaller.
+    """The centre of `labels`, cropped to the size of the logits. Raises InputError if labels have other axes, are of
+    another number of images, or are smaller.
 
     Example:
         >>> crop_labels(torch.arange(5)[None], torch.zeros(1, 2, 3)).tolist()
         [[1, 2, 3]]
     """
+    if labels.dim() != logits.dim() - 1 or labels.shape[0] != logits.shape[0]:
+        raise InputError(
+            f"labels of shape {tuple(labels.shape)} do not fit logits of shape {tuple(logits.shape)}; labels and "
+            "weights have the axes (N, *spatial), without channels"
+        )
     if any(n < m for n, m in zip(labels.shape[1:], logits.shape[2:], strict=True)):
         raise InputError(
             f"labels of size {tuple(labels.shape[1:])} are smaller than the logits, {tuple(logits.shape[2:])}"
@@ -48,9 +59,12 @@ def pixel_targets(
 ) -> tuple[Float[Tensor, "n classes *out"], Classes, Values, Mask]:
     """Logits (N, K ≥ 2, *out), and labels, weights (0 where ignored) and known (bool), all (N, *out).
 
-    Pixels that count but whose label is not a class are not `known`; their label is set to 0.
+    Pixels that count but whose label is not a class are not `known`; their label is set to 0. Raises InputError if the
+    labels do not fit the logits, or are not integers.
     """
-    logits = class_logits(logits)
+    logits = at_least_float32(class_logits(logits))
+    if labels.is_floating_point():
+        raise InputError(f"labels are {labels.dtype}; class numbers must be integers, such as torch.int64")
     labels = crop_labels(labels, logits).long()
     weights = torch.ones_like(labels, dtype=logits.dtype) if weights is None else crop_labels(weights, logits)
     counted = labels != ignore if ignore is not None else torch.ones_like(labels, dtype=torch.bool)

@@ -29,10 +29,10 @@ def tversky_loss(
         beta: weight of false negatives, ≥ 0.
 
     Returns:
-        A scalar in [0, 1] in the dtype of the logits; 0 where no pixel counts, NaN for a label out of range.
+        A scalar in [0, 1] of float32 (float64 for such logits); 0 where no pixel counts, NaN for a label out of range.
 
     Raises:
-        InputError: labels or weights smaller than the logits.
+        InputError: labels or weights that do not fit the logits, or labels that are not integers.
 
     Example:
         >>> logits = torch.tensor([[[0.0, 2.0], [2.0, 0.0]]])  # an image of two pixels, two classes
