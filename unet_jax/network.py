@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
 from unet_spec import Checkpoint, DataSpec, NetworkConfig
+from unet_spec.registry import check_config
 from unet_spec.weights.adapt import open_adapted
 from unet_spec.weights.data_spec import warn_of_empty
 from unet_spec.weights.hub import find_folder, push
@@ -31,13 +32,17 @@ class Network(nnx.Module):
     Attributes:
         config: the network.
         data: normalisation and class names, stored with the weights.
+        config_type: class of the configs that the network is made of; `register` sets it.
 
     A new network is in training mode, as in PyTorch; one from `from_pretrained` is in evaluation mode. `.train()` and
     `.eval()` switch. Under a transformation use `nnx.jit` or split and merge: a plain `jax.jit(model)` drops the
     updates of the batch norms.
     """
 
+    config_type: ClassVar[type[NetworkConfig]] = NetworkConfig
+
     def __init__(self, config: NetworkConfig, seed: int | None = 0, *, dtype: DTypeLike = jnp.float32):
+        check_config(type(self), config)
         self.config = config
         self.data = DataSpec()
 

@@ -86,6 +86,17 @@ def narrow(name: str) -> NetworkConfig:
     return family.narrow.get(name) or preset(name, widths=(8, 16, 32, 64))
 
 
+def check_config(network: type[Any], config: NetworkConfig) -> None:
+    """Raises InputError if a network class of a twin is registered for another architecture than that of the config."""
+    expected = network.config_type
+    if not isinstance(config, expected):
+        package = network.__module__.partition(".")[0]
+        raise InputError(
+            f"{network.__name__} is the network {expected.architecture!r}, the config is of {config.architecture!r}; "
+            f"{package}.from_pretrained and {package}.create take every architecture"
+        )
+
+
 class Networks(Mapping[str, type[T]]):
     """The network classes of one framework by architecture. The file of a class is imported at its first use.
 
@@ -98,7 +109,7 @@ class Networks(Mapping[str, type[T]]):
         self._registered: dict[str, type[Any]] = {}
 
     def register(self, config: type[NetworkConfig]) -> Callable[[type[S]], type[S]]:
-        """A class decorator that registers the class as the network of a config class.
+        """A class decorator that registers the class as the network of a config class, its attribute `config_type`.
 
         Args:
             config: the config class.
@@ -114,6 +125,7 @@ class Networks(Mapping[str, type[T]]):
 
         def enter(network: type[S]) -> type[S]:
             self._registered[config.architecture] = network
+            network.config_type = config  # type: ignore[attr-defined]
             return network
 
         return enter

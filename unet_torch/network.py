@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
 
 from unet_spec import Checkpoint, DataSpec, NetworkConfig
+from unet_spec.registry import check_config
 from unet_spec.weights.adapt import open_adapted
 from unet_spec.weights.data_spec import warn_of_empty
 from unet_spec.weights.hub import find_folder, push
@@ -30,12 +31,16 @@ class Network(nn.Module):
     Attributes:
         config: the network.
         data: normalisation and class names, stored with the weights.
+        config_type: class of the configs that the network is made of; `register` sets it.
 
     A new network is in training mode, as usual in PyTorch; one from `from_pretrained` is in evaluation mode.
     """
 
+    config_type: ClassVar[type[NetworkConfig]] = NetworkConfig
+
     def __init__(self, config: NetworkConfig, seed: int | None = 0):
         super().__init__()
+        check_config(type(self), config)
         self.config = config
         self.data = DataSpec()
         self._grids = config.geometry.grids

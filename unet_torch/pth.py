@@ -16,6 +16,7 @@ import contextlib
 import io
 import os
 import pickletools
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,10 +97,11 @@ def _load(path: Path) -> Any:
     except OSError as e:
         raise InputError(f"cannot read {path}: {e.strerror or e}") from None
     except Exception as e:  # torch raises many kinds of errors
-        reason = str(e).strip().splitlines()
-        cause = next((line for line in reason if "GLOBAL" in line or "Unsupported" in line), (reason or [repr(e)])[0])
+        reason = str(e).strip().splitlines() or [repr(e)]
+        needed = re.search(r"GLOBAL ([\w.]+)", str(e))
+        cause = f"it contains a {needed[1]}" if needed else reason[0].strip()
         raise InputError(
-            f"{path}: not a PyTorch file of plain tensors; no code in it was run ({cause.strip()}); of a whole model, "
+            f"{path}: not a PyTorch file of plain tensors; no code in it was run ({cause}); of a whole model, "
             "save model.state_dict() instead"
         ) from None
 

@@ -119,6 +119,14 @@ def test_a_network_from_outside_can_be_registered(foreign):
     assert networks["foreign"] is networks.called("Foreign") is Foreign
 
 
+@pytest.mark.parametrize("room", TWINS)
+def test_a_class_refuses_a_config_of_another_architecture_in_one_line(room):
+    twin = TWINS[room]
+    with pytest.raises(InputError, match=rf"UNet is the network 'unet', .* of 'm-net'; {room}\.from_pretrained and"):
+        twin.UNet(narrow("m-net"))
+    assert twin.NETWORKS["m-net"].config_type is FAMILIES["m-net"].config
+
+
 def test_an_unknown_preset_is_reported_with_the_nearest():
     message = r"unknown preset 'unet\+\+\+'; known: paper, .*; did you mean 'unet\+\+'\?"
     with pytest.raises(InputError, match=message):

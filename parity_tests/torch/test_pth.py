@@ -31,6 +31,14 @@ def test_numpy_scalars_are_plain_numbers_or_refused(tmp_path):
         read_files(tmp_path / "b.pth")
 
 
+def test_a_whole_model_is_refused_by_its_class(tmp_path):
+    torch.save(torch.nn.Conv2d(1, 1, 1), tmp_path / "w.pth")
+    with pytest.raises(InputError) as printed:
+        read_files(tmp_path / "w.pth")
+    expected = "no code in it was run (it contains a torch.nn.modules.conv.Conv2d); of a whole model, save"
+    assert expected in str(printed.value)
+
+
 @pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
 @pytest.mark.parametrize("new", [True, False])
 def test_a_truncated_pth_is_refused(kept, new, tmp_path):

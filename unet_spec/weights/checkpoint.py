@@ -135,12 +135,20 @@ def read_config(folder: str | os.PathLike[str]) -> tuple[NetworkConfig, DataSpec
     """The content of a checkpoint's config.json. Raises InputError."""
     path = Path(folder)
     if not path.is_dir():
-        raise InputError(f"no checkpoint at {path}: " + ("it is a file" if path.exists() else "no such folder"))
+        raise InputError(f"no checkpoint at {path}: {_not_a_folder(path)}")
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             hint = next((f"; did you mean {path / sub}?" for sub in ("best", "last") if is_checkpoint(path / sub)), "")
             raise InputError(f"{path} is not a checkpoint: it has no {name}{hint}")
     return _read_config_file(path)
+
+
+def _not_a_folder(path: Path) -> str:
+    if not path.exists():
+        return "no such folder"
+    if is_checkpoint(path.parent) and path.name in (CONFIG, WEIGHTS):
+        return f"it is a file; give its folder, {path.parent}"
+    return f"it is a file; unet convert {path} FOLDER makes a checkpoint of a file of weights"
 
 
 def _read_config_file(path: Path) -> tuple[NetworkConfig, DataSpec]:

@@ -100,6 +100,14 @@ def test_a_run_folder_points_to_its_checkpoint(folder):
         Checkpoint.load(folder.parent / "nowhere")
 
 
+def test_a_file_is_not_a_folder(folder):
+    with pytest.raises(InputError, match=r"it is a file; give its folder, .*checkpoint$"):
+        Checkpoint.load(folder / "model.safetensors")
+    (folder.parent / "weights.pth").touch()
+    with pytest.raises(InputError, match=r"it is a file; unet convert .*weights\.pth FOLDER makes a checkpoint"):
+        Checkpoint.load(folder.parent / "weights.pth")
+
+
 def test_nothing_is_left_of_a_failed_write(folder, monkeypatch):
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
 

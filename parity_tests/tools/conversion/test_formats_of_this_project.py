@@ -41,6 +41,11 @@ def test_a_name_implies_a_format(name, form):
     assert implied(Path(name)) == form
 
 
+def test_a_file_that_only_export_writes_is_no_name_for_a_checkpoint():
+    with pytest.raises(InputError, match=r"unet convert writes weights; unet export CHECKPOINT -o net\.onnx"):
+        implied(Path("net.onnx"))
+
+
 @pytest.mark.parametrize("flax", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_tensors_tell_the_network(name, flax, tmp_path):

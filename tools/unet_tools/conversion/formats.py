@@ -24,6 +24,7 @@ from unet_spec.weights.weight_map import entries, to_flax, to_pytorch
 
 from .assumed import assumptions
 from .folders import has_weights, is_ours
+from .framework_exports import kind_of
 from .tensor_files import Tensors, read_files, write_file
 
 Format = Literal[
@@ -58,7 +59,9 @@ class Weights:
 
 
 def implied(path: Path) -> Format:
-    """The format for writing to a file name."""
+    """The format for writing to a file name. Raises InputError for the name of a file that only unet export writes."""
+    if kind_of(path) is not None:
+        raise InputError(f"{path}: unet convert writes weights; unet export CHECKPOINT -o {path} writes such a file")
     if path.suffix in (".pt", ".pth"):
         return "pytorch"
     return "safetensors" if path.suffix == ".safetensors" else "checkpoint"
