@@ -62,11 +62,12 @@ def choose_spacing(dataset: Dataset, asked: str = "auto") -> TargetSpacing:
             raise InputError(f"spacing is {asked!r}; give one number, or one for each of the {dims} axes")
         return TargetSpacing(given * dims if len(given) == 1 else given, unit if given else "", "given")
     sizes = [size for f in dataset.facts if (size := pixel_size(f, dims, unit))]
+    along = " along z, y and x" * (dims == 3)
     if not sizes:
-        return TargetSpacing((), reason="no file states a pixel size")
+        return TargetSpacing((), reason=f"no file states a pixel size{along}")
     ratio = float((np.max(sizes, axis=0) / np.min(sizes, axis=0)).max())
     if len(sizes) < len(dataset):
-        missing = f"{len(dataset) - len(sizes)} of {len(dataset)} images state no pixel size"
+        missing = f"{len(dataset) - len(sizes)} of {len(dataset)} images state no pixel size{along}"
         return TargetSpacing((), reason=missing)
     if ratio <= SIMILAR:
         return TargetSpacing((), reason=f"all images have pixels of {TargetSpacing(sizes[0], unit)}")

@@ -40,8 +40,8 @@ def test_the_coarse_axis_has_the_tenth_percentile():
     ("sizes", "reason"),
     [
         ([(5, 1, 1), (5.04, 1, 1)], "all images have pixels of 5 x 1 x 1 mm"),
-        ([None, None], "no file states a pixel size"),
-        ([(5, 1, 1), None, (1, 1, 1)], "1 of 3 images state no pixel size"),
+        ([None, None], "no file states a pixel size along z, y and x"),
+        ([(5, 1, 1), None, (1, 1, 1)], "1 of 3 images state no pixel size along z, y and x"),
     ],
 )
 def test_nothing_is_resampled(sizes, reason):

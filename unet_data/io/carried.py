@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from unet_spec.errors import InputError
+
 from .facts import FileFacts
-from .formats.units import symbol
+from .formats.units import in_one_unit, plain_unit, symbol
 
 GEOTIFF = (33550, 33922, 34264, 34735, 34736, 34737)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams."""
 
 _KINDS = {33550: "d", 33922: "d", 34264: "d", 34735: "H", 34736: "d", 34737: "s"}
+_IMAGEJ = ("unit", "yunit", "zunit", "spacing", "finterval")
 _PLANE = "YXSC"
 _CENTIMETRE = 3
 _RESOLUTION_UNITS = (1, 2, _CENTIMETRE)  # none, inch, centimetre: the units of TIFF 6.0
@@ -40,11 +43,12 @@ def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:
         extra.append(("ome", True))
     elif tiff.is_imagej:
         metadata = tiff.imagej_metadata or {}
-        unit = str(metadata.get("unit", ""))
+        unit, *others = (plain_unit(str(metadata.get(key, ""))) for key in ("unit", "yunit", "zunit"))
         if len(pixels) == 2 and unit:
-            depth = (float(metadata.get("spacing", 1)),) if "Z" in axes else ()
-            spacing = (*depth, *pixels)
-        extra.append(("imagej", tuple((k, metadata[k]) for k in ("unit", "spacing", "finterval") if k in metadata)))
+            depth = (abs(float(metadata.get("spacing", 1))),) if "Z" in axes else ()  # negative: planes from the top
+            size, units = (*depth, *pixels), (others[1] or unit, others[0] or unit, unit)
+            spacing, unit = in_one_unit(size, units[-len(size) :])
+        extra.append(("imagej", tuple((key, metadata[key]) for key in _IMAGEJ if key in metadata)))
     elif tags and (scale := dict(tags).get(33550)):
         spacing = (float(scale[1]), float(scale[0]))
     elif len(pixels) == 2 and resolution == _CENTIMETRE:
@@ -56,9 +60,9 @@ def _ome_spacing(text: str, axes: str) -> tuple[tuple[float, ...] | None, str]:
     found = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
     values = dict(re.findall(r'PhysicalSize(\w+?)="([^"]*)"', found[0])) if found else {}
     names = ["Z"] * ("Z" in axes and "Z" in values) + ["Y", "X"]
-    units = {values.get(f"{name}Unit", "µm") for name in names}
+    units = [plain_unit(values.get(f"{name}Unit", "µm")) for name in names]
     try:
-        return tuple(float(values[name]) for name in names), units.pop() if len(units) == 1 else ""
+        return in_one_unit([float(values[name]) for name in names], units)
     except (KeyError, ValueError):
         return None, ""
 
@@ -91,6 +95,31 @@ def counted_axes(facts: FileFacts, pages: int, dims: int) -> tuple[str, tuple[in
     return (letters, lengths) if letters and math.prod(lengths) == pages else None
 
 
+def page_order(facts: FileFacts, other: FileFacts) -> list[int] | None:
+    """The pages of another file in the order of an image's pages, if both state a depth and a time axis, in different
+    orders. None: the pages correspond as they are.
+
+    Raises InputError if the lengths of these axes differ.
+
+    Example:
+        >>> page_order(FileFacts(axes="TZYX", sizes=(2, 3, 8, 8)), FileFacts(axes="ZTYX", sizes=(3, 2, 8, 8)))
+        [0, 2, 4, 1, 3, 5]
+    """
+    own, their = (
+        {letter: n for letter, n in zip(each.axes, each.sizes, strict=False) if letter not in _PLANE and n > 1}
+        for each in (facts, other)
+    )
+    if set(own) != {"T", "Z"} or set(their) != {"T", "Z"}:
+        return None
+    if own != their:
+        raise InputError(
+            f"the image has {own['T']} time points of {own['Z']} planes, its label {their['T']} of {their['Z']}"
+        )
+    if list(own) == list(their):
+        return None
+    return np.arange(own["T"] * own["Z"]).reshape(*their.values()).T.ravel().tolist()
+
+
 def tiff_tags(facts: FileFacts) -> dict[str, Any]:
     """Arguments for tifffile: the tags of a georeference, and the resolution. Empty if the pixels were turned, since
     the tags describe the stored orientation."""
@@ -112,7 +141,7 @@ def _length(code: int, value: Any) -> int:
 def tiff_metadata(facts: FileFacts, axes: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The kind of TIFF of a result with these axes, as an argument of tifffile's writer, and its metadata."""
     extra: Mapping[str, Any] = dict(facts.extra)
-    if "ome" in extra and axes in ("YX", "ZYX", "TYX", "TZYX") and facts.spacing:
+    if "ome" in extra and axes in ("YX", "ZYX", "TYX", "TZYX", "ZTYX") and facts.spacing:
         names = "ZYX"[-len(facts.spacing) :]
         sizes: dict[str, Any] = {f"PhysicalSize{a}": step for a, step in zip(names, facts.spacing, strict=True)}
         units = {f"PhysicalSize{a}Unit": symbol(facts.unit) for a in names} if facts.unit else {}

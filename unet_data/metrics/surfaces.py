@@ -14,6 +14,7 @@ from unet_spec.errors import InputError
 
 from ..datasets.dataset import Dataset
 from ..datasets.label_rule import IGNORED
+from ..io.formats.units import symbol
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float64, Integer
@@ -157,7 +158,7 @@ def pixel_sizes(dataset: Dataset) -> tuple[list[tuple[float, ...]], str]:
     """
     dims = dataset.spatial_dims
     known = [facts.spacing for facts in dataset.facts if facts.spacing and facts.unit and len(facts.spacing) >= dims]
-    units = {facts.unit for facts in dataset.facts}
+    units = {symbol(facts.unit) for facts in dataset.facts}
     if len(known) == len(dataset) and len(units) == 1 and all(min(size) > 0 for size in known):
         return [tuple(map(float, size[-dims:])) for size in known], units.pop()
     return [(1.0,) * dims] * len(dataset), PIXELS

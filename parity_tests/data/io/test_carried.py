@@ -6,8 +6,9 @@ import tifffile
 
 from unet_data import Dataset, open_dataset, open_pictures, open_stored
 from unet_data.io import writers
-from unet_data.io.carried import counted_axes, lost, volumes
+from unet_data.io.carried import counted_axes, lost, page_order, volumes
 from unet_data.io.facts import FileFacts
+from unet_spec import InputError
 
 from .formats.bright import predicted
 
@@ -82,6 +83,20 @@ def test_pixel_sizes_of_ome_come_back(written, tmp_path):
     assert {name: found[name] for name in sizes} == sizes
 
 
+def test_axes_in_different_units_have_one_pixel_size(tmp_path):
+    flat = {"PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.1, "PhysicalSizeYUnit": "µm"}
+    metadata = {"axes": "ZYX", **flat, "PhysicalSizeZ": 300, "PhysicalSizeZUnit": "nm"}
+    tifffile.imwrite(tmp_path / "o.ome.tif", STACK[0], ome=True, metadata=metadata)
+    metadata = {"axes": "ZYX", "unit": "\\u00B5m", "zunit": "nm", "spacing": -300}
+    tifffile.imwrite(tmp_path / "i.tif", STACK[0], imagej=True, resolution=(10, 10), metadata=metadata)
+    for name in ("o.ome.tif", "i.tif"):
+        facts = open_pictures(tmp_path / name, 3)[0].facts
+        assert (facts.spacing, facts.unit) == ((0.3, 0.1, 0.1), "µm")
+    predicted(tmp_path / "i.tif", tmp_path / "out.tif", 3)
+    with tifffile.TiffFile(tmp_path / "out.tif") as new:
+        assert {key: new.imagej_metadata[key] for key in ("zunit", "spacing")} == {"zunit": "nm", "spacing": -300}
+
+
 STACK = np.random.default_rng(1).integers(0, 256, (3, 4, 20, 24), np.uint8)
 
 
@@ -113,6 +128,34 @@ def test_a_data_set_has_one_volume_a_time_point(opened, tmp_path):
     for index, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
         np.testing.assert_array_equal(np.asarray(image)[..., 0], STACK[index])
         np.testing.assert_array_equal(np.asarray(label), STACK[index] > 127)
+
+
+@pytest.mark.parametrize("opened", [open_dataset, open_stored])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_label_whose_pages_are_in_another_order_follows_its_image(opened, dims, tmp_path):
+    truth = (STACK > 127).astype(np.uint8)
+    for part, array, axes in (("images", STACK, "TZYX"), ("labels", truth.swapaxes(0, 1), "ZTYX")):
+        (tmp_path / part).mkdir()
+        tifffile.imwrite(tmp_path / part / "e.ome.tif", array, metadata={"axes": axes})
+    data: Dataset = opened(tmp_path, dims)
+    for image, label in zip(data.images, data.labels, strict=True):
+        np.testing.assert_array_equal(np.asarray(image)[..., 0] > 127, np.asarray(label))
+    if opened is open_dataset or dims == 2:
+        assert any("planes taken in the order of their image" in line for line in data.decisions)
+
+
+def test_a_label_with_other_time_points_than_its_image_is_refused(tmp_path):
+    for part, array in (("images", STACK), ("labels", (STACK > 127).astype(np.uint8).reshape(4, 3, 20, 24))):
+        (tmp_path / part).mkdir()
+        tifffile.imwrite(tmp_path / part / "e.ome.tif", array, metadata={"axes": "TZYX"})
+    with pytest.raises(InputError, match="the image has 3 time points of 4 planes, its label 4 of 3"):
+        open_dataset(tmp_path)
+
+
+def test_pages_of_other_axes_correspond_as_they_are():
+    image = FileFacts(axes="TZCYX", sizes=(2, 3, 4, 8, 8))
+    for axes, sizes in (("TZYX", (2, 3, 8, 8)), ("QYX", (6, 8, 8)), ("ZYX", (6, 8, 8)), ("", ())):
+        assert page_order(image, FileFacts(axes=axes, sizes=sizes)) is None
 
 
 def test_windows_of_volumes_are_of_their_own_time(tmp_path):

@@ -115,6 +115,8 @@ def of(*facts):
 def test_the_pixel_size_is_that_of_the_files_where_all_of_them_say_it_in_one_unit():
     plane, stack = FileFacts(spacing=(0.5, 0.25), unit="mm"), FileFacts(spacing=(9.0, 0.5, 0.25), unit="mm")
     assert pixel_sizes(of(plane, stack)) == ([(0.5, 0.25)] * 2, "mm")
+    words = (FileFacts(spacing=(0.5, 0.25), unit=unit) for unit in ("um", "micron"))
+    assert pixel_sizes(of(*words)) == ([(0.5, 0.25)] * 2, "µm")
     for other in (FileFacts(), FileFacts(spacing=(0.5, 0.25), unit="cm"), FileFacts(spacing=(0.5, 0.25))):
         assert pixel_sizes(of(plane, other)) == ([(1.0, 1.0)] * 2, PIXELS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from unet_spec.errors import InputError
 
 from ...folders.pairing import OVERLAPPING, Pair
-from ...io.carried import volumes
+from ...io.carried import page_order, volumes
 from ...io.decode import decode
 from ...io.facts import PLAIN, FileFacts, ReadSettings, Role
 from ...io.images import as_image
@@ -65,6 +65,8 @@ def read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Content
             f"{pair.image}: is {sizes[0]}{turned} but its label {pair.labels[0]} is {sizes[1]}; they must be equal"
             + pages
         )
+    if (order := _page_order(pair, facts, label_facts)) is not None:
+        labels, label_facts = labels[order], _reordered(label_facts, facts)
     return Contents(parts(stack), parts(labels), facts, label_facts)
 
 
@@ -123,4 +125,20 @@ def read_by_windows(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Co
             f"{pair.image}: has {len(images)} pictures but its label {pair.labels[0]} has {len(stored)}"
             + _PAGES * (len(images) == 1)
         )
-    return Contents(arrays, [as_array(each) for each in stored], images[0].facts, stored[0].facts)
+    facts, label_facts = images[0].facts, stored[0].facts
+    if spatial_dims == 2 and (order := _page_order(pair, facts, label_facts)) is not None:
+        stored, label_facts = [stored[index] for index in order], _reordered(label_facts, facts)
+    return Contents(arrays, [as_array(each) for each in stored], facts, label_facts)
+
+
+def _page_order(pair: Pair, facts: FileFacts, label_facts: FileFacts) -> list[int] | None:
+    """See `page_order`. The message of its InputError names the file."""
+    try:
+        return page_order(facts, label_facts)
+    except InputError as e:
+        raise InputError(f"{pair.labels[0]}: {e}; they must be equal") from None
+
+
+def _reordered(label_facts: FileFacts, facts: FileFacts) -> FileFacts:
+    note = f"planes taken in the order of their image ({facts.axes}, not {label_facts.axes})"
+    return replace(label_facts, read_as=(*label_facts.read_as, note))

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..carried import counted_axes
 from ..facts import FileFacts
-from .units import symbol
+from .units import in_one_unit, symbol
 
 KEY = "multiscales"
 """Key in `FileFacts.extra` of the axes, scale and translation of the level that was read, as JSON."""
@@ -41,11 +41,13 @@ def level_facts(scales: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], 
         return names, {}
     scale, translation = found
     size = dict(zip(names, scale, strict=True))
-    units = {str(a.get("unit", "")) for a in axes if a.get("name") in SPATIAL}
+    units = {a["name"]: str(a.get("unit") or "") for a in axes if a.get("name") in SPATIAL}
+    spatial = [name for name in SPATIAL if name in size]
+    spacing, unit = in_one_unit([size[name] for name in spatial], [units[name] for name in spatial])
     metadata = {"name": scales.get("name"), "axes": axes, "scale": scale, "translation": translation}
     return names, {
-        "spacing": tuple(size[name] for name in SPATIAL if name in size),
-        "unit": units.pop() if len(units) == 1 else "",
+        "spacing": spacing,
+        "unit": unit,
         "extra": ((KEY, json.dumps(metadata)), ("ome", True)),
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
+from collections.abc import Sequence
 
 from unet_spec.errors import InputError
 
@@ -15,6 +17,7 @@ _WORDS = {
     "angstrom": "Å",
     "micrometer": "µm",
     "micron": "µm",
+    "microns": "µm",
     "um": "µm",
     "μm": "µm",
     "millimeter": "mm",
@@ -31,6 +34,43 @@ def symbol(unit: str) -> str:
         ('µm', 'µm', 'furlong')
     """
     return _WORDS.get(unit, unit)
+
+
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+def plain_unit(text: str) -> str:
+    """A unit as text, from a file that escapes letters beyond ASCII: ImageJ writes \\u00B5m, XML &#181;m.
+
+    Example:
+        >>> plain_unit("\\\\u00B5m"), plain_unit("&#181;m")
+        ('µm', 'µm')
+    """
+    return html.unescape(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), text))
+
+
+def in_one_unit(size: Sequence[float], units: Sequence[str]) -> tuple[tuple[float, ...] | None, str]:
+    """A pixel size whose axes have their own units, in the unit of the last axis.
+
+    Args:
+        size: pixel size along each axis.
+        units: unit of each; "" if the file does not state it, which is taken to be that of the others.
+
+    Returns:
+        The pixel size and its unit; (None, "") if units differ and one of them is unknown.
+
+    Example:
+        >>> in_one_unit((300.0, 0.1, 0.1), ("nm", "µm", "µm"))
+        ((0.3, 0.1, 0.1), 'µm')
+    """
+    stated = [unit for unit in units if unit]
+    if len({symbol(unit) for unit in stated}) <= 1:
+        return tuple(size), stated[-1] if stated else ""
+    target, own = stated[-1], [symbol(unit or stated[-1]) for unit in units]
+    if not all(unit in METRES for unit in own):
+        return None, ""
+    pairs = zip(size, own, strict=True)
+    return tuple(float(f"{length * METRES[unit] / METRES[symbol(target)]:.12g}") for length, unit in pairs), target
 
 
 _PIXEL_SIZE = re.compile(r"([\d.,eE+\-\s]+?)\s*([^\W\d_]+)\s*")

@@ -67,7 +67,7 @@ def stages(figures: Fingerprint, count: int | None = None) -> Stages | None:
     if figures.spacing:
         stated = f"pixels of {'x'.join(f'{p / min(figures.spacing):.3g}' for p in figures.spacing)}"
     else:
-        stated = "no file states a pixel size, so it is taken to be the same along all axes"
+        stated = "no file states a pixel size along z, y and x, so it is taken to be the same along all axes"
     return Stages(tuple(kernels), tuple(strides), f"volumes with a median size of {size}; {stated}")
 
 

@@ -48,9 +48,10 @@ def test_axes_of_older_versions_are_names_or_missing():
     assert facts() == {}
 
 
-def test_units_that_differ_are_none():
+def test_units_that_differ_become_one():
     axes = [{"name": "y", "unit": "micrometer"}, {"name": "x", "unit": "nanometer"}]
-    assert facts({"type": "scale", "scale": [1, 2]}, axes=axes)["unit"] == ""
+    found = facts({"type": "scale", "scale": [1, 2]}, axes=axes)
+    assert (found["spacing"], found["unit"]) == ((1000.0, 2.0), "nanometer")
 
 
 IMAGE = {

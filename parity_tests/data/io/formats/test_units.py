@@ -2,12 +2,23 @@
 
 import pytest
 
-from unet_data.io.formats.units import METRES, parse_pixel_size, symbol
+from unet_data.io.formats.units import METRES, in_one_unit, parse_pixel_size, plain_unit, symbol
 from unet_spec import InputError
 
 
 def test_every_spelling_of_a_unit_is_one():
     assert {symbol(word) for word in ("micrometer", "micron", "um", "µm", "\u03bcm")} == {"µm"}
+
+
+def test_letters_that_files_escape():
+    assert {plain_unit(text) for text in ("µm", "\\u00B5m", "&#181;m", "&#xB5;m")} == {"µm"}
+
+
+def test_axes_in_units_of_their_own_get_one():
+    assert in_one_unit((300.0, 0.1, 0.1), ("nm", "µm", "um")) == ((0.3, 0.1, 0.1), "um")
+    assert in_one_unit((3.0, 1.0, 1.0), ("", "mm", "mm")) == ((3.0, 1.0, 1.0), "mm")
+    assert in_one_unit((3.0, 1.0), ("", "")) == ((3.0, 1.0), "")
+    assert in_one_unit((3.0, 1.0), ("furlong", "mm")) == (None, "")
 
 
 @pytest.mark.parametrize(
