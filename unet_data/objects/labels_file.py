@@ -15,7 +15,7 @@ import numpy as np
 from unet_spec import InputError
 from unet_spec.files import replacing, write_errors_as_input_error
 
-from ..io.carried import tiff_metadata, tiff_tags
+from ..io.carried import counted_axes, tiff_metadata, tiff_tags
 from ..io.facts import PLAIN, FileFacts
 from ..io.writers import WHOLE_BELOW, write_windows
 from ..windows import Windows
@@ -51,7 +51,7 @@ def write_labels(path: Path, pages: Sequence[LabelImage], note: str = "", facts:
         path: .tif, .png, .npy, .zarr, .nii or .nii.gz.
         pages: the images.
         note: end of the message for a full disk.
-        facts: facts of the file of the images. The labels get its georeference and pixel size.
+        facts: facts of the file of the images. The labels get its georeference, pixel size, time and depth.
 
     Raises:
         InputError: the disk is full, or a PNG cannot store the numbers.
@@ -75,16 +75,21 @@ def _write_tiff(path: Path, images: Sequence[Windows], count: int, facts: FileFa
     import tifffile
 
     stack = np.stack([image.window((0,) * image.spatial_dims, image.shape) for image in images])
-    stack = stack[0] if len(images) == 1 else stack
-    axes = "ZYX" if images[0].spatial_dims == 3 else "YX"
-    axes = axes if len(images) == 1 else "T" + axes
+    dims, plane = images[0].spatial_dims, stack.shape[-2:]
+    pages = math.prod(stack.shape[:-2])
+    letters, lengths = counted_axes(facts, pages, dims) or (("TZ", "T")[dims == 2], stack.shape[:-2])
+    counted = [(letter, n) for letter, n in zip(letters, lengths, strict=True) if n > 1 or letter == "Z"]
+    axes = "".join(letter for letter, _ in counted) + "YX"
+    stack = stack.reshape(*(n for _, n in counted), *plane)
     kind, metadata = tiff_metadata(facts, axes)
-    if stack.dtype == np.uint16 and "ome" not in kind and "geotiff" not in dict(facts.extra):
+    if stack.dtype == np.uint16 and "ome" not in kind and "geotiff" not in dict(facts.extra) and axes != "ZTYX":
         kind = {"imagej": True}  # ImageJ's integers have at most 16 bits
         metadata |= {"LUTs": [colours()], "min": 0.0, "max": float(max(count, 1)), "mode": "color"}
     elif stack.dtype != np.uint16:
         kind.pop("imagej", None)
-    tifffile.imwrite(path, stack, compression="zlib", metadata=metadata, **kind, **tiff_tags(facts))
+    # Without photometric, tifffile would write three pages as red, green and blue.
+    options: dict = {"photometric": "minisblack", "compression": "zlib", **kind, **tiff_tags(facts)}
+    tifffile.imwrite(path, stack, metadata=metadata, **options)
 
 
 def colours() -> UInt8[np.ndarray, "3 256"]:

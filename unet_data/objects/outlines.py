@@ -21,6 +21,8 @@ import numpy as np
 from unet_spec import InputError
 from unet_spec.files import replacing, write_errors_as_input_error
 
+from ..io.carried import counted_axes
+from ..io.facts import FileFacts
 from ..windows import Windowed
 from .table import Columns
 
@@ -41,12 +43,16 @@ class Page:
         table: result of `measure_objects`, for the bounding boxes.
         classes: name of each object's class.
         name: name of the image's file.
+        place: (z, t) of the image in its file, from 0. None: the file has one image.
+        hyperstack: whether the file has several of two of channels, planes and time points.
     """
 
     labels: Windowed
     table: Columns
     classes: Sequence[str]
     name: str
+    place: tuple[int, int] | None = None
+    hyperstack: bool = False
 
     def masks(self) -> Iterator[tuple[int, int, int, Bool[np.ndarray, "h w"]]]:
         """For each object: its number, the upper left pixel (y, x) of its bounding box, and its mask in the box."""
@@ -92,6 +98,22 @@ def rings(mask: Bool[np.ndarray, "h w"]) -> list[Int64[np.ndarray, "corners 2"]]
     return found
 
 
+def places(facts: FileFacts, pages: int) -> tuple[list[tuple[int, int] | None], bool]:
+    """`Page.place` and `Page.hyperstack` of the images of a file. Images without a depth axis are time points.
+
+    Example:
+        >>> from unet_data import FileFacts
+        >>> places(FileFacts(axes="ZYX", sizes=(2, 8, 8)), 2)
+        ([(0, 0), (1, 0)], False)
+    """
+    if pages == 1:
+        return [None], False
+    letters, lengths = counted_axes(facts, pages, 2) or ("T", (pages,))
+    several = dict(zip(facts.axes, facts.sizes, strict=False))
+    at = (dict(zip(letters, index, strict=True)) for index in np.ndindex(*lengths))
+    return [(p.get("Z", 0), p.get("T", 0)) for p in at], len(letters) > 1 or several.get("C", 1) > 1
+
+
 def check_outlines(path: Path, shape: Sequence[int], overwrite: bool) -> None:
     """Raises InputError if outlines of images of this shape cannot be written to `path`."""
     if path.suffix.lower() not in SUFFIXES:
@@ -129,12 +151,12 @@ def write_outlines(path: Path, pages: Sequence[Page], names: Sequence[str]) -> s
 
 def _write_geojson(path: Path, pages: Sequence[Page], names: Sequence[str]) -> str:
     def features() -> Iterator[Any]:
-        for index, page in enumerate(pages):
+        for page in pages:
             for number, top, left, mask in page.masks():
                 polygon = [np.add(ring, (left, top)).tolist() for ring in rings(mask)]
                 geometry: dict[str, Any] = {"type": "Polygon", "coordinates": polygon}
-                if len(pages) > 1:
-                    geometry["plane"] = {"c": -1, "z": 0, "t": index}  # as in QuPath's files
+                if page.place is not None:
+                    geometry["plane"] = {"c": -1, "z": page.place[0], "t": page.place[1]}  # as in QuPath's files
                 kind = page.classes[number - 1]
                 properties = {"objectType": "detection", "name": str(number), "classification": {"name": kind}}
                 yield {"type": "Feature", "geometry": geometry, "properties": properties}
@@ -203,7 +225,10 @@ def _write_rois(path: Path, pages: Sequence[Page], names: Sequence[str]) -> str:
                 kind = page.classes[number - 1]
                 name = f"{kind}-{number:06d}" if len(pages) == 1 else f"{kind}-{index:04d}-{number:06d}"
                 roi = roifile.ImagejRoi.frompoints(np.add(outer[:-1], (left, top)), name=name)
-                roi.position = index if len(pages) > 1 else 0
+                if page.place is not None and page.hyperstack:  # for all channels
+                    roi.z_position, roi.t_position = page.place[0] + 1, page.place[1] + 1
+                else:
+                    roi.position = index if len(pages) > 1 else 0
                 archive.writestr(f"{name}.roi", roi.tobytes())
     return (
         f"ROIs cannot have holes: of {holes} objects with holes, only the outer outlines are written" if holes else ""

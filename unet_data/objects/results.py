@@ -12,7 +12,7 @@ from ..io.readers import Picture
 from ..memory import resident
 from ..windows import Windows
 from .labels_file import write_labels
-from .outlines import Page, check_outlines, write_outlines
+from .outlines import Page, check_outlines, places, write_outlines
 from .settings import ObjectSettings
 from .streaming import DEFAULT_BUDGET, LabelImage, label_image, plan_blocks
 from .table import Columns, check_table, measure_objects, with_units, write_table
@@ -122,7 +122,11 @@ def write_objects(
             rows = (t if size is None else with_units(t, size, facts.unit) for t in tables)
             write_table(files.table, _numbered(rows) if len(pages) > 1 else rows)
         if files.outlines is not None:
-            listed = [Page(p, t, t["class"].tolist(), source.name) for p, t in zip(pages, tables, strict=True)]
+            where, hyperstack = places(pictures[0].facts, len(pages))
+            listed = [
+                Page(page, table, table["class"].tolist(), source.name, place, hyperstack)
+                for page, table, place in zip(pages, tables, where, strict=True)
+            ]
             remarks.append(write_outlines(files.outlines, listed, names[1:]))
     found = np.concatenate([page.objects.classes for page in pages])
     counts = {name: int((found == c).sum()) for c, name in enumerate(names) if c and c != settings.border}

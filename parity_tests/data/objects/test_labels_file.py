@@ -34,12 +34,37 @@ def test_a_tiff_has_the_numbers_and_colours(tmp_path, count, shape):
         np.testing.assert_array_equal(tiff.asarray(), pages[0] if count == 1 else np.stack(pages))
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(("kind", "axes"), [("imagej", "TZYX"), ("ome", "TZYX"), ("ome", "ZTYX"), ("", "ZTYX")])
+def test_time_and_depth_of_the_image_are_kept(tmp_path, kind, axes, dims):
+    stack = np.stack([labelled((9, 11), seed) for seed in range(6)]).reshape(2, 3, 9, 11)  # T, Z or Z, T
+    volumes = stack if axes == "TZYX" else stack.swapaxes(0, 1)
+    pages = [page(p) for p in (volumes if dims == 3 else stack.reshape(6, 9, 11))]
+    facts = FileFacts(axes=axes, sizes=stack.shape, spacing=(3.0, 0.5, 0.5), unit="µm", extra=((kind, ()),))
+    write_labels(tmp_path / "o.tif", pages, facts=facts)
+    with tifffile.TiffFile(tmp_path / "o.tif") as tiff:
+        own = axes if dims == 2 else "TZYX"
+        assert tiff.series[0].axes == own
+        assert bool(tiff.is_imagej) == (kind != "ome" and own == "TZYX")
+        np.testing.assert_array_equal(tiff.asarray(), stack if own == axes else volumes)
+        if kind == "ome":
+            assert 'PhysicalSizeZ="3.0"' in tiff.ome_metadata
+
+
 def test_more_objects_than_16_bits(tmp_path):
     labels = labelled().astype(np.uint32) * 10000
     assert write_labels(tmp_path / "o.tif", [page(labels)]) == np.uint32
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "o.tif"), labels)
     with pytest.raises(InputError, match="65535"):
         write_labels(tmp_path / "o.png", [page(labels)])
+
+
+def test_three_pages_of_32_bits_are_not_colours(tmp_path):
+    labels = labelled((9, 11)).astype(np.uint32)
+    write_labels(tmp_path / "o.tif", [page(labels, 70000)] * 3)
+    with tifffile.TiffFile(tmp_path / "o.tif") as tiff:
+        assert tiff.series[0].axes == "TYX"
+        np.testing.assert_array_equal(tiff.asarray(), [labels] * 3)
 
 
 def test_a_large_one_is_written_in_tiles(tmp_path, monkeypatch):

@@ -1,12 +1,13 @@
 """Outlines, read back by the programs that they are for."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from unet_data import measure_objects
-from unet_data.objects.outlines import Page, check_outlines, rings, write_outlines
+from unet_data import FileFacts, measure_objects
+from unet_data.objects.outlines import Page, check_outlines, places, rings, write_outlines
 from unet_spec import InputError
 
 from .test_table import labelled
@@ -24,7 +25,8 @@ def pages(count=1):
         table = measure_objects(labels, None, int(labels.max()))
         classes = [NAMES[i % 2] for i in range(int(labels.max()))]
         found.append(Page(labels, table, classes, "image.tif"))
-    return found
+    where, _ = places(FileFacts(), count)
+    return [replace(page, place=place) for page, place in zip(found, where, strict=True)]
 
 
 def masks(page):
@@ -123,6 +125,37 @@ def test_rois_in_roifile(tmp_path, count):
             assert roi.name.startswith(NAMES[(number - 1) % 2])
             assert roi.position == (index if count > 1 else 0)
     assert next(read, None) is None
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes", "where", "hyperstack"),
+    [
+        ("ZYX", (4, 8, 8), [(0, 0), (1, 0), (2, 0), (3, 0)], False),
+        ("TYX", (4, 8, 8), [(0, 0), (0, 1), (0, 2), (0, 3)], False),
+        ("TZYX", (2, 2, 8, 8), [(0, 0), (1, 0), (0, 1), (1, 1)], True),
+        ("ZTYX", (2, 2, 8, 8), [(0, 0), (0, 1), (1, 0), (1, 1)], True),
+        ("ZCYX", (4, 3, 8, 8), [(0, 0), (1, 0), (2, 0), (3, 0)], True),
+        ("QYX", (4, 8, 8), [(0, 0), (0, 1), (0, 2), (0, 3)], False),
+    ],
+)
+def test_outlines_are_in_the_plane_and_time_point_of_their_image(axes, sizes, where, hyperstack, tmp_path):
+    roifile = pytest.importorskip("roifile")
+    facts = FileFacts(axes=axes, sizes=sizes)
+    assert places(facts, 4) == (where, hyperstack)
+    labels = np.eye(2, dtype=np.int32)
+    page = Page(labels[:1], measure_objects(labels[:1], None, 1), ["cell"], "image.tif")
+    four = [replace(page, place=place, hyperstack=hyperstack) for place in where]
+    for name in ("o.geojson", "o.zip"):
+        write_outlines(tmp_path / name, four, NAMES)
+    planes = [f["geometry"]["plane"] for f in json.loads((tmp_path / "o.geojson").read_text())["features"]]
+    assert [(plane["z"], plane["t"]) for plane in planes] == where
+    rois = roifile.roiread(tmp_path / "o.zip")
+    if hyperstack:
+        assert [(r.position, r.c_position, r.z_position - 1, r.t_position - 1) for r in rois] == [
+            (0, 0, *p) for p in where
+        ]
+    else:
+        assert [(r.position, r.z_position, r.t_position) for r in rois] == [(n, 0, 0) for n in range(1, 5)]
 
 
 def test_what_cannot_be_written_is_refused_before(tmp_path):
