@@ -128,6 +128,7 @@ class Predictor:
     ) -> Float32[np.ndarray, "n *spatial k"]:
         """All channels: the logits, then the distance if the network predicts one."""
         config, data = self.bundle.config, self.bundle.data
+        images = np.asarray(images)  # tensors of other libraries, too
         prepared = prepare(images, config, data)
         if odd := next(filter(None, (looks_foreign(image, data) for image in images)), None):
             warnings.warn(odd, stacklevel=3)

@@ -71,6 +71,24 @@ def test_images_that_are_refused(written, images, message):
         load(written)(images)
 
 
+def test_a_tensor_of_another_library_is_read_as_its_array(written):
+    images = np.random.default_rng(0).integers(0, 256, (1, 30, 30, 2), np.uint8)
+
+    class Tensor:
+        """Like PyTorch's: its own dtype, and items that are tensors."""
+
+        dtype, shape = "torch.uint8", images.shape
+
+        def __array__(self, *_: object, **__: object) -> np.ndarray:
+            return images
+
+        def __getitem__(self, _: object) -> "Tensor":
+            return self
+
+    with load(written) as predictor:
+        np.testing.assert_array_equal(predictor(Tensor()), predictor(images))
+
+
 def test_runtimes_that_do_not_run_here_say_why(written):
     with pytest.raises(InputError, match="unknown runtime 'fast'; allowed: auto, onnx, openvino, tensorrt"):
         load(written, "fast")

@@ -113,8 +113,8 @@ def prepare(
         raise InputError(f"images are {images.dtype}; allowed: uint8, uint16 and floating point")
     missing = False if data.nodata is None else void(images, data.nodata)
     if images.dtype.kind == "f" and (bad := int((~np.isfinite(images) & ~np.asarray(missing)).sum())):
-        many = "only NaN or infinite values" if bad == images.size else f"{bad} NaN or infinite values"
-        raise InputError(f"images contain {many} of {images.size}; the network would spread them over its output")
+        many = "only NaN or infinite values" if bad == images.size else f"{bad} NaN or infinite values of {images.size}"
+        raise InputError(f"images contain {many}; the network would spread them over its output")
     if data.normalization in ("image", "percentile"):
         return np.stack([Normalization.of(data, image).apply(image) for image in images])
     if data.mean or data.nodata is not None:

@@ -105,7 +105,7 @@ def describe_fused(
     checkpoint: Checkpoint, source: Source, steps: Sequence[str], engines: Sequence[EngineRecord]
 ) -> dict[str, Any]:
     """The manifest's entry for a model with fused steps, and for its engines."""
-    config, overlapping = checkpoint.config, checkpoint.data.overlapping
+    config, data = checkpoint.config, checkpoint.data
     names = spatial_axes(config.spatial_dims)
     image: dict[str, Any] = {"name": INPUT, "dtype": "float32", "axes": ["N", "C", *names]}
     result: dict[str, Any] = {"name": OUTPUT, "dtype": "float32", "axes": ["N", "C", *names]}
@@ -114,11 +114,11 @@ def describe_fused(
     if "softmax" in steps:
         result |= {"name": PROBABILITIES, "axes": ["N", *names, "C"]}
     if "argmax" in steps:
-        result |= {"name": LABELS, "dtype": "uint8", "axes": ["N", *names, *(["C"] if overlapping else [])]}
-    one = "argmax" in steps and not overlapping
+        result |= {"name": LABELS, "dtype": "uint8", "axes": ["N", *names, *(["C"] if data.overlapping else [])]}
+    one = "argmax" in steps and not data.overlapping
     image["channels"], result["channels"] = (
         config.in_channels,
-        1 if one else config.out_channels if "softmax" in steps else config.output_channels,
+        1 if one else data.class_count(config) if "softmax" in steps else config.output_channels,
     )
     entry = {"file": source.file, "precision": source.precision, "steps": list(steps), "input": image}
     return entry | {"output": result, "engines": [as_json(record.to_dict()) for record in engines]}

@@ -30,6 +30,7 @@ from typing import Any
 
 from unet_spec import DataSpec, InputError, NetworkConfig
 from unet_spec.untrusted.strict_json import read_json, read_object
+from unet_spec.weights.checkpoint import is_checkpoint
 
 from ..tensorrt.engine_record import EngineRecord
 from ..tensorrt.profile import Profile
@@ -157,10 +158,12 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(folder)
     if not path.is_dir():
-        raise InputError(f"no bundle at {path}: " + ("it is a file" if path.exists() else "no such folder"))
+        file = "it is a file; a bundle is the folder that unet export writes"
+        raise InputError(f"no bundle at {path}: " + (file if path.exists() else "no such folder"))
     where = path / MANIFEST
     if not where.is_file():
-        raise InputError(f"{path} is not a bundle: it has no {MANIFEST}")
+        hint = f"; unet export {path} -o BUNDLE makes one of this checkpoint" if is_checkpoint(path) else ""
+        raise InputError(f"{path} is not a bundle: it has no {MANIFEST}{hint}")
     values = read_json(where)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"{where}: not the manifest of a bundle; 'format' must be {FORMAT!r}")

@@ -8,6 +8,8 @@ from typing import Any
 from unet_spec import DataSpec
 from unet_spec.untrusted.text import code, markdown
 
+from .manifest import SBOM
+
 _EXTRAS = {
     "nnunet.json": "nnU-Net's plans: normalisation, resampling, sliding window, labels. `unet predict` follows "
     "them. The preparation above and this folder's `triton/` are those of the network alone: "
@@ -151,11 +153,12 @@ def _files(manifest: dict[str, Any], objects: bool) -> Iterator[str]:
     )
     yield "- `golden.npz`: a test image, the network's input and the expected logits."
     yield "- `manifest.json`, `parity.json`: the same facts for programs, and the SHA-256 of every file."
+    yield f"- `{SBOM}`: a software bill of materials (CycloneDX): files, packages and licence."
 
 
 def _distances(parity: dict[str, Any]) -> Iterator[str]:
     yield (
-        "Against the same network in NumPy, float64; errors relative to its largest logit"
+        "Against the same network in NumPy, float64; errors relative to its largest logit "
         f"(bound of float32: {parity['bound']:.0e}). A simulation computes the reduced precision of "
         "the file, value by value, on the calibration images; it needs no GPU."
     )

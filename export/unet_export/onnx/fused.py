@@ -43,8 +43,8 @@ def fuse(model: ModelProto, config: NetworkConfig, data: DataSpec, steps: Sequen
         model: Model of `emit_onnx`.
         config, data: The network and its normalisation.
         steps: normalize: the input "image" is uint8 (N, *spatial, C), as from a camera, of a size on the grid.
-            softmax: the output is "probabilities" (N, *spatial, K) float32; with one channel, that of class 1. If
-            classes may overlap, sigmoids.
+            softmax: the output is "probabilities" (N, *spatial, classes) float32, as of `Predictor.probabilities`: two
+            for a single logit, sigmoids if classes may overlap.
             argmax: the output is "labels" (N, *spatial) uint8. If classes may overlap, it is (N, *spatial, K) uint8
             with 1 for each class whose probability is above one half.
 
@@ -68,14 +68,15 @@ def fuse(model: ModelProto, config: NetworkConfig, data: DataSpec, steps: Sequen
     logits = _logits(after, OUTPUT, config) if {"softmax", "argmax"} & set(steps) else OUTPUT
     if "softmax" in steps:
         _softmax(after, logits, PROBABILITIES, config, data)
-        graph.output[0].CopyFrom(_value(PROBABILITIES, TensorProto.FLOAT, ["batch", *outer, config.out_channels]))
+        shape = ["batch", *outer, data.class_count(config)]
+        graph.output[0].CopyFrom(_value(PROBABILITIES, TensorProto.FLOAT, shape))
     if "argmax" in steps:
         _argmax(after, logits, LABELS, config, data)
         graph.output[0].CopyFrom(_value(LABELS, TensorProto.UINT8, ["batch", *outer, *label_channels(config, data)]))
     nodes = [*before.nodes, *graph.node, *after.nodes]
     del graph.node[:]
     graph.node.extend(nodes)
-    graph.initializer.extend([*before.constants, *after.constants])
+    graph.initializer.extend([*before.initializers(), *after.initializers()])
     fused.metadata_props.append(onnx.StringStringEntryProto(key="baked", value=json.dumps(list(steps))))
     return fused
 
@@ -117,7 +118,7 @@ def label_channels(config: NetworkConfig, data: DataSpec) -> list[int]:
 
 def postprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_version: int) -> ModelProto:
     """ "logits" (N, K, *out), optionally followed by a distance, and their "image" (N, *spatial, C), to "labels" uint8
-    (N, *spatial) and "probabilities" float32 (N, *spatial, K), cropped to the image; labels as in `fuse`."""
+    (N, *spatial) and "probabilities" float32 (N, *spatial, classes), cropped to the image; labels as in `fuse`."""
     parts, dims = Parts(), config.spatial_dims
     size = parts.add("Shape", "size", [INPUT], start=1, end=1 + dims)
     starts = parts.constant("starts", [0] * dims)
@@ -135,7 +136,7 @@ def postprocess_model(config: NetworkConfig, data: DataSpec, opset: int, ir_vers
         ],
         [
             _value(LABELS, TensorProto.UINT8, ["batch", *(f"{n}_cut" for n in names), *label_channels(config, data)]),
-            _value(PROBABILITIES, TensorProto.FLOAT, ["batch", *(f"{n}_cut" for n in names), config.out_channels]),
+            _value(PROBABILITIES, TensorProto.FLOAT, ["batch", *(f"{n}_cut" for n in names), data.class_count(config)]),
         ],
         opset,
         ir_version,
@@ -151,9 +152,14 @@ def _logits(parts: Parts, source: str, config: NetworkConfig) -> str:
 
 
 def _softmax(parts: Parts, source: str, out: str, config: NetworkConfig, data: DataSpec) -> None:
-    single = config.out_channels == 1 or data.overlapping
-    op, attributes = ("Sigmoid", {}) if single else ("Softmax", {"axis": 1})
-    x = parts.add(op, f"{out}.channels_first", [source], **attributes)
+    first = f"{out}.channels_first"
+    if data.overlapping:
+        x = parts.add("Sigmoid", first, [source])
+    elif config.out_channels == 1:
+        other = parts.add("Sigmoid", f"{out}.class_0", [parts.add("Neg", f"{out}.negative", [source])])
+        x = parts.add("Concat", first, [other, parts.add("Sigmoid", f"{out}.class_1", [source])], axis=1)
+    else:
+        x = parts.add("Softmax", first, [source], axis=1)
     parts.add("Transpose", out, [x], perm=[0, *range(2, config.spatial_dims + 2), 1])
 
 
@@ -177,7 +183,7 @@ def _argmax(parts: Parts, source: str, out: str, config: NetworkConfig, data: Da
 
 
 def _model(parts: Parts, name: str, inputs: list[Any], outputs: list[Any], opset: int, ir_version: int) -> ModelProto:
-    graph = helper.make_graph(parts.nodes, name, inputs, outputs, parts.constants)
+    graph = helper.make_graph(parts.nodes, name, inputs, outputs, parts.initializers())
     opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="unet-twins")
     onnx.checker.check_model(model, full_check=True)

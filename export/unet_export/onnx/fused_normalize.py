@@ -16,7 +16,7 @@ _BEYOND = np.float32(1e9)  # larger than every byte when sorted
 
 
 class Parts:
-    """Nodes and initializers of a part of a model, and their opset."""
+    """Nodes and initializers of a part of a model."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
@@ -29,6 +29,11 @@ class Parts:
     def constant(self, name: str, values: Any, dtype: Any = np.int64) -> str:
         self.constants.append(numpy_helper.from_array(np.asarray(values, dtype), name))
         return name
+
+    def initializers(self) -> list[TensorProto]:
+        """The constants that a node uses: ONNX Runtime warns of others."""
+        used = {name for node in self.nodes for name in node.input}
+        return [constant for constant in self.constants if constant.name in used]
 
 
 def normalize(parts: Parts, source: str, out: str, config: NetworkConfig, data: DataSpec) -> None:

@@ -85,7 +85,7 @@ def write_repository(
     prepared = tensor(PREPARED, "TYPE_FP32", [config.in_channels, *free])
     logits = tensor(OUTPUT, "TYPE_FP32", [config.output_channels, *free])
     labels = tensor(LABELS, "TYPE_UINT8", [*free, *label_channels(config, data)])
-    results = [labels, tensor(PROBABILITIES, "TYPE_FP32", [*free, config.out_channels])]
+    results = [labels, tensor(PROBABILITIES, "TYPE_FP32", [*free, data.class_count(config)])]
     network = [{**prepared, "name": INPUT}]
 
     version = write_model(folder, f"{name}_preprocess", _model("onnxruntime", [image], [prepared]))

@@ -127,7 +127,7 @@ def test_values_that_are_not_finite_are_counted():
     image[0, 0, :3, 0] = np.nan, np.inf, -np.inf
     with pytest.raises(InputError, match="images contain 3 NaN or infinite values of 16"):
         prepare(image, GREY, DataSpec())
-    with pytest.raises(InputError, match="contain only NaN or infinite values of 16"):
+    with pytest.raises(InputError, match="contain only NaN or infinite values; the network"):
         prepare(image * np.nan, GREY, DataSpec())
     with pytest.raises(InputError, match="contain 2 NaN or infinite values of 16"):
         prepare(image, GREY, DataSpec(nodata=np.nan))

@@ -121,5 +121,10 @@ def test_labels_of_overlapping_classes_have_an_axis_of_classes():
     assert output == {"name": "labels", "dtype": "uint8", "axes": ["N", "H", "W", "C"], "channels": 2 + 1}
 
 
+def test_a_single_logit_has_the_probabilities_of_two_classes():
+    point = Checkpoint(CONFIG.replace(out_channels=1), {}, DataSpec())
+    assert describe_fused(point, Source("a", "fp32"), ["softmax"], [])["output"]["channels"] == 2
+
+
 def test_tuples_are_lists_at_all_depths():
     assert as_json({"a": (1, [2, (3,)]), "b": {"c": (4,)}, "d": "e"}) == {"a": [1, [2, [3]]], "b": {"c": [4]}, "d": "e"}

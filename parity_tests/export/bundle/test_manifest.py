@@ -30,8 +30,12 @@ def test_a_file_that_was_changed_is_named(copy, file):
 def test_a_manifest_that_is_no_manifest(copy, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         read_manifest(tmp_path / "none")
-    with pytest.raises(InputError, match="it is a file"):
+    with pytest.raises(InputError, match="it is a file; a bundle is the folder that unet export writes"):
         read_manifest(copy / "model.onnx")
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"no manifest\.json; unet export .* -o BUNDLE makes one of this checkpoint"):
+        read_manifest(tmp_path)
     for text, message in (
         ("", "not valid JSON"),
         ("{", "not valid JSON"),

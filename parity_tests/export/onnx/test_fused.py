@@ -48,8 +48,8 @@ def test_fused_steps_compute_what_python_does(steps, channels):
         assert found.dtype == np.uint8
         assert np.mean(found == most_probable(logits)) > 0.999
     elif "softmax" in steps:
-        wanted = probabilities(logits)
-        assert np.abs(found - (wanted[..., 1:] if channels == 1 else wanted)).max() < 1e-5
+        assert found.shape[-1] == max(channels, 2)
+        assert np.abs(found - probabilities(logits)).max() < 1e-5
     else:
         assert relative(np.moveaxis(found, 1, -1), logits) < 1e-6
     with pytest.raises(InputError, match=r"not an ONNX model of this project|its normalisation is fused in"):
@@ -110,8 +110,8 @@ def test_the_models_around_the_network_are_the_whole_of_prediction(config, size)
     given = {"logits": np.ascontiguousarray(logits), "image": image}
     found_labels, found_probabilities = session(postprocess_model(config, data, 21, 10)).run(None, given)
     wanted = np.stack([predict_image(network.run, one, config, data) for one in image])
-    expected = probabilities(wanted)[..., 1:] if config.out_channels == 1 else probabilities(wanted)
-    assert np.abs(found_probabilities - expected).max() < 1e-5
+    assert found_probabilities.shape == (*image.shape[:-1], config.classes)
+    assert np.abs(found_probabilities - probabilities(wanted)).max() < 1e-5
     assert np.mean(found_labels == most_probable(wanted)) > 0.999
 
 
@@ -146,6 +146,17 @@ def test_classes_that_overlap_have_a_sigmoid_each():
         (output,) = run(fuse(model, config, data, [step]), {"image": np.ascontiguousarray(prepared)})
         np.testing.assert_allclose(output[:, :20, :24], expected, atol=1e-4 if step == "softmax" else 0.5)
         assert np.mean(np.abs(output[:, :20, :24] - expected) < 1e-4) > 0.999
+
+
+@pytest.mark.parametrize("normalization", ["dataset", "image", "percentile", "none"])
+def test_every_initializer_is_used(normalization):
+    data = DataSpec((0.4,), (0.3,), normalization=normalization) if normalization == "dataset" else DataSpec(
+        normalization=normalization
+    )  # fmt: skip
+    config = preset("same", widths=(2, 3), in_channels=1)
+    for model in (preprocess_model(config, data, 21, 10), postprocess_model(config, data, 21, 10)):
+        used = {name for node in model.graph.node for name in node.input}
+        assert {constant.name for constant in model.graph.initializer} <= used
 
 
 def test_steps_are_known_in_their_order_and_of_one_output():
@@ -222,8 +233,8 @@ def test_a_logit_of_zero_is_no_class_and_a_distance_is_none_either(overlapping):
     )
     first = labels[..., 0] if overlapping else labels
     assert first.tolist() == [[[0, 0, 1]]]
-    assert chances.shape == (1, 1, 3, channels)
-    np.testing.assert_allclose(chances[0, 0, :, 0], 1 / (1 + np.exp([1, 0, -1e-6])), rtol=1e-5)
+    assert chances.shape == (1, 1, 3, 2)
+    np.testing.assert_allclose(chances[0, 0, :, 0 if overlapping else 1], 1 / (1 + np.exp([1, 0, -1e-6])), rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(19, 20), (20, 19), (32, 33)])

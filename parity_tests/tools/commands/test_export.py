@@ -171,6 +171,8 @@ def test_one_file_is_as_good_as_float32_or_a_failure(distance, code, work, capsy
         capsys, monkeypatch, work, "--json", "--opset", "17", "--size", "36", "44", distance=distance, code=code
     )
     assert given == {"path": work / "m.onnx", "size": (36, 44), "opset": 17, "fixed": True}
+    square = one_file(capsys, monkeypatch, work, "--json", "--size", "36", distance=distance, code=code)[1]
+    assert square["size"] == (36, 36)
     assert json.loads(printed) == {
         "file": str(work / "m.onnx"), "size": [36, 44], "worst_relative": distance, "bound": 1e-5,
     }  # fmt: skip
@@ -181,7 +183,7 @@ def test_one_file_of_volumes_is_traced_at_a_smaller_size(tmp_path, capsys, monke
     Checkpoint(config, random_tensors(config.graph, 2)).save(tmp_path / "checkpoint")
     assert one_file(capsys, monkeypatch, tmp_path)[1]["size"] == (60, 60, 60)
     line = refused(capsys, "export", tmp_path / "checkpoint", "-o", tmp_path / "m.onnx", "--size", "28", "36")
-    assert "--size has 2 numbers; this network takes 3" in line
+    assert "--size has 2 numbers; give one, or one for each of the 3 axes" in line
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,15 @@ def test_names_of_single_files():
         write_framework_file(point, Path("model.keras"), (28, 36))
 
 
+def test_an_opset_that_is_too_old_is_refused_with_the_oldest_possible_one(tmp_path):
+    point = Checkpoint(CONFIG, random_tensors(CONFIG.graph, 2))
+    with pytest.raises(InputError, match=r"cannot be written in ONNX opset 9; the oldest possible is 14$"):
+        write_framework_file(point, tmp_path / "a.onnx", (28, 36), 9)
+    with pytest.raises(InputError, match="cannot be written in ONNX opset 99: "):
+        write_framework_file(point, tmp_path / "a.onnx", (28, 36), 99)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("opset", "preset_name"), [(15, "same"), (17, "paper"), (18, "unet++")])
 def test_an_onnx_file_for_older_runtimes_with_one_size(opset, preset_name, tmp_path, capsys):
     config = PRESETS[preset_name].replace(widths=(2, 3))

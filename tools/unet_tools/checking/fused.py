@@ -76,7 +76,7 @@ def _as_reference(
         output = np.moveaxis(output, 1, -1)
         return output, reference, most_probable(output)
     expected = probabilities(reference)
-    if output.shape[-1] == 1:  # probability of class 1 only
+    if output.shape[-1] == 1:  # of an older version: the probability of class 1 only
         return output, expected[..., 1:], most_probable(output - 0.5)
     return output, expected, most_probable(output)
 

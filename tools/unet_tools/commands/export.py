@@ -84,7 +84,8 @@ class Args:
     opset: int | None = None
     """ONNX opset of an .onnx file, for runtimes older than opset 21 (ONNX Runtime 1.18, OpenCV 4.11)."""
     size: tuple[int, ...] = ()
-    """Fixed image size of an .onnx file in pixels, for one image at a time. Default: every size that fits."""
+    """Fixed image size of an .onnx file in pixels, one number or one per axis, for one image at a time. Default: every
+    size that fits."""
     name: str | None = None
     """Name of the network in model repositories for Triton, such as nuclei. Default: unet, or nnunet for a model of
     nnU-Net."""
@@ -233,9 +234,11 @@ def _one_file(checkpoint: Checkpoint, args: Args) -> int:
     if args.precision != ("fp32",) or args.bake or args.engines or args.calibrate:
         raise InputError(f"{args.out} is one file in float32; for precisions, engines or --bake give a folder")
     geometry = checkpoint.config.geometry
-    size = args.size or tile_below(geometry, 252 if checkpoint.config.spatial_dims == 2 else 60)
-    if len(size) != checkpoint.config.spatial_dims:
-        raise InputError(f"--size has {len(size)} numbers; this network takes {checkpoint.config.spatial_dims}")
+    dims = checkpoint.config.spatial_dims
+    size = args.size or tile_below(geometry, 252 if dims == 2 else 60)
+    size = size * dims if len(size) == 1 else size
+    if len(size) != dims:
+        raise InputError(f"--size has {len(size)} numbers; give one, or one for each of the {dims} axes")
     distance = write_framework_file(checkpoint, args.out, size, args.opset, bool(args.size))
     finding = {"file": str(args.out), "size": list(size), "worst_relative": distance, "bound": FLOAT32_BOUND}
     if args.json:

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,10 +77,7 @@ def _old_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray, opset: int | No
 
     model = emit_onnx(checkpoint.config, checkpoint.tensors, checkpoint.data)
     if opset is not None:
-        try:
-            model = onnx.version_converter.convert_version(model, opset)
-        except Exception as e:  # C++ errors of many kinds
-            raise InputError(f"this network cannot be written in ONNX opset {opset}: {first_line(e)}") from None
+        model = _in_opset(model, opset)
         model.ir_version = min(IR_VERSION, onnx.helper.find_min_ir_version_for(model.opset_import, True))
     if fixed:
         output = checkpoint.config.geometry.output_shape(x.shape[1:-1])
@@ -93,6 +91,25 @@ def _old_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray, opset: int | No
     image = np.ascontiguousarray(np.moveaxis(x, -1, 1))
     (logits,) = run_session(open_session(path.read_bytes(), "fp32", path.name), ["logits"], {"image": image})
     return np.moveaxis(logits, 1, -1)
+
+
+def _in_opset(model: Any, opset: int) -> Any:
+    """The model in another opset. Raises InputError with the oldest one that is possible."""
+    from onnx.version_converter import convert_version
+
+    from unet_export.onnx.emitter import OPSET
+
+    reason = ""
+    for possible in range(opset, max(opset, OPSET) + 1):
+        try:
+            converted = convert_version(model, possible)
+        except Exception as e:  # C++ errors of many kinds
+            reason = reason or first_line(e)
+            continue
+        if possible == opset:
+            return converted
+        raise InputError(f"this network cannot be written in ONNX opset {opset}; the oldest possible is {possible}")
+    raise InputError(f"this network cannot be written in ONNX opset {opset}: {reason}")
 
 
 def _torch_onnx(checkpoint: Checkpoint, path: Path, x: np.ndarray) -> np.ndarray:
