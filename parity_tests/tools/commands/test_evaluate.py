@@ -126,6 +126,41 @@ def test_images_are_divided_as_in_the_run_of_the_checkpoint(stored, flags, split
     assert evaluate._split(args) == split
 
 
+@pytest.mark.parametrize(
+    ("stored", "flags", "meaning", "said"),
+    [
+        (None, {}, ("auto", None, ""), []),
+        ({}, {}, ("auto", None, ""), []),
+        ({"class_numbers": "255,0"}, {}, ("auto", None, "255,0"), ["--class-numbers 255,0: as in training"]),
+        ({"class_numbers": "255,0"}, {"class_numbers": ""}, ("auto", None, ""), []),
+        ({"class_numbers": "7"}, {"labels": "semantic"}, ("semantic", None, ""), []),
+        (
+            {"labels": "semantic", "ignore": 9},
+            {"ignore": 8},
+            ("semantic", 8, ""),
+            ["--labels semantic: as in training"],
+        ),
+        ({"labels": "semantic", "ignore": 9}, {"labels": "auto"}, ("auto", 9, ""), ["--ignore 9: as in training"]),
+    ],
+)
+def test_label_numbers_mean_what_they_meant_in_the_run_of_the_checkpoint(stored, flags, meaning, said, tmp_path):
+    if stored is not None:
+        (tmp_path / "run.json").write_text(json.dumps({"settings": stored}))
+    args, lines = evaluate._labels_of_run(evaluate.Args(tmp_path / "best", "data", **flags))
+    assert (args.labels, args.ignore, args.class_numbers) == meaning
+    assert lines == said
+
+
+def test_a_background_of_255_stays_one_after_training(tmp_path, capsys):
+    Checkpoint(NARROW, random_tensors(NARROW.graph, 0, np.float32), DataSpec()).save(tmp_path / "best")
+    data = write(tmp_path / "png", "png", GREY[:2], LABELS[:2])
+    words = ["evaluate", tmp_path / "best", data, "--runtime", "onnx"]
+    listed = printed(capsys, *words, "--class-numbers", "255,0")
+    assert listed != printed(capsys, *words)
+    (tmp_path / "run.json").write_text(json.dumps({"settings": {"class_numbers": "255,0"}}))
+    assert printed(capsys, *words) == listed
+
+
 @pytest.mark.parametrize(("part", "numbers"), [(1, [0, 3]), (2, [1, 4]), (3, [2])])
 def test_a_part_computes_every_third_image_and_counts_them(part, numbers, monkeypatch, capsys):
     given = []

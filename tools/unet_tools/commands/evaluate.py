@@ -93,12 +93,15 @@ class Args:
     augment: Symmetry | None = None
     """Test-time augmentation: average the probabilities over flipped or turned copies of each image."""
     ignore: int | None = None
-    """Number in the mask files, often 255, of pixels that no score counts."""
-    labels: LabelKind = "auto"
+    """Number in the mask files, often 255, of pixels that no score counts. Default: as in the run of the
+    checkpoint."""
+    labels: LabelKind | None = None
     """Meaning of the numbers in the mask files: classes (semantic), objects (instance), or one mask per class
-    (overlapping), where a pixel may have several classes. auto: decided from the masks and the network."""
-    class_numbers: str = ""
-    """Numbers of the classes in the mask files, background first, as in unet train."""
+    (overlapping), where a pixel may have several classes. auto: decided from the masks and the network. Default: as in
+    the run of the checkpoint, else auto."""
+    class_numbers: str | None = None
+    """Numbers of the classes in the mask files, background first, as in unet train. Default: as in the run of the
+    checkpoint."""
     reading: Annotated[ReadFlags, tyro.conf.arg(name="")] = field(default_factory=ReadFlags)
     calibrate: Path | None = None
     """Folder for a copy of the checkpoint with calibrated probabilities: logits are divided by the temperature that
@@ -150,9 +153,10 @@ class _Opened:
 def _open(args: Args) -> _Opened:
     network = open_network(args.checkpoint, args.runtime)
     dims = network.config.spatial_dims
-    kind = "overlapping" if network.data.overlapping and args.labels == "auto" else args.labels
+    args, of_run = _labels_of_run(args)
+    kind = "overlapping" if network.data.overlapping and args.labels == "auto" else args.labels or "auto"
     reading, read = chosen_reading(args.reading, network.data)
-    whole = open_data(args.data, dims, args.seed, None, args.ignore, kind, reading, args.class_numbers)
+    whole = open_data(args.data, dims, args.seed, None, args.ignore, kind, reading, args.class_numbers or "")
     whole = whole.for_channels(network.config.in_channels)
     if whole.facts:
         shapes = [image.shape[:-1] for image in whole.images]
@@ -161,7 +165,7 @@ def _open(args: Args) -> _Opened:
     part, how = choose(whole, args.subset, *_split(args))
     if part.instances is not None and network.data.class_names == BORDER_CLASSES:
         part = with_border(part)
-    return _Opened(network, reading, read, whole, part, how)
+    return _Opened(network, reading, [*read, *of_run], whole, part, how)
 
 
 def _computed(args: Args, found: _Opened, folder: Path | None) -> Opened:
@@ -180,11 +184,27 @@ def opened(args: Args) -> Opened:
     return _computed(args, _open(args), args.parts)
 
 
+def _stored(args: Args) -> dict[str, Any]:
+    """The settings of the checkpoint's run; empty if there is no readable run."""
+    with contextlib.suppress(InputError, KeyError, TypeError):
+        return {"validate": "last"} | read_object(args.checkpoint.parent / "run.json", finite=False)["settings"]
+    return {}
+
+
+def _labels_of_run(args: Args) -> tuple[Args, list[str]]:
+    """The arguments with the checkpoint's run's meaning of label numbers where none is given, and a line about it."""
+    stored, plain = _stored(args), {"labels": "auto", "ignore": None, "class_numbers": ""}
+    used = {n: stored[n] for n in plain if getattr(args, n) is None and stored.get(n, plain[n]) != plain[n]}
+    if args.labels not in (None, stored.get("labels")):
+        used.pop("class_numbers", None)  # they were for numbers of another meaning
+    listed = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in used.items())
+    filled = {name: used.get(name, plain[name]) for name in plain if getattr(args, name) is None}
+    return replace(args, **filled), [f"{listed}: as in training"] if used else []
+
+
 def _split(args: Args) -> tuple[str, str | None]:
     """The split of the checkpoint's run, overridden by the flags."""
-    stored: dict[str, Any] = {}
-    with contextlib.suppress(InputError, KeyError, TypeError):  # no readable run
-        stored = {"validate": "last"} | read_object(args.checkpoint.parent / "run.json", finite=False)["settings"]
+    stored = _stored(args)
     return args.validate or stored.get("validate", "auto"), args.group or stored.get("group")
 
 
