@@ -8,6 +8,7 @@ import io
 import os
 import tempfile
 import time
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -18,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from unet_data import looks_foreign, measure_objects
+from unet_data import measure_objects
 from unet_export import Predictor, load
 from unet_spec import InputError
 
@@ -39,12 +40,14 @@ def open_bundle(name: str) -> None:
 
 
 def compute(predictor: Predictor, content: bytes, suffix: str, output: str, form: str) -> Response:
-    with tempfile.NamedTemporaryFile(suffix=suffix, buffering=0) as file:
+    with tempfile.NamedTemporaryFile(suffix=suffix, buffering=0) as file, warnings.catch_warnings(record=True) as odd:
+        warnings.simplefilter("always", UserWarning)
         file.write(content)
         images = predictor.read(file.name)
-    odd = next(filter(None, (looks_foreign(image, predictor.bundle.data) for image in images)), None)
-    headers = {"X-Bundle": predictor.bundle.digest} | ({"X-Warning": odd} if odd else {})
-    found = getattr(predictor, output)(images)
+        found = getattr(predictor, output)(images)
+    said = "; ".join(dict.fromkeys(str(each.message).replace(file.name, "image") for each in odd))
+    headers = {"X-Bundle": predictor.bundle.digest, "X-Warning": said.encode("latin-1", "replace").decode("latin-1")}
+    headers = {name: text for name, text in headers.items() if text}
     result = np.stack([numbers for numbers, _ in found]) if output == "objects" else found
     if form == "json" and output == "objects":
         tables = [measure_objects(own, image, len(c)) for (own, c), image in zip(found, images, strict=True)]

@@ -19,6 +19,8 @@ from unet_data.inference.stitch import Run, predict_tiled
 from unet_data.io.facts import ReadSettings, stored_reading
 from unet_data.io.readers import open_pictures
 from unet_data.objects.settings import ObjectSettings, settings_for
+from unet_data.spacing.grids import grids_of
+from unet_data.spacing.target import TargetSpacing
 from unet_spec import InputError, NetworkConfig
 from unet_spec.tiling.tiles import plan_tiles
 
@@ -249,6 +251,10 @@ class Predictor:
             InputError: The file is missing, damaged, too large for the free memory, or has other axes or channels than
                 the network.
 
+        Warns:
+            UserWarning: The file states another pixel size than the network expects. The pixels are not resampled here,
+                as `unet predict` does.
+
         Example:
             >>> import numpy as np
             >>> from unet_export import BundleSettings, load, write_bundle
@@ -262,6 +268,13 @@ class Predictor:
         """
         config = self.bundle.config
         pictures = open_pictures(Path(path), config.spatial_dims, config.in_channels, settings=self.reading)
+        target = TargetSpacing.of(self.bundle.data)
+        if any(grids_of(picture.shape[:-1], picture.facts, target) for picture in pictures):
+            warnings.warn(
+                f"{path}: the network expects pixels of {target}, the file states others; they are not resampled here, "
+                "as unet predict does",
+                stacklevel=2,
+            )
         return np.stack([picture[tuple(slice(0, n) for n in picture.shape[:-1])] for picture in pictures])
 
     def __copy__(self) -> Predictor:

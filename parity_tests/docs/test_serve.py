@@ -70,6 +70,15 @@ def test_labels_probabilities_and_objects(server, folder):
     np.testing.assert_array_equal(Image.open(io.BytesIO(body)), probabilities[0].argmax(-1))
 
 
+def test_what_looks_unlike_the_training_images_is_said_in_a_header(server):
+    buffer = io.BytesIO()
+    np.save(buffer, np.full((20, 20, 1), 200.0, np.float32) + np.eye(20, dtype=np.float32)[..., None])
+    status, _, headers = server.ask("POST", "/models/em", buffer.getvalue(), "application/x-npy")
+    assert status == 200
+    assert headers["X-Warning"].startswith("values differ from those of the training images")
+    assert "X-Warning" not in server.ask("POST", "/models/em", png(drawn(0)))[2]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "kind", "status", "message"),
     [

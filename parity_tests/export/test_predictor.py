@@ -11,6 +11,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from unet_data import ObjectSettings, objects_of, write_stack
@@ -18,7 +19,7 @@ from unet_spec import PRESETS, Checkpoint, InputError, random_tensors
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
-from unet_export import BundleSettings, Distance, load, write_bundle, write_cpp
+from unet_export import Bundle, BundleSettings, Distance, load, write_bundle, write_cpp
 
 from .bundles import CONFIG, DATA, checkpoint, expected
 
@@ -184,6 +185,21 @@ def test_files_are_read_as_the_network_takes_them(tmp_path, bundle):
         np.testing.assert_array_equal(plane.read(tmp_path / "page.png"), pages[:1, ..., None])
         with pytest.raises(InputError, match=r"no\.png"):
             plane.read(tmp_path / "no.png")
+
+
+def test_a_file_of_another_pixel_size_than_the_network_expects_is_read_with_a_warning(tmp_path, bundle):
+    data = {**bundle.manifest["data"], "spacing": [0.5, 0.5], "spacing_unit": "um"}
+    pages = np.zeros((1, 20, 24), np.uint8)
+    with load(Bundle(bundle.folder, {**bundle.manifest, "data": data}), "onnx") as predictor:
+        for size in (0.5, 1.0):
+            tifffile.imwrite(
+                tmp_path / "a.tif", pages, imagej=True, resolution=(1 / size, 1 / size), metadata={"unit": "um"}
+            )
+            if size == 0.5:
+                predictor.read(tmp_path / "a.tif")
+                continue
+            with pytest.warns(UserWarning, match=r"a\.tif: the network expects pixels of 0\.5 x 0\.5 um, the"):
+                predictor.read(tmp_path / "a.tif")
 
 
 def test_progress_counts_the_tiles_of_all_images_and_may_cancel(bundle):
