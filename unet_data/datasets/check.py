@@ -16,6 +16,7 @@ import numpy as np
 from unet_spec.errors import InputError
 from unet_spec.tiling.tiles import per_axis
 
+from ..io.formats.encode_nifti import elsewhere
 from ..labels.regions import regions
 from ..windows import bands
 from .dataset import Dataset
@@ -34,6 +35,9 @@ BLOCKS = 64 * 64
 
 TESTED_IMAGES = 8
 """Number of images in which to test whether labels number objects."""
+
+MANY = 16
+"""Numbers of classes are not more than this."""
 
 ROUNDING = 1e-3
 """An upper bound of the float32 error in a comparison of blocks."""
@@ -158,6 +162,14 @@ def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
     if _seem_numbered(dataset):
         what = "each class is one connected region: if they number objects, pass --labels instance"
         yield Problem("warning", dataset.source, what)
+    if _seem_classes(dataset):
+        what = "the labels hold few numbers, most in several regions: if they are classes, pass --labels semantic"
+        yield Problem("warning", dataset.source, what)
+    for name, facts, own in zip(dataset.names, dataset.facts, dataset.label_facts, strict=False):
+        if what := elsewhere(facts, own):
+            yield Problem(
+                "error", name, f"its label has {what}" if what.startswith("orien") else f"its label is {what}"
+            )
     if len(parts) == 2:
         yield from _absent(dataset, *(part.sum(0) for part in rows))
     for name, row, pixels in zip((name for part in parts for name in part.names), counts, counted, strict=True):
@@ -184,6 +196,23 @@ def _seem_numbered(dataset: Dataset) -> bool:
             return False
         largest = max(largest, len(found))
     return largest >= 3
+
+
+def _seem_classes(dataset: Dataset) -> bool:
+    """Whether labels that were read as numbers of objects look like classes.
+
+    That is so if, in the first images, there are at most MANY numbers, and most of them, in each image in which they
+    occur, are several regions. Labels that stay in their files are not tested.
+    """
+    numbers, several, count = set(), 0, 0
+    for objects in (dataset.instances or ())[:TESTED_IMAGES] if not dataset.stored else ():
+        found = np.unique(objects[objects > 0])
+        numbers |= set(found.tolist())
+        if len(numbers) > MANY:
+            return False
+        count += len(found)
+        several += sum(regions(objects == number).max() > 1 for number in found)
+    return several > count / 2
 
 
 def absence(dataset: Dataset, index: int, part: Literal["training", "validation"]) -> str:

@@ -11,7 +11,8 @@ from unet_spec.errors import InputError
 
 from ..io.facts import FileFacts
 
-_BELOW = "pixels covered by another object (--labels overlapping, if each file is the mask of a class)"
+_BELOW = "pixels covered by another object"
+_OBJECTS = "each mask file of an image read as one object (--labels overlapping, if it is the mask of a class)"
 
 
 def join_objects(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> tuple[np.ndarray, FileFacts]:
@@ -32,4 +33,4 @@ def join_objects(paths: Sequence[Path], read: Callable[[Path], np.ndarray]) -> t
             raise InputError(f"{path}: has shape {mask.shape} but {paths[0]} has {numbers.shape}; they must be equal")
         overlap |= bool(numbers[mask].any())
         numbers[mask] = number
-    return numbers, FileFacts(str(numbers.dtype), left_out=(_BELOW,) * overlap)
+    return numbers, FileFacts(str(numbers.dtype), left_out=(_BELOW,) * overlap, read_as=(_OBJECTS,))

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 import unet_data.datasets.check
 from unet_data import Dataset, membrane_instances, membranes, split
 from unet_data.datasets.check import ALIKE, RARE, check_dataset
+from unet_data.labels.regions import regions
 from unet_spec import InputError
 
 CLEAN = membranes(8, 40, 0)
@@ -103,6 +104,17 @@ def test_classes_in_several_places_are_no_numbers():
     far = np.argwhere((NUMBERS[3] == 0) & (np.indices((40, 40)).sum(0) > 60))[0]
     assert any("number objects" in p.what for p in check_dataset(with_numbers()))
     assert not any("number objects" in p.what for p in check_dataset(with_numbers((3, tuple(far), 1))))
+
+
+@pytest.mark.parametrize(("modulus", "named"), [(4, True), (16, True), (17, False), (1000, False)])
+def test_numbers_in_several_places_are_no_objects(modulus, named):
+    """Numbers that repeat lie in several places; more than 16 are not called classes."""
+    tiled = [np.tile(numbers, (3, 3)) for numbers in NUMBERS]
+    objects = [regions(numbers > 0) for numbers in tiled]
+    repeated = tuple(np.where(numbers, numbers % modulus + 1, 0).astype(np.int32) for numbers in objects)
+    images = tuple(np.tile(image, (3, 3, 1)) for image in CLEAN.images)
+    data = replace(CLEAN, images=images, labels=tuple((n > 0).astype(np.int32) for n in repeated), instances=repeated)
+    assert any("pass --labels semantic" in p.what for p in check_dataset(data)) == named
 
 
 def test_a_clean_set_passes():

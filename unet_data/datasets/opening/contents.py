@@ -14,6 +14,7 @@ from ...folders.pairing import OVERLAPPING, Pair
 from ...io.carried import page_order, volumes
 from ...io.decode import decode
 from ...io.facts import PLAIN, FileFacts, ReadSettings, Role
+from ...io.formats.encode_nifti import elsewhere
 from ...io.images import as_image
 from ...io.readers import is_zarr
 from ...io.stores.remote import shown, url_of
@@ -67,7 +68,7 @@ def read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Content
         )
     if (order := _page_order(pair, facts, label_facts)) is not None:
         labels, label_facts = labels[order], _reordered(label_facts, facts)
-    return Contents(parts(stack), parts(labels), facts, label_facts)
+    return Contents(parts(stack), parts(labels), facts, _placed(label_facts, facts))
 
 
 def read_masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
@@ -128,7 +129,7 @@ def read_by_windows(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Co
     facts, label_facts = images[0].facts, stored[0].facts
     if spatial_dims == 2 and (order := _page_order(pair, facts, label_facts)) is not None:
         stored, label_facts = [stored[index] for index in order], _reordered(label_facts, facts)
-    return Contents(arrays, [as_array(each) for each in stored], facts, label_facts)
+    return Contents(arrays, [as_array(each) for each in stored], facts, _placed(label_facts, facts))
 
 
 def _page_order(pair: Pair, facts: FileFacts, label_facts: FileFacts) -> list[int] | None:
@@ -137,6 +138,12 @@ def _page_order(pair: Pair, facts: FileFacts, label_facts: FileFacts) -> list[in
         return page_order(facts, label_facts)
     except InputError as e:
         raise InputError(f"{pair.labels[0]}: {e}; they must be equal") from None
+
+
+def _placed(label_facts: FileFacts, facts: FileFacts) -> FileFacts:
+    """The facts of a label, with a note if it does not lie where its image lies."""
+    note = elsewhere(facts, label_facts)
+    return replace(label_facts, read_as=(*label_facts.read_as, note)) if note else label_facts
 
 
 def _reordered(label_facts: FileFacts, facts: FileFacts) -> FileFacts:

@@ -35,6 +35,31 @@ def import_nibabel() -> Any:
     return nibabel
 
 
+def elsewhere(image: FileFacts, label: FileFacts) -> str:
+    """A description of a label that does not lie where its image lies, by the affines of both; "" if it does, or if a
+    file states no affine.
+
+    Programs that show NIfTI follow the affine, networks follow the voxels: a label that fits in a viewer can be
+    mirrored for a network.
+    """
+    headers = [dict(facts.extra).get(KEY) for facts in (image, label)]
+    if headers[0] is None or headers[1] is None or image.sizes[-3:] != label.sizes[-3:]:
+        return ""
+    nibabel = import_nibabel()
+    found = [(nibabel.Nifti2Header if len(h) == 540 else nibabel.Nifti1Header)(h, check=False) for h in headers if h]
+    if not all(int(header["sform_code"]) or int(header["qform_code"]) for header in found):
+        return ""
+    one, other = (header.get_best_affine() for header in found)
+    codes = ["".join(c or "?" for c in nibabel.aff2axcodes(affine)) for affine in (one, other)]
+    if codes[0] != codes[1]:
+        return f"label has orientation {codes[1]} by its affine, its image {codes[0]}: is it mirrored or turned?"
+    size = np.array([*image.sizes[-3:][::-1], 1, 1])[:3] - 1
+    corners = np.array([(*(size * corner), 1) for corner in np.ndindex(2, 2, 2)])
+    if np.abs(corners @ (one - other).T).max() > np.linalg.norm(one[:3, :3], axis=0).max():
+        return "label lies more than a voxel from its image, by their affines: does it belong to it?"
+    return ""
+
+
 def write_nifti_windows(path: Path, images: Sequence[Windows], facts: FileFacts, compressed: bool) -> None:
     """Writes images of one shape and dtype as (x, y, z, t, K) in file order; z, t and K only if there are several.
 

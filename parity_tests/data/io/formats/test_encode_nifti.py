@@ -9,9 +9,9 @@ import tifffile
 
 nibabel = pytest.importorskip("nibabel")
 
-from unet_data import open_pictures, read_stack
+from unet_data import check_dataset, open_dataset, open_pictures, open_stored, read_stack
 from unet_data.io.facts import FileFacts
-from unet_data.io.formats.encode_nifti import KEY, result_header, write_nifti_windows
+from unet_data.io.formats.encode_nifti import KEY, elsewhere, result_header, write_nifti_windows
 from unet_data.io.writers import check_target
 from unet_tools.prediction.targets import result_name
 
@@ -234,3 +234,35 @@ def test_values_are_written_in_blocks_of_a_few_rows(tmp_path):
     assert taken == [(row, row + 1) for row in range(5)] * 2
     found = nibabel.load(tmp_path / "o.nii")  # of which no pixel is read
     assert (found.shape, found.get_data_dtype()) == ((2**22, 5, 1, 2), np.float32)
+
+
+def stated(affine, shape=(4, 5, 6)):
+    return FileFacts(sizes=shape, extra=((KEY, nibabel.Nifti1Image(np.zeros(shape[::-1]), affine).header.binaryblock),))
+
+
+def test_a_label_lies_where_its_image_lies():
+    moved, mirrored = TURNED.copy(), TURNED @ np.diag([-1, 1, 1, 1])
+    moved[:3, 3] += 3
+    assert elsewhere(stated(TURNED), stated(TURNED + 1e-3)) == ""
+    assert elsewhere(stated(TURNED), stated(moved)).startswith("label lies more than a voxel from its image")
+    assert elsewhere(stated(TURNED), stated(mirrored)).startswith(
+        "label has orientation PLS by its affine, its image ALS"
+    )
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((6, 5, 4))
+    unstated = FileFacts(sizes=(4, 5, 6), extra=((KEY, header.binaryblock),))
+    for other in (FileFacts(sizes=(4, 5, 6)), unstated, stated(mirrored, (4, 5, 7))):
+        assert elsewhere(stated(TURNED), other) == ""
+
+
+@pytest.mark.parametrize("opened", [open_dataset, open_stored])
+def test_a_mirrored_label_is_named(opened, tmp_path):
+    image = np.arange(6 * 5 * 4, dtype=np.uint8).reshape(6, 5, 4)
+    for name, affine in (("images", TURNED), ("labels", TURNED @ np.diag([1, -1, 1, 1]))):
+        (tmp_path / name).mkdir()
+        nibabel.save(nibabel.Nifti1Image(image if name == "images" else image % 2, affine), tmp_path / name / "a.nii")
+    data = opened(tmp_path, 3)
+    [line] = data.decisions
+    assert line.startswith("label has orientation")
+    assert line.endswith("1 of 1 labels")
+    assert any(p.where == "a" and p.level == "error" and "mirrored" in p.what for p in check_dataset(data))
