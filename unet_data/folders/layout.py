@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unet_spec.errors import InputError
 
+from ..io.decode import FROM_DICOM
 from ..io.stores.hcs import fields, label_images, zarrs_in
 from ..io.stores.open_zarr import is_zarr
 from ..io.stores.remote import url_of
@@ -173,7 +174,8 @@ def _flat(path: Path, masks: bool) -> Layout:
     if not top:
         inside = what_lies_there(path)
         found = f"found {inside}" if inside else "it is empty"
-        raise InputError(f"{path}: has no images ({found}); {_EXPECTED}")
+        dicom = any(entry.path.suffix.lower() == ".dcm" for entry in listing.left_out)
+        raise InputError(f"{path}: has no images ({found}); {f'DICOM: {FROM_DICOM}' if dicom else _EXPECTED}")
     zarrs = [file for file in listing.files.values() if file.suffix == ".zarr"]
     if len(zarrs) == len(listing.files):
         return _ome_zarrs(zarrs, masks, listing.left_out)

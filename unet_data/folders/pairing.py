@@ -25,7 +25,7 @@ PARTS = {
 OVERLAPPING = "--labels overlapping"
 """The option with which each label file, channel or page is the mask of a class (in Python, kind="overlapping")."""
 
-LABEL_ENDING = re.compile(r"[-_](masks?|labels?|seg|segmentation|gt)$", re.IGNORECASE)
+LABEL_ENDING = re.compile(r"[-_](?:cp[-_])?(masks?|labels?|seg|segmentation|gt)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

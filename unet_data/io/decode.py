@@ -28,6 +28,8 @@ IMAGE_SUFFIXES = (
 )
 """Endings of image files in folders; the first bytes of a file decide its format."""
 
+FROM_DICOM = "convert the series to NIfTI, for example with dcm2niix"
+
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PILLOW = {
     PNG_MAGIC: ("PNG",),
@@ -88,7 +90,7 @@ def decode(
     path, settings = check_file(path), settings or DEFAULTS
     try:
         with path.open("rb") as file:
-            head = file.read(26)
+            head = file.read(132)
         if formats := next((names for magic, names in _PILLOW.items() if head.startswith(magic)), None):
             from .formats.decode_pillow import decode_pillow
 
@@ -125,6 +127,8 @@ def _unknown(head: bytes) -> str:
         return "is a Git LFS pointer, not the file itself; fetch the file (git lfs pull)"
     if head.startswith(b"/annex/") or b".git/annex" in head:
         return "is a git-annex pointer, not the file itself; fetch the file (git annex get)"
+    if head[128:] == b"DICM":
+        return f"is a DICOM file; {FROM_DICOM}"
     return "is not a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or NIfTI file; convert it to one of them"
 
 

@@ -22,7 +22,7 @@ def test_pairs_by_stem_in_name_order(pairs):
         np.testing.assert_array_equal(data.labels[index], noise(8, 9 + seed, seed=seed, high=2))
 
 
-@pytest.mark.parametrize("ending", ["_mask", "-mask", "_label", "-label", "_masks"])
+@pytest.mark.parametrize("ending", ["_mask", "-mask", "_label", "-label", "_masks", "_cp_masks"])
 def test_label_endings_and_the_folder_masks(pairs, ending):
     for file in list((pairs / "labels").iterdir()):
         file.rename(file.with_name(file.stem + ending + ".png"))
@@ -212,3 +212,10 @@ def test_what_is_left_out_beside_flat_pairs_is_said_once(tmp_path):
     (tmp_path / "notes.txt").touch()
     out = [(e.path.name, e.reason) for e in open_dataset(tmp_path).entries if e.status == "left out"]
     assert out == [("notes.txt", "unsupported file ending (.txt)")]
+
+
+def test_a_folder_of_dicom_files_is_told_what_to_do(tmp_path):
+    (tmp_path / "IM1.dcm").write_bytes(bytes(128) + b"DICM")
+    assert "(found IM1.dcm); DICOM: convert the series to NIfTI, for example with dcm2niix" in refused(
+        open_dataset, tmp_path
+    )

@@ -212,6 +212,7 @@ def test_a_claimed_size_is_refused_beyond_a_ratio_of_the_bytes(tmp_path, monkeyp
         ),
         (b"/annex/objects/MD5", "is a git-annex pointer"),
         (b"../.git/annex/objects/x", "is a git-annex pointer"),
+        (bytes(128) + b"DICM", "is a DICOM file; convert the series to NIfTI, for example with dcm2niix"),
         (b"GIF7", "is not a PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or NIfTI file; convert it"),
     ],
 )

@@ -24,7 +24,7 @@ _GREY_OR_RGB = ("1", "L", "RGB", "I", "I;16", "I;16B")
 def decode_pillow(
     path: Path, head: bytes, formats: tuple[str, ...], role: Role, settings: ReadSettings
 ) -> tuple[np.ndarray, FileFacts]:
-    """See `decode`. `head` is the first 26 bytes of the file; `formats` are Pillow's names of its possible formats."""
+    """See `decode`. `head` are the first bytes of the file; `formats` are Pillow's names of its possible formats."""
     from PIL import Image
 
     depth, colour_type = (head[24], head[25]) if head.startswith(PNG_MAGIC) else (8, None)
