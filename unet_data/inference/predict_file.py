@@ -176,7 +176,8 @@ def predict_file(
     check_room(folder, pages * math.prod((*seen[0].shape[:-1], *stored_values)) * stored_dtype.itemsize)
     for message in _oddities(network, pictures):
         progress.warn(f"{where}: {message}")
-    if without := lost(pictures[0].facts, ".ome.zarr" if is_ome_target(target) else ending(target)):
+    suffix = ".ome.zarr" if is_ome_target(target) else ending(target)
+    if without := lost(pictures[0].facts, suffix, output.pixel(config)[1]):
         progress.warn(f"{where}: {without}")
 
     request = _request(network, source, pictures, settings, output, objects)

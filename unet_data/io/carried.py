@@ -45,7 +45,8 @@ def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:
         metadata = tiff.imagej_metadata or {}
         unit, *others = (plain_unit(str(metadata.get(key, ""))) for key in ("unit", "yunit", "zunit"))
         if len(pixels) == 2 and unit:
-            depth = (abs(float(metadata.get("spacing", 1))),) if "Z" in axes else ()  # negative: planes from the top
+            deep = "Z" in axes and ("spacing" in metadata or int(metadata.get("slices", 1)) > 1)
+            depth = (abs(float(metadata.get("spacing", 1))),) if deep else ()  # negative: planes from the top
             size, units = (*depth, *pixels), (others[1] or unit, others[0] or unit, unit)
             spacing, unit = in_one_unit(size, units[-len(size) :])
         extra.append(("imagej", tuple((key, metadata[key]) for key in _IMAGEJ if key in metadata)))
@@ -138,24 +139,40 @@ def _length(code: int, value: Any) -> int:
     return 0 if _KINDS[code] == "s" else len(value) if isinstance(value, Sequence) else 1
 
 
-def tiff_metadata(facts: FileFacts, axes: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The kind of TIFF of a result with these axes, as an argument of tifffile's writer, and its metadata."""
+def tiff_metadata(
+    facts: FileFacts, axes: str, dtype: np.dtype | type, tiled: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The kind of TIFF of a result with these axes and dtype, as an argument of tifffile's writer, and its metadata.
+
+    The result of an ImageJ file that ImageJ's kind of TIFF cannot store becomes an OME-TIFF.
+    """
     extra: Mapping[str, Any] = dict(facts.extra)
-    if "ome" in extra and axes in ("YX", "ZYX", "TYX", "TZYX", "ZTYX") and facts.spacing:
+    counted, dtype = axes.removesuffix("S"), np.dtype(dtype)
+    if facts.turned or counted not in ("YX", "ZYX", "TYX", "TZYX", "ZTYX"):
+        return {}, {"axes": axes}
+    imagej = "imagej" in extra and axes == counted != "ZTYX" and dtype in (np.uint8, np.uint16, np.float32)
+    if imagej and not tiled:
+        return {"imagej": True}, {"axes": axes} | {key: _ascii(value) for key, value in extra["imagej"]}
+    if facts.spacing and ("ome" in extra or "imagej" in extra) and dtype != np.float16:  # OME has no 16-bit floats
         names = "ZYX"[-len(facts.spacing) :]
         sizes: dict[str, Any] = {f"PhysicalSize{a}": step for a, step in zip(names, facts.spacing, strict=True)}
         units = {f"PhysicalSize{a}Unit": symbol(facts.unit) for a in names} if facts.unit else {}
         return {"ome": True}, {"axes": axes, **sizes, **units}
-    if "imagej" in extra and axes in ("YX", "ZYX", "TYX", "TZYX"):
-        return {"imagej": True}, {"axes": axes, **dict(extra["imagej"])}
     return {}, {"axes": axes}
+
+
+def _ascii(value: Any) -> Any:
+    """Text with the letters beyond ASCII escaped, as ImageJ does."""
+    if not isinstance(value, str):
+        return value
+    return "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in value)
 
 
 _TIFF, _NIFTI, _ZARR = (".tif", ".tiff"), (".nii.gz", ".nii"), (".zarr", ".ome.zarr")
 
 
-def lost(facts: FileFacts, ending: str) -> str | None:
-    """A warning if a file with this ending cannot store the image's georeference or pixel size, else None.
+def lost(facts: FileFacts, ending: str, dtype: np.dtype | type = np.uint8) -> str | None:
+    """A warning if a file with this ending and dtype cannot store the image's georeference or pixel size, else None.
 
     Example:
         >>> lost(FileFacts(spacing=(0.5, 0.5), unit="µm", extra=(("ome", True),)), ".png")
@@ -170,4 +187,6 @@ def lost(facts: FileFacts, ending: str) -> str | None:
         held += (*_NIFTI, ".ome.zarr", *(_TIFF if "ome" in extra else ()))
     if facts.turned:
         return f"the {what} of the image is not written, since its pixels were turned; --orientation ignore keeps both"
+    if ending in _TIFF and what == "pixel size" and ("ome" in extra or "imagej" in extra) and dtype == np.float16:
+        return "a TIFF of float16 cannot store the pixel size of the image; one of float32 or uint8 can"
     return None if ending in held else f"{ending} cannot store the {what} of the image; {held[0]} can"

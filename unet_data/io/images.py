@@ -216,5 +216,5 @@ def _save_tiff(path: Path, pixels: np.ndarray, facts: FileFacts, dims: int) -> N
     data = (pixels if channels > 1 else pixels[..., 0]).reshape(*lengths, *pixels.shape[1 : 4 if channels > 1 else 3])
     if len(pixels) == 1 and facts is not PLAIN:
         letters, data = "", data[0]
-    kind, metadata = tiff_metadata(facts, f"{letters}YX" + "S" * (channels > 1))
+    kind, metadata = tiff_metadata(facts, f"{letters}YX" + "S" * (channels > 1), data.dtype)
     tifffile.imwrite(path, data, compression="zlib", metadata=metadata, **kind, **options, **tiff_tags(facts))

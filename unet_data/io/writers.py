@@ -232,9 +232,7 @@ def _write_tiff(path: Path, images: Sequence[Windows], facts: FileFacts) -> None
     pages = len(images) * math.prod(part.shape[: dims - 2])
     letters, lengths = counted_axes(facts, pages, dims) or ("Z" if dims == 3 else "Q", (pages,))
     axes = (letters if pages > 1 else "") + "YX" + ("S" if channels else "")
-    kind, metadata = tiff_metadata(facts, axes)
-    if kind == {"imagej": True}:  # ImageJ has no tiles
-        kind, metadata = {}, {"axes": axes}
+    kind, metadata = tiff_metadata(facts, axes, part.dtype, tiled=True)
     with tifffile.TiffWriter(path, bigtiff=_bytes(images) > 2**31, **kind) as tiff:
         for level in range(levels + 1):
             step = 2**level

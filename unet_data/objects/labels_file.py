@@ -81,12 +81,10 @@ def _write_tiff(path: Path, images: Sequence[Windows], count: int, facts: FileFa
     counted = [(letter, n) for letter, n in zip(letters, lengths, strict=True) if n > 1 or letter == "Z"]
     axes = "".join(letter for letter, _ in counted) + "YX"
     stack = stack.reshape(*(n for _, n in counted), *plane)
-    kind, metadata = tiff_metadata(facts, axes)
+    kind, metadata = tiff_metadata(facts, axes, stack.dtype)
     if stack.dtype == np.uint16 and "ome" not in kind and "geotiff" not in dict(facts.extra) and axes != "ZTYX":
         kind = {"imagej": True}  # ImageJ's integers have at most 16 bits
         metadata |= {"LUTs": [colours()], "min": 0.0, "max": float(max(count, 1)), "mode": "color"}
-    elif stack.dtype != np.uint16:
-        kind.pop("imagej", None)
     # Without photometric, tifffile would write three pages as red, green and blue.
     options: dict = {"photometric": "minisblack", "compression": "zlib", **kind, **tiff_tags(facts)}
     tifffile.imwrite(path, stack, metadata=metadata, **options)

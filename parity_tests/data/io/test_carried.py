@@ -1,15 +1,18 @@
 """What a result takes over from its image, as others read it: georeference, resolution, pixel size, time and depth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
 
-from unet_data import Dataset, open_dataset, open_pictures, open_stored
+from unet_data import Dataset, open_dataset, open_pictures, open_stored, write_stack
 from unet_data.io import writers
 from unet_data.io.carried import counted_axes, lost, page_order, volumes
 from unet_data.io.facts import FileFacts
 from unet_spec import InputError
 
+from ..inference.filled_store import filled
 from .formats.bright import predicted
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 24), np.uint8)
@@ -95,6 +98,31 @@ def test_axes_in_different_units_have_one_pixel_size(tmp_path):
     predicted(tmp_path / "i.tif", tmp_path / "out.tif", 3)
     with tifffile.TiffFile(tmp_path / "out.tif") as new:
         assert {key: new.imagej_metadata[key] for key in ("zunit", "spacing")} == {"zunit": "nm", "spacing": -300}
+
+
+CALIBRATED = FileFacts(spacing=(0.5, 0.25), unit="µm", extra=(("imagej", (("unit", "µm"),)), ("resolution", (4, 2, 1))))
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+@pytest.mark.parametrize(
+    ("values", "dtype"), [(0, "uint8"), (0, "float16"), (2, "uint8"), (4, "float32"), (2, "float16")]
+)
+def test_results_of_every_shape_and_dtype_keep_the_pixel_size(kind, values, dtype, written, tmp_path):
+    """ImageJ's kind of TIFF has no values per pixel, tiles or 16-bit floats, OME no 16-bit floats."""
+    facts = CALIBRATED if kind == "imagej" else replace(CALIBRATED, extra=(("ome", True),))
+    store, _ = filled(tmp_path, np.dtype(dtype), (values,) * (values > 0), size=(40, 44))
+    store.write(tmp_path / "o.tif", facts)
+    found = open_pictures(tmp_path / "o.tif", 2)[0]
+    assert (found.shape[2], found.facts.dtype) == (values or 1, dtype)
+    assert (found.facts.spacing == (0.5, 0.25)) == (dtype != "float16")
+    assert (lost(facts, ".tif", np.dtype(dtype)) is None) == (dtype != "float16")
+
+
+def test_a_unit_that_is_not_ascii_is_written_as_imagej_does(tmp_path):
+    write_stack(tmp_path / "o.tif", PICTURE[None], CALIBRATED)
+    with tifffile.TiffFile(tmp_path / "o.tif") as new:
+        assert new.imagej_metadata["unit"] == "\\u00B5m"
+    assert open_pictures(tmp_path / "o.tif", 2)[0].facts.unit == "µm"
 
 
 STACK = np.random.default_rng(1).integers(0, 256, (3, 4, 20, 24), np.uint8)
