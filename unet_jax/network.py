@@ -35,8 +35,8 @@ class Network(nnx.Module):
         config_type: class of the configs that the network is made of; `register` sets it.
 
     A new network is in training mode, as in PyTorch; one from `from_pretrained` is in evaluation mode. `.train()` and
-    `.eval()` switch. Under a transformation use `nnx.jit` or split and merge: a plain `jax.jit(model)` drops the
-    updates of the batch norms.
+    `.eval()` switch. Under a transformation use `nnx.jit` or split and merge: under a plain `jax.jit`, a model that is
+    an argument loses the updates of its batch norms, without an error.
     """
 
     config_type: ClassVar[type[NetworkConfig]] = NetworkConfig

@@ -22,6 +22,8 @@ from .weights import tensors
 class JaxRuntime:
     """Runs a network in evaluation mode on NumPy arrays. Compiles once for each shape.
 
+    The model itself is put into evaluation mode: call `model.train()` before you go on training it.
+
     Attributes:
         config: the network.
         state: its weights and statistics; they may be replaced by those of another network with the same config.

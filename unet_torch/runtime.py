@@ -18,6 +18,8 @@ from .strips import StripRuntime
 class TorchRuntime:
     """Runs a network in evaluation mode on NumPy arrays, which have their channels last, on the network's device.
 
+    The model itself is put into evaluation mode: call `model.train()` before you go on training it.
+
     Attributes:
         config: the network.
         model: the module.
