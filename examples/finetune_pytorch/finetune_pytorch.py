@@ -4,6 +4,7 @@ python examples/finetune_pytorch/finetune_pytorch.py run/best my_folder run/fine
 """
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,10 +20,10 @@ steps = int(sys.argv[4]) if len(sys.argv) > 4 else 200
 
 training, validation = split(open_dataset(folder))
 model = unet_torch.from_pretrained(checkpoint, out_channels=training.class_count)
-normal = Normalization(model.data.mean, model.data.std)
+normal = tuple(Normalization.of(model.data, image).apply(image) for image in training.images)  # as the weights expect
 tile = tuple(grid.below(252) or grid.minimum for grid in model.config.geometry.grids)
 inner = model.config.geometry.output_shape(tile)
-sampler = Sampler(training, tile, inner, batch=4, seed=0)  # batch norm needs more than one tile
+sampler = Sampler(replace(training, images=normal), tile, inner, batch=4, seed=0)  # batch norm needs more than one tile
 
 
 def report(when: str) -> None:
@@ -35,7 +36,7 @@ model.train()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 for step in range(steps):
     images, labels = sampler.batch(step)
-    x = torch.from_numpy(np.moveaxis(normal.apply(images), -1, 1).copy())
+    x = torch.from_numpy(np.moveaxis(images, -1, 1).copy())
     loss = losses.cross_entropy(model(x), torch.from_numpy(labels))
     optimizer.zero_grad()
     loss.backward()

@@ -89,11 +89,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.slow
 def test_fine_tuning_in_pytorch_where_jax_is_missing(folder, tmp_path):
-    """And JAX opens the result."""
+    """And JAX opens the result. Each image is normalised by its own values, as `unet train` may choose."""
     pytest.importorskip("torch")
     config = preset("paper", widths=(2, 4, 8), norm="batch")
     before = random_tensors(config.graph, 0)
-    Checkpoint(config, before, DataSpec((0.5,), (0.2,))).save(tmp_path / "best")
+    Checkpoint(config, before, DataSpec(normalization="image")).save(tmp_path / "best")
     script = EXAMPLES / "finetune_pytorch" / "finetune_pytorch.py"
     arguments = [str(script), str(tmp_path / "best"), str(folder), str(tmp_path / "tuned"), "2"]
     command = [sys.executable, "-c", WITHOUT_JAX, *arguments]
