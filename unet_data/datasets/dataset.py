@@ -90,10 +90,12 @@ class Dataset:
             if image.ndim not in (3, 4) or image.ndim != first.ndim or image.size == 0:
                 raise InputError(f"{self.source}: image {name} has shape {image.shape}; expected (H, W, C) for all")
             if image.shape[-1] != first.shape[-1]:
+                palettes = any(facts.palette == "colour" for facts in self.facts)
+                options = "--palette index, where a palette only colours grey images, or " * palettes
                 raise InputError(
                     f"{self.source}: image {name} has {image.shape[-1]} channel(s) but {self.names[0]} has "
-                    f"{first.shape[-1]}; --channels repeat or grey (ReadSettings in Python) gives all images the "
-                    "same channels"
+                    f"{first.shape[-1]}; {options}--channels repeat or grey (ReadSettings in Python) gives all images "
+                    "the same channels"
                 )
             if image.dtype not in (np.uint8, np.uint16, np.float32) or image.dtype != first.dtype:
                 raise InputError(

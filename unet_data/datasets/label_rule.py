@@ -159,7 +159,10 @@ def label_rule(
             )
         values = values.astype(np.int64)
         if len(values) and values[0] < 0:
-            raise InputError(f"{path}: label values must be 0 or larger; found {some(values)}")
+            raise InputError(
+                f"{path}: label values must be 0 or larger; found {some(values)}; if {values[0]} marks pixels to "
+                "ignore, write 255 instead, and pass --ignore 255"
+            )
         found.append(values)
     union = np.unique(np.concatenate(found))
     if not len(union):

@@ -138,6 +138,7 @@ def paired(
         if partner is None:
             expected = LABEL_ENDING.sub("", key)
             advice = f"; if it is the mask of class {of_class[1]}, pass {OVERLAPPING}" if of_class else ""
+            advice *= not (of_class and of_class[1].isdigit())  # the number of a page or of an object
             raise InputError(
                 f"{label}: has no image; expected {images.folder.name}/{expected}.png (or another image suffix)"
                 + advice

@@ -170,11 +170,12 @@ def _opened(
         pictures = [_adapted(each, settings.channels) for each in pictures]
     if channels == 1 and pictures[0].shape[-1] == 3 and all(map(equal_channels, pictures)):
         pictures = [_adapted(each, "grey", EQUAL) for each in pictures]
-    found = pictures[0].shape[-1]
+    found, coloured = pictures[0].shape[-1], pictures[0].facts.palette == "colour"
     if channels is not None and found != channels:
         raise InputError(
             f"{path}: has {found} channel{'s' * (found > 1)} (shape {pictures[0].shape}); the network takes {channels}"
             + "; --channels all keeps alpha" * (pictures[0].facts.alpha == "dropped" and found + 1 == channels)
+            + "; --palette index, if its palette only colours a grey image" * (coloured and channels == 1)
             + advice(found, channels)
         )
     return pictures

@@ -78,7 +78,12 @@ def whole_numbers(raw: np.ndarray, path: str | Path) -> np.ndarray:
     if raw.dtype.kind != "f":
         return raw
     # Floats up to 255 are probably 8-bit masks that a tool saved as floats; larger ones become wide integers.
-    if not np.isfinite(raw).all() or (raw != np.rint(raw)).any() or np.abs(raw).max() >= 2**31:
+    if missing := int(np.count_nonzero(~np.isfinite(raw))):
+        raise InputError(
+            f"{path}: is a {raw.dtype} mask with NaN or infinity in {missing} pixels; write a whole number there, "
+            "and, if they are not annotated, pass it to --ignore"
+        )
+    if (raw != np.rint(raw)).any() or np.abs(raw).max() >= 2**31:
         raise InputError(
             f"{path}: is a {raw.dtype} mask with values from {np.min(raw):g} to {np.max(raw):g} that are not all "
             "whole numbers; threshold it and write 0 and 1"

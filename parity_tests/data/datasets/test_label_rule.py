@@ -59,7 +59,7 @@ def test_the_table_of_rules(raw, kind, expected, classes):
         (mask(0, 1, 2, 255), "auto", ("0, 1, 2, 255",)),
         (mask(1, 2), "auto", ("1, 2",)),
         (mask(0, 1, 2, 255), "semantic", ("255 is too large", "ignore")),
-        (mask(0, -1, dtype=np.int16), "auto", ("-1, 0", "0 or larger")),
+        (mask(0, -1, dtype=np.int16), "auto", ("-1, 0", "0 or larger", "if -1 marks pixels to ignore, write 255")),
         (mask(0, -1, dtype=np.int16), "instance", ("-1, 0",)),
         (
             mask(0, 2**31, dtype=np.uint32),

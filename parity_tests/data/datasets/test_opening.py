@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_data import open_dataset, open_stored, split, write_stack
+from unet_data import ReadSettings, open_dataset, open_pictures, open_stored, split, write_stack
 from unet_data.datasets.label_rule import separated
+from unet_spec import InputError
 
 from ... import ROOT
 from .folders import noise, png, refused
@@ -146,6 +147,31 @@ def test_sizes_channels_and_dtypes_must_match(pairs):
         width = np.asarray(Image.open(pairs / "labels" / f"{name}.png")).shape[1]
         png(pairs / "images" / f"{name}.png", noise(8, width).astype(np.uint16 if name == "b" else np.uint8))
     assert "image b is uint16 but a is uint8" in refused(open_dataset, pairs)
+
+
+@pytest.mark.parametrize("opened", [open_dataset, open_stored])
+def test_pages_that_may_be_channels_get_the_option_that_reads_them_so(opened, tmp_path):
+    for folder, shape in (("images", (3, 8, 9)), ("labels", (1, 8, 9))):
+        (tmp_path / folder).mkdir()
+        write_stack(tmp_path / folder / "a.tif", noise(*shape, high=2))
+    assert refused(opened, tmp_path).endswith("if its pages are channels, pass --axes CYX")
+    assert opened(tmp_path, settings=ReadSettings(axes="CYX")).channels == 3
+
+
+def test_a_palette_that_colours_grey_images_is_named(tmp_path):
+    for name in "ab":
+        png(tmp_path / "images" / f"{name}.png", noise(8, 9))
+        png(tmp_path / "labels" / f"{name}.png", noise(8, 9, high=2))
+    with Image.open(tmp_path / "images" / "b.png") as image:
+        image.load()
+        image.putpalette([value for grey in range(256) for value in (0, grey, 0)])
+        image.save(tmp_path / "images" / "b.png")
+    assert "image b has 3 channel(s) but a has 1; --palette index" in refused(open_dataset, tmp_path)
+    assert open_dataset(tmp_path, settings=ReadSettings(palette="index")).channels == 1
+    with pytest.raises(
+        InputError, match="takes 1; --palette index, if its palette only colours a grey image"
+    ):
+        open_pictures(tmp_path / "images" / "b.png", 2, 1)
 
 
 def real(name):

@@ -53,6 +53,11 @@ def test_missing_partners_are_named(pairs):
     assert "1 more" in refused(open_dataset, pairs)
     png(pairs / "labels" / "x_mask.png", noise(4, 4))
     assert "x_mask.png: has no image; expected images/x.png" in refused(open_dataset, pairs)
+    (pairs / "labels" / "x_mask.png").unlink()
+    png(pairs / "labels" / "a_left.png", noise(4, 4))
+    assert "mask of class left, pass --labels overlapping" in refused(open_dataset, pairs)
+    (pairs / "labels" / "a_left.png").rename(pairs / "labels" / "a_007.png")  # a frame of a movie, or an object
+    assert "--labels overlapping" not in refused(open_dataset, pairs)
 
 
 def test_doubtful_folders_are_refused(pairs):

@@ -85,7 +85,11 @@ def test_a_colour_mask_names_up_to_four_colours(count, more):
 def test_whole_floats_become_integers(values, dtype):
     found = whole_numbers(np.array(values), "a")
     assert (found.tolist(), found.dtype) == (values, dtype)
-    for wrong in (2.0**31, -(2.0**31), np.inf, 0.5):
+    for wrong in (np.nan, np.inf):
+        message = refused(whole_numbers, np.array([[wrong, 1.0]]), "a")
+        assert "NaN or infinity in 1 pixels; write a whole number there" in message
+        assert "--ignore" in message
+    for wrong in (2.0**31, -(2.0**31), 0.5):
         assert "that are not all whole numbers" in refused(whole_numbers, np.array([wrong]), "a")
     for wrong in (np.zeros(0), np.array(["a"])):
         assert "cannot be used; give integers" in refused(whole_numbers, wrong, "a")

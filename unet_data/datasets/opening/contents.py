@@ -37,6 +37,7 @@ class Contents:
     label_facts: FileFacts = PLAIN
 
 
+_CHANNELS = "; if its pages are channels, pass --axes CYX"
 _PAGES = f"; if each page is the mask of a class, pass {OVERLAPPING}"
 
 Read = Callable[[Pair, int, ReadSettings], Contents]
@@ -62,6 +63,7 @@ def read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Content
         sizes = size_text(stack.shape[first:-1]), size_text(labels.shape[first:])
         turned = " (it was turned by its orientation tag: try --orientation ignore)" * facts.turned
         pages = _PAGES * (first == 0 and len(stack) == 1 and labels.shape[1:] == stack.shape[1:-1])
+        pages += _CHANNELS * (spatial_dims == 2 and len(labels) == 1 < len(stack) and not settings.axes)
         raise InputError(
             f"{pair.image}: is {sizes[0]}{turned} but its label {pair.labels[0]} is {sizes[1]}; they must be equal"
             + pages
@@ -125,6 +127,7 @@ def read_by_windows(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Co
         raise InputError(
             f"{pair.image}: has {len(images)} pictures but its label {pair.labels[0]} has {len(stored)}"
             + _PAGES * (len(images) == 1)
+            + _CHANNELS * (spatial_dims == 2 and len(stored) == 1 and not settings.axes)
         )
     facts, label_facts = images[0].facts, stored[0].facts
     if spatial_dims == 2 and (order := _page_order(pair, facts, label_facts)) is not None:
