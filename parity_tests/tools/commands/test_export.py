@@ -196,6 +196,8 @@ def test_one_file_of_volumes_is_traced_at_a_smaller_size(tmp_path, capsys, monke
         ("m.onnx", ("--calibrate", "synthetic"), "is one file in float32"),
         ("new", ("--opset", "17"), "--opset and --size are for one .onnx file, such as -o "),
         ("new", ("--size", "28", "28"), "new.onnx, not for a bundle"),
+        ("new.pth", (), "new.pth: a bundle is a folder; unet convert "),
+        ("new.zip", (), "new.zip: a bundle is a folder; --to bioimageio writes a .zip"),
         ("new", ("--title", "cells"), "--title needs --to; a bundle has no place for it"),
         ("new", ("--to", "cpp", "--sign", "key.pem"), "--sign signs a bundle, not what --to cpp writes"),
         ("new", ("--to", "web", "--triton", "server"), "--triton is for the models for Triton in a bundle; --to web"),

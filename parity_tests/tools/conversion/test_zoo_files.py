@@ -7,8 +7,11 @@ import pytest
 
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 from unet_tools.cli import main
+from unet_tools.conversion import zoo_files
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+from unet_export import BundleSettings, write_bundle
+
 WHO = ["--licence", "CC-BY-4.0", "--author", "Ada Lovelace", "--cite", "The paper, https://arxiv.org/abs/1505.04597"]
 CONFIG = preset("paper", widths=(2, 3))
 
@@ -45,6 +48,26 @@ def test_of_a_package_without_a_checkpoint_the_onnx_is_read(checkpoint, package,
     assert main(["convert", str(bare), str(tmp_path / "back")]) == 0
     assert Checkpoint.load(tmp_path / "back").digest() == Checkpoint.load(checkpoint).digest()
     assert Checkpoint.load(tmp_path / "back").data.mean == (0.5,)
+
+
+def test_a_bundle_or_an_onnx_file_of_ours_and_back(checkpoint, tmp_path):
+    point = Checkpoint.load(checkpoint)
+    write_bundle(point, tmp_path / "bundle", BundleSettings(engines=False))
+    for number, source in enumerate(("bundle", "bundle/model.onnx")):
+        assert main(["convert", str(tmp_path / source), str(tmp_path / f"back{number}")]) == 0
+        back = Checkpoint.load(tmp_path / f"back{number}")
+        assert (back.digest(), back.data) == (point.digest(), point.data)
+
+
+def test_a_bundle_that_lacks_tensors_of_training_or_is_damaged_is_refused(checkpoint, tmp_path, capsys, monkeypatch):
+    write_bundle(Checkpoint.load(checkpoint), tmp_path / "bundle", BundleSettings(engines=False))
+    monkeypatch.setattr(zoo_files, "_from_onnx", lambda _: None)
+    assert main(["convert", str(tmp_path / "bundle"), str(tmp_path / "back")]) == 2
+    assert "no tensors that only training needs; convert the checkpoint" in capsys.readouterr().err
+    (tmp_path / "bundle" / "model.onnx").write_bytes(b"")
+    assert main(["convert", str(tmp_path / "bundle"), str(tmp_path / "back")]) == 2
+    assert "model.onnx" in capsys.readouterr().err
+    assert not (tmp_path / "back").exists()
 
 
 def test_of_another_project_the_state_dict_is_read(checkpoint, package, tmp_path):

@@ -105,6 +105,7 @@ def convert(watch: Watch) -> None:
         "convert",
         choose_config=POINT.config,
         is_zoo_model=False,
+        exported_checkpoint=None,
     )
     watch.stub("unet_tools.commands.convert._pruned", POINT, only="level")
     watch.stub("unet_tools.commands.convert.stated", POINT, only="mean std class_names classes fields")

@@ -8,8 +8,8 @@ them is never run.
 A state_dict does not contain settings such as padding: give the preset that it was trained with. A model folder of
 nnU-Net becomes a folder with a checkpoint per fold; --to nnunet converts such a folder back.
 
-From a .zip of the BioImage Model Zoo, convert reads the checkpoint or the ONNX file that unet export wrote, or the
-PyTorch state_dict of another project.
+From a bundle or a float32 .onnx file of unet export, convert reads the checkpoint back; from a .zip of the BioImage
+Model Zoo, the checkpoint or the ONNX file that unet export wrote, or the PyTorch state_dict of another project.
 
 A UNet++ trained with deep supervision can be pruned: --prune 2 keeps the layers that its second head needs.
 
@@ -32,7 +32,7 @@ from ..arguments.networks import choose_config, named_network
 from ..console import console, notes, print_json
 from ..conversion import formats, nnunet_models
 from ..conversion.assumed import describe, stated
-from ..conversion.zoo_files import is_zoo_model, unpacked_weights
+from ..conversion.zoo_files import exported_checkpoint, is_zoo_model, unpacked_weights
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ def run(args: Args) -> int:
         if is_zoo_model(args.source):
             with unpacked_weights(args.source) as source:
                 weights = formats.read(source, args.source_format, base, args.key)
+        elif (exported := exported_checkpoint(args.source)) is not None:
+            weights = formats.Weights(exported, "checkpoint")
         else:
             weights = formats.read(args.source, args.source_format, base, args.key)
         if args.prune is not None:

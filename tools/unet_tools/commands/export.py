@@ -38,6 +38,7 @@ from ..arguments.networks import named_network
 from ..arguments.runtimes import said_in_float32
 from ..checking.runtimes import check_bundle
 from ..console import console, notes, print_json, print_table
+from ..conversion.formats import implied
 from ..conversion.framework_exports import kind_of, write_framework_file
 from ..conversion.other_software import Package, PackageFlags, PackageRequest, write_package
 from .check import print_findings
@@ -163,6 +164,10 @@ def _export(args: Args, plans: NnunetPlans | None) -> int:
         if given := _of_triton(args):
             raise InputError(f"{given} is for the models for Triton in a bundle; {args.out} is one file")
         return _one_file(checkpoint, args)
+    if implied(args.out) != "checkpoint":
+        raise InputError(f"{args.out}: a bundle is a folder; unet convert {args.checkpoint} {args.out} writes weights")
+    if args.out.suffix == ".zip":
+        raise InputError(f"{args.out}: a bundle is a folder; --to bioimageio writes a .zip")
     if args.opset is not None or args.size:
         raise InputError(f"--opset and --size are for one .onnx file, such as -o {args.out}.onnx, not for a bundle")
     images = None

@@ -47,7 +47,8 @@ def kind_of(path: Path) -> Kind:
         raise InputError(f"{path}: it is a tar archive; unpack it and convert the weights file in it")
     if path.suffix == ".onnx":
         raise InputError(
-            f"{path}: ONNX contains a graph, not named weights; save the weights in the program that wrote it: {_SAVE}"
+            f"{path}: ONNX contains a graph, not named weights, except in float32 files of unet export; save the "
+            f"weights in the program that wrote it: {_SAVE}"
         )
     known: dict[str, Kind] = {".safetensors": "safetensors", ".h5": "keras", ".hdf5": "keras", ".keras": "keras"}
     kind = known.get(path.suffix)

@@ -1,4 +1,4 @@
-"""Reads the weights of a model of the BioImage Model Zoo, a .zip with an rdf.yaml."""
+"""Reads the weights of a model of the BioImage Model Zoo, a .zip with an rdf.yaml, and of what `unet export` wrote."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from unet_spec import Checkpoint, DataSpec, InputError, is_checkpoint
 from unet_spec.untrusted.strict_json import parse_json
 from unet_spec.weights.checkpoint import CONFIG, WEIGHTS
 
-RDF, ONNX = "rdf.yaml", "model.onnx"
+RDF, ONNX, MANIFEST = "rdf.yaml", "model.onnx", "manifest.json"
 _LIMIT = 2**33  # bytes of an unpacked file
 
 
@@ -26,6 +27,28 @@ def is_zoo_model(path: Path) -> bool:
             return RDF in archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):  # a damaged table
         return False
+
+
+def exported_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint in a bundle, or in a float32 ONNX file of `unet export`; None for other files and folders.
+
+    Raises InputError if a bundle is damaged, or has only the tensors of inference.
+    """
+    folder = (path / MANIFEST).is_file() and not is_checkpoint(path)
+    if find_spec("onnx") is None or not (folder or (path.suffix == ".onnx" and path.is_file())):
+        return None
+    if not folder:
+        return _from_onnx(path)
+    from unet_export import is_bundle, open_bundle
+
+    if not is_bundle(path):
+        return None
+    checkpoint = _from_onnx(open_bundle(path).onnx)
+    if checkpoint is None:
+        raise InputError(
+            f"{path}: it has no tensors that only training needs; convert the checkpoint that it was made of"
+        )
+    return checkpoint
 
 
 @contextmanager
