@@ -49,6 +49,9 @@ def flags_of_xla(tests: str) -> str:
 COMPILED = "UNET_TESTS_COMPILED"
 """Environment variable with the folder of compiled programs, which all processes of a test run share."""
 
+TEMPORARY = "unet-tests-"
+"""Beginning of the name of that folder if it is removed after the run."""
+
 LARGEST = 500 * 2**20
 """Bytes of compiled programs above which a run begins without those of earlier runs."""
 
@@ -105,21 +108,23 @@ def pytest_configure(config):
 def compiled_programs(config) -> Path:
     """The folder of compiled programs: in pytest's cache, so that later runs read what earlier ones compiled.
 
-    `pytest --cache-clear` removes it. Without pytest's cache (`-p no:cacheprovider`), it is a temporary folder.
+    `pytest --cache-clear` removes it. Without pytest's cache (`-p no:cacheprovider`, or a checkout that cannot be
+    written), it is a temporary folder.
     """
-    if not hasattr(config, "cache"):
-        return Path(tempfile.mkdtemp(prefix="unet-tests-"))
-    folder = config.cache.mkdir("compiled")
+    try:
+        folder = config.cache.mkdir("compiled")
+    except (AttributeError, OSError):
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY))
     if sum(file.stat().st_size for file in folder.iterdir()) > LARGEST:
         shutil.rmtree(folder)
         folder.mkdir()
     return folder
 
 
-def pytest_unconfigure(config):
+def pytest_unconfigure():
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        folder = os.environ.pop(COMPILED)
-        if not hasattr(config, "cache"):
+        folder = Path(os.environ.pop(COMPILED))
+        if folder.name.startswith(TEMPORARY):
             shutil.rmtree(folder, ignore_errors=True)
 
 
