@@ -27,8 +27,15 @@ _CENTIMETRE = 3
 _RESOLUTION_UNITS = (1, 2, _CENTIMETRE)  # none, inch, centimetre: the units of TIFF 6.0
 
 
-def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:
-    """The facts `spacing`, `unit` and `extra` of a TiffFile, as far as the file states them."""
+def tiff_facts(tiff: Any, page: Any, axes: str, numbers: Sequence[int] = (0,)) -> dict[str, Any]:
+    """The facts `spacing`, `unit` and `extra` of a TiffFile, as far as the file states them.
+
+    Args:
+        tiff: the TiffFile.
+        page: the first page that is read.
+        axes: axes of the series.
+        numbers: numbers of the series that are read, from 0.
+    """
     tags = tuple((code, page.tags[code].value) for code in GEOTIFF if code in page.tags)
     extra: list[tuple[str, Any]] = [("geotiff", tags)] if tags else []
     steps = [page.tags[name].value for name in ("YResolution", "XResolution") if name in page.tags]
@@ -39,7 +46,8 @@ def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:
         extra.append(("resolution", (1 / pixels[1], 1 / pixels[0], resolution)))
     spacing, unit = None, ""
     if tiff.is_ome and tiff.ome_metadata:
-        spacing, unit = _ome_spacing(tiff.ome_metadata, axes)
+        stated = {_ome_spacing(tiff.ome_metadata, axes, number) for number in numbers}
+        spacing, unit = stated.pop() if len(stated) == 1 else (None, "")
         extra.append(("ome", True))
     elif tiff.is_imagej:
         metadata = tiff.imagej_metadata or {}
@@ -57,8 +65,9 @@ def tiff_facts(tiff: Any, page: Any, axes: str) -> dict[str, Any]:
     return {"spacing": spacing, "unit": unit, "extra": tuple(extra)}
 
 
-def _ome_spacing(text: str, axes: str) -> tuple[tuple[float, ...] | None, str]:
-    found = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
+def _ome_spacing(text: str, axes: str, number: int) -> tuple[tuple[float, ...] | None, str]:
+    """The pixel size of an image of an OME-XML text, and its unit."""
+    found = re.findall(r"<(?:\w+:)?Pixels\b[^>]*>", text)[number : number + 1]
     values = dict(re.findall(r'PhysicalSize(\w+?)="([^"]*)"', found[0])) if found else {}
     names = ["Z"] * ("Z" in axes and "Z" in values) + ["Y", "X"]
     units = [plain_unit(values.get(f"{name}Unit", "µm")) for name in names]
@@ -68,8 +77,10 @@ def _ome_spacing(text: str, axes: str) -> tuple[tuple[float, ...] | None, str]:
         return None, ""
 
 
-def volumes(facts: FileFacts, pages: int) -> list[list[int]]:
+def volumes(facts: FileFacts, pages: int, where: object = "the file") -> list[list[int]]:
     """The pages of each volume of a stack: one volume per time point if the file states the depth axis, else one.
+
+    Raises InputError if the file has images with different numbers of planes.
 
     Example:
         >>> volumes(FileFacts(axes="ZTYX", sizes=(2, 3, 8, 8)), 6)
@@ -77,6 +88,8 @@ def volumes(facts: FileFacts, pages: int) -> list[list[int]]:
     """
     counted = [(letter, n) for letter, n in zip(facts.axes, facts.sizes, strict=False) if letter not in _PLANE]
     letters, lengths = [letter for letter, _ in counted], [n for _, n in counted]
+    if "Q" in letters and "Z" in letters and math.prod(lengths) != pages:
+        raise InputError(f"{where}: holds images with different numbers of planes; save each in its own file")
     if "Z" not in letters or math.prod(lengths) != pages:
         return [list(range(pages))]
     depth = letters.index("Z")
@@ -94,6 +107,23 @@ def counted_axes(facts: FileFacts, pages: int, dims: int) -> tuple[str, tuple[in
         counted.sort(key=lambda pair: pair[0] == "Z")
     letters, lengths = "".join(letter for letter, _ in counted), tuple(n for _, n in counted)
     return (letters, lengths) if letters and math.prod(lengths) == pages else None
+
+
+def page_axes(facts: FileFacts, pages: int, dims: int) -> tuple[str, tuple[int, ...]]:
+    """As `counted_axes`, but for every result. If the file's axes do not match, such as several positions or samples,
+    the first axis is time in kinds of TIFF that have no other one.
+
+    Example:
+        >>> page_axes(FileFacts(axes="QZYX", sizes=(2, 3, 8, 8)), 6, 3)
+        ('QZ', (2, 3))
+    """
+    if (known := counted_axes(facts, pages, dims)) is not None:
+        return known
+    first = "T" if {"ome", "imagej"} & dict(facts.extra).keys() else "Q"
+    depth = dict(zip(facts.axes, facts.sizes, strict=False)).get("Z", 1) if dims == 3 else 1
+    if 1 < depth < pages and pages % depth == 0:
+        return f"{first}Z", (pages // depth, depth)
+    return "Z" if dims == 3 else first, (pages,)
 
 
 def page_order(facts: FileFacts, other: FileFacts) -> list[int] | None:

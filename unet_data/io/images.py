@@ -21,7 +21,7 @@ import numpy as np
 from unet_spec.errors import InputError
 from unet_spec.files import replacing
 
-from .carried import counted_axes, tiff_metadata, tiff_tags
+from .carried import page_axes, tiff_metadata, tiff_tags
 from .colours import colour
 from .decode import decode
 from .facts import PLAIN, FileFacts, ReadSettings, void
@@ -212,7 +212,7 @@ def _save_tiff(path: Path, pixels: np.ndarray, facts: FileFacts, dims: int) -> N
     options: dict = {"photometric": "rgb" if channels == 3 else "minisblack"}
     if channels > 1:
         options["planarconfig"] = "contig"
-    letters, lengths = counted_axes(facts, len(pixels), dims) or ("Q", (len(pixels),))
+    letters, lengths = page_axes(facts, len(pixels), dims)
     data = (pixels if channels > 1 else pixels[..., 0]).reshape(*lengths, *pixels.shape[1 : 4 if channels > 1 else 3])
     if len(pixels) == 1 and facts is not PLAIN:
         letters, data = "", data[0]

@@ -157,7 +157,7 @@ def _opened(
             if channels == 1 < stack.shape[-1] and NIFTI in dict(facts.extra):
                 stack, facts = as_times(stack, facts)
             stack = stack if role == "label" else as_image(stack, path, facts.nodata)
-            parts = stack if spatial_dims == 2 else [stack[pages] for pages in volumes(facts, len(stack))]
+            parts = stack if spatial_dims == 2 else [stack[pages] for pages in volumes(facts, len(stack), path)]
             pictures = [Picture(part.shape, part.__getitem__, str(path), stack.nbytes, facts) for part in parts]
         else:
             pictures = [replace(each, facts=pages.facts) for each in _of_pages(pages, spatial_dims, str(path))]
@@ -222,7 +222,7 @@ def _of_pages(pages: Pages, spatial_dims: int, where: str) -> list[Picture]:
         return lambda window: np.stack([pages.read(i, window[1:]) for i in planes[window[0]]])
 
     if spatial_dims == 3:
-        each = volumes(pages.facts, count)
+        each = volumes(pages.facts, count, where)
         if len(each) == 1:
             return [Picture(pages.shape, volume, where, held)]
         return [Picture((len(planes), *plane), part(planes), where, held) for planes in each]

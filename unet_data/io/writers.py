@@ -26,7 +26,7 @@ from unet_spec.errors import InputError
 from unet_spec.files import replacing, replacing_folder, write_errors_as_input_error
 
 from ..windows import Windows
-from .carried import counted_axes, tiff_metadata, tiff_tags
+from .carried import page_axes, tiff_metadata, tiff_tags
 from .facts import PLAIN, FileFacts
 from .formats import encode_nifti
 from .formats.encode_zarr import add_label, check_own_zarr, import_zarr, labelled_image, write_zarr
@@ -230,7 +230,7 @@ def _write_tiff(path: Path, images: Sequence[Windows], facts: FileFacts) -> None
     while dims == 2 and len(images) == 1 and max(height, width) >> levels > 2 * _TILE:
         levels += 1
     pages = len(images) * math.prod(part.shape[: dims - 2])
-    letters, lengths = counted_axes(facts, pages, dims) or ("Z" if dims == 3 else "Q", (pages,))
+    letters, lengths = page_axes(facts, pages, dims)
     axes = (letters if pages > 1 else "") + "YX" + ("S" if channels else "")
     kind, metadata = tiff_metadata(facts, axes, part.dtype, tiled=True)
     with tifffile.TiffWriter(path, bigtiff=_bytes(images) > 2**31, **kind) as tiff:

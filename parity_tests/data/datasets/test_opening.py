@@ -168,9 +168,7 @@ def test_a_palette_that_colours_grey_images_is_named(tmp_path):
         image.save(tmp_path / "images" / "b.png")
     assert "image b has 3 channel(s) but a has 1; --palette index" in refused(open_dataset, tmp_path)
     assert open_dataset(tmp_path, settings=ReadSettings(palette="index")).channels == 1
-    with pytest.raises(
-        InputError, match="takes 1; --palette index, if its palette only colours a grey image"
-    ):
+    with pytest.raises(InputError, match="takes 1; --palette index, if its palette only colours a grey image"):
         open_pictures(tmp_path / "images" / "b.png", 2, 1)
 
 

@@ -194,6 +194,36 @@ def test_windows_of_volumes_are_of_their_own_time(tmp_path):
     np.testing.assert_array_equal(pictures[2][1:3, 4:9, :5][..., 0], STACK[2, 1:3, 4:9, :5])
 
 
+def positions(path, *planes, steps=(0.5, 0.5)):
+    """An OME-TIFF of several positions."""
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for array, step in zip(planes, steps, strict=True):
+            sizes = {"PhysicalSizeX": step, "PhysicalSizeY": step, "PhysicalSizeZ": 3.0}
+            tiff.write(array, photometric="minisblack", metadata={"axes": "ZYX", **sizes})
+
+
+def test_every_position_is_a_volume_of_its_own(written, tmp_path):
+    positions(tmp_path / "p.ome.tif", STACK[0], STACK[1])
+    pictures = open_pictures(tmp_path / "p.ome.tif", 3)
+    assert [picture.shape for picture in pictures] == [(4, 20, 24, 1)] * 2
+    assert pictures[0].facts.spacing == (3.0, 0.5, 0.5)
+    np.testing.assert_array_equal(pictures[1][:, :, :][..., 0], STACK[1])
+    predicted(tmp_path / "p.ome.tif", tmp_path / "out.tif", 3)
+    with tifffile.TiffFile(tmp_path / "out.tif") as new:
+        assert new.series[0].axes == "TZYX"
+        np.testing.assert_array_equal(new.asarray(), STACK[:2] > 127)
+    assert open_pictures(tmp_path / "out.tif", 3)[0].facts.spacing == (3.0, 0.5, 0.5)
+
+
+def test_positions_that_differ(tmp_path):
+    positions(tmp_path / "p.ome.tif", STACK[0], STACK[1], steps=(0.5, 0.25))
+    assert open_pictures(tmp_path / "p.ome.tif", 3)[0].facts.spacing is None
+    positions(tmp_path / "q.ome.tif", STACK[0], STACK[1, :3])
+    assert len(open_pictures(tmp_path / "q.ome.tif", 2)) == 7
+    with pytest.raises(InputError, match=r"q.ome.tif: holds images with different numbers of planes"):
+        open_pictures(tmp_path / "q.ome.tif", 3)
+
+
 def test_what_says_no_depth_is_one_volume():
     assert volumes(FileFacts(axes="TYX", sizes=(5, 8, 8)), 5) == [[0, 1, 2, 3, 4]]
     assert volumes(FileFacts(), 3) == [[0, 1, 2]]

@@ -47,7 +47,7 @@ Read = Callable[[Pair, int, ReadSettings], Contents]
 def read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Contents:
     """The contents in memory. Raises InputError if a file cannot be read, or image and label differ in size."""
     stack, facts = _whole(pair.image, spatial_dims, "image", settings)
-    pages = volumes(facts, len(stack)) if spatial_dims == 3 else ()
+    pages = volumes(facts, len(stack), pair.image) if spatial_dims == 3 else ()
 
     def parts(array: np.ndarray) -> Arrays:
         """The pictures of a stack. A label is divided into volumes like its image, whose axes may state more."""
@@ -84,7 +84,7 @@ def read_masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
         images, facts = [as_array(each) for each in stored], stored[0].facts
         depth, *plane = (1, *stored[0].spatial) if dims == 2 else stored[0].spatial
         spatial = (len(stored) * depth, *plane)
-    pages = volumes(facts, spatial[0]) if dims == 3 else ()
+    pages = volumes(facts, spatial[0], pair.image) if dims == 3 else ()
     if len(pages) > 1:
         images = images if len(images) > 1 else [images[0][each] for each in pages]
     if not pair.labels:

@@ -86,6 +86,9 @@ def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> 
     finish, decided = _finishing(path, page, series[0].dtype, _channels(path, axes, sizes), role, settings)
     tag = page.tags.get(TAG)
     orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
+    own = tiff_facts(tiff, page, axes, [every.index(each) for each in series])
+    if len(series) > 1:  # positions, or acquisitions
+        axes, sizes = f"Q{axes}", (len(series), *sizes)
     facts = FileFacts(
         dtype=str(series[0].dtype),
         axes=axes,
@@ -94,11 +97,11 @@ def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> 
         turned=orientation != 1 and settings.orientation == "apply",
         left_out=tuple(left_out),
         nodata=_nodata(page),
-        **tiff_facts(tiff, page, axes),
+        **own,
         **decided,
     )
-    if (own := full_axes(series[0])[0]) != axes and settings.axes:
-        note = f"axes read as {axes}, although the file states {own}"
+    if (stated := full_axes(series[0])[0]) != axes.removeprefix("Q" * (len(series) > 1)) and settings.axes:
+        note = f"axes read as {axes}, although the file states {stated}"
         facts = replace(facts, read_as=(*facts.read_as, note))
     return TiffSeries(series, facts, finish)
 
