@@ -148,7 +148,7 @@ def _opened(
     elif url_of(path) is not None:
         pages = open_remote_tiff(path, role, settings)
         pictures = [replace(each, facts=pages.facts) for each in _of_pages(pages, spatial_dims, shown(path))]
-    elif path.suffix == ".npy":
+    elif path.suffix.lower() == ".npy":
         pictures = _open_npy(path, spatial_dims, stored, role, settings)
     else:
         pages = open_tiff(path, whole_below, role, settings) if is_tiff(check_file(path)) else None
@@ -161,7 +161,7 @@ def _opened(
             pictures = [Picture(part.shape, part.__getitem__, str(path), stack.nbytes, facts) for part in parts]
         else:
             pictures = [replace(each, facts=pages.facts) for each in _of_pages(pages, spatial_dims, str(path))]
-    if settings.axes and (is_zarr(path) or path.suffix == ".npy"):
+    if settings.axes and (is_zarr(path) or path.suffix.lower() == ".npy"):
         note = f"axes read as {pictures[0].facts.axes}"
         pictures = [replace(p, facts=replace(p.facts, read_as=(*p.facts.read_as, note))) for p in pictures]
     if role == "image":

@@ -131,7 +131,7 @@ class MaskReader:
 
     def _raw(self, path: Path, spatial: tuple[int, ...]) -> tuple[np.ndarray, FileFacts]:
         """The content of a file: (N, H, W, K), or (D, H, W, K). Pages (N) may be classes."""
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return _array(path, spatial), FileFacts()
         if is_zarr(path) or url_of(path) is not None:
             pictures = open_pictures(path, self.spatial_dims, role="label", settings=self.settings)

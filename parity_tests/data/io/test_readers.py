@@ -238,3 +238,9 @@ def test_the_pixel_size_of_a_file_counts_more_than_that_of_the_user(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", GREY, ome=True, metadata={"axes": "YX"} | sizes)
     [picture] = open_pictures(tmp_path / "a.ome.tif", 2, settings=ReadSettings(pixel_size="7 mm"))
     assert (picture.facts.spacing, picture.facts.unit) == ((0.5, 0.25), "µm")
+
+
+def test_an_ending_may_have_capitals(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((5, 6), np.uint8))
+    (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
+    assert open_pictures(tmp_path / "A.NPY", 2)[0].shape == (5, 6, 1)

@@ -113,7 +113,8 @@ class Args:
     seed: int = 0
     """Random seed of --samples."""
     overlay: bool = False
-    """Also write OUT-overlay.png, the image with outlines of its classes. Only with --output labels."""
+    """Also write OUT-overlay.png, the image with outlines of its classes: of several images in a file the first, of a
+    volume the middle plane. Only with --output labels."""
     shard: str | None = None
     """Compute only part i of n, written as i/n. With n images or more, the images are divided; with fewer, the tiles of
     each image."""

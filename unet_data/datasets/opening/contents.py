@@ -96,7 +96,7 @@ def read_masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
 
 def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
     """The whole content of a file: (N, H, W, C), or a volume (D, H, W, C); labels without C."""
-    if path.suffix == ".npy" or is_zarr(path) or url_of(path) is not None:
+    if path.suffix.lower() == ".npy" or is_zarr(path) or url_of(path) is not None:
         found = stored_pictures(path, spatial_dims, role, settings)
         if spatial_dims == 3 and len(found) > 1:
             raise InputError(f"{shown(path)}: contains {len(found)} volumes; write each to its own file")
