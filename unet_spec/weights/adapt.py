@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..network import NetworkConfig
 from .check import first_few
 from .checkpoint import Checkpoint
+from .data_spec import DataSpec
 from .randomize import initial_tensors
 
 
@@ -56,7 +57,8 @@ def adapt(
 
     Args:
         checkpoint: checkpoint of any architecture.
-        in_channels: channels of the new images. None: unchanged. Another number drops the stored normalisation.
+        in_channels: channels of the new images. None: unchanged. Another number drops the stored normalisation, and
+            how channels of files were read.
         out_channels: channels of the new logits. None: unchanged, or the number of `class_names`.
         class_names: names of the new classes. If they differ from the old ones, the layers whose shape depends on
             `out_channels` are initialised at random, even if the number of classes is the same. None: the old names,
@@ -150,12 +152,25 @@ def _taken(
         data = replace(data, class_names=tuple(class_names))
     elif len(data.class_names) != data.class_count(config) and data.class_names:
         data, dropped = replace(data, class_names=()), [*dropped, "the class names"]
+    other_classes = (config.out_channels, data.class_names) != (old.out_channels, checkpoint.data.class_names)
+    data, unread = _reading(data, config.in_channels != old.in_channels, other_classes)
+    dropped += unread
     data.check(config, "the new network")
     layers = _layers(fresh)
     new = [f"{_count(layers)} ({first_few(layers)})"] if fresh else []
     new += [f"not used: {' and '.join(dropped)}"] if dropped else []
     note = f"{len(tensors) - len(fresh)} of {len(tensors)} tensors used; {'; '.join(new)}" if new else None
     return Adapted(Checkpoint(config, tensors, data), fresh, note)
+
+
+def _reading(data: DataSpec, other_channels: bool, other_classes: bool) -> tuple[DataSpec, list[str]]:
+    """The data spec without the settings of reading files that hold for other channels or classes; and their names."""
+    changes, names = {}, []
+    if other_channels and (data.reading or {}).get("channels", "auto") != "auto":
+        changes["channels"], names = "auto", [*names, "how channels were read"]
+    if other_classes and (data.reading or {}).get("class_colors"):
+        changes["class_colors"], names = "", [*names, "the colours of the classes"]
+    return (replace(data, reading={**(data.reading or {}), **changes}) if changes else data), names
 
 
 def _head(config: NetworkConfig) -> frozenset[str]:
