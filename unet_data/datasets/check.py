@@ -17,27 +17,23 @@ from unet_spec.errors import InputError
 from unet_spec.tiling.tiles import per_axis
 
 from ..io.formats.encode_nifti import elsewhere
-from ..labels.regions import regions
 from ..windows import bands
 from .dataset import Dataset
 from .label_rule import IGNORED
-from .plausible import implausible
+from .plausible import implausible, seem_classes, seem_numbered
 from .splitting import split
 
 RARE = 0.005
 """A class with a smaller share of the pixels than this rarely occurs in a tile."""
+
+LISTED = 5
+"""Maximum number of rare classes that are listed."""
 
 ALIKE = 0.98
 """Two images whose correlation is above this are nearly the same picture."""
 
 BLOCKS = 64 * 64
 """Number of blocks of an image that are compared before the pixels are."""
-
-TESTED_IMAGES = 8
-"""Number of images in which to test whether labels number objects."""
-
-MANY = 16
-"""Numbers of classes are not more than this."""
 
 ROUNDING = 1e-3
 """An upper bound of the float32 error in a comparison of blocks."""
@@ -150,19 +146,22 @@ def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
     if dataset.ignore is not None and sum(counted) == sum(label.size for label in dataset.labels):
         yield Problem("warning", dataset.source, f"no pixel has the value {dataset.ignore} that is to be ignored")
     shares = counts.sum(0) / max(sum(counted), 1)
+    rare = np.flatnonzero((shares > 0) & (shares < RARE))
     for index, (name, share) in enumerate(zip(dataset.class_names, shares, strict=True)):
         if share == 0:
             yield Problem("error", dataset.source, f"class {index} ({name}) has no pixel in any label")
-        elif share < RARE:
-            yield Problem(
-                "warning",
-                dataset.source,
-                f"class {index} ({name}) has {share:.2%} of the pixels: use --balance or --oversample",
+        elif index in rare[:LISTED]:
+            more = (
+                f"; {len(rare) - LISTED} more classes have less than {RARE:.1%}"
+                if len(rare) > LISTED and index == rare[0]
+                else ""
             )
-    if _seem_numbered(dataset):
+            what = f"class {index} ({name}) has {share:.2%} of the pixels: use --balance or --oversample{more}"
+            yield Problem("warning", dataset.source, what)
+    if seem_numbered(dataset):
         what = "each class is one connected region: if they number objects, pass --labels instance"
         yield Problem("warning", dataset.source, what)
-    if _seem_classes(dataset):
+    if seem_classes(dataset):
         what = "the labels hold few numbers, most in several regions: if they are classes, pass --labels semantic"
         yield Problem("warning", dataset.source, what)
     for name, facts, own in zip(dataset.names, dataset.facts, dataset.label_facts, strict=False):
@@ -180,39 +179,6 @@ def _labels(dataset: Dataset, parts: Sequence[Dataset]) -> Iterator[Problem]:
     for name, image, label in zip(dataset.names, dataset.images, dataset.labels, strict=True):
         if image.shape[-1] == 1 and _is_mask(image, label):
             yield Problem("error", name, "the image and its label are the same picture")
-
-
-def _seem_numbered(dataset: Dataset) -> bool:
-    """Whether labels that were read as classes look like numbers of objects.
-
-    That is so if, in the first images, every class but 0 is one region (neighbours share an edge or a face), and some
-    image has three or more. Labels that stay in their files are not tested, since a region must be read as a whole.
-    """
-    largest = 0
-    looked_at = dataset.class_count > 3 and not dataset.stored and not dataset.overlapping
-    for label in (dataset.labels or ())[:TESTED_IMAGES] if looked_at else ():
-        found = [c for c in range(1, dataset.class_count) if (label == c).any()]
-        if any(regions(label == c).max() > 1 for c in found):
-            return False
-        largest = max(largest, len(found))
-    return largest >= 3
-
-
-def _seem_classes(dataset: Dataset) -> bool:
-    """Whether labels that were read as numbers of objects look like classes.
-
-    That is so if, in the first images, there are at most MANY numbers, and most of them, in each image in which they
-    occur, are several regions. Labels that stay in their files are not tested.
-    """
-    numbers, several, count = set(), 0, 0
-    for objects in (dataset.instances or ())[:TESTED_IMAGES] if not dataset.stored else ():
-        found = np.unique(objects[objects > 0])
-        numbers |= set(found.tolist())
-        if len(numbers) > MANY:
-            return False
-        count += len(found)
-        several += sum(regions(objects == number).max() > 1 for number in found)
-    return several > count / 2
 
 
 def absence(dataset: Dataset, index: int, part: Literal["training", "validation"]) -> str:

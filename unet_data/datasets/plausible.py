@@ -1,4 +1,4 @@
-"""Signs of wrong units or wrong pairs in a data set: outliers, inverted masks, masks of other pictures.
+"""Signs of wrong units, numbers or pairs in a data set: outliers, misread or inverted masks, masks of other pictures.
 
 Masks are compared with pictures by their edges: the gradient of a picture is larger at the edges of its mask than at
 the same edges after they are moved, mirrored or turned. One picture is weak evidence; all pictures together are strong.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..io.facts import void
+from ..labels.regions import regions
 from ..windows import bands, middle
 from .dataset import Dataset
 from .label_rule import IGNORED
@@ -36,6 +37,15 @@ MIN_IMAGES = 4
 
 SAMPLES = 2**18
 """Approximate number of values of an image among which outliers are searched."""
+
+TESTED_IMAGES = 8
+"""Number of images in which to test whether labels number objects."""
+
+FRAGMENTS = 0.05
+"""Maximum share of numbered objects that consist of several regions, by a corner or a mistake in drawing."""
+
+MANY = 16
+"""Numbers of classes are not more than this."""
 
 _MOVES = ((0.5, 0.5), (0.5, 0.0), (0.0, 0.5), (0.25, 0.75), (0.75, 0.25), (0.25, 0.25))
 _TURNS = {
@@ -67,6 +77,38 @@ def implausible(dataset: Dataset) -> Iterator[tuple[str, str]]:
         )
     if what := _edges_elsewhere([_similarities(image, label) for image, label in pairs]):
         yield dataset.source, what
+
+
+def seem_numbered(dataset: Dataset) -> bool:
+    """Whether labels that were read as classes look like numbers of objects.
+
+    That is so if, in the first images, nearly every class but 0 is one region (neighbours share an edge or a face), and
+    some image has three or more. Labels that stay in their files are not tested: a region must be read as a whole.
+    """
+    largest, several, count = 0, 0, 0
+    looked_at = dataset.class_count > 3 and not dataset.stored and not dataset.overlapping
+    for label in (dataset.labels or ())[:TESTED_IMAGES] if looked_at else ():
+        found = [c for c in range(1, dataset.class_count) if (label == c).any()]
+        several += sum(regions(label == c).max() > 1 for c in found)
+        count, largest = count + len(found), max(largest, len(found))
+    return largest >= 3 and several <= FRAGMENTS * count
+
+
+def seem_classes(dataset: Dataset) -> bool:
+    """Whether labels that were read as numbers of objects look like classes.
+
+    That is so if, in the first images, there are at most MANY numbers, and most of them, in each image in which they
+    occur, are several regions. Labels that stay in their files are not tested.
+    """
+    numbers, several, count = set(), 0, 0
+    for objects in (dataset.instances or ())[:TESTED_IMAGES] if not dataset.stored else ():
+        found = np.unique(objects[objects > 0])
+        numbers |= set(found.tolist())
+        if len(numbers) > MANY:
+            return False
+        count += len(found)
+        several += sum(regions(objects == number).max() > 1 for number in found)
+    return several > count / 2
 
 
 def _is_one(label: np.ndarray) -> np.ndarray:
