@@ -156,11 +156,22 @@ def _files(manifest: dict[str, Any], objects: bool) -> Iterator[str]:
     yield f"- `{SBOM}`: a software bill of materials (CycloneDX): files, packages and licence."
 
 
+def _simulated(parity: dict[str, Any]) -> str:
+    """How the reduced precisions were compared; "" if there are none."""
+    counts = [r["inputs"] for r in parity["results"] if r["runtime"] == "simulation"]
+    if not counts:
+        return ""
+    images = "one image" if max(counts) == 1 else f"{max(counts)} images"
+    return (
+        "A simulation computes the reduced precision of the file, value by value; it needs no GPU. "
+        f"It was compared on {images}."
+    )
+
+
 def _distances(parity: dict[str, Any]) -> Iterator[str]:
     yield (
         "Against the same network in NumPy, float64; errors relative to its largest logit "
-        f"(bound of float32: {parity['bound']:.0e}). A simulation computes the reduced precision of "
-        "the file, value by value, on the calibration images; it needs no GPU."
+        f"(bound of float32: {parity['bound']:.0e}). {_simulated(parity)}".strip()
     )
     yield ""
     yield "| runtime | precision | worst | RMS | same labels | at least |"

@@ -96,7 +96,7 @@ def choose_variants(
         calibration: Images (*spatial, C). Every second one is used for calibration and search; the others and the
             golden input are used for the comparison. None: the golden input is used for everything.
         golden: Input (1, *size, C) float32 and reference logits (1, *out, K) float64.
-        report: Called with a line per narrow precision.
+        report: Called with a line per narrow precision, and one if a single image was compared.
 
     Raises:
         InputError: An unknown or repeated precision, int8 or fp8 without images, or a precision whose labels differ too
@@ -118,6 +118,11 @@ def choose_variants(
         for precision in narrow:
             variants[precision] = _choose(checkpoint, precision, inputs, references, golden)
             report(f"{precision}: {_in_words(variants[precision])}")
+        if len(inputs) == 1:
+            golden_only = "the golden image (synthetic, unless --golden gives one)"
+            image = golden_only if calibration is None else "one image"
+            others = "several images with --calibrate show what holds for others"
+            report(f"{', '.join(narrow)}: compared on {image} alone; {others}")
     return tuple(variants[p] for p in dict.fromkeys([*precisions, "fp32"]))
 
 

@@ -21,7 +21,7 @@ PARITY = {
         {"runtime": "onnxruntime", "version": "1.2", "precision": "fp32", "worst_relative": 2e-7, "rms": 3e-6,
          "reference_max": 30.0, "label_agreement": 1.0},
         {"runtime": "simulation", "precision": "fp16", "worst_relative": 4e-4, "rms": 5e-5, "reference_max": 0.0,
-         "label_agreement": 0.99987, "least_label_agreement": 0.999},
+         "label_agreement": 0.99987, "least_label_agreement": 0.999, "inputs": 3},
     ],
     "not_run": [
         {"runtime": "tensorrt", "precision": "int8", "reason": "no GPU"},
@@ -46,7 +46,9 @@ def test_errors_are_shares_of_the_largest_logit_and_what_was_not_run_has_its_rea
         "- not run: tensorrt\\_rtx (not installed)",
         "- not run: engines/a.plan (too new)",
     ]
-    assert any("bound of float32: 1e-05" in line for line in lines)
+    (line,) = [line for line in lines if "bound of float32" in line]
+    assert "relative to its largest logit (bound of float32: 1e-05). A simulation" in line
+    assert line.endswith("It was compared on 3 images.")
 
 
 @pytest.mark.parametrize(

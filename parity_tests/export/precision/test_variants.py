@@ -65,8 +65,11 @@ def test_every_second_image_searches_and_the_others_and_the_golden_one_compare(m
 
 @pytest.mark.parametrize("calibration", [None, [np.zeros((9, 9, 1))]])
 def test_a_single_image_is_used_for_everything(calibration, monkeypatch):
-    steps = Steps(monkeypatch, 1, [1.0, 1.0])
-    narrow = choose_variants(POINT, ["fp16"], calibration, GOLDEN)[0]
+    steps, lines = Steps(monkeypatch, 1, [1.0, 1.0]), []
+    narrow = choose_variants(POINT, ["fp16"], calibration, GOLDEN, lines.append)[0]
+    which = "the golden image (synthetic, unless --golden gives one)" if calibration is None else "one image"
+    expected = f"fp16: compared on {which} alone; several images with --calibrate show what holds for others"
+    assert lines[1:] == [expected]
     only = 99 if calibration is None else 0
     reference = 99 if calibration is None else 100
     assert steps.searched[0][:2] == ([only], [reference])
