@@ -9,7 +9,7 @@ from typing import Any
 from unet_spec import Checkpoint, NetworkConfig
 from unet_spec import UNetConfig as UNetConfig
 from unet_spec import preset as preset
-from unet_spec.registry import Networks
+from unet_spec.registry import Networks, check_config
 from unet_spec.weights.adapt import open_adapted
 from unet_spec.weights.hub import find_folder
 
@@ -38,6 +38,7 @@ def create(config: NetworkConfig, seed: int | None = 0, **kwargs: Any) -> Networ
         >>> model(jnp.zeros((1, 40, 40, 1))).shape
         (1, 40, 40, 2)
     """
+    check_config(Network, config)
     network: Any = NETWORKS[config.architecture]
     return network(config, seed, **kwargs)
 

@@ -87,10 +87,11 @@ def narrow(name: str) -> NetworkConfig:
 
 
 def check_config(network: type[Any], config: NetworkConfig) -> None:
-    """Raises InputError if a network class of a twin is registered for another architecture than that of the config."""
-    expected = network.config_type
+    """Raises InputError if `config` is none, or a network class of a twin is registered for another architecture."""
+    expected, package = network.config_type, network.__module__.partition(".")[0]
+    if not isinstance(config, NetworkConfig):
+        raise InputError(f"a network is made of a config, such as {package}.preset('paper'), not of {config!r}")
     if not isinstance(config, expected):
-        package = network.__module__.partition(".")[0]
         raise InputError(
             f"{network.__name__} is the network {expected.architecture!r}, the config is of {config.architecture!r}; "
             f"{package}.from_pretrained and {package}.create take every architecture"

@@ -124,6 +124,9 @@ def test_a_class_refuses_a_config_of_another_architecture_in_one_line(room):
     twin = TWINS[room]
     with pytest.raises(InputError, match=rf"UNet is the network 'unet', .* of 'm-net'; {room}\.from_pretrained and"):
         twin.UNet(narrow("m-net"))
+    for call in (twin.UNet, twin.create):
+        with pytest.raises(InputError, match=rf"made of a config, such as {room}\.preset\('paper'\), not of 'paper'"):
+            call("paper")
     assert twin.NETWORKS["m-net"].config_type is FAMILIES["m-net"].config
 
 
