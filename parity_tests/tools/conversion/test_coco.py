@@ -42,7 +42,7 @@ def annotated(tmp_path, **changes):
         "images": [{"id": i, "file_name": f"{'ab'[i]}.png", "height": 6, "width": 8} for i in range(2)],
         "categories": [{"id": 7, "name": "ring"}, {"id": 3, "name": "box"}],
         "annotations": [
-            {"image_id": 0, "category_id": 3, "segmentation": [[2, 1, 6, 1, 6, 3, 2, 3]]},
+            {"image_id": 0, "category_id": 3, "segmentation": [[2, 1, 7, 1, 7, 4, 2, 4]]},
             {"image_id": 1, "category_id": 7, "segmentation": {"size": [6, 8], "counts": [1, *runs(ring)[1:]]}},
             {"image_id": 1, "category_id": 3, "segmentation": {"size": [6, 8], "counts": packed(runs(BOX))}},
         ],
@@ -60,7 +60,7 @@ def test_regions(compressed):
         counts = runs(mask)
         found = region_of({"size": [40, 50], "counts": packed(counts) if compressed else counts}, (40, 50))
         np.testing.assert_array_equal(found, mask)
-    np.testing.assert_array_equal(region_of([[2, 1, 6, 1, 6, 3, 2, 3]], (6, 8)), BOX)
+    np.testing.assert_array_equal(region_of([[2, 1, 7, 1, 7, 4, 2, 4]], (6, 8)), BOX)
 
 
 def test_classes_and_objects(tmp_path):
@@ -99,7 +99,7 @@ def test_other_files_are_refused_and_leave_nothing(tmp_path, changes, words):
 
 
 def test_categories_that_overlap_become_a_mask_each(tmp_path, capsys):
-    again = {"image_id": 1, "category_id": 7, "segmentation": [[2, 1, 6, 1, 6, 3, 2, 3]]}
+    again = {"image_id": 1, "category_id": 7, "segmentation": [[2, 1, 7, 1, 7, 4, 2, 4]]}
     path, ring = annotated(tmp_path)
     path, _ = annotated(tmp_path, annotations=[*json.loads(path.read_text())["annotations"], again])
     arguments = ["data", "convert", str(path), "--out", str(tmp_path / "out"), "--labels", "overlapping"]
@@ -149,7 +149,7 @@ def test_masks_may_have_a_gigapixel():
 
 @pytest.mark.parametrize("count", [255, 256])
 def test_a_mask_has_the_bits_that_its_classes_need(count, tmp_path):
-    last = {"image_id": 0, "category_id": count, "segmentation": [[2, 1, 6, 1, 6, 3, 2, 3]]}
+    last = {"image_id": 0, "category_id": count, "segmentation": [[2, 1, 7, 1, 7, 4, 2, 4]]}
     categories = [{"id": number, "name": str(number)} for number in range(1, count + 1)]
     path, _ = annotated(tmp_path, categories=categories, images=[image_of(6, 8)], annotations=[last])
     done = convert_coco(path, tmp_path, tmp_path / "out")
@@ -162,7 +162,7 @@ def test_a_mask_has_the_bits_that_its_classes_need(count, tmp_path):
 
 
 def test_of_annotations_that_overlap_the_last_one_counts_and_objects_are_numbered_from_one(tmp_path):
-    left, right = [[0, 0, 4, 0, 4, 5, 0, 5]], [[3, 0, 7, 0, 7, 5, 3, 5]]
+    left, right = [[0, 0, 5, 0, 5, 6, 0, 6]], [[3, 0, 8, 0, 8, 6, 3, 6]]
     parts = [{"image_id": 0, "category_id": 3, "segmentation": each} for each in (left, right)]
     path, _ = annotated(tmp_path, images=[image_of(6, 8)], annotations=parts)
     done = convert_coco(path, tmp_path, tmp_path / "out", instances=True)
@@ -172,10 +172,38 @@ def test_of_annotations_that_overlap_the_last_one_counts_and_objects_are_numbere
 
 
 def test_an_object_may_have_several_polygons_and_a_polygon_without_area_is_its_outline():
-    found = region_of([[0, 0, 1, 0, 1, 1, 0, 1], [3, 2, 6, 2, 3, 2]], (4, 8))
+    found = region_of([[0, 0, 2, 0, 2, 2, 0, 2], [3, 2, 6, 2, 3, 2]], (4, 8))
     expected = np.zeros((4, 8), bool)
     expected[:2, :2] = expected[2, 3:7] = True
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+def test_a_polygon_has_the_pixels_whose_centres_it_contains():
+    shapely = pytest.importorskip("shapely")
+    mask = pytest.importorskip("pycocotools.mask")
+    rng, y, x = np.random.default_rng(0), *np.indices((30, 40))
+    for radius in (3, 8, 20):  # the last one extends beyond the image
+        angle = np.linspace(0, 2 * np.pi, 25, endpoint=False)
+        distance = radius * rng.uniform(0.5, 1, angle.size)
+        corners = np.stack([20.3 + distance * np.cos(angle), 15.6 + distance * np.sin(angle)], 1)
+        found = region_of([corners.ravel().tolist()], (30, 40))
+        polygon = shapely.Polygon(corners)
+        np.testing.assert_array_equal(found.ravel(), shapely.contains_xy(polygon, x.ravel() + 0.5, y.ravel() + 0.5))
+        theirs = mask.decode(mask.merge(mask.frPyObjects([corners.ravel().tolist()], 30, 40)))
+        assert (found != theirs).sum() < 0.1 * found.sum()
+    square = [0.0, 0.0, 2.0, 0.0, 2.0, 2.0, 0.0, 2.0]
+    np.testing.assert_array_equal(
+        region_of([square], (4, 4)), mask.decode(mask.merge(mask.frPyObjects([square], 4, 4)))
+    )
+
+
+def test_boxes_without_segmentations_are_refused(tmp_path):
+    boxes = [{"image_id": 0, "category_id": 3, "bbox": [1, 1, 2, 2], **more} for more in ({}, {"segmentation": []})]
+    path, _ = annotated(tmp_path, annotations=boxes)
+    with pytest.raises(InputError, match="has boxes only; masks need segmentations"):
+        convert_coco(path, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

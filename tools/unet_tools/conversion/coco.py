@@ -57,6 +57,9 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
         own: dict[Any, list[Any]] = {key: [] for key in files}
         for annotation in content["annotations"]:
             own[annotation["image_id"]].append(annotation)
+        count = sum(map(len, own.values()))
+        if count and not any(annotation.get("segmentation") for each in own.values() for annotation in each):
+            raise InputError(f"{annotations}: has boxes only; masks need segmentations: polygons or run lengths")
         number = {key: index for index, key in enumerate(sorted(names), start=1)}
         folders = _folders(names, annotations) if masks else {}
         overlaps = 0
@@ -86,7 +89,7 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as e:
         raise InputError(f"{annotations}: not COCO annotations of segmentations ({type(e).__name__}: {e})") from None
     classes = tuple(sorted(folders.values())) or ("background", *(names[key] for key in sorted(names)))
-    return Converted(len(files), sum(map(len, own.values())), classes, overlaps)
+    return Converted(len(files), count, classes, overlaps)
 
 
 def _folders(names: dict[int, str], annotations: Path) -> dict[int, str]:
@@ -111,20 +114,54 @@ def _write(folder: Path, name: str, images: Path, labels: dict[str, np.ndarray])
 
 
 def region_of(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """A mask (H, W) bool from a list of polygons, or from run lengths, compressed or not."""
-    from PIL import Image, ImageDraw
+    """A mask (H, W) bool from a list of polygons, or from run lengths, compressed or not.
 
+    A polygon's corners are (x, y) from the image's upper left corner: the first pixel's centre is at (0.5, 0.5). Its
+    pixels are those whose centres it contains; if it contains none, they are those of its outline.
+    """
     if isinstance(segmentation, list):
-        image = Image.new("1", (size[1], size[0]))
+        found = np.zeros(size, bool)
         for polygon in segmentation:
-            ImageDraw.Draw(image).polygon([float(value) for value in polygon], fill=1, outline=1)
-        return np.array(image)
+            _fill(found, np.asarray(polygon, np.float64).reshape(-1, 2))
+        return found
     counts = segmentation["counts"]
     counts = _unpacked(counts) if isinstance(counts, str) else [int(count) for count in counts]
     if tuple(segmentation["size"]) != size or min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]:
         raise ValueError(f"run lengths of {segmentation['size']} for an image of {size}")
     values = np.arange(len(counts)) % 2 == 1
     return np.repeat(values, counts).reshape(size[::-1]).T  # columns first
+
+
+def _fill(mask: np.ndarray, corners: np.ndarray) -> None:
+    """Sets the pixels of a mask (H, W) whose centres are inside a polygon with these corners (x, y): those with an odd
+    number of edges to their left."""
+    height, width = mask.shape
+    if not np.isfinite(corners).all():
+        raise ValueError("a polygon has corners that are not finite")
+    within = np.clip(corners, 0, (width, height))
+    (left, top), (right, bottom) = np.floor(within.min(0)).astype(int), np.ceil(within.max(0)).astype(int)
+    if right <= left or bottom <= top:
+        return _draw(mask, corners)
+    crossings = np.zeros((bottom - top, right - left + 1), np.int32)
+    for (x, y), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        low, high = np.clip(np.ceil(np.array(sorted((y, y2))) - 0.5), top, bottom).astype(int)
+        rows = np.arange(low, high)
+        if len(rows):
+            at = np.ceil(x + (rows + 0.5 - y) * (x2 - x) / (y2 - y) - 0.5)
+            np.add.at(crossings, (rows - top, np.clip(at, left, right).astype(int) - left), 1)
+    inside = np.cumsum(crossings, axis=1)[:, :-1] % 2 == 1
+    if not inside.any():
+        return _draw(mask, corners)
+    mask[top:bottom, left:right] |= inside
+
+
+def _draw(mask: np.ndarray, corners: np.ndarray) -> None:
+    """Draws the outline of a polygon without area into a mask."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(mask)
+    ImageDraw.Draw(image).polygon([float(value) for value in corners.ravel()], fill=1, outline=1)
+    mask |= np.array(image)
 
 
 def _unpacked(text: str) -> Sequence[int]:

@@ -91,7 +91,7 @@ def read_masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
         return Contents(images, [], facts)
     packed, label_facts = masks.read(pair.labels, pair.classes, spatial)
     labels = list(packed) if dims == 2 else [packed] if len(pages) == 1 else [packed[each] for each in pages]
-    return Contents(images, labels, facts, label_facts)
+    return Contents(images, labels, facts, _placed(label_facts, facts))
 
 
 def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
