@@ -58,7 +58,8 @@ class Checkpoint:
             extra: further text files by name, such as a model card; None removes one.
 
         Raises:
-            InputError: the tensors do not match the config, or the folder has a config.json of another project.
+            InputError: the tensors do not match the config, or the folder is no checkpoint and has a file of one of these
+                names.
             OutputError: the folder cannot be written.
         """
         check_tensors(self.config.graph, self.tensors, f"cannot save {folder}")
@@ -70,6 +71,11 @@ class Checkpoint:
         values = self.config.to_dict() | {"data": self.data.to_dict()}
         path = Path(folder)
         _check_own(path)
+        if extra and not is_checkpoint(path) and (foreign := next((n for n in extra if (path / n).exists()), None)):
+            raise InputError(
+                f"cannot write checkpoint {folder}: it would replace the {foreign} of a folder that is no checkpoint; "
+                "give a new folder"
+            )
         contents: dict[str, bytes | None] = {WEIGHTS: save(arrays, {"format": "pt"})}
         contents[CONFIG] = json.dumps(values, indent=2).encode() + b"\n"
         contents |= {name: None if text is None else text.encode() for name, text in (extra or {}).items()}

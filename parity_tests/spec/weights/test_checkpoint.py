@@ -100,6 +100,19 @@ def test_a_run_folder_points_to_its_checkpoint(folder):
         Checkpoint.load(folder.parent / "nowhere")
 
 
+def test_the_readme_of_a_folder_that_is_no_checkpoint_is_not_replaced(folder, tmp_path):
+    """save_pretrained(".") in a project."""
+    point = Checkpoint.load(folder)
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(InputError, match=r"would replace the README\.md of a folder that is no checkpoint; give a new"):
+        point.save(tmp_path, {"README.md": "card"})
+    assert {p.name for p in tmp_path.iterdir()} == {"README.md", "checkpoint"}
+    assert (tmp_path / "README.md").read_text() == "mine"
+    for text in ("card", "another"):
+        point.save(folder, {"README.md": text})
+        assert (folder / "README.md").read_text() == text
+
+
 def test_a_file_is_not_a_folder(folder):
     with pytest.raises(InputError, match=r"it is a file; give its folder, .*checkpoint$"):
         Checkpoint.load(folder / "model.safetensors")
