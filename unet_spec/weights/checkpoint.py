@@ -58,8 +58,8 @@ class Checkpoint:
             extra: further text files by name, such as a model card; None removes one.
 
         Raises:
-            InputError: the tensors do not match the config, or the folder is no checkpoint and has a file of one of these
-                names.
+            InputError: the tensors do not match the config, or the folder is no checkpoint and has a file with one of
+                these names.
             OutputError: the folder cannot be written.
         """
         check_tensors(self.config.graph, self.tensors, f"cannot save {folder}")
