@@ -80,10 +80,21 @@ def _pixels(path: Path, image: Any, role: Role, settings: ReadSettings, facts: d
             return np.asarray(image.convert("L"))
         return np.asarray(image.convert("RGBA"))[..., : 4 if keep else 3]
     if mode in ("LA", "RGBA"):
+        if role == "label" and _drawn_in_alpha(np.asarray(image)):
+            raise InputError(
+                f"{path}: has one colour everywhere, but an alpha channel that varies: its mask is in the alpha "
+                "channel, which is not read from labels; write that channel as a grey image"
+            )
         return np.asarray(image)[..., : None if keep else -1]
     if mode not in _GREY_OR_RGB:
         raise InputError(f"{path}: has colour mode {mode}; convert it to grey or RGB")
     return np.asarray(image.convert("LA" if mode in ("1", "L") else "RGBA") if keep and mode[0] != "I" else image)
+
+
+def _drawn_in_alpha(pixels: np.ndarray) -> bool:
+    """Whether only the alpha channel of (H, W, C), the last one, varies."""
+    varies = (pixels != pixels[:1, :1]).any((0, 1))
+    return bool(varies[-1] and not varies[:-1].any())
 
 
 def _orientation(image: Any) -> int:

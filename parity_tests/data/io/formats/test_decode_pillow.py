@@ -64,3 +64,15 @@ def test_other_formats_of_pictures(tmp_path, ending, options):
 def test_pointers_to_files_that_were_not_fetched_name_the_remedy(tmp_path):
     (tmp_path / "a.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
     assert "git lfs pull" in refused(read_image, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_mask_drawn_in_the_alpha_channel_is_refused(mode, tmp_path):
+    pixels = np.zeros((5, 6, len(mode)), np.uint8)
+    pixels[1:3, 2:4, -1] = 255
+    Image.fromarray(pixels, mode).save(tmp_path / "a.png")
+    assert "its mask is in the alpha channel" in refused(decode, tmp_path / "a.png", "label")
+    assert decode(tmp_path / "a.png")[0].shape[-1] == len(mode) - 1
+    pixels[1, 2, 0] = 1
+    Image.fromarray(pixels, mode).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png", "label")[0].max() == 1
