@@ -244,7 +244,7 @@ def test_sums_of_a_large_image_in_float16_are_finite(name):
     target = torch.ones(1, *([1] if name in OVERLAPPING else []), 300, 300, dtype=torch.int64)
     loss, exact = (getattr(unet_torch.losses, name)(z, target) for z in (logits, logits.detach().double()))
     assert loss.item() == pytest.approx(exact.item(), rel=1e-3, abs=1e-6)
-    ours = getattr(unet_jax.losses, name)(
+    ours = jax.jit(getattr(unet_jax.losses, name))(
         jnp.ones((1, 300, 300, 1), jnp.float16), jnp.ones((1, 300, 300, *target.shape[1:-2]), int)
     )
     assert float(ours) == pytest.approx(exact.item(), rel=1e-3, abs=1e-6)
