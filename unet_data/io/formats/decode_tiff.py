@@ -19,7 +19,7 @@ from unet_spec.errors import InputError
 from ..carried import tiff_facts
 from ..decode import check_claim
 from ..facts import FileFacts, ReadSettings, Role
-from ..orientation import TAG, turned
+from ..orientation import TAG, swaps, turned
 from .axes import named_axes
 from .channels import adapted
 from .decode_pillow import choose_palette, colours
@@ -87,6 +87,10 @@ def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> 
     tag = page.tags.get(TAG)
     orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
     own = tiff_facts(tiff, page, axes, [every.index(each) for each in series])
+    is_turned = orientation != 1 and settings.orientation == "apply"
+    if is_turned and swaps(orientation) and own["spacing"]:
+        *depth, y, x = own["spacing"]
+        own["spacing"] = (*depth, x, y)
     if len(series) > 1:  # positions, or acquisitions
         axes, sizes = f"Q{axes}", (len(series), *sizes)
     facts = FileFacts(
@@ -94,7 +98,7 @@ def choose_series(path: Path, tiff: Any, role: Role, settings: ReadSettings) -> 
         axes=axes,
         sizes=tuple(map(int, sizes)),
         orientation=orientation,
-        turned=orientation != 1 and settings.orientation == "apply",
+        turned=is_turned,
         left_out=tuple(left_out),
         nodata=_nodata(page),
         **own,

@@ -172,3 +172,14 @@ def test_two_levels_are_counted(tmp_path):
         tiff.write(noise(16, 16), subfiletype=1)
         tiff.write(noise(8, 8), subfiletype=1)
     assert decode(tmp_path / "a.tif")[1].left_out == ("2 smaller levels of a pyramid",)
+
+
+@pytest.mark.parametrize(("orientation", "spacing"), [(1, (0.5, 0.25)), (3, (0.5, 0.25)), (6, (0.25, 0.5))])
+def test_a_pixel_size_turns_with_its_picture(orientation, spacing, tmp_path):
+    options = {"resolution": (4, 2), "resolutionunit": "CENTIMETER", "extratags": [(274, 3, 1, orientation, True)]}
+    tifffile.imwrite(tmp_path / "a.tif", noise(8, 9), **options)
+    for below in (0, 2**28):
+        [picture] = open_pictures(tmp_path / "a.tif", 2, whole_below=below)
+        assert picture.facts.spacing == spacing
+    stored = open_pictures(tmp_path / "a.tif", 2, settings=ReadSettings(orientation="ignore"))
+    assert stored[0].facts.spacing == (0.5, 0.25)
