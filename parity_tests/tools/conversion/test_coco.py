@@ -63,6 +63,24 @@ def test_regions(compressed):
     np.testing.assert_array_equal(region_of([[2, 1, 7, 1, 7, 4, 2, 4]], (6, 8)), BOX)
 
 
+def test_a_crowd_is_no_object(tmp_path, capsys):
+    box = [[2, 1, 7, 1, 7, 4, 2, 4]]
+    of = {"image_id": 0, "category_id": 3}
+    regions = [
+        of | {"segmentation": [[0, 4, 8, 4, 8, 6, 0, 6]], "iscrowd": 1},
+        of | {"segmentation": box, "iscrowd": 0},
+    ]
+    path, _ = annotated(tmp_path, annotations=regions)
+    for kind, numbers, words in (("instance", [0, 1], "left out"), ("semantic", [0, 1], "pixels of their classes")):
+        assert main(["data", "convert", str(path), "--out", str(tmp_path / kind), "--labels", kind]) == 0
+        label = read_labels(tmp_path / kind / "labels" / "a.png")[0]
+        assert np.unique(label).tolist() == numbers
+        assert label[5].any() == (kind == "semantic")
+        said = " ".join(capsys.readouterr().out.split())
+        assert "1 objects" in said
+        assert f"regions of several objects (iscrowd): 1, {words}" in said
+
+
 def test_classes_and_objects(tmp_path):
     path, ring = annotated(tmp_path)
     done = convert_coco(path, tmp_path, tmp_path / "out")

@@ -86,6 +86,9 @@ def _convert(args: Args) -> int:
         else f"classes: {numbers}"
     )
     console.print(f"{args.out}: {done.images} images, {done.objects} objects; {what}", soft_wrap=True)
+    if done.crowds:
+        use = "left out, as they are not objects" if instances else "pixels of their classes"
+        console.print(f"regions of several objects (iscrowd): {done.crowds}, {use}")
     if done.overlaps and masks:
         console.print(f"{done.overlaps} pixels have several classes: train with --labels overlapping to keep them")
     elif done.overlaps:

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +26,7 @@ class Converted:
 
     Attributes:
         images, objects: numbers of images and objects.
+        crowds: number of regions that hold several objects (iscrowd).
         classes: names by number; 0 is the background. With masks: names in the order of reading.
         overlaps: number of pixels in several annotations; they are assigned to the last one in the file.
     """
@@ -33,6 +35,7 @@ class Converted:
     objects: int
     classes: tuple[str, ...]
     overlaps: int
+    crowds: int = 0
 
 
 def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = False, masks: bool = False) -> Converted:
@@ -42,7 +45,7 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
         annotations: the JSON file.
         images: the folder of the images; file names in the JSON are relative to it.
         out: a new folder.
-        instances: number objects instead of classes.
+        instances: number objects instead of classes. Crowds are left out, since they are not one object.
         masks: write masks of 0/255 to OUT/labels/CATEGORY instead, so that categories may overlap.
 
     Raises:
@@ -58,6 +61,7 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
         for annotation in content["annotations"]:
             own[annotation["image_id"]].append(annotation)
         count = sum(map(len, own.values()))
+        crowds = sum(map(is_crowd, chain.from_iterable(own.values())))
         if count and not any(annotation.get("segmentation") for each in own.values() for annotation in each):
             raise InputError(f"{annotations}: has boxes only; masks need segmentations: polygons or run lengths")
         number = {key: index for index, key in enumerate(sorted(names), start=1)}
@@ -79,7 +83,8 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
                     _write(folder, name, images, {folders[k]: m * np.uint8(255) for k, m in own_masks.items()})
                     continue
                 mask, seen = np.zeros(size, np.uint16), np.zeros(size, bool)
-                for index, annotation in enumerate(own[key], start=1):
+                kept = [annotation for annotation in own[key] if not (instances and is_crowd(annotation))]
+                for index, annotation in enumerate(kept, start=1):
                     region = region_of(annotation["segmentation"], size)
                     overlaps += int((region & seen).sum())
                     mask[region], seen = (index if instances else number[annotation["category_id"]]), seen | region
@@ -89,7 +94,12 @@ def convert_coco(annotations: Path, images: Path, out: Path, instances: bool = F
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as e:
         raise InputError(f"{annotations}: not COCO annotations of segmentations ({type(e).__name__}: {e})") from None
     classes = tuple(sorted(folders.values())) or ("background", *(names[key] for key in sorted(names)))
-    return Converted(len(files), count, classes, overlaps)
+    return Converted(len(files), count - crowds, classes, overlaps, crowds)
+
+
+def is_crowd(annotation: dict[str, Any]) -> bool:
+    """Whether an annotation is of a region that holds several objects of its category."""
+    return bool(annotation.get("iscrowd", 0))
 
 
 def _folders(names: dict[int, str], annotations: Path) -> dict[int, str]:
