@@ -119,7 +119,7 @@ def page_axes(facts: FileFacts, pages: int, dims: int) -> tuple[str, tuple[int, 
     """
     if (known := counted_axes(facts, pages, dims)) is not None:
         return known
-    first = "T" if {"ome", "imagej"} & dict(facts.extra).keys() else "Q"
+    first = "T" if _as_ome(facts) else "Q"
     depth = dict(zip(facts.axes, facts.sizes, strict=False)).get("Z", 1) if dims == 3 else 1
     if 1 < depth < pages and pages % depth == 0:
         return f"{first}Z", (pages // depth, depth)
@@ -183,12 +183,23 @@ def tiff_metadata(
     imagej = "imagej" in extra and axes == counted != "ZTYX" and dtype in (np.uint8, np.uint16, np.float32)
     if imagej and not tiled:
         return {"imagej": True}, {"axes": axes} | {key: _ascii(value) for key, value in extra["imagej"]}
-    if facts.spacing and ("ome" in extra or "imagej" in extra) and dtype != np.float16:  # OME has no 16-bit floats
-        names = "ZYX"[-len(facts.spacing) :]
-        sizes: dict[str, Any] = {f"PhysicalSize{a}": step for a, step in zip(names, facts.spacing, strict=True)}
+    if _as_ome(facts) and facts.spacing and dtype != np.float16:  # OME has no 16-bit floats
+        steps = dict(zip("ZYX"[-len(facts.spacing) :], facts.spacing, strict=True))
+        names = [letter for letter in steps if letter in axes]
+        sizes: dict[str, Any] = {f"PhysicalSize{a}": steps[a] for a in names}
         units = {f"PhysicalSize{a}Unit": symbol(facts.unit) for a in names} if facts.unit else {}
         return {"ome": True}, {"axes": axes, **sizes, **units}
     return {}, {"axes": axes}
+
+
+def _as_ome(facts: FileFacts) -> bool:
+    """Whether the pixel size in a TIFF is that of OME: that of an OME-TIFF or ImageJ file, or one with a unit that the
+    tags of the TIFF do not state."""
+    extra = dict(facts.extra)
+    if "ome" in extra or "imagej" in extra:
+        return True
+    tagged = "geotiff" in extra or ("resolution" in extra and len(facts.spacing or ()) <= len("YX"))
+    return bool(facts.spacing and facts.unit) and not tagged
 
 
 def _ascii(value: Any) -> Any:
@@ -214,9 +225,9 @@ def lost(facts: FileFacts, ending: str, dtype: np.dtype | type = np.uint8) -> st
     if what == "pixel size":
         if not facts.spacing:
             return None
-        held += (*_NIFTI, ".ome.zarr", *(_TIFF if "ome" in extra else ()))
+        held += (*_NIFTI, ".ome.zarr", *(_TIFF if _as_ome(facts) else ()))
     if facts.turned:
         return f"the {what} of the image is not written, since its pixels were turned; --orientation ignore keeps both"
-    if ending in _TIFF and what == "pixel size" and ("ome" in extra or "imagej" in extra) and dtype == np.float16:
+    if ending in _TIFF and what == "pixel size" and _as_ome(facts) and dtype == np.float16:
         return "a TIFF of float16 cannot store the pixel size of the image; one of float32 or uint8 can"
     return None if ending in held else f"{ending} cannot store the {what} of the image; {held[0]} can"

@@ -118,6 +118,25 @@ def test_results_of_every_shape_and_dtype_keep_the_pixel_size(kind, values, dtyp
     assert (lost(facts, ".tif", np.dtype(dtype)) is None) == (dtype != "float16")
 
 
+@pytest.mark.parametrize(
+    ("spacing", "extra", "dims", "found"),
+    [
+        ((0.5, 0.25), (), 2, (0.5, 0.25)),
+        ((2.0, 0.5, 0.25), (), 3, (2.0, 0.5, 0.25)),
+        ((2.0, 0.5, 0.25), (("resolution", (1e4, 1e4, 3)),), 3, (2.0, 0.5, 0.25)),
+        ((1e-4, 1e-4), (("resolution", (1e4, 1e4, 3)),), 2, (1e-4, 1e-4)),  # cm, by the tag
+        ((0.5, 0.5), (("geotiff", ()),), 2, None),
+    ],
+)
+def test_a_pixel_size_given_by_the_user_is_written_into_a_tiff(spacing, extra, dims, found, tmp_path):
+    axes = ("QYX", (2, 4, 5)) if dims == 2 else ("ZYX", (2, 4, 5))
+    facts = FileFacts(axes=axes[0], sizes=axes[1], spacing=spacing, unit="µm", extra=extra)
+    write_stack(tmp_path / "o.tif", np.zeros((2, 4, 5), np.uint8), facts, dims)
+    again = open_pictures(tmp_path / "o.tif", dims)
+    assert (again[0].facts.spacing, len(again)) == (found, {2: 2, 3: 1}[dims])
+    assert lost(facts, ".tif") is None
+
+
 def test_a_unit_that_is_not_ascii_is_written_as_imagej_does(tmp_path):
     write_stack(tmp_path / "o.tif", PICTURE[None], CALIBRATED)
     with tifffile.TiffFile(tmp_path / "o.tif") as new:
