@@ -10,6 +10,7 @@ import numpy as np
 
 from ..io.readers import Picture
 from ..memory import resident
+from ..spacing.target import pixel_size
 from ..windows import Windows
 from .labels_file import write_labels
 from .outlines import Page, check_outlines, places, write_outlines
@@ -115,11 +116,11 @@ def write_objects(
         each = len(pages) // len(pictures)
         tables = [_table(page, pictures[i // each], names) for i, page in enumerate(pages)]
         if files.table is not None:
-            facts = pictures[0].facts
-            if facts.spacing is None:
-                remarks.append("the file does not state its pixel size: the table is in pixels")
-            size = None if facts.spacing is None else facts.spacing[-len(image) :]  # for pages, without their distance
-            rows = (t if size is None else with_units(t, size, facts.unit) for t in tables)
+            unit = pictures[0].facts.unit
+            if (size := pixel_size(pictures[0].facts, len(image), unit)) is None:
+                part = " along z" * (pictures[0].facts.spacing is not None)
+                remarks.append(f"the file does not state its pixel size{part}: the table is in pixels (--pixel-size)")
+            rows = (t if size is None else with_units(t, size, unit) for t in tables)
             write_table(files.table, _numbered(rows) if len(pages) > 1 else rows)
         if files.outlines is not None:
             where, hyperstack = places(pictures[0].facts, len(pages))

@@ -49,11 +49,26 @@ def test_each_page_is_measured_on_its_picture_and_its_rows_are_numbered(spacing,
     assert [next(iter(row)) for row in rows] == ["image"] * 4
     assert found.counts == {"cell": 3, "edge": 3}
     if spacing is None:
-        assert found.remarks == ("the file does not state its pixel size: the table is in pixels",)
+        assert found.remarks == ("the file does not state its pixel size: the table is in pixels (--pixel-size)",)
         assert "size" not in rows[0]
     else:
         assert found.remarks == ()
         assert (rows[0]["size"], rows[0]["unit"]) == ((0.5, 0.25), "um")
+
+
+def test_a_volume_without_a_distance_of_planes_is_measured_in_voxels(tmp_path, monkeypatch):
+    """Volumes of the size of a plane's pixels would be wrong by the distance."""
+    objects, rows = SimpleNamespace(classes=np.array([1])), []
+    monkeypatch.setattr(results, "label_image", lambda *_: SimpleNamespace(objects=objects, budget=7))
+    monkeypatch.setattr(results, "write_labels", lambda *_: None)
+    monkeypatch.setattr(results, "_table", lambda *_: {"object": np.array([1]), "area": np.array([8])})
+    monkeypatch.setattr(results, "write_table", lambda path, found: rows.extend(found))
+    maps = [SimpleNamespace(shape=(2, 8, 9), spatial_dims=3, window=None)]
+    pictures = [SimpleNamespace(facts=FileFacts(spacing=(0.5, 0.5), unit="um"))]
+    files = results.ObjectFiles(Path("l.tif"), Path("t.csv"))
+    found = results.write_objects(maps, tmp_path, ObjectSettings(), files, ("none", "cell"), Path("a"), pictures)
+    assert found.remarks[0].startswith("the file does not state its pixel size along z: the table is in pixels")
+    assert list(rows[0]) == ["object", "area"]
 
 
 def test_the_border_class_is_no_object(tmp_path, monkeypatch):
