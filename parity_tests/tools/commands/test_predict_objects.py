@@ -152,6 +152,19 @@ def test_several_pages_classes_and_images(tmp_path, capsys):
     assert "round" in capsys.readouterr().err
 
 
+def test_the_last_image_of_several_has_a_table_of_its_name(tmp_path):
+    """Also where the others exist, or are of another shard."""
+    exact_network(tmp_path / "ck")
+    for name in "abc":
+        tifffile.imwrite(tmp_path / f"{name}.tif", image_of((61, 53)))
+    command = ["predict", str(tmp_path / "ck"), *(str(tmp_path / f"{name}.tif") for name in "abc")]
+    command += ["-o", str(tmp_path / "out"), "--output", "objects", "--table", str(tmp_path / "t.csv")]
+    assert main([*command, "--shard", "1/3"]) == 0
+    assert main([*command, "--shard", "2/3"]) == 0
+    assert main([*command, "--skip-existing"]) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["t-a.csv", "t-b.csv", "t-c.csv"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

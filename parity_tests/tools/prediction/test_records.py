@@ -10,7 +10,8 @@ import pytest
 
 from unet_data import ObjectSettings
 from unet_data.inference.predict_file import PredictResult
-from unet_tools.prediction.objects import describe, files_of
+from unet_spec import InputError
+from unet_tools.prediction.objects import describe, files_of, left_to_do
 from unet_tools.prediction.records import image_record, line_of, line_of_all
 
 RESULT = SimpleNamespace(
@@ -78,8 +79,24 @@ def test_of_several_images_each_has_files_of_its_name():
     from unet_data import PredictSettings
 
     settings = PredictSettings("objects", table=Path("out/t.csv"), outlines=Path("o.geojson"))
-    several, one = (files_of(settings, Path("in/a.tif"), several) for several in (True, False))
-    assert (several.table, several.outlines) == (Path("out/t-a.csv"), Path("o-a.geojson"))
-    assert one == settings
+    a, b = Path("out/a.tif"), Path("out/b.tif")
+    of_several, of_one = files_of(settings, [a, b]), files_of(settings, [a])
+    assert (of_several[a].table, of_several[b].outlines) == (Path("out/t-a.csv"), Path("o-b.geojson"))
+    assert of_one == {a: settings}
     plain = PredictSettings()
-    assert files_of(plain, Path("a.tif"), True) == plain
+    assert files_of(plain, [a, b]) == {a: plain, b: plain}
+    with pytest.raises(InputError, match=r"a.tif and a.png would both have the file out/t-a.csv; rename one"):
+        files_of(settings, [a, b, Path("out/a.png")])
+
+
+def test_what_is_left_to_do_lacks_its_result_but_not_a_part_of_it(tmp_path):
+    from unet_data import PredictSettings
+
+    files = [(Path("in/a.tif"), tmp_path / "a.tif"), (Path("in/b.tif"), tmp_path / "b.tif")]
+    own = files_of(PredictSettings("objects", table=tmp_path / "t.csv"), [target for _, target in files])
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "t-a.csv").touch()
+    assert left_to_do(files, own) == files[1:]
+    (tmp_path / "t-a.csv").unlink()
+    with pytest.raises(InputError, match=r"a.tif exists without .*t-a.csv: delete it to make both"):
+        left_to_do(files, own)

@@ -47,7 +47,7 @@ from unet_data.inference.output import OutputKind, OutputType
 from unet_data.inference.predict_file import Progress, check_prediction, predict_file
 from unet_data.inference.settings import PredictSettings
 from unet_data.io.facts import FileFacts, summary
-from unet_data.io.stores.remote import absolute, exists, shown
+from unet_data.io.stores.remote import absolute, shown
 from unet_data.io.writers import check_no_inputs
 from unet_data.nnunet import find_plans
 from unet_spec import InputError
@@ -61,7 +61,7 @@ from ..console import notes, print_json
 from ..prediction.cluster import Outcome, Task, cluster, on_cluster, sharded
 from ..prediction.many import SharedRuntime, images_at_a_time, refuse, run_each
 from ..prediction.nnunet_folder import predict_cases
-from ..prediction.objects import describe, files_of, settings_of
+from ..prediction.objects import describe, files_of, left_to_do, settings_of
 from ..prediction.overlay import overlay_path, write_overlay
 from ..prediction.records import image_record, line_of, line_of_all
 from ..prediction.runtimes.choice import Choice
@@ -159,10 +159,11 @@ def run(args: Args) -> int:
     planned = list(targets(args.images, args.out).items())
     if args.slurm is not None:
         return _write_slurm(args, len(planned))
+    own = files_of(settings, [t for _, t in planned])
     if settings.shard is not None and len(planned) >= settings.shard[1] > 1:  # whole images, which need no joining
         part, parts = settings.shard
         planned, settings = planned[part - 1 :: parts], replace(settings, shard=None)
-    files = [(s, t) for s, t in planned if not (args.skip_existing and exists(t))]
+    files = left_to_do(planned, own) if args.skip_existing else planned
     by_strips = "torch" if installed("torch") else "jax"
     runtime = by_strips if args.strips and args.runtime is None else args.runtime
     if runtime == "auto":
@@ -180,10 +181,11 @@ def run(args: Args) -> int:
         )
     reading, read = chosen_reading(args.reading, network.data)
     settings = replace(settings_of(network, settings, args.object_settings), reading=reading)
+    own = {t: replace(settings, table=own[t].table, outlines=own[t].outlines) for _, t in files}
     for line in () if args.json else read:
         notes.print(line)
     for source, target in files:
-        check_prediction(network, source, target, settings)
+        check_prediction(network, source, target, own[target])
     if args.overlay:
         if network.data.overlapping:
             raise InputError("--overlay needs one class per pixel; the classes of this network may overlap")
@@ -204,16 +206,15 @@ def run(args: Args) -> int:
     if together > 1:
         network = replace(network, runtime=SharedRuntime(network.runtime))
     facts: dict[Path, FileFacts] = {}
-    outcomes = {} if args.dask is None else _on_cluster(args, files, settings, choice)
+    outcomes = {} if args.dask is None else _on_cluster(args, files, own, choice)
 
     def one(source: Path, target: Path, progress: Progress) -> dict[str, Any]:
-        own = files_of(settings, source, len(files) > 1)
         if source in outcomes:
             done = outcomes[source].result(progress)
         elif choice is not None:
-            done = predict_as_begun(network, args.checkpoint, source, target, own, progress)
+            done = predict_as_begun(network, args.checkpoint, source, target, own[target], progress)
         else:
-            done = predict_file(network, source, target, own, progress)
+            done = predict_file(network, source, target, own[target], progress)
         facts[source] = done.facts
         if args.overlay and done.finished:
             write_overlay(source, target, overlay_path(target), network.config.spatial_dims, reading)
@@ -261,7 +262,7 @@ def run(args: Args) -> int:
 
 
 def _on_cluster(
-    args: Args, files: Sequence[tuple[Path, Path]], settings: PredictSettings, choice: Choice | None
+    args: Args, files: Sequence[tuple[Path, Path]], own: Mapping[Path, PredictSettings], choice: Choice | None
 ) -> Mapping[Path, Outcome]:
     """Computes the images on a cluster. Returns the outcome of each of several images; for a single image, computes its
     tiles, which the caller joins."""
@@ -270,10 +271,7 @@ def _on_cluster(
         runtime = choice.name
     elif runtime is None and args.strips:
         runtime = "torch" if installed("torch") else "jax"
-    tasks = [
-        Task(absolute(args.checkpoint), runtime, absolute(s), absolute(t), files_of(settings, s, len(files) > 1))
-        for s, t in files
-    ]
+    tasks = [Task(absolute(args.checkpoint), runtime, absolute(s), absolute(t), own[t]) for s, t in files]
     with cluster(str(args.dask)) as client:
         if not args.json:
             notes.print(f"Dask: {client.dashboard_link}", style="dim")
