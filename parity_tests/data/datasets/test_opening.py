@@ -67,6 +67,21 @@ def test_unlabelled_test_volume_is_left_out_but_no_other(stacks):
     assert "odd-volume.tif" in refused(open_dataset, stacks)
 
 
+def test_several_volumes_in_an_array_are_as_many_images(tmp_path):
+    """As in a prediction; in a (D, N, H, W) array too, if the axes are named."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 255, (2, 3, 8, 9), np.uint8), rng.integers(0, 2, (2, 3, 8, 9), np.uint8)
+    for name, order in (("tzyx", (0, 1, 2, 3)), ("ztyx", (1, 0, 2, 3))):
+        for kind, array in (("images", images), ("labels", labels)):
+            (tmp_path / name / kind).mkdir(parents=True)
+            np.save(tmp_path / name / kind / "a.npy", array.transpose(order))
+        for read in (open_dataset, open_stored):
+            data = read(tmp_path / name, spatial_dims=3, settings=ReadSettings(axes=name.upper()))
+            for number in range(2):
+                np.testing.assert_array_equal(np.asarray(data.images[number])[..., 0], images[number])
+                np.testing.assert_array_equal(np.asarray(data.labels[number]), labels[number])
+
+
 def test_volumes_only_have_no_labels(stacks):
     (stacks / "train-labels.tif").unlink()
     data = open_dataset(stacks)

@@ -46,6 +46,11 @@ Read = Callable[[Pair, int, ReadSettings], Contents]
 
 def read_whole(pair: Pair, spatial_dims: int, settings: ReadSettings) -> Contents:
     """The contents in memory. Raises InputError if a file cannot be read, or image and label differ in size."""
+    if spatial_dims == 3 and _is_array(pair.image) and len(pair.labels) == 1:
+        found = read_by_windows(pair, spatial_dims, settings)
+        if len(found.images) > 1:  # several volumes
+            images, labels = (list(map(np.asarray, each)) for each in (found.images, found.labels))
+            return replace(found, images=images, labels=labels)
     stack, facts = _whole(pair.image, spatial_dims, "image", settings)
     pages = volumes(facts, len(stack), pair.image) if spatial_dims == 3 else ()
 
@@ -94,9 +99,13 @@ def read_masked(read: Read, pair: Pair, masks: MaskReader) -> Contents:
     return Contents(images, labels, facts, _placed(label_facts, facts))
 
 
+def _is_array(path: Path) -> bool:
+    return path.suffix.lower() == ".npy" or is_zarr(path) or url_of(path) is not None
+
+
 def _whole(path: Path, spatial_dims: int, role: Role, settings: ReadSettings) -> tuple[np.ndarray, FileFacts]:
     """The whole content of a file: (N, H, W, C), or a volume (D, H, W, C); labels without C."""
-    if path.suffix.lower() == ".npy" or is_zarr(path) or url_of(path) is not None:
+    if _is_array(path):
         found = stored_pictures(path, spatial_dims, role, settings)
         if spatial_dims == 3 and len(found) > 1:
             raise InputError(f"{shown(path)}: contains {len(found)} volumes; write each to its own file")
