@@ -178,9 +178,14 @@ def tiff_metadata(
     """
     extra: Mapping[str, Any] = dict(facts.extra)
     counted, dtype = axes.removesuffix("S"), np.dtype(dtype)
-    if facts.turned or counted not in ("YX", "ZYX", "TYX", "TZYX", "ZTYX"):
+    if counted not in ("YX", "ZYX", "TYX", "TZYX", "ZTYX"):
         return {}, {"axes": axes}
-    imagej = "imagej" in extra and axes == counted != "ZTYX" and dtype in (np.uint8, np.uint16, np.float32)
+    imagej = (
+        "imagej" in extra
+        and not facts.turned
+        and axes == counted != "ZTYX"
+        and dtype in (np.uint8, np.uint16, np.float32)
+    )
     if imagej and not tiled:
         return {"imagej": True}, {"axes": axes} | {key: _ascii(value) for key, value in extra["imagej"]}
     if _as_ome(facts) and facts.spacing and dtype != np.float16:  # OME has no 16-bit floats
@@ -198,8 +203,8 @@ def _as_ome(facts: FileFacts) -> bool:
     extra = dict(facts.extra)
     if "ome" in extra or "imagej" in extra:
         return True
-    tagged = "geotiff" in extra or ("resolution" in extra and len(facts.spacing or ()) <= len("YX"))
-    return bool(facts.spacing and facts.unit) and not tagged
+    tags = "resolution" in extra and len(facts.spacing or ()) <= len("YX") and not facts.turned
+    return bool(facts.spacing and facts.unit) and not tags and "geotiff" not in extra
 
 
 def _ascii(value: Any) -> Any:
@@ -226,8 +231,8 @@ def lost(facts: FileFacts, ending: str, dtype: np.dtype | type = np.uint8) -> st
         if not facts.spacing:
             return None
         held += (*_NIFTI, ".ome.zarr", *(_TIFF if _as_ome(facts) else ()))
-    if facts.turned:
-        return f"the {what} of the image is not written, since its pixels were turned; --orientation ignore keeps both"
+    if facts.turned and what == "georeference":
+        return "the georeference of the image is not written, since its pixels were turned; --orientation ignore keeps both"
     if ending in _TIFF and what == "pixel size" and _as_ome(facts) and dtype == np.float16:
         return "a TIFF of float16 cannot store the pixel size of the image; one of float32 or uint8 can"
     return None if ending in held else f"{ending} cannot store the {what} of the image; {held[0]} can"

@@ -137,6 +137,15 @@ def test_a_pixel_size_given_by_the_user_is_written_into_a_tiff(spacing, extra, d
     assert lost(facts, ".tif") is None
 
 
+@pytest.mark.parametrize("kind", ["imagej", "ome", ""])
+def test_a_turned_picture_keeps_its_pixel_size(kind, tmp_path):
+    extra = ((kind, (("unit", "µm"),)), ("resolution", (4, 2, 3)))
+    facts = replace(CALIBRATED, extra=extra, turned=True, orientation=6)
+    write_stack(tmp_path / "o.tif", PICTURE[None], facts)
+    assert open_pictures(tmp_path / "o.tif", 2)[0].facts.spacing == (0.5, 0.25)
+    assert lost(facts, ".tif") is None
+
+
 def test_a_unit_that_is_not_ascii_is_written_as_imagej_does(tmp_path):
     write_stack(tmp_path / "o.tif", PICTURE[None], CALIBRATED)
     with tifffile.TiffFile(tmp_path / "o.tif") as new:

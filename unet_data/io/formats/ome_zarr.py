@@ -95,7 +95,7 @@ def as_ome(facts: FileFacts, pages: int, dims: int) -> FileFacts:
     if dims == 3:
         letters, lengths = letters.replace("Z", ""), lengths[: len(letters.replace("Z", ""))]
     names = (*letters.lower(), *SPATIAL[-dims:])
-    steps = () if facts.turned or facts.spacing is None else facts.spacing
+    steps = facts.spacing or ()
     size: dict[str, float] = dict(zip(SPATIAL[-len(steps) :], steps, strict=True)) if steps else {}
     unit = _UNITS.get(symbol(facts.unit), "") if steps else ""
     axes = []

@@ -116,7 +116,7 @@ def test_the_version_follows_that_of_zarr(labels):
         (FileFacts(spacing=(2.0, 0.5), unit="um"), 1, 2, "yx", [2, 0.5], (1, 1)),
         (FileFacts("", "TZYX", (4, 3, 8, 9), spacing=(5.0, 2.0, 0.5)), 12, 2, "tzyx", [1, 5, 2, 0.5], (4, 3, 1, 1)),
         (FileFacts("", "TZYX", (4, 3, 8, 9), spacing=(5.0, 2.0, 0.5)), 4, 3, "zyx", [5, 2, 0.5], (1, 1, 1)),
-        (FileFacts("", "TYX", (4, 8, 9), spacing=(2.0, 0.5), turned=True), 4, 2, "tyx", [1, 1, 1], (4, 1, 1)),
+        (FileFacts("", "TYX", (4, 8, 9), spacing=(2.0, 0.5), turned=True), 4, 2, "tyx", [1, 2, 0.5], (4, 1, 1)),
         (FileFacts(), 1, 3, "zyx", [1, 1, 1], (1, 1, 1)),
     ],
 )
