@@ -232,7 +232,7 @@ def lost(facts: FileFacts, ending: str, dtype: np.dtype | type = np.uint8) -> st
             return None
         held += (*_NIFTI, ".ome.zarr", *(_TIFF if _as_ome(facts) else ()))
     if facts.turned and what == "georeference":
-        return "the georeference of the image is not written, since its pixels were turned; --orientation ignore keeps both"
+        return f"the {what} of the image is not written, since its pixels were turned; --orientation ignore keeps both"
     if ending in _TIFF and what == "pixel size" and _as_ome(facts) and dtype == np.float16:
         return "a TIFF of float16 cannot store the pixel size of the image; one of float32 or uint8 can"
     return None if ending in held else f"{ending} cannot store the {what} of the image; {held[0]} can"

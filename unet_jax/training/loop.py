@@ -28,7 +28,7 @@ from .run.hooks import Augment, Callback, Hooks
 from .run.selection import AP, measure_for
 from .run.signals import StopSignals
 from .run.train_state_folder import TrainStateFolder, latest_step
-from .settings import TrainSettings
+from .settings import DataSettings, TrainSettings
 from .step import rate_after
 from .trainer import Trainer
 
@@ -189,11 +189,14 @@ def class_names(config: NetworkConfig, training: Dataset) -> tuple[str, ...]:
 
 
 def data_spec(config: NetworkConfig, settings: TrainSettings, training: Dataset) -> DataSpec:
-    """Normalisation, class names and how files were read, to be stored with the weights."""
+    """Normalisation, class names and how images and labels were read, to be stored with the weights."""
+    plain, own = DataSettings(), settings.data
+    chosen = {name: getattr(own, name) for name in ("labels", "ignore", "class_numbers")}
+    labels = {name: str(value) for name, value in chosen.items() if value != getattr(plain, name)} or None
     data = normalization_of(training, settings.data.normalization)
     reading = asdict(training.reading or settings.reading)
     data = replace(data, class_names=class_names(config, training), overlapping=training.overlapping, reading=reading)
-    target = training.spacing
+    data, target = replace(data, labels=labels), training.spacing
     return data if target is None else replace(data, spacing=target.size, spacing_unit=target.unit)
 
 

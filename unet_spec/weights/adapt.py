@@ -170,7 +170,10 @@ def _reading(data: DataSpec, other_channels: bool, other_classes: bool) -> tuple
         changes["channels"], names = "auto", [*names, "how channels were read"]
     if other_classes and (data.reading or {}).get("class_colors"):
         changes["class_colors"], names = "", [*names, "the colours of the classes"]
-    return (replace(data, reading={**(data.reading or {}), **changes}) if changes else data), names
+    data = replace(data, reading={**(data.reading or {}), **changes}) if changes else data
+    if other_classes and data.labels:
+        data, names = replace(data, labels=None), [*names, "the numbers of the classes"]
+    return data, names
 
 
 def _head(config: NetworkConfig) -> frozenset[str]:

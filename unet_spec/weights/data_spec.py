@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -11,6 +12,9 @@ from ..errors import InputError
 from ..network import NetworkConfig
 
 NormalizationName = Literal["dataset", "image", "percentile", "ct", "none"]
+
+_LABELS = {"labels": "semantic|instance|overlapping", "ignore": r"-?\d{1,18}", "class_numbers": "(?s:.*)"}
+"""Allowed values of the fields of `DataSpec.labels`, as regular expressions."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class DataSpec:
         spacing: pixel size along (z,) y, x that the network expects; images with another one are resampled to it, and
             results back. Empty: images are used with the pixels that they have.
         spacing_unit: unit of `spacing`, such as "mm"; empty: not stated.
+        labels: how training read the numbers of its label files: "labels", "ignore" and "class_numbers" of
+            `unet_jax.TrainSettings`, as text ("class_numbers": "255,0"), without defaults. None: by the defaults.
 
     Example:
         >>> DataSpec(mean=(0.5,), std=(0.2,), class_names=("background", "cell")).mean
@@ -55,6 +61,7 @@ class DataSpec:
     reading: dict[str, str] | None = field(default=None, hash=False)
     spacing: tuple[float, ...] = ()
     spacing_unit: str = ""
+    labels: dict[str, str] | None = field(default=None, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields for JSON. Newer fields with default values are left out, so that older versions can read it."""
@@ -77,11 +84,14 @@ class DataSpec:
                 if not isinstance(value, bool):
                     raise InputError(f"{where}: data.{key} is {value!r}; it must be true or false")
                 continue
-            if key in ("objects", "reading"):
+            if key in ("objects", "reading", "labels"):
                 if value is not None and not isinstance(value, dict):
                     raise InputError(f"{where}: data.{key} is {value!r}; it must be an object")
-                if key == "reading" and not all(isinstance(each, str) for each in (value or {}).values()):
-                    raise InputError(f"{where}: data.reading is {value!r}; it must be an object of names")
+                if key != "objects" and not all(isinstance(each, str) for each in (value or {}).values()):
+                    raise InputError(f"{where}: data.{key} is {value!r}; it must be an object of names")
+                for name, text in (value or {}).items() if key == "labels" else ():
+                    if re.fullmatch(_LABELS.get(name, "(?!)"), text) is None:
+                        raise InputError(f"{where}: data.labels has {name} {text!r}, which this version does not know")
                 continue
             if key == "spacing_unit":
                 if not isinstance(value, str):

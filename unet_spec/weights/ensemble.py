@@ -13,7 +13,7 @@ from ..families.ensemble import EnsembleConfig
 from .checkpoint import Checkpoint
 from .data_spec import DataSpec
 
-_OWN = ("mean", "std", "objects", "assumed")
+_OWN = ("mean", "std", "objects", "assumed", "labels")
 """Fields of the data spec in which members may differ."""
 
 
@@ -123,4 +123,11 @@ def _joined_data(specs: Sequence[DataSpec]) -> tuple[DataSpec, tuple[str, ...]]:
             "--choose-objects chooses settings and stores them"
         )
     assumed = tuple(dict.fromkeys(line for spec in specs for line in spec.assumed))
-    return replace(first, objects=objects, assumed=assumed), tuple(notes)
+    labels = first.labels
+    if any(spec.labels != labels for spec in specs):
+        labels = None
+        notes.append(
+            "members were trained on label files with different numbers, so the ensemble stores none: unet evaluate "
+            "needs --labels, --ignore and --class-numbers where the defaults do not fit"
+        )
+    return replace(first, objects=objects, assumed=assumed, labels=labels), tuple(notes)

@@ -132,6 +132,13 @@ def test_an_infinite_gradient_stops_the_run_and_keeps_the_state_before_it(tmp_pa
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept["params"]))
 
 
+def test_the_meaning_of_label_numbers_is_stored_where_it_is_not_the_default():
+    whole = membranes(2, 32, 0)
+    assert data_spec(NARROW, TWO_STEPS, whole).labels is None
+    settings = TWO_STEPS.replace(labels="semantic", ignore=9, class_numbers="255,0")
+    assert data_spec(NARROW, settings, whole).labels == {"labels": "semantic", "ignore": "9", "class_numbers": "255,0"}
+
+
 def test_images_and_settings_have_one_pixel_size_which_is_stored(tmp_path):
     whole = membranes(3, 32, 0)
     whole = replace(whole, facts=tuple(FileFacts(spacing=(s, s), unit="µm") for s in (1.0, 1.0, 2.0)))

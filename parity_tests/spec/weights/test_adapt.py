@@ -41,14 +41,15 @@ def test_other_channels_drop_the_normalisation():
 def test_how_files_are_read_is_dropped_where_it_holds_for_the_old_images_or_classes():
     """Colour images of a network whose training averaged them to grey would be refused, with advice to repeat grey."""
     reading = {"channels": "grey", "class_colors": "#000000,#ff0000", "orientation": "ignore"}
-    data = DataSpec((0.5,), (0.2,), ("a", "b"), reading=reading)
+    data = DataSpec((0.5,), (0.2,), ("a", "b"), reading=reading, labels={"class_numbers": "255,0"})
     point = Checkpoint(CONFIG, CHECKPOINT.tensors, data)
     adapted = adapt(point, in_channels=3)
     assert adapted.checkpoint.data.reading == reading | {"channels": "auto"}
     assert adapted.note.endswith("not used: the normalisation and how channels were read")
     adapted = adapt(point, class_names=("x", "y", "z"))
     assert adapted.checkpoint.data.reading == reading | {"class_colors": ""}
-    assert adapted.note.endswith("not used: the colours of the classes")
+    assert adapted.checkpoint.data.labels is None
+    assert adapted.note.endswith("not used: the colours of the classes and the numbers of the classes")
     assert adapt(point, class_names=("a", "b")).checkpoint.data == data
     assert adapt(CHECKPOINT, in_channels=3).checkpoint.data.reading is None
 

@@ -40,6 +40,9 @@ def test_fields_that_came_later_are_written_only_where_they_say_something():
         ({"spacing_unit": 1}, "data.spacing_unit is 1; it must be the name of a unit"),
         ({"reading": ["channels"]}, "data.reading is .* an object"),
         ({"reading": {"channels": 3}}, "data.reading is .* an object of names"),
+        ({"labels": {"ignore": 3}}, "data.labels is .* an object of names"),
+        ({"labels": {"ignore": "x"}}, "data.labels has ignore 'x', which this version does not know"),
+        ({"labels": {"void": "3"}}, "data.labels has void '3', which this version does not know"),
     ],
 )
 def test_wrong_values_are_refused(values, words):

@@ -124,6 +124,14 @@ def test_pixels_without_data_need_one_normalisation():
     assert join(equal).checkpoint.data.nodata == 7.0
 
 
+def test_label_numbers_are_kept_if_they_are_those_of_all_members():
+    numbers = {"class_numbers": "255,0"}
+    assert join([member(0, labels=numbers), member(1, labels=numbers)]).checkpoint.data.labels == numbers
+    joined = join([member(0, labels=numbers), member(1)])
+    assert joined.checkpoint.data.labels is None
+    assert any("different numbers" in note for note in joined.notes)
+
+
 def test_objects_made_in_different_ways_are_left_out_with_a_note():
     joined = join([member(0, objects={"threshold": 0.5}), member(1, objects={"threshold": 0.6})])
     assert joined.checkpoint.data.objects is None

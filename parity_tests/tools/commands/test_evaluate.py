@@ -146,9 +146,12 @@ def test_images_are_divided_as_in_the_run_of_the_checkpoint(stored, flags, split
 def test_label_numbers_mean_what_they_meant_in_the_run_of_the_checkpoint(stored, flags, meaning, said, tmp_path):
     if stored is not None:
         (tmp_path / "run.json").write_text(json.dumps({"settings": stored}))
-    args, lines = evaluate._labels_of_run(evaluate.Args(tmp_path / "best", "data", **flags))
-    assert (args.labels, args.ignore, args.class_numbers) == meaning
-    assert lines == said
+    texts = {name: str(value) for name, value in (stored or {}).items()} or None
+    for data in (DataSpec(), DataSpec(labels=texts)):  # of an earlier version, whose run says it; and of this one
+        args, lines = evaluate._labels_of_run(evaluate.Args(tmp_path / "best", "data", **flags), data)
+        assert (args.labels, args.ignore, args.class_numbers) == meaning
+        assert lines == said
+        (tmp_path / "run.json").unlink(missing_ok=True)
 
 
 def test_a_background_of_255_stays_one_after_training(tmp_path, capsys):

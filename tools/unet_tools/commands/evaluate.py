@@ -64,7 +64,7 @@ from unet_data.metrics.evaluate import commonest_class_accuracy, measure_samples
 from unet_data.metrics.surfaces import pixel_sizes
 from unet_data.objects.challenge import is_result
 from unet_data.spacing.grids import noted
-from unet_spec import InputError, is_checkpoint
+from unet_spec import DataSpec, InputError, is_checkpoint
 from unet_spec.untrusted.strict_json import read_object
 
 from ..arguments.data import Subset, account_for, accounted, choose, open_data
@@ -93,15 +93,13 @@ class Args:
     augment: Symmetry | None = None
     """Test-time augmentation: average the probabilities over flipped or turned copies of each image."""
     ignore: int | None = None
-    """Number in the mask files, often 255, of pixels that no score counts. Default: as in the run of the
-    checkpoint."""
+    """Number in the mask files, often 255, of pixels that no score counts. Default: as in training."""
     labels: LabelKind | None = None
     """Meaning of the numbers in the mask files: classes (semantic), objects (instance), or one mask per class
     (overlapping), where a pixel may have several classes. auto: decided from the masks and the network. Default: as in
-    the run of the checkpoint, else auto."""
+    training, else auto."""
     class_numbers: str | None = None
-    """Numbers of the classes in the mask files, background first, as in unet train. Default: as in the run of the
-    checkpoint."""
+    """Numbers of the classes in the mask files, background first, as in unet train. Default: as in training."""
     reading: Annotated[ReadFlags, tyro.conf.arg(name="")] = field(default_factory=ReadFlags)
     calibrate: Path | None = None
     """Folder for a copy of the checkpoint with calibrated probabilities: logits are divided by the temperature that
@@ -153,7 +151,7 @@ class _Opened:
 def _open(args: Args) -> _Opened:
     network = open_network(args.checkpoint, args.runtime)
     dims = network.config.spatial_dims
-    args, of_run = _labels_of_run(args)
+    args, of_run = _labels_of_run(args, network.data)
     kind = "overlapping" if network.data.overlapping and args.labels == "auto" else args.labels or "auto"
     reading, read = chosen_reading(args.reading, network.data)
     whole = open_data(args.data, dims, args.seed, None, args.ignore, kind, reading, args.class_numbers or "")
@@ -191,9 +189,12 @@ def _stored(args: Args) -> dict[str, Any]:
     return {}
 
 
-def _labels_of_run(args: Args) -> tuple[Args, list[str]]:
-    """The arguments with the checkpoint's run's meaning of label numbers where none is given, and a line about it."""
-    stored, plain = _stored(args), {"labels": "auto", "ignore": None, "class_numbers": ""}
+def _labels_of_run(args: Args, data: DataSpec) -> tuple[Args, list[str]]:
+    """The arguments with training's meaning of label numbers where none is given, and a line about it. It is stored
+    with the network; for one of an earlier version, in its run."""
+    stored, plain = data.labels or _stored(args), {"labels": "auto", "ignore": None, "class_numbers": ""}
+    if data.labels and "ignore" in data.labels:
+        stored = {**data.labels, "ignore": int(data.labels["ignore"])}
     used = {n: stored[n] for n in plain if getattr(args, n) is None and stored.get(n, plain[n]) != plain[n]}
     if args.labels not in (None, stored.get("labels")):
         used.pop("class_numbers", None)  # they were for numbers of another meaning
