@@ -13,7 +13,7 @@ from ..families.ensemble import EnsembleConfig
 from .checkpoint import Checkpoint
 from .data_spec import DataSpec
 
-_OWN = ("mean", "std", "objects", "assumed", "labels")
+_OWN = ("mean", "std", "low", "high", "objects", "assumed", "labels")
 """Fields of the data spec in which members may differ."""
 
 
@@ -36,7 +36,8 @@ def join(checkpoints: Sequence[Checkpoint], names: Sequence[object] = ()) -> Joi
     The ensemble prepares images as the first member does. If another member has a different mean and standard
     deviation, its input is converted by x' = x · s₀ / s + (m₀ − m) / s per channel, in the graph before the member's
     first layer. So zero padding has the same meaning as in the member alone, and the result equals that of the member
-    alone up to rounding.
+    alone up to rounding. If members clip to different limits ("ct"), the ensemble clips to the narrowest, so that no
+    member gets values that it was not trained with; results then differ where pixels are beyond these.
 
     Args:
         checkpoints: one or more. Their tensors are not copied.
@@ -91,11 +92,24 @@ def _check_data(one: DataSpec, other: DataSpec, name: str, where: str) -> None:
                 f"{where}: its {each.name.replace('_', ' ')} is {_text(theirs)}, that of {name} "
                 f"{_text(mine)}; all members must prepare images alike and have the same classes"
             )
+    if not _clipped_alike(one, other):
+        raise InputError(
+            f"{where}: it clips images to {_text(other.low)} … {_text(other.high)}, {name} to {_text(one.low)} … "
+            f"{_text(one.high)}; all members must prepare images alike"
+        )
     if one.nodata is not None and (one.mean, one.std) != (other.mean, other.std):
         raise InputError(
             f"{where}: has another mean and standard deviation than {name}, and pixels without data become 0 in both, "
             "which one normalisation cannot give; train the members with --normalization image, percentile or none"
         )
+
+
+def _clipped_alike(one: DataSpec, other: DataSpec) -> bool:
+    """Whether both clip images or neither does, and their limits have three quarters of the wider range in common."""
+    if len(one.low) != len(other.low):
+        return False
+    limits = zip(one.low, one.high, other.low, other.high, strict=True)
+    return all(4 * (min(b, d) - max(a, c)) >= 3 * max(b - a, d - c) for a, b, c, d in limits)
 
 
 def _text(value: Any) -> str:
@@ -115,6 +129,13 @@ def _joined_data(specs: Sequence[DataSpec]) -> tuple[DataSpec, tuple[str, ...]]:
     differ = len({(spec.mean, spec.std) for spec in specs}) > 1
     if differ:
         notes.append("members differ in mean and standard deviation; each member normalises images by its own")
+    low = tuple(map(max, zip(*(spec.low for spec in specs), strict=True)))
+    high = tuple(map(min, zip(*(spec.high for spec in specs), strict=True)))
+    if any((spec.low, spec.high) != (low, high) for spec in specs):
+        notes.append(
+            "members clip images to different limits; the ensemble clips to the narrowest: "
+            f"{_text(low)} … {_text(high)}"
+        )
     objects = first.objects
     if any(spec.objects != objects for spec in specs):
         objects = None
@@ -130,4 +151,4 @@ def _joined_data(specs: Sequence[DataSpec]) -> tuple[DataSpec, tuple[str, ...]]:
             "members were trained on label files with different numbers, so the ensemble stores none: unet evaluate "
             "needs --labels, --ignore and --class-numbers where the defaults do not fit"
         )
-    return replace(first, objects=objects, assumed=assumed, labels=labels), tuple(notes)
+    return replace(first, objects=objects, assumed=assumed, labels=labels, low=low, high=high), tuple(notes)

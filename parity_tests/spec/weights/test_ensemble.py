@@ -132,6 +132,25 @@ def test_label_numbers_are_kept_if_they_are_those_of_all_members():
     assert any("different numbers" in note for note in joined.notes)
 
 
+def test_folds_that_clip_to_their_own_limits_join_with_the_narrowest():
+    """Each fold has the percentiles of its own training images."""
+    ct = {"normalization": "ct"}
+    members = [
+        member(0, low=(0.1, 0.0), high=(0.9, 0.8), **ct),
+        member(1, low=(0.05, 0.05), high=(0.95, 0.75), **ct),
+    ]
+    joined = join(members)
+    assert (joined.checkpoint.data.low, joined.checkpoint.data.high) == ((0.1, 0.05), (0.9, 0.75))
+    assert any("clip images to different limits; the ensemble clips to the narrowest" in note for note in joined.notes)
+    images = np.clip(IMAGES / np.float32(255), 0.1, 0.7)
+    mean = np.mean([chances(each, images) for each in members], axis=0)
+    np.testing.assert_allclose(chances(joined.checkpoint, images), mean, atol=1e-6)
+    with pytest.raises(
+        InputError, match=r"it clips images to 0.5, 0.5 … 0.6, 0.6, checkpoint 0 to 0.1, 0.0 … 0.9, 0.8"
+    ):
+        join([members[0], member(1, low=(0.5, 0.5), high=(0.6, 0.6), **ct)])
+
+
 def test_objects_made_in_different_ways_are_left_out_with_a_note():
     joined = join([member(0, objects={"threshold": 0.5}), member(1, objects={"threshold": 0.6})])
     assert joined.checkpoint.data.objects is None

@@ -4,7 +4,7 @@ RUNS are checkpoints, runs (the best/ of each is used) or one folder with the ru
 cross-validation. The ensemble is a checkpoint, and works with every command: predict, evaluate, export, check. It costs
 as much time as all of its members together. Members must have the same network, the same classes and the same way of
 reading files. Their means and standard deviations for normalisation may differ: each member normalises images by its
-own.
+own. If they clip images to different limits (--normalization ct), the ensemble clips to the narrowest.
 
 Example: unet ensemble runs/em -o ensemble
 """
