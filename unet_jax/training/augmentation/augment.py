@@ -113,7 +113,7 @@ def _coordinates(
 ) -> Float32[Array, " axes *tile"]:
     """For each pixel of the warped tile, its source position in the window."""
     dims = len(tile)
-    elastic, turn, flip = jax.random.split(key, 3)
+    elastic, turn, flip, zoom = jax.random.split(key, 4)
     centred = [jnp.arange(n, dtype=jnp.float32) - (n - 1) / 2 for n in tile]
     grid = jnp.stack(jnp.meshgrid(*centred, indexing="ij"))
     if how.elastic:
@@ -123,7 +123,7 @@ def _coordinates(
             moved = jnp.moveaxis(jnp.tensordot(interpolation, moved, (1, axis + 1)), 0, axis + 1)
         grid = grid + moved * happens(key, how.share, 0)
     if how.scale:
-        grid = grid * jnp.exp(log_factor(jax.random.fold_in(key, 1), how.scale) * happens(key, how.share, 2))
+        grid = grid * jnp.exp(log_factor(zoom, how.scale) * happens(key, how.share, 2))
     if how.turns:  # in integers, so that no pixel is interpolated
         quarter = jax.random.randint(jax.random.fold_in(turn, 0), (), 0, 4)
         cos, sin = jnp.asarray([1.0, 0.0, -1.0, 0.0])[quarter], jnp.asarray([0.0, 1.0, 0.0, -1.0])[quarter]

@@ -162,6 +162,13 @@ def test_scale_is_one_factor_and_stays_in_the_window(tile):
     assert_uniform(np.log(factor), np.log(1.25))
 
 
+def test_scale_and_rotation_are_drawn_independently():
+    tile, how = (5, 5), Augmentation(0.0, 90.0, False, 0.0, 0.0, scale=0.25)
+    found, (y, x) = sources(how, tile, how.window(tile)), at_rest(tile)
+    factor = ((found[:, 0] + 1j * found[:, 1]) * (y - 1j * x)).sum((1, 2))
+    assert abs(np.corrcoef(np.log(np.abs(factor)), np.angle(factor))[0, 1]) < 4 / np.sqrt(COUNT)
+
+
 @pytest.mark.slow
 def test_a_share_of_the_tiles_is_warped_and_the_others_keep_their_pixels():
     """Elastic deformation, rotation and scale are drawn independently."""
