@@ -152,9 +152,12 @@ def _choose(
         if agreement >= AGREEMENT[precision]:
             break
     else:
+        on = "images that it was not calibrated on" if len(inputs) > 1 else "the image that it was calibrated on"
+        if on_golden.label_agreement < compared.label_agreement or inputs[0] is golden[0]:
+            on = "the golden image"
         raise InputError(
-            f"{precision} changes {1 - agreement:.2%} of the labels on images that it was not calibrated on; allowed "
-            f"is {1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or use another precision"
+            f"{precision} changes {1 - agreement:.2%} of the labels on {on}; allowed is "
+            f"{1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or use another precision"
         )
     return Variant(
         recipe,

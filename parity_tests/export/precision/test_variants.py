@@ -88,9 +88,17 @@ def test_a_search_that_other_images_contradict_may_use_less_of_the_allowance(tri
     assert steps.bounds == pytest.approx([1 - share * 0.005 for share in (0.9, 0.7, 0.5)[:trials]])
 
 
-def test_a_precision_that_changes_too_many_labels_is_refused(monkeypatch):
-    steps = Steps(monkeypatch, 4, [0.99, 1.0] * 2 + [0.98, 0.97])
-    with pytest.raises(InputError, match=r"int8 changes 3\.00% of the labels on images .*; allowed is 0\.50%; give"):
+@pytest.mark.parametrize(
+    ("images", "last", "on"),
+    [
+        (4, [0.97, 0.98], "images that it was not calibrated on"),
+        (1, [0.97, 0.98], "the image that it was calibrated on"),
+        (4, [0.98, 0.97], "the golden image"),
+    ],
+)
+def test_a_precision_that_changes_too_many_labels_is_refused(images, last, on, monkeypatch):
+    steps = Steps(monkeypatch, images, [0.99, 1.0] * 2 + last)
+    with pytest.raises(InputError, match=rf"int8 changes 3\.00% of the labels on {on}; allowed is 0\.50%; give"):
         choose_variants(POINT, ["int8"], [np.zeros((9, 9, 1))], GOLDEN)
     assert len(steps.bounds) == 3
 
