@@ -4,10 +4,11 @@ Needs: pip install 'tritonclient[http]' pillow numpy
 """
 
 import argparse
+import sys
 
 import numpy as np
 import tritonclient.http as triton
-from PIL import Image
+from PIL import Image, ImageOps
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("image")
@@ -16,7 +17,13 @@ parser.add_argument("--url", default="localhost:8000")
 parser.add_argument("--model", default="unet")
 args = parser.parse_args()
 
-image = np.atleast_3d(np.asarray(Image.open(args.image)))[None]  # (1, H, W, C) uint8
+image = ImageOps.exif_transpose(Image.open(args.image))
+if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+    sys.exit(f"{args.image}: has mode {image.mode}; this client sends 8-bit grey or RGB images")
+image = image.convert(
+    "L" if image.mode in ("1", "L", "LA") else "RGB"
+)  # as unet predict: colours of a palette, no alpha
+image = np.atleast_3d(np.asarray(image))[None]  # (1, H, W, C) uint8
 client = triton.InferenceServerClient(args.url)
 given = triton.InferInput("image", image.shape, "UINT8")
 given.set_data_from_numpy(np.ascontiguousarray(image))

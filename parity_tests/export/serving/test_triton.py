@@ -6,6 +6,7 @@ It is served if nvidia-pytriton is installed in this environment or in that of t
 
 import importlib.util
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from ... import ROOT
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed; pip install 'unet-twins[onnx]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
-from unet_data import most_probable
+from unet_data import most_probable, read_image
 from unet_export import Profile, load
 from unet_export.serving.repository import add_models, protobuf_text
 from unet_export.serving.triton import model_names, write_repository
@@ -118,6 +120,20 @@ def test_two_networks_of_one_server_keep_their_names(bundle, protobuf, tmp_path)
         with pytest.raises(InputError, match="cannot be a model's"):
             write_repository(tmp_path / "no", CONFIG, bundle.data, bundle.onnx, [], name)
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "RGB", "RGBA"])
+def test_the_client_in_python_sends_what_this_project_reads(mode, tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "image.png")
+    sent, triton = [], MagicMock()
+    triton.InferInput().set_data_from_numpy = sent.append
+    triton.InferenceServerClient().infer().as_numpy.return_value = np.zeros((1, 5, 7), np.uint8)
+    monkeypatch.setitem(sys.modules, "tritonclient", MagicMock(http=triton))
+    monkeypatch.setitem(sys.modules, "tritonclient.http", triton)
+    monkeypatch.setattr(sys, "argv", ["client.py", str(tmp_path / "image.png"), str(tmp_path / "labels.png")])
+    runpy.run_path(str(EXAMPLES / "client.py"))
+    np.testing.assert_array_equal(sent[0][0], read_image(tmp_path / "image.png"))
 
 
 def test_the_client_in_c_plus_plus_compiles(tmp_path):
