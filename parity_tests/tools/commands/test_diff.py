@@ -43,6 +43,15 @@ def test_the_command_says_that_runtimes_agree(folders, capsys, runtimes):
     assert "the same" in capsys.readouterr().out
 
 
+def test_a_bundle_is_compared_by_the_checkpoint_in_it(folders, capsys, tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed; pip install 'unet-twins[onnx]'")
+    from unet_export import BundleSettings, write_bundle
+
+    write_bundle(Checkpoint.load(folders / "a"), tmp_path / "bundle", BundleSettings(engines=False))
+    assert main(["diff", str(tmp_path / "bundle"), str(folders / "b"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["first_forward"]["name"] == "decoder.1.block.conv1"
+
+
 def test_three_equal_channels_are_a_remark_of_one_line(folders, capsys, tmp_path):
     write_stack(tmp_path / "grey.png", np.zeros((1, 50, 70, 3), np.uint8))
     for command in (["diff", str(folders / "a"), "--image"], ["check", str(folders / "a"), "--images"]):

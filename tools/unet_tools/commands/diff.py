@@ -20,13 +20,14 @@ from unet_spec import Checkpoint, InputError, NetworkConfig
 
 from ..arguments.networks import named_network
 from ..console import print_json
+from ..conversion.zoo_files import exported_checkpoint
 from ..diff.checkpoints import DiffRuntime, Dtype
 
 
 @dataclass(frozen=True)
 class Args:
     a: tyro.conf.Positional[Path]
-    """The checkpoint under test."""
+    """The network under test: a checkpoint, or a bundle or float32 .onnx file of unet export."""
     b: tyro.conf.Positional[Path | None] = None
     """The reference. Default: the same checkpoint, in the second runtime."""
     runtimes: tuple[DiffRuntime, DiffRuntime] | None = None
@@ -63,8 +64,8 @@ def run(args: Args) -> int:
         if args.out.exists() and not args.overwrite:
             raise InputError(f"{args.out} exists; --overwrite replaces it")
     args = replace(args, a=named_network(args.a), b=None if args.b is None else named_network(args.b))
-    first = Checkpoint.load(args.a)
-    second = first if args.b is None else Checkpoint.load(args.b)
+    first = _load(args.a)
+    second = first if args.b is None else _load(args.b)
     if first.config.in_channels != second.config.in_channels or first.config.spatial_dims != second.config.spatial_dims:
         raise InputError(f"{args.a} and {args.b} take images with different channels or axes; they cannot be compared")
     runtimes = args.runtimes or _default_runtimes(args)
@@ -92,6 +93,11 @@ def run(args: Args) -> int:
 
         print_comparison(comparison)
     return 0 if comparison.same else 1
+
+
+def _load(path: Path) -> Checkpoint:
+    exported = exported_checkpoint(path)
+    return Checkpoint.load(path) if exported is None else exported
 
 
 def _with_common_size(first: NetworkConfig, second: NetworkConfig) -> NetworkConfig:
