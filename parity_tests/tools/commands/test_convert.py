@@ -26,6 +26,16 @@ def test_convert_there_and_back_is_bit_for_bit(checkpoint, tmp_path, suffix, cap
         assert (back / "config.json").read_text() == (checkpoint / "config.json").read_text()
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_a_state_dict_leaves_out_is_reported(tmp_path, suffix, capsys):
+    config = preset("same", widths=(2, 4))
+    data = DataSpec((0.5,), (0.2,), ("sky", "cell"))
+    Checkpoint(config, random_tensors(config.graph, 0), data).save(tmp_path / "a")
+    assert main(["convert", str(tmp_path / "a"), str(tmp_path / f"w{suffix}")]) == 0
+    left = "does not contain: normalisation, class names; keep the checkpoint, or convert to .safetensors, which does\n"
+    assert capsys.readouterr().err == (f"{tmp_path / 'w.pth'}: {left}" if suffix == ".pth" else "")
+
+
 def test_the_source_is_never_its_own_result(checkpoint, tmp_path, capsys):
     weights = tmp_path / "w.safetensors"
     assert main(["convert", str(checkpoint), str(weights)]) == 0

@@ -95,7 +95,9 @@ def run(args: Args) -> int:
         form = args.dest_format or formats.implied(args.dest)
         formats.write(weights, args.dest, form)
         record = _record(weights.form, form, weights.checkpoint)
-        record |= {"notes": list(weights.notes), "assumed": list(said.data.assumed)}
+        if left := formats.left_out(weights.checkpoint, form):
+            notes.print(f"{args.dest}: {left}")
+        record |= {"notes": [*weights.notes, *([left] if left else [])], "assumed": list(said.data.assumed)}
     if args.json:
         print_json(record)
     else:

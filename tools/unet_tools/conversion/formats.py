@@ -145,6 +145,22 @@ def write(weights: Weights, path: Path, form: Format) -> None:
         write_file(path, tensors, metadata, "safetensors")
 
 
+def left_out(checkpoint: Checkpoint, form: Format) -> str | None:
+    """One line with what a file of this format does not say of the network; None if it says everything."""
+    data = checkpoint.data
+    facts = {
+        "normalisation": data.mean or data.normalization != "dataset",
+        "class names": data.class_names,
+        "that classes overlap": data.overlapping,
+        "pixel size": data.spacing,
+        "object settings": data.objects,
+    }
+    left = [fact for fact, known in facts.items() if known]
+    if not left or (form in OURS and form != "pytorch"):
+        return None
+    return f"does not contain: {', '.join(left)}; keep the checkpoint, or convert to .safetensors, which does"
+
+
 def import_file(
     source: str | None, tensors: Tensors, metadata: Mapping[str, Any], path: Path, **beside: Any
 ) -> Imported:
