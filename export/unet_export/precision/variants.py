@@ -140,7 +140,7 @@ def _choose(
     narrow, probe = PrecisionRecipe(precision, ranges=ranges), _probe(inputs[0], checkpoint.config.geometry)
     search = Search(network, narrow, inputs[::2], references[::2], classes, probe)
     recipe = search.recipe
-    agreement = 0.0
+    agreement, on = 0.0, ""
     for share in _ALLOWANCE:
         if precision != "tf32":  # tf32 applies to the whole engine, so there is nothing to search
             kept = smallest_kept(search, 1 - share * (1 - AGREEMENT[precision]))
@@ -151,10 +151,10 @@ def _choose(
         agreement = min(compared.label_agreement, on_golden.label_agreement)
         if agreement >= AGREEMENT[precision]:
             break
-    else:
         on = "images that it was not calibrated on" if len(inputs) > 1 else "the image that it was calibrated on"
         if on_golden.label_agreement < compared.label_agreement or inputs[0] is golden[0]:
             on = "the golden image"
+    else:
         raise InputError(
             f"{precision} changes {1 - agreement:.2%} of the labels on {on}; allowed is "
             f"{1 - AGREEMENT[precision]:.2%}; give more images to --calibrate, or use another precision"
