@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,22 @@ class Adapted:
         checkpoint: has the tensors of the old network whose name and shape occur in the new one, and initial values for
             the others.
         fresh: names of the tensors with initial values.
-        note: a line about the tensors that were used; None if all were.
+        note: a line about the tensors that were used, and about other settings; None if all were used and no setting
+            differs.
+        settings: settings that change what the same tensors compute, as "name new (was old)".
     """
 
     checkpoint: Checkpoint
     fresh: tuple[str, ...]
     note: str | None
+    settings: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[str]:
         """Two lines: the number of tensors that were used, and the layers that were not."""
         count, layers = len(self.checkpoint.tensors), _layers(self.fresh)
         taken = f"{count - len(self.fresh)} of {count} tensors used"
+        taken += f", with other settings: {', '.join(self.settings)}" if self.settings else ""
         return [taken, f"{_count(layers)}: {first_few(layers)}" if layers else "no layer is initialised at random"]
 
 
@@ -159,8 +163,18 @@ def _taken(
     layers = _layers(fresh)
     new = [f"{_count(layers)} ({first_few(layers)})"] if fresh else []
     new += [f"not used: {' and '.join(dropped)}"] if dropped else []
+    settings = _settings(old.to_dict(), config.to_dict())
+    new += [f"other settings: {', '.join(settings)}"] if settings else []
     note = f"{len(tensors) - len(fresh)} of {len(tensors)} tensors used; {'; '.join(new)}" if new else None
-    return Adapted(Checkpoint(config, tensors, data), fresh, note)
+    return Adapted(Checkpoint(config, tensors, data), fresh, note, settings)
+
+
+def _settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """Numbers and names that differ, but for those that the tensors show, and dropout, which is off in use."""
+    known = {"in_channels", "out_channels", "widths", "distance_head", "dropout"}
+    plain = [name for name in new if name not in known and isinstance(old.get(name), str | int | float)]
+    differ = (name for name in plain if old[name] != new[name])
+    return tuple(f"{name} {new[name]} (was {old[name]})" for name in differ)
 
 
 def _reading(data: DataSpec, other_channels: bool, other_classes: bool) -> tuple[DataSpec, list[str]]:

@@ -38,6 +38,16 @@ def test_other_channels_drop_the_normalisation():
     assert adapted.note.endswith("not used: the normalisation")
 
 
+def test_settings_that_no_tensor_shows_are_reported():
+    other = CONFIG.replace(activation="leaky_relu", padding="valid" if CONFIG.padding == "same" else "same")
+    taken = take_weights(CHECKPOINT, other)
+    said = f"activation leaky_relu (was relu), padding {other.padding} (was {CONFIG.padding})"
+    assert set(taken.settings) == set(said.split(", "))
+    assert taken.lines[0].startswith(f"{len(CHECKPOINT.tensors)} of {len(CHECKPOINT.tensors)} tensors used, with other")
+    assert taken.note is not None
+    assert take_weights(CHECKPOINT, CONFIG.replace(dropout=0.5)).note is None
+
+
 def test_how_files_are_read_is_dropped_where_it_holds_for_the_old_images_or_classes():
     """Colour images of a network whose training averaged them to grey would be refused, with advice to repeat grey."""
     reading = {"channels": "grey", "class_colors": "#000000,#ff0000", "orientation": "ignore"}
