@@ -195,6 +195,7 @@ def test_what_a_run_takes_of_weights_is_printed_and_resume_takes_no_others(tmp_p
     count = len(other.graph.params)
     assert f"weights of {tmp_path / 'other'}: {count - 2} of {count} tensors used" in printed
     assert "weights: 1 layer is initialised at random: head" in printed
+    assert "trained with normalization none, this run has dataset (--normalization none)" in printed
     assert "frozen: encoder" in printed
     assert asked[-1].config.widths == (2, 4)
     assert (

@@ -16,7 +16,8 @@ from unet_jax.training.loop import class_names
 from unet_jax.training.run.beginning import initial_weights
 from unet_jax.training.run.selection import AP, measure_for
 from unet_jax.training.run.train_state_folder import latest_step
-from unet_spec import InputError, NetworkConfig
+from unet_spec import InputError, NetworkConfig, find_network
+from unet_spec.weights.checkpoint import read_config
 
 from ..arguments.data import account_for, open_data
 from ..arguments.networks import choose_config, named_network, network_name
@@ -153,6 +154,10 @@ def _beginning(args: TrainArgs, config: NetworkConfig, training: Dataset) -> lis
         return []
     if (adapted := initial_weights(config, args.settings, class_names(config, training))) is not None:
         lines = [f"weights of {chosen.weights}: {adapted.lines[0]}", f"weights: {adapted.lines[1]}"]
+        data, own = read_config(find_network(chosen.weights or ""))[1], args.settings.data.normalization
+        theirs = data.normalization if data.mean or data.normalization != "dataset" else "none"
+        if theirs != own:
+            lines.append(f"weights: trained with normalization {theirs}, this run has {own} (--normalization {theirs})")
     return lines + ([f"frozen: {', '.join(chosen.freeze)}"] if chosen.freeze else [])
 
 
