@@ -32,7 +32,7 @@ sampler = Sampler(replace(training, images=images), how.window(tile), output, se
 optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
 graphdef, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
 objective = make_objective(graphdef, settings)  # or any function (params, stats, …) to (loss, stats)
-state = {"params": params, "stats": stats, "slots": optimizer.init(params), "average": params, "step": jnp.int32(0)}
+state = {"params": params, "stats": stats, "opt": optimizer.init(params), "ema": (params, stats), "step": jnp.int32(0)}
 
 
 @jax.jit
@@ -41,10 +41,10 @@ def step(state, images, labels):
     images, labels, _ = augment(warp, images, labels, tile, how)
     gradient = jax.value_and_grad(objective, has_aux=True)
     (loss, stats), grads = gradient(state["params"], state["stats"], images, labels, None, drop)
-    moves, slots = optimizer.update(grads, state["slots"], state["params"])
+    moves, opt = optimizer.update(grads, state["opt"], state["params"])
     params = optax.apply_updates(state["params"], moves)
-    average = optax.incremental_update(params, state["average"], 0.01)
-    return {"params": params, "stats": stats, "slots": slots, "average": average, "step": state["step"] + 1}, loss
+    ema = optax.incremental_update((params, stats), state["ema"], jnp.maximum(0.01, 9 / (10 + state["step"])))
+    return {"params": params, "stats": stats, "opt": opt, "ema": ema, "step": state["step"] + 1}, loss
 
 
 states = ocp.CheckpointManager(out / "state", options=ocp.CheckpointManagerOptions(max_to_keep=1))
@@ -55,6 +55,6 @@ for number in range(done or 0, steps):  # batch k follows from (seed, k): a resu
     print(number + 1, float(loss))
 states.save(steps, args=ocp.args.StandardSave(state))
 states.close()
-model = nnx.merge(graphdef, state["average"], state["stats"])
+model = nnx.merge(graphdef, *state["ema"])
 model.save_pretrained(out / "best")
 print(measure(JaxRuntime(model).run, config, model.data, validation))
