@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from unet_data import Dataset
 from unet_data.metrics.evaluate import check_fits
 from unet_data.normalize import normalization_of
@@ -87,8 +90,9 @@ def train(
             (`training.log.Report`).
         loss: loss function instead of that of the settings, from (logits, labels, weights) to a scalar, in jax.numpy:
             logits (N, *spatial, K) float32 of the classes; labels (N, *spatial) integers, −1 for pixels that do not
-            count; weights (N, *spatial) float32 or None. The loss of a distance head is added to it. The validation
-            loss uses this function, too, without weights.
+            count (bit k for class k if classes overlap, see `unet_data.pack_masks`); weights (N, *spatial) float32 or
+            None. The loss of a distance head is added to it. The validation loss uses this function, too, without
+            weights.
         augment: function applied after the augmentation of the settings, in the jitted step, from (key, images, labels,
             weights) to (images, labels, weights) of the same shapes. Images (N, *tile, C) are float32 and normalised;
             labels are (N, *tile), packed by `unet_data.pack_distances` for a distance head; weights are (N, *tile) or
@@ -275,7 +279,7 @@ class _Loop:
         """Logs the scores and calls the callbacks, in process 0."""
         self.log.add_scores(done, self.evaluator.evaluate(*weights))
         results = [callback(self.log.records[-1], self.evaluator.model) for callback in self.callbacks]
-        if any(result is True for result in results):
+        if any(isinstance(result, bool | np.bool_ | jax.Array) and result for result in results):
             self.stop.signal = self.stop.signal or signal.SIGTERM
 
     def _check_finite(self, done: int) -> float:

@@ -16,6 +16,8 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Int, Shaped
 
+from unet_spec import InputError
+
 from ..compiling import compiler_options
 from ..network import Network
 from ..shapes import Scalar
@@ -143,7 +145,13 @@ def make_prepare(
         normal = (images.astype(jnp.float32) - values.mean) / values.std
         changed = augment(warp, normal, labels, tile, settings.augmentation, weights, platform)
         if own is not None:
-            changed = own(jax.random.fold_in(drop, _OWN), *changed)
+            images, labels, weights = own(jax.random.fold_in(drop, _OWN), *changed)
+            if (images.shape, labels.shape) != (changed[0].shape, changed[1].shape):  # labels would be cropped silently
+                raise InputError(
+                    f"augment turned images {changed[0].shape} and labels {changed[1].shape} into {images.shape} and "
+                    f"{labels.shape}; their shapes must not change"
+                )
+            changed = images, labels, weights
         return *changed, drop
 
     return prepare

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from unet_jax.training import loop
@@ -96,7 +97,13 @@ def test_a_resumed_run_validates_where_it_was_ended_before_its_validation(saved,
 
 @pytest.mark.parametrize(
     ("answers", "before", "after"),
-    [((None, False), None, None), ((False, True), None, signal.SIGTERM), ((True,), signal.SIGINT, signal.SIGINT)],
+    [
+        ((None, False), None, None),
+        ((False, True), None, signal.SIGTERM),
+        ((True,), signal.SIGINT, signal.SIGINT),
+        ((np.float32(1) > 0,), None, signal.SIGTERM),
+        ((1,), None, None),
+    ],
 )
 def test_a_callback_that_answers_true_ends_the_run(answers, before, after):
     events, given = Events(3, log_every=9, validate_every=9), []

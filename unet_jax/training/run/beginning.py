@@ -51,7 +51,8 @@ def freeze(model: Network, parts: Iterable[str]) -> None:
     """Freezes parts of a network: no optimizer changes them, and their batch norms keep their statistics in training.
 
     Args:
-        model: any network; the parts stay frozen until it is loaded again.
+        model: any network. Call this after `model.train()`, which lets the norms of all parts adapt. Weights stay
+            frozen until the model is loaded again.
         parts: attributes of the network, such as "encoder".
 
     Raises:

@@ -58,6 +58,12 @@ def test_an_augmentation_follows_on_that_of_the_settings_with_a_key_for_each_ste
     assert not (seen[0] == seen[1]).all()
 
 
+def test_an_augmentation_that_changes_shapes_is_refused():
+    prepare = make_prepare(PLAIN, (28, 28), None, lambda key, images, labels, weights: (images[:, 4:], labels, weights))
+    with pytest.raises(InputError, match=r"into \(2, 24, 28, 1\) and \(2, 28, 28\); their shapes must not change"):
+        prepare(RunValues.of(PLAIN, [0.0], [1.0]), jnp.int32(0), batch())
+
+
 def nothing(logits, labels, weights):
     return 0 * logits.sum()
 
