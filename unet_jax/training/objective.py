@@ -23,6 +23,7 @@ from ..losses import (
     with_distance,
 )
 from ..network import Loss, Network
+from ..nn.convolution import Fixed
 from ..shapes import Image, Labels, Logits, Scalar, Weights
 from .settings import LossName, TrainSettings
 
@@ -83,8 +84,8 @@ def make_objective(
 ) -> Callable[..., tuple[Scalar, Any]]:
     """Makes the objective function that training differentiates.
 
-    In bfloat16 the float32 weights are rounded at each use, so gradients are float32. With `remat`, only the outputs of
-    the blocks are stored for the backward pass; all other activations are recomputed.
+    In bfloat16 the float32 weights, also frozen ones, are rounded at each use, so gradients are float32. With `remat`,
+    only the outputs of the blocks are stored for the backward pass; all other activations are recomputed.
 
     Args:
         graphdef: the model's structure, from `step.initial_state`.
@@ -109,13 +110,17 @@ def make_objective(
     def objective(
         params: Any, stats: Any, images: Image, labels: Labels, weights: Weights | None, key: Key[Array, ""]
     ) -> tuple[Scalar, Any]:
+        fixed, stats = nnx.split_state(stats, Fixed, ...)
+        used = fixed
         if settings.hardware.precision == "bfloat16":
-            params, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, images))
-        model = nnx.merge(graphdef, params, stats, copy=True)  # copied, since its statistics change at this trace level
+            params, used, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, fixed, images))
+        model = nnx.merge(
+            graphdef, params, used, stats, copy=True
+        )  # copied, since its statistics change at this trace level
         if cpu_step:
             model.set_attributes(cpu_step=True, raise_if_not_found=False)
         loss = model_loss(model, settings, own)(images, labels, weights, key)
-        return loss, nnx.state(model, nnx.BatchStat)
+        return loss, nnx.merge_state(nnx.state(model, nnx.All(nnx.BatchStat, nnx.Not(Fixed))), fixed)
 
     if settings.hardware.remat:
         return jax.checkpoint(objective, policy=jax.checkpoint_policies.save_only_these_names("block"))

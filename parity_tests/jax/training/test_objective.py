@@ -123,9 +123,11 @@ def test_the_weights_of_a_part_are_those_of_its_images():
     assert float(step(state, images, labels, weights)[1]) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_bfloat16_is_what_the_convolutions_compute_in():
-    settings = SGD.replace(precision="bfloat16")
-    graphdef, state = initial_state(UNet(WITHOUT_DROPOUT, 0), settings)
+@pytest.mark.parametrize("frozen", [[], ["encoder"]])
+def test_bfloat16_is_what_the_convolutions_compute_in(frozen):
+    settings, model = SGD.replace(precision="bfloat16"), UNet(WITHOUT_DROPOUT, 0)
+    unet_jax.freeze(model, frozen)
+    graphdef, state = initial_state(model, settings)
     images, labels = some_images(1)
     made = jax.make_jaxpr(make_objective(graphdef, settings))(
         state["params"], state["stats"], jnp.asarray(images), jnp.asarray(labels), None, jax.random.key(0)
