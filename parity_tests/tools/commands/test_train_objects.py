@@ -70,6 +70,12 @@ def test_a_distance_head_is_trained_and_kept(tmp_path, capsys):
     best = Checkpoint.load(tmp_path / "run" / "best")
     assert best.config.distance_head
     assert ObjectSettings.from_dict(best.data.objects, "best").distance == 2
+    report = tmp_path / "run" / "report.json"
+    if report.exists():  # if matplotlib and jinja2 are installed
+        before = json.loads(report.read_text())["objects"]
+        assert before is not None
+        assert main(["report", str(tmp_path / "run")]) == 0
+        assert json.loads(report.read_text())["objects"] == before
     flags = ["-o", str(tmp_path / "o.tif"), "--output", "objects", "--object-settings", "method=predicted"]
     assert main(["predict", str(tmp_path / "run" / "best"), str(data / "images" / "a.tif"), *flags]) == 0
 

@@ -57,7 +57,7 @@ def run(args: Args) -> int:
     result = TrainResult(folder, measured[-1] if measured else {}, {}, log)
     with warnings_as_notes():
         objects = None
-        if settings.data.objects:
+        if settings.data.objects or config.distance_head:
             best = from_pretrained(folder / "best")
             network = OpenNetwork(JaxRuntime(best), best.data, folder / "best")
             objects = score_objects(network, network.run, validation, choose=False)
