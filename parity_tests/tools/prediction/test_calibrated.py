@@ -3,16 +3,19 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from unet_data import membranes
 from unet_data.metrics.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE
 from unet_spec import Checkpoint, DataSpec, preset, random_tensors
 from unet_spec.weights.ensemble import join
 from unet_spec.weights.temperature import with_temperature
 from unet_tools.cli import main
-from unet_tools.prediction.calibrated import RECORD, calibration_lines
+from unet_tools.prediction.calibrated import RECORD, calibrate, calibration_lines
 
 from ..commands.refusals import refused
 
@@ -70,6 +73,7 @@ def test_it_says_what_it_did_and_what_it_was_fitted_to(few, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "temperature " in printed.err
     assert "the checkpoint with calibrated probabilities" in printed.err
+    assert "object settings" not in printed.err
     assert "only if the network was not trained on them" in printed.err
     assert "ece" in printed.out
     assert "nll" in printed.out
@@ -81,6 +85,15 @@ def test_it_says_what_it_did_and_what_it_was_fitted_to(few, tmp_path, capsys):
     record = {"temperature": 0.01, "before": {"ece": 0.1, "nll": 1.0}, "after": {"ece": 0.0, "nll": 0.0}}
     lines = calibration_lines(tmp_path, {"calibration": record | {"decisions": 3, "images": 1}})
     assert "the end of the search range" in lines[-1]
+
+
+def test_object_settings_of_other_probabilities_are_named(tmp_path, capsys):
+    folder = save(tmp_path / "model")
+    stored = Checkpoint.load(folder)
+    replace(stored, data=replace(stored.data, objects={"core": 0.8})).save(folder)
+    counted: Any = SimpleNamespace(fitted=lambda: (2.0, {}, {}), sample=((), ()))
+    calibrate(folder, tmp_path / "new", counted, membranes(1, 32, 0))
+    assert "warning: the object settings were chosen for the probabilities before" in capsys.readouterr().err
 
 
 def test_one_line_for_what_cannot_be_calibrated(few, tmp_path, capsys):

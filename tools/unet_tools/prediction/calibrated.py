@@ -61,6 +61,11 @@ def calibrate(checkpoint: Path, out: Path, counted: Calibration, dataset: Datase
     """
     temperature, before, after = counted.fitted()
     stored = Checkpoint.load(checkpoint)
+    if stored.data.objects is not None:
+        notes.print(
+            "warning: the object settings were chosen for the probabilities before the calibration: "
+            f"unet evaluate {out} DATA --choose-objects chooses new ones"
+        )
     record = {"temperature": temperature, "before": before, "after": after}
     record |= {"data": dataset.source, "images": len(dataset), "decisions": len(counted.sample[1])}
     card = model_card(stored.config, stored.data)
