@@ -152,7 +152,7 @@ def test_several_pages_classes_and_images(tmp_path, capsys):
     assert "round" in capsys.readouterr().err
 
 
-def test_the_last_image_of_several_has_a_table_of_its_name(tmp_path):
+def test_the_last_image_of_several_has_a_table_of_its_name(tmp_path, capsys):
     """Also where the others exist, or are of another shard."""
     exact_network(tmp_path / "ck")
     for name in "abc":
@@ -161,7 +161,9 @@ def test_the_last_image_of_several_has_a_table_of_its_name(tmp_path):
     command += ["-o", str(tmp_path / "out"), "--output", "objects", "--table", str(tmp_path / "t.csv")]
     assert main([*command, "--shard", "1/3"]) == 0
     assert main([*command, "--shard", "2/3"]) == 0
+    capsys.readouterr()
     assert main([*command, "--skip-existing"]) == 0
+    assert "2 of 3 images skipped, since their results exist" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["t-a.csv", "t-b.csv", "t-c.csv"]
 
 

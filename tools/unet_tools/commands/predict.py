@@ -164,6 +164,8 @@ def run(args: Args) -> int:
         part, parts = settings.shard
         planned, settings = planned[part - 1 :: parts], replace(settings, shard=None)
     files = left_to_do(planned, own) if args.skip_existing else planned
+    if (skipped := len(planned) - len(files)) and not args.json:
+        notes.print(f"{skipped} of {len(planned)} images skipped, since their results exist")
     by_strips = "torch" if installed("torch") else "jax"
     runtime = by_strips if args.strips and args.runtime is None else args.runtime
     if runtime == "auto":
@@ -241,7 +243,7 @@ def run(args: Args) -> int:
             progress = [OneOfProgress(bar, number) for number in range(len(files))]
             work = {shown(s): ([s], partial(one, s, t, p)) for (s, t), p in zip(files, progress, strict=True)}
             records = run_each("image", work, together)
-        if not args.json:
+        if records and not args.json:
             taken = sum(record.get("seconds", 0.0) for record in records)
             taken = taken if together == 1 else time.perf_counter() - start
             notes.print(line_of_all(records, args.out, network.name, taken, args.shard))
