@@ -164,6 +164,20 @@ def test_a_background_of_255_stays_one_after_training(tmp_path, capsys):
     assert printed(capsys, *words) == listed
 
 
+def test_surface_scores_count_a_class_that_is_only_predicted(tmp_path, capsys):
+    """A network of three classes on images whose labels have two of them."""
+    config = preset("same", widths=(2, 4), out_channels=3)
+    spec = DataSpec(class_names=("none", "cell", "edge"))
+    tensors = random_tensors(config.graph, 0, np.float32)
+    tensors[list(tensors)[-1]] = np.array([0, 0, 1e6], np.float32)  # edge everywhere
+    Checkpoint(config, tensors, spec).save(tmp_path / "ck")
+    data = write(tmp_path / "png", "png", GREY[:1], LABELS[:1])
+    words = [str(tmp_path / "ck"), str(data), "--labels", "semantic", "--class-numbers", "0,255", "--surface", "1"]
+    assert main(["evaluate", *words, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["surface_dice edge"] == 0
+
+
 @pytest.mark.parametrize(("part", "numbers"), [(1, [0, 3]), (2, [1, 4]), (3, [2])])
 def test_a_part_computes_every_third_image_and_counts_them(part, numbers, monkeypatch, capsys):
     given = []

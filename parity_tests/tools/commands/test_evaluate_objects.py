@@ -58,6 +58,15 @@ def test_scores_are_those_of_predicted_objects_and_settings_are_stored(data, nam
     assert instance_scores(truths, again)["ap_mean"] == pytest.approx(chosen["ap_mean"])
 
 
+def test_settings_that_find_nothing_are_named(data, capsys):
+    exact_network(data / "ck")
+    point = Checkpoint.load(data / "ck")
+    values = point.tensors | {list(point.tensors)[-1]: np.array([1e6, 0], np.float32)}  # background everywhere
+    Checkpoint(point.config, values, point.data).save(data / "ck")
+    assert main(["evaluate", str(data / "ck"), str(data / "data"), "--choose-objects"]) == 0
+    assert "warning: no settings find an object of these images" in capsys.readouterr().err
+
+
 def test_the_table_names_them(data, capsys):
     exact_network(data / "ck")
     assert main(["evaluate", str(data / "ck"), str(data / "data")]) == 0

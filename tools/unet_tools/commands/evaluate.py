@@ -274,7 +274,7 @@ def _scores(args: Args, found: _Opened, computed: Opened) -> int:
     counted = Calibration(network.data.overlapping, len(dataset), MAX_DECISIONS if args.calibrate else 0)
     surfaces, unit = None, {}
     if args.surface is not None:
-        surfaces = SurfaceScores(dataset.class_names, args.surface)
+        surfaces = SurfaceScores(network.data.names(network.config), args.surface)
         unit = {"surface_unit": pixel_sizes(dataset)[1]}
         if not args.json:
             notes.print(f"unit of the surface distances and of --surface {args.surface:g}: {unit['surface_unit']}")
@@ -353,6 +353,8 @@ def _objects(args: Args, network: OpenNetwork, run: Run, dataset: Dataset) -> Fo
         origin = (
             f"chosen on these {len(dataset)} images (mean AP {found.chosen_by:.4f}) and stored in {args.checkpoint}"
         )
+    if found.chosen_by == 0:
+        notes.print("warning: no settings find an object of these images, so those chosen mean nothing")
     if not args.json:
         notes.print(f"settings of the object separation: {found.settings.described()} ({origin})")
     return found

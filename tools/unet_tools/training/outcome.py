@@ -25,6 +25,8 @@ def choose_objects(args: TrainArgs, result: TrainResult, validation: Dataset) ->
     objects = score_objects(network, network.run, validation, choose=True)
     for name in ("best", "last"):
         store_objects(result.out / name, objects.settings)
+    if objects.chosen_by == 0:
+        notes.print("warning: no settings find an object of the validation images, so those chosen mean nothing")
     if not args.json:
         notes.print(
             f"settings of the object separation, chosen on the validation images: {objects.settings.described()}"
