@@ -161,7 +161,9 @@ def with_units(columns: Columns, size: Sequence[float], unit: str) -> Columns:
     names = AXES[-len(size) :]
     more = {f"area_{unit}{len(size)}": columns["area"] * float(np.prod(size))}
     more |= {f"{name}_{unit}": columns[name] * step for name, step in zip(names, size, strict=True)}
-    if len(set(size)) == 1:
+    if len(set(size)) > 1:  # the circle or ball of the same area is one with other pixels, too; an ellipse is another
+        more[f"diameter_{unit}"] = columns["diameter"] * float(np.prod(size)) ** (1 / len(size))
+    else:
         lengths = [name for name in ("diameter", "major", "middle", "minor", "perimeter") if name in columns]
         more |= {f"{name}_{unit}": columns[name] * size[0] for name in lengths}
     return columns | more

@@ -100,7 +100,8 @@ def test_unequal_steps_have_no_lengths_in_units():
     rows = with_units(measure_objects(np.ones((2, 2, 2), int), None, 1), (5.0, 1.0, 1.0), "um")
     assert rows["area_um3"].tolist() == [40.0]
     assert rows["z_um"].tolist() == [2.5]
-    assert "diameter_um" not in rows
+    assert rows["diameter_um"][0] == pytest.approx((6 * 40.0 / np.pi) ** (1 / 3))  # the ball of 40 µm³
+    assert "major_um" not in rows
 
 
 def test_no_objects():
