@@ -14,6 +14,7 @@ from unet_data import ObjectSettings, SurfaceScores, predict_image, write_stack
 from unet_data.inference.views import augmented
 from unet_data.metrics.evaluate import measure
 from unet_spec import Checkpoint, DataSpec, InputError, preset, random_tensors
+from unet_spec.weights.ensemble import join
 from unet_tools.arguments.data import open_data
 from unet_tools.arguments.runtimes import open_network
 from unet_tools.cli import main
@@ -176,6 +177,16 @@ def test_surface_scores_count_a_class_that_is_only_predicted(tmp_path, capsys):
     assert main(["evaluate", *words, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores["surface_dice edge"] == 0
+
+
+def test_an_ensemble_has_no_validation_images_of_its_own(tmp_path, capsys):
+    members = [Checkpoint(NARROW, random_tensors(NARROW.graph, seed, np.float32), DataSpec()) for seed in range(2)]
+    data = write(tmp_path / "png", "png", GREY[:2], LABELS[:2])
+    for count, warned in ((1, False), (2, True)):
+        join(members[:count]).checkpoint.save(tmp_path / "ensemble")
+        words = [str(tmp_path / "ensemble"), str(data), "--subset", "validation", "--runtime", "onnx"]
+        assert main(["evaluate", *words]) == 0
+        assert ("trained on each other's validation images" in " ".join(capsys.readouterr().err.split())) == warned
 
 
 @pytest.mark.parametrize(("part", "numbers"), [(1, [0, 3]), (2, [1, 4]), (3, [2])])

@@ -65,6 +65,7 @@ from unet_data.metrics.surfaces import pixel_sizes
 from unet_data.objects.challenge import is_result
 from unet_data.spacing.grids import noted
 from unet_spec import DataSpec, InputError, is_checkpoint
+from unet_spec.families.ensemble import EnsembleConfig
 from unet_spec.untrusted.strict_json import read_object
 
 from ..arguments.data import Subset, account_for, accounted, choose, open_data
@@ -230,6 +231,11 @@ def run(args: Args) -> int:
     assumed = assumed_reading(args.reading, network.data, facts, str(args.checkpoint))
     for line in () if args.json else [*found.read, *account_for(whole), *assumed, *([found.how] if found.how else [])]:
         notes.print(line)
+    if args.subset == "validation" and isinstance(network.config, EnsembleConfig) and network.config.members > 1:
+        notes.print(
+            "warning: the members of an ensemble of folds were trained on each other's validation images; scores need "
+            "images that no member was trained on"
+        )
     if args.samples and args.augment:
         raise InputError("--samples and --augment cannot be combined: leave out one")
     if odd := looks_foreign(dataset.images[0], network.data):
