@@ -195,7 +195,7 @@ CHECK_DATA = Command(
 
 
 def convert_data(watch: Watch) -> None:
-    done = SimpleNamespace(images=1, objects=1, classes=("background",), overlaps=0)
+    done = SimpleNamespace(images=1, objects=1, classes=("background",), overlaps=0, crowds=0)
     watch.patch.setattr("unet_tools.commands.data.asdict", vars)
     in_command(watch, "data", convert_coco=done)
     watch.stub("unet_tools.commands.data.print_json", only="")
