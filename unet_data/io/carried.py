@@ -197,6 +197,15 @@ def tiff_metadata(
     return {}, {"axes": axes}
 
 
+def imagej_scale(facts: FileFacts) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pixel size as an ImageJ TIFF states it: metadata and tags. Empty if it is not known with its unit."""
+    if not facts.spacing or not facts.unit or len(facts.spacing) < len("YX"):
+        return {}, {}
+    *depth, height, width = facts.spacing
+    metadata = {"unit": _ascii(symbol(facts.unit))} | ({"spacing": depth[-1]} if depth else {})
+    return metadata, {"resolution": (1 / width, 1 / height), "resolutionunit": 1}
+
+
 def _as_ome(facts: FileFacts) -> bool:
     """Whether the pixel size in a TIFF is that of OME: that of an OME-TIFF or ImageJ file, or one with a unit that the
     tags of the TIFF do not state."""

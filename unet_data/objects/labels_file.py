@@ -15,7 +15,7 @@ import numpy as np
 from unet_spec import InputError
 from unet_spec.files import replacing, write_errors_as_input_error
 
-from ..io.carried import counted_axes, tiff_metadata, tiff_tags
+from ..io.carried import counted_axes, imagej_scale, tiff_metadata, tiff_tags
 from ..io.facts import PLAIN, FileFacts
 from ..io.writers import WHOLE_BELOW, write_windows
 from ..windows import Windows
@@ -82,11 +82,15 @@ def _write_tiff(path: Path, images: Sequence[Windows], count: int, facts: FileFa
     axes = "".join(letter for letter, _ in counted) + "YX"
     stack = stack.reshape(*(n for _, n in counted), *plane)
     kind, metadata = tiff_metadata(facts, axes, stack.dtype)
-    if stack.dtype == np.uint16 and "ome" not in kind and "geotiff" not in dict(facts.extra) and axes != "ZTYX":
-        kind = {"imagej": True}  # ImageJ's integers have at most 16 bits
+    tags, other = tiff_tags(facts), {"ome", "geotiff"} & set(dict(facts.extra))
+    if stack.dtype == np.uint16 and not other and axes != "ZTYX":  # ImageJ's integers have at most 16 bits
+        if "ome" in kind:  # for its pixel size, which ImageJ's kind of TIFF can store, too
+            scale, tags = imagej_scale(facts)
+            metadata = {"axes": axes} | scale
+        kind = {"imagej": True}
         metadata |= {"LUTs": [colours()], "min": 0.0, "max": float(max(count, 1)), "mode": "color"}
     # Without photometric, tifffile would write three pages as red, green and blue.
-    options: dict = {"photometric": "minisblack", "compression": "zlib", **kind, **tiff_tags(facts)}
+    options: dict = {"photometric": "minisblack", "compression": "zlib", **kind, **tags}
     tifffile.imwrite(path, stack, metadata=metadata, **options)
 
 

@@ -114,7 +114,7 @@ def test_missing_labels_and_folders_are_one_line(served, bucket, capsys):
 
 def test_labels_of_a_signed_address_need_a_query_that_holds_for_them(served, monkeypatch):
     folder, _, _ = served
-    monkeypatch.setattr(signed, "_queries", {})
+    monkeypatch.setattr(signed, "_secrets", {})
     with serving(folder, query="sig=5e1f") as (url, _):
         far = open_stored(f"{url_of(url / 'one.tif')}?sig=5e1f")
         np.testing.assert_array_equal(np.asarray(far.labels[0]), LABELS[0])

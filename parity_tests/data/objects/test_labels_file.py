@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from unet_data import FileFacts
+from unet_data import FileFacts, open_pictures
 from unet_data.io import writers
+from unet_data.io.formats.units import symbol
 from unet_data.objects import labels_file
 from unet_data.objects.labels_file import colours, write_labels
 from unet_spec import InputError
@@ -49,6 +50,11 @@ def test_time_and_depth_of_the_image_are_kept(tmp_path, kind, axes, dims):
         np.testing.assert_array_equal(tiff.asarray(), stack if own == axes else volumes)
         if kind == "ome":
             assert 'PhysicalSizeZ="3.0"' in tiff.ome_metadata
+        elif tiff.is_imagej and kind == "":
+            np.testing.assert_array_equal(tiff.imagej_metadata["LUTs"], colours())
+    if kind != "imagej" and own == "TZYX":
+        read = open_pictures(tmp_path / "o.tif", 3)[0].facts
+        assert (symbol(read.unit), read.spacing) == ("µm", pytest.approx((3.0, 0.5, 0.5)))
 
 
 def test_more_objects_than_16_bits(tmp_path):

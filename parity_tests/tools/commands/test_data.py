@@ -74,7 +74,7 @@ def test_a_conversion_says_what_was_written(labels, options, overlaps, printed, 
 
     def convert(*found):
         given.append(found)
-        return Converted(5, 9, ("background", "cell"), overlaps)
+        return Converted(5, 9, ("background", "cell"), overlaps, crowds=overlaps // 3)
 
     monkeypatch.setattr("unet_tools.commands.data.convert_coco", convert)
     words = ["data", "convert", str(tmp_path / "a.json"), "--out", str(tmp_path / "o"), "--labels", labels]
@@ -87,7 +87,14 @@ def test_a_conversion_says_what_was_written(labels, options, overlaps, printed, 
     found = json.loads(capsys.readouterr().out)
     classes = ["background", "cell"]
     out = str(tmp_path / "o")
-    assert found == {"images": 5, "objects": 9, "classes": classes, "overlaps": overlaps, "out": out}
+    assert found == {
+        "images": 5,
+        "objects": 9,
+        "classes": classes,
+        "overlaps": overlaps,
+        "crowds": overlaps // 3,
+        "out": out,
+    }
     assert given == [(tmp_path / "a.json", folder, tmp_path / "o", *options) for folder in (tmp_path, tmp_path / "i")]
 
 
