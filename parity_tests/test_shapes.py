@@ -90,18 +90,20 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 from jaxtyping import TypeCheckError, install_import_hook
 
-modules = [f"unet_jax.training.{name}" for name in ("augment", "objective", "step")]
+modules = [f"unet_jax.training.{name}" for name in ("augmentation", "devices", "objective", "step")]
 install_import_hook([*modules, "unet_jax.runtime", "unet_jax.interop"], "beartype.beartype")
 
 import jax
 import unet_jax
 from unet_data import membranes, split
+from unet_jax.training.step import forget_shared_steps
 
 config = unet_jax.preset("paper", widths=(2, 4))
 settings = unet_jax.TrainSettings().replace(steps=1, batch=2, accumulate=2, tile=28, border_weight=10.0)
 parts = split(membranes(2, 40, 0))
 
 def run():
+    forget_shared_steps()  # or the traced step of the run before would be taken
     with TemporaryDirectory() as folder:
         unet_jax.train(config, settings, *parts, Path(folder) / "run")
 
