@@ -20,9 +20,8 @@ args = parser.parse_args()
 image = ImageOps.exif_transpose(Image.open(args.image))
 if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
     sys.exit(f"{args.image}: has mode {image.mode}; this client sends 8-bit grey or RGB images")
-image = image.convert(
-    "L" if image.mode in ("1", "L", "LA") else "RGB"
-)  # as unet predict: colours of a palette, no alpha
+# As unet predict reads it: the colours of a palette, no alpha.
+image = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
 image = np.atleast_3d(np.asarray(image))[None]  # (1, H, W, C) uint8
 client = triton.InferenceServerClient(args.url)
 given = triton.InferInput("image", image.shape, "UINT8")

@@ -114,9 +114,8 @@ def make_objective(
         used = fixed
         if settings.hardware.precision == "bfloat16":
             params, used, images = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, fixed, images))
-        model = nnx.merge(
-            graphdef, params, used, stats, copy=True
-        )  # copied, since its statistics change at this trace level
+        # Copied, since its statistics change at this trace level.
+        model = nnx.merge(graphdef, params, used, stats, copy=True)
         if cpu_step:
             model.set_attributes(cpu_step=True, raise_if_not_found=False)
         loss = model_loss(model, settings, own)(images, labels, weights, key)

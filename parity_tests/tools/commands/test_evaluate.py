@@ -134,7 +134,17 @@ def test_images_are_divided_as_in_the_run_of_the_checkpoint(stored, flags, split
         ({}, {}, ("auto", None, ""), []),
         ({"class_numbers": "255,0"}, {}, ("auto", None, "255,0"), ["--class-numbers 255,0: as in training"]),
         ({"class_numbers": "255,0"}, {"class_numbers": ""}, ("auto", None, ""), []),
-        ({"class_numbers": "7"}, {"labels": "semantic"}, ("semantic", None, ""), []),
+        ({"class_numbers": "7"}, {"labels": "instance"}, ("instance", None, ""), []),
+        ({"labels": "instance", "class_numbers": "7"}, {"labels": "semantic"}, ("semantic", None, ""), []),
+        *(
+            (
+                {"class_numbers": "255,0"},
+                {"labels": kind},
+                (kind, None, "255,0"),
+                ["--class-numbers 255,0: as in training"],
+            )
+            for kind in ("semantic", "auto")
+        ),
         (
             {"labels": "semantic", "ignore": 9},
             {"ignore": 8},

@@ -197,7 +197,8 @@ def _labels_of_run(args: Args, data: DataSpec) -> tuple[Args, list[str]]:
     if data.labels and "ignore" in data.labels:
         stored = {**data.labels, "ignore": int(data.labels["ignore"])}
     used = {n: stored[n] for n in plain if getattr(args, n) is None and stored.get(n, plain[n]) != plain[n]}
-    if args.labels not in (None, stored.get("labels")):
+    trained = stored.get("labels", "auto")
+    if args.labels not in (None, "auto", "semantic" if trained == "auto" else trained):
         used.pop("class_numbers", None)  # they were for numbers of another meaning
     listed = ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in used.items())
     filled = {name: used.get(name, plain[name]) for name in plain if getattr(args, name) is None}
